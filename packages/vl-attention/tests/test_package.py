@@ -1,0 +1,9 @@
+"""The installed distribution and the imported package are one and the same."""
+
+from importlib.metadata import version
+
+import vl_attention
+
+
+def test_version_matches_the_installed_metadata():
+    assert vl_attention.__version__ == version("vl-attention")

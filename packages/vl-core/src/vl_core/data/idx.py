@@ -1,0 +1,47 @@
+"""Reading of the IDX format of MNIST-like data sets (plain or gzip-compressed files)."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """Read one IDX file of unsigned bytes, compressed or not.
+
+    The header is two zero bytes, a type code (``0x08``, unsigned byte), the number of dimensions, and each dimension as
+    a big-endian 32-bit integer; the values follow in C order.
+
+    Args:
+        path: The file, with or without ``.gz``.
+
+    Returns:
+        An array of uint8 with the dimensions that the header names, ``(n, 28, 28)`` for images and ``(n,)`` for labels.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not IDX, holds another type than bytes, or is shorter or longer than its header says.
+    """
+    path = Path(path)
+    raw = path.read_bytes()
+    if raw[:2] == b"\x1f\x8b":
+        try:
+            raw = gzip.decompress(raw)
+        except (OSError, EOFError) as error:
+            raise ValueError(f"{path} is not a whole gzip file ({error}); fetch it again") from error
+    if len(raw) < 4 or raw[:2] != b"\0\0":
+        raise ValueError(f"{path} is not an IDX file: it begins with {raw[:4].hex() or 'nothing'}, expected 0000")
+    type_code, ndim = raw[2], raw[3]
+    if type_code != 0x08:
+        raise ValueError(f"{path} holds IDX type 0x{type_code:02x}, expected 0x08 (unsigned bytes)")
+    start = 4 + 4 * ndim
+    if len(raw) < start:
+        raise ValueError(f"{path} ends inside its header of {ndim} dimensions; fetch it again")
+    shape = struct.unpack(f">{ndim}I", raw[4:start])
+    expected = int(np.prod(shape, dtype=np.int64))
+    if len(raw) - start != expected:
+        raise ValueError(f"{path} has {len(raw) - start} values, its header says {expected} {shape}; fetch it again")
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()

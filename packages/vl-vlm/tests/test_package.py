@@ -1,0 +1,9 @@
+"""The installed distribution and the imported package are one and the same."""
+
+from importlib.metadata import version
+
+import vl_vlm
+
+
+def test_version_matches_the_installed_metadata():
+    assert vl_vlm.__version__ == version("vl-vlm")
