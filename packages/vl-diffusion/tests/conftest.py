@@ -1,0 +1,63 @@
+"""Tiny pipelines on disk, saved once a test run, with the hub switched off."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModuleType:
+    """The module `tiny.py` beside this file, which `--import-mode=importlib` lets no test file import by name."""
+    spec = importlib.util.spec_from_file_location("vl_diffusion_tests_tiny", Path(__file__).with_name("tiny.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def sd_folder(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stable Diffusion that predicts the noise."""
+    folder = tmp_path_factory.mktemp("sd")
+    tiny.stable_diffusion().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sd_v_folder(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stable Diffusion that predicts the velocity."""
+    folder = tmp_path_factory.mktemp("sd_v")
+    tiny.stable_diffusion(prediction_type="v_prediction").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dit_folder(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DiT in a latent space, ten classes, its class names in ``model_index.json``."""
+    return tiny.save_dit_pipeline(tiny.dit_pipeline(), tmp_path_factory.mktemp("dit"), tiny.CLASSES)
+
+
+@pytest.fixture(scope="session")
+def pixel_dit_folder(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DiT on grey 28x28 pixels, in the layout of the model that ships."""
+    return tiny.save_pixel_model(tiny.pixel_dit(), tmp_path_factory.mktemp("pixel_dit"), tiny.CLASSES)
+
+
+@pytest.fixture(scope="session")
+def pixel_unet_folder(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """U-Net with class labels on grey 28x28 pixels, in the same layout."""
+    return tiny.save_pixel_model(tiny.pixel_unet(), tmp_path_factory.mktemp("pixel_unet"), tiny.CLASSES)
+
+
+@pytest.fixture(scope="session")
+def rgb_unet_folder(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same U-Net on three channels."""
+    return tiny.save_pixel_model(tiny.pixel_unet(channels=3), tmp_path_factory.mktemp("rgb_unet"), tiny.CLASSES)
