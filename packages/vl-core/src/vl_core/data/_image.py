@@ -1,0 +1,118 @@
+"""Reading one picture from a file or from bytes, so that whatever is wrong with it is one clear error."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import IO
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from vl_core.data._modes import to_rgb_or_grey
+from vl_core.data._quiet import quiet_pillow
+
+MAX_PIXELS = 100_000_000
+
+# Formats that a data set may hold. Left out on purpose: those that start another program (EPS) or that are documents.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageError(ValueError):
+    """A picture that cannot be used; the message is one line with the picture's name and the cause."""
+
+
+def read_image(
+    source: str | os.PathLike[str] | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
+    """Read a picture upright, as 8-bit RGB, or as L where it is greyscale.
+
+    The EXIF orientation is applied (a damaged EXIF block leaves the picture as stored), transparency is composited on
+    white, palettes and CMYK become RGB, 1-bit and 16-bit greyscale become L. Of an animation, the first frame is read.
+    Nothing global is changed: neither `PIL.Image.MAX_IMAGE_PIXELS`, whose own limit applies beside ``max_pixels``, nor
+    the warning filters.
+
+    Args:
+        source: A path, or the bytes of an encoded picture (AVIF, BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP).
+        name: What errors call the picture; by default its path, or ``"image bytes"``.
+        max_pixels: The largest width times height that is decoded. The header is looked at first, so that a
+            decompression bomb costs no memory.
+
+    Returns:
+        A picture in mode RGB or L, without metadata.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImageError: If the file is empty, no picture, damaged, cut short or too large.
+
+    Example:
+        >>> from PIL import Image
+        >>> buffer = io.BytesIO()
+        >>> Image.new("RGBA", (4, 3), (255, 0, 0, 0)).save(buffer, "PNG")
+        >>> read_image(buffer.getvalue()).getpixel((0, 0))
+        (255, 255, 255)
+    """
+    if isinstance(source, bytes):
+        return _decode(io.BytesIO(source), name or "image bytes", max_pixels)
+    path = Path(source)
+    label = name or str(path)
+    if path.is_dir():
+        raise ImageError(f"{label} is a folder, not a picture; open_dataset reads folders")
+    try:
+        with path.open("rb") as file:
+            return _decode(file, label, max_pixels)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{label} does not exist; check the path") from None
+
+
+def _decode(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
+    if not file.read(1):
+        raise ImageError(f"{name} is empty (0 bytes)")
+    file.seek(0)
+    Image.init()
+    with quiet_pillow():
+        try:
+            with Image.open(file, formats=[known for known in FORMATS if known in Image.OPEN]) as image:
+                width, height = image.size
+                if width * height > max_pixels:
+                    raise ImageError(
+                        f"{name} has {width} x {height} = {width * height:,} pixels, over the limit of {max_pixels:,}; "
+                        "pass a larger max_pixels if you trust it"
+                    )
+                image.load()
+                turn = _UPRIGHT.get(_orientation(image))
+                plain = to_rgb_or_grey(image)
+        except ImageError:
+            raise
+        except UnidentifiedImageError:
+            raise ImageError(f"{name} is not a picture in a known format ({', '.join(FORMATS)})") from None
+        except Image.DecompressionBombError as error:
+            raise ImageError(
+                f"{name} is too large: {_one_line(error)} max_pixels is {max_pixels:,}, and Pillow's own limit is twice "
+                "PIL.Image.MAX_IMAGE_PIXELS"
+            ) from error
+        # A damaged file can make a decoder raise nearly anything; all of it means the same to the caller.
+        except Exception as error:
+            raise ImageError(f"{name} cannot be decoded: {_one_line(error)}") from error
+    return plain if turn is None else plain.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # as above; the pixels are whole, and only which way up they belong is unknown
+        return 1
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
