@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from changelog import CHANGELOG, fold, fragment_paths, section_problems, read_fragments
+from changelog import CHANGELOG, fold, fragment_paths, read_fragments, section_problems
 from workspace import ROOT, Package, read_packages
 
 try:
@@ -172,7 +172,7 @@ def make(root: Path, text: str, *, date: datetime.date, git: bool = True) -> Non
 
 @contextmanager
 def _all_or_nothing(root: Path, files: Iterable[Path], tag: str | None) -> Iterator[None]:
-    """Put `files` back as they were unless the block ends well; with `tag`, put the branch back and drop the tag too."""
+    """Unless the block ends well, put `files` back as they were; with `tag`, take back the commit and the tag too."""
     before = {path: path.read_bytes() for path in files}
     head = _commit(root, "HEAD")
     terminate = signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that the way back is taken
