@@ -35,8 +35,8 @@ from torch import Tensor
 
 from vl_core.noise._philox import WORD, philox_rounds
 
-_TILE = {"cpu": 1 << 14}  # blocks a thread works on at once, so that its six int64 words of scratch stay in cache
-_TILE_ELSEWHERE = 1 << 22  # on an accelerator: enough to fill it, some 250 MB of scratch
+_CPU_TILE = 1 << 15  # blocks a thread works on at once: few calls, and scratch of six int64 a block stays in cache
+_DEVICE_TILE = 1 << 22  # on an accelerator: enough to fill it, some 250 MB of scratch
 _ANGLE = math.pi * 2.0**-31
 
 
@@ -107,7 +107,7 @@ def _tiles(rows: int, blocks: int, device: torch.device) -> Iterator[tuple[slice
     """Cut ``(rows, blocks)`` into tiles of bounded area, as wide as a row where that fits."""
     if rows == 0 or blocks == 0:
         return
-    area = _TILE["cpu"] * _power_of_two(torch.get_num_threads()) if device.type == "cpu" else _TILE_ELSEWHERE
+    area = _CPU_TILE * _power_of_two(torch.get_num_threads()) if device.type == "cpu" else _DEVICE_TILE
     width = min(blocks, area)
     height = area // width
     for row in range(0, rows, height):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,8 +42,8 @@ def make_keys(seed: Integers, image_ids: Integers, draws: Integers) -> Tensor:
     _check_range("seed", seeds, 31)
     _check_range("draws", numbers, 32)
     try:
-        shape = torch.broadcast_shapes(seeds.shape, images.shape, numbers.shape)
-    except RuntimeError:
+        shape = np.broadcast_shapes(seeds.shape, images.shape, numbers.shape)
+    except ValueError:
         shapes = ", ".join(str(tuple(value.shape)) for value in (seeds, images, numbers))
         raise ValueError(f"seed, image_ids and draws must broadcast to one shape, got {shapes}") from None
     return torch.stack((images.expand(shape), ((seeds << 32) | numbers).expand(shape)), dim=-1)
@@ -51,7 +52,7 @@ def make_keys(seed: Integers, image_ids: Integers, draws: Integers) -> Tensor:
 def _integers(name: str, value: Integers, device: torch.device | None) -> Tensor:
     try:
         tensor = torch.as_tensor(value, device=device)
-    except OverflowError:
+    except (OverflowError, RuntimeError):  # which of the two depends on the version of torch
         raise ValueError(f"{name} must fit in 64 signed bits, got {value!r}") from None
     if tensor.numel() and tensor.dtype not in _INTEGERS:
         raise TypeError(f"{name} must be integers, got {tensor.dtype}")
