@@ -1,0 +1,162 @@
+"""Which package may import which, and that each declares what it imports.
+
+Every import statement below `packages/*/src` is read, not run, together with `import_module("…")` of a literal name.
+An import at the top of a file runs when somebody imports the package, so it must be a dependency; an import inside a
+function, or for type checkers alone, may also be one of the package's extras.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+
+from workspace import ROOT, Package, read_packages
+
+PACKAGES = read_packages()
+ARROWS = {
+    "vl-core": frozenset[str](),
+    "vl-attention": frozenset({"vl-core"}),
+    "vl-density": frozenset({"vl-core"}),
+    "vl-diffusion": frozenset({"vl-core"}),
+    "vl-explorer": frozenset({"vl-core", "vl-ssl"}),
+    "vl-rl": frozenset({"vl-core"}),
+    "vl-ssl": frozenset({"vl-core"}),
+    "vl-vlm": frozenset({"vl-core"}),
+}
+"""The siblings that a package may use; no other arrow exists. A new arrow is a decision, made here."""
+DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python", "faiss": "faiss-cpu", "sklearn": "scikit-learn"}
+"""Import names that differ from their distribution's by more than `_` for `-`."""
+
+
+class Import(NamedTuple):
+    """One import in a source file."""
+
+    line: int
+    name: str
+    """Top-level module."""
+    eager: bool
+    """Whether it runs when the file is imported."""
+
+
+def imports(source: str) -> Iterator[Import]:
+    """Every absolute import of a file, by line."""
+    todo = [(node, True) for node in ast.parse(source).body]
+    while todo:
+        node, eager = todo.pop(0)
+        if isinstance(node, ast.Import):
+            yield from (Import(node.lineno, alias.name.split(".")[0], eager) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield Import(node.lineno, node.module.split(".")[0], eager)
+        elif isinstance(node, ast.Call) and (name := _imported_by_call(node)):
+            yield Import(node.lineno, name.split(".")[0], eager)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            todo += [(child, False) for child in node.body] + [(child, eager) for child in node.orelse]
+        else:
+            inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            todo += [(child, eager and not inside) for child in ast.iter_child_nodes(node)]
+
+
+def _imported_by_call(node: ast.Call) -> str:
+    """Give the literal name that `import_module("…")` or `__import__("…")` imports; empty for any other call."""
+    called = re.search(r"\b(import_module|__import__)$", ast.unparse(node.func))
+    first = node.args[0] if node.args else None
+    return first.value if called and isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+
+
+def problems(
+    source: str, package: Package, packages: Mapping[str, Package], arrows: Mapping[str, frozenset[str]]
+) -> list[str]:
+    """Say which imports of a file in `package` no arrow allows, or no dependency declares."""
+    found = []
+    for line, name, eager in sorted(imports(source)):
+        if name in sys.stdlib_module_names or name == package.module:
+            continue
+        wanted = DISTRIBUTIONS.get(name, name.replace("_", "-").lower())
+        if wanted in packages and wanted not in arrows[package.name]:
+            found.append(f"line {line}: {package.module} must not import {name}")
+        elif wanted in package.required or (not eager and wanted in package.optional):
+            continue
+        elif wanted in package.optional:
+            found.append(f"line {line}: {name} is only in an extra of {package.name}; import it where it is used")
+        else:
+            found.append(f"line {line}: {name} is imported, but {wanted} is no dependency of {package.name}")
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES.values(), ids=PACKAGES)
+def test_package_imports_only_what_it_may_and_declares(package: Package) -> None:
+    files = sorted((package.folder / "src").rglob("*.py"))
+    assert files
+    assert [
+        f"{file.relative_to(ROOT)}, {problem}"
+        for file in files
+        for problem in problems(file.read_text(encoding="utf-8"), package, PACKAGES, ARROWS)
+    ] == []
+
+
+def test_arrows_name_every_package_and_no_other() -> None:
+    assert ARROWS.keys() == PACKAGES.keys()
+    assert frozenset().union(*ARROWS.values()) <= PACKAGES.keys()
+
+
+@pytest.mark.parametrize("package", PACKAGES.values(), ids=PACKAGES)
+def test_declared_siblings_are_allowed_ones(package: Package) -> None:
+    assert (package.required | package.optional) & PACKAGES.keys() <= ARROWS[package.name]
+
+
+# ---- The checker itself ----
+
+EXAMPLE = {
+    "vl-core": Package("vl-core", Path(), ("torch>=2", "pillow>=11"), {"parquet": ("pyarrow>=18",)}),
+    "vl-ssl": Package("vl-ssl", Path(), ("vl-core==1",), {}),
+    "vl-vlm": Package("vl-vlm", Path(), ("torch>=2",), {}),
+}
+EXAMPLE_ARROWS = {
+    "vl-core": frozenset[str](),
+    "vl-ssl": frozenset({"vl-core"}),
+    "vl-vlm": frozenset({"vl-core"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("package", "source", "expected"),
+    [
+        ("vl-ssl", "import vl_core.noise\nfrom vl_core import runs\nfrom . import x\nfrom .vl_vlm import y", []),
+        ("vl-core", "import torch, json\nfrom PIL import Image\nimport vl_core.runs", []),
+        ("vl-core", "def read():\n    import pyarrow.parquet", []),
+        ("vl-core", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pyarrow", []),
+        ("vl-core", "import vl_ssl", ["line 1: vl_core must not import vl_ssl"]),
+        ("vl-core", "def f():\n    from vl_ssl.x import y", ["line 2: vl_core must not import vl_ssl"]),
+        ("vl-ssl", "if TYPE_CHECKING:\n    import vl_vlm", ["line 2: vl_ssl must not import vl_vlm"]),
+        ("vl-ssl", "x = importlib.import_module('vl_vlm.y')", ["line 1: vl_ssl must not import vl_vlm"]),
+        ("vl-vlm", "import vl_core", ["line 1: vl_core is imported, but vl-core is no dependency of vl-vlm"]),
+        ("vl-core", "import pyarrow", ["line 1: pyarrow is only in an extra of vl-core; import it where it is used"]),
+        ("vl-ssl", "def f():\n    import timm", ["line 2: timm is imported, but timm is no dependency of vl-ssl"]),
+        (
+            "vl-core",
+            "try:\n    import skimage\nexcept ImportError:\n    skimage = None",
+            ["line 2: skimage is imported, but skimage is no dependency of vl-core"],
+        ),
+        (
+            "vl-core",
+            "if TYPE_CHECKING:\n    import pyarrow\nelse:\n    import pyarrow as p",
+            ["line 4: pyarrow is only in an extra of vl-core; import it where it is used"],
+        ),
+        (
+            "vl-core",
+            "class A:\n    import vl_vlm\n\n\nimport timm",
+            [
+                "line 2: vl_core must not import vl_vlm",
+                "line 5: timm is imported, but timm is no dependency of vl-core",
+            ],
+        ),
+    ],
+)
+def test_checker_sees_what_is_wrong_and_only_that(package: str, source: str, expected: list[str]) -> None:
+    assert problems(source, EXAMPLE[package], EXAMPLE, EXAMPLE_ARROWS) == expected
