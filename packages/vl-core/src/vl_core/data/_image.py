@@ -98,8 +98,8 @@ def _decode(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
             raise ImageError(f"{name} is not a picture in a known format ({', '.join(FORMATS)})") from None
         except Image.DecompressionBombError as error:
             raise ImageError(
-                f"{name} is too large: {_one_line(error)} max_pixels is {max_pixels:,}, and Pillow's own limit is twice "
-                "PIL.Image.MAX_IMAGE_PIXELS"
+                f"{name} is too large: {_one_line(error).rstrip('.')}; max_pixels is {max_pixels:,}, and Pillow's own "
+                "limit is twice PIL.Image.MAX_IMAGE_PIXELS"
             ) from error
         # A damaged file can make a decoder raise nearly anything; all of it means the same to the caller.
         except Exception as error:

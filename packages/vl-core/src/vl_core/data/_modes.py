@@ -42,7 +42,7 @@ def to_rgb_or_grey(image: Image.Image) -> Image.Image:
 
 def _on_white(image: Image.Image) -> Image.Image:
     grey = image.mode in _GREY
-    coloured = image.convert("RGBA")
+    coloured = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     white = Image.new("RGBA", image.size, (255, 255, 255, 255))
     flat = Image.alpha_composite(white, coloured)
     # A grey picture has three equal channels here; one of them is exact, where a weighted sum might round.
@@ -50,7 +50,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _from_integers(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image).astype(np.int32)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ValueError(f"integer pixels must lie in 0..65535, got {low}..{high}; scale the picture to 16 bits")

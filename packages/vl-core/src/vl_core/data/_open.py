@@ -11,11 +11,17 @@ from typing import Literal
 
 from vl_core.data._builtin import EMOJI_STYLES, open_emoji, open_fashion
 from vl_core.data._dataset import ImageDataset, Transform
-from vl_core.data._image import ImageError
+from vl_core.data._fashion_mnist import open_fashion_mnist
+from vl_core.data._folder import open_folder
+from vl_core.data._huggingface import is_saved_dataset, open_huggingface
+from vl_core.data._npz import open_npz
+from vl_core.data._parquet import open_parquet
 
 OnError = Literal["raise", "skip"]
 
-BUILTIN_NAMES = ("fashion", "emoji", *(f"emoji:{style}" for style in EMOJI_STYLES))
+BUILTIN_NAMES = ("fashion", "emoji", *(f"emoji:{style}" for style in EMOJI_STYLES), "fashion-mnist")
+
+_UNDERSTOOD = f"a name ({', '.join(BUILTIN_NAMES)}), an image folder, an .npz or .parquet file, or 'hf:owner/name'"
 
 _logger = logging.getLogger(__name__)
 
@@ -27,18 +33,101 @@ def open_dataset(
     transform: Transform | None = None,
     on_error: OnError = "raise",
 ) -> ImageDataset:
+    """Open a data set of pictures by name or by path.
+
+    Args:
+        spec: One of
+
+            - ``"fashion"`` (10,000 + 2,000 of Fashion-MNIST), ``"emoji"`` or one style of it, ``"emoji:noto"``,
+              ``"emoji:twemoji"``, ``"emoji:fluent"``: these ship with the package;
+            - ``"fashion-mnist"``: all 70,000, from ``$VL_DATA``, Debian's package or torchvision's folder;
+            - an image folder: flat, or a sub-folder a class, or either inside ``train/``, ``val/`` and ``test/``;
+            - an ``.npz`` file with ``x`` or ``images`` and perhaps ``y``, ``classes``, ``captions``, ``split``;
+            - a ``.parquet`` file with a column ``image`` of bytes (extra ``vl-core[parquet]``);
+            - ``"hf:owner/name"``, or a folder written by ``save_to_disk`` (extra ``vl-core[huggingface]``).
+
+            A name wins over a folder of the same name; write ``./fashion`` for the folder.
+        split: ``"train"``, ``"val"`` (also ``"validation"``, ``"valid"``) or ``"test"``, or what else the data set
+            calls its parts; None takes all of them, in this order.
+        transform: Applied to each picture, a PIL image in mode RGB or L, when it is read.
+        on_error: What becomes of a picture that cannot be read. With ``"raise"`` nothing is read in advance and the
+            error comes when the picture is asked for. With ``"skip"`` every picture is decoded once now, on several
+            threads; those that fail are left out, so that lengths, labels and names agree from the start, listed in
+            ``dataset.skipped`` and counted in a log message.
+
+    Returns:
+        The data set.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        ModuleNotFoundError: If an extra is missing; it is named.
+        ValueError: If the spec is not understood, the split does not exist, or the contents are not as they must be.
+
+    Example:
+        >>> dataset = open_dataset("fashion", split="test")
+        >>> image, label = dataset[0]
+        >>> len(dataset), image.size, dataset.classes[label]
+        (2000, (28, 28), 'T-shirt/top')
+    """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     dataset = _open(spec, split)
+    if on_error == "skip":
+        dataset = _readable(dataset)
     dataset.transform = transform
     return dataset
 
 
 def _open(spec: str | os.PathLike[str], split: str | None) -> ImageDataset:
-    if spec == "fashion":
-        return open_fashion(split)
-    if spec == "emoji":
-        return open_emoji(split)
-    if isinstance(spec, str) and spec in BUILTIN_NAMES:
-        return open_emoji(split, spec.removeprefix("emoji:"))
-    raise ValueError(f"unknown {spec!r}")
+    if isinstance(spec, str):
+        if spec == "fashion":
+            return open_fashion(split)
+        if spec == "fashion-mnist":
+            return open_fashion_mnist(split)
+        if spec in BUILTIN_NAMES:
+            return open_emoji(split, spec.partition(":")[2] or None)
+        if spec.startswith("hf:"):
+            return open_huggingface(spec.removeprefix("hf:"), split)
+    path = Path(spec)
+    if path.is_dir():
+        return open_huggingface(str(path), split) if is_saved_dataset(path) else open_folder(path, split)
+    if path.is_file():
+        if path.suffix.lower() == ".npz":
+            return open_npz(path, split)
+        if path.suffix.lower() == ".parquet":
+            return open_parquet(path, split)
+        raise ValueError(f"spec must be {_UNDERSTOOD}, got the file {path}; a single picture is for read_image")
+    raise _unknown(spec)
+
+
+def _unknown(spec: str | os.PathLike[str]) -> Exception:
+    text = os.fspath(spec)
+    close = difflib.get_close_matches(text.lower(), BUILTIN_NAMES, n=3)
+    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    # Something that looks like a path is a missing file; anything else is a name that nobody knows.
+    if not isinstance(spec, str) or Path(text).suffix or "/" in text or os.sep in text:
+        return FileNotFoundError(f"spec must be {_UNDERSTOOD}, but there is no file or folder {text!r}{hint}")
+    return ValueError(f"spec must be {_UNDERSTOOD}, got {text!r}{hint}")
+
+
+def _readable(dataset: ImageDataset) -> ImageDataset:
+    """The pictures that can be read, by reading each of them once."""
+
+    def reason(index: int) -> str | None:
+        try:
+            dataset[index]
+        # ImageError is a ValueError; a vanished or unreadable file is an OSError.
+        except (ValueError, OSError) as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        reasons = list(pool.map(reason, range(len(dataset))))
+    skipped = [(dataset.names[i], cause) for i, cause in enumerate(reasons) if cause is not None]
+    if skipped:
+        _logger.warning(
+            "skipped %d of %d pictures of %s; the first: %s", len(skipped), len(dataset), dataset.name, skipped[0][1]
+        )
+    kept = dataset.subset(i for i, cause in enumerate(reasons) if cause is None)
+    kept.skipped = tuple(skipped)
+    return kept

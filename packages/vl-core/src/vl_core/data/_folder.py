@@ -1,0 +1,121 @@
+"""Image folders: flat, one sub-folder a class, and either of them inside train/, val/ and test/."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from vl_core.data._dataset import ImageDataset
+from vl_core.data._image import read_image
+from vl_core.data._splits import plain_split, select_splits
+
+SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
+    *(".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
+
+
+class FileImages:
+    """Reads pictures from files when asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        return read_image(self.paths[index])
+
+
+def open_folder(root: Path, split: str | None) -> ImageDataset:
+    """Pictures below a folder, in natural order (``img2`` before ``img10``), named by their path inside it.
+
+    Sub-folders are splits where each one that holds pictures is named like one (train, val, valid, validation, test)
+    and no picture lies beside them; otherwise they are classes, with pictures at any depth inside. Classes are numbered
+    over all splits together. Without sub-folders the label is -1. Hidden files, files that are not named like pictures,
+    and folders without pictures are passed over.
+
+    Raises:
+        ValueError: If there is no picture, or pictures lie beside class folders.
+    """
+    parts = _split_folders(root)
+    chosen = select_splits(split, parts, str(root))
+    found = {name: _by_class(folder) for name, folder in (parts or {"": root}).items()}
+    classes = sorted({label for pictures in found.values() for label in pictures if label is not None}, key=_natural)
+    number = {label: index for index, label in enumerate(classes)}
+
+    paths: list[Path] = []
+    labels: list[int] = []
+    for part in chosen or [""]:
+        for label, pictures in found[part].items():
+            paths += pictures
+            labels += [-1 if label is None else number[label]] * len(pictures)
+    if not paths:
+        where = root if split is None else f"split {split!r} of {root}"
+        raise ValueError(f"{where} holds no pictures; looked for files named {', '.join(SUFFIXES)}")
+    return ImageDataset(
+        FileImages(paths),
+        labels,
+        name=str(root),
+        split=split,
+        classes=classes,
+        names=[path.relative_to(root).as_posix() for path in paths],
+    )
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The sub-folders that are splits, by name; none where one of them is a class or pictures lie beside them."""
+    folders = {folder.name: folder for folder in _subfolders(root)}
+    splits = {name: folder for name, folder in folders.items() if plain_split(name) in ("train", "val", "test")}
+    if not splits or _pictures_in(root):
+        return {}
+    strangers = [folder for name, folder in folders.items() if name not in splits and _pictures_below(folder)]
+    return {} if strangers else splits
+
+
+def _by_class(folder: Path) -> dict[str | None, list[Path]]:
+    """The pictures of one split by class; the only key is None where there are no classes."""
+    inside: dict[str | None, list[Path]] = {}
+    for sub in _subfolders(folder):
+        if pictures := _pictures_below(sub):
+            inside[sub.name] = pictures
+    loose = _pictures_in(folder)
+    if loose and inside:
+        raise ValueError(
+            f"{folder} holds pictures ({loose[0].name}, {len(loose)} in all) beside class folders "
+            f"({next(iter(inside))}, {len(inside)} in all); move the pictures into a class folder or elsewhere"
+        )
+    return {None: loose} if loose else inside
+
+
+def _natural(text: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
+    """A key that sorts digits by value; the text itself decides between equals such as ``1`` and ``01``."""
+    pieces = re.findall(r"[0-9]+|[^0-9]+", text)
+    return tuple((0, int(p), "") if p[0] in "0123456789" else (1, 0, p.casefold()) for p in pieces), text
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(found, key=lambda path: _natural(path.name))
+
+
+def _is_picture(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 (a bare name)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    found = [path for path in folder.iterdir() if _is_picture(path.name) and not path.is_dir()]
+    return sorted(found, key=lambda path: _natural(path.name))
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    found = []
+    for where, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(where, name) for name in files if _is_picture(name)]
+    return sorted(found, key=lambda path: _natural(path.relative_to(folder).as_posix()))

@@ -1,0 +1,98 @@
+"""Hugging Face data sets, from the hub or from disk; needs the extra ``vl-core[huggingface]``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vl_core.data._dataset import ImageDataset
+from vl_core.data._extras import import_extra
+from vl_core.data._image import ImageError, read_image
+from vl_core.data._labels import number_labels
+from vl_core.data._splits import select_splits
+
+_CAPTION_COLUMNS = ("caption", "text")
+
+
+class HuggingFaceImages:
+    """Reads encoded pictures out of a `datasets.Dataset` whose image column is not decoded by the library."""
+
+    def __init__(self, rows: Any, column: str, name: str) -> None:
+        self.rows = rows
+        self.column = column
+        self.name = name
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        value = self.rows[index][self.column]
+        name = f"row {index} of {self.name}"
+        if value is None:
+            raise ImageError(f"{name} holds no picture")
+        if value["bytes"] is not None:
+            return read_image(value["bytes"], name=name)
+        return read_image(value["path"])
+
+
+def is_saved_dataset(folder: Path) -> bool:
+    """Whether a folder was written by ``save_to_disk``."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+def open_huggingface(source: str, split: str | None) -> ImageDataset:
+    """Open a data set of the hub, or a folder that ``save_to_disk`` wrote or ``load_dataset`` understands.
+
+    The first column of type ``Image`` is the picture; ``label``, or else the only column of type ``ClassLabel``, is
+    the label; ``caption`` or ``text`` is the caption. Without ``split`` all splits follow one another.
+
+    Args:
+        source: ``"owner/name"``, or the path of a folder.
+        split: One of the data set's splits.
+
+    Raises:
+        ModuleNotFoundError: If `datasets` is not installed; the extra is named.
+        ValueError: If there is no such split or no column of pictures.
+    """
+    datasets = import_extra("datasets", "huggingface")
+    folder = Path(source)
+    loaded = datasets.load_from_disk(source) if is_saved_dataset(folder) else datasets.load_dataset(source)
+    if isinstance(loaded, dict):
+        chosen = select_splits(split, loaded, source)
+        rows = datasets.concatenate_datasets([loaded[part] for part in chosen])
+        parts = [part for part in chosen for _ in range(len(loaded[part]))]
+    else:
+        own = str(loaded.split) if loaded.split is not None else None
+        chosen = select_splits(split, () if own is None else (own,), source)
+        rows, parts = loaded, chosen * len(loaded)
+
+    image = _column(rows, "image", lambda kind: isinstance(kind, datasets.Image))
+    if image is None:
+        raise ValueError(f"{source} must have a column of type Image, got {dict(rows.features)}")
+    rows = rows.cast_column(image, datasets.Image(decode=False))
+    label = _column(rows, "label", lambda kind: isinstance(kind, datasets.ClassLabel))
+    labels, classes = np.full(len(rows), -1, np.int64), None
+    if label is None and "label" in rows.features:
+        label = "label"
+    if label is not None:
+        classes = getattr(rows.features[label], "names", None)
+        labels, classes = number_labels(list(rows[label]), classes, f"column {label!r} of {source}")
+    caption = next((c for c in _CAPTION_COLUMNS if getattr(rows.features.get(c), "dtype", None) == "string"), None)
+    return ImageDataset(
+        HuggingFaceImages(rows, image, source),
+        labels,
+        name=source,
+        split=split,
+        classes=classes or (),
+        captions=None if caption is None else [text or "" for text in rows[caption]],
+        names=[f"{folder.name if folder.is_dir() else source}/{row:05d}" for row in range(len(rows))],
+        metadata=[{"split": part} for part in parts] if parts else None,
+    )
+
+
+def _column(rows: Any, preferred: str, wanted: Any) -> str | None:
+    fitting = [name for name, kind in rows.features.items() if wanted(kind)]
+    return preferred if preferred in fitting else (fitting[0] if fitting else None)

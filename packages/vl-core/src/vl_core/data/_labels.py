@@ -1,0 +1,46 @@
+"""Turning a column of labels, numbers or names, into class numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def number_labels(
+    values: Sequence[Any], classes: Sequence[str] | None, what: str
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Class numbers and class names from a column.
+
+    Args:
+        values: Integers (-1 or None for no label), or names (None for no label).
+        classes: The names in their order. Without them, names are sorted, and numbers are their own names.
+        what: The column, for errors.
+
+    Returns:
+        ``(n,)`` int64, and the names.
+
+    Raises:
+        ValueError: If a value is neither an integer nor a name, or has no class.
+    """
+    known = [value for value in values if value is not None]
+    if all(isinstance(value, str) for value in known):
+        names = tuple(sorted(set(known))) if classes is None else tuple(classes)
+        number = {name: index for index, name in enumerate(names)}
+        strangers = sorted(set(known) - set(names))
+        if strangers:
+            raise ValueError(f"{what} holds {strangers[0]!r}, which is not among the {len(names)} classes")
+        return np.array([-1 if value is None else number[value] for value in values], np.int64), names
+    for value in known:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise ValueError(f"{what} must hold integers or names, got {value!r} of type {type(value).__name__}")
+    labels = np.array([-1 if value is None else int(value) for value in values], np.int64)
+    high = int(labels.max(initial=-1))
+    names = tuple(str(index) for index in range(high + 1)) if classes is None else tuple(classes)
+    if labels.min(initial=-1) < -1 or high >= len(names):
+        raise ValueError(
+            f"{what} must lie in -1..{len(names) - 1} (-1 for none, {len(names)} classes), got {labels.min()}..{high}"
+        )
+    return labels, names
