@@ -1,0 +1,25 @@
+"""Which tests can run here: those on a GPU where there is one, those under Triton's interpreter where it is on."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what this process cannot run; the closing line counts it.
+
+    Triton reads `TRITON_INTERPRET` when it is imported, so a process is interpreted or it is not, and the kernels' tests
+    on the CPU are a run of their own (`hatch run interpreter`).
+    """
+    missing = set()
+    if not torch.cuda.is_available():
+        missing.add("gpu")
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        missing.add("interpreter")
+    unable = [item for item in items if any(item.get_closest_marker(marker) for marker in missing)]
+    if unable:
+        config.hook.pytest_deselected(items=unable)
+        items[:] = [item for item in items if item not in unable]
