@@ -46,7 +46,7 @@ class Import(NamedTuple):
 
 def imports(source: str) -> Iterator[Import]:
     """Every absolute import of a file, by line."""
-    todo = [(node, True) for node in ast.parse(source).body]
+    todo: list[tuple[ast.AST, bool]] = [(node, True) for node in ast.parse(source).body]
     while todo:
         node, eager = todo.pop(0)
         if isinstance(node, ast.Import):

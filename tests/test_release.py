@@ -91,8 +91,11 @@ def add_hook(root: Path, name: str, script: str) -> None:
 def state(root: Path) -> dict[str, object]:
     """Everything that a release may change: files, commit and tags."""
     files = {p: p.read_bytes() for p in root.rglob("*") if p.is_file() and ".git" not in p.relative_to(root).parts}
-    return {"files": files, "head": git(root, "rev-parse", "HEAD"), "tags": git(root, "tag")} | {
-        "status": git(root, "status", "--porcelain")
+    return {
+        "files": files,
+        "head": git(root, "rev-parse", "HEAD"),
+        "tags": git(root, "tag"),
+        "status": git(root, "status", "--porcelain"),
     }
 
 
@@ -262,7 +265,8 @@ def test_a_commit_or_tag_that_git_refuses_leaves_all_as_it_was(
 def test_a_write_that_fails_half_way_leaves_all_as_it_was(
     root: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before, write, written = state(root), Path.write_text, []
+    before, write = state(root), Path.write_text
+    written: list[Path] = []
 
     def failing(path: Path, text: str, **options: str) -> int:
         if len(written) == 2:
