@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,8 +53,8 @@ def make_keys(seed: Integers, image_ids: Integers, draws: Integers) -> Tensor:
 def _integers(name: str, value: Integers, device: torch.device | None) -> Tensor:
     try:
         tensor = torch.as_tensor(value, device=device)
-    except (OverflowError, RuntimeError):  # which of the two depends on the version of torch
-        raise ValueError(f"{name} must fit in 64 signed bits, got {value!r}") from None
+    except (OverflowError, RuntimeError, ValueError):  # which one depends on the version of torch
+        raise ValueError(f"{name} must be integers of 64 signed bits, got {reprlib.repr(value)}") from None
     if tensor.numel() and tensor.dtype not in _INTEGERS:
         raise TypeError(f"{name} must be integers, got {tensor.dtype}")
     return tensor.to(torch.int64)

@@ -1,0 +1,7 @@
+"""Records of a run: its configuration, metrics and checkpoints in one folder that survives an interruption."""
+
+from vl_core.runs._atomic import atomic_write
+from vl_core.runs._checkpoint import Checkpoint
+from vl_core.runs._folder import RunFolder
+
+__all__ = ["Checkpoint", "RunFolder", "atomic_write"]

@@ -1,0 +1,77 @@
+"""Files that are either the old version or the new one, whenever the process or the machine stops."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
+    """Open a file for writing that takes its place only once it is complete.
+
+    Writes go to a temporary file in the same folder. Leaving the block flushes it to the disk and renames it over
+    ``path`` in one step; an exception removes it and leaves ``path`` as it was.
+
+    Args:
+        path: File to write or replace; its folder must exist.
+        mode: ``"w"`` for UTF-8 text with Unix line ends, ``"wb"`` for bytes.
+
+    Yields:
+        The open temporary file.
+
+    Raises:
+        ValueError: If ``mode`` is another one.
+        OSError: If the file cannot be created, written or renamed.
+
+    Example:
+        >>> with atomic_write("report.csv") as file:
+        ...     _ = file.write("class,accuracy")
+    """
+    if mode not in ("w", "wb"):
+        raise ValueError(f'mode must be "w" or "wb", got {mode!r}; an atomic write replaces the whole file')
+    with replacing(path) as temporary:
+        # "x" refuses to follow a file that is there already, and unlike tempfile it leaves the usual permissions.
+        text = {"encoding": "utf-8", "newline": "\n"} if mode == "w" else {}
+        with temporary.open(mode.replace("w", "x"), **text) as file:  # type: ignore[call-overload]
+            yield file
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a free name beside ``path`` for the block to write; on success flush that file and rename it."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether ``path`` is a temporary file of ``replacing``, left by a process that was killed."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def sync(path: Path) -> None:
+    """Return once the file's content is on the disk."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    # The rename itself lasts only when its folder is flushed; Windows cannot open folders and needs no flush.
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,77 @@
+"""A checkpoint in one safetensors file: tensors in its body, step and state as JSON in its header.
+
+With both in one file there is no moment at which new tensors stand beside an old state, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vl_core.runs._atomic import replacing
+from vl_core.runs._plain import plain
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run needs to go on."""
+
+    step: int
+    """The first step that is still to be done."""
+    tensors: dict[str, Tensor]
+    """Tensors by name, on the CPU."""
+    state: dict[str, Any]
+    """Everything else, as JSON keeps it: tuples come back as lists."""
+
+
+def save(path: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Replace the checkpoint at ``path`` by a new one, in one step.
+
+    Raises:
+        TypeError: If a tensor is none, a name is no string, or the state is not for JSON.
+    """
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise TypeError(f"tensors must map strings to tensors, got {name!r}: {type(tensor).__name__}")
+    # One entry, since safetensors writes several in no fixed order and equal checkpoints should be equal files.
+    header = {"run": json.dumps({"step": step, "state": plain(state, "state")})}
+    path.parent.mkdir(exist_ok=True)
+    with replacing(path) as temporary:
+        save_file(_separate(tensors), temporary, metadata=header)
+
+
+def load(path: Path) -> Checkpoint | None:
+    """The checkpoint at ``path``, or None where there is none.
+
+    Raises:
+        ValueError: If the file is not a checkpoint written by ``save``.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = json.loads((file.metadata() or {})["run"])
+            # Cloned, since a tensor that maps the file would keep Windows from replacing it.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # not a mapping
+        return Checkpoint(header["step"], tensors, header["state"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not a checkpoint of a run ({error}); remove it to start again") from error
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # safetensors refuses names that share memory, as tied weights do; each name gets its own copy in the file.
+    separate: dict[str, Tensor] = {}
+    seen = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        memory = own.untyped_storage().data_ptr()
+        separate[name] = own.clone() if memory in seen else own
+        seen.add(memory)
+    return separate

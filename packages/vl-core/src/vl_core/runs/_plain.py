@@ -1,0 +1,58 @@
+"""Values as JSON holds them: checked on the way in, so that what is read back equals what was written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+
+def plain(value: Any, name: str) -> Any:
+    """``value`` in dictionaries, lists, strings, numbers, booleans and None.
+
+    Dataclasses become dictionaries, tuples lists, and paths strings. Numbers may be NaN or infinite.
+
+    Args:
+        value: Anything built of these.
+        name: What error messages call it.
+
+    Returns:
+        A copy that shares no container with ``value``.
+
+    Raises:
+        TypeError: If a part is of another type or a dictionary has a key that is not a string; the message says where.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, PurePath):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"{name} must have strings as keys to be kept as JSON, got {key!r}; write str({key!r})")
+        return {key: plain(item, f"{name}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{name}[{index}]") for index, item in enumerate(value)]
+    raise TypeError(
+        f"{name} must be something JSON can keep (numbers, strings, lists, dictionaries, None), "
+        f"got {type(value).__name__}; convert it first"
+    )
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """One phrase for each field in which two plain configurations differ, nested fields by dotted name."""
+    found = []
+    for key in dict.fromkeys([*old, *new]):
+        name = prefix + key
+        if key not in old or key not in new:
+            found.append(f"{name} (only in the {'folder' if key in old else 'new configuration'})")
+        elif isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
+            found += differences(old[key], new[key], f"{name}.")
+        # By text, so that NaN equals itself and 1 differs from True.
+        elif json.dumps(old[key], sort_keys=True) != json.dumps(new[key], sort_keys=True):
+            found.append(f"{name} ({old[key]!r} in the folder, now {new[key]!r})")
+    return found
