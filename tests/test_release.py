@@ -49,7 +49,7 @@ def commit_all(root: Path) -> None:
 
 
 def new_repository(root: Path) -> None:
-    git(root, "init", "--quiet", "--initial-branch=main")
+    git(root, "init", "--quiet", "--initial-branch=main", "--template=")
     for key, value in {
         "user.name": "n",
         "user.email": "e@example.org",
@@ -60,25 +60,32 @@ def new_repository(root: Path) -> None:
     commit_all(root)
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clean repository of two packages at 0.2.0.dev0 with three changes to tell."""
+    folder = tmp_path_factory.mktemp("template")
     for name, pyproject in {"vl-core": CORE, "vl-top": TOP}.items():
-        source = tmp_path / "packages" / name / "src" / name.replace("-", "_")
+        source = folder / "packages" / name / "src" / name.replace("-", "_")
         source.mkdir(parents=True)
         (source / "__about__.py").write_text('"""One version."""\n\n__version__ = "0.2.0.dev0"\n')
         (source.parents[1] / "pyproject.toml").write_text(pyproject)
-    (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
-    (tmp_path / "changelog.d").mkdir()
+    (folder / "CHANGELOG.md").write_text(CHANGELOG)
+    (folder / "changelog.d").mkdir()
     for name, text in {
         "README.md": "How to.\n",
         "7.vl-top.fixed.md": "A thing\nworks.\n",
         "12.vl.changed.md": "All need more.\n",
         "3.vl-top.added.md": "A new thing.\n",
     }.items():
-        (tmp_path / "changelog.d" / name).write_text(text)
-    new_repository(tmp_path)
-    return tmp_path
+        (folder / "changelog.d" / name).write_text(text)
+    new_repository(folder)
+    return folder
+
+
+@pytest.fixture
+def root(template: Path, tmp_path: Path) -> Path:
+    """A copy of the template, to do with as one likes."""
+    return shutil.copytree(template, tmp_path / "repository", symlinks=True)
 
 
 def add_hook(root: Path, name: str, script: str) -> None:
@@ -186,11 +193,9 @@ def test_a_copy_of_this_repository_can_be_released(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["0.3", "v0.3.0", "0.3.0rc1", "0.3.0.dev", "0.03.0", "0.3.0+local", "", "next"])
-def test_a_malformed_version_is_refused(root: Path, version: str) -> None:
-    before = state(root)
+def test_a_malformed_version_is_refused(version: str) -> None:
     with pytest.raises(release.ReleaseError, match=r"must be X\.Y\.Z"):
-        release.make(root, version, date=DATE)
-    assert state(root) == before
+        release.parse_version(version)
 
 
 @pytest.mark.parametrize("version", ["0.1.9", "0.2.0.dev0"])
@@ -249,6 +254,7 @@ def test_a_release_with_nothing_to_tell_is_refused(root: Path) -> None:
         ("pre-commit", "exit 1", "'commit'"),
         ("reference-transaction", "[ $1 != prepared ] || ! grep 'refs/tags/' | grep -qv ' 00000000'", "'tag'"),
     ],
+    ids=["commit", "tag"],
 )
 def test_a_commit_or_tag_that_git_refuses_leaves_all_as_it_was(
     root: Path, hook: str, script: str, refused: str, capsys: pytest.CaptureFixture[str]
