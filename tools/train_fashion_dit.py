@@ -24,7 +24,6 @@ from diffusers import DDPMScheduler, DiTTransformer2DModel
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from tqdm.auto import tqdm
-
 from vl_core.data.idx import read_idx
 
 CLASSES = (
@@ -72,7 +71,9 @@ def learning_rate(step: int, steps: int, peak: float, warm_up: int) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
-def batch_at(step: int, images: torch.Tensor, labels: torch.Tensor, args: argparse.Namespace) -> tuple[torch.Tensor, ...]:
+def batch_at(
+    step: int, images: torch.Tensor, labels: torch.Tensor, args: argparse.Namespace
+) -> tuple[torch.Tensor, ...]:
     """Everything random about one step, from the seed and the step alone, so that a resumed run is the same run.
 
     Time steps are stratified: one in each of `batch` equal parts of the schedule, which lowers the loss's variance.
@@ -94,7 +95,7 @@ def batch_at(step: int, images: torch.Tensor, labels: torch.Tensor, args: argpar
 def save_atomically(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Write beside the target and rename, so that an interruption leaves the last good file."""
     save_file({name: t.contiguous().cpu() for name, t in tensors.items()}, f"{path}.partial")
-    os.replace(f"{path}.partial", path)
+    Path(f"{path}.partial").replace(path)
 
 
 def save_checkpoint(out: Path, step: int, model: torch.nn.Module, ema: dict, optimizer: torch.optim.Optimizer) -> None:
@@ -145,6 +146,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=300)
     parser.add_argument("--ema", type=float, default=0.999)
     parser.add_argument("--null-share", type=float, default=0.05, help="share of pictures shown without their class")
+    parser.add_argument("--checkpoint-every", type=int, default=500, help="steps between checkpoints")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -187,7 +189,7 @@ def main() -> None:
                 file.write(json.dumps(row) + "\n")
             bar.set_postfix(loss=f"{row['loss']:.4f}")
             running = []
-        if (step + 1) % 500 == 0 or step + 1 == args.steps:
+        if (step + 1) % args.checkpoint_every == 0 or step + 1 == args.steps:
             save_checkpoint(args.out, step + 1, model, ema, optimizer)
     export(args.out, ema)
 

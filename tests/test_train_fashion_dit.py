@@ -1,0 +1,120 @@
+"""The script that trains the diffusion model which ships, on a few made-up pictures."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler, DiTTransformer2DModel
+from safetensors.torch import load_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+
+import train_fashion_dit
+
+
+def write_idx(path: Path, values: np.ndarray) -> None:
+    header = struct.pack(f">HBB{values.ndim}I", 0, 0x08, values.ndim, *values.shape)
+    path.write_bytes(gzip.compress(header + values.astype(np.uint8).tobytes(), 1))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path) -> None:
+    arguments = ["--data", data, "--out", out, "--steps", 4, "--batch", 8, "--warm-up", 2, "--checkpoint-every", 2]
+    monkeypatch.setattr(sys, "argv", ["train_fashion_dit.py", *map(str, arguments)])
+    train_fashion_dit.main()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty-four pictures of noise, in the files of Fashion-MNIST."""
+    folder, random = tmp_path_factory.mktemp("fashion_mnist"), np.random.default_rng(0)
+    write_idx(folder / "train-images-idx3-ubyte.gz", random.integers(0, 256, (64, 28, 28)))
+    write_idx(folder / "train-labels-idx1-ubyte.gz", np.arange(64) % 10)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of four steps without an interruption."""
+    out = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        run(monkeypatch, data, out)
+    return out
+
+
+def test_interrupted_run_goes_on_to_the_same_weights(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = train_fashion_dit.batch_at
+
+    def interrupt_at_the_last_step(step, *rest):
+        if step == 3:
+            raise KeyboardInterrupt
+        return draw(step, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_fashion_dit, "batch_at", interrupt_at_the_last_step)
+        with pytest.raises(KeyboardInterrupt):
+            run(patch, data, tmp_path)
+    # Step 2 was taken and lost: the last checkpoint is older than it.
+    assert load_file(tmp_path / "checkpoint.safetensors")["step"] == 2
+    assert not (tmp_path / "model").exists()
+
+    run(monkeypatch, data, tmp_path)
+    expected, resumed = (load_file(out / "checkpoint.safetensors") for out in (whole, tmp_path))
+    assert expected["step"] == 4
+    assert any(name.startswith("optimizer.") for name in expected)
+    assert any(name.startswith("ema.") for name in expected)
+    torch.testing.assert_close(resumed, expected, rtol=0, atol=0)
+    files = ("config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json", "classes.json")
+    for file in files:
+        assert (tmp_path / "model" / file).read_bytes() == (whole / "model" / file).read_bytes()
+
+
+def test_training_moves_the_weights_and_their_average_apart(whole: Path) -> None:
+    tensors = load_file(whole / "checkpoint.safetensors")
+    torch.manual_seed(0)
+    untrained = train_fashion_dit.build_model().state_dict()
+    name = "pos_embed.proj.weight"
+    assert not torch.equal(tensors[f"model.{name}"], untrained[name])
+    assert not torch.equal(tensors[f"model.{name}"], tensors[f"ema.{name}"])
+
+
+def test_exported_folder_is_the_average_in_half_precision_for_diffusers_to_load(whole: Path) -> None:
+    model = DiTTransformer2DModel.from_pretrained(whole / "model").eval()
+    scheduler = DDPMScheduler.from_pretrained(whole / "model")
+    average = load_file(whole / "checkpoint.safetensors")
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value.half(), average[f"ema.{name}"].half(), rtol=0, atol=0)
+    assert scheduler.config.beta_schedule == "squaredcos_cap_v2"
+    assert scheduler.config.num_train_timesteps == 1000
+    assert json.loads((whole / "model" / "classes.json").read_text()) == list(train_fashion_dit.CLASSES)
+    with torch.no_grad():
+        # Class 10 is the one for no class.
+        predicted = model.float()(
+            torch.zeros(2, 1, 28, 28), timestep=torch.tensor([500, 500]), class_labels=torch.tensor([0, 10])
+        ).sample
+    assert predicted.shape == (2, 1, 28, 28)
+    assert not torch.allclose(predicted[0], predicted[1])
+
+
+def test_each_batch_depends_on_the_seed_and_the_step_alone() -> None:
+    args = train_fashion_dit.argparse.Namespace(seed=0, batch=8, null_share=0.5)
+    images, labels = torch.arange(64).view(64, 1, 1, 1).expand(64, 1, 2, 2).byte(), torch.arange(64) % 10
+    first, again, later = (train_fashion_dit.batch_at(step, images, labels, args) for step in (5, 5, 6))
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    assert not torch.equal(first[3], later[3])
+    epoch = torch.cat([train_fashion_dit.batch_at(step, images, labels, args)[0][:, 0, 0, 0] for step in range(8)])
+    assert len(epoch.unique()) == 64
+
+
+def test_a_batch_draws_one_time_step_in_each_part_of_the_schedule() -> None:
+    args = train_fashion_dit.argparse.Namespace(seed=1, batch=8, null_share=0.0)
+    timestep = train_fashion_dit.batch_at(0, torch.zeros(64, 1, 2, 2).byte(), torch.zeros(64).long(), args)[2]
+    assert (timestep // 125).tolist() == list(range(8))
