@@ -66,20 +66,21 @@ def open_npz(path: Path, split: str | None) -> ImageDataset:
 
 
 def _read(path: Path) -> dict[str, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError(f"{path} is a single array, expected an .npz archive of named arrays")
-            wanted = ("x", "images", "y", "labels", "classes", "captions", "split")
-            found = {}
-            for key in archive.files:
-                if key in wanted:
-                    found[key] = _member(archive, key, path)
-            return found
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
-        raise ValueError(f"{path} is not a whole .npz archive: {' '.join(str(error).split())}") from error
+    wanted = ("x", "images", "y", "labels", "classes", "captions", "split")
+    # The file is opened here, since np.load leaves it open when it turns out to be no archive.
+    with path.open("rb") as file:
+        if file.read(6) == b"\x93NUMPY":
+            raise ValueError(
+                f"{path} is a single array, expected an .npz archive of named arrays; write it with np.savez"
+            )
+        try:
+            if not zipfile.is_zipfile(file):
+                raise ValueError(f"{path} is not a whole .npz archive; write it again with np.savez")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                return {key: _member(archive, key, path) for key in archive.files if key in wanted}
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise ValueError(f"{path} is not a whole .npz archive: {' '.join(str(error).split())}") from error
 
 
 def _member(archive: Any, key: str, path: Path) -> Array:
@@ -103,7 +104,7 @@ def _as_uint8(pixels: Array, what: str) -> npt.NDArray[np.uint8]:
     if pixels.ndim not in (3, 4):
         raise ValueError(f"{what} must have shape (n, H, W) or (n, H, W, C), got {pixels.shape}")
     if pixels.ndim == 4 and pixels.shape[3] not in (1, 3):
-        hint = "; move the channels to the end" if pixels.shape[1] in (1, 3) else ""
+        hint = "; move the channels to the end" if pixels.shape[1] in (1, 3) and pixels.shape[3] > 4 else ""
         raise ValueError(f"{what} must have 1 or 3 channels in its last dimension, got shape {pixels.shape}{hint}")
     if 0 in pixels.shape[1:]:
         raise ValueError(f"{what} must hold pictures with pixels, got shape {pixels.shape}")

@@ -72,7 +72,7 @@ def _from_floats(pixels: Tensor) -> Tensor:
         raise ValueError(f"image must have pixels, got shape {shape}")
     if not torch.isfinite(pixels).all():
         raise ValueError("image must be finite, got NaN or infinity")
-    low, high = float(pixels.min()), float(pixels.max())
+    low, high = (value.item() for value in pixels.detach().aminmax())
     if low < 0 or high > 1:
         raise ValueError(f"floating-point image must lie in [0, 1], got {low:g} to {high:g}; rescale or clamp it")
     return pixels

@@ -1,0 +1,115 @@
+"""Image folders: flat, by class, by split; their order, and what lies in the way."""
+
+import pickle
+
+import pytest
+from PIL import Image
+
+from vl_core.data import ImageError, open_dataset
+
+
+def put(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 3), (len(name), 0, 0)).save(path)
+
+
+def test_a_flat_folder_has_no_labels_and_a_natural_order(tmp_path):
+    put(tmp_path, "img10.png", "img2.jpg", "IMG1.PNG", "b.webp")
+    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / ".hidden.png").write_text("not a picture either")
+    dataset = open_dataset(tmp_path)
+    assert dataset.names == ("b.webp", "IMG1.PNG", "img2.jpg", "img10.png")
+    assert dataset.labels.tolist() == [-1] * 4
+    assert dataset.classes == ()
+    assert dataset[0][0].size == (4, 3)
+    assert dataset[0][1] == -1
+
+
+def test_sub_folders_are_classes_with_pictures_at_any_depth(tmp_path):
+    put(tmp_path, "class10/a.png", "class2/b.png", "class2/deep/er/c.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / ".cache").mkdir()
+    put(tmp_path, ".cache/d.png", "class2/.thumbs/e.png")
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.classes == ("class2", "class10")
+    assert dataset.names == ("class2/b.png", "class2/deep/er/c.png", "class10/a.png")
+    assert dataset.labels.tolist() == [0, 0, 1]
+
+
+def test_train_and_test_folders_are_splits_that_share_their_classes(tmp_path):
+    put(tmp_path, "train/cat/1.png", "train/dog/2.png", "test/dog/3.png", "test/emu/4.png", "valid/cat/5.png")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/boxes.json").write_text("{}")
+    test = open_dataset(tmp_path, split="test")
+    assert test.classes == ("cat", "dog", "emu")
+    assert test.names == ("test/dog/3.png", "test/emu/4.png")
+    assert test.labels.tolist() == [1, 2]
+    assert open_dataset(tmp_path, split="val").names == ("valid/cat/5.png",)
+    assert [name.split("/")[0] for name in open_dataset(tmp_path).names] == ["train", "train", "valid", "test", "test"]
+
+
+def test_splits_may_be_flat(tmp_path):
+    put(tmp_path, "train/1.png", "test/2.png")
+    assert open_dataset(tmp_path, split="train").names == ("train/1.png",)
+    assert open_dataset(tmp_path).labels.tolist() == [-1, -1]
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    put(tmp_path, "train/1.png", "plane/2.png")
+    assert open_dataset(tmp_path).classes == ("plane", "train")
+
+
+def test_a_split_that_is_not_there_is_answered_with_those_that_are(tmp_path):
+    put(tmp_path / "divided", "train/1.png", "test/2.png")
+    with pytest.raises(ValueError, match="split must be one of 'train', 'test' or None"):
+        open_dataset(tmp_path / "divided", split="val")
+    put(tmp_path / "whole", "cat/1.png")
+    with pytest.raises(ValueError, match=r"split must be None .* it is not divided into splits"):
+        open_dataset(tmp_path / "whole", split="test")
+
+
+def test_pictures_beside_class_folders_are_an_error(tmp_path):
+    put(tmp_path, "preview.png", "cat/1.png")
+    with pytest.raises(ValueError, match=r"holds pictures \(preview\.png, 1 in all\) beside class folders \(cat, 1"):
+        open_dataset(tmp_path)
+
+
+def test_a_folder_without_pictures_says_what_was_looked_for(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(ValueError, match=r"holds no pictures; looked for files named \.avif"):
+        open_dataset(tmp_path)
+
+
+def test_a_bad_picture_is_an_error_when_it_is_asked_for(tmp_path):
+    put(tmp_path, "a.png", "c.png")
+    (tmp_path / "b.jpg").write_text("no picture")
+    dataset = open_dataset(tmp_path)
+    assert len(dataset) == 3
+    assert dataset.skipped == ()
+    with pytest.raises(ImageError, match=r"b\.jpg is not a picture"):
+        dataset[1]
+    assert dataset[2][0].size == (4, 3)
+
+
+def test_skipping_lists_bad_pictures_and_keeps_everything_else_in_step(tmp_path, caplog):
+    put(tmp_path, "cat/1.png", "cat/3.png", "dog/4.png")
+    (tmp_path / "cat/2.jpg").write_text("no picture")
+    (tmp_path / "dog/5.png").write_bytes((tmp_path / "dog/4.png").read_bytes()[:45])
+    (tmp_path / "dog/6.png").symlink_to(tmp_path / "gone.png")
+    dataset = open_dataset(tmp_path, on_error="skip", transform=lambda image: image.getpixel((0, 0)))
+    assert dataset.names == ("cat/1.png", "cat/3.png", "dog/4.png")
+    assert dataset.labels.tolist() == [0, 0, 1]
+    assert [dataset[index] for index in range(3)] == [((9, 0, 0), 0), ((9, 0, 0), 0), ((9, 0, 0), 1)]
+    assert [name for name, _ in dataset.skipped] == ["cat/2.jpg", "dog/5.png", "dog/6.png"]
+    assert "is not a picture in a known format" in dataset.skipped[0][1]
+    assert "does not exist" in dataset.skipped[2][1]
+    assert "skipped 3 of 6 pictures" in caplog.text
+
+
+def test_a_data_loader_that_starts_its_workers_afresh_can_have_it(tmp_path):
+    put(tmp_path, "a.png")
+    copy = pickle.loads(pickle.dumps(open_dataset(tmp_path)))
+    assert copy.names == ("a.png",)
+    assert copy[0][0].size == (4, 3)

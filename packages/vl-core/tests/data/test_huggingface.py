@@ -1,0 +1,105 @@
+"""Hugging Face data sets made on disk; nothing is fetched."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vl_core.data import ImageError, open_dataset
+
+datasets = pytest.importorskip("datasets", reason="datasets comes with the extra vl-core[huggingface]")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True, raising=False)
+
+
+def rows(*levels, **columns):
+    features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
+    content = {
+        "image": [Image.new("L", (4, 3), level) for level in levels],
+        "label": [level % 2 for level in levels],
+    }
+    for name, values in columns.items():
+        content[name], features[name] = values, datasets.Value("string")
+    return datasets.Dataset.from_dict(content, features=datasets.Features(features))
+
+
+@pytest.mark.parametrize("prefix", ["", "hf:"])
+def test_a_saved_data_set_is_opened(tmp_path, prefix):
+    rows(1, 2, 3, text=["a", "b", "c"]).save_to_disk(tmp_path / "pets")
+    dataset = open_dataset(f"{prefix}{tmp_path / 'pets'}")
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.labels.tolist() == [1, 0, 1]
+    assert dataset.captions == ("a", "b", "c")
+    assert dataset.names[2] == "pets/00002"
+    image, label = dataset[2]
+    assert (image.mode, image.getpixel((0, 0)), label) == ("L", 3, 1)
+
+
+def test_splits_are_taken_one_by_one_or_all(tmp_path):
+    datasets.DatasetDict({"validation": rows(5), "train": rows(1, 2)}).save_to_disk(tmp_path / "pets")
+    assert open_dataset(tmp_path / "pets", split="val").labels.tolist() == [1]
+    whole = open_dataset(tmp_path / "pets")
+    assert [whole[index][0].getpixel((0, 0)) for index in range(3)] == [1, 2, 5]
+    assert [entry["split"] for entry in whole.metadata] == ["train", "train", "validation"]
+    with pytest.raises(ValueError, match="split must be one of 'train', 'validation' or None"):
+        open_dataset(tmp_path / "pets", split="test")
+
+
+def test_a_folder_that_the_library_understands_is_opened(tmp_path):
+    rows(1, 2).to_parquet(tmp_path / "pets/train-00000.parquet")
+    dataset = open_dataset(f"hf:{tmp_path / 'pets'}", split="train")
+    assert dataset.classes == ("cat", "dog")
+    assert dataset[1][0].getpixel((0, 0)) == 2
+
+
+def test_other_columns_are_found_by_their_type(tmp_path):
+    renamed = rows(1, 2).rename_columns({"image": "img", "label": "species"})
+    renamed.save_to_disk(tmp_path / "pets")
+    dataset = open_dataset(tmp_path / "pets")
+    assert dataset.labels.tolist() == [1, 0]
+    assert dataset.captions is None
+
+
+def test_pictures_in_colour_come_back_exactly(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    made = datasets.Dataset.from_dict({"image": [pixels]}, features=datasets.Features({"image": datasets.Image()}))
+    made.save_to_disk(tmp_path / "set")
+    dataset = open_dataset(tmp_path / "set")
+    assert np.array_equal(np.asarray(dataset[0][0]), pixels)
+    assert dataset.labels.tolist() == [-1]
+    assert dataset.classes == ()
+
+
+def test_a_bad_picture_is_named_or_skipped(tmp_path):
+    features = datasets.Features({"image": datasets.Image(decode=False)})
+    linked = tmp_path / "linked.png"
+    linked.write_bytes(b"no picture either")
+    content = [{"bytes": b"no picture", "path": None}, None, {"bytes": None, "path": str(linked)}]
+    datasets.Dataset.from_dict({"image": content}, features=features).save_to_disk(tmp_path / "set")
+    dataset = open_dataset(tmp_path / "set")
+    with pytest.raises(ImageError, match=r"row 0 of .*set is not a picture"):
+        dataset[0]
+    with pytest.raises(ImageError, match=r"row 1 of .* holds no picture"):
+        dataset[1]
+    with pytest.raises(ImageError, match=r"linked\.png is not a picture"):
+        dataset[2]
+    skipping = open_dataset(tmp_path / "set", on_error="skip")
+    assert len(skipping) == 0
+    assert len(skipping.skipped) == 3
+
+
+def test_a_data_set_without_pictures_is_an_error(tmp_path):
+    datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(tmp_path / "set")
+    with pytest.raises(ValueError, match="must have a column of type Image"):
+        open_dataset(tmp_path / "set")
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'vl-core\[huggingface\]'"):
+        open_dataset("hf:owner/name")

@@ -1,0 +1,95 @@
+"""From whatever a picture is to float32 (C, H, W) in [0, 1]."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vl_core.data import image_to_tensor
+
+
+def test_a_colour_picture_gives_three_channels_first():
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    for image in (pixels, Image.fromarray(pixels)):
+        tensor = image_to_tensor(image)
+        assert tensor.dtype == torch.float32
+        assert tensor.shape == (3, 2, 4)
+        assert torch.equal(tensor, torch.tensor(pixels).permute(2, 0, 1) / 255)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (2, 4, 1)])
+def test_a_grey_array_gives_one_channel(shape):
+    tensor = image_to_tensor(np.full(shape, 51, np.uint8))
+    assert tensor.shape == (1, 2, 4)
+    assert torch.allclose(tensor, torch.full((1, 2, 4), 0.2))
+
+
+def test_black_and_white_are_exactly_zero_and_one():
+    assert image_to_tensor(np.array([[0, 255]], np.uint8)).tolist() == [[[0.0, 1.0]]]
+
+
+def test_a_pil_image_in_another_mode_is_converted():
+    assert image_to_tensor(Image.new("L", (4, 2))).shape == (1, 2, 4)
+    assert image_to_tensor(Image.new("RGBA", (4, 2))).tolist() == torch.ones(3, 2, 4).tolist()
+    assert image_to_tensor(Image.fromarray(np.array([[65535]], np.uint16))).item() == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_float_tensor_keeps_its_values(dtype, channels):
+    tensor = torch.rand(channels, 2, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    assert torch.equal(image_to_tensor(tensor), tensor.float())
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_float_array_keeps_its_values_and_shares_no_memory(dtype):
+    array = np.linspace(0, 1, 24).astype(dtype).reshape(3, 2, 4)
+    tensor = image_to_tensor(array)
+    assert np.array_equal(tensor.numpy(), array.astype(np.float32))
+    array[:] = 0
+    assert tensor.max() == 1
+
+
+def test_a_gradient_goes_through():
+    tensor = torch.full((1, 2, 2), 0.5, requires_grad=True)
+    image_to_tensor(tensor).sum().backward()
+    assert torch.equal(tensor.grad, torch.ones(1, 2, 2))
+
+
+def test_strided_arrays_are_read_as_they_look():
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    assert torch.equal(image_to_tensor(pixels[::-1, ::2]), image_to_tensor(pixels[::-1, ::2].copy()))
+    floats = np.linspace(0, 1, 24).reshape(3, 2, 4)[:, ::-1]
+    assert torch.equal(image_to_tensor(floats), image_to_tensor(floats.copy()))
+
+
+@pytest.mark.parametrize(
+    ("image", "cause"),
+    [
+        (np.zeros((2, 4, 3), np.int64), "must be uint8 or floating point, got int64"),
+        (np.zeros((2, 4, 3), bool), "got bool"),
+        (np.array([["a"]]), "must be uint8 or floating point"),
+        (torch.zeros(3, 2, 4, dtype=torch.uint8), "got torch.uint8; for uint8, divide by 255"),
+        (np.zeros((2, 4, 4), np.uint8), r"got \(2, 4, 4\)"),
+        (np.zeros((3, 2, 4), np.uint8), r"got \(3, 2, 4\); move the channels to the end"),
+        (np.zeros(4, np.uint8), r"got \(4,\)"),
+        (np.zeros((0, 4), np.uint8), "must have pixels"),
+        (torch.zeros(2, 4), r"must have shape \(1, H, W\) or \(3, H, W\), got \(2, 4\)"),
+        (torch.zeros(4, 2, 4), r"got \(4, 2, 4\)"),
+        (torch.zeros(2, 4, 3), "move the channels to the front"),
+        (torch.zeros(1, 3, 2, 4), r"got \(1, 3, 2, 4\)"),
+        (torch.zeros(3, 0, 4), "must have pixels"),
+        (torch.tensor([[[float("nan")]]]), "NaN or infinity"),
+        (np.full((1, 2, 2), np.inf), "NaN or infinity"),
+        (torch.tensor([[[-1.0, 1.0]]]), r"must lie in \[0, 1\], got -1 to 1; rescale or clamp"),
+        (np.full((1, 2, 2), 255.0), "got 255 to 255"),
+    ],
+)
+def test_what_is_no_picture_is_named(image, cause):
+    with pytest.raises(ValueError, match=cause):
+        image_to_tensor(image)
+
+
+def test_a_path_is_for_read_image():
+    with pytest.raises(TypeError, match="got str; read files with read_image"):
+        image_to_tensor("picture.png")
