@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
 import ci_matrix
-from workspace import read_packages
+from workspace import ROOT, read_packages
 
 
 @pytest.fixture
@@ -122,3 +122,8 @@ def test_a_folder_named_unlike_its_package_is_refused(root: Path) -> None:
     (root / "packages/vl-a/pyproject.toml").write_text('[project]\nname = "vl-z"\n')
     with pytest.raises(ValueError, match="names the package 'vl-z', expected 'vl-a'"):
         read_packages(root)
+
+
+def test_every_file_of_this_repository_is_known() -> None:
+    files = subprocess.check_output(["git", "-C", str(ROOT), "ls-files", "-z"], text=True).split("\0")
+    assert ci_matrix.select(filter(None, files), read_packages()) == list(read_packages())

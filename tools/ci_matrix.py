@@ -23,7 +23,17 @@ from pathlib import Path, PurePosixPath
 
 from workspace import ROOT, Package, read_packages, with_dependents
 
-SHARED = ("pyproject.toml", "LICENSE", ".gitignore", ".gitattributes", ".github", ".ci", "tests", "tools")
+SHARED = (
+    ".ci",
+    ".gitattributes",
+    ".github",
+    ".gitignore",
+    "LICENSE",
+    "conftest.py",
+    "pyproject.toml",
+    "tests",
+    "tools",
+)
 """Files and folders at the root that every package is tested with."""
 TEXTS = ("README.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "changelog.d", "docs")
 """Files and folders at the root that no package's own tests read."""
