@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-
 from workspace import ROOT, Package, read_packages
 
 PACKAGES = read_packages()

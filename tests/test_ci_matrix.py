@@ -2,14 +2,10 @@
 
 import io
 import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-
 import ci_matrix
+import pytest
 from workspace import ROOT, read_packages
 
 

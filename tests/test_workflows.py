@@ -3,16 +3,12 @@
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-
 from workspace import ROOT
 
 GITHUB = ROOT / ".github"

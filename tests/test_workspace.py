@@ -1,15 +1,11 @@
 """One version everywhere, one shape for all packages, and no list of packages that differs from the folder."""
 
 import re
-import sys
 import tomllib
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-
 from changelog import read_fragments
 from packaging.requirements import Requirement
 from release import version_problems, written_version
