@@ -11,7 +11,7 @@ import torch
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what this process cannot run; the closing line counts it.
 
-    Triton reads `TRITON_INTERPRET` when it is imported, so a process is interpreted or it is not, and the kernels' tests
+    Triton reads `TRITON_INTERPRET` when it is imported, so a process is interpreted or it is not, and tests of kernels
     on the CPU are a run of their own (`hatch run interpreter`).
     """
     missing = set()

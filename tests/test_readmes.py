@@ -1,0 +1,153 @@
+"""What the pages say works: their Python runs as it stands, their commands exist, and "planned" means planned.
+
+The Python blocks of a page are run as one script in a fresh process, as a reader would paste them: in an empty folder,
+without the hub, warnings as errors.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from workspace import ROOT, Package, read_packages
+
+PACKAGES = read_packages()
+PAGES = [ROOT / "README.md", ROOT / "docs/install.md", *(package.folder / "README.md" for package in PACKAGES.values())]
+PLANNED = "**Status: planned.**"
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+each_package = pytest.mark.parametrize("package", PACKAGES.values(), ids=PACKAGES)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Give the fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Give each command of the console blocks as words; lines without a prompt are what a command printed."""
+    for block in blocks(page, "console"):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("$ "):
+                for command in re.split("&&|;", line.removeprefix("$ ")):
+                    yield shlex.split(command, comments=True)
+
+
+def is_planned(package: Package) -> bool:
+    """Whether the package holds nothing but its version."""
+    modules = {path.name for path in (package.folder / "src" / package.module).rglob("*.py")}
+    return modules == {"__init__.py", "__about__.py"}
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.relative_to(ROOT).as_posix()
+)
+def test_python_on_the_page_runs(page: Path, tmp_path: Path) -> None:
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(blocks(page, "python")), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script.name],
+        cwd=tmp_path,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "print(" not in script.read_text() or done.stdout.strip()
+
+
+@each_page
+def test_commands_on_the_page_exist(page: Path) -> None:
+    for words in commands(page):
+        problem = problem_with(words)
+        assert not problem, f"{page.relative_to(ROOT)}: `{shlex.join(words)}`: {problem}"
+
+
+@each_package
+def test_page_says_planned_where_there_is_no_code_yet_and_shows_an_example_elsewhere(package: Package) -> None:
+    page = package.folder / "README.md"
+    assert (PLANNED in page.read_text(encoding="utf-8")) == is_planned(package)
+    assert bool(blocks(page, "python")) != is_planned(package)
+
+
+def test_table_at_the_root_has_every_package_with_its_status() -> None:
+    rows = re.findall(
+        r"^\| \[`(vl-\w+)`\]\((\S+)\) \| .* \| (\w+) \|$",
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert sorted(name for name, _, _ in rows) == sorted(PACKAGES)
+    for name, link, status in rows:
+        assert link == f"packages/{name}/README.md"
+        assert (status == "planned") == is_planned(PACKAGES[name]), name
+
+
+@each_package
+def test_documentation_has_a_page_made_from_the_readme(package: Package) -> None:
+    page = ROOT / "docs/packages" / package.name / "README.md"
+    included = re.match(r"```\{include\} (\S+)\n", page.read_text(encoding="utf-8"))
+    assert included
+    assert (page.parent / included[1]).resolve() == package.folder / "README.md"
+
+
+# ---- Commands ----
+
+
+def problem_with(words: list[str]) -> str:
+    """Say why a command on a page cannot work; empty if it can, or if it is not about this repository."""
+    match words:
+        case ["hatch", "run", *rest]:
+            return problem_with_script(next(word for word in rest if not word.startswith("+")))
+        case ["hatch", "build", "--all"] | ["export", _] | ["git", *_]:
+            return ""
+        case ["python", "-m", "pip", *rest] | ["pip", *rest] | ["uv", "pip", *rest] if rest[0] == "install":
+            return "; ".join(filter(None, map(problem_with_requirement, rest[1:])))
+        case ["uvx", command, *arguments] | [command, *arguments] if command in PACKAGES:
+            return problem_with_options(command, arguments)
+    return "not a command that this test knows; teach it"
+
+
+def problem_with_script(script: str) -> str:
+    """Look for a Hatch script, `name` or `environment:name`."""
+    environments: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "hatch"
+    ]["envs"]
+    environment, _, name = script.rpartition(":")
+    known = environments.get(environment or "default", {}).get("scripts", {})
+    return "" if name in known else f"no script {name!r} in the environment {environment or 'default'!r}"
+
+
+def problem_with_requirement(text: str) -> str:
+    """Look for the extras of one of our packages; others' packages are their own affair."""
+    if not text.startswith("vl-"):
+        return ""
+    requirement = Requirement(text)
+    if requirement.name not in PACKAGES:
+        return f"no package {requirement.name!r}"
+    missing = requirement.extras - PACKAGES[requirement.name].extras.keys()
+    return f"no extra {sorted(missing)} in {requirement.name}" if missing else ""
+
+
+def problem_with_options(command: str, arguments: list[str]) -> str:
+    """Look for a command, its subcommand and its options in the help that it prints."""
+    if command not in {entry.name for entry in entry_points(group="console_scripts")}:
+        return f"{command} is not a command that is installed"
+    subcommands = arguments[:1] if arguments and arguments[0].isalpha() else []
+    done = subprocess.run(
+        [Path(sys.executable).parent / command, *subcommands, "--help"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        return done.stderr.strip()
+    options = {word.split("=")[0] for word in arguments if word.startswith("--")}
+    missing = {option for option in options if option not in done.stdout}
+    return f"no option {sorted(missing)}" if missing else ""
