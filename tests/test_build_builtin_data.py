@@ -10,7 +10,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
 import build_builtin_data as build
-
 from vl_core.data.idx import read_idx
 
 

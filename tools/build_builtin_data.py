@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from vl_core.data.idx import read_idx
 
 TARGET = Path(__file__).parents[1] / "packages/vl-core/src/vl_core/data/builtin"
@@ -64,7 +63,8 @@ def halve(images: UInt8) -> UInt8:
     """The mean of each two by two pixels, rounded: ``(n, 2h, 2w, 3)`` to ``(n, h, w, 3)``."""
     n, height, width, channels = images.shape
     blocks = images.reshape(n, height // 2, 2, width // 2, 2, channels).astype(np.uint16)
-    return ((blocks.sum(axis=(2, 4)) + 2) // 4).astype(np.uint8)
+    means: UInt8 = ((blocks.sum(axis=(2, 4)) + 2) // 4).astype(np.uint8)
+    return means
 
 
 def build_emoji(source: Path, target: Path) -> None:

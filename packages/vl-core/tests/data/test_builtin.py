@@ -4,7 +4,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-
 from vl_core.data import BUILTIN_NAMES, open_dataset
 from vl_core.data._builtin import BUILTIN, EMOJI_STYLES
 

@@ -5,7 +5,6 @@ import struct
 
 import numpy as np
 import pytest
-
 from vl_core.data import _fashion_mnist, open_dataset
 
 

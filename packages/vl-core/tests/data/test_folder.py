@@ -4,7 +4,6 @@ import pickle
 
 import pytest
 from PIL import Image
-
 from vl_core.data import ImageError, open_dataset
 
 

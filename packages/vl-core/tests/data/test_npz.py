@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from vl_core.data import open_dataset
 
 GREY = np.arange(5 * 3 * 4, dtype=np.uint8).reshape(5, 3, 4)

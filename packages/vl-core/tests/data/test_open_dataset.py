@@ -7,9 +7,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
 import vl_core.data
+from PIL import Image
 from vl_core.data import BUILTIN_NAMES, ImageDataset, image_to_tensor, open_dataset
 from vl_core.data._extras import import_extra
 

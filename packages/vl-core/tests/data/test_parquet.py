@@ -7,7 +7,6 @@ import sys
 
 import pytest
 from PIL import Image
-
 from vl_core.data import ImageError, open_dataset
 from vl_core.data._parquet import ParquetImages
 

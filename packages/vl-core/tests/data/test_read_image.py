@@ -9,7 +9,6 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-
 from vl_core.data import ImageError, read_image
 from vl_core.data._modes import to_rgb_or_grey
 
@@ -244,7 +243,7 @@ def test_a_bad_file_is_one_line_that_names_it_and_the_cause(tmp_path, kind, from
 
 
 def test_bytes_without_a_name_are_called_image_bytes():
-    with pytest.raises(ImageError, match="^image bytes is empty"):
+    with pytest.raises(ImageError, match=r"^image bytes is empty"):
         read_image(b"")
 
 
