@@ -1,0 +1,83 @@
+"""Models that take a class index: diffusers' ``DiTTransformer2DModel`` and ``UNet2DModel``, with or without a VAE."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vl_diffusion import latents
+from vl_diffusion.schedule import NoiseSchedule
+
+
+class ClassConditionalDenoiser:
+    """A class-conditional network, its schedule, and its autoencoder if it has one.
+
+    Args:
+        model: A ``DiTTransformer2DModel``, or a ``UNet2DModel`` built with ``num_class_embeds``.
+        schedule: Its noise schedule.
+        vae: The ``AutoencoderKL`` of a latent model; None for a model of pixels.
+        class_names: Names of the classes in label order, where they are known.
+
+    Raises:
+        ValueError: If the model takes no class, or the names do not fit its number of classes.
+    """
+
+    def __init__(
+        self, model: Any, schedule: NoiseSchedule, *, vae: Any | None = None, class_names: Sequence[str] | None = None
+    ) -> None:
+        self.model = model.eval()
+        self.schedule = schedule
+        self.vae = None if vae is None else vae.eval()
+        self.num_classes = _num_classes(model)
+        self.class_names = None if class_names is None else tuple(class_names)
+        if self.class_names is not None and len(self.class_names) > self.num_classes:
+            raise ValueError(f"{len(self.class_names)} class names for a model of {self.num_classes} classes")
+        self.image_size = int(model.config.sample_size) * latents.downsampling(vae)
+        self.image_channels = int(model.config.in_channels if vae is None else vae.config.in_channels)
+        # A network that also predicts a variance has twice the channels; the noise comes first.
+        self._channels = int(model.config.in_channels)
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.model.device)
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        return latents.encode(images.to(self.device), self.vae)
+
+    def encode_classes(self, classes: Sequence[str]) -> Tensor:
+        """Label indices int64 ``(K,)`` of the named classes.
+
+        Raises:
+            ValueError: If a name is not one of the model's, or the model has no names and the count does not fit.
+        """
+        if self.class_names is None:
+            if len(classes) != self.num_classes:
+                raise ValueError(
+                    f"the model does not name its {self.num_classes} classes: classes must list them all in label "
+                    f"order, got {len(classes)}"
+                )
+            return torch.arange(self.num_classes, device=self.device)
+        index = {name: i for i, name in reversed(list(enumerate(self.class_names)))}
+        for name in classes:
+            if name not in index:
+                near = difflib.get_close_matches(name, self.class_names, 3) or list(self.class_names[:5])
+                raise ValueError(
+                    f"class {name!r} is not one of the model's {len(index)}; it knows {', '.join(near)} ..."
+                )
+        return torch.tensor([index[name] for name in classes], device=self.device)
+
+    def predict(self, x_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        output: Tensor = self.model(x_t.to(self.model.dtype), timestep=timestep, class_labels=condition).sample
+        return output[:, : self._channels]
+
+
+def _num_classes(model: Any) -> int:
+    config = model.config
+    count = getattr(config, "num_embeds_ada_norm", None) or getattr(config, "num_class_embeds", None)
+    if not count:
+        raise ValueError(f"{type(model).__name__} takes no class: it was built without num_class_embeds")
+    return int(count)

@@ -1,0 +1,208 @@
+"""Zero-shot classification with a diffusion model: the class under which the noise is predicted best.
+
+Li, Prabhudesai, Duggal, Brown & Pathak (2023), "Your Diffusion Model is Secretly a Zero-Shot Classifier". By the
+variational bound, the class-conditional likelihood falls with the expected error of the noise prediction; with a
+uniform prior, the posterior is a softmax of minus that error, and its largest entry is the class of the smallest
+error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from vl_diffusion.engine import Engine
+from vl_diffusion.images import content_id, fit, to_tensor
+from vl_diffusion.loading import as_denoiser, load_denoiser
+from vl_diffusion.objectives import Objective, check_objective
+from vl_diffusion.result import Classification, concatenate, summarise
+from vl_diffusion.search import Search, Staged
+
+# Images whose searches run side by side: enough to fill a batch when few classes are left.
+_IMAGES_AT_ONCE = 16
+
+
+class DiffusionClassifier:
+    """Classify images by the error with which a diffusion model predicts the noise added to them.
+
+    The error is uniform in epsilon-space: the mean over an image's values of ``|epsilon_hat - epsilon|^2`` (or another
+    `objective`), averaged over evenly spaced time steps, whatever the network was trained to predict. All classes of an
+    image see the same noise, and the noise is a pure function of ``(seed, image, draw)``: results do not depend on
+    batch size, on the order of the images, or on an interruption.
+
+    Args:
+        model: A diffusers pipeline (Stable Diffusion 1.x or 2.x, DiT), a class-conditional ``DiTTransformer2DModel`` or
+            ``UNet2DModel`` of pixels together with `scheduler`, or any object with the members of
+            :class:`~vl_diffusion.Denoiser`.
+        classes: Class names, at least two, all different. May be left out for a model that names its classes.
+        search: How evaluations are spent: :class:`~vl_diffusion.Staged` (default) or :class:`~vl_diffusion.Exhaustive`.
+        objective: ``"l2"``, ``"l1"`` or ``"huber"``.
+        seed: Seed of the noise, 0 or more and below 2**31.
+        batch_size: Evaluations in one call of the network.
+        temperature: Divides the summed error before the softmax that gives the probabilities.
+        prompt_template: For text-conditional models: a prompt with ``{}`` where the class name goes.
+        scheduler: For a bare network: its diffusers scheduler, of which only the configuration is read.
+        device: Where to compute; default: where the model is.
+
+    Raises:
+        ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, or if an
+            argument is out of range.
+
+    Example:
+        >>> from vl_core.data import open_dataset
+        >>> pictures = open_dataset("fashion", split="test")
+        >>> classifier = DiffusionClassifier.from_pretrained("fashion", search=Staged((2, 8), (3, 1)))
+        >>> result = classifier.classify([pictures[i][0] for i in range(2)])
+        >>> result.errors.shape
+        (2, 10)
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        classes: Sequence[str] | None = None,
+        *,
+        search: Search | None = None,
+        objective: Objective = "l2",
+        seed: int = 0,
+        batch_size: int = 64,
+        temperature: float = 1.0,
+        prompt_template: str = "a photo of a {}.",
+        scheduler: Any | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        check_objective(objective)
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        if not 0 <= seed < 2**31:
+            raise ValueError(f"seed must be in 0 ... 2**31 - 1, got {seed}")
+        self.denoiser = as_denoiser(model, scheduler=scheduler, prompt_template=prompt_template, device=device)
+        self.classes = _checked_classes(self.denoiser.class_names if classes is None else classes)
+        self.search: Search = Staged() if search is None else search
+        self.temperature = temperature
+        self._engine = Engine(self.denoiser, self.denoiser.encode_classes(self.classes), objective, seed, batch_size)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | Path,
+        classes: Sequence[str] | None = None,
+        *,
+        torch_dtype: torch.dtype | None = None,
+        prompt_template: str = "a photo of a {}.",
+        device: str | torch.device | None = None,
+        **settings: Any,
+    ) -> DiffusionClassifier:
+        """Load a model and build the classifier.
+
+        Args:
+            path_or_id: ``"fashion"`` (the model that ships with the package), a local folder, or a hub id
+                ``owner/name``. A folder is either a pipeline's (``model_index.json``) or a bare network's
+                (``config.json`` beside ``scheduler_config.json`` and, where there are names, ``classes.json``).
+            classes: Class names; default: those of the model, if it has some.
+            torch_dtype: Precision of the network; float32 by default. The schedule and the errors stay float32.
+            prompt_template: See the class.
+            device: See the class.
+            **settings: The class's other arguments.
+
+        Raises:
+            FileNotFoundError: If there is no such folder, and no such model on the hub.
+            ValueError: If the folder holds no model that is supported.
+        """
+        denoiser = load_denoiser(path_or_id, torch_dtype=torch_dtype, prompt_template=prompt_template)
+        return cls(denoiser, classes, device=device, **settings)
+
+    def classify(
+        self, images: Any, *, image_ids: Sequence[int] | None = None, progress: bool = False
+    ) -> Classification:
+        """Classify one image or a sequence of images.
+
+        Args:
+            images: One image or a sequence of them, sizes may differ: PIL images, uint8 arrays ``(H, W, 3)`` or
+                ``(H, W)``, float tensors ``(C, H, W)`` in [0, 1]; a tensor ``(B, C, H, W)`` is a sequence. Each is
+                scaled and centre-cropped to the model's size.
+            image_ids: An integer (64 bits, signed) for each image, to which its noise belongs. By default it is made
+                from the pixels, so that the same picture meets the same noise wherever it stands.
+            progress: Show a bar that counts evaluations.
+
+        Returns:
+            Errors, evaluations, predictions and probabilities, in the order of the images.
+
+        Raises:
+            ValueError: If there is no image, or one is NaN, out of range, or neither grey nor RGB.
+        """
+        sequence = [images] if _is_single(images) else images
+        parts = list(self.stream(sequence, image_ids=image_ids, progress=progress))
+        if not parts:
+            raise ValueError("images is empty; pass at least one image")
+        return concatenate(parts)
+
+    def stream(
+        self, images: Sequence[Any], *, image_ids: Sequence[int] | None = None, progress: bool = False
+    ) -> Iterator[Classification]:
+        """Classify a sequence a few images at a time, reading each only when its turn comes.
+
+        Args:
+            images: As for :meth:`classify`; anything with a length and integer indices, such as a list or a data set.
+            image_ids: As for :meth:`classify`.
+            progress: Show a bar that counts evaluations.
+
+        Yields:
+            Results of up to 16 images at a time, in order.
+        """
+        if image_ids is not None and len(image_ids) != len(images):
+            raise ValueError(f"image_ids needs one entry for each of the {len(images)} images, got {len(image_ids)}")
+        total = len(images) * self.search.budget(len(self.classes))
+        with tqdm(total=total, desc="classify", unit="eval", unit_scale=True, disable=not progress) as bar:
+            for start in range(0, len(images), _IMAGES_AT_ONCE):
+                places = range(start, min(start + _IMAGES_AT_ONCE, len(images)))
+                tensors = [_checked_image(images[i], i) for i in places]
+                ids = [content_id(t) for t in tensors] if image_ids is None else [int(image_ids[i]) for i in places]
+                yield self._classify(tensors, np.array(ids, np.int64), bar.update)
+
+    def _classify(self, images: list[Tensor], ids: np.ndarray, advance: Callable[[int], object]) -> Classification:
+        size, channels = self.denoiser.image_size, self.denoiser.image_channels
+        with torch.no_grad():
+            latents = self.denoiser.encode_images(torch.stack([fit(image, size, channels) for image in images]))
+        scale = latents[0].numel() / self.temperature
+        return concatenate(
+            [
+                summarise(t.errors, t.prediction, classes=self.classes, image_id=int(ids[t.image]), scale=scale)
+                for t in self._engine.run(latents, ids, self.search, advance)
+            ]
+        )
+
+
+def _checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
+    if classes is None:
+        raise ValueError("classes is missing, and the model does not name its own; pass the class names")
+    if isinstance(classes, str):
+        raise ValueError(f"classes must be a sequence of names, got the single string {classes!r}")
+    names = tuple(classes)
+    if len(names) < 2:
+        raise ValueError(f"classes must hold at least two names to choose between, got {len(names)}: {list(names)}")
+    if blank := [i for i, name in enumerate(names) if not name.strip()]:
+        raise ValueError(f"classes must not be blank, but entries {blank} are")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"classes must all differ, got {', '.join(map(repr, repeated))} more than once")
+    return names
+
+
+def _is_single(images: Any) -> bool:
+    """Whether this is one image: something with a mode, or an array of at most three dimensions."""
+    return hasattr(images, "mode") or (hasattr(images, "ndim") and images.ndim <= 3)
+
+
+def _checked_image(image: Any, index: int) -> Tensor:
+    try:
+        return to_tensor(image)
+    except ValueError as error:
+        raise ValueError(f"image {index}: {error}") from error

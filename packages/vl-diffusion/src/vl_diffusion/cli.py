@@ -1,0 +1,37 @@
+"""The command line: `vl-diffusion COMMAND`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from tyro.extras import subcommand_cli_from_dict
+
+from vl_diffusion.commands.classify import Classify, run
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command; bad input ends in one line on standard error and exit status 2.
+
+    Args:
+        args: The command line without the program's name; default: the process's own.
+
+    Returns:
+        The exit status.
+    """
+    settings: Classify = subcommand_cli_from_dict({"classify": Classify}, prog="vl-diffusion", args=args)
+    try:
+        run(settings)
+    except (ValueError, OSError) as error:
+        print(f"vl-diffusion: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("vl-diffusion: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())

@@ -1,0 +1,199 @@
+"""`vl-diffusion classify`: name what pictures show."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import tyro
+from vl_core.runs import RunFolder, atomic_write
+
+from vl_diffusion.chart import draw_classification
+from vl_diffusion.classifier import DiffusionClassifier
+from vl_diffusion.images import content_id, to_tensor
+from vl_diffusion.journal import Journal
+from vl_diffusion.objectives import Objective
+from vl_diffusion.pictures import Pictures, gather
+from vl_diffusion.result import Classification
+from vl_diffusion.search import Exhaustive, Grid, Search, Staged
+
+
+@dataclass(frozen=True)
+class Classify:
+    """Name what pictures show, by the error with which a diffusion model predicts the noise added to them.
+
+    Without arguments: 32 held-out pictures of clothes and the small model that ships with the package. An interrupted
+    command goes on where it stopped when it is given again.
+    """
+
+    images: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Image files, image folders, .npz or .parquet files, or names of built-in sets."""
+
+    model: str = "fashion"
+    """"fashion" (built in), the folder of a diffusers pipeline or network, or a hub id."""
+
+    classes: tuple[str, ...] | None = None
+    """Class names; default: the model's own, else those of the pictures' data set."""
+
+    out: Path = Path("vl-diffusion-classify")
+    """Folder for classify.csv, classify.png and the record of what is finished."""
+
+    limit: int | None = None
+    """Classify at most this many pictures, evenly spread over those given."""
+
+    split: str | None = None
+    """Split of the data sets that are given; default: all of them."""
+
+    search: Literal["staged", "exhaustive"] = "staged"
+    """Give up the worst classes in stages, or show every class every draw."""
+
+    draws: tuple[int, ...] = (10, 50, 150)
+    """Draws a class has seen at the end of each stage; exhaustive: one number."""
+
+    keep: tuple[int, ...] = (4, 2, 1)
+    """Classes that survive each stage."""
+
+    grid: Grid = "nested"
+    """How a stage's draws are placed in time: nested in one another, or the paper's literal grids."""
+
+    objective: Objective = "l2"
+    """Squared, absolute or Huber error."""
+
+    prompt_template: str = "a photo of a {}."
+    """For text-conditional models: the prompt, with {} for the class name."""
+
+    seed: int = 0
+    """Seed of the noise."""
+
+    batch_size: int = 64
+    """Evaluations in one call of the network; results do not depend on it."""
+
+    device: str = "auto"
+    """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
+
+
+def run(settings: Classify) -> None:
+    """Classify, resuming what `settings.out` already holds, and write the table and the picture.
+
+    All input is checked before the folder is made.
+
+    Raises:
+        ValueError: If an argument or a picture is not what it must be.
+        OSError: If a file or a model is missing or cannot be read.
+    """
+    pictures, classifier = prepare(settings)
+    image_ids = [content_id(to_tensor(_named(pictures, i))) for i in range(len(pictures))]
+    with RunFolder(settings.out, _what_decides(settings, classifier)):
+        journal = Journal(settings.out / "results.jsonl", classifier.classes)
+        first = {image_id: i for i, image_id in reversed(list(enumerate(image_ids)))}
+        todo = [i for image_id, i in first.items() if image_id not in journal]
+        if len(todo) < len(first):
+            print(f"{len(first) - len(todo)} of {len(first)} pictures are finished in {settings.out}", file=sys.stderr)
+        waiting = Pictures([pictures.pictures[i] for i in sorted(todo)])
+        for part in classifier.stream(waiting, progress=sys.stderr.isatty() or len(waiting) > 0):
+            journal.append(part)
+        result = journal.collect(image_ids)
+        _write_csv(settings.out / "classify.csv", pictures, result)
+        truths = [picture.truth for picture in pictures.pictures]
+        draw_classification(settings.out / "classify.png", pictures, result, truths)
+    print(_table(pictures, result))
+    print(f"wrote {settings.out / 'classify.csv'} and {settings.out / 'classify.png'}")
+
+
+def prepare(settings: Classify) -> tuple[Pictures, DiffusionClassifier]:
+    """Find the pictures and load the model; writes nothing."""
+    if settings.limit is not None and settings.limit < 1:
+        raise ValueError(f"--limit must be at least 1, got {settings.limit}")
+    search = _search(settings)
+    if settings.images:
+        pictures = gather(settings.images, split=settings.split, at_most=settings.limit)
+    else:
+        pictures = gather(["fashion"], split="test", at_most=settings.limit or 32)
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    classifier = DiffusionClassifier.from_pretrained(
+        settings.model,
+        settings.classes,
+        search=search,
+        objective=settings.objective,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        prompt_template=settings.prompt_template,
+        device=device,
+    )
+    return pictures, classifier
+
+
+def _search(settings: Classify) -> Search:
+    if settings.search == "staged":
+        return Staged(settings.draws, settings.keep, settings.grid)
+    return Exhaustive(settings.draws[-1])
+
+
+def _named(pictures: Pictures, index: int) -> object:
+    """The decoded picture; an error that does not say which picture it is about gets its name."""
+    name = pictures.pictures[index].name
+    try:
+        image = pictures[index]
+        to_tensor(image)
+    except ValueError as error:
+        if name in str(error):
+            raise
+        raise ValueError(f"{name}: {error}") from error
+    return image
+
+
+def _what_decides(settings: Classify, classifier: DiffusionClassifier) -> dict[str, object]:
+    """The settings that a result depends on; a folder holds results of one combination of them."""
+    config = asdict(settings)
+    for irrelevant in ("images", "limit", "split", "out", "batch_size", "device"):
+        del config[irrelevant]
+    return config | {"classes": list(classifier.classes)}
+
+
+def _write_csv(path: Path, pictures: Pictures, result: Classification) -> None:
+    columns = ["image", "true", "predicted", "margin", "margin_standard_error", "probability", "evaluations"]
+    with atomic_write(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*columns, *(f"error: {name}" for name in result.classes)])
+        for i, picture in enumerate(pictures.pictures):
+            writer.writerow(
+                [
+                    picture.name,
+                    picture.truth or "",
+                    result.labels[i],
+                    f"{result.margins[i]:.6g}",
+                    f"{result.margin_standard_errors[i]:.6g}",
+                    f"{result.probabilities[i, result.predictions[i]]:.6g}",
+                    result.evaluations[i].sum(),
+                    *(f"{error:.8g}" for error in result.errors[i]),
+                ]
+            )
+
+
+def _table(pictures: Pictures, result: Classification) -> str:
+    """What a person wants to see at once: a line a picture, and the share that is right."""
+    names = [picture.name for picture in pictures.pictures]
+    truths = [picture.truth for picture in pictures.pictures]
+    widths = [max(len("picture"), *map(len, names)), max(len("predicted"), *map(len, result.classes))]
+    head = (
+        f"{'picture':{widths[0]}}  {'true':{widths[1]}}  {'predicted':{widths[1]}}  {'margin ± s.e.':>19}  evaluations"
+    )
+    lines = [head, "-" * len(head)]
+    for i, (name, truth, label) in enumerate(zip(names, truths, result.labels, strict=True)):
+        margin = f"{result.margins[i]:.5f} ± {result.margin_standard_errors[i]:.5f}"
+        mark = "" if truth in (None, label) else "  wrong"
+        evaluations = result.evaluations[i].sum()
+        lines.append(
+            f"{name:{widths[0]}}  {truth or '':{widths[1]}}  {label:{widths[1]}}  {margin:>19}  {evaluations:>11}{mark}"
+        )
+    right = [truth == label for truth, label in zip(truths, result.labels, strict=True) if truth is not None]
+    if right:
+        lines.append(f"{sum(right)} of {len(right)} right ({100 * np.mean(right):.1f} %)")
+    return "\n".join(lines)

@@ -1,0 +1,143 @@
+"""Runs many images' searches side by side, in full batches, with noise that belongs to the (image, draw) pair.
+
+A job is one evaluation of the network: an image, a draw and a class. All jobs that the open searches ask for are laid
+end to end, a draw's classes next to one another, so that each noisy image is made once and shown to every class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from vl_core.noise import gaussian, make_keys
+
+from vl_diffusion.denoiser import Denoiser
+from vl_diffusion.objectives import Objective, noise_errors
+from vl_diffusion.search import Request, Search
+
+# Noise and noisy images are made for this many values at a time (64 MiB each in float32).
+_BLOCK_VALUES = 2**24
+
+
+@dataclass
+class Trial:
+    """One image's search: what it wants next, what it has seen, and in the end what it found.
+
+    Attributes:
+        errors: float32 ``(K, M)``; NaN where a class was not evaluated on a draw.
+        prediction: Index of the class found; -1 while the search is open.
+    """
+
+    image: int
+    errors: np.ndarray
+    search: Generator[Request, np.ndarray, int]
+    request: Request | None = field(init=False)
+    prediction: int = -1
+
+    def __post_init__(self) -> None:
+        self.request = next(self.search)
+
+    def receive(self, answer: np.ndarray) -> None:
+        """Record the errors ``(classes, draws)`` that were asked for and let the search go on."""
+        assert self.request is not None
+        classes, draws = self.request
+        self.errors[classes[:, None], draws] = answer
+        try:
+            self.request = self.search.send(answer)
+        except StopIteration as end:
+            self.request, self.prediction = None, end.value
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A denoiser prepared for a list of classes.
+
+    Attributes:
+        denoiser: The model.
+        condition: ``(K, ...)``, what the model is given for each class.
+        objective: The error's form.
+        seed: Seed of the noise.
+        batch_size: Evaluations in one call of the network.
+    """
+
+    denoiser: Denoiser
+    condition: Tensor
+    objective: Objective
+    seed: int
+    batch_size: int
+
+    @torch.no_grad()
+    def run(
+        self, latents: Tensor, image_ids: np.ndarray, search: Search, advance: Callable[[int], object] = lambda n: None
+    ) -> list[Trial]:
+        """Search all of these images.
+
+        Args:
+            latents: ``(B, c, h, w)``, the clean images.
+            image_ids: int64 ``(B,)``; the noise of an image depends on its id, the seed and the draw alone.
+            search: How to spend the evaluations.
+            advance: Called with the number of evaluations done, after each batch.
+        """
+        num_classes = len(self.condition)
+        timesteps = self.denoiser.schedule.timesteps(search.num_draws)
+        trials = [
+            Trial(i, np.full((num_classes, search.num_draws), np.nan, np.float32), search.requests(num_classes))
+            for i in range(len(latents))
+        ]
+        while waiting := [(trial, trial.request) for trial in trials if trial.request is not None]:
+            image = np.concatenate([np.full(len(draws), trial.image) for trial, (_, draws) in waiting])
+            draw = np.concatenate([draws for _, (_, draws) in waiting])
+            # Jobs of an image run draw by draw, all its classes in turn.
+            sizes = [len(classes) for _, (classes, draws) in waiting for _ in draws]
+            pair = np.repeat(np.arange(len(draw)), sizes)
+            label = np.concatenate([np.tile(classes, len(draws)) for _, (classes, draws) in waiting])
+            errors = self._errors(latents, image_ids, timesteps, image, draw, pair, label, advance)
+            start = 0
+            for trial, (classes, draws) in waiting:
+                stop = start + len(classes) * len(draws)
+                trial.receive(errors[start:stop].reshape(len(draws), len(classes)).T)
+                start = stop
+        return trials
+
+    def _errors(
+        self,
+        latents: Tensor,  # [B, c, h, w]
+        image_ids: np.ndarray,  # [B]
+        timesteps: np.ndarray,  # [M]
+        image: np.ndarray,  # [P] image of each (image, draw) pair
+        draw: np.ndarray,  # [P]
+        pair: np.ndarray,  # [J] pair of each job, ascending
+        label: np.ndarray,  # [J]
+        advance: Callable[[int], object],
+    ) -> np.ndarray:  # [J]
+        device, schedule, shape = self.denoiser.device, self.denoiser.schedule, tuple(latents.shape[1:])
+        found = []
+        for first, last in _blocks(len(draw), max(1, _BLOCK_VALUES // int(np.prod(shape)))):
+            image_id = torch.from_numpy(image_ids[image[first:last]])
+            keys = make_keys(self.seed, image_id, torch.from_numpy(draw[first:last]))
+            noise = gaussian(keys.to(device), shape)
+            step = timesteps[draw[first:last]]
+            signal, level = (t.to(device).view(-1, 1, 1, 1) for t in schedule.levels(step))
+            x_t = signal * latents[torch.from_numpy(image[first:last]).to(device)] + level * noise
+            timestep = torch.from_numpy(step).to(device)
+            jobs = slice(*np.searchsorted(pair, [first, last]))
+            pair_in_block = torch.from_numpy(pair[jobs] - first).to(device)
+            classes = torch.from_numpy(label[jobs]).to(device)
+            for start, stop in _blocks(len(classes), self.batch_size):
+                row = pair_in_block[start:stop]
+                shown = x_t[row]
+                output = self.denoiser.predict(shown, timestep[row], self.condition[classes[start:stop]])
+                epsilon = schedule.epsilon(output, shown, signal[row], level[row])
+                found.append(noise_errors(epsilon, noise[row], self.objective))
+                advance(stop - start)
+        errors: np.ndarray = torch.cat(found).cpu().numpy()
+        return errors
+
+
+def _blocks(total: int, size: int) -> Iterator[tuple[int, int]]:
+    """Cut 0 ... total into runs of at most `size`."""
+    for start in range(0, total, size):
+        yield start, min(start + size, total)

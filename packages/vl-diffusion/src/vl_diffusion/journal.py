@@ -1,0 +1,78 @@
+"""Finished results on disk, a line an image, so that an interrupted classification goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vl_diffusion.result import Classification, concatenate
+
+_ARRAYS = tuple(f.name for f in fields(Classification) if f.name != "classes")
+
+
+class Journal:
+    """An append-only JSON-lines file of results, keyed by image id.
+
+    A last line without its end was cut off by an interruption: it is dropped, and its image is classified again.
+
+    Args:
+        path: The file; made with the first result.
+        classes: The class names that results are over.
+
+    Raises:
+        ValueError: If a line other than the last cannot be read.
+    """
+
+    def __init__(self, path: Path, classes: tuple[str, ...]) -> None:
+        self.path, self.classes = path, classes
+        self._results: dict[int, Classification] = {}
+        content = path.read_bytes() if path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            path.write_bytes(whole)
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                self._add(json.loads(line))
+            except (ValueError, KeyError) as error:
+                raise ValueError(f"{path}, line {number} is damaged ({error}); delete the line or the file") from error
+
+    def __contains__(self, image_id: int) -> bool:
+        return image_id in self._results
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def append(self, results: Classification) -> None:
+        """Write the results of some images, and hold them."""
+        lines = []
+        for i in range(len(results)):
+            row = {name: _plain(getattr(results, name)[i]) for name in _ARRAYS}
+            lines.append(json.dumps(row) + "\n")
+            self._add(row)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(lines))
+
+    def collect(self, image_ids: Iterable[int]) -> Classification:
+        """The results of these images, in this order."""
+        return concatenate([self._results[int(i)] for i in image_ids])
+
+    def _add(self, row: dict[str, object]) -> None:
+        arrays: dict[str, Any] = {name: np.array([row[name]], _dtype(name)) for name in _ARRAYS}
+        self._results[int(arrays["image_ids"][0])] = Classification(classes=self.classes, **arrays)
+
+
+def _dtype(name: str) -> type:
+    return np.int64 if name in ("image_ids", "evaluations", "predictions") else np.float64
+
+
+def _plain(value: np.ndarray) -> object:
+    """Numbers and lists that JSON knows: NaN becomes null, and reads back as NaN."""
+    content = value.tolist()
+    if isinstance(content, list):
+        return [None if x != x else x for x in content]
+    return content

@@ -1,0 +1,151 @@
+"""From an object, a folder or a hub id to a denoiser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vl_diffusion.class_conditional import ClassConditionalDenoiser
+from vl_diffusion.denoiser import Denoiser
+from vl_diffusion.schedule import NoiseSchedule
+from vl_diffusion.text_conditional import TextConditionalDenoiser
+
+BUILT_IN = ("fashion",)
+"""Models that ship inside the package."""
+
+_MODELS = ("DiTTransformer2DModel", "UNet2DModel")
+_PIPELINES = ("StableDiffusionPipeline", "DiTPipeline")
+_CONTRACT = ("schedule", "encode_images", "encode_classes", "predict", "image_size", "image_channels")
+
+
+def as_denoiser(
+    model: Any,
+    *,
+    scheduler: Any | None = None,
+    prompt_template: str = "a photo of a {}.",
+    device: str | torch.device | None = None,
+) -> Denoiser:
+    """Wrap a diffusers pipeline or network; an object that already fulfils the contract is returned as it is.
+
+    Raises:
+        ValueError: If the object is of no supported kind, or a bare network comes without its scheduler.
+    """
+    if all(hasattr(model, name) for name in _CONTRACT):
+        denoiser: Denoiser = model
+        if device is not None:
+            _move(denoiser, device)
+        return denoiser
+    if device is not None and hasattr(model, "to"):
+        model = model.to(device)
+    if hasattr(model, "unet") and hasattr(model, "text_encoder") and hasattr(model, "tokenizer"):
+        if hasattr(model, "text_encoder_2"):
+            raise ValueError(f"{type(model).__name__} is not supported; use one of {', '.join(_PIPELINES)}")
+        return TextConditionalDenoiser(model, prompt_template=prompt_template)
+    if hasattr(model, "transformer") and hasattr(model, "id2label"):
+        names = _names_of(model.id2label)
+        schedule = NoiseSchedule.from_config(model.scheduler.config)
+        return ClassConditionalDenoiser(model.transformer, schedule, vae=model.vae, class_names=names)
+    if type(model).__name__ in _MODELS:
+        if scheduler is None:
+            raise ValueError(f"a bare {type(model).__name__} needs its scheduler; pass scheduler=")
+        return ClassConditionalDenoiser(model, NoiseSchedule.from_config(scheduler.config))
+    raise ValueError(
+        f"model must be a {' or '.join(_PIPELINES)}, a {' or '.join(_MODELS)} with its scheduler, or have the "
+        f"members of vl_diffusion.Denoiser; got {type(model).__name__}"
+    )
+
+
+def load_denoiser(
+    path_or_id: str | Path, *, torch_dtype: torch.dtype | None = None, prompt_template: str = "a photo of a {}."
+) -> Denoiser:
+    """Load a built-in model, a local folder or a hub id; safetensors only, nothing is unpickled.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, and no such model can be had from the hub.
+        ValueError: If what is there is not a supported model.
+    """
+    dtype = torch_dtype or torch.float32
+    if str(path_or_id) in BUILT_IN:
+        return _load_network(Path(str(files("vl_diffusion") / "pretrained" / str(path_or_id))), dtype)
+    folder = Path(path_or_id)
+    if (folder / "model_index.json").is_file():
+        return _load_pipeline(str(folder), _read_json(folder / "model_index.json"), dtype, prompt_template)
+    if (folder / "config.json").is_file():
+        return _load_network(folder, dtype)
+    if folder.exists():
+        raise ValueError(f"{folder} holds no diffusion model: neither model_index.json nor config.json is in it")
+    return _load_from_hub(str(path_or_id), dtype, prompt_template)
+
+
+def _load_from_hub(model_id: str, dtype: torch.dtype, prompt_template: str) -> Denoiser:
+    from diffusers import DiffusionPipeline
+
+    missing = f"no model {model_id!r}: it is no local folder, not built in ({', '.join(BUILT_IN)}), and"
+    if model_id.count("/") != 1 or model_id.startswith((".", "/", "~")):
+        raise FileNotFoundError(f"{missing} not a hub id of the form owner/name")
+    try:
+        index = DiffusionPipeline.load_config(model_id)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FileNotFoundError(f"{missing} the hub did not give it: {reason}") from error
+    return _load_pipeline(model_id, index, dtype, prompt_template)
+
+
+def _load_pipeline(source: str, index: Mapping[str, Any], dtype: torch.dtype, prompt_template: str) -> Denoiser:
+    import diffusers
+
+    kind = index.get("_class_name")
+    if kind not in _PIPELINES:
+        raise ValueError(f"{source} is a {kind}; supported pipelines are {', '.join(_PIPELINES)}")
+    # The safety checker looks at generated pictures and has no part in classification.
+    unused = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    pipeline = getattr(diffusers, kind).from_pretrained(
+        source, torch_dtype=dtype, use_safetensors=True, **(unused if kind == "StableDiffusionPipeline" else {})
+    )
+    return as_denoiser(pipeline, prompt_template=prompt_template)
+
+
+def _load_network(folder: Path, dtype: torch.dtype) -> Denoiser:
+    import diffusers
+
+    kind = _read_json(folder / "config.json").get("_class_name")
+    if kind not in _MODELS:
+        raise ValueError(f"{folder / 'config.json'} describes a {kind}; supported networks are {', '.join(_MODELS)}")
+    if not (folder / "scheduler_config.json").is_file():
+        raise ValueError(f"{folder} has no scheduler_config.json; save the scheduler of its training there")
+    network = getattr(diffusers, kind).from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
+    schedule = NoiseSchedule.from_config(_read_json(folder / "scheduler_config.json"))
+    names = None
+    if (folder / "classes.json").is_file():
+        names = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
+    return ClassConditionalDenoiser(network, schedule, class_names=names)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _names_of(id2label: Mapping[Any, str] | None) -> list[str] | None:
+    """First name of each class in label order; names that stand twice get their number, as ImageNet's cranes do."""
+    if not id2label:
+        return None
+    names = [str(id2label[key]).split(",")[0].strip() for key in sorted(id2label, key=int)]
+    return [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names)]
+
+
+def _move(denoiser: Denoiser, device: str | torch.device) -> None:
+    for part in ("model", "unet", "vae", "text_encoder"):
+        module = getattr(denoiser, part, None)
+        if isinstance(module, torch.nn.Module):
+            module.to(device)

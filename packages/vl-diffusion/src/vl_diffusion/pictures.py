@@ -1,0 +1,81 @@
+"""The pictures that a command was given: files, folders and data sets as one sequence, decoded when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from vl_core.data import BUILTIN_NAMES, ImageDataset, open_dataset, read_image
+
+_DATA_SET_FILES = (".npz", ".parquet")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Where one picture is, and what it shows if that is known."""
+
+    name: str
+    truth: str | None
+    source: ImageDataset | Path
+    index: int = 0
+
+    def load(self) -> Any:
+        """Decode it: a PIL image, or the data set's own item."""
+        return read_image(self.source) if isinstance(self.source, Path) else self.source[self.index][0]
+
+
+class Pictures(Sequence[Any]):
+    """A sequence of decoded pictures that holds only their places in memory."""
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        self.pictures = tuple(pictures)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Pictures: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return Pictures(self.pictures[index])
+        return self.pictures[index].load()
+
+
+def gather(specs: Sequence[str], *, split: str | None = None, at_most: int | None = None) -> Pictures:
+    """Find the pictures behind file names, folders, and data set specifications.
+
+    Args:
+        specs: Image files, or anything that :func:`vl_core.data.open_dataset` opens.
+        split: Split of the data sets; default: their own.
+        at_most: Take only this many, evenly spread over all of them.
+
+    Raises:
+        FileNotFoundError: If one does not exist.
+        ValueError: If one is nothing that is understood, or there is no picture at all.
+    """
+    found: list[Picture] = []
+    for spec in specs:
+        path = Path(spec)
+        if path.is_file() and path.suffix.lower() not in _DATA_SET_FILES:
+            found.append(Picture(spec, None, path))
+        elif path.exists() or spec in BUILTIN_NAMES or spec.startswith("hf:"):
+            found.extend(_of_data_set(open_dataset(spec, split=split)))
+        else:
+            raise FileNotFoundError(
+                f"no such file or folder: {spec} (nor a data set; built in are {', '.join(BUILTIN_NAMES)})"
+            )
+    if not found:
+        raise ValueError(f"no pictures in {', '.join(specs)}")
+    if at_most is not None and at_most < len(found):
+        found = [found[i] for i in np.linspace(0, len(found) - 1, at_most).round().astype(int)]
+    return Pictures(found)
+
+
+def _of_data_set(data: ImageDataset) -> list[Picture]:
+    truths = [data.classes[label] if label >= 0 and data.classes else None for label in data.labels]
+    return [Picture(name, truth, data, i) for i, (name, truth) in enumerate(zip(data.names, truths, strict=True))]
