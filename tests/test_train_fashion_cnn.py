@@ -5,17 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import struct
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-
 import train_fashion_cnn
+from scipy.stats import binomtest
 
 HEADER = (
     "model,seed,train_images,epochs,parameters,test_images,correct,"

@@ -11,12 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import train_fashion_dit
 from diffusers import DDPMScheduler, DiTTransformer2DModel
 from safetensors.torch import load_file
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-
-import train_fashion_dit
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:
