@@ -35,12 +35,12 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """Give each command of the console blocks as words; lines without a prompt are what a command printed."""
+    """Give each command of the console blocks as words; where there are prompts, other lines are what was printed."""
     for block in blocks(page, "console"):
-        for line in block.replace("\\\n", " ").splitlines():
-            if line.startswith("$ "):
-                for command in re.split("&&|;", line.removeprefix("$ ")):
-                    yield shlex.split(command, comments=True)
+        lines = block.replace("\\\n", " ").splitlines()
+        typed = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")] or lines
+        for command in re.split("&&|;|\n", "\n".join(typed)):
+            yield shlex.split(command, comments=True)
 
 
 def is_planned(package: Package) -> bool:
