@@ -45,7 +45,7 @@ def draw_classification(
         _draw_image(cells[row, 2 * column], images[i], result.labels[i], truths[i])
         _draw_errors(cells[row, 2 * column + 1], result, i, truths[i])
     figure.suptitle(
-        "Rise of the denoising error over the predicted class (shared noise; bars end in their standard error)",
+        "Rise of the denoising error over the predicted class (light: given up early; lines: standard errors)",
         fontsize=9,
     )
     figure.savefig(path, dpi=110)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -197,12 +198,12 @@ def _checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _is_single(images: Any) -> bool:
-    """Whether this is one image: something with a mode, or an array of at most three dimensions."""
-    return hasattr(images, "mode") or (hasattr(images, "ndim") and images.ndim <= 3)
+    """Whether this is one image: Pillow's, or an array or tensor of at most three dimensions."""
+    return isinstance(images, Image.Image) or (hasattr(images, "ndim") and images.ndim <= 3)
 
 
 def _checked_image(image: Any, index: int) -> Tensor:
     try:
         return to_tensor(image)
-    except ValueError as error:
-        raise ValueError(f"image {index}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"image {index}: {error}") from error

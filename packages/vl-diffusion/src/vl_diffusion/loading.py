@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -46,10 +47,8 @@ def as_denoiser(
         if hasattr(model, "text_encoder_2"):
             raise ValueError(f"{type(model).__name__} is not supported; use one of {', '.join(_PIPELINES)}")
         return TextConditionalDenoiser(model, prompt_template=prompt_template)
-    if hasattr(model, "transformer") and hasattr(model, "id2label"):
-        names = _names_of(model.id2label)
-        schedule = NoiseSchedule.from_config(model.scheduler.config)
-        return ClassConditionalDenoiser(model.transformer, schedule, vae=model.vae, class_names=names)
+    if hasattr(model, "transformer") and hasattr(model, "labels"):
+        return _dit_pipeline(model, _names_of_labels(model.labels))
     if type(model).__name__ in _MODELS:
         if scheduler is None:
             raise ValueError(f"a bare {type(model).__name__} needs its scheduler; pass scheduler=")
@@ -89,7 +88,10 @@ def _load_from_hub(model_id: str, dtype: torch.dtype, prompt_template: str) -> D
     if model_id.count("/") != 1 or model_id.startswith((".", "/", "~")):
         raise FileNotFoundError(f"{missing} not a hub id of the form owner/name")
     try:
-        index = DiffusionPipeline.load_config(model_id)
+        with warnings.catch_warnings():
+            # diffusers passes an argument to the hub client that the client no longer takes.
+            warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks")
+            index = DiffusionPipeline.load_config(model_id)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise FileNotFoundError(f"{missing} the hub did not give it: {reason}") from error
@@ -104,9 +106,14 @@ def _load_pipeline(source: str, index: Mapping[str, Any], dtype: torch.dtype, pr
         raise ValueError(f"{source} is a {kind}; supported pipelines are {', '.join(_PIPELINES)}")
     # The safety checker looks at generated pictures and has no part in classification.
     unused = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    pipeline = getattr(diffusers, kind).from_pretrained(
-        source, torch_dtype=dtype, use_safetensors=True, **(unused if kind == "StableDiffusionPipeline" else {})
-    )
+    pipeline = (
+        getattr(diffusers, kind)
+        .from_pretrained(source, use_safetensors=True, **(unused if kind == "StableDiffusionPipeline" else {}))
+        .to(dtype)
+    )  # afterwards, because the argument's name differs between versions of diffusers
+    if kind == "DiTPipeline":
+        # Read from the file: the pipeline loses one of two classes that share a name, as ImageNet's cranes do.
+        return _dit_pipeline(pipeline, _names_of_ids(index["id2label"]) if index.get("id2label") else None)
     return as_denoiser(pipeline, prompt_template=prompt_template)
 
 
@@ -118,7 +125,7 @@ def _load_network(folder: Path, dtype: torch.dtype) -> Denoiser:
         raise ValueError(f"{folder / 'config.json'} describes a {kind}; supported networks are {', '.join(_MODELS)}")
     if not (folder / "scheduler_config.json").is_file():
         raise ValueError(f"{folder} has no scheduler_config.json; save the scheduler of its training there")
-    network = getattr(diffusers, kind).from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
+    network = getattr(diffusers, kind).from_pretrained(folder, use_safetensors=True).to(dtype)
     schedule = NoiseSchedule.from_config(_read_json(folder / "scheduler_config.json"))
     names = None
     if (folder / "classes.json").is_file():
@@ -136,12 +143,23 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _names_of(id2label: Mapping[Any, str] | None) -> list[str] | None:
-    """First name of each class in label order; names that stand twice get their number, as ImageNet's cranes do."""
-    if not id2label:
-        return None
-    names = [str(id2label[key]).split(",")[0].strip() for key in sorted(id2label, key=int)]
+def _dit_pipeline(pipeline: Any, class_names: list[str] | None) -> Denoiser:
+    schedule = NoiseSchedule.from_config(pipeline.scheduler.config)
+    return ClassConditionalDenoiser(pipeline.transformer, schedule, vae=pipeline.vae, class_names=class_names)
+
+
+def _names_of_ids(id2label: Mapping[str, str]) -> list[str]:
+    """First name of each class in label order; names that stand twice get their number behind them."""
+    names = [id2label[key].split(",")[0].strip() for key in sorted(id2label, key=int)]
     return [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names)]
+
+
+def _names_of_labels(labels: Mapping[str, int]) -> list[str] | None:
+    """First name of each class in label order; a class whose name another one took is called by its number."""
+    if not labels:
+        return None
+    first = {index: name for name, index in reversed(list(labels.items()))}
+    return [first.get(index, f"class {index}") for index in range(max(first) + 1)]
 
 
 def _move(denoiser: Denoiser, device: str | torch.device) -> None:

@@ -52,7 +52,7 @@ class Classify:
     search: Literal["staged", "exhaustive"] = "staged"
     """Give up the worst classes in stages, or show every class every draw."""
 
-    draws: tuple[int, ...] = (10, 50, 150)
+    draws: tuple[int, ...] = (8, 24, 72)
     """Draws a class has seen at the end of each stage; exhaustive: one number."""
 
     keep: tuple[int, ...] = (4, 2, 1)

@@ -1,0 +1,279 @@
+"""The classifier on a denoiser whose errors are known in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from vl_core.noise import gaussian, make_keys
+from vl_diffusion import DiffusionClassifier, Exhaustive, NoiseSchedule, Staged
+from vl_diffusion.images import content_id, to_tensor
+
+LEVELS = ("black", "dark", "middle", "bright", "white")
+
+
+class OneGreyPerClass:
+    """Knows that class k's pictures are one grey: it takes what differs from that grey for noise.
+
+    Its error on a picture x under class k is exactly ``(signal / noise_level)^2 * (x - grey_k)^2``, whatever the noise.
+    """
+
+    image_size, image_channels = 4, 1
+    class_names: tuple[str, ...] | None = LEVELS
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        self.schedule = NoiseSchedule.from_config({"beta_schedule": "linear"})
+        self.shown: list[int] = []
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        return images * 2 - 1
+
+    def encode_classes(self, classes: Sequence[str]) -> Tensor:
+        return torch.tensor([LEVELS.index(name) / 2 - 1 for name in classes])
+
+    def predict(self, x_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        self.shown.append(len(x_t))
+        signal, level = (t.view(-1, 1, 1, 1) for t in self.schedule.levels(timestep.numpy()))
+        return (x_t - signal * condition.view(-1, 1, 1, 1)) / level
+
+
+def grey(value: float) -> Tensor:
+    return torch.full((1, 4, 4), value)
+
+
+def noisy_pictures(count: int) -> list[Tensor]:
+    return list(torch.rand(count, 1, 4, 4, generator=torch.Generator().manual_seed(5)))
+
+
+def test_errors_are_the_closed_form():
+    classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(20))
+    result = classifier.classify([grey(0.3), grey(0.9)])
+    signal, level = classifier.denoiser.schedule.levels(classifier.denoiser.schedule.timesteps(20))
+    weight = (signal / level).square().mean().item()
+    greys = np.arange(5) / 2 - 1
+    expected = weight * np.stack([(0.3 * 2 - 1 - greys) ** 2, (0.9 * 2 - 1 - greys) ** 2])
+    np.testing.assert_allclose(result.errors, expected, rtol=2e-4, atol=2e-5)
+    assert result.labels == ("dark", "white")
+    assert (result.evaluations == 20).all()
+
+
+def test_errors_are_those_of_a_plain_loop():
+    picture = noisy_pictures(1)[0]
+    classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(6), objective="l1", seed=3)
+    result = classifier.classify(picture)
+    denoiser, schedule = classifier.denoiser, classifier.denoiser.schedule
+    errors = np.zeros((5, 6))
+    for draw, step in enumerate(schedule.timesteps(6)):
+        key = make_keys(3, torch.tensor([content_id(picture)]), torch.tensor([draw]))
+        noise = gaussian(key, (1, 4, 4))
+        signal, level = schedule.levels(np.array([step]))
+        x_t = signal * (picture[None] * 2 - 1) + level * noise
+        for k in range(5):
+            condition = denoiser.encode_classes(LEVELS)[[k]]
+            errors[k, draw] = (denoiser.predict(x_t, torch.tensor([step]), condition) - noise).abs().mean()
+    np.testing.assert_allclose(result.errors[0], errors.mean(1), rtol=1e-5)
+    np.testing.assert_allclose(result.standard_errors[0], errors.std(1, ddof=1) / 6**0.5, rtol=1e-5)
+    paired = errors - errors[result.predictions[0]]
+    np.testing.assert_allclose(result.differences[0], paired.mean(1), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(
+        result.difference_standard_errors[0], paired.std(1, ddof=1) / 6**0.5, rtol=1e-4, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize(
+    "search", [Exhaustive(12), Staged((3, 6, 12), (3, 2, 1)), Staged((3, 6, 12), (3, 2, 1), "literal")]
+)
+def test_errors_do_not_depend_on_batch_size_or_order(search):
+    pictures = noisy_pictures(7)
+    plain = DiffusionClassifier(OneGreyPerClass(), search=search, batch_size=64).classify(pictures)
+    for batch_size in (1, 5, 1000):
+        again = DiffusionClassifier(OneGreyPerClass(), search=search, batch_size=batch_size).classify(pictures[::-1])
+        np.testing.assert_allclose(again.errors[::-1], plain.errors, rtol=1e-5)
+        np.testing.assert_array_equal(again.predictions[::-1], plain.predictions)
+        np.testing.assert_array_equal(again.evaluations[::-1], plain.evaluations)
+        np.testing.assert_array_equal(again.image_ids[::-1], plain.image_ids)
+
+
+def test_errors_do_not_depend_on_which_pictures_come_along(monkeypatch):
+    pictures = noisy_pictures(5)
+    classifier = DiffusionClassifier(OneGreyPerClass(), search=Staged((2, 8), (2, 1)))
+    together = classifier.classify(pictures)
+    monkeypatch.setattr("vl_diffusion.classifier._IMAGES_AT_ONCE", 2)
+    # Noise is made in blocks; two values a block is the most awkward cut there is.
+    monkeypatch.setattr("vl_diffusion.engine._BLOCK_VALUES", 2 * 16)
+    apart = classifier.classify(pictures)
+    np.testing.assert_allclose(apart.errors, together.errors, rtol=1e-5)
+
+
+def test_the_seed_and_the_image_id_choose_the_noise():
+    picture = noisy_pictures(1)
+    search = Exhaustive(4)
+
+    def errors(seed: int = 0, **ids: list[int]) -> np.ndarray:
+        return (
+            DiffusionClassifier(OneGreyPerClass(), search=search, seed=seed, objective="l1")
+            .classify(picture, **ids)
+            .errors
+        )
+
+    class Noisy(OneGreyPerClass):
+        def predict(self, x_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+            return super().predict(x_t, timestep, condition) * 0.5
+
+    def noisy(seed: int = 0, **ids: list[int]) -> np.ndarray:
+        return DiffusionClassifier(Noisy(), search=search, seed=seed).classify(picture, **ids).errors
+
+    np.testing.assert_array_equal(noisy(), noisy())
+    assert not np.allclose(noisy(), noisy(seed=1))
+    assert not np.allclose(noisy(image_ids=[1]), noisy(image_ids=[2]))
+    np.testing.assert_array_equal(noisy(image_ids=[content_id(picture[0])]), noisy())
+    # A network that knows the noise is indifferent to it.
+    np.testing.assert_allclose(errors(), errors(seed=1), rtol=1e-3)
+
+
+def test_all_classes_of_a_draw_meet_the_same_noise():
+    class Remembers(OneGreyPerClass):
+        def predict(self, x_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+            self.inputs = getattr(self, "inputs", [])
+            self.inputs.extend(zip(timestep.tolist(), map(float, condition), x_t, strict=True))
+            return super().predict(x_t, timestep, condition)
+
+    denoiser = Remembers()
+    DiffusionClassifier(denoiser, search=Exhaustive(3), batch_size=4).classify(noisy_pictures(1))
+    by_step: dict[int, list[Tensor]] = {}
+    for step, _, x_t in denoiser.inputs:
+        by_step.setdefault(step, []).append(x_t)
+    assert len(by_step) == 3
+    for shown in by_step.values():
+        assert len(shown) == 5
+        assert all(torch.equal(shown[0], other) for other in shown[1:])
+    first, second, _ = (shown[0] for shown in by_step.values())
+    assert not torch.equal(first, second)
+
+
+def test_batches_are_full_across_pictures_when_few_classes_are_left():
+    denoiser = OneGreyPerClass()
+    DiffusionClassifier(denoiser, search=Staged((2, 4), (2, 1)), batch_size=8).classify(noisy_pictures(8))
+    # 8 pictures x (5 classes x 2 draws, then 2 classes x 2 draws) = 80 + 32 evaluations.
+    assert denoiser.shown == [8] * 10 + [8] * 4
+
+
+def test_pruned_classes_are_compared_on_the_draws_that_they_saw():
+    result = DiffusionClassifier(OneGreyPerClass(), search=Staged((2, 10), (2, 1))).classify([grey(0.52)])
+    assert result.evaluations[0].tolist() == [2, 2, 10, 10, 2]
+    assert result.labels == ("middle",)
+    assert result.differences[0, 2] == 0
+    assert (np.delete(result.differences[0], 2) > 0).all()
+    assert result.runners_up[0] == 3
+    assert result.margins[0] == pytest.approx(result.errors[0, 3] - result.errors[0, 2])
+
+
+def test_probabilities_are_the_softmax_of_the_summed_error():
+    result = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(8)).classify(noisy_pictures(3))
+    weights = np.exp(-16 * (result.errors - result.errors.min(1, keepdims=True)))
+    np.testing.assert_allclose(result.probabilities, weights / weights.sum(1, keepdims=True), rtol=1e-3, atol=1e-9)
+    np.testing.assert_allclose(result.probabilities.sum(1), 1)
+    warm = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(8), temperature=100.0).classify(noisy_pictures(3))
+    assert (warm.probabilities.max(1) < result.probabilities.max(1)).all()
+    np.testing.assert_array_equal(warm.predictions, result.predictions)
+
+
+def test_one_picture_of_any_kind_is_enough():
+    classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(2))
+    array = np.full((9, 7, 3), 255, np.uint8)
+    for picture in (Image.fromarray(array), array, torch.ones(3, 9, 7), torch.ones(1, 1, 4, 4), [array]):
+        result = classifier.classify(picture)
+        assert len(result) == 1
+        assert result.labels == ("white",)
+
+
+def test_pictures_are_scaled_cropped_and_made_grey():
+    denoiser = OneGreyPerClass()
+    seen = []
+    denoiser.encode_images = lambda images: seen.append(images) or images * 2 - 1  # type: ignore[method-assign]
+    wide = np.zeros((8, 16, 3), np.uint8)
+    wide[:, 4:12] = (255, 0, 0)
+    DiffusionClassifier(denoiser, search=Exhaustive(1)).classify([wide, grey(0.25)])
+    assert seen[0].shape == (2, 1, 4, 4)
+    # Only the red middle is left, apart from the soft edges of the resampling.
+    torch.testing.assert_close(seen[0][0, 0, :, 1:3], torch.full((4, 2), 0.299), atol=0.02, rtol=0)
+    assert torch.equal(seen[0][1], grey(0.25))
+
+
+def test_equal_pictures_have_equal_ids_and_others_do_not():
+    array = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    assert content_id(to_tensor(array)) == content_id(to_tensor(Image.fromarray(array)))
+    assert content_id(to_tensor(array)) != content_id(to_tensor(array[::-1].copy()))
+    assert content_id(torch.zeros(1, 2, 8)) != content_id(torch.zeros(1, 4, 4))
+
+
+def test_a_stream_reads_pictures_when_their_turn_comes(monkeypatch):
+    monkeypatch.setattr("vl_diffusion.classifier._IMAGES_AT_ONCE", 2)
+    read = []
+
+    class Lazy(list):  # type: ignore[type-arg]
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    stream = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(1)).stream(Lazy(noisy_pictures(5)))
+    assert len(next(stream)) == 2
+    assert read == [0, 1]
+    assert [len(part) for part in stream] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"classes": []}, "at least two names.*got 0"),
+        ({"classes": ["dark"]}, "at least two names.*got 1"),
+        ({"classes": ["dark", "white", "dark"]}, "all differ, got 'dark'"),
+        ({"classes": ["dark", " "]}, r"blank, but entries \[1\]"),
+        ({"classes": "dark"}, "single string 'dark'"),
+        ({"objective": "l3"}, "l2, l1, huber, got 'l3'"),
+        ({"seed": -1}, "seed"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"temperature": 0.0}, "temperature must be positive"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        DiffusionClassifier(OneGreyPerClass(), **arguments)
+
+
+def test_a_model_without_names_needs_classes():
+    denoiser = OneGreyPerClass()
+    denoiser.class_names = None
+    with pytest.raises(ValueError, match="classes is missing"):
+        DiffusionClassifier(denoiser)
+    assert DiffusionClassifier(denoiser, ["white", "black"]).classes == ("white", "black")
+
+
+@pytest.mark.parametrize(
+    ("pictures", "message"),
+    [
+        ([], "images is empty"),
+        ([torch.full((1, 4, 4), torch.nan)], "image 0: .*NaN"),
+        ([torch.zeros(1, 4, 4), torch.zeros(2, 4, 4)], "image 1: .*shape"),
+        ([torch.full((3, 4, 4), 7.0)], "image 0: .*0, 1"),
+        (torch.zeros(0, 1, 4, 4), "images is empty"),
+    ],
+)
+def test_pictures_that_are_none_are_refused(pictures, message):
+    with pytest.raises(ValueError, match=message):
+        DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(1)).classify(pictures)
+
+
+def test_image_ids_must_be_as_many_as_the_pictures():
+    with pytest.raises(ValueError, match="each of the 2 images, got 1"):
+        DiffusionClassifier(OneGreyPerClass()).classify(noisy_pictures(2), image_ids=[1])
+
+
+def test_objects_that_are_no_model_are_refused():
+    with pytest.raises(ValueError, match="got dict"):
+        DiffusionClassifier({}, ["a", "b"])

@@ -1,0 +1,191 @@
+"""`vl-diffusion classify` as a user meets it: results, resumption, and errors that leave nothing behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from vl_diffusion.cli import main
+from vl_diffusion.commands import classify as command
+
+QUICK = ("--draws", "2", "4", "--keep", "3", "1")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of five pictures in two classes."""
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(("cat", "cat", "cat", "dog", "dog")):
+        path = tmp_path / "pictures" / name / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (28 + i, 28, 3), np.uint8)).save(path)
+    return tmp_path / "pictures"
+
+
+def rows(out):
+    with (out / "classify.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_table_a_picture_and_a_file_come_out(folder, pixel_dit_folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 0
+    table = capsys.readouterr().out
+    assert "true" in table
+    assert "of 5 right" in table
+    found = rows(out)
+    assert [row["true"] for row in found] == ["cat"] * 3 + ["dog"] * 2
+    assert all(int(row["evaluations"]) == 10 * 2 + 3 * 2 for row in found)
+    assert all(float(row[f"error: {row['predicted']}"]) > 0 for row in found)
+    with Image.open(out / "classify.png") as picture:
+        assert picture.width > 500
+
+
+def test_files_without_a_truth_are_only_named(folder, pixel_dit_folder, tmp_path, capsys):
+    files = [str(path) for path in sorted(folder.glob("*/*.png"))]
+    out = tmp_path / "out"
+    assert main(["classify", *files, "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 0
+    assert "right" not in capsys.readouterr().out
+    assert [row["image"] for row in rows(out)] == files
+
+
+def test_limit_takes_pictures_from_everywhere(folder, pixel_dit_folder, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), "--limit", "2", *QUICK]
+    assert main(arguments) == 0
+    assert [row["true"] for row in rows(out)] == ["cat", "dog"]
+
+
+def test_an_interrupted_command_goes_on_and_ends_with_the_same_numbers(
+    folder, pixel_dit_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("vl_diffusion.classifier._IMAGES_AT_ONCE", 2)
+    arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), *QUICK, "--out"]
+    assert main([*arguments, str(tmp_path / "whole")]) == 0
+
+    append, calls = command.Journal.append, []
+
+    def interrupted(self, results):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(len(results))
+        append(self, results)
+
+    out = tmp_path / "parts"
+    with monkeypatch.context() as patch:
+        patch.setattr(command.Journal, "append", interrupted)
+        assert main([*arguments, str(out)]) == 130
+    assert not (out / "classify.csv").exists()
+    # A line that was being written when the machine stopped.
+    with (out / "results.jsonl").open("a") as file:
+        file.write('{"image_ids": 12')
+    capsys.readouterr()
+    # The batch size may change: results do not depend on it.
+    assert main([*arguments, str(out), "--batch-size", "7"]) == 0
+    assert "2 of 5 pictures are finished" in capsys.readouterr().err
+    for part, whole in zip(rows(out), rows(tmp_path / "whole"), strict=True):
+        assert part["predicted"] == whole["predicted"]
+        for name in (column for column in whole if column.startswith("error: ")):
+            assert float(part[name]) == pytest.approx(float(whole[name]), rel=1e-5)
+
+
+def test_a_folder_holds_results_of_one_setting(folder, pixel_dit_folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]
+    assert main(arguments) == 0
+    before = (out / "classify.csv").read_bytes()
+    assert main([*arguments, "--seed", "5"]) == 2
+    assert "seed" in capsys.readouterr().err
+    assert (out / "classify.csv").read_bytes() == before
+
+
+def test_the_same_picture_twice_is_evaluated_once(folder, pixel_dit_folder, tmp_path):
+    file, out = str(sorted(folder.glob("*/*.png"))[0]), tmp_path / "out"
+    assert main(["classify", file, file, "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 0
+    assert len(rows(out)) == 2
+    assert len((out / "results.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_record_damaged_in_the_middle_is_named(folder, pixel_dit_folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]
+    assert main(arguments) == 0
+    lines = (out / "results.jsonl").read_text().splitlines()
+    lines[1] = lines[1][:40]
+    (out / "results.jsonl").write_text("\n".join(lines) + "\n")
+    assert main(arguments) == 2
+    assert "results.jsonl, line 2 is damaged" in capsys.readouterr().err
+
+
+def huge_png(path):
+    """A PNG whose header says 50,000 x 50,000."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    return str(path)
+
+
+def text_jpg(path):
+    path.write_text("this is no picture")
+    return str(path)
+
+
+def array(path, values):
+    np.savez(path, x=values.astype(np.float32))
+    return str(path)
+
+
+BAD_INPUT = {
+    "missing file": (lambda d: [str(d / "absent.png")], "absent.png"),
+    "text named .jpg": (lambda d: [text_jpg(d / "fake.jpg")], "fake.jpg"),
+    "huge header": (lambda d: [huge_png(d / "bomb.png")], "bomb.png"),
+    "NaN": (lambda d: [array(d / "nan.npz", np.full((2, 8, 8, 3), np.nan))], "nan.npz"),
+    "two channels": (lambda d: [array(d / "two.npz", np.zeros((2, 8, 8, 2)))], "two.npz"),
+    "zero classes": (lambda d: ["fashion", "--classes"], "at least two"),
+    "one class": (lambda d: ["fashion", "--classes", "cat"], "at least two"),
+    "duplicate classes": (lambda d: ["fashion", "--classes", "cat", "dog", "cat"], "'cat' more than once"),
+    "unknown class": (lambda d: ["fashion", "--classes", "cat", "unicorn"], "unicorn"),
+    "unknown model": (lambda d: ["fashion", "--model", str(d / "nowhere")], "nowhere"),
+    "stages": (lambda d: ["fashion", "--draws", "4", "2", "--keep", "2", "1"], "increase"),
+    "limit": (lambda d: ["fashion", "--limit", "0"], "limit"),
+    "empty folder": (lambda d: [str(d)], str),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_line_and_leaves_nothing(case, pixel_dit_folder, tmp_path, capsys):
+    make, cause = BAD_INPUT[case]
+    source = tmp_path / "source"
+    source.mkdir()
+    out = tmp_path / "out"
+    arguments = ["classify", *make(source), "--out", str(out)]
+    if "--model" not in arguments:
+        arguments += ["--model", str(pixel_dit_folder)]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("vl-diffusion: error: ")
+    assert error.count("\n") == 1
+    assert (str(source) if cause is str else cause) in error
+    assert not out.exists()
+
+
+def test_the_record_is_plain_json(folder, pixel_dit_folder, tmp_path):
+    out = tmp_path / "out"
+    assert main(["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), "--draws", "1", "2",
+                 "--keep", "3", "1"]) == 0  # fmt: skip
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    for line in (out / "results.jsonl").read_text().splitlines():
+        row = json.loads(line, parse_constant=refuse)
+        assert len(row["errors"]) == 10

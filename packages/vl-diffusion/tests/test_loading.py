@@ -1,0 +1,165 @@
+"""Real, tiny diffusers models: loaded from folders, wrapped as objects, and evaluated as their mathematics says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler, DiTPipeline, StableDiffusionPipeline
+from vl_core.noise import gaussian, make_keys
+from vl_diffusion import DiffusionClassifier, Exhaustive
+from vl_diffusion.images import content_id
+
+PETS = ("cat", "dog", "bird")
+
+
+def pictures(count: int, channels: int, size: int) -> torch.Tensor:
+    return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("folder", ["sd_folder", "sd_v_folder"])
+def test_stable_diffusion_is_classified_as_by_a_plain_loop(folder, request):
+    path = request.getfixturevalue(folder)
+    pipeline = StableDiffusionPipeline.from_pretrained(path, safety_checker=None, requires_safety_checker=False)
+    classifier = DiffusionClassifier.from_pretrained(path, PETS, search=Exhaustive(4), prompt_template="my {}!")
+    picture = pictures(1, 3, classifier.denoiser.image_size)
+    result = classifier.classify(picture)
+    errors = np.zeros((3, 4))
+    with torch.no_grad():
+        latent = pipeline.vae.encode(picture * 2 - 1).latent_dist.mean * pipeline.vae.config.scaling_factor
+        for k, name in enumerate(PETS):
+            ids = pipeline.tokenizer(f"my {name}!", padding="max_length", max_length=77, return_tensors="pt").input_ids
+            text = pipeline.text_encoder(ids)[0]
+            for draw, step in enumerate((125, 375, 625, 875)):
+                alpha = float(DDPMScheduler.from_config(pipeline.scheduler.config).alphas_cumprod[step])
+                noise = gaussian(
+                    make_keys(0, torch.tensor([content_id(picture[0])]), torch.tensor([draw])), latent.shape[1:]
+                )
+                x_t = alpha**0.5 * latent + (1 - alpha) ** 0.5 * noise
+                output = pipeline.unet(x_t, step, encoder_hidden_states=text).sample
+                if folder == "sd_v_folder":
+                    velocity = alpha**0.5 * noise - (1 - alpha) ** 0.5 * latent
+                    # In velocity space the same error is larger by 1 / alpha.
+                    errors[k, draw] = alpha * (output - velocity).square().mean()
+                else:
+                    errors[k, draw] = (output - noise).square().mean()
+    np.testing.assert_allclose(result.errors[0], errors.mean(1), rtol=1e-4)
+
+
+def test_a_pipeline_object_and_its_folder_say_the_same(sd_folder):
+    pipeline = StableDiffusionPipeline.from_pretrained(sd_folder, safety_checker=None, requires_safety_checker=False)
+    from_object = DiffusionClassifier(pipeline, PETS, search=Exhaustive(3))
+    from_folder = DiffusionClassifier.from_pretrained(str(sd_folder), PETS, search=Exhaustive(3))
+    picture = pictures(2, 3, 32)
+    np.testing.assert_array_equal(from_object.classify(picture).errors, from_folder.classify(picture).errors)
+
+
+def test_dit_pipeline_names_its_classes(dit_folder, tiny):
+    classifier = DiffusionClassifier.from_pretrained(dit_folder, search=Exhaustive(2))
+    assert classifier.classes == tiny.CLASSES
+    result = classifier.classify(pictures(1, 3, classifier.denoiser.image_size))
+    # Random weights, but every class is another condition.
+    assert len(np.unique(result.errors)) == 10
+
+
+def test_dit_pipeline_object_says_the_same_as_its_folder(dit_folder, tiny):
+    pipeline = DiTPipeline.from_pretrained(dit_folder)
+    picture = pictures(1, 3, 32)
+    named = DiffusionClassifier(pipeline, search=Exhaustive(2))
+    assert named.classes == tiny.CLASSES
+    unnamed = DiffusionClassifier.from_pretrained(dit_folder, search=Exhaustive(2))
+    np.testing.assert_array_equal(named.classify(picture).errors, unnamed.classify(picture).errors)
+
+
+def test_dit_without_names_takes_all_of_them_in_label_order(tiny):
+    pipeline = tiny.dit_pipeline()
+    classes = [f"thing {i}" for i in range(10)]
+    assert DiffusionClassifier(pipeline, classes).classes == tuple(classes)
+    with pytest.raises(ValueError, match=r"10 classes.*got 3"):
+        DiffusionClassifier(pipeline, classes[:3])
+
+
+@pytest.mark.parametrize("folder", ["pixel_dit_folder", "pixel_unet_folder", "rgb_unet_folder"])
+def test_pixel_models_are_evaluated_as_by_a_plain_loop(folder, request, tiny):
+    path = request.getfixturevalue(folder)
+    config = json.loads((path / "config.json").read_text())
+    model = getattr(diffusers, config["_class_name"]).from_pretrained(path).eval()
+    classifier = DiffusionClassifier.from_pretrained(path, search=Exhaustive(2))
+    picture = pictures(1, config["in_channels"], config["sample_size"])
+    result = classifier.classify(picture)
+    alphas = DDPMScheduler.from_pretrained(path).alphas_cumprod
+    errors = np.zeros((10, 2))
+    with torch.no_grad():
+        for draw, step in enumerate((250, 750)):
+            noise = gaussian(
+                make_keys(0, torch.tensor([content_id(picture[0])]), torch.tensor([draw])), picture.shape[1:]
+            )
+            x_t = alphas[step] ** 0.5 * (picture * 2 - 1) + (1 - alphas[step]) ** 0.5 * noise
+            for k in range(10):
+                output = model(x_t, timestep=torch.tensor([step]), class_labels=torch.tensor([k])).sample
+                errors[k, draw] = (output[:, : config["in_channels"]] - noise).square().mean()
+    np.testing.assert_allclose(result.errors[0], errors.mean(1), rtol=1e-4)
+
+
+def test_a_subset_of_the_classes_in_any_order(pixel_dit_folder, tiny):
+    every = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Exhaustive(2))
+    some = DiffusionClassifier.from_pretrained(
+        pixel_dit_folder, [tiny.CLASSES[7], tiny.CLASSES[2]], search=Exhaustive(2)
+    )
+    picture = pictures(1, 1, 28)
+    np.testing.assert_allclose(some.classify(picture).errors[0], every.classify(picture).errors[0, [7, 2]], rtol=1e-5)
+
+
+def test_a_class_that_the_model_does_not_know_is_named(pixel_dit_folder):
+    with pytest.raises(ValueError, match=r"'birdd' is not one .*bird"):
+        DiffusionClassifier.from_pretrained(pixel_dit_folder, ["birdd", "cat"])
+
+
+def test_a_bare_network_needs_its_scheduler(tiny):
+    with pytest.raises(ValueError, match="needs its scheduler"):
+        DiffusionClassifier(tiny.pixel_dit())
+    classifier = DiffusionClassifier(tiny.pixel_dit(), tiny.CLASSES, scheduler=DDPMScheduler())
+    assert classifier.classes == tiny.CLASSES
+
+
+def test_a_model_without_classes_is_refused(tiny):
+    with pytest.raises(ValueError, match="takes no class"):
+        DiffusionClassifier(tiny.pixel_unet(classes=None), ["a", "b"], scheduler=DDPMScheduler())
+
+
+def test_weights_that_would_have_to_be_unpickled_are_refused(pixel_dit_folder, tmp_path):
+    folder = shutil.copytree(pixel_dit_folder, tmp_path / "pickled")
+    weights = folder / "diffusion_pytorch_model.safetensors"
+    torch.save({}, folder / "diffusion_pytorch_model.bin")
+    weights.unlink()
+    with pytest.raises(OSError, match="safetensors"):
+        DiffusionClassifier.from_pretrained(folder)
+
+
+def test_folders_that_hold_no_model_are_refused(tmp_path, pixel_dit_folder):
+    with pytest.raises(ValueError, match=r"neither model_index\.json nor config\.json"):
+        DiffusionClassifier.from_pretrained(tmp_path, PETS)
+    (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
+    with pytest.raises(ValueError, match="AutoencoderKL; supported networks"):
+        DiffusionClassifier.from_pretrained(tmp_path, PETS)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="is not JSON"):
+        DiffusionClassifier.from_pretrained(tmp_path, PETS)
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    with pytest.raises(ValueError, match="FluxPipeline; supported pipelines"):
+        DiffusionClassifier.from_pretrained(tmp_path, PETS)
+    folder = shutil.copytree(pixel_dit_folder, tmp_path / "no-schedule")
+    (folder / "scheduler_config.json").unlink()
+    with pytest.raises(ValueError, match=r"no scheduler_config\.json"):
+        DiffusionClassifier.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "./no/such", "nobody/no-such-model"])
+def test_a_model_that_is_nowhere_is_an_error_that_says_where_it_was_sought(name):
+    with pytest.raises(FileNotFoundError, match=r"no model.*built in"):
+        DiffusionClassifier.from_pretrained(name, PETS)
