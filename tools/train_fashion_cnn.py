@@ -101,7 +101,7 @@ def train(images: Tensor, labels: Tensor, args: argparse.Namespace) -> nn.Module
             group["lr"] = learning_rate(step, steps, args.peak_lr, warm_up)
         loss = F.cross_entropy(model(pictures.contiguous(memory_format=torch.channels_last)), labels[index])
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % 50 == 0:
             bar.set_postfix(loss=f"{loss.item():.4f}")
@@ -111,8 +111,8 @@ def train(images: Tensor, labels: Tensor, args: argparse.Namespace) -> nn.Module
 @torch.no_grad()
 def count_correct(model: nn.Module, images: Tensor, labels: Tensor) -> int:
     """How many of the pictures ``(N, 28, 28)`` the model names rightly."""
-    pairs = zip(images.split(250), labels.split(250), strict=True)
-    return sum(int((model(normalise(pictures)).argmax(1) == truth).sum()) for pictures, truth in pairs)
+    parts = [slice(start, start + 250) for start in range(0, len(images), 250)]
+    return sum(int((model(normalise(images[part])).argmax(1) == labels[part]).sum()) for part in parts)
 
 
 def wilson_interval(correct: int, total: int, z: float = 1.959964) -> tuple[float, float]:

@@ -98,7 +98,9 @@ def save_atomically(tensors: dict[str, torch.Tensor], path: Path) -> None:
     Path(f"{path}.partial").replace(path)
 
 
-def save_checkpoint(out: Path, step: int, model: torch.nn.Module, ema: dict, optimizer: torch.optim.Optimizer) -> None:
+def save_checkpoint(
+    out: Path, step: int, model: torch.nn.Module, ema: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer
+) -> None:
     """Weights, their average and the optimiser's moments in one safetensors file that carries its step."""
     tensors = {f"model.{k}": v.detach() for k, v in model.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in ema.items()}
@@ -108,7 +110,9 @@ def save_checkpoint(out: Path, step: int, model: torch.nn.Module, ema: dict, opt
     save_atomically(tensors, out / "checkpoint.safetensors")
 
 
-def load_checkpoint(out: Path, model: torch.nn.Module, ema: dict, optimizer: torch.optim.Optimizer) -> int:
+def load_checkpoint(
+    out: Path, model: torch.nn.Module, ema: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer
+) -> int:
     """Restore what `save_checkpoint` wrote; the step to go on with, 0 where there is none."""
     path = out / "checkpoint.safetensors"
     if not path.exists():
@@ -173,7 +177,7 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, args.steps, args.peak_lr, args.warm_up)
         loss = F.mse_loss(model(x_t, timestep=timestep, class_labels=label).sample, noise)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
