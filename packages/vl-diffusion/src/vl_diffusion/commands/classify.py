@@ -95,7 +95,7 @@ def run(settings: Classify) -> None:
         if len(todo) < len(first):
             print(f"{len(first) - len(todo)} of {len(first)} pictures are finished in {settings.out}", file=sys.stderr)
         waiting = Pictures([pictures.pictures[i] for i in sorted(todo)])
-        for part in classifier.stream(waiting, progress=sys.stderr.isatty() or len(waiting) > 0):
+        for part in classifier.stream(waiting, progress=True):
             journal.append(part)
         result = journal.collect(image_ids)
         _write_csv(settings.out / "classify.csv", pictures, result)
