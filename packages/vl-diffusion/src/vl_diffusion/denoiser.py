@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from torch import Tensor, device
+import torch
+from torch import Tensor
 
 from vl_diffusion.schedule import NoiseSchedule
 
@@ -20,9 +21,6 @@ class Denoiser(Protocol):
     schedule: NoiseSchedule
     """Noise levels and what the network predicts."""
 
-    device: device
-    """Where the network computes."""
-
     image_size: int
     """Height and width of the pictures it was trained on, in pixels."""
 
@@ -31,6 +29,11 @@ class Denoiser(Protocol):
 
     class_names: tuple[str, ...] | None
     """Names of the classes it was trained on, where it knows them."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        ...
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Pictures ``(B, channels, size, size)`` in [0, 1] to what is denoised, float32 ``(B, c, h, w)``."""

@@ -145,7 +145,7 @@ def nested_order(num_draws: int) -> np.ndarray:
     index = np.arange(2**bits)
     reversed_bits = sum(((index >> b) & 1) << (bits - 1 - b) for b in range(bits))
     position = (reversed_bits / 2**bits + 0.5) % 1
-    draws = (position * num_draws).astype(np.int64)
+    draws: np.ndarray = (position * num_draws).astype(np.int64)
     _, first = np.unique(draws, return_index=True)
     order: np.ndarray = draws[np.sort(first)]
     return order
