@@ -54,6 +54,18 @@ def test_files_without_a_truth_are_only_named(folder, pixel_dit_folder, tmp_path
     assert [row["image"] for row in rows(out)] == files
 
 
+def test_a_text_model_takes_the_classes_of_the_pictures(folder, sd_folder, tmp_path):
+    out = tmp_path / "out"
+    assert main(["classify", str(folder), "--model", str(sd_folder), "--out", str(out), "--limit", "2", *QUICK]) == 0
+    assert {name for name in rows(out)[0] if name.startswith("error: ")} == {"error: cat", "error: dog"}
+
+
+def test_pictures_without_classes_need_some_for_a_text_model(folder, sd_folder, tmp_path, capsys):
+    file = str(next(folder.glob("*/*.png")))
+    assert main(["classify", file, "--model", str(sd_folder), "--out", str(tmp_path / "out")]) == 2
+    assert "classes is missing" in capsys.readouterr().err
+
+
 def test_limit_takes_pictures_from_everywhere(folder, pixel_dit_folder, tmp_path):
     out = tmp_path / "out"
     arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), "--limit", "2", *QUICK]

@@ -16,8 +16,8 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def to_tensor(image: Any) -> Tensor:
-    """One image of any kind that the package takes, as float32 ``(C, H, W)`` in [0, 1] with 1 or 3 channels."""
-    return image_to_tensor(image)
+    """One image of any kind that the package takes, as float32 ``(1 or 3, H, W)`` in [0, 1] on the CPU."""
+    return image_to_tensor(image).cpu()
 
 
 def fit(image: Tensor, size: int, channels: int) -> Tensor:

@@ -33,6 +33,12 @@ class Pictures(Sequence[Any]):
     def __init__(self, pictures: Sequence[Picture]) -> None:
         self.pictures = tuple(pictures)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names of the data sets that pictures come from, each once, in order."""
+        sources = dict.fromkeys(p.source for p in self.pictures if isinstance(p.source, ImageDataset))
+        return tuple(dict.fromkeys(name for source in sources for name in source.classes))
+
     def __len__(self) -> int:
         return len(self.pictures)
 

@@ -17,6 +17,7 @@ from vl_diffusion.chart import draw_classification
 from vl_diffusion.classifier import DiffusionClassifier
 from vl_diffusion.images import content_id, to_tensor
 from vl_diffusion.journal import Journal
+from vl_diffusion.loading import load_denoiser
 from vl_diffusion.objectives import Objective
 from vl_diffusion.pictures import Pictures, gather
 from vl_diffusion.result import Classification
@@ -117,14 +118,17 @@ def prepare(settings: Classify) -> tuple[Pictures, DiffusionClassifier]:
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    classifier = DiffusionClassifier.from_pretrained(
-        settings.model,
-        settings.classes,
+    denoiser = load_denoiser(settings.model, prompt_template=settings.prompt_template)
+    classes = settings.classes
+    if classes is None and denoiser.class_names is None:
+        classes = pictures.classes or None
+    classifier = DiffusionClassifier(
+        denoiser,
+        classes,
         search=search,
         objective=settings.objective,
         seed=settings.seed,
         batch_size=settings.batch_size,
-        prompt_template=settings.prompt_template,
         device=device,
     )
     return pictures, classifier
