@@ -1,0 +1,125 @@
+"""Results in CSV files: rows that say how to make them again, intervals, and the tables made from them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import NormalDist
+
+import torch
+
+from vl_core.runs import atomic_write
+
+__all__ = ["append_row", "markdown_table", "provenance", "read_rows", "wilson_interval"]
+
+
+def append_row(path: str | os.PathLike[str], row: Mapping[str, object]) -> None:
+    """Add one row to a CSV file, making the file, its folder and its header where they are missing.
+
+    The file is replaced in one step, so that an interruption loses no earlier row.
+
+    Args:
+        path: The CSV file.
+        row: Values by column. A file that exists must have the same columns, in any order.
+
+    Raises:
+        ValueError: If the file has other columns; nothing is written then.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    columns = next(csv.reader(io.StringIO(before)), list(row))
+    if set(columns) != set(row):
+        missing, unknown = set(columns) - set(row), set(row) - set(columns)
+        raise ValueError(
+            f"row must have the columns of {path}; missing: {sorted(missing) or 'none'}, unknown: "
+            f"{sorted(unknown) or 'none'}; give the row these columns, or write to a new file"
+        )
+    with atomic_write(path) as file:
+        file.write(before if before.endswith("\n") or not before else f"{before}\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        if not before:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header, each value the text that stands there."""
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def provenance() -> dict[str, str]:
+    """What a row needs besides its figures: hardware, PyTorch's version, the command and the commit.
+
+    The hardware is the GPU's name where PyTorch sees one, else the processor's kind and the number of cores. The commit
+    is that of the working folder's git repository, ``unknown`` outside of one.
+    """
+    if torch.cuda.is_available():
+        hardware = torch.cuda.get_device_name()
+    else:
+        hardware = f"{platform.machine()}, {os.cpu_count()} cores"
+    return {
+        "hardware": hardware,
+        "torch": torch.__version__,
+        "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+        "commit": _commit(),
+    }
+
+
+def wilson_interval(correct: int, total: int, level: float = 0.95) -> tuple[float, float]:
+    """The score interval of Wilson (1927) for a share, such as an accuracy.
+
+    Unlike the normal interval it stays within 0..1 and keeps its level near the ends.
+
+    Args:
+        correct: How many of ``total`` were right.
+        total: How many there were, at least 1.
+        level: Probability that the interval covers the true share.
+
+    Returns:
+        Its lower and upper end, as shares.
+
+    Raises:
+        ValueError: If ``correct`` is not in ``0..total``, ``total`` is not positive, or ``level`` is not within 0..1.
+
+    Example:
+        >>> low, high = wilson_interval(90, 100)
+        >>> f"{low:.3f} {high:.3f}"
+        '0.826 0.945'
+    """
+    if total < 1 or not 0 <= correct <= total:
+        raise ValueError(f"correct must be in 0..total and total at least 1, got {correct} of {total}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}; 95 % is 0.95")
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    share, spread = correct / total, z * z / total
+    centre = (share + spread / 2) / (1 + spread)
+    half = (share * (1 - share) * spread + spread * spread / 4) ** 0.5 / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def markdown_table(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
+    """The chosen columns of some rows as a Markdown table, with a line end after its last line.
+
+    Raises:
+        KeyError: If a row lacks a column.
+    """
+    lines = [columns, ["---"] * len(columns), *([str(row[column]) for column in columns] for row in rows)]
+    cells = ([cell.replace("|", r"\|") for cell in line] for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+def _commit() -> str:
+    try:
+        command = ["git", "describe", "--always", "--abbrev=10", "--exclude=*"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,75 @@
+"""Rows that are added, refused and read back; the interval against SciPy's; the table; where a row came from."""
+
+import subprocess
+
+import pytest
+import torch
+from scipy.stats import binomtest
+from vl_core.results import append_row, markdown_table, provenance, read_rows, wilson_interval
+
+
+def test_rows_come_back_in_the_order_they_were_added(tmp_path):
+    path = tmp_path / "new" / "rows.csv"
+    append_row(path, {"name": 'a "b", c', "value": 1.5})
+    append_row(path, {"value": "zwei\nZeilen", "name": "ü"})  # columns in another order
+    assert read_rows(path) == [{"name": 'a "b", c', "value": "1.5"}, {"name": "ü", "value": "zwei\nZeilen"}]
+    assert path.read_text(encoding="utf-8").startswith("name,value\n")
+
+
+def test_a_file_without_a_last_line_end_is_continued_on_a_line_of_its_own(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\n1,2")
+    append_row(path, {"a": 3, "b": 4})
+    assert path.read_text() == "a,b\n1,2\n3,4\n"
+
+
+def test_other_columns_are_refused_and_named_and_the_file_stays(tmp_path):
+    path = tmp_path / "rows.csv"
+    append_row(path, {"a": 1, "b": 2})
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"missing: \['b'\], unknown: \['c'\]"):
+        append_row(path, {"a": 1, "c": 2})
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.csv"]
+
+
+@pytest.mark.parametrize(("correct", "total"), [(0, 7), (7, 7), (1, 2), (1826, 2000), (3, 100_000)])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+def test_the_interval_is_scipys(correct, total, level):
+    expected = binomtest(correct, total).proportion_ci(level, method="wilson")
+    assert wilson_interval(correct, total, level) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [((3, 2), "3 of 2"), ((-1, 2), "-1 of 2"), ((0, 0), "0 of 0"), ((1, 2, 95), "95 % is 0.95"), ((1, 2, 0), "level")],
+)
+def test_impossible_counts_and_levels_are_refused(arguments, names):
+    with pytest.raises(ValueError, match=names):
+        wilson_interval(*arguments)
+
+
+def test_the_table_keeps_the_chosen_columns_and_escapes_bars():
+    rows = [{"model": "a|b", "accuracy": 0.5, "seed": 0}, {"model": "c", "accuracy": 1, "seed": 1}]
+    assert markdown_table(rows, ["model", "accuracy"]) == (
+        "| model | accuracy |\n| --- | --- |\n| a\\|b | 0.5 |\n| c | 1 |\n"
+    )
+    with pytest.raises(KeyError, match="speed"):
+        markdown_table(rows, ["speed"])
+
+
+def test_a_row_knows_where_it_came_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "benchmark.py"), "--images", "3"])
+    outside = provenance()
+    assert outside["command"] == "python benchmark.py --images 3"
+    assert outside["torch"] == torch.__version__
+    assert outside["hardware"]
+    assert outside["commit"] == "unknown"
+    identity = ["-c", "user.name=n", "-c", "user.email=e@x"]
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["git", *identity, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    assert head.startswith(provenance()["commit"])
+    assert len(provenance()["commit"]) == 10
