@@ -11,48 +11,53 @@ are read from `fashion_yardstick.csv` beside it), and writes `samples.png` into 
 from __future__ import annotations
 
 import argparse
-import csv
-import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, DiTTransformer2DModel
 from PIL import Image
+from vl_core.results import append_row, markdown_table, provenance, read_rows, wilson_interval
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "packages/vl-diffusion/src/vl_diffusion/pretrained/fashion"
 BENCHMARKS = ROOT / "packages/vl-diffusion/benchmarks"
 
 
-def wilson(correct: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval for a share, in per cent."""
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    share, spread = correct / total, z * ((correct * (total - correct) / total + z * z / 4) ** 0.5) / total
-    middle = share + z * z / (2 * total)
-    low, high = ((middle + sign * spread) / (1 + z * z / total) * 100 for sign in (-1, 1))
-    return low, high
-
-
-def summarise(rows: Iterable[dict[str, str]]) -> dict[str, object]:
-    """Accuracy with its interval, mean accuracy of the classes, and evaluations an image, from `classify.csv`."""
-    rows = list(rows)
+def summarise(rows: Sequence[dict[str, str]]) -> dict[str, object]:
+    """Accuracy with its 95 % interval, in per cent, the worst class, and evaluations an image, from `classify.csv`."""
     right = np.array([row["true"] == row["predicted"] for row in rows])
     truth = np.array([row["true"] for row in rows])
-    low, high = wilson(int(right.sum()), len(right))
+    of_class = {str(name): 100 * right[truth == name].mean() for name in np.unique(truth)}
+    worst = min(of_class, key=lambda name: of_class[name])
+    low, high = wilson_interval(int(right.sum()), len(right))
     return {
         "images": len(right),
         "correct": int(right.sum()),
         "accuracy": f"{100 * right.mean():.2f}",
-        "low": f"{low:.2f}",
-        "high": f"{high:.2f}",
-        "mean_per_class": f"{100 * np.mean([right[truth == name].mean() for name in np.unique(truth)]):.2f}",
-        "worst_class": min(np.unique(truth), key=lambda name: right[truth == name].mean()),
+        "low": f"{100 * low:.2f}",
+        "high": f"{100 * high:.2f}",
+        "worst_class": worst,
+        "worst_class_accuracy": f"{of_class[worst]:.2f}",
         "evaluations_per_image": f"{np.mean([int(row['evaluations']) for row in rows]):.0f}",
     }
+
+
+def card_table(measured: dict[str, object], yardstick: Sequence[dict[str, str]]) -> str:
+    """The classifiers of the card below one another."""
+    ours = f"this model, {measured['evaluations_per_image']} evaluations an image"
+    named: list[tuple[str, Mapping[str, object]]] = [
+        (ours, measured),
+        *((f"CNN `{row['model']}`, seed {row['seed']}", row) for row in yardstick),
+    ]
+    accuracy, interval = "held-out accuracy", "95 % interval"
+    rows = [
+        {"classifier": name, accuracy: f"{row['accuracy']} %", interval: f"{row['low']} to {row['high']} %"}
+        for name, row in named
+    ]
+    return markdown_table(rows, ["classifier", accuracy, interval])
 
 
 @torch.no_grad()
@@ -75,29 +80,13 @@ def draw_samples(path: Path, *, rows: int = 6, steps: int = 50, scale: int = 3, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path("runs/heldout/classify.csv"))
-    parser.add_argument("--command", default="vl-diffusion classify fashion --split test --out runs/heldout")
+    parser.add_argument("--classified-by", default="vl-diffusion classify fashion --split test --out runs/heldout")
     args = parser.parse_args()
     if not args.results.is_file():
-        sys.exit(f"{args.results} is missing; make it with `{args.command}`")
-    with args.results.open(newline="") as file:
-        row = summarise(csv.DictReader(file))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    row |= {"torch": torch.__version__, "commit": commit, "command": args.command}
-    path = BENCHMARKS / "fashion_heldout.csv"
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    print("| classifier | held-out accuracy (95 % interval) |\n| --- | --- |")
-    print(f"| this model, {row['evaluations_per_image']} evaluations an image | {row['accuracy']} % ", end="")
-    print(f"({row['low']} to {row['high']}) |")
-    if (BENCHMARKS / "fashion_yardstick.csv").is_file():
-        with (BENCHMARKS / "fashion_yardstick.csv").open(newline="") as file:
-            for other in csv.DictReader(file):
-                interval = f"{other['accuracy']} % ({other['low']} to {other['high']})"
-                print(f"| {other['model']}, seed {other['seed']} | {interval} |")
+        sys.exit(f"{args.results} is missing; make it with `{args.classified_by}`")
+    measured = summarise(read_rows(args.results))
+    append_row(BENCHMARKS / "fashion_heldout.csv", measured | provenance() | {"classified_by": args.classified_by})
+    print(card_table(measured, read_rows(BENCHMARKS / "fashion_yardstick.csv")), end="")
     draw_samples(MODEL / "samples.png")
 
 

@@ -14,13 +14,9 @@ interval, and the CPU seconds of training, which a busy machine stretches less t
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +26,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 from vl_core.data import open_dataset
 from vl_core.data.idx import read_idx
+from vl_core.results import append_row, provenance, wilson_interval
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = 10
@@ -115,14 +112,6 @@ def count_correct(model: nn.Module, images: Tensor, labels: Tensor) -> int:
     return sum(int((model(normalise(images[part])).argmax(1) == labels[part]).sum()) for part in parts)
 
 
-def wilson_interval(correct: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """The score interval of Wilson (1927) for a share, 95 % wide unless ``z`` says otherwise."""
-    share, spread = correct / total, z * z / total
-    centre = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(share * (1 - share) * spread + spread * spread / 4) / (1 + spread)
-    return centre - half, centre + half
-
-
 def held_out() -> tuple[Tensor, Tensor]:
     """The test split of the built-in `fashion` set: bytes ``(2000, 28, 28)`` and labels ``(2000,)``."""
     dataset = open_dataset("fashion", split="test")
@@ -130,32 +119,7 @@ def held_out() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images), torch.from_numpy(dataset.labels)
 
 
-def current_commit() -> str:
-    """The commit of the checkout that a row was made with, or ``unknown`` outside of git."""
-    try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--abbrev=10", "--exclude=*"],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def append_row(path: Path, row: dict[str, object]) -> None:
-    """Add ``row`` to the CSV at ``path``, with the header first where the file is new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VL_DATA", "data")) / "fashion_mnist")
     parser.add_argument("--out", type=Path, default=ROOT / "packages/vl-diffusion/benchmarks/fashion_yardstick.csv")
@@ -170,15 +134,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--validate", type=int, default=0, help="test on so many training pictures; write no row")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(arguments)
+    return parser.parse_args()
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Train, test, append the row, and print it."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    args = parse(arguments)
+    args = parse()
     torch.set_num_threads(args.threads)
-    commit = current_commit()
     images = torch.from_numpy(read_idx(args.data / "train-images-idx3-ubyte.gz"))
     labels = torch.from_numpy(read_idx(args.data / "train-labels-idx1-ubyte.gz").astype(np.int64))
     if args.validate:
@@ -208,10 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "high": f"{100 * high:.2f}",
         "seconds": f"{seconds:.1f}",
         "threads": args.threads,
-        "torch": torch.__version__,
-        "command": " ".join(["python tools/train_fashion_cnn.py", *arguments]),
-        "commit": commit,
-    }
+    } | provenance()
     print(" ".join(f"{name}={value}" for name, value in row.items()))
     if not args.validate:
         append_row(args.out, row)

@@ -9,10 +9,6 @@ classes, laying out jobs, making noise and reducing errors::
 from __future__ import annotations
 
 import argparse
-import csv
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from vl_core.results import append_row, provenance
 from vl_diffusion import DiffusionClassifier, NoiseSchedule, Staged
 
 CLASSES = 1000
@@ -65,34 +62,17 @@ def main() -> None:
         evaluations = int(result.evaluations.sum()) // args.images
         print(f"{grid:8} {evaluations:7,} evaluations, {median:.3f} s of CPU an image ({low:.3f} to {high:.3f})")
         if args.out:
-            append(args.out, grid, evaluations, args, low, median, high)
-
-
-def append(
-    path: Path, grid: str, evaluations: int, args: argparse.Namespace, low: float, median: float, high: float
-) -> None:
-    """One row with everything that is needed to make it again."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    row = {
-        "grid": grid,
-        "classes": CLASSES,
-        "evaluations_per_image": evaluations,
-        "images": args.images,
-        "batch_size": args.batch_size,
-        "cpu_seconds_per_image": f"{median:.4f}",
-        "quantile_20": f"{low:.4f}",
-        "quantile_80": f"{high:.4f}",
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "commit": commit,
-        "command": " ".join(["python", *sys.argv]),
-    }
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+            row = {
+                "grid": grid,
+                "classes": CLASSES,
+                "evaluations_per_image": evaluations,
+                "images": args.images,
+                "batch_size": args.batch_size,
+                "cpu_seconds_per_image": f"{median:.4f}",
+                "quantile_20": f"{low:.4f}",
+                "quantile_80": f"{high:.4f}",
+            }
+            append_row(args.out, row | provenance())
 
 
 if __name__ == "__main__":
