@@ -125,7 +125,7 @@ def _load_network(folder: Path, dtype: torch.dtype) -> Denoiser:
         raise ValueError(f"{folder / 'config.json'} describes a {kind}; supported networks are {', '.join(_MODELS)}")
     if not (folder / "scheduler_config.json").is_file():
         raise ValueError(f"{folder} has no scheduler_config.json; save the scheduler of its training there")
-    network = getattr(diffusers, kind).from_pretrained(folder, use_safetensors=True).to(dtype)
+    network = getattr(diffusers, kind).from_pretrained(folder, use_safetensors=True, torch_dtype=dtype)
     schedule = NoiseSchedule.from_config(_read_json(folder / "scheduler_config.json"))
     names = None
     if (folder / "classes.json").is_file():
