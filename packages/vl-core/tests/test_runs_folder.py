@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from vl_core.runs import RunFolder
+from vl_core.runs import RunFolder, atomic_write
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,38 @@ def test_what_json_cannot_keep_is_an_error_before_anything_is_written(tmp_path, 
 
 
 def test_leftovers_of_a_killed_write_are_swept(tmp_path):
-    (tmp_path / ".config.json.0123456789ab.tmp").write_text("{")
-    RunFolder(tmp_path, {})
-    assert [entry.name for entry in tmp_path.iterdir()] == ["config.json"]
+    run = tmp_path / "run"
+    run.mkdir()
+    with atomic_write(tmp_path / "config.json") as file:
+        (run / Path(file.name).name).write_text("{")
+    RunFolder(run, {})
+    assert [entry.name for entry in run.iterdir()] == ["config.json"]
+
+
+@pytest.fixture(params=["folder", "link", "name of another form", "digits of another form"])
+def foreign(request, tmp_path):
+    """Something in ``tmp_path / "run"`` that resembles a leftover."""
+    names = {"name of another form": ".mine.tmp", "digits of another form": ".mine.0123456789AB.tmp"}
+    path = tmp_path / "run" / names.get(request.param, ".mine.0123456789ab.tmp")
+    path.parent.mkdir()
+    if request.param == "folder":
+        path.mkdir()
+    elif request.param == "link":
+        (tmp_path / "target").write_text("precious")
+        path.symlink_to(tmp_path / "target")
+    else:
+        path.write_text("precious")
+    return path
+
+
+def test_what_only_resembles_a_leftover_is_foreign(foreign):
+    with pytest.raises(FileExistsError, match=r"no config\.json, so it is no run \(\.mine\."):
+        RunFolder(foreign.parent, {})
+    assert list(foreign.parent.iterdir()) == [foreign]
+
+
+def test_what_only_resembles_a_leftover_stays_in_a_run(foreign):
+    (foreign.parent / "config.json").write_text("{}")
+    (foreign.parent / ".config.json.0123456789ab.tmp").write_text("{")
+    RunFolder(foreign.parent, {})
+    assert {path.name for path in foreign.parent.iterdir()} == {"config.json", foreign.name}

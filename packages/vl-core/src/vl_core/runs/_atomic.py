@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp", re.DOTALL)
 
 
 @contextmanager
@@ -57,8 +60,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether ``path`` is a temporary file of ``replacing``, left by a process that was killed."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
+    """Whether ``path`` is a temporary file of ``replacing``, left by a process that was killed.
+
+    Such a file may be removed, so nothing else counts: no folder, no link, no name of another form.
+    """
+    return bool(_TEMPORARY.fullmatch(path.name)) and path.is_file() and not path.is_symlink()
 
 
 def sync(path: Path) -> None:
