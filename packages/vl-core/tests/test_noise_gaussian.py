@@ -144,6 +144,12 @@ def test_empty_and_scalar_shapes(shape, count):
         assert gaussian(keys, shape).shape == (count, *shape)
 
 
+@pytest.mark.parametrize("integer", [np.int64, np.uint8, torch.tensor])
+def test_sizes_may_be_any_kind_of_integer(integer):
+    keys = torch.arange(2)
+    assert torch.equal(gaussian(keys, (integer(3), integer(2))), gaussian(keys, (3, 2)))
+
+
 def test_keys_may_be_a_strided_view_and_are_left_as_they_were():
     table = torch.arange(20).view(10, 2)
     before = table.clone()
@@ -174,7 +180,11 @@ def test_gpu_agrees_with_cpu():
         (torch.arange(3), (2, -1), {}, ValueError, r"negative sizes, got \(2, -1\)"),
         (torch.arange(3), 5, {}, TypeError, "shape must be a sequence of integers"),
         (torch.arange(3), (2.0,), {}, TypeError, "shape must be a sequence of integers"),
+        (torch.arange(3), (np.float64(2),), {}, TypeError, "shape must be a sequence of integers"),
+        (torch.arange(3), "32", {}, TypeError, "shape must be a sequence of integers .* got '32'"),
         (torch.arange(3), (2,), {"dtype": torch.int64}, TypeError, "dtype must be a floating type"),
+        (torch.arange(3), (2,), {"dtype": "float32"}, TypeError, "dtype must be a floating type .* got 'float32'"),
+        (torch.arange(3), (2,), {"dtype": np.float32}, TypeError, "dtype must be .* got <class 'numpy.float32'>"),
     ],
 )
 def test_bad_arguments_are_named(keys, shape, options, error, message):

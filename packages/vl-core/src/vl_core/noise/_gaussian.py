@@ -28,6 +28,7 @@ relative to its result: a fast ``lg2.approx`` with its absolute error of 2**-22 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -72,7 +73,7 @@ def gaussian(
         >>> torch.equal(batch[5:], gaussian(torch.tensor([5, 6, 7]), (3, 32, 32)))
         True
     """
-    _check(keys, shape, dtype)
+    shape = _check(keys, shape, dtype)
     keys = keys.detach().to(device=keys.device if device is None else device)
     size = math.prod(shape)
     out = torch.empty((len(keys), size), dtype=dtype, device=keys.device)
@@ -119,7 +120,8 @@ def _power_of_two(count: int) -> int:
     return 1 << (count - 1).bit_length()
 
 
-def _check(keys: Tensor, shape: Sequence[int], dtype: torch.dtype) -> None:
+def _check(keys: Tensor, shape: Sequence[int], dtype: torch.dtype) -> tuple[int, ...]:
+    """``shape`` in Python integers, or an error that names the argument at fault."""
     if not isinstance(keys, Tensor) or keys.dtype != torch.int64:
         got = keys.dtype if isinstance(keys, Tensor) else type(keys).__name__
         raise TypeError(f"keys must be an int64 tensor, got {got}; build them with vl_core.noise.make_keys")
@@ -127,9 +129,14 @@ def _check(keys: Tensor, shape: Sequence[int], dtype: torch.dtype) -> None:
         raise ValueError(
             f"keys must have shape (n,) or (n, 2), got {tuple(keys.shape)}; flatten leading dimensions first"
         )
-    if not isinstance(shape, Sequence) or not all(isinstance(size, int) for size in shape):
-        raise TypeError(f"shape must be a sequence of integers such as (3, 32, 32), got {shape!r}")
-    if any(size < 0 for size in shape):
-        raise ValueError(f"shape must not hold negative sizes, got {tuple(shape)}")
-    if not dtype.is_floating_point:
-        raise TypeError(f"dtype must be a floating type such as torch.float32, got {dtype}")
+    try:
+        if not isinstance(shape, Sequence):
+            raise TypeError
+        sizes = tuple(operator.index(size) for size in shape)
+    except TypeError:
+        raise TypeError(f"shape must be a sequence of integers such as (3, 32, 32), got {shape!r}") from None
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"shape must not hold negative sizes, got {sizes}")
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise TypeError(f"dtype must be a floating type such as torch.float32, got {dtype!r}")
+    return sizes
