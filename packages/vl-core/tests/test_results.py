@@ -16,6 +16,15 @@ def test_rows_come_back_in_the_order_they_were_added(tmp_path):
     assert path.read_text(encoding="utf-8").startswith("name,value\n")
 
 
+@pytest.mark.parametrize("text", ["a\r\nb", "a\rb", "\r", "a\nb", "\n", 'a"b', '"', "a,b", '\r",\n', " ", ""])
+def test_any_text_of_a_cell_outlives_further_rows(tmp_path, text):
+    path = tmp_path / "rows.csv"
+    rows = [{f"column {text}": text, "value": "1"}, {f"column {text}": "plain", "value": text}]
+    for row in rows + rows:
+        append_row(path, row)
+    assert read_rows(path) == rows + rows
+
+
 def test_a_file_without_a_last_line_end_is_continued_on_a_line_of_its_own(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("a,b\n1,2")
@@ -56,6 +65,11 @@ def test_the_table_keeps_the_chosen_columns_and_escapes_bars():
     )
     with pytest.raises(KeyError, match="speed"):
         markdown_table(rows, ["speed"])
+
+
+def test_the_command_of_an_interactive_session_is_python(monkeypatch):
+    monkeypatch.setattr("sys.argv", [""])
+    assert provenance()["command"] == "python"
 
 
 def test_a_row_knows_where_it_came_from(tmp_path, monkeypatch):

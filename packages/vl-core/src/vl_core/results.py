@@ -34,7 +34,8 @@ def append_row(path: str | os.PathLike[str], row: Mapping[str, object]) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    # Bytes, since reading as text would turn every carriage return in a cell into a line feed.
+    before = path.read_bytes().decode() if path.exists() else ""
     columns = next(csv.reader(io.StringIO(before)), list(row))
     if set(columns) != set(row):
         missing, unknown = set(columns) - set(row), set(row) - set(columns)
@@ -44,10 +45,9 @@ def append_row(path: str | os.PathLike[str], row: Mapping[str, object]) -> None:
         )
     with atomic_write(path) as file:
         file.write(before if before.endswith("\n") or not before else f"{before}\n")
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
         if not before:
-            writer.writeheader()
-        writer.writerow(row)
+            file.write(_line(columns))
+        file.write(_line([row[column] for column in columns]))
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[dict[str, str]]:
@@ -60,7 +60,8 @@ def provenance() -> dict[str, str]:
     """What a row needs besides its figures: hardware, PyTorch's version, the command and the commit.
 
     The hardware is the GPU's name where PyTorch sees one, else the processor's kind and the number of cores. The commit
-    is that of the working folder's git repository, ``unknown`` outside of one.
+    is that of the working folder's git repository, ``unknown`` outside of one. The command of an interactive session is
+    ``python``.
     """
     if torch.cuda.is_available():
         hardware = torch.cuda.get_device_name()
@@ -69,7 +70,7 @@ def provenance() -> dict[str, str]:
     return {
         "hardware": hardware,
         "torch": torch.__version__,
-        "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+        "command": _command(),
         "commit": _commit(),
     }
 
@@ -115,6 +116,20 @@ def markdown_table(rows: Iterable[Mapping[str, object]], columns: Sequence[str])
     lines = [columns, ["---"] * len(columns), *([str(row[column]) for column in columns] for row in rows)]
     cells = ([cell.replace("|", r"\|") for cell in line] for line in lines)
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+def _line(cells: Iterable[object]) -> str:
+    """One line of a CSV file, which ends with a line feed."""
+    text = io.StringIO()
+    # The writer of Python 3.11 quotes only those of CR and LF that its own line end holds.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _command() -> str:
+    script, *arguments = sys.argv
+    # An interactive session has an empty text in place of a script.
+    return shlex.join(["python", *([os.path.relpath(script)] if script else []), *arguments])
 
 
 def _commit() -> str:
