@@ -44,6 +44,29 @@ def test_accuracy_does_not_depend_on_chunks_or_scale(monkeypatch):
     assert knn_accuracy(*train, *test, k=7) == expected
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [
+        (torch.float32, 1e20),
+        (torch.float32, 1e-30),
+        (torch.float64, 1e200),
+        (torch.float64, 1e-30),
+        (torch.float64, 1e-200),
+    ],
+)
+def test_scales_beyond_the_range_of_float32s_squares_change_nothing(dtype, scale):
+    train, test = draw(0, 60), draw(1, 40)
+    expected = knn_accuracy(*train, *test, k=7)
+    scaled = train[0].to(dtype) * scale, train[1], test[0].to(dtype) * scale, test[1]
+    assert knn_accuracy(*scaled, k=7) == expected
+
+
+def test_a_row_of_zeros_is_equally_near_to_all():
+    train, labels = torch.tensor([[0.0, 0.0], [-1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1, 1])
+    assert knn_accuracy(train, labels, torch.tensor([[-1.0, 0.0]]), torch.tensor([1]), k=1) == 1.0
+    assert knn_accuracy(train, labels, torch.zeros(1, 2), torch.tensor([1]), k=3) == 1.0
+
+
 def test_separate_clusters_are_all_named_whatever_their_labels():
     centres = torch.eye(4) * 10
     labels = torch.tensor([-1, 7, 100, 3]).repeat_interleave(5)

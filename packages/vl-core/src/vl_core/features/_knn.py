@@ -6,6 +6,7 @@ Wu, Xiong, Yu and Lin, "Unsupervised feature learning via non-parametric instanc
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -55,7 +56,7 @@ def knn_accuracy(
     if not temperature > 0:
         raise ValueError(f"temperature must be above zero, got {temperature}")
     classes, targets = distinct(train_labels)
-    train, test = normalize(train.float(), dim=1), normalize(test.float(), dim=1)
+    train, test = _directions(train), _directions(test)
     correct, chunk = 0, max(1, _CHUNK // len(train))
     for start in range(0, len(test), chunk):
         rows, labels = test[start : start + chunk], test_labels[start : start + chunk]
@@ -65,3 +66,11 @@ def knn_accuracy(
         votes = weights.new_zeros(len(rows), len(classes)).scatter_add_(1, targets[neighbours], weights)
         correct += int((classes[votes.argmax(dim=1)] == labels).sum())
     return correct / len(test)
+
+
+def _directions(features: Tensor) -> Tensor:
+    """Rows of length one in float32, whatever their scale; rows of zeros stay as they are."""
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    # With one as its largest value a row neither leaves the range of float32 nor loses its length to underflow.
+    largest = features.abs().amax(dim=1, keepdim=True)
+    return normalize((features / largest.masked_fill(largest == 0, 1)).float(), dim=1)
