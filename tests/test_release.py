@@ -339,6 +339,14 @@ def test_check_lists_every_problem_on_its_own_line(root: Path) -> None:
     ]
 
 
+def test_check_of_a_release_without_its_tag_says_so(root: Path) -> None:
+    release.make(root, "0.2.0", date=DATE)
+    git(root, "tag", "--delete", "v0.2.0")
+    assert release.check(root, "v0.2.0") == [
+        "tag v0.2.0: missing, expected at HEAD; make sets it, git fetch --tags brings it"
+    ]
+
+
 def test_check_before_the_release_says_that_the_section_is_missing(root: Path) -> None:
     assert "CHANGELOG.md: no section ## 0.2.0 (YYYY-MM-DD)" in release.check(root, "v0.2.0")
 

@@ -102,7 +102,9 @@ def check(root: Path, tag: str) -> list[str]:
         problems += [f"{path.relative_to(root)}: left over, expected in {CHANGELOG}" for path in fragment_paths(root)]
     problems += _dirty(root)
     tagged, head = _commit(root, f"refs/tags/{tag}"), _commit(root, "HEAD")
-    if tagged and tagged != head:
+    if not tagged and not version.is_devrelease:
+        problems.append(f"tag {tag}: missing, expected at HEAD; make sets it, git fetch --tags brings it")
+    elif tagged and tagged != head:
         problems.append(f"tag {tag} points at {tagged[:12]}, expected HEAD, which is {head[:12]}")
     return problems
 
