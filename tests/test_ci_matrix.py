@@ -9,6 +9,11 @@ import pytest
 from workspace import ROOT, read_packages
 
 
+def git(root: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgSign=false")
+    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     requirements = {
@@ -45,10 +50,22 @@ def test_what_all_share_selects_all(root: Path, path: str) -> None:
 
 
 def test_a_removed_package_selects_all(root: Path) -> None:
+    git(root, "init")
+    (root / "packages/vl-old").mkdir()
+    (root / "packages/vl-old/pyproject.toml").write_text("")
+    git(root, "add", ".")
+    git(root, "commit", "--message=one")
+    git(root, "rm", "-r", "packages/vl-old")
+    git(root, "commit", "--message=two")
     assert ci_matrix.select(["packages/vl-old/pyproject.toml"], read_packages(root), root) == list(read_packages(root))
+    for name in ("vl-odl", "vl-*"):
+        with pytest.raises(ci_matrix.UnknownPathError, match="expected a path inside packages/vl-"):
+            ci_matrix.select([f"packages/{name}/pyproject.toml"], read_packages(root), root)
 
 
-@pytest.mark.parametrize("path", ["setup.py", "src/x.py", "packages/README.md", "packages/vl-new/x.py", "testsuite/x"])
+@pytest.mark.parametrize(
+    "path", ["setup.py", "src/x.py", "packages/README.md", "packages/vl-new/x.py", "packages/typo/x.py", "testsuite/x"]
+)
 def test_an_unknown_path_is_named_and_ends_with_status_two(
     root: Path, path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,6 +74,13 @@ def test_an_unknown_path_is_named_and_ends_with_status_two(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"ci_matrix: {path}: expected a path inside packages/vl-*")
+
+
+@pytest.mark.parametrize("path", [".", "/", "..", "../x", "/tests/x.py", "packages/vl-a/../../x.py", "tests/../x.py"])
+def test_a_path_that_git_would_not_print_is_refused(root: Path, path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ci_matrix.main(["--root", str(root), path]) == 2
+    expected = f"ci_matrix: {path}: expected a path relative to the root, without .., as git prints it\n"
+    assert capsys.readouterr() == ("", expected)
 
 
 def test_paths_from_standard_input(
@@ -81,22 +105,18 @@ def test_no_question_is_a_usage_error(root: Path, capsys: pytest.CaptureFixture[
 def test_since_compares_with_where_the_branch_began_and_sees_both_ends_of_a_rename(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def git(*arguments: str) -> None:
-        identity = ("-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgSign=false")
-        subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
-
-    git("init", "--initial-branch=main")
+    git(root, "init", "--initial-branch=main")
     (root / "packages/vl-d/long name.py").write_text("a file that moves\n" * 5)
-    git("add", ".")
-    git("commit", "--message=one")
-    git("switch", "--create=topic")
-    git("mv", "packages/vl-d/long name.py", "packages/vl-c/x.py")
-    git("commit", "--message=two")
-    git("switch", "main")
+    git(root, "add", ".")
+    git(root, "commit", "--message=one")
+    git(root, "switch", "--create=topic")
+    git(root, "mv", "packages/vl-d/long name.py", "packages/vl-c/x.py")
+    git(root, "commit", "--message=two")
+    git(root, "switch", "main")
     (root / "packages/vl-a/other.py").write_text("")  # main goes on; the topic is not asked to test that
-    git("add", ".")
-    git("commit", "--message=three")
-    git("switch", "topic")
+    git(root, "add", ".")
+    git(root, "commit", "--message=three")
+    git(root, "switch", "topic")
 
     assert ci_matrix.main(["--root", str(root), "--since", "main"]) == 0
     assert capsys.readouterr().out == '["vl-d", "vl-c"]\n'

@@ -49,17 +49,21 @@ def select(paths: Iterable[str], packages: Mapping[str, Package], root: Path = R
     Args:
         paths: Relative to `root`, with forward slashes, as git prints them.
         packages: What `workspace.read_packages` returns.
-        root: Folder of the repository; tells a package that was removed from a folder that is not a package.
+        root: Folder of the repository, whose history tells a package that was removed from one that never was.
 
     Raises:
         UnknownPathError: If no rule covers a path.
     """
     touched: set[str] = set()
     for path in paths:
-        first, *rest = PurePosixPath(path).parts
-        if first == "packages" and len(rest) > 1 and rest[0] in packages:
+        parts = PurePosixPath(path).parts
+        if not parts or parts[0].startswith("/") or ".." in parts:
+            raise UnknownPathError(f"{path}: expected a path relative to the root, without .., as git prints it")
+        first, *rest = parts
+        inside = first == "packages" and len(rest) > 1
+        if inside and rest[0] in packages:
             touched.add(rest[0])
-        elif first in SHARED or (first == "packages" and len(rest) > 1 and not (root / first / rest[0]).exists()):
+        elif first in SHARED or (inside and _removed(f"{first}/{rest[0]}", root)):
             touched |= packages.keys()  # the second case: a package that is gone may be missed anywhere
         elif first not in TEXTS:
             raise UnknownPathError(
@@ -73,6 +77,25 @@ def changed_since(base: str, root: Path = ROOT) -> list[str]:
     """List paths that differ between HEAD and the commit where it left `base`; a rename gives both names."""
     command = ["git", "-C", str(root), "diff", "--name-only", "--no-renames", "-z", f"{base}...HEAD"]
     return [path for path in subprocess.check_output(command, text=True).split("\0") if path]
+
+
+def _removed(folder: str, root: Path) -> bool:
+    """Whether there is no such folder, and there was one in the history of HEAD."""
+    if (root / folder).exists():
+        return False
+    command = [
+        "git",
+        "-C",
+        str(root),
+        "--literal-pathspecs",
+        "log",
+        "--full-history",
+        "-1",
+        "--format=%h",
+        "--",
+        folder,
+    ]
+    return bool(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
 
 
 def main(arguments: list[str] | None = None) -> int:
