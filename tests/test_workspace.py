@@ -1,12 +1,13 @@
 """One version everywhere, one shape for all packages, and no list of packages that differs from the folder."""
 
+import datetime
 import re
 import tomllib
 from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
-from changelog import read_fragments
+from changelog import Fragment, fold, read_fragments
 from packaging.requirements import Requirement
 from release import version_problems, written_version
 from workspace import ROOT, Package, read_packages, siblings
@@ -58,7 +59,11 @@ def test_matrix_cells_install_the_siblings_that_their_package_declares() -> None
 
 
 def test_waiting_changelog_fragments_can_be_folded() -> None:
-    read_fragments(ROOT, PACKAGES)
+    # One more, since after a release none is waiting and a section that tells nothing is refused.
+    fragments = [*read_fragments(ROOT, PACKAGES), Fragment("vl", "added", "one-more", "Something to tell.")]
+    lines = fold(ROOT, "999.0.0", datetime.date(2026, 12, 24), fragments, list(PACKAGES)).splitlines()
+    for fragment in fragments:
+        assert f"- {fragment.type.capitalize()}: {fragment.text}" in lines
 
 
 @each_package
