@@ -14,6 +14,7 @@ import torch
 import train_fashion_dit
 from diffusers import DDPMScheduler, DiTTransformer2DModel
 from safetensors.torch import load_file
+from vl_core.data import open_dataset
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:
@@ -91,7 +92,9 @@ def test_exported_folder_is_the_average_in_half_precision_for_diffusers_to_load(
         torch.testing.assert_close(value.half(), average[f"ema.{name}"].half(), rtol=0, atol=0)
     assert scheduler.config.beta_schedule == "squaredcos_cap_v2"
     assert scheduler.config.num_train_timesteps == 1000
-    assert json.loads((whole / "model" / "classes.json").read_text()) == list(train_fashion_dit.CLASSES)
+    classes = json.loads((whole / "model" / "classes.json").read_text())
+    assert classes == list(open_dataset("fashion").classes)
+    assert len(classes) == train_fashion_dit.CLASSES == train_fashion_dit.NULL_CLASS
     with torch.no_grad():
         # Class 10 is the one for no class.
         predicted = model.float()(

@@ -25,21 +25,11 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm.auto import tqdm
+from vl_core.data import open_dataset
 from vl_core.data.idx import read_idx
 
-CLASSES = (
-    "T-shirt/top",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
-)
-NULL_CLASS = len(CLASSES)
+CLASSES = 10
+NULL_CLASS = CLASSES  # the label that stands for none of them
 
 
 def build_model() -> DiTTransformer2DModel:
@@ -52,7 +42,7 @@ def build_model() -> DiTTransformer2DModel:
         num_layers=6,
         sample_size=28,
         patch_size=4,
-        num_embeds_ada_norm=len(CLASSES),
+        num_embeds_ada_norm=CLASSES,
         activation_fn="gelu-approximate",
         norm_type="ada_norm_zero",
         norm_elementwise_affine=False,
@@ -138,7 +128,7 @@ def export(out: Path, ema: dict[str, torch.Tensor]) -> None:
     model.load_state_dict(ema)
     model.half().save_pretrained(out / "model")
     build_scheduler().save_pretrained(out / "model")
-    (out / "model" / "classes.json").write_text(json.dumps(CLASSES, indent=1) + "\n")
+    (out / "model" / "classes.json").write_text(json.dumps(open_dataset("fashion").classes, indent=1) + "\n")
 
 
 def main() -> None:
