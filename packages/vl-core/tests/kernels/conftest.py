@@ -1,0 +1,41 @@
+"""Helper modules beside the tests, which `--import-mode=importlib` lets no test file import by name."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"vl_core_tests_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+_DENSE = _load("dense_attention")
+
+
+@pytest.fixture(scope="session")
+def dense() -> ModuleType:
+    """The loss with whole maps, and a problem for each option."""
+    return _DENSE
+
+
+@pytest.fixture(scope="session")
+def ahead_of_time() -> ModuleType:
+    """Compiling kernels for GPUs that are not there."""
+    return _load("ahead_of_time")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes `every_option` once for each option of the loss."""
+    if "every_option" in metafunc.fixturenames:
+        metafunc.parametrize("every_option", _DENSE.NAMES)
