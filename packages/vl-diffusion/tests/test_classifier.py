@@ -269,6 +269,28 @@ def test_pictures_that_are_none_are_refused(pictures, message):
         DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(1)).classify(pictures)
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (
+            np.nan,
+            torch.float32,
+            "'middle' at time step 125 must be finite, got nan .* float32; check the model's weights",
+        ),
+        (np.inf, torch.float16, "got inf from a network in float16; use float32 or bfloat16, or check"),
+    ],
+)
+def test_a_network_that_returns_no_numbers_is_an_error(value, dtype, message):
+    class Broken(OneGreyPerClass):
+        def predict(self, x_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+            output = super().predict(x_t, timestep, condition).to(dtype)
+            output[condition == 0] = value
+            return output
+
+    with pytest.raises(ValueError, match=message):
+        DiffusionClassifier(Broken(), search=Staged((2, 4), (2, 1))).classify(noisy_pictures(2))
+
+
 def test_image_ids_must_be_as_many_as_the_pictures():
     with pytest.raises(ValueError, match="each of the 2 images, got 1"):
         DiffusionClassifier(OneGreyPerClass()).classify(noisy_pictures(2), image_ids=[1])

@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from vl_diffusion.class_conditional import ClassConditionalDenoiser
 from vl_diffusion.cli import main
 from vl_diffusion.commands import classify as command
 
@@ -114,6 +115,24 @@ def test_a_folder_holds_results_of_one_setting(folder, pixel_dit_folder, tmp_pat
     assert main([*arguments, "--seed", "5"]) == 2
     assert "seed" in capsys.readouterr().err
     assert (out / "classify.csv").read_bytes() == before
+
+
+def test_a_network_that_returns_no_numbers_keeps_what_is_finished(
+    folder, pixel_dit_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("vl_diffusion.classifier._IMAGES_AT_ONCE", 2)
+    out, predict, calls = tmp_path / "out", ClassConditionalDenoiser.predict, []
+
+    def broken(self, x_t, timestep, condition):
+        calls.append(len(x_t))
+        # The first two pictures cost 52 evaluations.
+        return predict(self, x_t, timestep, condition) * (1.0 if sum(calls) <= 52 else np.nan)
+
+    monkeypatch.setattr(ClassConditionalDenoiser, "predict", broken)
+    assert main(["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("vl-diffusion: error: the error of class 'airplane' at time step")
+    assert len((out / "results.jsonl").read_text().splitlines()) == 2
 
 
 def test_the_same_picture_twice_is_evaluated_once(folder, pixel_dit_folder, tmp_path):

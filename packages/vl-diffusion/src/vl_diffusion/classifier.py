@@ -89,7 +89,8 @@ class DiffusionClassifier:
         self.classes = _checked_classes(self.denoiser.class_names if classes is None else classes)
         self.search: Search = Staged() if search is None else search
         self.temperature = temperature
-        self._engine = Engine(self.denoiser, self.denoiser.encode_classes(self.classes), objective, seed, batch_size)
+        condition = self.denoiser.encode_classes(self.classes)
+        self._engine = Engine(self.denoiser, self.classes, condition, objective, seed, batch_size)
 
     @classmethod
     def from_pretrained(
@@ -138,7 +139,8 @@ class DiffusionClassifier:
             Errors, evaluations, predictions and probabilities, in the order of the images.
 
         Raises:
-            ValueError: If there is no image, or one is NaN, out of range, or neither grey nor RGB.
+            ValueError: If there is no image, if one is NaN, out of range, or neither grey nor RGB, or if the network
+                returns NaN or infinity.
         """
         sequence = [images] if _is_single(images) else images
         parts = list(self.stream(sequence, image_ids=image_ids, progress=progress))

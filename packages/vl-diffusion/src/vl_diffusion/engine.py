@@ -57,6 +57,7 @@ class Engine:
 
     Attributes:
         denoiser: The model.
+        classes: The K class names, for errors.
         condition: ``(K, ...)``, what the model is given for each class.
         objective: The error's form.
         seed: Seed of the noise.
@@ -64,6 +65,7 @@ class Engine:
     """
 
     denoiser: Denoiser
+    classes: tuple[str, ...]
     condition: Tensor
     objective: Objective
     seed: int
@@ -80,6 +82,9 @@ class Engine:
             image_ids: int64 ``(B,)``; the noise of an image depends on its id, the seed and the draw alone.
             search: How to spend the evaluations.
             advance: Called with the number of evaluations done, after each batch.
+
+        Raises:
+            ValueError: If the network's output is NaN or infinite.
         """
         num_classes = len(self.condition)
         timesteps = self.denoiser.schedule.timesteps(search.num_draws)
@@ -134,6 +139,16 @@ class Engine:
                 found.append(noise_errors(epsilon, noise[row], self.objective))
                 advance(stop - start)
         errors: np.ndarray = torch.cat(found).cpu().numpy()
+        # NaN would win the search, and it stands for "not evaluated".
+        if not np.isfinite(errors).all():
+            job = int(np.flatnonzero(~np.isfinite(errors))[0])
+            dtype = str(output.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"the error of class {self.classes[label[job]]!r} at time step {timesteps[draw[pair[job]]]} must be "
+                f"finite, got {errors[job]} from a network in {dtype}; "
+                + ("use float32 or bfloat16, or " if dtype == "float16" else "")
+                + "check the model's weights"
+            )
         return errors
 
 
