@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import struct
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from vl_diffusion.class_conditional import ClassConditionalDenoiser
 from vl_diffusion.cli import main
 from vl_diffusion.commands import classify as command
@@ -133,6 +135,27 @@ def test_a_network_that_returns_no_numbers_keeps_what_is_finished(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("vl-diffusion: error: the error of class 'airplane' at time step")
     assert len((out / "results.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(("model", "part"), [("pixel_dit_folder", "."), ("sd_folder", "unet")])
+def test_a_model_that_was_trained_again_does_not_go_on_with_the_old_results(
+    folder, model, part, request, tmp_path, capsys
+):
+    copy = shutil.copytree(request.getfixturevalue(model), tmp_path / "model")
+    out = tmp_path / "out"
+    arguments = ["classify", str(folder), "--model", str(copy), "--out", str(out), "--limit", "1", *QUICK]
+    assert main(arguments) == 0
+    before = (out / "classify.csv").read_bytes()
+    # A file that loading does not read changes nothing.
+    (copy / "README.md").write_text("trained for longer")
+    assert main(arguments) == 0
+    weights = copy / part / "diffusion_pytorch_model.safetensors"
+    save_file({name: value * 1.01 for name, value in load_file(weights).items()}, weights, {"format": "pt"})
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert f"the model in {copy} has changed since the results in {out}" in capsys.readouterr().err
+    assert (out / "classify.csv").read_bytes() == before
+    assert main([*arguments[:5], str(tmp_path / "other"), *arguments[6:]]) == 0
 
 
 def test_the_same_picture_twice_is_evaluated_once(folder, pixel_dit_folder, tmp_path):

@@ -69,16 +69,21 @@ def load_denoiser(
         ValueError: If what is there is not a supported model.
     """
     dtype = torch_dtype or torch.float32
-    if str(path_or_id) in BUILT_IN:
-        return _load_network(Path(str(files("vl_diffusion") / "pretrained" / str(path_or_id))), dtype)
-    folder = Path(path_or_id)
+    folder = local_folder(path_or_id)
+    if folder is None:
+        return _load_from_hub(str(path_or_id), dtype, prompt_template)
     if (folder / "model_index.json").is_file():
         return _load_pipeline(str(folder), _read_json(folder / "model_index.json"), dtype, prompt_template)
     if (folder / "config.json").is_file():
         return _load_network(folder, dtype)
-    if folder.exists():
-        raise ValueError(f"{folder} holds no diffusion model: neither model_index.json nor config.json is in it")
-    return _load_from_hub(str(path_or_id), dtype, prompt_template)
+    raise ValueError(f"{folder} holds no diffusion model: neither model_index.json nor config.json is in it")
+
+
+def local_folder(path_or_id: str | Path) -> Path | None:
+    """Where a model lies on this machine: a built-in one's folder, or the path itself; None for a hub id."""
+    if str(path_or_id) in BUILT_IN:
+        return Path(str(files("vl_diffusion") / "pretrained" / str(path_or_id)))
+    return Path(path_or_id) if Path(path_or_id).exists() else None
 
 
 def _load_from_hub(model_id: str, dtype: torch.dtype, prompt_template: str) -> Denoiser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from vl_core.runs import RunFolder, atomic_write
 
 from vl_diffusion.chart import draw_classification
 from vl_diffusion.classifier import DiffusionClassifier
+from vl_diffusion.fingerprint import fingerprint
 from vl_diffusion.images import content_id, to_tensor
 from vl_diffusion.journal import Journal
-from vl_diffusion.loading import load_denoiser
+from vl_diffusion.loading import load_denoiser, local_folder
 from vl_diffusion.objectives import Objective
 from vl_diffusion.pictures import Pictures, gather
 from vl_diffusion.result import Classification
@@ -89,7 +91,9 @@ def run(settings: Classify) -> None:
     """
     pictures, classifier = prepare(settings)
     image_ids = [content_id(to_tensor(_named(pictures, i))) for i in range(len(pictures))]
-    with RunFolder(settings.out, _what_decides(settings, classifier)):
+    config = _what_decides(settings, classifier)
+    _check_model(settings, config)
+    with RunFolder(settings.out, config):
         journal = Journal(settings.out / "results.jsonl", classifier.classes)
         first = {image_id: i for i, image_id in reversed(list(enumerate(image_ids)))}
         todo = [i for image_id, i in first.items() if image_id not in journal]
@@ -158,7 +162,25 @@ def _what_decides(settings: Classify, classifier: DiffusionClassifier) -> dict[s
     config = asdict(settings)
     for irrelevant in ("images", "limit", "split", "out", "batch_size", "device"):
         del config[irrelevant]
-    return config | {"classes": list(classifier.classes)}
+    # A hub id stands for itself: what the hub gives for it is taken to stay the same.
+    folder = local_folder(settings.model)
+    sha256 = None if folder is None else fingerprint(folder)
+    return config | {"classes": list(classifier.classes), "model_sha256": sha256}
+
+
+def _check_model(settings: Classify, config: dict[str, object]) -> None:
+    """Say in words, before the folder says it in checksums, that the model is another one in the same place."""
+    path = settings.out / "config.json"
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        model, sha256 = old["model"], old["model_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if model == settings.model and sha256 != config["model_sha256"]:
+        raise ValueError(
+            f"the model in {local_folder(settings.model)} has changed since the results in {settings.out} were made; "
+            "choose another --out"
+        )
 
 
 def _write_csv(path: Path, pictures: Pictures, result: Classification) -> None:
