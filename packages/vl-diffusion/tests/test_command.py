@@ -158,6 +158,26 @@ def test_a_model_that_was_trained_again_does_not_go_on_with_the_old_results(
     assert main([*arguments[:5], str(tmp_path / "other"), *arguments[6:]]) == 0
 
 
+@pytest.mark.parametrize(
+    ("where", "images", "again"),
+    [
+        (".", ["."], ["."]),
+        ("cat", ["."], ["."]),
+        (".", ["cat/0.png"], ["cat/0.png", "vl-diffusion-classify/classify.png"]),
+    ],
+)
+def test_results_that_lie_among_the_pictures_are_no_pictures(
+    where, images, again, folder, pixel_dit_folder, monkeypatch
+):
+    monkeypatch.chdir(folder / where)
+    settings = ("--model", str(pixel_dit_folder), *QUICK)
+    assert main(["classify", *images, *settings]) == 0
+    out = folder / where / "vl-diffusion-classify"
+    before = rows(out)
+    assert main(["classify", *again, *settings]) == 0
+    assert rows(out) == before
+
+
 def test_the_same_picture_twice_is_evaluated_once(folder, pixel_dit_folder, tmp_path):
     file, out = str(sorted(folder.glob("*/*.png"))[0]), tmp_path / "out"
     assert main(["classify", file, file, "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 0

@@ -75,6 +75,26 @@ def test_pictures_beside_class_folders_are_an_error(tmp_path):
         open_dataset(tmp_path)
 
 
+@pytest.mark.parametrize("exclude", ["results", "results/../results", "by-another-name", "cat/deep"])
+def test_an_excluded_folder_is_passed_over(tmp_path, exclude):
+    put(tmp_path, "cat/1.png", "dog/2.png", "cat/deep/3.png", "results/chart.png")
+    (tmp_path / "by-another-name").symlink_to(tmp_path / "results")
+    names = {"cat/deep": ("by-another-name/chart.png", "cat/1.png", "dog/2.png", "results/chart.png")}
+    dataset = open_dataset(tmp_path, exclude=tmp_path / exclude)
+    assert dataset.names == names.get(exclude, ("cat/1.png", "cat/deep/3.png", "dog/2.png"))
+    assert dataset.classes == tuple(dict.fromkeys(name.split("/")[0] for name in dataset.names))
+
+
+def test_an_excluded_folder_does_not_stand_beside_pictures_or_splits(tmp_path):
+    put(tmp_path / "flat", "1.png", "results/chart.png")
+    assert open_dataset(tmp_path / "flat", exclude=tmp_path / "flat/results").names == ("1.png",)
+    put(tmp_path / "divided", "train/cat/1.png", "test/cat/2.png", "results/chart.png")
+    divided = open_dataset(tmp_path / "divided", split="test", exclude=tmp_path / "divided/results")
+    assert divided.names == ("test/cat/2.png",)
+    # A folder does not exclude itself, nor what it lies in.
+    assert open_dataset(tmp_path / "flat/results", exclude=tmp_path / "flat").names == ("chart.png",)
+
+
 def test_a_folder_without_pictures_says_what_was_looked_for(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(ValueError, match=r"holds no pictures; looked for files named \.avif"):

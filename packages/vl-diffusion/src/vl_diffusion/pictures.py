@@ -52,13 +52,16 @@ class Pictures(Sequence[Any]):
         return self.pictures[index].load()
 
 
-def gather(specs: Sequence[str], *, split: str | None = None, at_most: int | None = None) -> Pictures:
+def gather(
+    specs: Sequence[str], *, split: str | None = None, at_most: int | None = None, exclude: Path | None = None
+) -> Pictures:
     """Find the pictures behind file names, folders, and data set specifications.
 
     Args:
         specs: Image files, or anything that :func:`vl_core.data.open_dataset` opens.
         split: Split of the data sets; default: their own.
         at_most: Take only this many, evenly spread over all of them.
+        exclude: A folder whose pictures do not count, because results are written to it.
 
     Raises:
         FileNotFoundError: If one does not exist.
@@ -68,15 +71,18 @@ def gather(specs: Sequence[str], *, split: str | None = None, at_most: int | Non
     for spec in specs:
         path = Path(spec)
         if path.is_file() and path.suffix.lower() not in _DATA_SET_FILES:
+            if exclude is not None and path.resolve().parent == exclude.resolve():
+                continue
             found.append(Picture(spec, None, path))
         elif path.exists() or spec in BUILTIN_NAMES or spec.startswith("hf:"):
-            found.extend(_of_data_set(open_dataset(spec, split=split)))
+            found.extend(_of_data_set(open_dataset(spec, split=split, exclude=exclude)))
         else:
             raise FileNotFoundError(
                 f"no such file or folder: {spec} (nor a data set; built in are {', '.join(BUILTIN_NAMES)})"
             )
     if not found:
-        raise ValueError(f"no pictures in {', '.join(specs)}")
+        beside = "" if exclude is None else f"; those in the results' folder {exclude} do not count"
+        raise ValueError(f"no pictures in {', '.join(specs)}{beside}")
     if at_most is not None and at_most < len(found):
         found = [found[i] for i in np.linspace(0, len(found) - 1, at_most).round().astype(int)]
     return Pictures(found)

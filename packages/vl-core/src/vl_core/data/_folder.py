@@ -32,20 +32,22 @@ class FileImages:
         return read_image(self.paths[index])
 
 
-def open_folder(root: Path, split: str | None) -> ImageDataset:
+def open_folder(root: Path, split: str | None, exclude: Path | None = None) -> ImageDataset:
     """Pictures below a folder, in natural order (``img2`` before ``img10``), named by their path inside it.
 
     Sub-folders are splits where each one that holds pictures is named like one (train, val, valid, validation, test)
     and no picture lies beside them; otherwise they are classes, with pictures at any depth inside. Classes are numbered
     over all splits together. Without sub-folders the label is -1. Hidden files, files that are not named like pictures,
-    and folders without pictures are passed over.
+    and folders without pictures are passed over, and so is the folder ``exclude`` where it lies below.
 
     Raises:
         ValueError: If there is no picture, or pictures lie beside class folders.
     """
-    parts = _split_folders(root)
+    # As a real path, so that it is known by whatever way it is reached.
+    exclude = None if exclude is None else exclude.resolve()
+    parts = _split_folders(root, exclude)
     chosen = select_splits(split, parts, str(root))
-    found = {name: _by_class(folder) for name, folder in (parts or {"": root}).items()}
+    found = {name: _by_class(folder, exclude) for name, folder in (parts or {"": root}).items()}
     classes = sorted({label for pictures in found.values() for label in pictures if label is not None}, key=_natural)
     number = {label: index for index, label in enumerate(classes)}
 
@@ -68,21 +70,21 @@ def open_folder(root: Path, split: str | None) -> ImageDataset:
     )
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
+def _split_folders(root: Path, exclude: Path | None) -> dict[str, Path]:
     """The sub-folders that are splits, by name; none where one of them is a class or pictures lie beside them."""
-    folders = {folder.name: folder for folder in _subfolders(root)}
+    folders = {folder.name: folder for folder in _subfolders(root, exclude)}
     splits = {name: folder for name, folder in folders.items() if plain_split(name) in ("train", "val", "test")}
     if not splits or _pictures_in(root):
         return {}
-    strangers = [folder for name, folder in folders.items() if name not in splits and _pictures_below(folder)]
+    strangers = [folder for name, folder in folders.items() if name not in splits and _pictures_below(folder, exclude)]
     return {} if strangers else splits
 
 
-def _by_class(folder: Path) -> dict[str | None, list[Path]]:
+def _by_class(folder: Path, exclude: Path | None) -> dict[str | None, list[Path]]:
     """The pictures of one split by class; the only key is None where there are no classes."""
     inside: dict[str | None, list[Path]] = {}
-    for sub in _subfolders(folder):
-        if pictures := _pictures_below(sub):
+    for sub in _subfolders(folder, exclude):
+        if pictures := _pictures_below(sub, exclude):
             inside[sub.name] = pictures
     loose = _pictures_in(folder)
     if loose and inside:
@@ -99,9 +101,13 @@ def _natural(text: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
     return tuple((0, int(p), "") if p[0] in "0123456789" else (1, 0, p.casefold()) for p in pieces), text
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+def _subfolders(folder: Path, exclude: Path | None) -> list[Path]:
+    found = [path for path in folder.iterdir() if path.is_dir() and _is_wanted(path, exclude)]
     return sorted(found, key=lambda path: _natural(path.name))
+
+
+def _is_wanted(folder: Path, exclude: Path | None) -> bool:
+    return not folder.name.startswith(".") and (exclude is None or folder.resolve() != exclude)
 
 
 def _is_picture(name: str) -> bool:
@@ -113,9 +119,9 @@ def _pictures_in(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: _natural(path.name))
 
 
-def _pictures_below(folder: Path) -> list[Path]:
+def _pictures_below(folder: Path, exclude: Path | None) -> list[Path]:
     found = []
     for where, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if _is_wanted(Path(where, name), exclude)]
         found += [Path(where, name) for name in files if _is_picture(name)]
     return sorted(found, key=lambda path: _natural(path.relative_to(folder).as_posix()))

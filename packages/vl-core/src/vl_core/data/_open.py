@@ -32,6 +32,7 @@ def open_dataset(
     split: str | None = None,
     transform: Transform | None = None,
     on_error: OnError = "raise",
+    exclude: str | os.PathLike[str] | None = None,
 ) -> ImageDataset:
     """Open a data set of pictures by name or by path.
 
@@ -54,6 +55,8 @@ def open_dataset(
             error comes when the picture is asked for. With ``"skip"`` every picture is decoded once now, on several
             threads; those that fail are left out, so that lengths, labels and names agree from the start, listed in
             ``dataset.skipped`` and counted in a log message.
+        exclude: A folder inside an image folder that is passed over, such as the one that results are written to; other
+            kinds of data sets take no notice of it.
 
     Returns:
         The data set.
@@ -71,14 +74,14 @@ def open_dataset(
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-    dataset = _open(spec, split)
+    dataset = _open(spec, split, None if exclude is None else Path(exclude))
     if on_error == "skip":
         dataset = _readable(dataset)
     dataset.transform = transform
     return dataset
 
 
-def _open(spec: str | os.PathLike[str], split: str | None) -> ImageDataset:
+def _open(spec: str | os.PathLike[str], split: str | None, exclude: Path | None) -> ImageDataset:
     if isinstance(spec, str):
         if spec == "fashion":
             return open_fashion(split)
@@ -90,7 +93,7 @@ def _open(spec: str | os.PathLike[str], split: str | None) -> ImageDataset:
             return open_huggingface(spec.removeprefix("hf:"), split)
     path = Path(spec)
     if path.is_dir():
-        return open_huggingface(str(path), split) if is_saved_dataset(path) else open_folder(path, split)
+        return open_huggingface(str(path), split) if is_saved_dataset(path) else open_folder(path, split, exclude)
     if path.is_file():
         if path.suffix.lower() == ".npz":
             return open_npz(path, split)

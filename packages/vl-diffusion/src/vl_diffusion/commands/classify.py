@@ -44,7 +44,7 @@ class Classify:
     """Class names; default: the model's own, else those of the pictures' data set."""
 
     out: Path = Path("vl-diffusion-classify")
-    """Folder for classify.csv, classify.png and the record of what is finished."""
+    """Folder for classify.csv, classify.png and the record of what is finished; its own pictures are not classified."""
 
     limit: int | None = None
     """Classify at most this many pictures, evenly spread over those given."""
@@ -116,7 +116,7 @@ def prepare(settings: Classify) -> tuple[Pictures, DiffusionClassifier]:
         raise ValueError(f"--limit must be at least 1, got {settings.limit}")
     search = _search(settings)
     if settings.images:
-        pictures = gather(settings.images, split=settings.split, at_most=settings.limit)
+        pictures = gather(settings.images, split=settings.split, at_most=settings.limit, exclude=settings.out)
     else:
         pictures = gather(["fashion"], split="test", at_most=settings.limit or 32)
     device = settings.device
