@@ -159,8 +159,23 @@ def test_all_classes_of_a_draw_meet_the_same_noise():
 def test_batches_are_full_across_pictures_when_few_classes_are_left():
     denoiser = OneGreyPerClass()
     DiffusionClassifier(denoiser, search=Staged((2, 4), (2, 1)), batch_size=8).classify(noisy_pictures(8))
-    # 8 pictures x (5 classes x 2 draws, then 2 classes x 2 draws) = 80 + 32 evaluations.
-    assert denoiser.shown == [8] * 10 + [8] * 4
+    # Twice 4 pictures x (5 classes x 2 draws, then 2 classes x 2 draws) = 40 + 16 evaluations.
+    assert denoiser.shown == ([8] * 5 + [8] * 2) * 2
+
+
+@pytest.mark.parametrize(
+    ("search", "batch_size", "sizes"),
+    [
+        (Exhaustive(1), 64, [16, 2]),
+        (Exhaustive(16), 64, [3] * 6),
+        (Staged((8, 16), (2, 1)), 64, [9, 9]),
+        (Exhaustive(250), 64, [1] * 18),
+    ],
+)
+def test_expensive_pictures_come_one_by_one_and_cheap_ones_together(search, batch_size, sizes):
+    pictures = noisy_pictures(18)
+    classifier = DiffusionClassifier(OneGreyPerClass(), search=search, batch_size=batch_size)
+    assert [len(part) for part in classifier.stream(pictures)] == sizes
 
 
 def test_pruned_classes_are_compared_on_the_draws_that_they_saw():

@@ -1,9 +1,25 @@
-"""The installed distribution and the imported package are one and the same."""
+"""The installed distribution and the imported package are one and the same, and the package offers what it names."""
 
+import subprocess
+import sys
 from importlib.metadata import version
 
+import pytest
 import vl_diffusion
 
 
 def test_version_matches_the_installed_metadata():
     assert vl_diffusion.__version__ == version("vl-diffusion")
+
+
+def test_every_public_name_is_there_and_no_other():
+    for name in vl_diffusion.__all__:
+        assert getattr(vl_diffusion, name) is not None
+    assert set(vl_diffusion.__all__) <= set(dir(vl_diffusion))
+    with pytest.raises(AttributeError, match="no attribute 'Classifier'"):
+        vl_diffusion.Classifier  # noqa: B018
+
+
+def test_the_command_begins_before_the_heavy_imports():
+    program = "import sys, vl_diffusion.cli; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

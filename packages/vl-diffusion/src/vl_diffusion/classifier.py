@@ -25,7 +25,7 @@ from vl_diffusion.objectives import Objective, check_objective
 from vl_diffusion.result import Classification, concatenate, summarise
 from vl_diffusion.search import Search, Staged
 
-# Images whose searches run side by side: enough to fill a batch when few classes are left.
+# At most this many images are searched side by side, however cheap one is.
 _IMAGES_AT_ONCE = 16
 
 
@@ -159,17 +159,22 @@ class DiffusionClassifier:
             progress: Show a bar that counts evaluations.
 
         Yields:
-            Results of up to 16 images at a time, in order.
+            Results in order, of 1 (where one image fills the batches) to 16 images at a time.
         """
         if image_ids is not None and len(image_ids) != len(images):
             raise ValueError(f"image_ids needs one entry for each of the {len(images)} images, got {len(image_ids)}")
-        total = len(images) * self.search.budget(len(self.classes))
+        total, at_once = len(images) * self.search.budget(len(self.classes)), self._images_at_once()
         with tqdm(total=total, desc="classify", unit="eval", unit_scale=True, disable=not progress) as bar:
-            for start in range(0, len(images), _IMAGES_AT_ONCE):
-                places = range(start, min(start + _IMAGES_AT_ONCE, len(images)))
+            for start in range(0, len(images), at_once):
+                places = range(start, min(start + at_once, len(images)))
                 tensors = [_checked_image(images[i], i) for i in places]
                 ids = [content_id(t) for t in tensors] if image_ids is None else [int(image_ids[i]) for i in places]
                 yield self._classify(tensors, np.array(ids, np.int64), bar.update)
+
+    def _images_at_once(self) -> int:
+        """Enough to fill four batches in an average stage, and no more: an interruption loses unfinished images."""
+        budget = self.search.budget(len(self.classes))
+        return max(1, min(_IMAGES_AT_ONCE, 4 * self._engine.batch_size * self.search.num_stages // budget))
 
     def _classify(self, images: list[Tensor], ids: np.ndarray, advance: Callable[[int], object]) -> Classification:
         size, channels = self.denoiser.image_size, self.denoiser.image_channels

@@ -5,10 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tyro.extras import subcommand_cli_from_dict
-
-from vl_diffusion.commands.classify import Classify, run
-
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command; bad input ends in one line on standard error and exit status 2.
@@ -19,14 +15,19 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    settings: Classify = subcommand_cli_from_dict({"classify": Classify}, prog="vl-diffusion", args=args)
     try:
+        # These take seconds; an interruption meanwhile is one line too.
+        from tyro.extras import subcommand_cli_from_dict
+
+        from vl_diffusion.commands.classify import Classify, run
+
+        settings: Classify = subcommand_cli_from_dict({"classify": Classify}, prog="vl-diffusion", args=args)
         run(settings)
     except (ValueError, OSError) as error:
         print(f"vl-diffusion: error: {_one_line(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("vl-diffusion: interrupted; the same command goes on from here", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print("; ".join(["vl-diffusion: interrupted", *interruption.args]), file=sys.stderr)
         return 130
     return 0
 

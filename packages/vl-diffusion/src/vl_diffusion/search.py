@@ -30,6 +30,11 @@ class Search(Protocol):
         """M: how many draws there are in all; draw j is at the j-th of M evenly spaced time steps."""
         ...
 
+    @property
+    def num_stages(self) -> int:
+        """The largest number of requests that one image can make."""
+        ...
+
     def budget(self, num_classes: int) -> int:
         """The largest number of evaluations that one image can cost."""
         ...
@@ -53,6 +58,10 @@ class Exhaustive:
     @property
     def num_draws(self) -> int:
         return self.draws
+
+    @property
+    def num_stages(self) -> int:
+        return 1
 
     def budget(self, num_classes: int) -> int:
         return num_classes * self.draws
@@ -98,6 +107,10 @@ class Staged:
     @property
     def num_draws(self) -> int:
         return self.draws[-1]
+
+    @property
+    def num_stages(self) -> int:
+        return len(self.draws)
 
     def budget(self, num_classes: int) -> int:
         survivors = [num_classes, *(min(k, num_classes) for k in self.keep)]

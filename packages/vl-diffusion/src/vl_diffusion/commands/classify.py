@@ -88,6 +88,7 @@ def run(settings: Classify) -> None:
     Raises:
         ValueError: If an argument or a picture is not what it must be.
         OSError: If a file or a model is missing or cannot be read.
+        KeyboardInterrupt: If it is interrupted; the message says how much is kept.
     """
     pictures, classifier = prepare(settings)
     image_ids = [content_id(to_tensor(_named(pictures, i))) for i in range(len(pictures))]
@@ -100,8 +101,14 @@ def run(settings: Classify) -> None:
         if len(todo) < len(first):
             print(f"{len(first) - len(todo)} of {len(first)} pictures are finished in {settings.out}", file=sys.stderr)
         waiting = Pictures([pictures.pictures[i] for i in sorted(todo)])
-        for part in classifier.stream(waiting, progress=True):
-            journal.append(part)
+        try:
+            for part in classifier.stream(waiting, progress=True):
+                journal.append(part)
+        except KeyboardInterrupt:
+            kept = sum(image_id in journal for image_id in first)
+            raise KeyboardInterrupt(
+                f"{kept} of {len(first)} pictures are kept in {settings.out}, and the same command goes on from there"
+            ) from None
         result = journal.collect(image_ids)
         _write_csv(settings.out / "classify.csv", pictures, result)
         truths = [picture.truth for picture in pictures.pictures]
