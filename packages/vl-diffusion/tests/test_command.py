@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 import shutil
 import struct
 import sys
@@ -190,6 +192,43 @@ def test_results_that_lie_among_the_pictures_are_no_pictures(
     before = rows(out)
     assert main(["classify", *again, *settings]) == 0
     assert rows(out) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["$x_1$", "$\\frac$", "cash$", "\N{CAT FACE}", "a\nb", "a,b", pytest.param(os.fsdecode(b"caf\xe9"), id="latin-1")],
+)
+def test_names_of_any_kind_survive(name, folder, sd_folder, tmp_path, monkeypatch):
+    try:
+        (folder / "cat").rename(folder / name)
+    except OSError:
+        pytest.skip("the file system does not take this name")
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    out, classes = tmp_path / "out", ["--classes", "dog", "cat" if "\udce9" in name else name]
+    assert main(["classify", str(folder), "--model", str(sd_folder), "--out", str(out), *classes, *QUICK]) == 0
+    written = name.encode(errors="backslashreplace").decode()
+    with (out / "classify.csv").open(newline="", encoding="utf-8") as file:
+        assert f"{written}/2.png" in [row["image"] for row in csv.DictReader(file)]
+    with Image.open(out / "classify.png") as picture:
+        assert picture.width > 500
+    terminal.flush()
+    assert name.encode("ascii", "backslashreplace") in terminal.buffer.getvalue()
+
+
+def test_a_chart_that_cannot_be_drawn_leaves_the_old_one(folder, pixel_dit_folder, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]
+    assert main(arguments) == 0
+    before = (out / "classify.png").read_bytes()
+
+    def full(self, file, **settings):
+        file.write(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    assert main(arguments) == 2
+    assert (out / "classify.png").read_bytes() == before
 
 
 def test_the_same_picture_twice_is_evaluated_once(folder, pixel_dit_folder, tmp_path):

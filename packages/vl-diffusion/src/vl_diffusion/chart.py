@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from vl_core.runs import atomic_write
 
 from vl_diffusion.result import Classification
 
@@ -48,7 +50,10 @@ def draw_classification(
         "Rise of the denoising error over the predicted class (light: given up early; lines: standard errors)",
         fontsize=9,
     )
-    figure.savefig(path, dpi=110)
+    with atomic_write(path, "wb") as file, warnings.catch_warnings():
+        # A character that the font lacks becomes a box, which is better than no chart.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        figure.savefig(file, format="png", dpi=110)
 
 
 def _draw_image(axes: Axes, image: Any, label: str, truth: str | None) -> None:
@@ -56,7 +61,8 @@ def _draw_image(axes: Axes, image: Any, label: str, truth: str | None) -> None:
     axes.imshow(pixels, cmap="gray" if pixels.ndim == 2 else None)
     colour = _NEUTRAL if truth is None else _RIGHT if truth == label else _WRONG
     text = label if truth in (None, label) else f"{label}\n(true: {truth})"
-    axes.set_title(text, fontsize=8, color=colour, fontweight="bold")
+    # Names are no formulas, whatever dollars are in them.
+    axes.set_title(_drawable(text), fontsize=8, color=colour, fontweight="bold", parse_math=False)
 
 
 def _draw_errors(axes: Axes, result: Classification, i: int, truth: str | None) -> None:
@@ -71,7 +77,7 @@ def _draw_errors(axes: Axes, result: Classification, i: int, truth: str | None) 
         color=[_NEUTRAL if result.evaluations[i, c] == full else _PRUNED for c in order],
         error_kw={"elinewidth": 0.7, "ecolor": "#555555"},
     )
-    axes.set_yticks(place, [_short(result.classes[c]) for c in order], fontsize=6)
+    axes.set_yticks(place, [_drawable(_short(result.classes[c])) for c in order], fontsize=6, parse_math=False)
     for tick, c in zip(axes.get_yticklabels(), order, strict=True):
         if c == result.predictions[i]:
             tick.set_fontweight("bold")
@@ -93,3 +99,8 @@ def _few_ticks() -> Any:
 
 def _short(name: str) -> str:
     return name if len(name) <= 18 else name[:17] + "…"
+
+
+def _drawable(text: str) -> str:
+    """Bytes of a file name that are no UTF-8, which Python keeps as lone surrogates, written out."""
+    return text.encode(errors="backslashreplace").decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +16,9 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal's encoding lacks must not cost the table; standard error does this by itself.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         # These take seconds; an interruption meanwhile is one line too.
         from tyro.extras import subcommand_cli_from_dict

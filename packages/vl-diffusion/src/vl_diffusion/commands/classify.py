@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from dataclasses import asdict, dataclass
@@ -192,22 +193,25 @@ def _check_model(settings: Classify, config: dict[str, object]) -> None:
 
 def _write_csv(path: Path, pictures: Pictures, result: Classification) -> None:
     columns = ["image", "true", "predicted", "margin", "margin_standard_error", "probability", "evaluations"]
-    with atomic_write(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*columns, *(f"error: {name}" for name in result.classes)])
-        for i, picture in enumerate(pictures.pictures):
-            writer.writerow(
-                [
-                    picture.name,
-                    picture.truth or "",
-                    result.labels[i],
-                    f"{result.margins[i]:.6g}",
-                    f"{result.margin_standard_errors[i]:.6g}",
-                    f"{result.probabilities[i, result.predictions[i]]:.6g}",
-                    result.evaluations[i].sum(),
-                    *(f"{error:.8g}" for error in result.errors[i]),
-                ]
-            )
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*columns, *(f"error: {name}" for name in result.classes)])
+    for i, picture in enumerate(pictures.pictures):
+        writer.writerow(
+            [
+                picture.name,
+                picture.truth or "",
+                result.labels[i],
+                f"{result.margins[i]:.6g}",
+                f"{result.margin_standard_errors[i]:.6g}",
+                f"{result.probabilities[i, result.predictions[i]]:.6g}",
+                result.evaluations[i].sum(),
+                *(f"{error:.8g}" for error in result.errors[i]),
+            ]
+        )
+    with atomic_write(path, "wb") as file:
+        # A byte of a file name that is no UTF-8 is written as \udc.., so that the file as a whole stays UTF-8.
+        file.write(text.getvalue().encode(errors="backslashreplace"))
 
 
 def _table(pictures: Pictures, result: Classification) -> str:
