@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,9 @@ def _load(name: str) -> ModuleType:
     spec.loader.exec_module(module)
     return module
 
+
+# Triton 3.9 warns where this is not said, because 3.10 changes what it means.
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
 _DENSE = _load("dense_attention")
 
