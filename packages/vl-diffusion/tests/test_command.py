@@ -238,12 +238,13 @@ def test_the_same_picture_twice_is_evaluated_once(folder, pixel_dit_folder, tmp_
     assert len((out / "results.jsonl").read_text().splitlines()) == 1
 
 
-def test_a_record_damaged_in_the_middle_is_named(folder, pixel_dit_folder, tmp_path, capsys):
+@pytest.mark.parametrize("damaged", [None, "null", "[1]", "5", '"text"', '{"image_ids": null}'])
+def test_a_record_damaged_in_the_middle_is_named(damaged, folder, pixel_dit_folder, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]
     assert main(arguments) == 0
     lines = (out / "results.jsonl").read_text().splitlines()
-    lines[1] = lines[1][:40]
+    lines[1] = lines[1][:40] if damaged is None else damaged
     (out / "results.jsonl").write_text("\n".join(lines) + "\n")
     assert main(arguments) == 2
     assert "results.jsonl, line 2 is damaged" in capsys.readouterr().err
@@ -284,6 +285,12 @@ BAD_INPUT = {
     "unknown model": (lambda d: ["fashion", "--model", str(d / "nowhere")], "nowhere"),
     "stages": (lambda d: ["fashion", "--draws", "4", "2", "--keep", "2", "1"], "increase"),
     "limit": (lambda d: ["fashion", "--limit", "0"], "limit"),
+    "no draws": (lambda d: ["fashion", "--search", "exhaustive", "--draws"], "--draws"),
+    "no stages": (lambda d: ["fashion", "--draws"], "draws"),
+    "unknown device": (lambda d: ["fashion", "--device", "toaster"], "--device"),
+    "absent device": (lambda d: ["fashion", "--device", "cuda:99"], "--device"),
+    "device without memory": (lambda d: ["fashion", "--device", "meta"], "--device"),
+    "no name behind hf:": (lambda d: ["hf:"], "'hf:' alone"),
     "empty folder": (lambda d: [str(d)], str),
 }
 
@@ -302,6 +309,19 @@ def test_bad_input_is_one_line_and_leaves_nothing(case, pixel_dit_folder, tmp_pa
     assert error.startswith("vl-diffusion: error: ")
     assert error.count("\n") == 1
     assert (str(source) if cause is str else cause) in error
+    assert not out.exists()
+
+
+def test_a_missing_extra_is_one_line_that_names_it(pixel_dit_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    (tmp_path / "pictures.parquet").write_bytes(b"PAR1")
+    out = tmp_path / "out"
+    arguments = ["classify", str(tmp_path / "pictures.parquet"), "--model", str(pixel_dit_folder), "--out", str(out)]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("vl-diffusion: error: pyarrow is not installed")
+    assert error.count("\n") == 1
     assert not out.exists()
 
 

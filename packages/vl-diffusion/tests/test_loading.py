@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 
 import diffusers
@@ -163,3 +164,71 @@ def test_folders_that_hold_no_model_are_refused(tmp_path, pixel_dit_folder):
 def test_a_model_that_is_nowhere_is_an_error_that_says_where_it_was_sought(name):
     with pytest.raises(FileNotFoundError, match=r"no model.*built in"):
         DiffusionClassifier.from_pretrained(name, PETS)
+
+
+def edited(folder, target, file, **settings):
+    """A copy of a model's folder with some settings of one file replaced."""
+    shutil.copytree(folder, target)
+    config = json.loads((target / file).read_text())
+    (target / file).write_text(json.dumps(config | settings))
+    return target
+
+
+@pytest.mark.parametrize(
+    ("model", "file", "settings", "message"),
+    [
+        (
+            "pixel_dit_folder",
+            "config.json",
+            {"num_layers": 3},
+            r"no weights for transformer_blocks\.2\..* and \d+ more",
+        ),
+        ("pixel_dit_folder", "config.json", {"num_layers": 1}, r"no place for transformer_blocks\.1\..* and \d+ more"),
+        ("dit_folder", "transformer/config.json", {"num_layers": 5}, r"no weights for transformer_blocks\.2\."),
+        ("sd_folder", "vae/config.json", {"layers_per_block": 2}, r"no weights for (de|en)coder\."),
+    ],
+)
+def test_weights_that_do_not_fit_the_configuration_are_refused(
+    model, file, settings, message, request, tmp_path, monkeypatch, caplog
+):
+    # Where caplog can see it.
+    monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
+    folder = edited(request.getfixturevalue(model), tmp_path / "model", file, **settings)
+    with pytest.raises(ValueError, match=f"{folder / file} does not fit the weights beside it: {message}"):
+        DiffusionClassifier.from_pretrained(folder, PETS)
+    assert "diffusers.models.modeling_utils" not in {record.name for record in caplog.records}
+
+
+@pytest.mark.parametrize("model", ["pixel_dit_folder", "dit_folder", "sd_folder"])
+def test_any_damage_to_a_configuration_is_one_error_that_names_the_model(model, request, tmp_path):
+    file = {"dit_folder": "transformer/config.json", "sd_folder": "vae/config.json"}.get(model, "config.json")
+    folder = edited(request.getfixturevalue(model), tmp_path / "model", file, sample_size=None)
+    with pytest.raises(ValueError, match=f"model {folder} cannot be loaded"):
+        DiffusionClassifier.from_pretrained(folder, PETS)
+
+
+@pytest.mark.parametrize("content", ["5", "null", '{"0": "cat"}', "[1, 2]", '["cat", '])
+def test_class_names_that_are_none_are_refused_by_the_name_of_their_file(content, pixel_dit_folder, tmp_path):
+    folder = shutil.copytree(pixel_dit_folder, tmp_path / "model")
+    (folder / "classes.json").write_text(content)
+    with pytest.raises(ValueError, match=r"model/classes\.json (must hold a JSON list|is not JSON)"):
+        DiffusionClassifier.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_train_timesteps": None}, "num_train_timesteps must be a positive integer, got None"),
+        ({"num_train_timesteps": "x"}, "num_train_timesteps must be a positive integer, got 'x'"),
+        ({"beta_end": "x"}, "beta_end must be a number, got 'x'"),
+        ({"trained_betas": [None, "x"]}, "trained_betas must be a list of numbers"),
+    ],
+)
+@pytest.mark.parametrize("model", ["pixel_dit_folder", "sd_folder"])
+def test_a_schedule_without_its_numbers_is_refused_by_the_name_of_its_file(model, settings, message, request, tmp_path):
+    file = "scheduler/scheduler_config.json" if model == "sd_folder" else "scheduler_config.json"
+    folder = edited(
+        request.getfixturevalue(model), tmp_path / "model", file, **({"beta_schedule": "linear"} | settings)
+    )
+    with pytest.raises(ValueError, match=f"{folder / file}: {message}"):
+        DiffusionClassifier.from_pretrained(folder, PETS)

@@ -110,3 +110,8 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'vl-core\[huggingface\]'"):
         open_dataset("hf:owner/name")
+
+
+def test_a_data_set_needs_a_name():
+    with pytest.raises(ValueError, match="name the data set behind 'hf:'"):
+        open_dataset("hf:")

@@ -27,7 +27,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
         settings: Classify = subcommand_cli_from_dict({"classify": Classify}, prog="vl-diffusion", args=args)
         run(settings)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"vl-diffusion: error: {_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:

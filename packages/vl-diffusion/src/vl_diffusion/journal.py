@@ -38,7 +38,7 @@ class Journal:
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 self._add(json.loads(line))
-            except (ValueError, KeyError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise ValueError(f"{path}, line {number} is damaged ({error}); delete the line or the file") from error
 
     def __contains__(self, image_id: int) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -21,6 +23,7 @@ BUILT_IN = ("fashion",)
 
 _MODELS = ("DiTTransformer2DModel", "UNet2DModel")
 _PIPELINES = ("StableDiffusionPipeline", "DiTPipeline")
+_Content = TypeVar("_Content", dict[str, Any], list[Any])
 _CONTRACT = ("schedule", "encode_images", "encode_classes", "predict", "image_size", "image_channels")
 
 
@@ -68,12 +71,21 @@ def load_denoiser(
         FileNotFoundError: If there is no such folder, and no such model can be had from the hub.
         ValueError: If what is there is not a supported model.
     """
-    dtype = torch_dtype or torch.float32
+    try:
+        return _load(path_or_id, torch_dtype or torch.float32, prompt_template)
+    except (ValueError, OSError, ImportError):
+        raise
+    # Files that are damaged or do not fit one another make diffusers raise nearly anything.
+    except Exception as error:
+        raise ValueError(f"model {path_or_id} cannot be loaded ({error}); check its files") from error
+
+
+def _load(path_or_id: str | Path, dtype: torch.dtype, prompt_template: str) -> Denoiser:
     folder = local_folder(path_or_id)
     if folder is None:
         return _load_from_hub(str(path_or_id), dtype, prompt_template)
     if (folder / "model_index.json").is_file():
-        return _load_pipeline(str(folder), _read_json(folder / "model_index.json"), dtype, prompt_template)
+        return _load_pipeline(str(folder), _read_json(folder / "model_index.json", dict), dtype, prompt_template)
     if (folder / "config.json").is_file():
         return _load_network(folder, dtype)
     raise ValueError(f"{folder} holds no diffusion model: neither model_index.json nor config.json is in it")
@@ -109,13 +121,20 @@ def _load_pipeline(source: str, index: Mapping[str, Any], dtype: torch.dtype, pr
     kind = index.get("_class_name")
     if kind not in _PIPELINES:
         raise ValueError(f"{source} is a {kind}; supported pipelines are {', '.join(_PIPELINES)}")
+    if (scheduler := Path(source) / "scheduler" / "scheduler_config.json").is_file():
+        # Before diffusers reads it, whose errors do not say what is wrong.
+        _read_schedule(scheduler)
     # The safety checker looks at generated pictures and has no part in classification.
     unused = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    pipeline = (
-        getattr(diffusers, kind)
-        .from_pretrained(source, use_safetensors=True, **(unused if kind == "StableDiffusionPipeline" else {}))
-        .to(dtype)
-    )  # afterwards, because the argument's name differs between versions of diffusers
+    with _without_lists_of_weights():
+        pipeline = getattr(diffusers, kind).from_pretrained(
+            source, use_safetensors=True, **(unused if kind == "StableDiffusionPipeline" else {})
+        )
+    for name, part in pipeline.components.items():
+        if isinstance(part, torch.nn.Module):
+            without = [weight for weight, value in part.named_parameters() if value.is_meta]
+            _check_fit(f"{source}/{name}/config.json", without, [])
+    pipeline = pipeline.to(dtype)  # afterwards, because the argument's name differs between versions of diffusers
     if kind == "DiTPipeline":
         # Read from the file: the pipeline loses one of two classes that share a name, as ImageNet's cranes do.
         return _dit_pipeline(pipeline, _names_of_ids(index["id2label"]) if index.get("id2label") else None)
@@ -125,26 +144,65 @@ def _load_pipeline(source: str, index: Mapping[str, Any], dtype: torch.dtype, pr
 def _load_network(folder: Path, dtype: torch.dtype) -> Denoiser:
     import diffusers
 
-    kind = _read_json(folder / "config.json").get("_class_name")
+    kind = _read_json(folder / "config.json", dict).get("_class_name")
     if kind not in _MODELS:
         raise ValueError(f"{folder / 'config.json'} describes a {kind}; supported networks are {', '.join(_MODELS)}")
     if not (folder / "scheduler_config.json").is_file():
         raise ValueError(f"{folder} has no scheduler_config.json; save the scheduler of its training there")
-    network = getattr(diffusers, kind).from_pretrained(folder, use_safetensors=True, torch_dtype=dtype)
-    schedule = NoiseSchedule.from_config(_read_json(folder / "scheduler_config.json"))
-    names = None
-    if (folder / "classes.json").is_file():
-        names = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
+    schedule = _read_schedule(folder / "scheduler_config.json")
+    names = _read_names(folder / "classes.json") if (folder / "classes.json").is_file() else None
+    with _without_lists_of_weights():
+        network, report = getattr(diffusers, kind).from_pretrained(
+            folder, use_safetensors=True, torch_dtype=dtype, output_loading_info=True
+        )
+    _check_fit(str(folder / "config.json"), report["missing_keys"], report["unexpected_keys"])
     return ClassConditionalDenoiser(network, schedule, class_names=names)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+@contextmanager
+def _without_lists_of_weights() -> Iterator[None]:
+    """Hold back diffusers' warnings that name every weight without a place; `_check_fit` says it in a line."""
+    logger = logging.getLogger("diffusers.models.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _check_fit(config: str, missing: Sequence[str], unknown: Sequence[str]) -> None:
+    """Raise ValueError if a network lacks weights, or weights lack a place in it."""
+    wrong = [f"no weights for {name}" for name in sorted(missing)]
+    wrong += [f"no place for {name}" for name in sorted(unknown)]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise ValueError(f"{config} does not fit the weights beside it: {wrong[0]}{more}; take both from one training")
+
+
+def _read_schedule(path: Path) -> NoiseSchedule:
+    config = _read_json(path, dict)
+    try:
+        return NoiseSchedule.from_config(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read_names(path: Path) -> list[str]:
+    names = _read_json(path, list)
+    if strangers := [name for name in names if not isinstance(name, str)]:
+        raise ValueError(f"{path} must hold a JSON list of class names, got the entry {strangers[0]!r}")
+    return names
+
+
+def _read_json(path: Path, kind: type[_Content]) -> _Content:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    if not isinstance(content, kind):
+        wanted = "object" if kind is dict else "list"
+        raise ValueError(f"{path} must hold a JSON {wanted}, got {type(content).__name__}")
     return content
 
 

@@ -45,7 +45,8 @@ class NoiseSchedule:
         """Read a diffusers scheduler's configuration (``scheduler.config`` or ``scheduler_config.json``).
 
         Raises:
-            ValueError: If the schedule is not variance preserving (flow matching, EDM) or of an unknown shape.
+            ValueError: If the schedule is not variance preserving (flow matching, EDM) or of an unknown shape, or if
+                one of its settings is no number.
         """
         name = config.get("_class_name", "the scheduler")
         if "beta_schedule" not in config and config.get("trained_betas") is None:
@@ -96,9 +97,14 @@ class NoiseSchedule:
 
 def _betas(config: Mapping[str, Any]) -> np.ndarray:
     if config.get("trained_betas") is not None:
-        return np.asarray(config["trained_betas"], np.float64)
-    steps = int(config.get("num_train_timesteps", 1000))
-    first, last = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
+        try:
+            return np.asarray(config["trained_betas"], np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"trained_betas must be a list of numbers, got {config['trained_betas']!r}") from None
+    steps = config.get("num_train_timesteps", 1000)
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"num_train_timesteps must be a positive integer, got {steps!r}")
+    first, last = _number(config, "beta_start", 1e-4), _number(config, "beta_end", 0.02)
     shape = config["beta_schedule"]
     if shape == "linear":
         return np.linspace(first, last, steps)
@@ -112,6 +118,13 @@ def _betas(config: Mapping[str, Any]) -> np.ndarray:
     if shape == "sigmoid":
         return (last - first) / (1 + np.exp(-np.linspace(-6, 6, steps))) + first
     raise ValueError(f"beta_schedule {shape!r} is not linear, scaled_linear, squaredcos_cap_v2 or sigmoid")
+
+
+def _number(config: Mapping[str, Any], name: str, default: float) -> float:
+    value = config.get(name, default)
+    if not isinstance(value, int | float):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return value
 
 
 def _rescaled_to_zero_snr(betas: np.ndarray) -> np.ndarray:

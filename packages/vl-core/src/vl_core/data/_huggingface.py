@@ -55,8 +55,10 @@ def open_huggingface(source: str, split: str | None) -> ImageDataset:
 
     Raises:
         ModuleNotFoundError: If `datasets` is not installed; the extra is named.
-        ValueError: If there is no such split or no column of pictures.
+        ValueError: If the source is empty, or there is no such split or no column of pictures.
     """
+    if not source:
+        raise ValueError("spec must name the data set behind 'hf:', as in 'hf:owner/name', got 'hf:' alone")
     datasets = import_extra("datasets", "huggingface")
     folder = Path(source)
     loaded = datasets.load_from_disk(source) if is_saved_dataset(folder) else datasets.load_dataset(source)

@@ -89,6 +89,7 @@ def run(settings: Classify) -> None:
     Raises:
         ValueError: If an argument or a picture is not what it must be.
         OSError: If a file or a model is missing or cannot be read.
+        ModuleNotFoundError: If a data set needs an extra that is not installed.
         KeyboardInterrupt: If it is interrupted; the message says how much is kept.
     """
     pictures, classifier = prepare(settings)
@@ -122,14 +123,11 @@ def prepare(settings: Classify) -> tuple[Pictures, DiffusionClassifier]:
     """Find the pictures and load the model; writes nothing."""
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {settings.limit}")
-    search = _search(settings)
+    search, device = _search(settings), _device(settings.device)
     if settings.images:
         pictures = gather(settings.images, split=settings.split, at_most=settings.limit, exclude=settings.out)
     else:
         pictures = gather(["fashion"], split="test", at_most=settings.limit or 32)
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     denoiser = load_denoiser(settings.model, prompt_template=settings.prompt_template)
     classes = settings.classes
     if classes is None and denoiser.class_names is None:
@@ -149,7 +147,24 @@ def prepare(settings: Classify) -> tuple[Pictures, DiffusionClassifier]:
 def _search(settings: Classify) -> Search:
     if settings.search == "staged":
         return Staged(settings.draws, settings.keep, settings.grid)
+    if not settings.draws:
+        raise ValueError("--draws needs the number of draws, got none")
     return Exhaustive(settings.draws[-1])
+
+
+def _device(name: str) -> str:
+    """What "auto" stands for, or the name itself once a number has been there and back."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name).item()
+    # torch says in many ways that a device is unknown, absent, or without memory ("meta").
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        raise ValueError(
+            f"--device must be auto or a device of this machine, such as cpu, got {name!r} ({reason})"
+        ) from error
+    return name
 
 
 def _named(pictures: Pictures, index: int) -> object:
