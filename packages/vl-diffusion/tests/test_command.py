@@ -61,6 +61,29 @@ def test_files_without_a_truth_are_only_named(folder, pixel_dit_folder, tmp_path
     assert [row["image"] for row in rows(out)] == files
 
 
+def test_folders_that_are_none_of_the_classes_say_nothing_of_the_truth(folder, pixel_dit_folder, tmp_path, capsys):
+    (folder / "cat").rename(folder / "2023")
+    (folder / "dog").rename(folder / "2024")
+    out = tmp_path / "out"
+    assert main(["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[0] == "folders or labels 2023, 2024 are none of the classes; no accuracy"
+    assert "right" not in printed.out
+    assert "wrong" not in printed.out
+    assert [row["true"] for row in rows(out)] == [""] * 5
+
+
+def test_accuracy_is_over_the_folders_that_are_classes(folder, pixel_dit_folder, tmp_path, capsys):
+    (folder / "cat").rename(folder / "holidays")
+    out = tmp_path / "out"
+    assert main(["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 0
+    printed = capsys.readouterr()
+    line = "folders or labels holidays are none of the classes; accuracy is over the other 2"
+    assert printed.err.splitlines()[0] == line
+    assert "of 2 right" in printed.out
+    assert [row["true"] for row in rows(out)] == ["dog"] * 2 + [""] * 3
+
+
 def test_a_text_model_takes_the_classes_of_the_pictures(folder, sd_folder, tmp_path):
     out = tmp_path / "out"
     assert main(["classify", str(folder), "--model", str(sd_folder), "--out", str(out), "--limit", "2", *QUICK]) == 0

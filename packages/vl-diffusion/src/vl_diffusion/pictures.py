@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -38,6 +38,11 @@ class Pictures(Sequence[Any]):
         """Class names of the data sets that pictures come from, each once, in order."""
         sources = dict.fromkeys(p.source for p in self.pictures if isinstance(p.source, ImageDataset))
         return tuple(dict.fromkeys(name for source in sources for name in source.classes))
+
+    def judged_by(self, classes: Collection[str]) -> tuple[Pictures, tuple[str, ...]]:
+        """The same pictures with no truth where it is none of `classes`, and the names that are none."""
+        strangers = tuple(dict.fromkeys(p.truth for p in self.pictures if p.truth and p.truth not in classes))
+        return Pictures([replace(p, truth=None) if p.truth in strangers else p for p in self.pictures]), strangers
 
     def __len__(self) -> int:
         return len(self.pictures)

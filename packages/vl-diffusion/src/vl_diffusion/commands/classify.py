@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -92,8 +93,11 @@ def run(settings: Classify) -> None:
         ModuleNotFoundError: If a data set needs an extra that is not installed.
         KeyboardInterrupt: If it is interrupted; the message says how much is kept.
     """
-    pictures, classifier = prepare(settings)
+    gathered, classifier = prepare(settings)
+    pictures, strangers = gathered.judged_by(classifier.classes)
     image_ids = [content_id(to_tensor(_named(pictures, i))) for i in range(len(pictures))]
+    if strangers:
+        print(_without_truth(pictures, strangers), file=sys.stderr)
     config = _what_decides(settings, classifier)
     _check_model(settings, config)
     with RunFolder(settings.out, config):
@@ -165,6 +169,14 @@ def _device(name: str) -> str:
             f"--device must be auto or a device of this machine, such as cpu, got {name!r} ({reason})"
         ) from error
     return name
+
+
+def _without_truth(pictures: Pictures, strangers: Sequence[str]) -> str:
+    """Why there is no accuracy, or only one over some of the pictures."""
+    some = ", ".join(strangers[:5]) + (f" and {len(strangers) - 5} more" if len(strangers) > 5 else "")
+    judged = sum(picture.truth is not None for picture in pictures.pictures)
+    over = f"accuracy is over the other {judged}" if judged else "no accuracy"
+    return f"folders or labels {some} are none of the classes; {over}"
 
 
 def _named(pictures: Pictures, index: int) -> object:
