@@ -176,6 +176,42 @@ def test_a_network_that_returns_no_numbers_keeps_what_is_finished(
     assert len((out / "results.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_folder_holds_results_of_one_set_of_pictures(folder, pixel_dit_folder, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    settings = ("--model", str(pixel_dit_folder), "--out", str(out), *QUICK)
+    assert main(["classify", str(folder / "cat"), *settings]) == 0
+    before = (out / "classify.csv").read_bytes(), (out / "classify.png").read_bytes()
+    capsys.readouterr()
+    assert main(["classify", str(folder / "dog"), *settings]) == 2
+    error = capsys.readouterr().err
+    assert f"images ('{folder / 'cat'}' in the folder, now '{folder / 'dog'}')" in error
+    many = sorted(map(str, folder.glob("*/*.png")))
+    assert main(["classify", *many, *settings]) == 2
+    assert f"now '{many[0]}, {many[1]}, {many[2]} and 2 more (sha256 " in capsys.readouterr().err
+    assert ((out / "classify.csv").read_bytes(), (out / "classify.png").read_bytes()) == before
+    # The same pictures from elsewhere.
+    monkeypatch.chdir(folder / "dog")
+    assert main(["classify", "../cat", *settings]) == 0
+
+
+def test_a_folder_holds_results_of_one_split(folder, pixel_dit_folder, tmp_path, capsys):
+    (folder / "cat").rename(folder / "train")
+    (folder / "dog").rename(folder / "test")
+    arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(tmp_path / "out"), *QUICK]
+    assert main([*arguments, "--split", "test"]) == 0
+    assert main([*arguments, "--split", "train"]) == 2
+    assert "split ('test' in the folder, now 'train')" in capsys.readouterr().err
+
+
+def test_a_larger_limit_goes_on_with_the_same_pictures(folder, pixel_dit_folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]
+    assert main([*arguments, "--limit", "2"]) == 0
+    assert main(arguments) == 0
+    assert "2 of 5 pictures are finished" in capsys.readouterr().err
+    assert len(rows(out)) == 5
+
+
 @pytest.mark.parametrize(("model", "part"), [("pixel_dit_folder", "."), ("sd_folder", "unet")])
 def test_a_model_that_was_trained_again_does_not_go_on_with_the_old_results(
     folder, model, part, request, tmp_path, capsys
@@ -215,6 +251,7 @@ def test_results_that_lie_among_the_pictures_are_no_pictures(
     before = rows(out)
     assert main(["classify", *again, *settings]) == 0
     assert rows(out) == before
+    assert main(["classify", str(out / "classify.png"), *settings]) == 2
 
 
 @pytest.mark.parametrize(

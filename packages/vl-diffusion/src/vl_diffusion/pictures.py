@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,7 +67,7 @@ def gather(
         specs: Image files, or anything that :func:`vl_core.data.open_dataset` opens.
         split: Split of the data sets; default: their own.
         at_most: Take only this many, evenly spread over all of them.
-        exclude: A folder whose pictures do not count, because results are written to it.
+        exclude: A folder that is passed over where it lies inside one of them, because results are written to it.
 
     Raises:
         FileNotFoundError: If one does not exist.
@@ -76,8 +77,6 @@ def gather(
     for spec in specs:
         path = Path(spec)
         if path.is_file() and path.suffix.lower() not in _DATA_SET_FILES:
-            if exclude is not None and path.resolve().parent == exclude.resolve():
-                continue
             found.append(Picture(spec, None, path))
         elif path.exists() or spec in BUILTIN_NAMES or spec.startswith("hf:"):
             found.extend(_of_data_set(open_dataset(spec, split=split, exclude=exclude)))
@@ -86,11 +85,19 @@ def gather(
                 f"no such file or folder: {spec} (nor a data set; built in are {', '.join(BUILTIN_NAMES)})"
             )
     if not found:
-        beside = "" if exclude is None else f"; those in the results' folder {exclude} do not count"
-        raise ValueError(f"no pictures in {', '.join(specs)}{beside}")
+        raise ValueError(f"no pictures in {', '.join(specs)}")
     if at_most is not None and at_most < len(found):
         found = [found[i] for i in np.linspace(0, len(found) - 1, at_most).round().astype(int)]
     return Pictures(found)
+
+
+def describe(specs: Sequence[str]) -> str:
+    """A short text that is the same for the same files, folders and data sets, from wherever they are named."""
+    places = sorted({s if s in BUILTIN_NAMES or s.startswith("hf:") else str(Path(s).resolve()) for s in specs})
+    if len(places) <= 3:
+        return ", ".join(places)
+    digest = hashlib.sha256("\0".join(places).encode(errors="surrogateescape")).hexdigest()
+    return f"{', '.join(places[:3])} and {len(places) - 3} more (sha256 {digest[:16]})"
 
 
 def _of_data_set(data: ImageDataset) -> list[Picture]:

@@ -23,7 +23,7 @@ from vl_diffusion.images import content_id, to_tensor
 from vl_diffusion.journal import Journal
 from vl_diffusion.loading import load_denoiser, local_folder
 from vl_diffusion.objectives import Objective
-from vl_diffusion.pictures import Pictures, gather
+from vl_diffusion.pictures import Pictures, describe, gather
 from vl_diffusion.result import Classification
 from vl_diffusion.search import Exhaustive, Grid, Search, Staged
 
@@ -128,10 +128,8 @@ def prepare(settings: Classify) -> tuple[Pictures, DiffusionClassifier]:
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {settings.limit}")
     search, device = _search(settings), _device(settings.device)
-    if settings.images:
-        pictures = gather(settings.images, split=settings.split, at_most=settings.limit, exclude=settings.out)
-    else:
-        pictures = gather(["fashion"], split="test", at_most=settings.limit or 32)
+    images, split, at_most = _asked_for(settings)
+    pictures = gather(images, split=split, at_most=at_most, exclude=settings.out)
     denoiser = load_denoiser(settings.model, prompt_template=settings.prompt_template)
     classes = settings.classes
     if classes is None and denoiser.class_names is None:
@@ -146,6 +144,17 @@ def prepare(settings: Classify) -> tuple[Pictures, DiffusionClassifier]:
         device=device,
     )
     return pictures, classifier
+
+
+def _asked_for(settings: Classify) -> tuple[tuple[str, ...], str | None, int | None]:
+    """Where the pictures are, their split, and how many; files of the results' own folder do not count."""
+    if not settings.images:
+        return ("fashion",), settings.split or "test", settings.limit or 32
+    out = settings.out.resolve()
+    images = tuple(s for s in settings.images if not (Path(s).is_file() and Path(s).resolve().parent == out))
+    if not images:
+        raise ValueError(f"no pictures but those in {settings.out}, the folder of the results; choose another --out")
+    return images, settings.split, settings.limit
 
 
 def _search(settings: Classify) -> Search:
@@ -193,10 +202,13 @@ def _named(pictures: Pictures, index: int) -> object:
 
 
 def _what_decides(settings: Classify, classifier: DiffusionClassifier) -> dict[str, object]:
-    """The settings that a result depends on; a folder holds results of one combination of them."""
+    """The pictures, and the settings that a result depends on; a folder holds results of one combination of them."""
     config = asdict(settings)
-    for irrelevant in ("images", "limit", "split", "out", "batch_size", "device"):
+    # With another limit the table has other rows, but results that are there stay good.
+    for irrelevant in ("limit", "out", "batch_size", "device"):
         del config[irrelevant]
+    images, split, _ = _asked_for(settings)
+    config |= {"images": describe(images), "split": split}
     # A hub id stands for itself: what the hub gives for it is taken to stay the same.
     folder = local_folder(settings.model)
     sha256 = None if folder is None else fingerprint(folder)
