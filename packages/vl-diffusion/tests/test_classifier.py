@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from vl_core.data import ImageDataset
 from vl_core.noise import gaussian, make_keys
 from vl_diffusion import DiffusionClassifier, Exhaustive, NoiseSchedule, Staged
 from vl_diffusion.images import content_id, to_tensor
@@ -259,6 +260,60 @@ def test_a_stream_reads_pictures_when_their_turn_comes(monkeypatch):
 def test_arguments_that_make_no_sense_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         DiffusionClassifier(OneGreyPerClass(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"classes": [1, 2]}, "classes must be strings, got 1 of type int"),
+        ({"search": "staged"}, r"search must be a search, such as Staged\(\) or Exhaustive\(\), got 'staged'"),
+        ({"search": Staged}, "search must be a search"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        DiffusionClassifier(OneGreyPerClass(), **arguments)
+
+
+def test_a_data_set_is_classified_without_its_labels():
+    class Pictures:
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> Image.Image:
+            return Image.new("L", (4, 4), 100 * index)
+
+    data = ImageDataset(Pictures(), [0, 1, 1], name="greys", names=["a", "b", "c"], classes=["dark", "bright"])
+    classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(3))
+    images = classifier.classify([data[i][0] for i in range(3)])
+    np.testing.assert_array_equal(classifier.classify(data).errors, images.errors)
+    np.testing.assert_array_equal(next(classifier.stream(data)).errors, images.errors)
+
+
+def test_pictures_without_a_length_are_refused():
+    with pytest.raises(TypeError, match="got generator; make a list of it"):
+        DiffusionClassifier(OneGreyPerClass()).classify(picture for picture in noisy_pictures(2))
+
+
+@pytest.mark.parametrize(
+    ("ids", "error", "message"),
+    [
+        ([1.5, 2], TypeError, r"image_ids must be integers, got 1\.5 of type float"),
+        (["a", "b"], TypeError, "image_ids must be integers, got 'a' of type str"),
+        ([0, 2**63], ValueError, "image_ids must fit into 64 bits, signed, got 9223372036854775808"),
+    ],
+)
+def test_image_ids_must_be_integers_of_64_bits(ids, error, message):
+    with pytest.raises(error, match=message):
+        DiffusionClassifier(OneGreyPerClass()).classify(noisy_pictures(2), image_ids=ids)
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_image_ids_may_be_a_list_an_array_or_a_tensor(kind):
+    result = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(1)).classify(
+        noisy_pictures(2), image_ids=kind([-(2**63), 2**63 - 1])
+    )
+    assert result.image_ids.tolist() == [-(2**63), 2**63 - 1]
 
 
 def test_a_model_without_names_needs_classes():

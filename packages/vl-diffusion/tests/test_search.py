@@ -125,3 +125,27 @@ def test_stages_that_make_no_sense_are_refused(arguments, message):
 def test_exhaustive_search_needs_a_draw():
     with pytest.raises(ValueError, match="at least 1, got 0"):
         Exhaustive(0)
+
+
+def test_stages_may_be_lists_of_any_integers():
+    search = Staged(draws=[np.int64(2), 4], keep=[2, 1])
+    assert search == Staged((2, 4), (2, 1))
+    assert hash(search) == hash(Staged((2, 4), (2, 1)))
+    assert [len(new) for new in search.stages()] == [2, 2]
+    assert Exhaustive(np.int64(3)) == Exhaustive(3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Staged((2.5, 4), (2, 1)), r"draws must be a sequence of integers, one a stage, got \(2\.5, 4\)"),
+        (lambda: Staged((2, 4), ("2", 1)), r"keep must be a sequence of integers, one a stage, got \('2', 1\)"),
+        (lambda: Staged(4, (2, 1)), "draws must be a sequence of integers, one a stage, got 4"),
+        (lambda: Staged("24", (2, 1)), "draws must be a sequence of integers, one a stage, got '24'"),
+        (lambda: Exhaustive(2.0), r"draws must be an integer, got 2\.0 of type float"),
+        (lambda: Exhaustive((8,)), r"draws must be an integer, got \(8,\) of type tuple"),
+    ],
+)
+def test_draws_that_are_no_integers_are_refused(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()

@@ -8,6 +8,7 @@ error.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class DiffusionClassifier:
         device: Where to compute; default: where the model is.
 
     Raises:
+        TypeError: If classes are not strings, or `search` is not a search.
         ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, or if an
             argument is out of range.
 
@@ -87,7 +89,7 @@ class DiffusionClassifier:
             raise ValueError(f"seed must be in 0 ... 2**31 - 1, got {seed}")
         self.denoiser = as_denoiser(model, scheduler=scheduler, prompt_template=prompt_template, device=device)
         self.classes = _checked_classes(self.denoiser.class_names if classes is None else classes)
-        self.search: Search = Staged() if search is None else search
+        self.search: Search = Staged() if search is None else _checked_search(search)
         self.temperature = temperature
         condition = self.denoiser.encode_classes(self.classes)
         self._engine = Engine(self.denoiser, self.classes, condition, objective, seed, batch_size)
@@ -129,8 +131,9 @@ class DiffusionClassifier:
 
         Args:
             images: One image or a sequence of them, sizes may differ: PIL images, uint8 arrays ``(H, W, 3)`` or
-                ``(H, W)``, float tensors ``(C, H, W)`` in [0, 1]; a tensor ``(B, C, H, W)`` is a sequence. Each is
-                scaled and centre-cropped to the model's size.
+                ``(H, W)``, float tensors ``(C, H, W)`` in [0, 1]; a tensor ``(B, C, H, W)`` is a sequence, and so is a
+                data set, of whose items ``(image, label)`` the image is taken. Each is scaled and centre-cropped to the
+                model's size.
             image_ids: An integer (64 bits, signed) for each image, to which its noise belongs. By default it is made
                 from the pixels, so that the same picture meets the same noise wherever it stands.
             progress: Show a bar that counts evaluations.
@@ -139,8 +142,9 @@ class DiffusionClassifier:
             Errors, evaluations, predictions and probabilities, in the order of the images.
 
         Raises:
-            ValueError: If there is no image, if one is NaN, out of range, or neither grey nor RGB, or if the network
-                returns NaN or infinity.
+            TypeError: If `images` is no sequence, an image is of no known kind, or an id is no integer.
+            ValueError: If there is no image, if one is NaN, out of range, or neither grey nor RGB, if an id has more
+                than 64 bits, or if the network returns NaN or infinity.
         """
         sequence = [images] if _is_single(images) else images
         parts = list(self.stream(sequence, image_ids=image_ids, progress=progress))
@@ -161,14 +165,17 @@ class DiffusionClassifier:
         Yields:
             Results in order, of 1 (where one image fills the batches) to 16 images at a time.
         """
-        if image_ids is not None and len(image_ids) != len(images):
-            raise ValueError(f"image_ids needs one entry for each of the {len(images)} images, got {len(image_ids)}")
+        if not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
+            raise TypeError(
+                f"images must have a length and integer indices, got {type(images).__name__}; make a list of it"
+            )
+        known_ids = None if image_ids is None else _checked_ids(image_ids, len(images))
         total, at_once = len(images) * self.search.budget(len(self.classes)), self._images_at_once()
         with tqdm(total=total, desc="classify", unit="eval", unit_scale=True, disable=not progress) as bar:
             for start in range(0, len(images), at_once):
                 places = range(start, min(start + at_once, len(images)))
                 tensors = [_checked_image(images[i], i) for i in places]
-                ids = [content_id(t) for t in tensors] if image_ids is None else [int(image_ids[i]) for i in places]
+                ids = [content_id(t) for t in tensors] if known_ids is None else known_ids[places.start : places.stop]
                 yield self._classify(tensors, np.array(ids, np.int64), bar.update)
 
     def _images_at_once(self) -> int:
@@ -195,6 +202,8 @@ def _checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
     if isinstance(classes, str):
         raise ValueError(f"classes must be a sequence of names, got the single string {classes!r}")
     names = tuple(classes)
+    if strangers := [name for name in names if not isinstance(name, str)]:
+        raise TypeError(f"classes must be strings, got {strangers[0]!r} of type {type(strangers[0]).__name__}")
     if len(names) < 2:
         raise ValueError(f"classes must hold at least two names to choose between, got {len(names)}: {list(names)}")
     if blank := [i for i, name in enumerate(names) if not name.strip()]:
@@ -204,12 +213,37 @@ def _checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
     return names
 
 
+def _checked_search(search: Search) -> Search:
+    # The class itself has the members, too, and no settings.
+    members = ("num_draws", "num_stages", "budget", "requests")
+    if isinstance(search, type) or not all(hasattr(search, name) for name in members):
+        raise TypeError(f"search must be a search, such as Staged() or Exhaustive(), got {search!r}")
+    return search
+
+
+def _checked_ids(image_ids: Sequence[int], count: int) -> list[int]:
+    if len(image_ids) != count:
+        raise ValueError(f"image_ids needs one entry for each of the {count} images, got {len(image_ids)}")
+    ids = []
+    for given in image_ids:
+        try:
+            ids.append(operator.index(given))
+        except TypeError:
+            raise TypeError(f"image_ids must be integers, got {given!r} of type {type(given).__name__}") from None
+        if not -(2**63) <= ids[-1] < 2**63:
+            raise ValueError(f"image_ids must fit into 64 bits, signed, got {given}; a hash can be cut with % 2**63")
+    return ids
+
+
 def _is_single(images: Any) -> bool:
     """Whether this is one image: Pillow's, or an array or tensor of at most three dimensions."""
     return isinstance(images, Image.Image) or (hasattr(images, "ndim") and images.ndim <= 3)
 
 
 def _checked_image(image: Any, index: int) -> Tensor:
+    if isinstance(image, tuple) and image:
+        # An item of a data set: the image and its label.
+        image = image[0]
     try:
         return to_tensor(image)
     except (TypeError, ValueError) as error:

@@ -8,7 +8,8 @@ them as an array ``(len(classes), len(draws))``.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import operator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -52,6 +53,7 @@ class Exhaustive:
     """Draws a class; the cost is this times the number of classes."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "draws", _integer("draws", self.draws))
         if self.draws < 1:
             raise ValueError(f"draws must be at least 1, got {self.draws}")
 
@@ -90,6 +92,8 @@ class Staged:
     """How a stage's draws are placed in time."""
 
     def __post_init__(self) -> None:
+        for name in ("draws", "keep"):
+            object.__setattr__(self, name, _integers(name, getattr(self, name)))
         draws, keep = self.draws, self.keep
         if not draws or len(draws) != len(keep):
             raise ValueError(f"draws and keep need one entry a stage, got {len(draws)} and {len(keep)}")
@@ -130,6 +134,20 @@ class Staged:
     def stages(self) -> tuple[np.ndarray, ...]:
         """The draws that each stage adds to those before it, ascending."""
         return _stages(self.draws, self.grid)
+
+
+def _integers(name: str, values: Iterable[int]) -> tuple[int, ...]:
+    try:
+        return tuple(_integer(name, value) for value in values)
+    except TypeError:
+        raise TypeError(f"{name} must be a sequence of integers, one a stage, got {values!r}") from None
+
+
+def _integer(name: str, value: int) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}") from None
 
 
 @lru_cache(maxsize=64)
