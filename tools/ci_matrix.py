@@ -83,18 +83,8 @@ def _removed(folder: str, root: Path) -> bool:
     """Whether there is no such folder, and there was one in the history of HEAD."""
     if (root / folder).exists():
         return False
-    command = [
-        "git",
-        "-C",
-        str(root),
-        "--literal-pathspecs",
-        "log",
-        "--full-history",
-        "-1",
-        "--format=%h",
-        "--",
-        folder,
-    ]
+    history = ["log", "--full-history", "-1", "--format=%h", "--"]
+    command = ["git", "-C", str(root), "--literal-pathspecs", *history, folder]
     return bool(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
 
 

@@ -14,7 +14,7 @@ BOTH = [
     pytest.param("cuda", marks=pytest.mark.gpu),
 ]
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
-WHOLE_OR_LONG = pytest.mark.parametrize("long", [False, True], ids=["whole_head", "long"])
+BOTH_WAYS = pytest.mark.usefixtures("way")
 
 
 @pytest.fixture(autouse=True)
@@ -29,15 +29,16 @@ def scratch_is_poisoned(monkeypatch):
     torch.use_deterministic_algorithms(before)
 
 
-@pytest.fixture
-def take_the_long_way(monkeypatch):
-    """Make heads of any length go through the kernels for long ones."""
-    from vl_core.kernels.attention_distillation import triton
+@pytest.fixture(params=["whole_head", "long"])
+def way(request, monkeypatch):
+    """Short heads through the kernel for whole heads, and then through those for long ones."""
+    if request.param == "long":
+        from vl_core.kernels.attention_distillation import triton
 
-    return lambda: monkeypatch.setattr(triton, "_WHOLE_HEAD_TOKENS", 0)
+        monkeypatch.setattr(triton, "_WHOLE_HEAD_TOKENS", 0)
 
 
-def solve(dense, tensors, options, loss, dtype, **more):
+def solve(dense, tensors, options, loss, **more):
     """A loss and its gradients, by an upstream gradient that is nowhere one and differs from head to head."""
     found = loss(*tensors, **options, **more)
     upstream = torch.linspace(-2, 3, found.numel(), dtype=torch.float64, device=found.device).view(found.shape)
@@ -45,11 +46,11 @@ def solve(dense, tensors, options, loss, dtype, **more):
     return [found.detach(), *gradients]
 
 
-def check(dense, problem, dtype):
+def check(dense, problem):
     """The kernel errs no more than one and a half times as much as a dense formula in the inputs' own precision."""
-    found = solve(dense, *problem, attention_distillation, dtype, impl="triton")
-    eager = solve(dense, *problem, dense.loss, dtype)
-    exact = solve(dense, *dense.double(*problem), dense.loss, torch.float64)
+    found = solve(dense, *problem, attention_distillation, impl="triton")
+    eager = solve(dense, *problem, dense.loss)
+    exact = solve(dense, *dense.double(*problem), dense.loss)
     for mine, plain, right in zip(found, eager, exact, strict=True):
         rounding = 4 * torch.finfo(mine.dtype).eps * right.abs().max()
         assert mine.isfinite().all()
@@ -57,12 +58,10 @@ def check(dense, problem, dtype):
 
 
 @pytest.mark.parametrize("device", BOTH)
-@WHOLE_OR_LONG
-def test_every_option_equals_the_dense_formula(dense, take_the_long_way, every_option, device, long):
-    if long:
-        take_the_long_way()
+@BOTH_WAYS
+def test_every_option_equals_the_dense_formula(dense, every_option, device):
     for tokens in (1, 63) if device == "cpu" else (1, 63, 197, 577):
-        check(dense, dense.problem(every_option, tokens, torch.float32, device=device), torch.float32)
+        check(dense, dense.problem(every_option, tokens, torch.float32, device=device))
 
 
 @pytest.mark.parametrize("device", BOTH)
@@ -70,24 +69,20 @@ def test_every_option_equals_the_dense_formula(dense, take_the_long_way, every_o
 @pytest.mark.parametrize("tokens", [1, 63, 197, 257, 577])
 def test_every_precision_and_length(dense, device, dtype, tokens):
     tensors, options = dense.problem("strided", tokens, dtype, width=64, device=device)
-    check(dense, ([t[:1, 1:] for t in tensors], options), dtype)
+    check(dense, ([t[:1, 1:] for t in tensors], options))
 
 
 @pytest.mark.parametrize("device", BOTH)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("option", ["key_mask", "bias_by_image", "head_average_kl", "row_weight", "narrow_teacher"])
-@WHOLE_OR_LONG
-def test_options_in_every_precision(dense, take_the_long_way, device, dtype, option, long):
-    if long:
-        take_the_long_way()
-    check(dense, dense.problem(option, 63, dtype, width=16, device=device), dtype)
+@BOTH_WAYS
+def test_options_in_every_precision(dense, device, dtype, option):
+    check(dense, dense.problem(option, 63, dtype, width=16, device=device))
 
 
 @pytest.mark.parametrize("device", BOTH)
-@WHOLE_OR_LONG
-def test_teacher_may_have_another_precision(dense, take_the_long_way, device, long):
-    if long:
-        take_the_long_way()
+@BOTH_WAYS
+def test_teacher_may_have_another_precision(dense, device):
     tensors, _ = dense.problem("plain", 63, torch.bfloat16, device=device)
     tensors[2:] = [t.float() for t in tensors[2:]]
     found = attention_distillation(*tensors, impl="triton")
@@ -95,11 +90,9 @@ def test_teacher_may_have_another_precision(dense, take_the_long_way, device, lo
 
 
 @pytest.mark.parametrize("device", BOTH)
-@WHOLE_OR_LONG
-def test_small_differences_survive_half_precision(take_the_long_way, device, long):
+@BOTH_WAYS
+def test_small_differences_survive_half_precision(device):
     """Near convergence the maps differ by less than half precision can tell apart, and the gradient is still right."""
-    if long:
-        take_the_long_way()
     generator = torch.Generator().manual_seed(0)
     q, k = torch.randn(2, 1, 2, 200, 32, generator=generator).half().to(device)
     near = (q.float() * 1.002).half().requires_grad_()
@@ -111,10 +104,8 @@ def test_small_differences_survive_half_precision(take_the_long_way, device, lon
 
 
 @pytest.mark.parametrize("device", BOTH)
-@WHOLE_OR_LONG
-def test_without_gradients_the_loss_is_the_same(dense, take_the_long_way, device, long):
-    if long:
-        take_the_long_way()
+@BOTH_WAYS
+def test_without_gradients_the_loss_is_the_same(dense, device):
     tensors, _ = dense.problem("plain", 63, torch.float32, device=device)
     with_gradients = attention_distillation(*tensors, impl="triton")
     with torch.no_grad():
@@ -171,9 +162,9 @@ def test_what_it_cannot_do_is_said(dense, device, dtype, width, message):
 @pytest.mark.parametrize("tokens", [197, 577])
 def test_gpu_gives_the_same_bits_twenty_times(dense, tokens):
     problem = dense.problem("learned_scale_by_head", tokens, torch.bfloat16, width=64, device="cuda")
-    first = solve(dense, *problem, attention_distillation, torch.bfloat16, impl="triton")
+    first = solve(dense, *problem, attention_distillation, impl="triton")
     for _ in range(19):
-        again = solve(dense, *problem, attention_distillation, torch.bfloat16, impl="triton")
+        again = solve(dense, *problem, attention_distillation, impl="triton")
         assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
 
 

@@ -16,7 +16,6 @@ from torch import Tensor
 from vl_core.kernels.attention_distillation import triton_kernels as kernels
 from vl_core.kernels.attention_distillation.problem import Problem, Result, Side
 
-_LOG2E = 1.4426950408889634
 _WHOLE_HEAD_TOKENS = 256
 
 
@@ -121,7 +120,7 @@ def _operands(problem: Problem) -> tuple[Any, ...]:
     )
     heads = problem.teacher_heads
     table = None if heads is None else torch.tensor(heads, dtype=torch.int32, device=problem.student.q.device)
-    scales = (problem.student.scale * _LOG2E, problem.teacher.scale * _LOG2E)
+    scales = (problem.student.scale * kernels.LOG2E.value, problem.teacher.scale * kernels.LOG2E.value)
     return (*_side(problem.student), *_side(problem.teacher), row_options, table, scales)
 
 

@@ -34,11 +34,27 @@ def _product(a, b, PRECISION: tl.constexpr):
 
 
 @triton.jit
+def _place(tiles, head_count):
+    """This program's tile, and whose it is: the number of the (image, head) pair, the image, the head."""
+    pair = (tl.program_id(0) // tiles).to(tl.int64)
+    return tl.program_id(0) % tiles, pair, pair // head_count, pair % head_count
+
+
+@triton.jit
 def _rows_of(pointer, offset, stride, rows, count, WIDTH: tl.constexpr, D: tl.constexpr):
     """Rows ``[M, D]`` of a matrix ``[count, WIDTH]``; zeros beyond its edges."""
     columns = tl.arange(0, D)
     inside = (rows[:, None] < count) & (columns[None, :] < WIDTH)
     return tl.load(pointer + offset + (rows[:, None] * stride + columns[None, :]), mask=inside, other=0.0)
+
+
+@triton.jit
+def _store_rows(pointer, values, rows, count, WIDTH: tl.constexpr, D: tl.constexpr):
+    """Write rows ``[M, D]`` into a matrix ``[count, WIDTH]`` without gaps."""
+    columns = tl.arange(0, D)
+    inside = (rows[:, None] < count) & (columns[None, :] < WIDTH)
+    place = rows[:, None] * WIDTH + columns[None, :]
+    tl.store(pointer + place, values.to(pointer.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -121,9 +137,7 @@ def statistics(
     ``CE = lse_s - sum_j p_t z_s / sum_j p_t``. The entropy is subtracted for ``G = 1`` alone.
     """
     tiles = tl.cdiv(count, M)
-    pair = (tl.program_id(0) // tiles).to(tl.int64)
-    tile = tl.program_id(0) % tiles
-    image, head = pair // head_count, pair % head_count
+    tile, pair, image, head = _place(tiles, head_count)
     rows = tile * M + tl.arange(0, M)
     q = _queries(student, student_strides, image, head, rows, count, WIDTH, D)
     lse = tl.zeros((M,), tl.float32)
@@ -196,6 +210,22 @@ def _taught_map(
 
 
 @triton.jit
+def _difference(
+    student, student_strides, teacher, teacher_strides, heads, scales, student_lse, teacher_lse,
+    image, head, pair, rows, columns, open_keys, count, q, k, q_taught, k_taught,
+    TAUGHT_WIDTH: tl.constexpr, G: tl.constexpr, TAUGHT_D: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """A tile ``[M, N]`` of ``P_s - P_t``, in float32; the teacher's queries or keys if they are at hand already."""
+    z = _logits(q, k, student, student_strides, image, head, scales[0], rows, columns, open_keys, count, PRECISION)
+    lse = tl.load(student_lse + pair * count + rows, mask=rows < count, other=0.0)
+    taught = _taught_map(
+        teacher, teacher_strides, teacher_lse, heads, scales[1], image, head, pair, rows, columns, open_keys, count,
+        q_taught, k_taught, TAUGHT_WIDTH, G, TAUGHT_D, PRECISION,
+    )  # fmt: skip
+    return tl.exp2(z - lse[:, None]) - taught
+
+
+@triton.jit
 def q_gradient(
     student, student_strides, teacher, teacher_strides, row_options, heads, scales,
     student_lse, teacher_lse,
@@ -212,35 +242,30 @@ def q_gradient(
     normal range.
     """
     tiles = tl.cdiv(count, M)
-    pair = (tl.program_id(0) // tiles).to(tl.int64)
-    tile = tl.program_id(0) % tiles
-    image, head = pair // head_count, pair % head_count
+    tile, pair, image, head = _place(tiles, head_count)
     rows = tile * M + tl.arange(0, M)
     q = _queries(student, student_strides, image, head, rows, count, WIDTH, D)
     q_taught = None
     if G == 1:
         taught_head = _taught_head(heads, head, 0, G)
         q_taught = _queries(teacher, teacher_strides, image, taught_head, rows, count, TAUGHT_WIDTH, TAUGHT_D)
-    lse = tl.load(student_lse + pair * count + rows, mask=rows < count, other=0.0)
     found = tl.zeros((M, D), tl.float32)
     for start in range(0, count, N):
         columns = start + tl.arange(0, N)
         open_keys = _open_keys(row_options, image, columns, count)
         k = _keys(student, student_strides, image, head, columns, count, WIDTH, D)
-        z = _logits(q, k, student, student_strides, image, head, scales[0], rows, columns, open_keys, count, PRECISION)
-        taught = _taught_map(
-            teacher, teacher_strides, teacher_lse, heads, scales[1], image, head, pair, rows, columns, open_keys,
-            count, q_taught, None, TAUGHT_WIDTH, G, TAUGHT_D, PRECISION,
+        difference = _difference(
+            student, student_strides, teacher, teacher_strides, heads, scales, student_lse, teacher_lse,
+            image, head, pair, rows, columns, open_keys, count, q, k, q_taught, None,
+            TAUGHT_WIDTH, G, TAUGHT_D, PRECISION,
         )  # fmt: skip
-        difference = (tl.exp2(z - lse[:, None]) - taught) * LIFT
+        difference *= LIFT
         found += _product(difference.to(k.dtype), k, PRECISION)
     found *= (_weights(row_options, image, head, rows, count) * (scales[0] * LN2 / LIFT))[:, None]
     if dscale is not None:
         tl.store(dscale + pair * tiles + tile, tl.sum(tl.sum(found * q.to(tl.float32), 1), 0))
         found *= tl.load(student[2] + head).to(tl.float32)
-    place = rows[:, None] * WIDTH + tl.arange(0, D)[None, :]
-    inside = (rows[:, None] < count) & (tl.arange(0, D)[None, :] < WIDTH)
-    tl.store(dq + pair * count * WIDTH + place, found.to(dq.dtype.element_ty), mask=inside)
+    _store_rows(dq + pair * count * WIDTH, found, rows, count, WIDTH, D)
 
 
 @triton.jit
@@ -255,9 +280,7 @@ def k_gradient(
 ):  # fmt: skip
     """``dk = c (P_s - P_t)^T w q``, one tile of keys a program, over all query rows."""
     tiles = tl.cdiv(count, N)
-    pair = (tl.program_id(0) // tiles).to(tl.int64)
-    tile = tl.program_id(0) % tiles
-    image, head = pair // head_count, pair % head_count
+    tile, pair, image, head = _place(tiles, head_count)
     columns = tile * N + tl.arange(0, N)
     open_keys = _open_keys(row_options, image, columns, count)
     k = _keys(student, student_strides, image, head, columns, count, WIDTH, D)
@@ -269,20 +292,17 @@ def k_gradient(
     for start in range(0, count, M):
         rows = start + tl.arange(0, M)
         q = _queries(student, student_strides, image, head, rows, count, WIDTH, D)
-        z = _logits(q, k, student, student_strides, image, head, scales[0], rows, columns, open_keys, count, PRECISION)
-        taught = _taught_map(
-            teacher, teacher_strides, teacher_lse, heads, scales[1], image, head, pair, rows, columns, open_keys,
-            count, None, k_taught, TAUGHT_WIDTH, G, TAUGHT_D, PRECISION,
+        difference = _difference(
+            student, student_strides, teacher, teacher_strides, heads, scales, student_lse, teacher_lse,
+            image, head, pair, rows, columns, open_keys, count, q, k, None, k_taught,
+            TAUGHT_WIDTH, G, TAUGHT_D, PRECISION,
         )  # fmt: skip
-        lse = tl.load(student_lse + pair * count + rows, mask=rows < count, other=0.0)
-        difference = (tl.exp2(z - lse[:, None]) - taught) * LIFT
+        difference *= LIFT
         if row_options[2] is not None:
             q = (q.to(tl.float32) * _weights(row_options, image, head, rows, count)[:, None]).to(q.dtype)
         found += _product(tl.trans(difference.to(q.dtype)), q, PRECISION)
     found *= _scale(student, head, scales[0] * LN2 / LIFT)
-    place = columns[:, None] * WIDTH + tl.arange(0, D)[None, :]
-    inside = (columns[:, None] < count) & (tl.arange(0, D)[None, :] < WIDTH)
-    tl.store(dk + pair * count * WIDTH + place, found.to(dk.dtype.element_ty), mask=inside)
+    _store_rows(dk + pair * count * WIDTH, found, columns, count, WIDTH, D)
 
 
 @triton.jit
@@ -315,14 +335,13 @@ def bias_gradient(
         open_keys = _open_keys(row_options, image, columns, count)
         q = _queries(student, student_strides, image, head, rows, count, WIDTH, D)
         k = _keys(student, student_strides, image, head, columns, count, WIDTH, D)
-        z = _logits(q, k, student, student_strides, image, head, scales[0], rows, columns, open_keys, count, PRECISION)
-        taught = _taught_map(
-            teacher, teacher_strides, teacher_lse, heads, scales[1], image, head, pair, rows, columns, open_keys,
-            count, None, None, TAUGHT_WIDTH, G, TAUGHT_D, PRECISION,
+        difference = _difference(
+            student, student_strides, teacher, teacher_strides, heads, scales, student_lse, teacher_lse,
+            image, head, pair, rows, columns, open_keys, count, q, k, None, None,
+            TAUGHT_WIDTH, G, TAUGHT_D, PRECISION,
         )  # fmt: skip
-        lse = tl.load(student_lse + pair * count + rows, mask=rows < count, other=0.0)
         weight = _weights(row_options, image, head, rows, count) * tl.load(upstream + pair).to(tl.float32)
-        found += (tl.exp2(z - lse[:, None]) - taught) * weight[:, None]
+        found += difference * weight[:, None]
     place = rows[:, None] * count + columns[None, :]
     inside = (rows[:, None] < count) & (columns[None, :] < count)
     tl.store(dbias + plane * count * count + place, found.to(dbias.dtype.element_ty), mask=inside)
@@ -339,9 +358,7 @@ def average_entropy(
 ):  # fmt: skip
     """Entropy of the average of several teacher heads: it takes their log-sum-exps, so a second pass over the keys."""
     tiles = tl.cdiv(count, M)
-    pair = (tl.program_id(0) // tiles).to(tl.int64)
-    tile = tl.program_id(0) % tiles
-    image, head = pair // head_count, pair % head_count
+    tile, pair, image, head = _place(tiles, head_count)
     rows = tile * M + tl.arange(0, M)
     found = tl.zeros((M,), tl.float32)
     for start in range(0, count, N):
@@ -421,14 +438,10 @@ def whole_head(
             if dscale is not None:
                 scale_total += tl.sum(tl.sum(row_gradient * q.to(tl.float32), 1), 0)
                 row_gradient *= tl.load(student[2] + head).to(tl.float32)
-            place = rows[:, None] * WIDTH + tl.arange(0, D)[None, :]
-            inside = (rows[:, None] < count) & (tl.arange(0, D)[None, :] < WIDTH)
-            tl.store(dq + pair * count * WIDTH + place, row_gradient.to(dq.dtype.element_ty), mask=inside)
+            _store_rows(dq + pair * count * WIDTH, row_gradient, rows, count, WIDTH, D)
     tl.store(loss + pair, total * LN2)
     if dq is not None:
         found *= _scale(student, head, scales[0] * LN2 / LIFT)
-        place = columns[:, None] * WIDTH + tl.arange(0, D)[None, :]
-        inside = (columns[:, None] < count) & (tl.arange(0, D)[None, :] < WIDTH)
-        tl.store(dk + pair * count * WIDTH + place, found.to(dk.dtype.element_ty), mask=inside)
+        _store_rows(dk + pair * count * WIDTH, found, columns, count, WIDTH, D)
     if dscale is not None:
         tl.store(dscale + pair, scale_total)
