@@ -78,9 +78,9 @@ def attention_distillation(
             fused attention; it cannot take a ``bias_student``, nor give the KL divergence from an average of heads or
             from a map with a bias. ``"triton"`` needs a GPU, and no float64. ``"auto"`` takes the kernel on a GPU where
             it can; there, ``"sdpa"`` where that can; and everywhere else ``"reference"``: on a CPU it is the faster one
-            where gradients are wanted (``benchmarks/attention_distillation.csv``); for the loss alone, of many
-            hundred tokens, ``"sdpa"`` is. The order on a GPU is not measured yet. Asking for one by name never falls
-            back.
+            where gradients are wanted (``benchmarks/attention_distillation.csv``); for the loss alone, from about a
+            thousand tokens on, ``"sdpa"`` is. The order on a GPU is not measured yet. Asking for one by name never
+            falls back.
 
     Returns:
         Nats, float32 whatever the inputs' precision is (float64 for float64): a scalar, or ``(B, H)``. Statistics and
