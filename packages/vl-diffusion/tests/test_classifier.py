@@ -369,3 +369,12 @@ def test_image_ids_must_be_as_many_as_the_pictures():
 def test_objects_that_are_no_model_are_refused():
     with pytest.raises(ValueError, match="got dict"):
         DiffusionClassifier({}, ["a", "b"])
+
+
+def test_an_output_of_another_shape_is_refused():
+    class TwiceTheChannels(OneGreyPerClass):
+        def predict(self, x_t, timestep, condition):
+            return torch.cat((x_t, x_t), 1)
+
+    with pytest.raises(ValueError, match=r"predict\(\) must return \(5, 1, 4, 4\), got \(5, 2, 4, 4\)"):
+        DiffusionClassifier(TwiceTheChannels(), search=Exhaustive(1)).classify(grey(0.3))

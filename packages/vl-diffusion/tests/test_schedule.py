@@ -53,13 +53,16 @@ def test_every_prediction_type_gives_back_the_noise(prediction):
     torch.testing.assert_close(schedule.epsilon(said, x_t, signal, level), noise, rtol=1e-5, atol=1e-5)
 
 
-def test_velocity_error_is_the_noise_error_over_the_signal():
-    schedule = NoiseSchedule.from_config({"beta_schedule": "linear", "prediction_type": "v_prediction"})
-    signal, level = (t.view(-1, 1, 1, 1) for t in schedule.levels(np.array([300])))
-    x0, noise, guess = torch.randn(3, 1, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    x_t, velocity = signal * x0 + level * noise, signal * noise - level * x0
-    noise_error = (schedule.epsilon(guess, x_t, signal, level) - noise).square().mean()
-    torch.testing.assert_close(noise_error, signal.square().squeeze() * (guess - velocity).square().mean())
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_error_of_the_output_times_its_scale_is_the_error_of_the_noise(prediction):
+    schedule = NoiseSchedule.from_config({"beta_schedule": "linear", "prediction_type": prediction})
+    signal, level = (t.view(-1, 1, 1, 1) for t in schedule.levels(np.array([100, 300, 900])))
+    x0, noise, guess = torch.randn(3, 3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    x_t = signal * x0 + level * noise
+    right = {"epsilon": noise, "v_prediction": signal * noise - level * x0, "sample": x0}[prediction]
+    error = (guess - right).square().flatten(1).mean(1) * schedule.epsilon_scale(signal, level).flatten().square()
+    of_noise = (schedule.epsilon(guess, x_t, signal, level) - noise).square().flatten(1).mean(1)
+    torch.testing.assert_close(error, of_noise, rtol=1e-5, atol=0)
 
 
 def test_draws_are_at_the_steps_of_the_paper():

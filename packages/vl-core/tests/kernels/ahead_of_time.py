@@ -118,6 +118,20 @@ def compile_for(target: str, launch: Launch) -> Binary:
     return _read_nvidia(name, compiled)
 
 
+def check(target: str, launch: Launch, most_spilled: int) -> None:
+    """Compile what was launched, print what it takes, and fail if that is more than the target has."""
+    binary = compile_for(target, launch)
+    print(
+        f"{target} {binary.name}: {binary.registers} registers, {binary.spilled_bytes} bytes spilled, "
+        f"{binary.shared_bytes / 1024:.0f} KiB shared"
+    )
+    assert binary.registers <= REGISTERS[target]
+    assert binary.shared_bytes <= SHARED_BYTES[target]
+    assert binary.spilled_bytes <= most_spilled
+    assert ".f64" not in binary.assembly
+    assert "_f64" not in binary.assembly
+
+
 def _read_nvidia(name: str, compiled: Any) -> Binary:
     import triton.backends.nvidia
 

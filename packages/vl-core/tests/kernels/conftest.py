@@ -25,6 +25,7 @@ def _load(name: str) -> ModuleType:
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
 _DENSE = _load("dense_attention")
+_DENSE_NOISE = _load("dense_noise")
 
 
 @pytest.fixture(scope="session")
@@ -34,12 +35,20 @@ def dense() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def dense_noise() -> ModuleType:
+    """Noisy images and errors with stored noise, and a problem for each kind of argument."""
+    return _DENSE_NOISE
+
+
+@pytest.fixture(scope="session")
 def ahead_of_time() -> ModuleType:
     """Compiling kernels for GPUs that are not there."""
     return _load("ahead_of_time")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes `every_option` once for each option of the loss."""
+    """Run a test that takes `every_option` of the loss, or `every_comparison` of noise, once for each."""
     if "every_option" in metafunc.fixturenames:
         metafunc.parametrize("every_option", _DENSE.NAMES)
+    if "every_comparison" in metafunc.fixturenames:
+        metafunc.parametrize("every_comparison", _DENSE_NOISE.COMPARISONS)

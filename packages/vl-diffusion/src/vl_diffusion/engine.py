@@ -1,7 +1,8 @@
 """Runs many images' searches side by side, in full batches, with noise that belongs to the (image, draw) pair.
 
 A job is one evaluation of the network: an image, a draw and a class. All jobs that the open searches ask for are laid
-end to end, a draw's classes next to one another, so that each noisy image is made once and shown to every class.
+end to end, a draw's classes next to one another, so that each noisy image is made once and shown to every class. Noise
+is never stored: what a noisy image is made with is made again to compare the network's output with.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
-from vl_core.noise import gaussian, make_keys
+from vl_core.kernels import diffuse, noise_error
+from vl_core.noise import make_keys
 
 from vl_diffusion.denoiser import Denoiser
-from vl_diffusion.objectives import Objective, noise_errors
+from vl_diffusion.objectives import Objective
 from vl_diffusion.search import Request, Search
 
-# Noise and noisy images are made for this many values at a time (64 MiB each in float32).
+# Noisy images are made for this many values at a time (64 MiB in float32).
 _BLOCK_VALUES = 2**24
 
 
@@ -84,7 +86,7 @@ class Engine:
             advance: Called with the number of evaluations done, after each batch.
 
         Raises:
-            ValueError: If the network's output is NaN or infinite.
+            ValueError: If the network's output has another shape than the image, or is NaN or infinite.
         """
         num_classes = len(self.condition)
         timesteps = self.denoiser.schedule.timesteps(search.num_draws)
@@ -118,15 +120,16 @@ class Engine:
         label: np.ndarray,  # [J]
         advance: Callable[[int], object],
     ) -> np.ndarray:  # [J]
-        device, schedule, shape = self.denoiser.device, self.denoiser.schedule, tuple(latents.shape[1:])
+        device, schedule, size = self.denoiser.device, self.denoiser.schedule, latents[0].numel()
         found = []
-        for first, last in _blocks(len(draw), max(1, _BLOCK_VALUES // int(np.prod(shape)))):
+        for first, last in _blocks(len(draw), max(1, _BLOCK_VALUES // size)):
             image_id = torch.from_numpy(image_ids[image[first:last]])
-            keys = make_keys(self.seed, image_id, torch.from_numpy(draw[first:last]))
-            noise = gaussian(keys.to(device), shape)
+            keys = make_keys(self.seed, image_id, torch.from_numpy(draw[first:last])).to(device)
             step = timesteps[draw[first:last]]
-            signal, level = (t.to(device).view(-1, 1, 1, 1) for t in schedule.levels(step))
-            x_t = signal * latents[torch.from_numpy(image[first:last]).to(device)] + level * noise
+            signal, level = (t.to(device) for t in schedule.levels(step))
+            scale = schedule.epsilon_scale(signal, level)
+            of = torch.from_numpy(image[first:last]).to(device)
+            x_t = diffuse(latents, keys, signal, level, image=of)
             timestep = torch.from_numpy(step).to(device)
             jobs = slice(*np.searchsorted(pair, [first, last]))
             pair_in_block = torch.from_numpy(pair[jobs] - first).to(device)
@@ -135,8 +138,20 @@ class Engine:
                 row = pair_in_block[start:stop]
                 shown = x_t[row]
                 output = self.denoiser.predict(shown, timestep[row], self.condition[classes[start:stop]])
-                epsilon = schedule.epsilon(output, shown, signal[row], level[row])
-                found.append(noise_errors(epsilon, noise[row], self.objective))
+                if output.shape != shown.shape:
+                    raise ValueError(f"predict() must return {tuple(shown.shape)}, got {tuple(output.shape)}")
+                error = noise_error(
+                    output,
+                    keys[row],
+                    target=schedule.prediction,
+                    x0=latents,
+                    image=of[row],
+                    alpha=signal[row],
+                    sigma=level[row],
+                    scale=scale[row],
+                    loss=self.objective,
+                )
+                found.append(error)
                 advance(stop - start)
         errors: np.ndarray = torch.cat(found).cpu().numpy()
         # NaN would win the search, and it stands for "not evaluated".

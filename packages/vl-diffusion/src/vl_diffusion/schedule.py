@@ -84,6 +84,17 @@ class NoiseSchedule:
             return signal * output + noise_level * x_t
         return (x_t - signal * output) / noise_level
 
+    def epsilon_scale(self, signal: Tensor, noise_level: Tensor) -> Tensor:
+        """What an error of the network's output is multiplied by to be one of the noise that `epsilon` makes of it.
+
+        Args:
+            signal: Signal levels, of any shape.
+            noise_level: Noise levels, of the same shape.
+        """
+        if self.prediction == "epsilon":
+            return torch.ones_like(signal)
+        return signal if self.prediction == "v_prediction" else signal / noise_level
+
     def timesteps(self, num_draws: int) -> np.ndarray:
         """The steps of `num_draws` evenly spaced draws, each at the middle of its share of the schedule.
 

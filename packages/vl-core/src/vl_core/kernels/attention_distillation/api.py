@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from typing import Literal, get_args
 
 import torch
@@ -11,12 +9,12 @@ from torch import Tensor
 
 from vl_core.kernels.attention_distillation import inputs, ops, sdpa
 from vl_core.kernels.attention_distillation.problem import Problem, Side
+from vl_core.kernels.checks import check_choice, triton_missing
 
 Divergence = Literal["cross_entropy", "kl"]
 Reduction = Literal["mean", "sum", "none"]
 Impl = Literal["auto", "reference", "sdpa", "triton"]
 
-_HAS_TRITON = importlib.util.find_spec("triton") is not None
 _TRITON_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _TRITON_ROW_BYTES = 512  # of a query or key; beyond, registers spill
 
@@ -98,9 +96,9 @@ def attention_distillation(
         >>> attention_distillation(q, k, q, k, reduction="none").shape
         torch.Size([1, 3])
     """
-    inputs.check_choice("divergence", divergence, get_args(Divergence))
-    inputs.check_choice("reduction", reduction, get_args(Reduction))
-    inputs.check_choice("impl", impl, get_args(Impl))
+    check_choice("divergence", divergence, get_args(Divergence))
+    check_choice("reduction", reduction, get_args(Reduction))
+    check_choice("impl", impl, get_args(Impl))
     for side, q, k in (("student", q_student, k_student), ("teacher", q_teacher, k_teacher)):
         inputs.check_side(side, q, k)
     student = _read_side("student", q_student, k_student, scale_student, bias_student, tokens_student)
@@ -156,11 +154,8 @@ def _choose_implementation(impl: Impl, problem: Problem) -> Impl:
 def _triton_unsupported(problem: Problem) -> str | None:
     """Why the kernel cannot solve the problem, or None where it can."""
     queries = problem.student.q, problem.teacher.q
-    device = queries[0].device.type
-    if not _HAS_TRITON:
-        return "Triton is not installed"
-    if device != "cuda" and not (device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
-        return f"it needs a GPU, and the tensors are on {device!r}"
+    if missing := triton_missing(queries[0].device.type):
+        return missing
     if unknown := [q.dtype for q in queries if q.dtype not in _TRITON_DTYPES]:
         return f"it takes float16, bfloat16 and float32, not {unknown[0]}"
     for q in queries:

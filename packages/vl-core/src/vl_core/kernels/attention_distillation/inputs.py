@@ -8,21 +8,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from vl_core.kernels.checks import check_floating
+
 HeadMap = Sequence[int | Sequence[int] | None]
-
-
-def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Raise ValueError unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def check_side(side: str, q: Tensor, k: Tensor) -> None:
     """Raise unless these are the queries and keys of one model."""
     for name, tensor in ((f"q_{side}", q), (f"k_{side}", k)):
-        if not isinstance(tensor, Tensor) or not tensor.dtype.is_floating_point:
-            got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise TypeError(f"{name} must be a tensor of a floating type, got {got}")
+        check_floating(name, tensor)
     if q.ndim != 4 or 0 in q.shape[1:]:
         raise ValueError(
             f"q_{side} must have shape (images, heads, tokens, head dimension), only images may be 0; "

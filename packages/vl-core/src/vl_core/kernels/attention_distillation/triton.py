@@ -6,8 +6,7 @@ take three: statistics of both maps, then each gradient from tiles that are made
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from vl_core.kernels.attention_distillation import triton_kernels as kernels
 from vl_core.kernels.attention_distillation.problem import Problem, Result, Side
+from vl_core.kernels.launching import backend, on_device_of
 
 _WHOLE_HEAD_TOKENS = 256
 
@@ -38,7 +38,7 @@ def attention_distillation(problem: Problem, gradient: bool) -> Result:
     dscale = loss.new_empty(loss.shape if scaled else 0)
     if images == 0:
         return Result(loss, dq, dk, dscale)
-    with _on_device_of(student.q):
+    with on_device_of(student.q):
         if _fits_whole(problem):
             tile = _whole_head_tile(problem)
             outputs = dq if gradient else None, dk if gradient else None, dscale if scaled else None
@@ -61,7 +61,7 @@ def bias_gradient(problem: Problem, upstream: Tensor) -> Tensor:
     images, heads, tokens, _ = student.q.shape
     if images == 0:
         return found.zero_()
-    with _on_device_of(student.q):
+    with on_device_of(student.q):
         _, *lse = _statistics(problem)
         tile = _long_tile(problem)
         grid = found.shape[0] * found.shape[1] * triton.cdiv(tokens, tile.rows) * triton.cdiv(tokens, tile.columns)
@@ -164,7 +164,7 @@ def _fits_whole(problem: Problem) -> bool:
     tokens = _padded(problem.student.q.shape[2])
     if tokens > _WHOLE_HEAD_TOKENS:
         return False
-    if _backend(problem.student.q) == "hip":
+    if backend(problem.student.q) == "hip":
         return tokens <= 64 and _row_bytes(problem) <= 128
     if problem.student.q.element_size() == 4 or problem.teacher.q.element_size() == 4:
         return tokens * _row_bytes(problem) <= 64 * 256  # three products of TF32 take more registers
@@ -180,7 +180,7 @@ def _whole_head_tile(problem: Problem) -> Tile:
 def _long_tile(problem: Problem) -> Tile:
     """Tile of the kernels that go over the keys."""
     row = _row_bytes(problem)
-    if _backend(problem.student.q) == "interpreter":
+    if backend(problem.student.q) == "interpreter":
         return Tile(64, 64, 4, 1)
     if problem.group > 1:
         return Tile(16, 16, 4, 1) if row > 256 else Tile(32, 32, 4, 1)
@@ -198,15 +198,4 @@ def _row_bytes(problem: Problem) -> int:
 
 def _precision(problem: Problem) -> str:
     """How products of float32 numbers are formed: on NVIDIA's matrix units, each as three of TF32; else as they are."""
-    return {"cuda": "tf32x3", "hip": "ieee", "interpreter": "interpreter"}[_backend(problem.student.q)]
-
-
-def _on_device_of(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Triton launches on the current device, which need not be the tensor's."""
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
-
-
-def _backend(tensor: Tensor) -> Literal["cuda", "hip", "interpreter"]:
-    if not tensor.is_cuda:
-        return "interpreter"
-    return "cuda" if torch.version.hip is None else "hip"
+    return {"cuda": "tf32x3", "hip": "ieee", "interpreter": "interpreter"}[backend(problem.student.q)]

@@ -1,0 +1,33 @@
+"""Checks and choices that all operations of `vl_core.kernels` make in the same way."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+
+from torch import Tensor
+
+_HAS_TRITON = importlib.util.find_spec("triton") is not None
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise ValueError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_floating(name: str, tensor: object) -> None:
+    """Raise TypeError unless `tensor` is a tensor of a floating type."""
+    if not isinstance(tensor, Tensor) or not tensor.dtype.is_floating_point:
+        got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise TypeError(f"{name} must be a tensor of a floating type, got {got}")
+
+
+def triton_missing(device: str) -> str | None:
+    """Why no Triton kernel runs on this type of device, or None where one does."""
+    if not _HAS_TRITON:
+        return "Triton is not installed"
+    if device != "cuda" and not (device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):
+        return f"it needs a GPU, and the tensors are on {device!r}"
+    return None
