@@ -20,8 +20,10 @@ from vl_diffusion.denoiser import Denoiser
 from vl_diffusion.objectives import Objective
 from vl_diffusion.search import Request, Search
 
-# Noisy images are made for this many values at a time (64 MiB in float32).
-_BLOCK_VALUES = 2**24
+# Noisy images are made for this many values at a time (64 MiB in float32), and outputs compared for this many: small
+# images would otherwise take more time in calls than in arithmetic.
+_NOISY_VALUES = 2**24
+_COMPARED_VALUES = 2**20
 
 
 @dataclass
@@ -122,7 +124,7 @@ class Engine:
     ) -> np.ndarray:  # [J]
         device, schedule, size = self.denoiser.device, self.denoiser.schedule, latents[0].numel()
         found = []
-        for first, last in _blocks(len(draw), max(1, _BLOCK_VALUES // size)):
+        for first, last in _blocks(len(draw), max(1, _NOISY_VALUES // size)):
             image_id = torch.from_numpy(image_ids[image[first:last]])
             keys = make_keys(self.seed, image_id, torch.from_numpy(draw[first:last])).to(device)
             step = timesteps[draw[first:last]]
@@ -134,12 +136,10 @@ class Engine:
             jobs = slice(*np.searchsorted(pair, [first, last]))
             pair_in_block = torch.from_numpy(pair[jobs] - first).to(device)
             classes = torch.from_numpy(label[jobs]).to(device)
-            for start, stop in _blocks(len(classes), self.batch_size):
+            batches = max(1, _COMPARED_VALUES // (size * self.batch_size))
+            for start, stop in _blocks(len(classes), batches * self.batch_size):
                 row = pair_in_block[start:stop]
-                shown = x_t[row]
-                output = self.denoiser.predict(shown, timestep[row], self.condition[classes[start:stop]])
-                if output.shape != shown.shape:
-                    raise ValueError(f"predict() must return {tuple(shown.shape)}, got {tuple(output.shape)}")
+                output = self._predict(x_t, timestep, row, classes[start:stop], advance)
                 error = noise_error(
                     output,
                     keys[row],
@@ -152,7 +152,6 @@ class Engine:
                     loss=self.objective,
                 )
                 found.append(error)
-                advance(stop - start)
         errors: np.ndarray = torch.cat(found).cpu().numpy()
         # NaN would win the search, and it stands for "not evaluated".
         if not np.isfinite(errors).all():
@@ -165,6 +164,25 @@ class Engine:
                 + "check the model's weights"
             )
         return errors
+
+    def _predict(
+        self,
+        x_t: Tensor,  # [P, c, h, w]
+        timestep: Tensor,  # [P]
+        pair: Tensor,  # [J] row of both for each job
+        label: Tensor,  # [J]
+        advance: Callable[[int], object],
+    ) -> Tensor:  # [J, c, h, w]
+        outputs = []
+        for start, stop in _blocks(len(pair), self.batch_size):
+            row = pair[start:stop]
+            shown = x_t[row]
+            output = self.denoiser.predict(shown, timestep[row], self.condition[label[start:stop]])
+            if output.shape != shown.shape:
+                raise ValueError(f"predict() must return {tuple(shown.shape)}, got {tuple(output.shape)}")
+            outputs.append(output)
+            advance(stop - start)
+        return torch.cat(outputs)
 
 
 def _blocks(total: int, size: int) -> Iterator[tuple[int, int]]:
