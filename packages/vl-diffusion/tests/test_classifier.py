@@ -106,7 +106,8 @@ def test_errors_do_not_depend_on_which_pictures_come_along(monkeypatch):
     together = classifier.classify(pictures)
     monkeypatch.setattr("vl_diffusion.classifier._IMAGES_AT_ONCE", 2)
     # Noise is made in blocks; two values a block is the most awkward cut there is.
-    monkeypatch.setattr("vl_diffusion.engine._BLOCK_VALUES", 2 * 16)
+    monkeypatch.setattr("vl_diffusion.engine._NOISY_VALUES", 2 * 16)
+    monkeypatch.setattr("vl_diffusion.engine._COMPARED_VALUES", 16)
     apart = classifier.classify(pictures)
     np.testing.assert_allclose(apart.errors, together.errors, rtol=1e-5)
 

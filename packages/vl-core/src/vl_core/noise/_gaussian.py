@@ -1,6 +1,6 @@
 """Standard normal numbers addressed by key: Philox 4x32-10 words through the Box-Muller transform.
 
-The stream is fixed; a faster implementation has to reproduce it. For row ``i`` with key ``(a, b)``, ``b = 0`` where
+The stream is fixed; a faster implementation has to reproduce it, as `vl_core.kernels.noise_evaluation` does in Triton. For row ``i`` with key ``(a, b)``, ``b = 0`` where
 keys have one column, both read as 64 unsigned bits:
 
 - key words: ``low(a), high(a)``
