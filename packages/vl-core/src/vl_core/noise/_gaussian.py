@@ -1,7 +1,7 @@
 """Standard normal numbers addressed by key: Philox 4x32-10 words through the Box-Muller transform.
 
-The stream is fixed; a faster implementation has to reproduce it, as `vl_core.kernels` does in Triton. For row ``i`` with
-key ``(a, b)``, ``b = 0`` where keys have one column, both read as 64 unsigned bits:
+The stream is fixed; a faster implementation has to reproduce it, as `vl_core.kernels` does in Triton. For row ``i``
+with key ``(a, b)``, ``b = 0`` where keys have one column, both read as 64 unsigned bits:
 
 - key words: ``low(a), high(a)``
 - counter words of block ``t``: ``low(t), high(t), low(b), high(b)``
