@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from vl_diffusion import Exhaustive, Search, Staged
+from vl_diffusion import Exhaustive, Problem, Search, Staged
 from vl_diffusion.search import nested_order
 
 PAPER_CIFAR = {"draws": (50, 500), "keep": (5, 1)}
@@ -14,7 +14,7 @@ PAPER_IMAGENET = {"draws": (50, 100, 500, 1000), "keep": (500, 50, 10, 1)}
 def play(search: Search, errors: np.ndarray) -> tuple[int, np.ndarray]:
     """Answer a search's requests from a table ``(K, M)``; its verdict and how often each entry was asked for."""
     asked = np.zeros(errors.shape, int)
-    requests = search.requests(len(errors))
+    requests = search.requests(Problem(len(errors)))
     classes, draws = next(requests)
     while True:
         asked[np.ix_(classes, draws)] += 1

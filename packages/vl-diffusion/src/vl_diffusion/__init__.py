@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from vl_diffusion.denoiser import Denoiser
     from vl_diffusion.result import Classification
     from vl_diffusion.schedule import NoiseSchedule
-    from vl_diffusion.search import Exhaustive, Search, Staged
+    from vl_diffusion.search import Exhaustive, Problem, Search, Staged
 else:
     # Importing torch takes seconds. A name's module is imported when the name is asked for, so that the command, which
     # lies in this package too, can begin at once and answer an interruption meanwhile.
@@ -20,6 +20,7 @@ else:
         "DiffusionClassifier": "classifier",
         "Exhaustive": "search",
         "NoiseSchedule": "schedule",
+        "Problem": "search",
         "Search": "search",
         "Staged": "search",
     }
@@ -39,6 +40,7 @@ __all__ = [
     "DiffusionClassifier",
     "Exhaustive",
     "NoiseSchedule",
+    "Problem",
     "Search",
     "Staged",
     "__version__",

@@ -18,7 +18,7 @@ from vl_core.noise import make_keys
 
 from vl_diffusion.denoiser import Denoiser
 from vl_diffusion.objectives import Objective
-from vl_diffusion.search import Request, Search
+from vl_diffusion.search import Problem, Request, Search
 
 # Noisy images are made for this many values at a time (64 MiB in float32), and outputs compared for this many: small
 # images would otherwise take more time in calls than in arithmetic.
@@ -91,9 +91,10 @@ class Engine:
             ValueError: If the network's output has another shape than the image, or is NaN or infinite.
         """
         num_classes = len(self.condition)
+        problem = Problem(num_classes)
         timesteps = self.denoiser.schedule.timesteps(search.num_draws)
         trials = [
-            Trial(i, np.full((num_classes, search.num_draws), np.nan, np.float32), search.requests(num_classes))
+            Trial(i, np.full((num_classes, search.num_draws), np.nan, np.float32), search.requests(problem))
             for i in range(len(latents))
         ]
         while waiting := [(trial, trial.request) for trial in trials if trial.request is not None]:

@@ -1,0 +1,27 @@
+"""In which order draws are taken, so that few of them already cover all time steps."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+
+@lru_cache(maxsize=64)
+def nested_order(num_draws: int) -> np.ndarray:
+    """An order of 0 ... num_draws - 1 of which every prefix is spread evenly, beginning in the middle.
+
+    The van der Corput sequence in base 2, moved by a half, read at the resolution of `num_draws`.
+
+    Returns:
+        A permutation, int64 ``(num_draws,)``, not to be written to: the same array is returned every time.
+    """
+    bits = max(1, (num_draws - 1).bit_length())
+    index = np.arange(2**bits)
+    reversed_bits = sum(((index >> b) & 1) << (bits - 1 - b) for b in range(bits))
+    position = (reversed_bits / 2**bits + 0.5) % 1
+    draws: np.ndarray = (position * num_draws).astype(np.int64)
+    _, first = np.unique(draws, return_index=True)
+    order: np.ndarray = draws[np.sort(first)]
+    order.flags.writeable = False
+    return order

@@ -1,0 +1,54 @@
+"""What a search is to the engine that runs it.
+
+A search is written as a generator, so that the engine can run many images' searches side by side and fill its batches
+from all of them: each `yield` asks for the errors of some classes on some draws, and receives them as an array
+``(len(classes), len(draws))``, smaller being better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+Request = tuple[np.ndarray, np.ndarray]
+"""Class indices and draw indices, both int64; every class is evaluated on every draw."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One image's problem, as a search sees it."""
+
+    num_classes: int
+    """K: the classes to choose from are 0 ... K - 1."""
+
+    logits: np.ndarray | None = None
+    """Scores ``(K,)`` that another model gave the classes of this image, larger being likelier; for `Shortlist`."""
+
+
+class Search(Protocol):
+    """What the engine asks of a search.
+
+    A search never asks for the same class on the same draw twice, and asks for at least one draw of the class that it
+    returns.
+    """
+
+    @property
+    def num_draws(self) -> int:
+        """M: how many draws there are in all; draw j is at the j-th of M evenly spaced time steps."""
+        ...
+
+    @property
+    def num_stages(self) -> int:
+        """A typical number of requests an image; it decides how many images share a batch, and no result."""
+        ...
+
+    def budget(self, num_classes: int) -> int:
+        """The largest number of evaluations that one image can cost; it is never exceeded."""
+        ...
+
+    def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
+        """Search one image; the generator's return value is the predicted class index."""
+        ...

@@ -1,0 +1,94 @@
+"""The staged search of the paper, with the authors' grids of draws or with nested ones."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from vl_diffusion.search._settings import integers
+from vl_diffusion.search.grids import nested_order
+from vl_diffusion.search.protocol import Problem, Request
+
+Grid = Literal["nested", "literal"]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Evaluate all classes on few draws, keep the best, go on with more draws: section 3.3 of Li et al. (2023).
+
+    The stages' draws are evenly spaced in time. ``grid="nested"`` orders all draws once, so that every prefix is evenly
+    spread (a van der Corput order) and each stage only adds what it lacks. ``grid="literal"`` takes the authors' grids,
+    which do not contain one another: a class that survives is evaluated on more draws than its stage says.
+    """
+
+    draws: tuple[int, ...] = (50, 500)
+    """Draws a class has seen at the end of each stage, increasing."""
+
+    keep: tuple[int, ...] = (5, 1)
+    """Classes that survive each stage, decreasing to 1."""
+
+    grid: Grid = "nested"
+    """How a stage's draws are placed in time."""
+
+    def __post_init__(self) -> None:
+        for name in ("draws", "keep"):
+            object.__setattr__(self, name, integers(name, getattr(self, name)))
+        draws, keep = self.draws, self.keep
+        if not draws or len(draws) != len(keep):
+            raise ValueError(f"draws and keep need one entry a stage, got {len(draws)} and {len(keep)}")
+        if draws[0] < 1 or any(a >= b for a, b in pairwise(draws)):
+            raise ValueError(f"draws must be positive and increase from stage to stage, got {draws}")
+        if keep[-1] != 1 or any(a <= b for a, b in pairwise(keep)):
+            raise ValueError(f"keep must decrease from stage to stage and end in 1, got {keep}")
+        if self.grid not in ("nested", "literal"):
+            raise ValueError(f"grid must be nested or literal, got {self.grid!r}")
+        if self.grid == "literal" and (uneven := [n for n in draws if draws[-1] % n]):
+            raise ValueError(
+                f"a literal grid needs stages that divide the last ({draws[-1]}), got {uneven}; use nested"
+            )
+
+    @property
+    def num_draws(self) -> int:
+        return self.draws[-1]
+
+    @property
+    def num_stages(self) -> int:
+        return len(self.draws)
+
+    def budget(self, num_classes: int) -> int:
+        survivors = [num_classes, *(min(k, num_classes) for k in self.keep)]
+        return sum(classes * len(new) for classes, new in zip(survivors, self.stages(), strict=False))
+
+    def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
+        alive = np.arange(problem.num_classes)
+        total, count = np.zeros(problem.num_classes), 0
+        for new, keep in zip(self.stages(), self.keep, strict=True):
+            errors = yield alive, new
+            total[alive] += errors.sum(1, dtype=np.float64)
+            count += len(new)
+            # A stable sort, so that a tie goes to the class that stands first.
+            alive = np.sort(alive[np.argsort(total[alive] / count, kind="stable")[:keep]])
+        return int(alive[0])
+
+    def stages(self) -> tuple[np.ndarray, ...]:
+        """The draws that each stage adds to those before it, ascending."""
+        return _stages(self.draws, self.grid)
+
+
+@lru_cache(maxsize=64)
+def _stages(draws: tuple[int, ...], grid: Grid) -> tuple[np.ndarray, ...]:
+    order = nested_order(draws[-1])
+    seen = np.zeros(draws[-1], bool)
+    added = []
+    for num in draws:
+        stride = draws[-1] // num
+        wanted = order[:num] if grid == "nested" else np.arange(stride // 2, draws[-1], stride)
+        new = np.sort(wanted[~seen[wanted]])
+        seen[new] = True
+        added.append(new)
+    return tuple(added)
