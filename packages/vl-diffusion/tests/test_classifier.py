@@ -54,7 +54,7 @@ def noisy_pictures(count: int) -> list[Tensor]:
 def test_errors_are_the_closed_form():
     classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(20))
     result = classifier.classify([grey(0.3), grey(0.9)])
-    signal, level = classifier.denoiser.schedule.levels(classifier.denoiser.schedule.timesteps(20))
+    signal, level = classifier.denoiser.schedule.levels(classifier.denoiser.schedule.steps(20))
     weight = (signal / level).square().mean().item()
     greys = np.arange(5) / 2 - 1
     expected = weight * np.stack([(0.3 * 2 - 1 - greys) ** 2, (0.9 * 2 - 1 - greys) ** 2])
@@ -69,7 +69,7 @@ def test_errors_are_those_of_a_plain_loop():
     result = classifier.classify(picture)
     denoiser, schedule = classifier.denoiser, classifier.denoiser.schedule
     errors = np.zeros((5, 6))
-    for draw, step in enumerate(schedule.timesteps(6)):
+    for draw, step in enumerate(schedule.steps(6)):
         key = make_keys(3, torch.tensor([content_id(picture)]), torch.tensor([draw]))
         noise = gaussian(key, (1, 4, 4))
         signal, level = schedule.levels(np.array([step]))
@@ -106,8 +106,8 @@ def test_errors_do_not_depend_on_which_pictures_come_along(monkeypatch):
     together = classifier.classify(pictures)
     monkeypatch.setattr("vl_diffusion.classifier._IMAGES_AT_ONCE", 2)
     # Noise is made in blocks; two values a block is the most awkward cut there is.
-    monkeypatch.setattr("vl_diffusion.engine._NOISY_VALUES", 2 * 16)
-    monkeypatch.setattr("vl_diffusion.engine._COMPARED_VALUES", 16)
+    monkeypatch.setattr("vl_diffusion.errors._NOISY_VALUES", 2 * 16)
+    monkeypatch.setattr("vl_diffusion.errors._COMPARED_VALUES", 16)
     apart = classifier.classify(pictures)
     np.testing.assert_allclose(apart.errors, together.errors, rtol=1e-5)
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from vl_diffusion.class_conditional import ClassConditionalDenoiser
 from vl_diffusion.cli import main
 from vl_diffusion.commands import classify as command
+from vl_diffusion.families.class_conditional import ClassConditionalDenoiser
 
 QUICK = ("--draws", "2", "4", "--keep", "3", "1")
 

@@ -67,10 +67,10 @@ def test_error_of_the_output_times_its_scale_is_the_error_of_the_noise(predictio
 
 def test_draws_are_at_the_steps_of_the_paper():
     schedule = NoiseSchedule.from_config({"beta_schedule": "linear"})
-    assert schedule.timesteps(500).tolist() == list(range(1, 1000, 2))
-    assert schedule.timesteps(250).tolist() == list(range(2, 1000, 4))
-    assert schedule.timesteps(1000).tolist() == list(range(1000))
-    assert schedule.timesteps(1).tolist() == [500]
+    assert schedule.steps(500).tolist() == list(range(1, 1000, 2))
+    assert schedule.steps(250).tolist() == list(range(2, 1000, 4))
+    assert schedule.steps(1000).tolist() == list(range(1000))
+    assert schedule.steps(1).tolist() == [500]
 
 
 def test_half_precision_tables_are_not_read():
@@ -96,4 +96,4 @@ def test_schedules_that_are_not_understood_are_refused(config, message):
 @pytest.mark.parametrize("values", [np.zeros((2, 2)), np.array([]), np.array([1.5]), np.array([np.nan])])
 def test_levels_out_of_range_are_refused(values):
     with pytest.raises(ValueError, match="alphas_cumprod"):
-        NoiseSchedule(values)
+        NoiseSchedule.variance_preserving(values)

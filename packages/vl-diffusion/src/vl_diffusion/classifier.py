@@ -8,47 +8,70 @@ error.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vl_diffusion.engine import Engine
-from vl_diffusion.images import content_id, fit, to_tensor
+from vl_diffusion.aggregation import Aggregation, check_aggregation
+from vl_diffusion.arms import Combination, check_combination, checked_templates, make_arms, make_prompts
+from vl_diffusion.checks import (
+    checked_classes,
+    checked_ids,
+    checked_image,
+    checked_logits,
+    checked_search,
+    checked_settings,
+    is_single,
+)
+from vl_diffusion.denoiser import takes_prompts
+from vl_diffusion.engine import Engine, Subject, Trial
+from vl_diffusion.errors import DenoisingErrors
+from vl_diffusion.images import content_id, fit
 from vl_diffusion.loading import as_denoiser, load_denoiser
 from vl_diffusion.objectives import Objective, check_objective
 from vl_diffusion.result import Classification, concatenate, summarise
+from vl_diffusion.schedule import Prediction
 from vl_diffusion.search import Search, Staged
+from vl_diffusion.weighting import Weighting, draw_weights
 
-# At most this many images are searched side by side, however cheap one is.
-_IMAGES_AT_ONCE = 16
+# Images that are encoded together: an autoencoder has large activations.
+_ENCODED_AT_ONCE = 8
 
 
 class DiffusionClassifier:
     """Classify images by the error with which a diffusion model predicts the noise added to them.
 
-    The error is uniform in epsilon-space: the mean over an image's values of ``|epsilon_hat - epsilon|^2`` (or another
-    `objective`), averaged over evenly spaced time steps, whatever the network was trained to predict. All classes of an
-    image see the same noise, and the noise is a pure function of ``(seed, image, draw)``: results do not depend on
-    batch size, on the order of the images, or on an interruption.
+    The error is uniform in epsilon-space unless told otherwise: the mean over an image's values of
+    ``|epsilon_hat - epsilon|^2``, averaged over evenly spaced time steps, whatever the network was trained to predict.
+    All classes of an image see the same noise, and the noise is a pure function of ``(seed, image, draw)``: results do
+    not depend on batch size, on the order of the images, or on an interruption.
 
     Args:
-        model: A diffusers pipeline (Stable Diffusion 1.x or 2.x, DiT), a class-conditional ``DiTTransformer2DModel`` or
-            ``UNet2DModel`` of pixels together with `scheduler`, or any object with the members of
-            :class:`~vl_diffusion.Denoiser`.
+        model: A diffusers pipeline (Stable Diffusion 1 to 3.5, SDXL, Flux, PixArt, DiT), a class-conditional
+            ``DiTTransformer2DModel`` or ``UNet2DModel`` of pixels together with `scheduler`, or any object with the
+            members of :class:`~vl_diffusion.Denoiser`.
         classes: Class names, at least two, all different. May be left out for a model that names its classes.
-        search: How evaluations are spent: :class:`~vl_diffusion.Staged` (default) or :class:`~vl_diffusion.Exhaustive`.
-        objective: ``"l2"``, ``"l1"`` or ``"huber"``.
+        search: How evaluations are spent: :class:`~vl_diffusion.Staged` (default), or another search of this package.
+        objective: ``"l2"``, ``"l1"``, ``"huber"``, or ``"vlb"`` for models that learn a variance.
+        error_space: The quantity whose error is measured: ``"epsilon"``, ``"v_prediction"``, ``"flow_prediction"``
+            (velocity of a flow) or ``"sample"`` (clean image). Equal weights mean different things in each:
+            ``|d epsilon| = (alpha / sigma) |d sample|``, and ``(1 - sigma) |d flow|`` for a flow.
+        weighting: How much each noise level counts, see `vl_diffusion.weighting`: ``"uniform"``, ``"exponential"``,
+            ``"snr"``, ``"min_snr"``, or a function, such as one of `vl_diffusion.fit_weighting`.
+        aggregation: What is averaged over draws: ``"mean"`` errors, a ``"vote"`` a draw, or a ``"zscore"``.
+        time_range: The part of the schedule that draws are spread over, from 0 (no noise) to 1.
         seed: Seed of the noise, 0 or more and below 2**31.
         batch_size: Evaluations in one call of the network.
         temperature: Divides the summed error before the softmax that gives the probabilities.
-        prompt_template: For text-conditional models: a prompt with ``{}`` where the class name goes.
+        prompt_template: For text-conditional models: a prompt with ``{}`` where the class name goes, or several.
+        prompts: For text-conditional models: prompts of single classes, in place of the templates.
+        prompt_combination: What several prompts of a class say together: ``"mean"``, ``"logsumexp"`` or ``"best"``.
+        compile: Compile the network, for batches of one size.
         scheduler: For a bare network: its diffusers scheduler, of which only the configuration is read.
         device: Where to compute; default: where the model is.
 
@@ -73,26 +96,60 @@ class DiffusionClassifier:
         *,
         search: Search | None = None,
         objective: Objective = "l2",
+        error_space: Prediction = "epsilon",
+        weighting: Weighting = "uniform",
+        aggregation: Aggregation = "mean",
+        time_range: tuple[float, float] = (0.0, 1.0),
         seed: int = 0,
         batch_size: int = 64,
         temperature: float = 1.0,
-        prompt_template: str = "a photo of a {}.",
+        prompt_template: str | Sequence[str] = "a photo of a {}.",
+        prompts: Mapping[str, Sequence[str] | str] | None = None,
+        prompt_combination: Combination = "mean",
+        compile: bool = False,
         scheduler: Any | None = None,
         device: str | torch.device | None = None,
     ) -> None:
         check_objective(objective)
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
-        if not 0 <= seed < 2**31:
-            raise ValueError(f"seed must be in 0 ... 2**31 - 1, got {seed}")
-        self.denoiser = as_denoiser(model, scheduler=scheduler, prompt_template=prompt_template, device=device)
-        self.classes = _checked_classes(self.denoiser.class_names if classes is None else classes)
-        self.search: Search = Staged() if search is None else _checked_search(search)
+        check_aggregation(aggregation)
+        check_combination(prompt_combination)
+        checked_settings(batch_size=batch_size, temperature=temperature, seed=seed)
+        if error_space not in get_args(Prediction):
+            raise ValueError(f"error_space must be one of {', '.join(get_args(Prediction))}, got {error_space!r}")
+        templates = checked_templates(prompt_template)
+        self.denoiser = as_denoiser(model, scheduler=scheduler, device=device)
+        if objective == "vlb" and not getattr(self.denoiser, "learns_variance", False):
+            raise ValueError("objective='vlb' needs a model that learns a variance; use 'l2', 'l1' or 'huber'")
+        self.classes = checked_classes(self.denoiser.class_names if classes is None else classes)
+        self.search: Search = Staged() if search is None else checked_search(search)
         self.temperature = temperature
-        condition = self.denoiser.encode_classes(self.classes)
-        self._engine = Engine(self.denoiser, self.classes, condition, objective, seed, batch_size)
+        self.prompt_combination: Combination = prompt_combination
+        filled = None
+        if takes_prompts(self.denoiser):
+            filled = make_prompts(self.classes, templates, prompts)
+        elif prompts is not None:
+            raise ValueError("prompts are given, and the model takes class names; leave them out")
+        inner_names = getattr(self.search, "inner_names", ())
+        self.arms = make_arms(self.classes, filled, prompt_combination, inner_names, templates)
+        steps = self.denoiser.schedule.steps(self.search.num_draws, time_range)
+        self.denoising_errors = DenoisingErrors(
+            denoiser=self.denoiser,
+            condition=self.denoiser.encode_classes(self.arms.texts),
+            texts=self.arms.texts,
+            steps=steps,
+            objective=objective,
+            error_space=error_space,
+            seed=seed,
+            batch_size=batch_size,
+            compile=compile,
+        )
+        self._engine = Engine(
+            self.denoising_errors,
+            self.arms,
+            num_candidates=len(self.arms) - len(inner_names),
+            weights=draw_weights(weighting, self.denoiser.schedule, steps).astype(np.float32),
+            aggregation=aggregation,
+        )
 
     @classmethod
     def from_pretrained(
@@ -101,7 +158,6 @@ class DiffusionClassifier:
         classes: Sequence[str] | None = None,
         *,
         torch_dtype: torch.dtype | None = None,
-        prompt_template: str = "a photo of a {}.",
         device: str | torch.device | None = None,
         **settings: Any,
     ) -> DiffusionClassifier:
@@ -113,7 +169,6 @@ class DiffusionClassifier:
                 (``config.json`` beside ``scheduler_config.json`` and, where there are names, ``classes.json``).
             classes: Class names; default: those of the model, if it has some.
             torch_dtype: Precision of the network; float32 by default. The schedule and the errors stay float32.
-            prompt_template: See the class.
             device: See the class.
             **settings: The class's other arguments.
 
@@ -121,11 +176,16 @@ class DiffusionClassifier:
             FileNotFoundError: If there is no such folder, and no such model on the hub.
             ValueError: If the folder holds no model that is supported.
         """
-        denoiser = load_denoiser(path_or_id, torch_dtype=torch_dtype, prompt_template=prompt_template)
+        denoiser = load_denoiser(path_or_id, torch_dtype=torch_dtype)
         return cls(denoiser, classes, device=device, **settings)
 
     def classify(
-        self, images: Any, *, image_ids: Sequence[int] | None = None, progress: bool = False
+        self,
+        images: Any,
+        *,
+        image_ids: Sequence[int] | None = None,
+        logits: Any | None = None,
+        progress: bool = False,
     ) -> Classification:
         """Classify one image or a sequence of images.
 
@@ -136,7 +196,9 @@ class DiffusionClassifier:
                 model's size.
             image_ids: An integer (64 bits, signed) for each image, to which its noise belongs. By default it is made
                 from the pixels, so that the same picture meets the same noise wherever it stands.
-            progress: Show a bar that counts evaluations.
+            logits: ``(B, K)``, what another model says of the classes, larger being likelier; for a search that
+                begins with it (:class:`~vl_diffusion.Shortlist`).
+            progress: Show a bar that counts images and evaluations.
 
         Returns:
             Errors, evaluations, predictions and probabilities, in the order of the images.
@@ -146,105 +208,72 @@ class DiffusionClassifier:
             ValueError: If there is no image, if one is NaN, out of range, or neither grey nor RGB, if an id has more
                 than 64 bits, or if the network returns NaN or infinity.
         """
-        sequence = [images] if _is_single(images) else images
-        parts = list(self.stream(sequence, image_ids=image_ids, progress=progress))
-        if not parts:
+        sequence = [images] if is_single(images) else images
+        found = dict(self.stream(sequence, image_ids=image_ids, logits=logits, progress=progress))
+        if not found:
             raise ValueError("images is empty; pass at least one image")
-        return concatenate(parts)
+        return concatenate([found[i] for i in range(len(found))])
 
     def stream(
-        self, images: Sequence[Any], *, image_ids: Sequence[int] | None = None, progress: bool = False
-    ) -> Iterator[Classification]:
-        """Classify a sequence a few images at a time, reading each only when its turn comes.
+        self,
+        images: Sequence[Any],
+        *,
+        image_ids: Sequence[int] | None = None,
+        logits: Any | None = None,
+        progress: bool = False,
+    ) -> Iterator[tuple[int, Classification]]:
+        """Classify a sequence, reading each image only when its turn comes.
 
         Args:
             images: As for :meth:`classify`; anything with a length and integer indices, such as a list or a data set.
             image_ids: As for :meth:`classify`.
-            progress: Show a bar that counts evaluations.
+            logits: As for :meth:`classify`.
+            progress: Show a bar that counts images and evaluations.
 
         Yields:
-            Results in order, of 1 (where one image fills the batches) to 16 images at a time.
+            An image's index and its result, as each image is finished: cheap ones overtake expensive ones.
         """
         if not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
             raise TypeError(
                 f"images must have a length and integer indices, got {type(images).__name__}; make a list of it"
             )
-        known_ids = None if image_ids is None else _checked_ids(image_ids, len(images))
-        total, at_once = len(images) * self.search.budget(len(self.classes)), self._images_at_once()
-        with tqdm(total=total, desc="classify", unit="eval", unit_scale=True, disable=not progress) as bar:
-            for start in range(0, len(images), at_once):
-                places = range(start, min(start + at_once, len(images)))
-                tensors = [_checked_image(images[i], i) for i in places]
-                ids = [content_id(t) for t in tensors] if known_ids is None else known_ids[places.start : places.stop]
-                yield self._classify(tensors, np.array(ids, np.int64), bar.update)
+        ids = None if image_ids is None else checked_ids(image_ids, len(images))
+        scores = None if logits is None else checked_logits(logits, len(images), len(self.classes))
+        evaluations = 0
+        with tqdm(total=len(images), desc="classify", unit="image", miniters=0, disable=not progress) as bar:
 
-    def _images_at_once(self) -> int:
-        """Enough to fill four batches in an average stage, and no more: an interruption loses unfinished images."""
-        budget = self.search.budget(len(self.classes))
-        return max(1, min(_IMAGES_AT_ONCE, 4 * self._engine.batch_size * self.search.num_stages // budget))
+            def advance(count: int) -> None:
+                nonlocal evaluations
+                evaluations += count
+                bar.set_postfix_str(f"{evaluations:,} evaluations", refresh=False)
+                bar.update(0)
 
-    def _classify(self, images: list[Tensor], ids: np.ndarray, advance: Callable[[int], object]) -> Classification:
+            for trial in self._engine.run(self._subjects(images, ids, scores), self.search, advance):
+                bar.update(1)
+                yield trial.subject.index, self._summary(trial)
+
+    def _subjects(self, images: Sequence[Any], ids: list[int] | None, logits: np.ndarray | None) -> Iterator[Subject]:
+        for start in range(0, len(images), _ENCODED_AT_ONCE):
+            places = range(start, min(start + _ENCODED_AT_ONCE, len(images)))
+            tensors = [checked_image(images[i], i) for i in places]
+            for i, tensor, latent in zip(places, tensors, self.encode(tensors), strict=True):
+                image_id = content_id(tensor) if ids is None else ids[i]
+                yield Subject(i, image_id, latent, None if logits is None else logits[i])
+
+    @torch.no_grad()
+    def encode(self, images: Sequence[Tensor]) -> Tensor:
+        """Pictures ``(C, H, W)`` in [0, 1], of any size, to what the model denoises, ``(B, c, h, w)``."""
         size, channels = self.denoiser.image_size, self.denoiser.image_channels
-        with torch.no_grad():
-            latents = self.denoiser.encode_images(torch.stack([fit(image, size, channels) for image in images]))
-        scale = latents[0].numel() / self.temperature
-        return concatenate(
-            [
-                summarise(t.errors, t.prediction, classes=self.classes, image_id=int(ids[t.image]), scale=scale)
-                for t in self._engine.run(latents, ids, self.search, advance)
-            ]
+        return self.denoiser.encode_images(torch.stack([fit(image, size, channels) for image in images]))
+
+    def _summary(self, trial: Trial) -> Classification:
+        return summarise(
+            trial.errors,
+            trial.scores,
+            trial.prediction,
+            self.arms,
+            classes=self.classes,
+            image_id=trial.subject.image_id,
+            scale=trial.subject.latent.numel() / self.temperature,
+            combination=self.prompt_combination,
         )
-
-
-def _checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
-    if classes is None:
-        raise ValueError("classes is missing, and the model does not name its own; pass the class names")
-    if isinstance(classes, str):
-        raise ValueError(f"classes must be a sequence of names, got the single string {classes!r}")
-    names = tuple(classes)
-    if strangers := [name for name in names if not isinstance(name, str)]:
-        raise TypeError(f"classes must be strings, got {strangers[0]!r} of type {type(strangers[0]).__name__}")
-    if len(names) < 2:
-        raise ValueError(f"classes must hold at least two names to choose between, got {len(names)}: {list(names)}")
-    if blank := [i for i, name in enumerate(names) if not name.strip()]:
-        raise ValueError(f"classes must not be blank, but entries {blank} are")
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"classes must all differ, got {', '.join(map(repr, repeated))} more than once")
-    return names
-
-
-def _checked_search(search: Search) -> Search:
-    # The class itself has the members, too, and no settings.
-    members = ("num_draws", "num_stages", "budget", "requests")
-    if isinstance(search, type) or not all(hasattr(search, name) for name in members):
-        raise TypeError(f"search must be a search, such as Staged() or Exhaustive(), got {search!r}")
-    return search
-
-
-def _checked_ids(image_ids: Sequence[int], count: int) -> list[int]:
-    if len(image_ids) != count:
-        raise ValueError(f"image_ids needs one entry for each of the {count} images, got {len(image_ids)}")
-    ids = []
-    for given in image_ids:
-        try:
-            ids.append(operator.index(given))
-        except TypeError:
-            raise TypeError(f"image_ids must be integers, got {given!r} of type {type(given).__name__}") from None
-        if not -(2**63) <= ids[-1] < 2**63:
-            raise ValueError(f"image_ids must fit into 64 bits, signed, got {given}; a hash can be cut with % 2**63")
-    return ids
-
-
-def _is_single(images: Any) -> bool:
-    """Whether this is one image: Pillow's, or an array or tensor of at most three dimensions."""
-    return isinstance(images, Image.Image) or (hasattr(images, "ndim") and images.ndim <= 3)
-
-
-def _checked_image(image: Any, index: int) -> Tensor:
-    if isinstance(image, tuple) and image:
-        # An item of a data set: the image and its label.
-        image = image[0]
-    try:
-        return to_tensor(image)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"image {index}: {error}") from error

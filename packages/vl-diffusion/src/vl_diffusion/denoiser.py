@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -10,12 +10,19 @@ from torch import Tensor
 
 from vl_diffusion.schedule import NoiseSchedule
 
+Condition = Tensor | Mapping[str, Tensor]
+"""What a network is given beside the noisy image: a tensor with a row for each class or prompt, or several by name."""
+
 
 class Denoiser(Protocol):
     """A class- or text-conditional diffusion model, seen from the classifier.
 
     Implement these members to classify with a model that the package does not know. ``B`` is a batch, ``K`` the number
-    of classes, ``(c, h, w)`` the shape that the model denoises (a latent's, or the picture's own).
+    of classes or prompts, ``(c, h, w)`` the shape that the model denoises (a latent's, or the picture's own).
+
+    Two members may be left out. ``takes_prompts = True`` has `encode_classes` called with filled-in prompts instead of
+    class names. ``learns_variance = True`` says that `predict` returns ``(B, 2c, h, w)``, of which the second half is
+    the variance in the form of Nichol & Dhariwal (2021, equation 15); the objective ``"vlb"`` reads it.
     """
 
     schedule: NoiseSchedule
@@ -39,10 +46,27 @@ class Denoiser(Protocol):
         """Pictures ``(B, channels, size, size)`` in [0, 1] to what is denoised, float32 ``(B, c, h, w)``."""
         ...
 
-    def encode_classes(self, classes: Sequence[str]) -> Tensor:
+    def encode_classes(self, classes: Sequence[str]) -> Condition:
         """What the network is given for each class, ``(K, ...)``; computed once."""
         ...
 
-    def predict(self, x_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
-        """The network's own output, ``(B, c, h, w)``, for steps int64 ``(B,)`` and rows of `encode_classes`."""
+    def predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        """The network's own output, ``(B, c, h, w)``, for times ``(B,)`` and ``B`` rows of `encode_classes`."""
         ...
+
+
+def condition_rows(condition: Condition, rows: Tensor) -> Condition:
+    """The rows of a condition that a batch needs."""
+    if isinstance(condition, Tensor):
+        return condition[rows]
+    return {name: value[rows] for name, value in condition.items()}
+
+
+def num_rows(condition: Condition) -> int:
+    """How many classes or prompts a condition holds."""
+    return len(condition) if isinstance(condition, Tensor) else len(next(iter(condition.values())))
+
+
+def takes_prompts(denoiser: Denoiser) -> bool:
+    """Whether `encode_classes` wants prompts rather than names."""
+    return bool(getattr(denoiser, "takes_prompts", False))

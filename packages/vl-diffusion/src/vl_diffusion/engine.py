@@ -1,192 +1,194 @@
-"""Runs many images' searches side by side, in full batches, with noise that belongs to the (image, draw) pair.
+"""Runs many images' searches side by side, so that the network sees full batches however little one search asks for.
 
-A job is one evaluation of the network: an image, a draw and a class. All jobs that the open searches ask for are laid
-end to end, a draw's classes next to one another, so that each noisy image is made once and shown to every class. Noise
-is never stored: what a noisy image is made with is made again to compare the network's output with.
+Images are taken in while the open searches ask for less than a few batches, and leave when their search ends: a race
+that is down to two classes shares its batches with dozens of others, and an expensive image has them to itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
-from vl_core.kernels import diffuse, noise_error
-from vl_core.noise import make_keys
 
-from vl_diffusion.denoiser import Denoiser
-from vl_diffusion.objectives import Objective
+from vl_diffusion.aggregation import Aggregation, draw_scores
+from vl_diffusion.arms import Arms
+from vl_diffusion.errors import DenoisingErrors, Jobs
 from vl_diffusion.search import Problem, Request, Search
 
-# Noisy images are made for this many values at a time (64 MiB in float32), and outputs compared for this many: small
-# images would otherwise take more time in calls than in arithmetic.
-_NOISY_VALUES = 2**24
-_COMPARED_VALUES = 2**20
+# Searches are opened until they ask for this many batches: the last batch of a round, which may not be full, is then a
+# small part of it.
+_BATCHES_A_ROUND = 4
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """An image on its way into a search.
+
+    Attributes:
+        index: Its place among the images that were given.
+        image_id: The id that its noise belongs to.
+        latent: ``(c, h, w)``, the clean image.
+        logits: ``(K,)``, what another model says of the classes; None without one.
+    """
+
+    index: int
+    image_id: int
+    latent: Tensor
+    logits: np.ndarray | None = None
+
+
+@dataclass(eq=False)
 class Trial:
     """One image's search: what it wants next, what it has seen, and in the end what it found.
 
     Attributes:
-        errors: float32 ``(K, M)``; NaN where a class was not evaluated on a draw.
-        prediction: Index of the class found; -1 while the search is open.
+        subject: The image.
+        errors: float32 ``(A, M)``, weighted; NaN where an arm was not evaluated on a draw.
+        scores: float32 ``(A, M)``, what the search compared; `errors` itself unless they are aggregated otherwise.
+        prediction: Index of the arm found; -1 while the search is open.
     """
 
-    image: int
+    subject: Subject
     errors: np.ndarray
+    scores: np.ndarray
     search: Generator[Request, np.ndarray, int]
     request: Request | None = field(init=False)
     prediction: int = -1
 
     def __post_init__(self) -> None:
-        self.request = next(self.search)
-
-    def receive(self, answer: np.ndarray) -> None:
-        """Record the errors ``(classes, draws)`` that were asked for and let the search go on."""
-        assert self.request is not None
-        classes, draws = self.request
-        self.errors[classes[:, None], draws] = answer
         try:
-            self.request = self.search.send(answer)
+            self.request = next(self.search)
+        except StopIteration as end:
+            self.request, self.prediction = None, end.value
+
+    def receive(self, errors: np.ndarray, scores: np.ndarray) -> None:
+        """Record what was asked for, both ``(arms, draws)``, and let the search go on."""
+        assert self.request is not None
+        arms, draws = self.request
+        self.errors[arms[:, None], draws] = errors
+        self.scores[arms[:, None], draws] = scores
+        try:
+            self.request = self.search.send(scores)
         except StopIteration as end:
             self.request, self.prediction = None, end.value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Engine:
-    """A denoiser prepared for a list of classes.
+    """Denoising errors prepared for a search over arms.
 
     Attributes:
-        denoiser: The model.
-        classes: The K class names, for errors.
-        condition: ``(K, ...)``, what the model is given for each class.
-        objective: The error's form.
-        seed: Seed of the noise.
-        batch_size: Evaluations in one call of the network.
+        denoising_errors: The model and what its error is.
+        arms: What is searched over.
+        num_candidates: How many of the arms the search chooses from; the others are names that it descends through.
+        weights: float32 ``(M,)``, how much each draw counts.
+        aggregation: How a draw's errors become scores.
     """
 
-    denoiser: Denoiser
-    classes: tuple[str, ...]
-    condition: Tensor
-    objective: Objective
-    seed: int
-    batch_size: int
+    denoising_errors: DenoisingErrors
+    arms: Arms
+    num_candidates: int
+    weights: np.ndarray
+    aggregation: Aggregation = "mean"
 
-    @torch.no_grad()
     def run(
-        self, latents: Tensor, image_ids: np.ndarray, search: Search, advance: Callable[[int], object] = lambda n: None
-    ) -> list[Trial]:
+        self, subjects: Iterator[Subject], search: Search, advance: Callable[[int], object] = lambda n: None
+    ) -> Iterator[Trial]:
         """Search all of these images.
 
         Args:
-            latents: ``(B, c, h, w)``, the clean images.
-            image_ids: int64 ``(B,)``; the noise of an image depends on its id, the seed and the draw alone.
+            subjects: The images, read one after the other as there is room.
             search: How to spend the evaluations.
             advance: Called with the number of evaluations done, after each batch.
+
+        Yields:
+            Finished searches, in the order in which they end.
 
         Raises:
             ValueError: If the network's output has another shape than the image, or is NaN or infinite.
         """
-        num_classes = len(self.condition)
-        problem = Problem(num_classes)
-        timesteps = self.denoiser.schedule.timesteps(search.num_draws)
-        trials = [
-            Trial(i, np.full((num_classes, search.num_draws), np.nan, np.float32), search.requests(problem))
-            for i in range(len(latents))
-        ]
-        while waiting := [(trial, trial.request) for trial in trials if trial.request is not None]:
-            image = np.concatenate([np.full(len(draws), trial.image) for trial, (_, draws) in waiting])
-            draw = np.concatenate([draws for _, (_, draws) in waiting])
-            # Jobs of an image run draw by draw, all its classes in turn.
-            sizes = [len(classes) for _, (classes, draws) in waiting for _ in draws]
-            pair = np.repeat(np.arange(len(draw)), sizes)
-            label = np.concatenate([np.tile(classes, len(draws)) for _, (classes, draws) in waiting])
-            errors = self._errors(latents, image_ids, timesteps, image, draw, pair, label, advance)
-            start = 0
-            for trial, (classes, draws) in waiting:
-                stop = start + len(classes) * len(draws)
-                trial.receive(errors[start:stop].reshape(len(draws), len(classes)).T)
-                start = stop
-        return trials
+        batch_size = self.denoising_errors.batch_size
+        sizes = self.arms.sizes
+        waiting: list[Trial] = []
+        exhausted = False
+        while True:
+            while not exhausted and sum(_cost(t, sizes) for t in waiting) < _BATCHES_A_ROUND * batch_size:
+                subject = next(subjects, None)
+                if subject is None:
+                    exhausted = True
+                    break
+                trial = self._open(subject, search)
+                if trial.request is None:
+                    yield trial
+                else:
+                    waiting.append(trial)
+            if not waiting:
+                return
+            chosen = _in_full_batches(waiting, [_cost(t, sizes) for t in waiting], batch_size)
+            self._evaluate(chosen, advance)
+            yield from (trial for trial in chosen if trial.request is None)
+            waiting = [trial for trial in waiting if trial.request is not None]
 
-    def _errors(
-        self,
-        latents: Tensor,  # [B, c, h, w]
-        image_ids: np.ndarray,  # [B]
-        timesteps: np.ndarray,  # [M]
-        image: np.ndarray,  # [P] image of each (image, draw) pair
-        draw: np.ndarray,  # [P]
-        pair: np.ndarray,  # [J] pair of each job, ascending
-        label: np.ndarray,  # [J]
-        advance: Callable[[int], object],
-    ) -> np.ndarray:  # [J]
-        device, schedule, size = self.denoiser.device, self.denoiser.schedule, latents[0].numel()
-        found = []
-        for first, last in _blocks(len(draw), max(1, _NOISY_VALUES // size)):
-            image_id = torch.from_numpy(image_ids[image[first:last]])
-            keys = make_keys(self.seed, image_id, torch.from_numpy(draw[first:last])).to(device)
-            step = timesteps[draw[first:last]]
-            signal, level = (t.to(device) for t in schedule.levels(step))
-            scale = schedule.epsilon_scale(signal, level)
-            of = torch.from_numpy(image[first:last]).to(device)
-            x_t = diffuse(latents, keys, signal, level, image=of)
-            timestep = torch.from_numpy(step).to(device)
-            jobs = slice(*np.searchsorted(pair, [first, last]))
-            pair_in_block = torch.from_numpy(pair[jobs] - first).to(device)
-            classes = torch.from_numpy(label[jobs]).to(device)
-            batches = max(1, _COMPARED_VALUES // (size * self.batch_size))
-            for start, stop in _blocks(len(classes), batches * self.batch_size):
-                row = pair_in_block[start:stop]
-                output = self._predict(x_t, timestep, row, classes[start:stop], advance)
-                error = noise_error(
-                    output,
-                    keys[row],
-                    target=schedule.prediction,
-                    x0=latents,
-                    image=of[row],
-                    alpha=signal[row],
-                    sigma=level[row],
-                    scale=scale[row],
-                    loss=self.objective,
-                )
-                found.append(error)
-        errors: np.ndarray = torch.cat(found).cpu().numpy()
-        # NaN would win the search, and it stands for "not evaluated".
-        if not np.isfinite(errors).all():
-            job = int(np.flatnonzero(~np.isfinite(errors))[0])
-            dtype = str(output.dtype).removeprefix("torch.")
-            raise ValueError(
-                f"the error of class {self.classes[label[job]]!r} at time step {timesteps[draw[pair[job]]]} must be "
-                f"finite, got {errors[job]} from a network in {dtype}; "
-                + ("use float32 or bfloat16, or " if dtype == "float16" else "")
-                + "check the model's weights"
-            )
-        return errors
+    def _open(self, subject: Subject, search: Search) -> Trial:
+        errors = np.full((len(self.arms), search.num_draws), np.nan, np.float32)
+        scores = errors if self.aggregation == "mean" else errors.copy()
+        return Trial(subject, errors, scores, search.requests(Problem(self.num_candidates, subject.logits)))
 
-    def _predict(
-        self,
-        x_t: Tensor,  # [P, c, h, w]
-        timestep: Tensor,  # [P]
-        pair: Tensor,  # [J] row of both for each job
-        label: Tensor,  # [J]
-        advance: Callable[[int], object],
-    ) -> Tensor:  # [J, c, h, w]
-        outputs = []
-        for start, stop in _blocks(len(pair), self.batch_size):
-            row = pair[start:stop]
-            shown = x_t[row]
-            output = self.denoiser.predict(shown, timestep[row], self.condition[label[start:stop]])
-            if output.shape != shown.shape:
-                raise ValueError(f"predict() must return {tuple(shown.shape)}, got {tuple(output.shape)}")
-            outputs.append(output)
-            advance(stop - start)
-        return torch.cat(outputs)
+    @torch.no_grad()
+    def _evaluate(self, trials: Sequence[Trial], advance: Callable[[int], object]) -> None:
+        requests = [trial.request for trial in trials if trial.request is not None]
+        counts = np.array([len(draws) for _, draws in requests])
+        rows = [np.concatenate([self.arms.rows[arm] for arm in arms]) for arms, _ in requests]
+        draw = np.concatenate([draws for _, draws in requests])
+        jobs = Jobs(
+            image=np.repeat(np.arange(len(trials)), counts),
+            draw=draw,
+            pair=np.repeat(np.arange(len(draw)), np.repeat([len(r) for r in rows], counts)),
+            row=np.concatenate([np.tile(r, n) for r, n in zip(rows, counts, strict=True)]),
+        )
+        latents = torch.stack([trial.subject.latent for trial in trials])
+        ids = np.array([trial.subject.image_id for trial in trials], np.int64)
+        found = self.denoising_errors(latents, ids, jobs, advance)
+        start = 0
+        for trial, (arms, draws), of_trial in zip(trials, requests, rows, strict=True):
+            stop = start + len(of_trial) * len(draws)
+            errors = self._of_arms(found[start:stop].reshape(len(draws), len(of_trial)).T, arms)
+            weights = self.weights[draws]
+            trial.receive(errors * weights, draw_scores(errors, self.aggregation) * weights)
+            start = stop
+
+    def _of_arms(self, errors: np.ndarray, arms: np.ndarray) -> np.ndarray:
+        """Errors ``(texts, draws)`` averaged over the texts of each arm."""
+        sizes = self.arms.sizes[arms]
+        if len(errors) == len(arms):
+            return errors
+        first = np.cumsum(sizes) - sizes
+        means: np.ndarray = np.add.reduceat(errors, first, axis=0) / sizes[:, None].astype(np.float32)
+        return means
 
 
-def _blocks(total: int, size: int) -> Iterator[tuple[int, int]]:
-    """Cut 0 ... total into runs of at most `size`."""
-    for start in range(0, total, size):
-        yield start, min(start + size, total)
+def _cost(trial: Trial, sizes: np.ndarray) -> int:
+    """How many evaluations a search waits for."""
+    assert trial.request is not None
+    arms, draws = trial.request
+    return int(sizes[arms].sum()) * len(draws)
+
+
+def _in_full_batches(trials: Sequence[Trial], costs: Sequence[int], batch_size: int) -> list[Trial]:
+    """Those that go into this round: all but the youngest, as far as they would only begin another batch.
+
+    They wait, and the round after takes them in first.
+    """
+    excess = sum(costs) % batch_size
+    if sum(costs) == excess:
+        return list(trials)
+    chosen = []
+    for trial, cost in zip(reversed(trials), reversed(costs), strict=True):
+        if cost <= excess:
+            excess -= cost
+        else:
+            chosen.append(trial)
+    return chosen[::-1]

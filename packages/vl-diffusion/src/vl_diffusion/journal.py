@@ -67,7 +67,7 @@ class Journal:
 
 
 def _dtype(name: str) -> type:
-    return np.int64 if name in ("image_ids", "evaluations", "predictions") else np.float64
+    return np.int64 if name in ("image_ids", "draws", "evaluations", "predictions") else np.float64
 
 
 def _plain(value: np.ndarray) -> object:

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import torch
 
-from vl_diffusion.class_conditional import ClassConditionalDenoiser
 from vl_diffusion.denoiser import Denoiser
+from vl_diffusion.families.class_conditional import ClassConditionalDenoiser
+from vl_diffusion.families.stable_diffusion import StableDiffusionDenoiser
 from vl_diffusion.schedule import NoiseSchedule
-from vl_diffusion.text_conditional import TextConditionalDenoiser
 
 BUILT_IN = ("fashion",)
 """Models that ship inside the package."""
@@ -31,7 +31,6 @@ def as_denoiser(
     model: Any,
     *,
     scheduler: Any | None = None,
-    prompt_template: str = "a photo of a {}.",
     device: str | torch.device | None = None,
 ) -> Denoiser:
     """Wrap a diffusers pipeline or network; an object that already fulfils the contract is returned as it is.
@@ -49,7 +48,7 @@ def as_denoiser(
     if hasattr(model, "unet") and hasattr(model, "text_encoder") and hasattr(model, "tokenizer"):
         if hasattr(model, "text_encoder_2"):
             raise ValueError(f"{type(model).__name__} is not supported; use one of {', '.join(_PIPELINES)}")
-        return TextConditionalDenoiser(model, prompt_template=prompt_template)
+        return StableDiffusionDenoiser(model)
     if hasattr(model, "transformer") and hasattr(model, "labels"):
         return _dit_pipeline(model, _names_of_labels(model.labels))
     if type(model).__name__ in _MODELS:
@@ -62,9 +61,7 @@ def as_denoiser(
     )
 
 
-def load_denoiser(
-    path_or_id: str | Path, *, torch_dtype: torch.dtype | None = None, prompt_template: str = "a photo of a {}."
-) -> Denoiser:
+def load_denoiser(path_or_id: str | Path, *, torch_dtype: torch.dtype | None = None) -> Denoiser:
     """Load a built-in model, a local folder or a hub id; safetensors only, nothing is unpickled.
 
     Raises:
@@ -72,7 +69,7 @@ def load_denoiser(
         ValueError: If what is there is not a supported model.
     """
     try:
-        return _load(path_or_id, torch_dtype or torch.float32, prompt_template)
+        return _load(path_or_id, torch_dtype or torch.float32)
     except (ValueError, OSError, ImportError):
         raise
     # Files that are damaged or do not fit one another make diffusers raise nearly anything.
@@ -80,12 +77,12 @@ def load_denoiser(
         raise ValueError(f"model {path_or_id} cannot be loaded ({error}); check its files") from error
 
 
-def _load(path_or_id: str | Path, dtype: torch.dtype, prompt_template: str) -> Denoiser:
+def _load(path_or_id: str | Path, dtype: torch.dtype) -> Denoiser:
     folder = local_folder(path_or_id)
     if folder is None:
-        return _load_from_hub(str(path_or_id), dtype, prompt_template)
+        return _load_from_hub(str(path_or_id), dtype)
     if (folder / "model_index.json").is_file():
-        return _load_pipeline(str(folder), _read_json(folder / "model_index.json", dict), dtype, prompt_template)
+        return _load_pipeline(str(folder), _read_json(folder / "model_index.json", dict), dtype)
     if (folder / "config.json").is_file():
         return _load_network(folder, dtype)
     raise ValueError(f"{folder} holds no diffusion model: neither model_index.json nor config.json is in it")
@@ -98,7 +95,7 @@ def local_folder(path_or_id: str | Path) -> Path | None:
     return Path(path_or_id) if Path(path_or_id).exists() else None
 
 
-def _load_from_hub(model_id: str, dtype: torch.dtype, prompt_template: str) -> Denoiser:
+def _load_from_hub(model_id: str, dtype: torch.dtype) -> Denoiser:
     from diffusers import DiffusionPipeline
 
     missing = f"no model {model_id!r}: it is no local folder, not built in ({', '.join(BUILT_IN)}), and"
@@ -112,10 +109,10 @@ def _load_from_hub(model_id: str, dtype: torch.dtype, prompt_template: str) -> D
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise FileNotFoundError(f"{missing} the hub did not give it: {reason}") from error
-    return _load_pipeline(model_id, index, dtype, prompt_template)
+    return _load_pipeline(model_id, index, dtype)
 
 
-def _load_pipeline(source: str, index: Mapping[str, Any], dtype: torch.dtype, prompt_template: str) -> Denoiser:
+def _load_pipeline(source: str, index: Mapping[str, Any], dtype: torch.dtype) -> Denoiser:
     import diffusers
 
     kind = index.get("_class_name")
@@ -138,7 +135,7 @@ def _load_pipeline(source: str, index: Mapping[str, Any], dtype: torch.dtype, pr
     if kind == "DiTPipeline":
         # Read from the file: the pipeline loses one of two classes that share a name, as ImageNet's cranes do.
         return _dit_pipeline(pipeline, _names_of_ids(index["id2label"]) if index.get("id2label") else None)
-    return as_denoiser(pipeline, prompt_template=prompt_template)
+    return as_denoiser(pipeline)
 
 
 def _load_network(folder: Path, dtype: torch.dtype) -> Denoiser:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from vl_diffusion.arms import Arms, Combination
+
 
 @dataclass(frozen=True, eq=False)
 class Classification:
@@ -15,22 +17,26 @@ class Classification:
     Attributes:
         classes: The K class names.
         image_ids: int64 ``(B,)``, the ids that the noise belongs to.
-        errors: float64 ``(B, K)``, mean error over the draws that a class was evaluated on, uniform in epsilon-space.
+        errors: float64 ``(B, K)``, weighted mean error over the draws that a class was evaluated on, in the
+            classifier's error space; NaN for a class that was not evaluated at all.
         standard_errors: float64 ``(B, K)``, of those means; NaN where a class saw fewer than two draws.
-        evaluations: int64 ``(B, K)``, draws that a class was evaluated on. Classes with fewer than the predicted one
-            were pruned, and their means are over other draws: compare `differences` instead.
-        differences: float64 ``(B, K)``, mean over common draws of a class's error minus the predicted class's; 0 for
+        draws: int64 ``(B, K)``, draws that a class was evaluated on. Classes with fewer than the predicted one are
+            `pruned`, and their means are over other draws: compare `differences` instead.
+        evaluations: int64 ``(B, K)``, calls of the network that this took; the same unless a class has several prompts.
+        differences: float64 ``(B, K)``, mean over common draws of a class's score minus the predicted class's; 0 for
             the predicted class. Noise is shared, so this is far more certain than a difference of `errors`.
         difference_standard_errors: float64 ``(B, K)``, of those paired means.
         predictions: int64 ``(B,)``, index of the predicted class.
-        probabilities: float64 ``(B, K)``, softmax of minus the paired difference in the summed error, equation 7 of Li
-            et al. (2023) with a temperature. Not calibrated.
+        probabilities: float64 ``(B, K)``, softmax of minus the paired difference in the summed error over the
+            classifier's temperature, equation 7 of Li et al. (2023); 0 for a class that was not evaluated. As good as
+            the temperature is: fit it with `vl_diffusion.fit_temperature`.
     """
 
     classes: tuple[str, ...]
     image_ids: np.ndarray
     errors: np.ndarray
     standard_errors: np.ndarray
+    draws: np.ndarray
     evaluations: np.ndarray
     differences: np.ndarray
     difference_standard_errors: np.ndarray
@@ -46,9 +52,15 @@ class Classification:
         return tuple(self.classes[i] for i in self.predictions)
 
     @property
+    def pruned(self) -> np.ndarray:
+        """Classes that the search gave up before it had seen all that the predicted class saw, bool ``(B, K)``."""
+        pruned: np.ndarray = self.draws < self.draws[np.arange(len(self)), self.predictions][:, None]
+        return pruned
+
+    @property
     def runners_up(self) -> np.ndarray:
         """Index of the class that came closest to the predicted one, int64 ``(B,)``."""
-        others = self.differences.copy()
+        others = np.where(np.isnan(self.differences), np.inf, self.differences)
         others[np.arange(len(self)), self.predictions] = np.inf
         nearest: np.ndarray = others.argmin(1)
         return nearest
@@ -65,35 +77,92 @@ class Classification:
         errors: np.ndarray = self.difference_standard_errors[np.arange(len(self)), self.runners_up]
         return errors
 
+    def difference_intervals(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Student's intervals of the paired `differences`, one at a time, for a number of draws fixed beforehand.
+
+        Args:
+            level: Probability with which an interval covers the difference over infinitely many draws.
+
+        Returns:
+            Lower and upper ends, float64 ``(B, K)``; NaN where a class saw fewer than two draws.
+
+        Raises:
+            ValueError: If `level` is not between 0 and 1.
+        """
+        from scipy.stats import t
+
+        if not 0 < level < 1:
+            raise ValueError(f"level must be between 0 and 1, got {level}")
+        half = t.ppf((1 + level) / 2, np.maximum(self.draws - 1, 1)) * self.difference_standard_errors
+        return self.differences - half, self.differences + half
+
 
 def summarise(
-    draw_errors: np.ndarray, prediction: int, *, classes: tuple[str, ...], image_id: int, scale: float
+    errors: np.ndarray,
+    scores: np.ndarray,
+    prediction: int,
+    arms: Arms,
+    *,
+    classes: tuple[str, ...],
+    image_id: int,
+    scale: float,
+    combination: Combination = "mean",
 ) -> Classification:
     """The result of one image.
 
     Args:
-        draw_errors: ``(K, M)``, NaN where not evaluated; the predicted class has the most draws.
-        prediction: Index of the predicted class.
+        errors: ``(A, M)``, NaN where not evaluated.
+        scores: ``(A, M)``, what the search compared.
+        prediction: Index of the arm that the search found.
+        arms: The arms; those without an owner are left out.
         classes: The class names.
         image_id: The id that its noise belongs to.
         scale: What a mean error is multiplied with before the softmax: values in an image over the temperature.
+        combination: What the arms of a class say together, where it has several.
     """
-    draw_errors = draw_errors.astype(np.float64)
-    mean, standard_error, count = _moments(draw_errors)
-    difference, difference_error, _ = _moments(draw_errors - draw_errors[prediction])
-    logits = -scale * difference
+    mean, standard_error, draws = _moments(errors.astype(np.float64))
+    difference, difference_error, _ = _moments(scores.astype(np.float64) - scores[prediction])
+    table = np.stack([mean, standard_error, draws, difference, difference_error])  # [5, A]
+    evaluations = draws * arms.sizes
+    if not np.array_equal(arms.owners, np.arange(len(classes))):
+        members = [np.flatnonzero(arms.owners == k) for k in range(len(classes))]
+        evaluations = np.array([evaluations[of_class].sum() for of_class in members])
+        table = np.stack([_of_class(table[:, of_class], scale, combination) for of_class in members], axis=1)
+    mean, standard_error, draws, difference, difference_error = table
+    label = int(arms.owners[prediction])
+    if combination == "logsumexp" and len(arms) > len(classes):
+        # A class of many good prompts may be ahead of the class of the best one.
+        label = int(np.nanargmin(difference))
+    difference = difference - difference[label]
+    logits = np.where(np.isnan(difference), -np.inf, -scale * difference)
     weights = np.exp(logits - logits.max())
     return Classification(
         classes=classes,
         image_ids=np.array([image_id], np.int64),
         errors=mean[None],
         standard_errors=standard_error[None],
-        evaluations=count[None],
+        draws=draws.astype(np.int64)[None],
+        evaluations=evaluations[None],
         differences=difference[None],
         difference_standard_errors=difference_error[None],
-        predictions=np.array([prediction], np.int64),
+        predictions=np.array([label], np.int64),
         probabilities=(weights / weights.sum())[None],
     )
+
+
+def _of_class(table: np.ndarray, scale: float, combination: Combination) -> np.ndarray:
+    """The row of a class from the columns ``(5, arms)`` of its prompts: of the best one, or of their mixture."""
+    differences = table[3]
+    if np.isnan(differences).all():
+        return np.array(table[:, 0])
+    best = int(np.nanargmin(differences))
+    row: np.ndarray = table[:, best].copy()
+    if combination == "logsumexp":
+        relative = np.nan_to_num(np.exp(-scale * (differences - differences[best])))
+        share = relative / relative.sum()
+        row[[0, 1, 4]] = np.nan_to_num(table[[0, 1, 4]]) @ share
+        row[3] = differences[best] - np.log(relative.mean()) / scale
+    return row
 
 
 def concatenate(parts: Sequence[Classification]) -> Classification:

@@ -1,8 +1,9 @@
-"""The noise schedule of a variance-preserving diffusion model, in double precision and from its configuration alone.
+"""The noise schedule of a diffusion or flow-matching model, in double precision and from its configuration alone.
 
-A noisy image is ``x_t = signal(t) * x_0 + noise_level(t) * epsilon`` with ``signal^2 + noise_level^2 = 1`` (Ho et al.,
-2020, equation 4). The levels are computed here and not read from a scheduler object: schedulers disagree on what
-``add_noise`` means (Euler's adds without scaling), and half-precision tables are off by 7 % at the first steps.
+A noisy image is ``x_t = alpha * x_0 + sigma * epsilon``: with ``alpha^2 + sigma^2 = 1`` for a variance-preserving model
+(Ho et al., 2020, equation 4), with ``alpha = 1 - sigma`` for flow matching (Lipman et al., 2023; Liu et al., 2023). The
+levels are computed here and not read from a scheduler object: schedulers disagree on what ``add_noise`` means (Euler's
+adds without scaling), and half-precision tables are off by 7 % at the first steps.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Prediction = Literal["epsilon", "v_prediction", "sample"]
+Prediction = Literal["epsilon", "v_prediction", "flow_prediction", "sample"]
+"""What a network predicts, or where its error is measured: the noise; the velocity ``alpha * epsilon - sigma * x_0`` of
+a variance-preserving model; the velocity ``epsilon - x_0`` of a flow; or the clean image ``x_0``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,86 +27,166 @@ class NoiseSchedule:
     """Signal and noise levels at each training step, and what the network predicts.
 
     Attributes:
-        alphas_cumprod: ``(T,)`` float64; the squared signal level at steps 0 ... T-1, strictly positive, decreasing.
-        prediction: What the network's output is: the noise (``"epsilon"``), the velocity ``signal * epsilon -
-            noise_level * x_0`` (``"v_prediction"``), or the clean image (``"sample"``).
+        alpha: float64 ``(T,)``, the signal level at steps 0 ... T-1, from little noise to much.
+        sigma: float64 ``(T,)``, the noise level, increasing.
+        times: ``(T,)``, what the network is told at each step: int64, or float64 for flows.
+        prediction: What the network's output is.
     """
 
-    alphas_cumprod: np.ndarray
+    alpha: np.ndarray
+    sigma: np.ndarray
+    times: np.ndarray
     prediction: Prediction = "epsilon"
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.alphas_cumprod, np.float64)
-        if values.ndim != 1 or not len(values) or not (np.all(values >= 0) and np.all(values <= 1)):
-            raise ValueError(f"alphas_cumprod must be a row of numbers in [0, 1], got shape {values.shape}")
+        for name in ("alpha", "sigma"):
+            values = np.asarray(getattr(self, name), np.float64)
+            if values.ndim != 1 or not len(values) or not (np.isfinite(values).all() and (values >= 0).all()):
+                raise ValueError(f"{name} must be a row of finite numbers, none negative, got shape {values.shape}")
+            object.__setattr__(self, name, values)
+        if not len(self.alpha) == len(self.sigma) == len(self.times):
+            lengths = f"{len(self.alpha)}, {len(self.sigma)} and {len(self.times)}"
+            raise ValueError(f"alpha, sigma and times must be equally long, got {lengths}")
         if self.prediction not in get_args(Prediction):
             raise ValueError(f"prediction must be one of {', '.join(get_args(Prediction))}, got {self.prediction!r}")
-        object.__setattr__(self, "alphas_cumprod", values)
+
+    @classmethod
+    def variance_preserving(cls, alphas_cumprod: np.ndarray, prediction: Prediction = "epsilon") -> NoiseSchedule:
+        """The schedule of squared signal levels ``(T,)``, decreasing; the network is told the step's number.
+
+        Raises:
+            ValueError: If a level is not in [0, 1].
+        """
+        squared = np.asarray(alphas_cumprod, np.float64)
+        if squared.ndim != 1 or not len(squared) or not (np.all(squared >= 0) and np.all(squared <= 1)):
+            raise ValueError(f"alphas_cumprod must be a row of numbers in [0, 1], got shape {squared.shape}")
+        return cls(np.sqrt(squared), np.sqrt(1 - squared), np.arange(len(squared)), prediction)
+
+    @classmethod
+    def flow_matching(cls, sigma: np.ndarray, *, scale: float = 1000.0) -> NoiseSchedule:
+        """The straight path ``(1 - sigma) * x_0 + sigma * epsilon``; the network is told ``scale * sigma``.
+
+        Raises:
+            ValueError: If a level is not in [0, 1].
+        """
+        levels = np.asarray(sigma, np.float64)
+        if levels.ndim != 1 or not len(levels) or not (np.all(levels >= 0) and np.all(levels <= 1)):
+            raise ValueError(f"sigma must be a row of numbers in [0, 1], got shape {levels.shape}")
+        return cls(1 - levels, levels, scale * levels, "flow_prediction")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> NoiseSchedule:
         """Read a diffusers scheduler's configuration (``scheduler.config`` or ``scheduler_config.json``).
 
         Raises:
-            ValueError: If the schedule is not variance preserving (flow matching, EDM) or of an unknown shape, or if
-                one of its settings is no number.
+            ValueError: If the schedule is neither variance preserving nor a flow, of an unknown shape, or if one of its
+                settings is no number.
         """
-        name = config.get("_class_name", "the scheduler")
+        name = str(config.get("_class_name", "the scheduler"))
+        if name.startswith("FlowMatch") or config.get("prediction_type") == "flow_prediction":
+            return cls.flow_matching(_flow_levels(config))
         if "beta_schedule" not in config and config.get("trained_betas") is None:
             raise ValueError(
-                f"{name} has no beta_schedule: only variance-preserving schedules (DDPM, DDIM, PNDM, Euler, "
-                "DPM-Solver) are supported; flow-matching and EDM models are not"
+                f"{name} has no beta_schedule: variance-preserving schedules (DDPM, DDIM, PNDM, Euler, DPM-Solver) and "
+                "flow matching are supported; EDM is not"
             )
         betas = _betas(config)
         if config.get("rescale_betas_zero_snr"):
             betas = _rescaled_to_zero_snr(betas)
         prediction = config.get("prediction_type") or "epsilon"
-        return cls(np.cumprod(1 - betas), cast(Prediction, prediction))
+        return cls.variance_preserving(np.cumprod(1 - betas), cast(Prediction, prediction))
 
     def __len__(self) -> int:
-        return len(self.alphas_cumprod)
+        return len(self.alpha)
 
-    def levels(self, timestep: np.ndarray) -> tuple[Tensor, Tensor]:
+    @property
+    def alphas_cumprod(self) -> np.ndarray:
+        """Squared signal levels, float64 ``(T,)``."""
+        squared: np.ndarray = self.alpha**2
+        return squared
+
+    def levels(self, step: np.ndarray) -> tuple[Tensor, Tensor]:
         """Signal and noise levels ``(n,)``, float32, at integer steps ``(n,)``."""
-        alpha = self.alphas_cumprod[timestep]
-        return torch.from_numpy(np.sqrt(alpha)).float(), torch.from_numpy(np.sqrt(1 - alpha)).float()
+        return torch.from_numpy(self.alpha[step]).float(), torch.from_numpy(self.sigma[step]).float()
 
-    def epsilon(self, output: Tensor, x_t: Tensor, signal: Tensor, noise_level: Tensor) -> Tensor:
-        """The network's output as an estimate of the noise, float32.
+    def network_times(self, step: np.ndarray) -> Tensor:
+        """What the network is told at integer steps ``(n,)``: int64, or float32 for flows."""
+        times = torch.from_numpy(self.times[step])
+        return times.float() if times.is_floating_point() else times
 
-        Args:
-            output: What the network said, ``(B, C, H, W)``.
-            x_t: What it was shown, same shape.
-            signal: Signal levels, broadcastable to them.
-            noise_level: Noise levels, likewise.
-        """
-        output, x_t = output.float(), x_t.float()
-        if self.prediction == "epsilon":
-            return output
-        if self.prediction == "v_prediction":
-            return signal * output + noise_level * x_t
-        return (x_t - signal * output) / noise_level
-
-    def epsilon_scale(self, signal: Tensor, noise_level: Tensor) -> Tensor:
-        """What an error of the network's output is multiplied by to be one of the noise that `epsilon` makes of it.
-
-        Args:
-            signal: Signal levels, of any shape.
-            noise_level: Noise levels, of the same shape.
-        """
-        if self.prediction == "epsilon":
-            return torch.ones_like(signal)
-        return signal if self.prediction == "v_prediction" else signal / noise_level
-
-    def timesteps(self, num_draws: int) -> np.ndarray:
+    def steps(self, num_draws: int, time_range: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
         """The steps of `num_draws` evenly spaced draws, each at the middle of its share of the schedule.
 
         With 1,000 steps, 500 draws are at 1, 3, ..., 999 and 250 at 2, 6, ..., 998, as in the Diffusion Classifier.
 
+        Args:
+            num_draws: How many.
+            time_range: The part of the schedule that they are spread over, from 0 (no noise) to 1.
+
         Returns:
             Increasing int64 ``(num_draws,)`` in 0 ... T-1; steps repeat where there are more draws than steps.
         """
-        return (2 * np.arange(num_draws, dtype=np.int64) + 1) * len(self) // (2 * num_draws)
+        low, high = time_range
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"time_range must be two numbers, 0 <= low < high <= 1, got {time_range}")
+        if (low, high) == (0.0, 1.0):
+            return (2 * np.arange(num_draws, dtype=np.int64) + 1) * len(self) // (2 * num_draws)
+        middle = low + (high - low) * (np.arange(num_draws) + 0.5) / num_draws
+        steps: np.ndarray = np.minimum(middle * len(self), len(self) - 1).astype(np.int64)
+        return steps
+
+    def estimates(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> dict[Prediction, Tensor]:
+        """The network's output as an estimate of each thing that can be predicted, float32.
+
+        An estimate is infinite or NaN where the output says nothing of it, as a prediction of noise says nothing of the
+        image where ``alpha`` is zero.
+
+        Args:
+            output: What the network said, ``(B, ...)``.
+            x_t: What it was shown, same shape.
+            alpha: Signal levels, broadcastable to them.
+            sigma: Noise levels, likewise.
+        """
+        output, x_t = output.float(), x_t.float()
+        if self.prediction == "epsilon":
+            epsilon, sample = output, (x_t - sigma * output) / alpha
+        elif self.prediction == "sample":
+            epsilon, sample = (x_t - alpha * output) / sigma, output
+        elif self.prediction == "v_prediction":
+            power = alpha**2 + sigma**2
+            epsilon, sample = (alpha * output + sigma * x_t) / power, (alpha * x_t - sigma * output) / power
+        else:
+            total = alpha + sigma
+            epsilon, sample = (x_t + alpha * output) / total, (x_t - sigma * output) / total
+        return {
+            "epsilon": epsilon,
+            "v_prediction": alpha * epsilon - sigma * sample,
+            "flow_prediction": epsilon - sample,
+            "sample": sample,
+        }
+
+    def error_scale(self, space: Prediction, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """What an error of the network's output is multiplied by to be the error of another quantity.
+
+        What was shown is known, so the errors of noise and image are tied: ``alpha * dx_0 + sigma * depsilon = 0``.
+
+        Args:
+            space: The quantity whose error is wanted.
+            alpha: Signal levels, of any shape.
+            sigma: Noise levels, of the same shape.
+
+        Returns:
+            Factors of that shape, none negative.
+        """
+        if space == self.prediction:
+            return torch.ones_like(alpha)
+        relative = {
+            "epsilon": alpha,
+            "v_prediction": alpha**2 + sigma**2,
+            "flow_prediction": alpha + sigma,
+            "sample": sigma,
+        }
+        return relative[space] / relative[self.prediction]
 
 
 def _betas(config: Mapping[str, Any]) -> np.ndarray:
@@ -112,9 +195,7 @@ def _betas(config: Mapping[str, Any]) -> np.ndarray:
             return np.asarray(config["trained_betas"], np.float64)
         except (TypeError, ValueError):
             raise ValueError(f"trained_betas must be a list of numbers, got {config['trained_betas']!r}") from None
-    steps = config.get("num_train_timesteps", 1000)
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"num_train_timesteps must be a positive integer, got {steps!r}")
+    steps = _num_steps(config)
     first, last = _number(config, "beta_start", 1e-4), _number(config, "beta_end", 0.02)
     shape = config["beta_schedule"]
     if shape == "linear":
@@ -129,6 +210,28 @@ def _betas(config: Mapping[str, Any]) -> np.ndarray:
     if shape == "sigmoid":
         return (last - first) / (1 + np.exp(-np.linspace(-6, 6, steps))) + first
     raise ValueError(f"beta_schedule {shape!r} is not linear, scaled_linear, squaredcos_cap_v2 or sigmoid")
+
+
+def _flow_levels(config: Mapping[str, Any]) -> np.ndarray:
+    """Noise levels 1/T ... 1, shifted towards noise by a fixed factor where the configuration has one.
+
+    A shift that depends on the resolution (``use_dynamic_shifting``) is one of sampling: it is not applied.
+    """
+    steps = _num_steps(config)
+    level = np.arange(1, steps + 1) / steps
+    shift = 1.0 if config.get("use_dynamic_shifting") else _number(config, "shift", 1.0)
+    if config.get("flow_shift") is not None:
+        shift = _number(config, "flow_shift", 1.0)
+    if not shift > 0:
+        raise ValueError(f"shift must be positive, got {shift}")
+    return shift * level / (1 + (shift - 1) * level)
+
+
+def _num_steps(config: Mapping[str, Any]) -> int:
+    steps = config.get("num_train_timesteps", 1000)
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"num_train_timesteps must be a positive integer, got {steps!r}")
+    return steps
 
 
 def _number(config: Mapping[str, Any], name: str, default: float) -> float:

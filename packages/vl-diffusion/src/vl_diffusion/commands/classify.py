@@ -108,7 +108,7 @@ def run(settings: Classify) -> None:
             print(f"{len(first) - len(todo)} of {len(first)} pictures are finished in {settings.out}", file=sys.stderr)
         waiting = Pictures([pictures.pictures[i] for i in sorted(todo)])
         try:
-            for part in classifier.stream(waiting, progress=True):
+            for _, part in classifier.stream(waiting, progress=True):
                 journal.append(part)
         except KeyboardInterrupt:
             kept = sum(image_id in journal for image_id in first)
@@ -130,7 +130,7 @@ def prepare(settings: Classify) -> tuple[Pictures, DiffusionClassifier]:
     search, device = _search(settings), _device(settings.device)
     images, split, at_most = _asked_for(settings)
     pictures = gather(images, split=split, at_most=at_most, exclude=settings.out)
-    denoiser = load_denoiser(settings.model, prompt_template=settings.prompt_template)
+    denoiser = load_denoiser(settings.model)
     classes = settings.classes
     if classes is None and denoiser.class_names is None:
         classes = pictures.classes or None
@@ -139,6 +139,7 @@ def prepare(settings: Classify) -> tuple[Pictures, DiffusionClassifier]:
         classes,
         search=search,
         objective=settings.objective,
+        prompt_template=settings.prompt_template,
         seed=settings.seed,
         batch_size=settings.batch_size,
         device=device,

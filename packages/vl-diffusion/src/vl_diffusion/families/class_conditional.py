@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vl_diffusion import latents
+from vl_diffusion.denoiser import Condition
 from vl_diffusion.schedule import NoiseSchedule
 
 
@@ -38,8 +39,8 @@ class ClassConditionalDenoiser:
             raise ValueError(f"{len(self.class_names)} class names for a model of {self.num_classes} classes")
         self.image_size = int(model.config.sample_size) * latents.downsampling(vae)
         self.image_channels = int(model.config.in_channels if vae is None else vae.config.in_channels)
-        # A network that also predicts a variance has twice the channels; the noise comes first.
-        self._channels = int(model.config.in_channels)
+        # Such a network has twice the channels, the noise first.
+        self.learns_variance = int(model.config.out_channels or 0) == 2 * int(model.config.in_channels)
 
     @property
     def device(self) -> torch.device:
@@ -70,9 +71,9 @@ class ClassConditionalDenoiser:
                 )
         return torch.tensor([index[name] for name in classes], device=self.device)
 
-    def predict(self, x_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
-        output: Tensor = self.model(x_t.to(self.model.dtype), timestep=timestep, class_labels=condition).sample
-        return output[:, : self._channels]
+    def predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        output: Tensor = self.model(x_t.to(self.model.dtype), timestep=time, class_labels=condition).sample
+        return output
 
 
 def _num_classes(model: Any) -> int:
