@@ -178,17 +178,21 @@ def _cost(trial: Trial, sizes: np.ndarray) -> int:
 
 
 def _in_full_batches(trials: Sequence[Trial], costs: Sequence[int], batch_size: int) -> list[Trial]:
-    """Those that go into this round: all but the youngest, as far as they would only begin another batch.
+    """Those that go into this round: all but a few, the youngest first, that would only begin another batch.
 
-    They wait, and the round after takes them in first.
+    They wait for the next round. What waits is less than a batch, so nothing waits long.
     """
-    excess = sum(costs) % batch_size
-    if sum(costs) == excess:
+    total = sum(costs)
+    excess = total % batch_size
+    if total == excess:
         return list(trials)
-    chosen = []
-    for trial, cost in zip(reversed(trials), reversed(costs), strict=True):
-        if cost <= excess:
-            excess -= cost
-        else:
-            chosen.append(trial)
-    return chosen[::-1]
+    waits = set()
+    for i in reversed(range(len(trials))):
+        if costs[i] <= excess:
+            excess -= costs[i]
+            waits.add(i)
+    # A last batch with some rows missing is better than one with a few rows in it.
+    others = [i for i in range(len(trials)) if i not in waits and excess < costs[i] < batch_size]
+    if excess and others:
+        waits.add(min(others, key=lambda i: (costs[i], -i)))
+    return [trial for i, trial in enumerate(trials) if i not in waits]

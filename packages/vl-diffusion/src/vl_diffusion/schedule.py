@@ -83,8 +83,9 @@ class NoiseSchedule:
                 settings is no number.
         """
         name = str(config.get("_class_name", "the scheduler"))
-        if name.startswith("FlowMatch") or config.get("prediction_type") == "flow_prediction":
-            return cls.flow_matching(_flow_levels(config))
+        is_flow = "shift" in config and "beta_schedule" not in config
+        if is_flow or config.get("prediction_type") == "flow_prediction":
+            return cls.flow_matching(_flow_levels(config), scale=_num_steps(config))
         if "beta_schedule" not in config and config.get("trained_betas") is None:
             raise ValueError(
                 f"{name} has no beta_schedule: variance-preserving schedules (DDPM, DDIM, PNDM, Euler, DPM-Solver) and "
