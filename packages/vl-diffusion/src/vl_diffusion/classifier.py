@@ -252,6 +252,26 @@ class DiffusionClassifier:
                 bar.update(1)
                 yield trial.subject.index, self._summary(trial)
 
+    def watch(self, image: Any, *, image_id: int | None = None, logits: Any | None = None) -> Iterator[Classification]:
+        """Classify one image and look on: the result so far after every round of the search.
+
+        Classes that the search has given up are `pruned` in all later results; the last result is that of
+        :meth:`classify`.
+
+        Args:
+            image: As for :meth:`classify`, one.
+            image_id: As for :meth:`classify`, one.
+            logits: ``(K,)``, as for :meth:`classify`.
+
+        Yields:
+            Results over one image, whose prediction is the class that leads.
+        """
+        scores = None if logits is None else checked_logits([logits], 1, len(self.classes))
+        ids = None if image_id is None else checked_ids([image_id], 1)
+        subject = next(self._subjects([image], ids, scores))
+        for trial in self._engine.watch(subject, self.search):
+            yield self._summary(trial)
+
     def _subjects(self, images: Sequence[Any], ids: list[int] | None, logits: np.ndarray | None) -> Iterator[Subject]:
         for start in range(0, len(images), _ENCODED_AT_ONCE):
             places = range(start, min(start + _ENCODED_AT_ONCE, len(images)))
@@ -270,7 +290,7 @@ class DiffusionClassifier:
         return summarise(
             trial.errors,
             trial.scores,
-            trial.prediction,
+            trial.leader,
             self.arms,
             classes=self.classes,
             image_id=trial.subject.image_id,

@@ -64,6 +64,15 @@ class Trial:
         except StopIteration as end:
             self.request, self.prediction = None, end.value
 
+    @property
+    def leader(self) -> int:
+        """The arm found or, while the search is open, the one of the smallest mean among those seen most often."""
+        if self.prediction >= 0:
+            return self.prediction
+        count = (~np.isnan(self.scores)).sum(1)
+        mean = np.where(count == count.max(), np.nansum(self.scores, 1), np.inf)
+        return int(mean.argmin())
+
     def receive(self, errors: np.ndarray, scores: np.ndarray) -> None:
         """Record what was asked for, both ``(arms, draws)``, and let the search go on."""
         assert self.request is not None
@@ -131,6 +140,13 @@ class Engine:
             self._evaluate(chosen, advance)
             yield from (trial for trial in chosen if trial.request is None)
             waiting = [trial for trial in waiting if trial.request is not None]
+
+    def watch(self, subject: Subject, search: Search) -> Iterator[Trial]:
+        """Search one image and yield its trial after every answer, the last time with its prediction."""
+        trial = self._open(subject, search)
+        while trial.request is not None:
+            self._evaluate([trial], lambda n: None)
+            yield trial
 
     def _open(self, subject: Subject, search: Search) -> Trial:
         errors = np.full((len(self.arms), search.num_draws), np.nan, np.float32)
