@@ -58,7 +58,7 @@ class Racing:
     opening: int = 2
     """Draws that only rank the classes, so that likely leaders get more of the level; 0 treats all pairs alike."""
 
-    first: int = 4
+    first: int = 6
     """Draws of every class before the first look."""
 
     growth: float = 0.1
