@@ -10,7 +10,17 @@ if TYPE_CHECKING:
     from vl_diffusion.denoiser import Denoiser
     from vl_diffusion.result import Classification
     from vl_diffusion.schedule import NoiseSchedule
-    from vl_diffusion.search import Exhaustive, Problem, Search, Staged
+    from vl_diffusion.search import (
+        Exhaustive,
+        Halving,
+        LabelTree,
+        Problem,
+        Racing,
+        Search,
+        Shortlist,
+        Staged,
+        wordnet_tree,
+    )
 else:
     # Importing torch takes seconds. A name's module is imported when the name is asked for, so that the command, which
     # lies in this package too, can begin at once and answer an interruption meanwhile.
@@ -19,10 +29,15 @@ else:
         "Denoiser": "denoiser",
         "DiffusionClassifier": "classifier",
         "Exhaustive": "search",
+        "Halving": "search",
+        "LabelTree": "search",
         "NoiseSchedule": "schedule",
         "Problem": "search",
+        "Racing": "search",
         "Search": "search",
+        "Shortlist": "search",
         "Staged": "search",
+        "wordnet_tree": "search",
     }
 
     def __getattr__(name):
@@ -39,9 +54,14 @@ __all__ = [
     "Denoiser",
     "DiffusionClassifier",
     "Exhaustive",
+    "Halving",
+    "LabelTree",
     "NoiseSchedule",
     "Problem",
+    "Racing",
     "Search",
+    "Shortlist",
     "Staged",
     "__version__",
+    "wordnet_tree",
 ]
