@@ -135,7 +135,11 @@ class Engine:
     def _open(self, subject: Subject, search: Search) -> Trial:
         errors = np.full((len(self.arms), search.num_draws), np.nan, np.float32)
         scores = errors if self.aggregation == "mean" else errors.copy()
-        return Trial(subject, errors, scores, search.requests(Problem(self.num_candidates, subject.logits)))
+        logits = subject.logits
+        if logits is not None:
+            # Where several arms belong to a class, each has what was said of the class.
+            logits = logits[self.arms.owners[: self.num_candidates]]
+        return Trial(subject, errors, scores, search.requests(Problem(self.num_candidates, logits)))
 
     @torch.no_grad()
     def _evaluate(self, trials: Sequence[Trial], advance: Callable[[int], object]) -> None:
