@@ -274,6 +274,7 @@ class DiffusionClassifier:
             self.arms,
             classes=self.classes,
             image_id=trial.subject.image_id,
-            scale=trial.subject.latent.numel() / self.temperature,
+            num_values=trial.subject.latent.numel(),
+            temperature=self.temperature,
             combination=self.prompt_combination,
         )
