@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING
 from vl_diffusion.__about__ import __version__
 
 if TYPE_CHECKING:
+    from vl_diffusion.calibration import (
+        Reliability,
+        Temperature,
+        expected_calibration_error,
+        fit_temperature,
+        reliability_curve,
+        with_temperature,
+    )
     from vl_diffusion.classifier import DiffusionClassifier
     from vl_diffusion.denoiser import Denoiser
     from vl_diffusion.result import Classification
@@ -21,8 +29,14 @@ else:
         "Exhaustive": "search",
         "NoiseSchedule": "schedule",
         "Problem": "search",
+        "Reliability": "calibration",
         "Search": "search",
         "Staged": "search",
+        "Temperature": "calibration",
+        "expected_calibration_error": "calibration",
+        "fit_temperature": "calibration",
+        "reliability_curve": "calibration",
+        "with_temperature": "calibration",
     }
 
     def __getattr__(name):
@@ -41,7 +55,13 @@ __all__ = [
     "Exhaustive",
     "NoiseSchedule",
     "Problem",
+    "Reliability",
     "Search",
     "Staged",
+    "Temperature",
     "__version__",
+    "expected_calibration_error",
+    "fit_temperature",
+    "reliability_curve",
+    "with_temperature",
 ]
