@@ -22,25 +22,21 @@ from vl_diffusion.arms import Combination, check_combination, checked_templates,
 from vl_diffusion.checks import (
     checked_classes,
     checked_ids,
-    checked_image,
     checked_logits,
     checked_search,
     checked_settings,
     is_single,
 )
 from vl_diffusion.denoiser import takes_prompts
-from vl_diffusion.engine import Engine, Subject, Trial
+from vl_diffusion.engine import Engine, Trial
 from vl_diffusion.errors import DenoisingErrors
-from vl_diffusion.images import content_id, fit
 from vl_diffusion.loading import as_denoiser, load_denoiser
 from vl_diffusion.objectives import Objective, check_objective
 from vl_diffusion.result import Classification, concatenate, summarise
 from vl_diffusion.schedule import Prediction
 from vl_diffusion.search import Search, Staged
+from vl_diffusion.subjects import encode, read_subjects
 from vl_diffusion.weighting import Weighting, draw_weights
-
-# Images that are encoded together: an autoencoder has large activations.
-_ENCODED_AT_ONCE = 8
 
 
 class DiffusionClassifier:
@@ -248,23 +244,13 @@ class DiffusionClassifier:
                 bar.set_postfix_str(f"{evaluations:,} evaluations", refresh=False)
                 bar.update(0)
 
-            for trial in self._engine.run(self._subjects(images, ids, scores), self.search, advance):
+            for trial in self._engine.run(read_subjects(self.denoiser, images, ids, scores), self.search, advance):
                 bar.update(1)
                 yield trial.subject.index, self._summary(trial)
 
-    def _subjects(self, images: Sequence[Any], ids: list[int] | None, logits: np.ndarray | None) -> Iterator[Subject]:
-        for start in range(0, len(images), _ENCODED_AT_ONCE):
-            places = range(start, min(start + _ENCODED_AT_ONCE, len(images)))
-            tensors = [checked_image(images[i], i) for i in places]
-            for i, tensor, latent in zip(places, tensors, self.encode(tensors), strict=True):
-                image_id = content_id(tensor) if ids is None else ids[i]
-                yield Subject(i, image_id, latent, None if logits is None else logits[i])
-
-    @torch.no_grad()
     def encode(self, images: Sequence[Tensor]) -> Tensor:
         """Pictures ``(C, H, W)`` in [0, 1], of any size, to what the model denoises, ``(B, c, h, w)``."""
-        size, channels = self.denoiser.image_size, self.denoiser.image_channels
-        return self.denoiser.encode_images(torch.stack([fit(image, size, channels) for image in images]))
+        return encode(self.denoiser, images)
 
     def _summary(self, trial: Trial) -> Classification:
         return summarise(
