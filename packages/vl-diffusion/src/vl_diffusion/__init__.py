@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     )
     from vl_diffusion.classifier import DiffusionClassifier
     from vl_diffusion.denoiser import Denoiser
+    from vl_diffusion.error_table import DrawErrors, draw_errors
+    from vl_diffusion.learned_weighting import LearnedWeighting, fit_weighting
     from vl_diffusion.result import Classification
     from vl_diffusion.schedule import NoiseSchedule
     from vl_diffusion.search import Exhaustive, Problem, Search, Staged
@@ -26,15 +28,19 @@ else:
         "Classification": "result",
         "Denoiser": "denoiser",
         "DiffusionClassifier": "classifier",
+        "DrawErrors": "error_table",
         "Exhaustive": "search",
+        "LearnedWeighting": "learned_weighting",
         "NoiseSchedule": "schedule",
         "Problem": "search",
         "Reliability": "calibration",
         "Search": "search",
         "Staged": "search",
         "Temperature": "calibration",
+        "draw_errors": "error_table",
         "expected_calibration_error": "calibration",
         "fit_temperature": "calibration",
+        "fit_weighting": "learned_weighting",
         "reliability_curve": "calibration",
         "with_temperature": "calibration",
     }
@@ -52,7 +58,9 @@ __all__ = [
     "Classification",
     "Denoiser",
     "DiffusionClassifier",
+    "DrawErrors",
     "Exhaustive",
+    "LearnedWeighting",
     "NoiseSchedule",
     "Problem",
     "Reliability",
@@ -60,8 +68,10 @@ __all__ = [
     "Staged",
     "Temperature",
     "__version__",
+    "draw_errors",
     "expected_calibration_error",
     "fit_temperature",
+    "fit_weighting",
     "reliability_curve",
     "with_temperature",
 ]

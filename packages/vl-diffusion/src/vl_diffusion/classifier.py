@@ -139,7 +139,7 @@ class DiffusionClassifier:
             batch_size=batch_size,
             compile=compile,
         )
-        self._engine = Engine(
+        self.engine = Engine(
             self.denoising_errors,
             self.arms,
             num_candidates=len(self.arms) - len(inner_names),
@@ -244,7 +244,7 @@ class DiffusionClassifier:
                 bar.set_postfix_str(f"{evaluations:,} evaluations", refresh=False)
                 bar.update(0)
 
-            for trial in self._engine.run(read_subjects(self.denoiser, images, ids, scores), self.search, advance):
+            for trial in self.engine.run(read_subjects(self.denoiser, images, ids, scores), self.search, advance):
                 bar.update(1)
                 yield trial.subject.index, self._summary(trial)
 
