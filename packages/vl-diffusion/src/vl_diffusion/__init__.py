@@ -6,8 +6,18 @@ from typing import TYPE_CHECKING
 from vl_diffusion.__about__ import __version__
 
 if TYPE_CHECKING:
+    from vl_diffusion.calibration import (
+        Reliability,
+        Temperature,
+        expected_calibration_error,
+        fit_temperature,
+        reliability_curve,
+        with_temperature,
+    )
     from vl_diffusion.classifier import DiffusionClassifier
     from vl_diffusion.denoiser import Denoiser
+    from vl_diffusion.error_table import DrawErrors, draw_errors
+    from vl_diffusion.learned_weighting import LearnedWeighting, fit_weighting
     from vl_diffusion.result import Classification
     from vl_diffusion.schedule import NoiseSchedule
     from vl_diffusion.search import (
@@ -28,15 +38,25 @@ else:
         "Classification": "result",
         "Denoiser": "denoiser",
         "DiffusionClassifier": "classifier",
+        "DrawErrors": "error_table",
         "Exhaustive": "search",
         "Halving": "search",
         "LabelTree": "search",
+        "LearnedWeighting": "learned_weighting",
         "NoiseSchedule": "schedule",
         "Problem": "search",
         "Racing": "search",
+        "Reliability": "calibration",
         "Search": "search",
         "Shortlist": "search",
         "Staged": "search",
+        "Temperature": "calibration",
+        "draw_errors": "error_table",
+        "expected_calibration_error": "calibration",
+        "fit_temperature": "calibration",
+        "fit_weighting": "learned_weighting",
+        "reliability_curve": "calibration",
+        "with_temperature": "calibration",
         "wordnet_tree": "search",
     }
 
@@ -53,15 +73,25 @@ __all__ = [
     "Classification",
     "Denoiser",
     "DiffusionClassifier",
+    "DrawErrors",
     "Exhaustive",
     "Halving",
     "LabelTree",
+    "LearnedWeighting",
     "NoiseSchedule",
     "Problem",
     "Racing",
+    "Reliability",
     "Search",
     "Shortlist",
     "Staged",
+    "Temperature",
     "__version__",
+    "draw_errors",
+    "expected_calibration_error",
+    "fit_temperature",
+    "fit_weighting",
+    "reliability_curve",
+    "with_temperature",
     "wordnet_tree",
 ]

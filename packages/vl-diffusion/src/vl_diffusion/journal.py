@@ -84,7 +84,8 @@ class Journal:
 
 
 def _dtype(name: str) -> type:
-    return np.int64 if name in ("image_ids", "draws", "evaluations", "predictions") else np.float64
+    integers = ("image_ids", "draws", "evaluations", "predictions", "inner_evaluations", "num_values")
+    return np.int64 if name in integers else np.float64
 
 
 def _plain(value: np.ndarray) -> object:

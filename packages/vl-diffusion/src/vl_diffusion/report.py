@@ -84,15 +84,15 @@ def _draw_reliability(
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("confidence: probability of the predicted class")
-    axes.set_ylabel("share right (dots: as large as the bin's share of pictures)")
+    axes.set_ylabel("share right (larger dots: more pictures)")
     if len(curves) > 1:
         axes.legend(frameon=False)
 
 
 def _draw_cost(axes: Axes, result: Classification, labels: np.ndarray) -> None:
-    cost = result.evaluations.sum(1)
+    cost = result.total_evaluations
     right = result.predictions == labels
-    edges = np.linspace(0, cost.max() + 1, 30)
+    edges = np.linspace(0, cost.max() + 1, 30).tolist()
     kinds = [("right", cost[right], _BLUE), ("wrong", cost[~right], _RED)]
     shown = [(name, values, colour) for name, values, colour in kinds if len(values)]
     axes.hist(

@@ -133,7 +133,8 @@ class NoiseSchedule:
         if (low, high) == (0.0, 1.0):
             return (2 * np.arange(num_draws, dtype=np.int64) + 1) * len(self) // (2 * num_draws)
         middle = low + (high - low) * (np.arange(num_draws) + 0.5) / num_draws
-        steps: np.ndarray = np.minimum(middle * len(self), len(self) - 1).astype(np.int64)
+        # A middle that is a step's number but for rounding is that step.
+        steps: np.ndarray = np.minimum(middle * len(self) + 1e-6, len(self) - 1).astype(np.int64)
         return steps
 
     def estimates(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> dict[Prediction, Tensor]:

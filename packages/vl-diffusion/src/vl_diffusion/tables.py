@@ -31,7 +31,7 @@ def write_csv(path: Path, names: Sequence[str], truths: Sequence[str | None], re
                 f"{result.margins[i]:.6g}",
                 f"{result.margin_standard_errors[i]:.6g}",
                 f"{result.probabilities[i, result.predictions[i]]:.6g}",
-                result.evaluations[i].sum(),
+                result.total_evaluations[i],
                 *(f"{error:.8g}" for error in result.errors[i]),
             ]
         )
@@ -69,7 +69,7 @@ def write_parquet(path: Path, names: Sequence[str], truths: Sequence[str | None]
         "margin": result.margins,
         "margin_standard_error": result.margin_standard_errors,
         "probability": result.probabilities[rows, result.predictions],
-        "evaluations": result.evaluations.sum(1),
+        "evaluations": result.total_evaluations,
     }
     for name in ("errors", "standard_errors", "draws", "differences", "difference_standard_errors", "probabilities"):
         columns[name] = list(getattr(result, name))
@@ -88,7 +88,7 @@ def text_table(names: Sequence[str], truths: Sequence[str | None], result: Class
     for i, (name, truth, label) in enumerate(zip(names, truths, result.labels, strict=True)):
         margin = f"{result.margins[i]:.5f} ± {result.margin_standard_errors[i]:.5f}"
         mark = "" if truth in (None, label) else "  wrong"
-        evaluations = result.evaluations[i].sum()
+        evaluations = result.total_evaluations[i]
         lines.append(
             f"{name:{widths[0]}}  {truth or '':{widths[1]}}  {label:{widths[1]}}  {margin:>19}  {evaluations:>11}{mark}"
         )

@@ -38,7 +38,7 @@ def run(settings: Calibrate) -> None:
         ModuleNotFoundError: If a data set needs an extra that is not installed.
         KeyboardInterrupt: If it is interrupted; the message says how much is kept.
     """
-    pictures, images, _ = labelled_pictures(settings, default_limit=100)
+    pictures, images = labelled_pictures(settings, default_limit=100)
     # Errors do not depend on the temperature, and where prompts are mixed it is fitted from the plain one.
     settings = replace(settings, temperature=1.0)
     classifier = build_classifier(settings, pictures.classes)
@@ -56,10 +56,10 @@ def run(settings: Calibrate) -> None:
     }
     write_json(settings.out / "calibration.json", asdict(fitted) | errors)
     draw_calibration(settings.out / "calibration.png", result, after, labels, fitted.value, bins=settings.bins)
+    before_and_after = " to ".join(f"{100 * error:.1f}" for error in errors.values())
     print(f"--temperature {fitted.value:.4g}")
     print(
-        f"over {fitted.images} pictures the negative log-likelihood falls from {fitted.nll_before:.3f} to "
-        f"{fitted.nll_after:.3f} and the calibration error from {100 * errors['expected_calibration_error_before']:.1f} "
-        f"to {100 * errors['expected_calibration_error_after']:.1f} % (on the pictures it was fitted on)"
+        f"over the {fitted.images} pictures that it was fitted on, the negative log-likelihood falls from "
+        f"{fitted.nll_before:.3f} to {fitted.nll_after:.3f}, and the calibration error goes from {before_and_after} %"
     )
     print(f"wrote {settings.out / 'calibration.json'} and {settings.out / 'calibration.png'}")

@@ -86,7 +86,7 @@ def run(settings: Evaluate) -> None:
         ModuleNotFoundError: If a data set needs an extra that is not installed.
         KeyboardInterrupt: If it is interrupted; the message says how much is kept.
     """
-    pictures, images, limit = labelled_pictures(settings, default_limit=100)
+    pictures, images = labelled_pictures(settings, default_limit=100)
     classifier = build_classifier(settings, pictures.classes)
     pictures = with_truth(judged(pictures, classifier.classes))
     task = make_task(settings, settings.out, classifier, pictures, images, settings.split, without=("bins",))
@@ -100,12 +100,14 @@ def run(settings: Evaluate) -> None:
     write_csv(settings.out / "predictions.csv", names, truths, result)
     write_parquet(settings.out / "results.parquet", names, truths, result)
     draw_evaluation(settings.out / "report.png", result, labels, figures, bins=settings.bins)
-    print(f"{100 * figures.accuracy:.2f} % of {figures.images} pictures right (95 % interval "
-          f"{100 * figures.accuracy_low:.2f} to {100 * figures.accuracy_high:.2f} %), mean per class "
-          f"{100 * figures.mean_per_class_accuracy:.2f} %")
-    print(f"{figures.evaluations_per_image:.1f} evaluations an image; calibration error "
-          f"{100 * figures.expected_calibration_error:.1f} %, negative log-likelihood "
-          f"{figures.negative_log_likelihood:.3f} at temperature {figures.temperature:g}")
+    shares = (figures.accuracy, figures.accuracy_low, figures.accuracy_high, figures.mean_per_class_accuracy)
+    right, low, high, per_class = (f"{100 * share:.2f}" for share in shares)
+    print(f"{right} % of {figures.images} pictures right (95 %: {low} to {high} %), mean per class {per_class} %")
+    print(
+        f"{figures.evaluations_per_image:.1f} evaluations an image; at temperature {figures.temperature:g} the "
+        f"calibration error is {100 * figures.expected_calibration_error:.1f} %, the negative log-likelihood "
+        f"{figures.negative_log_likelihood:.3f}"
+    )
     print(f"wrote {settings.out / 'evaluate.csv'}, {settings.out / 'predictions.csv'} and {settings.out / 'report.png'}")
 
 
@@ -120,20 +122,20 @@ def measure(result: Classification, labels: np.ndarray, *, temperature: float, b
         accuracy_low=low,
         accuracy_high=high,
         mean_per_class_accuracy=float(np.mean([right[labels == k].mean() for k in np.unique(labels)])),
-        evaluations_per_image=float(result.evaluations.sum(1).mean()),
+        evaluations_per_image=float(result.total_evaluations.mean()),
         expected_calibration_error=expected_calibration_error(result.probabilities, labels, bins=bins),
         negative_log_likelihood=float(-np.log(np.maximum(own, 1e-6)).mean()),
         temperature=temperature,
     )
 
 
-def labelled_pictures(settings: Evaluate, *, default_limit: int) -> tuple[Pictures, tuple[str, ...], int | None]:
-    """The pictures asked for, where they are, and how many at most; without any, some of a built-in set."""
+def labelled_pictures(settings: Evaluate, *, default_limit: int) -> tuple[Pictures, tuple[str, ...]]:
+    """The pictures asked for and where they are; some of a built-in set if none are."""
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {settings.limit}")
     images = settings.images or ("fashion",)
     limit = settings.limit or (None if settings.images else default_limit)
-    return gather(images, split=settings.split, at_most=limit, exclude=settings.out), images, limit
+    return gather(images, split=settings.split, at_most=limit, exclude=settings.out), images
 
 
 def with_truth(pictures: Pictures) -> Pictures:
