@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from vl_diffusion.denoiser import Denoiser
     from vl_diffusion.error_table import DrawErrors, draw_errors
     from vl_diffusion.learned_weighting import LearnedWeighting, fit_weighting
+    from vl_diffusion.matching import (
+        Matching,
+        Share,
+        WinogroundScores,
+        match,
+        match_groups,
+        retrieval_scores,
+        winoground_scores,
+    )
     from vl_diffusion.result import Classification
     from vl_diffusion.schedule import NoiseSchedule
     from vl_diffusion.search import Exhaustive, Problem, Search, Staged
@@ -31,17 +40,24 @@ else:
         "DrawErrors": "error_table",
         "Exhaustive": "search",
         "LearnedWeighting": "learned_weighting",
+        "Matching": "matching",
         "NoiseSchedule": "schedule",
         "Problem": "search",
         "Reliability": "calibration",
         "Search": "search",
+        "Share": "matching",
         "Staged": "search",
         "Temperature": "calibration",
+        "WinogroundScores": "matching",
         "draw_errors": "error_table",
         "expected_calibration_error": "calibration",
         "fit_temperature": "calibration",
         "fit_weighting": "learned_weighting",
+        "match": "matching",
+        "match_groups": "matching",
         "reliability_curve": "calibration",
+        "retrieval_scores": "matching",
+        "winoground_scores": "matching",
         "with_temperature": "calibration",
     }
 
@@ -61,17 +77,24 @@ __all__ = [
     "DrawErrors",
     "Exhaustive",
     "LearnedWeighting",
+    "Matching",
     "NoiseSchedule",
     "Problem",
     "Reliability",
     "Search",
+    "Share",
     "Staged",
     "Temperature",
+    "WinogroundScores",
     "__version__",
     "draw_errors",
     "expected_calibration_error",
     "fit_temperature",
     "fit_weighting",
+    "match",
+    "match_groups",
     "reliability_curve",
+    "retrieval_scores",
+    "winoground_scores",
     "with_temperature",
 ]
