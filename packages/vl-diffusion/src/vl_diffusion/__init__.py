@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vl_diffusion.denoiser import Denoiser
     from vl_diffusion.error_table import DrawErrors, draw_errors
     from vl_diffusion.learned_weighting import LearnedWeighting, fit_weighting
+    from vl_diffusion.maps import error_maps, evidence_map, over_picture
     from vl_diffusion.matching import (
         Matching,
         Share,
@@ -50,11 +51,14 @@ else:
         "Temperature": "calibration",
         "WinogroundScores": "matching",
         "draw_errors": "error_table",
+        "error_maps": "maps",
+        "evidence_map": "maps",
         "expected_calibration_error": "calibration",
         "fit_temperature": "calibration",
         "fit_weighting": "learned_weighting",
         "match": "matching",
         "match_groups": "matching",
+        "over_picture": "maps",
         "reliability_curve": "calibration",
         "retrieval_scores": "matching",
         "winoground_scores": "matching",
@@ -88,11 +92,14 @@ __all__ = [
     "WinogroundScores",
     "__version__",
     "draw_errors",
+    "error_maps",
+    "evidence_map",
     "expected_calibration_error",
     "fit_temperature",
     "fit_weighting",
     "match",
     "match_groups",
+    "over_picture",
     "reliability_curve",
     "retrieval_scores",
     "winoground_scores",
