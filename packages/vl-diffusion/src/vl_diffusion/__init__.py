@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from vl_diffusion.result import Classification
     from vl_diffusion.schedule import NoiseSchedule
     from vl_diffusion.search import Exhaustive, Problem, Search, Staged
+    from vl_diffusion.templates import PROMPT_TEMPLATES, prompt_templates
 else:
     # Importing torch takes seconds. A name's module is imported when the name is asked for, so that the command, which
     # lies in this package too, can begin at once and answer an interruption meanwhile.
     _MODULES = {
+        "PROMPT_TEMPLATES": "templates",
         "Classification": "result",
         "Denoiser": "denoiser",
         "DiffusionClassifier": "classifier",
@@ -59,6 +61,7 @@ else:
         "match": "matching",
         "match_groups": "matching",
         "over_picture": "maps",
+        "prompt_templates": "templates",
         "reliability_curve": "calibration",
         "retrieval_scores": "matching",
         "winoground_scores": "matching",
@@ -75,6 +78,7 @@ else:
 
 
 __all__ = [
+    "PROMPT_TEMPLATES",
     "Classification",
     "Denoiser",
     "DiffusionClassifier",
@@ -100,6 +104,7 @@ __all__ = [
     "match",
     "match_groups",
     "over_picture",
+    "prompt_templates",
     "reliability_curve",
     "retrieval_scores",
     "winoground_scores",
