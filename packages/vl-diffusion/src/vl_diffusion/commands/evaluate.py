@@ -108,7 +108,7 @@ def run(settings: Evaluate) -> None:
         f"calibration error is {100 * figures.expected_calibration_error:.1f} %, the negative log-likelihood "
         f"{figures.negative_log_likelihood:.3f}"
     )
-    print(f"wrote {settings.out / 'evaluate.csv'}, {settings.out / 'predictions.csv'} and {settings.out / 'report.png'}")
+    print(f"wrote evaluate.csv, predictions.csv, results.parquet and report.png to {settings.out}")
 
 
 def measure(result: Classification, labels: np.ndarray, *, temperature: float, bins: int = 15) -> Figures:
