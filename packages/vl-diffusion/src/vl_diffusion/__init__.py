@@ -8,6 +8,7 @@ from vl_diffusion.__about__ import __version__
 if TYPE_CHECKING:
     from vl_diffusion.classifier import DiffusionClassifier
     from vl_diffusion.denoiser import Denoiser
+    from vl_diffusion.families.callable import CallableDenoiser
     from vl_diffusion.result import Classification
     from vl_diffusion.schedule import NoiseSchedule
     from vl_diffusion.search import Exhaustive, Problem, Search, Staged
@@ -15,6 +16,7 @@ else:
     # Importing torch takes seconds. A name's module is imported when the name is asked for, so that the command, which
     # lies in this package too, can begin at once and answer an interruption meanwhile.
     _MODULES = {
+        "CallableDenoiser": "families.callable",
         "Classification": "result",
         "Denoiser": "denoiser",
         "DiffusionClassifier": "classifier",
@@ -35,6 +37,7 @@ else:
 
 
 __all__ = [
+    "CallableDenoiser",
     "Classification",
     "Denoiser",
     "DiffusionClassifier",
