@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         retrieval_scores,
         winoground_scores,
     )
+    from vl_diffusion.families.callable import CallableDenoiser
     from vl_diffusion.result import Classification
     from vl_diffusion.schedule import NoiseSchedule
     from vl_diffusion.search import (
@@ -47,6 +48,7 @@ else:
     # Importing torch takes seconds. A name's module is imported when the name is asked for, so that the command, which
     # lies in this package too, can begin at once and answer an interruption meanwhile.
     _MODULES = {
+        "CallableDenoiser": "families.callable",
         "Classification": "result",
         "Denoiser": "denoiser",
         "DiffusionClassifier": "classifier",
@@ -94,6 +96,7 @@ else:
 
 
 __all__ = [
+    "CallableDenoiser",
     "Classification",
     "Denoiser",
     "DiffusionClassifier",
