@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vl_diffusion.classifier import DiffusionClassifier
     from vl_diffusion.denoiser import Denoiser
     from vl_diffusion.error_table import DrawErrors, draw_errors
+    from vl_diffusion.families.callable import CallableDenoiser
     from vl_diffusion.learned_weighting import LearnedWeighting, fit_weighting
     from vl_diffusion.maps import error_maps, evidence_map, over_picture
     from vl_diffusion.matching import (
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         retrieval_scores,
         winoground_scores,
     )
-    from vl_diffusion.families.callable import CallableDenoiser
     from vl_diffusion.result import Classification
     from vl_diffusion.schedule import NoiseSchedule
     from vl_diffusion.search import (
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
         Staged,
         wordnet_tree,
     )
-    from vl_diffusion.search import Exhaustive, Problem, Search, Staged
     from vl_diffusion.templates import PROMPT_TEMPLATES, prompt_templates
 else:
     # Importing torch takes seconds. A name's module is imported when the name is asked for, so that the command, which
@@ -96,6 +95,7 @@ else:
 
 
 __all__ = [
+    "PROMPT_TEMPLATES",
     "CallableDenoiser",
     "Classification",
     "Denoiser",
@@ -107,7 +107,6 @@ __all__ = [
     "LearnedWeighting",
     "Matching",
     "NoiseSchedule",
-    "PROMPT_TEMPLATES",
     "Problem",
     "Racing",
     "Reliability",

@@ -177,9 +177,7 @@ def compare(
             bar.update(len(group))
 
 
-def _run(
-    engine: Engine, remembered: RememberedErrors, search: Search, subjects: Sequence[Subject]
-) -> list[Finding]:
+def _run(engine: Engine, remembered: RememberedErrors, search: Search, subjects: Sequence[Subject]) -> list[Finding]:
     network, start = remembered.cpu_seconds, time.process_time()
     found = {trial.subject.index: trial for trial in engine.run(iter(subjects), search)}
     bookkeeping = time.process_time() - start - (remembered.cpu_seconds - network)

@@ -73,9 +73,7 @@ def _draw_confusion(axes: Axes, result: Classification, labels: np.ndarray) -> N
             axes.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
 
 
-def _draw_reliability(
-    axes: Axes, curves: list[tuple[str, Classification, str]], labels: np.ndarray, bins: int
-) -> None:
+def _draw_reliability(axes: Axes, curves: list[tuple[str, Classification, str]], labels: np.ndarray, bins: int) -> None:
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle="--")
     for name, result, colour in curves:
         curve = reliability_curve(result.probabilities, labels, bins=bins)
