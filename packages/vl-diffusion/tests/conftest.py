@@ -14,8 +14,19 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 @pytest.fixture(scope="session")
 def tiny() -> ModuleType:
-    """The module `tiny.py` beside this file, which `--import-mode=importlib` lets no test file import by name."""
-    spec = importlib.util.spec_from_file_location("vl_diffusion_tests_tiny", Path(__file__).with_name("tiny.py"))
+    """The module `tiny.py` beside this file."""
+    return _module("tiny")
+
+
+@pytest.fixture(scope="session")
+def plain() -> ModuleType:
+    """The module `plain.py` beside this file."""
+    return _module("plain")
+
+
+def _module(name: str) -> ModuleType:
+    """A module that `--import-mode=importlib` lets no test file import by name."""
+    spec = importlib.util.spec_from_file_location(f"vl_diffusion_tests_{name}", Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

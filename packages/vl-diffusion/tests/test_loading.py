@@ -151,9 +151,10 @@ def test_folders_that_hold_no_model_are_refused(tmp_path, pixel_dit_folder):
     with pytest.raises(ValueError, match="is not JSON"):
         DiffusionClassifier.from_pretrained(tmp_path, PETS)
     (tmp_path / "config.json").unlink()
-    (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    with pytest.raises(ValueError, match="FluxPipeline; supported pipelines"):
-        DiffusionClassifier.from_pretrained(tmp_path, PETS)
+    for kind in ("IFPipeline", "KandinskyV22Pipeline", "StableDiffusionUpscalePipeline", "FluxFillPipeline"):
+        (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+        with pytest.raises(ValueError, match=f"is a {kind}; supported pipelines are StableDiffusionPipeline, .*DiT"):
+            DiffusionClassifier.from_pretrained(tmp_path, PETS)
     folder = shutil.copytree(pixel_dit_folder, tmp_path / "no-schedule")
     (folder / "scheduler_config.json").unlink()
     with pytest.raises(ValueError, match=r"no scheduler_config\.json"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,12 +16,27 @@ from torch import Tensor
 
 from vl_diffusion.aggregation import Aggregation, draw_scores
 from vl_diffusion.arms import Arms
-from vl_diffusion.errors import DenoisingErrors, Jobs
+from vl_diffusion.errors import Jobs
 from vl_diffusion.search import Problem, Request, Search
 
 # Searches are opened until they ask for this many batches: the last batch of a round, which may not be full, is then a
 # small part of it.
 _BATCHES_A_ROUND = 4
+
+
+class Evaluator(Protocol):
+    """What answers with errors: :class:`~vl_diffusion.errors.DenoisingErrors`, or something that remembers them."""
+
+    @property
+    def batch_size(self) -> int:
+        """Evaluations in one call of the network."""
+        ...
+
+    def __call__(
+        self, latents: Tensor, image_ids: np.ndarray, jobs: Jobs, advance: Callable[[int], object] = ...
+    ) -> np.ndarray:
+        """The error of each job, float32 ``(J,)``."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +113,7 @@ class Engine:
         aggregation: How a draw's errors become scores.
     """
 
-    denoising_errors: DenoisingErrors
+    denoising_errors: Evaluator
     arms: Arms
     num_candidates: int
     weights: np.ndarray
@@ -151,7 +167,11 @@ class Engine:
     def _open(self, subject: Subject, search: Search) -> Trial:
         errors = np.full((len(self.arms), search.num_draws), np.nan, np.float32)
         scores = errors if self.aggregation == "mean" else errors.copy()
-        return Trial(subject, errors, scores, search.requests(Problem(self.num_candidates, subject.logits)))
+        logits = subject.logits
+        if logits is not None:
+            # Where several arms belong to a class, each has what was said of the class.
+            logits = logits[self.arms.owners[: self.num_candidates]]
+        return Trial(subject, errors, scores, search.requests(Problem(self.num_candidates, logits)))
 
     @torch.no_grad()
     def _evaluate(self, trials: Sequence[Trial], advance: Callable[[int], object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import warnings
@@ -15,14 +16,14 @@ import torch
 
 from vl_diffusion.denoiser import Denoiser
 from vl_diffusion.families.class_conditional import ClassConditionalDenoiser
-from vl_diffusion.families.stable_diffusion import StableDiffusionDenoiser
+from vl_diffusion.families.supported import NETWORKS, PIPELINES, PROMPTED, family, family_of
 from vl_diffusion.schedule import NoiseSchedule
 
-BUILT_IN = ("fashion",)
+_PRETRAINED = Path(str(files("vl_diffusion") / "pretrained"))
+
+BUILT_IN = tuple(sorted({path.parent.name for path in _PRETRAINED.glob("*/*.json")}))
 """Models that ship inside the package."""
 
-_MODELS = ("DiTTransformer2DModel", "UNet2DModel")
-_PIPELINES = ("StableDiffusionPipeline", "DiTPipeline")
 _Content = TypeVar("_Content", dict[str, Any], list[Any])
 _CONTRACT = ("schedule", "encode_images", "encode_classes", "predict", "image_size", "image_channels")
 
@@ -32,8 +33,16 @@ def as_denoiser(
     *,
     scheduler: Any | None = None,
     device: str | torch.device | None = None,
+    image_size: int | None = None,
 ) -> Denoiser:
     """Wrap a diffusers pipeline or network; an object that already fulfils the contract is returned as it is.
+
+    Args:
+        model: See :class:`~vl_diffusion.DiffusionClassifier`.
+        scheduler: For a bare network: its diffusers scheduler.
+        device: Where to compute; default: where the model is.
+        image_size: For a text-conditional pipeline: height and width of the pictures, in pixels; default: that of the
+            training.
 
     Raises:
         ValueError: If the object is of no supported kind, or a bare network comes without its scheduler.
@@ -45,31 +54,40 @@ def as_denoiser(
         return denoiser
     if device is not None and hasattr(model, "to"):
         model = model.to(device)
-    if hasattr(model, "unet") and hasattr(model, "text_encoder") and hasattr(model, "tokenizer"):
-        if hasattr(model, "text_encoder_2"):
-            raise ValueError(f"{type(model).__name__} is not supported; use one of {', '.join(_PIPELINES)}")
-        return StableDiffusionDenoiser(model)
-    if hasattr(model, "transformer") and hasattr(model, "labels"):
+    kind = family_of(model)
+    if kind in PROMPTED:
+        return PROMPTED[kind](model, image_size=image_size)
+    if image_size is not None:
+        raise ValueError(f"image_size={image_size} is given, and the size of a {type(model).__name__} is fixed")
+    if kind is not None:
         return _dit_pipeline(model, _names_of_labels(model.labels))
-    if type(model).__name__ in _MODELS:
+    if type(model).__name__ in NETWORKS:
         if scheduler is None:
             raise ValueError(f"a bare {type(model).__name__} needs its scheduler; pass scheduler=")
-        return ClassConditionalDenoiser(model, NoiseSchedule.from_config(scheduler.config))
+        return ClassConditionalDenoiser(model, NoiseSchedule.from_scheduler(scheduler))
     raise ValueError(
-        f"model must be a {' or '.join(_PIPELINES)}, a {' or '.join(_MODELS)} with its scheduler, or have the "
-        f"members of vl_diffusion.Denoiser; got {type(model).__name__}"
+        f"model must be one of {', '.join(PIPELINES)}, a {' or '.join(NETWORKS)} with its scheduler, or have the "
+        f"members of vl_diffusion.Denoiser, as vl_diffusion.CallableDenoiser gives them to a function; "
+        f"got {type(model).__name__}"
     )
 
 
-def load_denoiser(path_or_id: str | Path, *, torch_dtype: torch.dtype | None = None) -> Denoiser:
+def load_denoiser(
+    path_or_id: str | Path, *, torch_dtype: torch.dtype | None = None, image_size: int | None = None
+) -> Denoiser:
     """Load a built-in model, a local folder or a hub id; safetensors only, nothing is unpickled.
+
+    Args:
+        path_or_id: See :meth:`~vl_diffusion.DiffusionClassifier.from_pretrained`.
+        torch_dtype: Precision of the network; default: float32.
+        image_size: See :func:`as_denoiser`.
 
     Raises:
         FileNotFoundError: If there is no such folder, and no such model can be had from the hub.
         ValueError: If what is there is not a supported model.
     """
     try:
-        return _load(path_or_id, torch_dtype or torch.float32)
+        return _load(path_or_id, torch_dtype or torch.float32, image_size)
     except (ValueError, OSError, ImportError):
         raise
     # Files that are damaged or do not fit one another make diffusers raise nearly anything.
@@ -77,13 +95,15 @@ def load_denoiser(path_or_id: str | Path, *, torch_dtype: torch.dtype | None = N
         raise ValueError(f"model {path_or_id} cannot be loaded ({error}); check its files") from error
 
 
-def _load(path_or_id: str | Path, dtype: torch.dtype) -> Denoiser:
+def _load(path_or_id: str | Path, dtype: torch.dtype, image_size: int | None) -> Denoiser:
     folder = local_folder(path_or_id)
     if folder is None:
-        return _load_from_hub(str(path_or_id), dtype)
+        return _load_from_hub(str(path_or_id), dtype, image_size)
     if (folder / "model_index.json").is_file():
-        return _load_pipeline(str(folder), _read_json(folder / "model_index.json", dict), dtype)
+        return _load_pipeline(str(folder), _read_json(folder / "model_index.json", dict), dtype, image_size)
     if (folder / "config.json").is_file():
+        if image_size is not None:
+            raise ValueError(f"image_size={image_size} is given, and the size of the network in {folder} is fixed")
         return _load_network(folder, dtype)
     raise ValueError(f"{folder} holds no diffusion model: neither model_index.json nor config.json is in it")
 
@@ -91,11 +111,11 @@ def _load(path_or_id: str | Path, dtype: torch.dtype) -> Denoiser:
 def local_folder(path_or_id: str | Path) -> Path | None:
     """Where a model lies on this machine: a built-in one's folder, or the path itself; None for a hub id."""
     if str(path_or_id) in BUILT_IN:
-        return Path(str(files("vl_diffusion") / "pretrained" / str(path_or_id)))
+        return _PRETRAINED / str(path_or_id)
     return Path(path_or_id) if Path(path_or_id).exists() else None
 
 
-def _load_from_hub(model_id: str, dtype: torch.dtype) -> Denoiser:
+def _load_from_hub(model_id: str, dtype: torch.dtype, image_size: int | None) -> Denoiser:
     from diffusers import DiffusionPipeline
 
     missing = f"no model {model_id!r}: it is no local folder, not built in ({', '.join(BUILT_IN)}), and"
@@ -109,41 +129,55 @@ def _load_from_hub(model_id: str, dtype: torch.dtype) -> Denoiser:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise FileNotFoundError(f"{missing} the hub did not give it: {reason}") from error
-    return _load_pipeline(model_id, index, dtype)
+    return _load_pipeline(model_id, index, dtype, image_size)
 
 
-def _load_pipeline(source: str, index: Mapping[str, Any], dtype: torch.dtype) -> Denoiser:
+def _load_pipeline(source: str, index: Mapping[str, Any], dtype: torch.dtype, image_size: int | None) -> Denoiser:
     import diffusers
 
-    kind = index.get("_class_name")
-    if kind not in _PIPELINES:
-        raise ValueError(f"{source} is a {kind}; supported pipelines are {', '.join(_PIPELINES)}")
+    kind = str(index.get("_class_name"))
+    if family(kind) is None:
+        raise ValueError(f"{source} is a {kind}; supported pipelines are {', '.join(PIPELINES)}")
     if (scheduler := Path(source) / "scheduler" / "scheduler_config.json").is_file():
         # Before diffusers reads it, whose errors do not say what is wrong.
         _read_schedule(scheduler)
-    # The safety checker looks at generated pictures and has no part in classification.
-    unused = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    with _without_lists_of_weights():
-        pipeline = getattr(diffusers, kind).from_pretrained(
-            source, use_safetensors=True, **(unused if kind == "StableDiffusionPipeline" else {})
+    pipeline_class = getattr(diffusers, kind)
+    with _without_lists_of_weights(), warnings.catch_warnings():
+        # The argument is called dtype from diffusers 0.42 on.
+        warnings.filterwarnings("ignore", message=".*torch_dtype", category=FutureWarning)
+        pipeline = pipeline_class.from_pretrained(
+            source, use_safetensors=True, torch_dtype=dtype, **_parts_left_out(pipeline_class, index)
         )
     for name, part in pipeline.components.items():
         if isinstance(part, torch.nn.Module):
             without = [weight for weight, value in part.named_parameters() if value.is_meta]
             _check_fit(f"{source}/{name}/config.json", without, [])
-    pipeline = pipeline.to(dtype)  # afterwards, because the argument's name differs between versions of diffusers
     if kind == "DiTPipeline":
+        if image_size is not None:
+            raise ValueError(f"image_size={image_size} is given, and the size of {source} is fixed")
         # Read from the file: the pipeline loses one of two classes that share a name, as ImageNet's cranes do.
         return _dit_pipeline(pipeline, _names_of_ids(index["id2label"]) if index.get("id2label") else None)
-    return as_denoiser(pipeline)
+    return as_denoiser(pipeline, image_size=image_size)
+
+
+def _parts_left_out(pipeline_class: Any, index: Mapping[str, Any]) -> dict[str, Any]:
+    """What to load a pipeline without: parts that it was saved without, and those that only sampling uses.
+
+    diffusers would ask for the former by name unless the class calls them optional.
+    """
+    parameters = inspect.signature(pipeline_class.__init__).parameters
+    unused = ("safety_checker", "feature_extractor", "image_encoder")
+    absent = [name for name, part in index.items() if part == [None, None]]
+    left_out: dict[str, Any] = dict.fromkeys(name for name in (*unused, *absent) if name in parameters)
+    return left_out | ({"requires_safety_checker": False} if "requires_safety_checker" in parameters else {})
 
 
 def _load_network(folder: Path, dtype: torch.dtype) -> Denoiser:
     import diffusers
 
     kind = _read_json(folder / "config.json", dict).get("_class_name")
-    if kind not in _MODELS:
-        raise ValueError(f"{folder / 'config.json'} describes a {kind}; supported networks are {', '.join(_MODELS)}")
+    if kind not in NETWORKS:
+        raise ValueError(f"{folder / 'config.json'} describes a {kind}; supported networks are {', '.join(NETWORKS)}")
     if not (folder / "scheduler_config.json").is_file():
         raise ValueError(f"{folder} has no scheduler_config.json; save the scheduler of its training there")
     schedule = _read_schedule(folder / "scheduler_config.json")
@@ -204,7 +238,7 @@ def _read_json(path: Path, kind: type[_Content]) -> _Content:
 
 
 def _dit_pipeline(pipeline: Any, class_names: list[str] | None) -> Denoiser:
-    schedule = NoiseSchedule.from_config(pipeline.scheduler.config)
+    schedule = NoiseSchedule.from_scheduler(pipeline.scheduler)
     return ClassConditionalDenoiser(pipeline.transformer, schedule, vae=pipeline.vae, class_names=class_names)
 
 
@@ -223,7 +257,10 @@ def _names_of_labels(labels: Mapping[str, int]) -> list[str] | None:
 
 
 def _move(denoiser: Denoiser, device: str | torch.device) -> None:
-    for part in ("model", "unet", "vae", "text_encoder"):
-        module = getattr(denoiser, part, None)
-        if isinstance(module, torch.nn.Module):
-            module.to(device)
+    """Move a denoiser that can move, or its modules one by one."""
+    if hasattr(denoiser, "to"):
+        denoiser.to(device)
+        return
+    for part in vars(denoiser).values():
+        if isinstance(part, torch.nn.Module):
+            part.to(device)

@@ -91,11 +91,24 @@ class NoiseSchedule:
                 f"{name} has no beta_schedule: variance-preserving schedules (DDPM, DDIM, PNDM, Euler, DPM-Solver) and "
                 "flow matching are supported; EDM is not"
             )
+        if config.get("timestep_type") == "continuous":
+            raise ValueError(f"{name} tells the network the logarithm of an EDM noise level; EDM is not supported")
         betas = _betas(config)
         if config.get("rescale_betas_zero_snr"):
             betas = _rescaled_to_zero_snr(betas)
         prediction = config.get("prediction_type") or "epsilon"
         return cls.variance_preserving(np.cumprod(1 - betas), cast(Prediction, prediction))
+
+    @classmethod
+    def from_scheduler(cls, scheduler: Any) -> NoiseSchedule:
+        """Read a diffusers scheduler's configuration; one that was not loaded does not say its own name in it.
+
+        Raises:
+            ValueError: See :meth:`from_config`.
+        """
+        names = [kind.__name__ for kind in type(scheduler).__mro__]
+        name = next((name for name in names if name.startswith("FlowMatch")), names[0])
+        return cls.from_config({**scheduler.config, "_class_name": name})
 
     def __len__(self) -> int:
         return len(self.alpha)
@@ -133,7 +146,8 @@ class NoiseSchedule:
         if (low, high) == (0.0, 1.0):
             return (2 * np.arange(num_draws, dtype=np.int64) + 1) * len(self) // (2 * num_draws)
         middle = low + (high - low) * (np.arange(num_draws) + 0.5) / num_draws
-        steps: np.ndarray = np.minimum(middle * len(self), len(self) - 1).astype(np.int64)
+        # A middle that is a step's number but for rounding is that step.
+        steps: np.ndarray = np.minimum(middle * len(self) + 1e-6, len(self) - 1).astype(np.int64)
         return steps
 
     def estimates(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> dict[Prediction, Tensor]:

@@ -46,6 +46,12 @@ class ClassConditionalDenoiser:
     def device(self) -> torch.device:
         return torch.device(self.model.device)
 
+    def to(self, device: str | torch.device) -> None:
+        """Move the network and the autoencoder."""
+        self.model.to(device)
+        if self.vae is not None:
+            self.vae.to(device)
+
     def encode_images(self, images: Tensor) -> Tensor:
         return latents.encode(images.to(self.device), self.vae)
 
@@ -62,18 +68,25 @@ class ClassConditionalDenoiser:
                     f"order, got {len(classes)}"
                 )
             return torch.arange(self.num_classes, device=self.device)
-        index = {name: i for i, name in reversed(list(enumerate(self.class_names)))}
-        for name in classes:
-            if name not in index:
-                near = difflib.get_close_matches(name, self.class_names, 3) or list(self.class_names[:5])
-                raise ValueError(
-                    f"class {name!r} is not one of the model's {len(index)}; it knows {', '.join(near)} ..."
-                )
-        return torch.tensor([index[name] for name in classes], device=self.device)
+        return label_indices(classes, self.class_names).to(self.device)
 
     def predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
         output: Tensor = self.model(x_t.to(self.model.dtype), timestep=time, class_labels=condition).sample
         return output
+
+
+def label_indices(classes: Sequence[str], known: Sequence[str]) -> Tensor:
+    """Where each of the K names stands among those that a model knows, int64 ``(K,)``.
+
+    Raises:
+        ValueError: If a name is not one of the model's.
+    """
+    index = {name: i for i, name in reversed(list(enumerate(known)))}
+    for name in classes:
+        if name not in index:
+            near = difflib.get_close_matches(name, known, 3) or list(known[:5])
+            raise ValueError(f"class {name!r} is not one of the model's {len(index)}; it knows {', '.join(near)} ...")
+    return torch.tensor([index[name] for name in classes])
 
 
 def _num_classes(model: Any) -> int:

@@ -29,10 +29,6 @@ class Exhaustive:
     def num_draws(self) -> int:
         return self.draws
 
-    @property
-    def num_stages(self) -> int:
-        return 1
-
     def budget(self, num_classes: int) -> int:
         allowed = within_budget(num_classes * self.draws, self.max_evaluations, num_classes, "one draw of each class")
         return allowed // num_classes * num_classes

@@ -38,10 +38,6 @@ class Halving:
     def num_draws(self) -> int:
         return self.draws
 
-    @property
-    def num_stages(self) -> int:
-        return max(1, (self.draws // self.first).bit_length())
-
     def budget(self, num_classes: int) -> int:
         return sum(classes * new for classes, new in self._rounds(num_classes))
 

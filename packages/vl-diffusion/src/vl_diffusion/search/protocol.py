@@ -40,11 +40,6 @@ class Search(Protocol):
         """M: how many draws there are in all; draw j is at the j-th of M evenly spaced time steps."""
         ...
 
-    @property
-    def num_stages(self) -> int:
-        """A typical number of requests an image; it decides how many images share a batch, and no result."""
-        ...
-
     def budget(self, num_classes: int) -> int:
         """The largest number of evaluations that one image can cost; it is never exceeded."""
         ...

@@ -94,10 +94,6 @@ class Racing:
     def num_draws(self) -> int:
         return self.draws
 
-    @property
-    def num_stages(self) -> int:
-        return max(1, sum(1 for _ in self._looks()) // 2)
-
     def budget(self, num_classes: int) -> int:
         return within_budget(num_classes * self.draws, self.max_evaluations, num_classes, "one draw of each class")
 

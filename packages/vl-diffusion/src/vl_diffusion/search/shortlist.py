@@ -36,10 +36,6 @@ class Shortlist:
     def num_draws(self) -> int:
         return self.inner.num_draws
 
-    @property
-    def num_stages(self) -> int:
-        return self.inner.num_stages
-
     def budget(self, num_classes: int) -> int:
         return limited(self.inner, self.max_evaluations).budget(min(self.top, num_classes))
 

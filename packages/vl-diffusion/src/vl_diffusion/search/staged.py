@@ -60,10 +60,6 @@ class Staged:
     def num_draws(self) -> int:
         return self.draws[-1]
 
-    @property
-    def num_stages(self) -> int:
-        return len(self.draws)
-
     def budget(self, num_classes: int) -> int:
         return sum(classes * len(new) for classes, new in self._affordable(num_classes))
 

@@ -112,10 +112,6 @@ class LabelTree:
     def num_draws(self) -> int:
         return self.inner.num_draws
 
-    @property
-    def num_stages(self) -> int:
-        return len(self._levels) + self.inner.num_stages
-
     def budget(self, num_classes: int) -> int:
         self._check(num_classes)
         probes, last = self._costs

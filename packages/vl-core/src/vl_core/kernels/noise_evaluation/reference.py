@@ -104,7 +104,7 @@ def _slope(comparison: Comparison, difference: Tensor) -> Tensor:
     if comparison.loss == "l2":
         return 2 * difference
     if comparison.loss == "l1":
-        return difference.sign()
+        return torch.where(difference.isnan(), difference, difference.sign())  # the sign of NaN is zero
     return difference.clamp(-comparison.delta, comparison.delta)
 
 

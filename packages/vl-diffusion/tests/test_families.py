@@ -1,0 +1,256 @@
+"""Every family: classified by hand and by the package, saved and loaded, in each space and precision."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from vl_diffusion import DiffusionClassifier, Exhaustive, Staged
+from vl_diffusion.families.flux import FluxDenoiser, pack, unpack
+from vl_diffusion.images import content_id
+from vl_diffusion.loading import as_denoiser, load_denoiser
+
+PETS = ("cat", "dog", "bird")
+STEPS = (166, 500, 833)
+
+
+@dataclass(frozen=True)
+class Family:
+    build: str
+    settings: tuple[tuple[str, Any], ...] = ()
+    network: str = ""
+    native: str = "epsilon"
+    size: int = 32
+
+    def pipeline(self, tiny: Any) -> Any:
+        return getattr(tiny, self.build)(**dict(self.settings))
+
+
+FAMILIES = {
+    "sd": Family("stable_diffusion"),
+    "sd-v": Family("stable_diffusion", (("prediction_type", "v_prediction"),), native="v_prediction"),
+    "sdxl": Family("stable_diffusion_xl"),
+    "sd3": Family("stable_diffusion_3", native="flow_prediction"),
+    "sd3-t5": Family("stable_diffusion_3", (("t5", True),), native="flow_prediction"),
+    "flux": Family("flux", native="flow_prediction"),
+    "flux-schnell": Family("flux", (("guidance", False),), native="flow_prediction"),
+    "pixart": Family("pixart"),
+    "pixart-sizes": Family("pixart", (("conditions", True),)),
+    "pixart-pixels": Family("pixart", (("pixels", True),), size=16),
+}
+every_family = pytest.mark.parametrize("name", FAMILIES)
+
+
+@pytest.fixture(scope="session")
+def pipeline_of(tiny):
+    """A family's pipeline, built once and not to be changed."""
+    return functools.cache(lambda name: FAMILIES[name].pipeline(tiny))
+
+
+@pytest.fixture(scope="session")
+def folder_of(pipeline_of, tmp_path_factory):
+    """The folder that it was saved in."""
+
+    @functools.cache
+    def folder(name):
+        path = tmp_path_factory.mktemp(name)
+        pipeline_of(name).save_pretrained(path)
+        return path
+
+    return folder
+
+
+def pictures(count: int, size: int = 32, channels: int = 3) -> torch.Tensor:
+    return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(2))
+
+
+@every_family
+def test_errors_in_every_space_are_those_of_a_plain_loop(name, pipeline_of, folder_of, plain):
+    family, pipeline = FAMILIES[name], pipeline_of(name)
+    denoiser = load_denoiser(folder_of(name))
+    assert denoiser.image_size == family.size
+    assert denoiser.schedule.prediction == family.native
+    picture = pictures(1, family.size)
+    prompts = [f"My {pet}!" for pet in PETS]
+    network = getattr(plain, family.build)
+    expected = plain.errors(network, pipeline, family.native, picture, content_id(picture[0]), prompts, STEPS)
+    for space, by_hand in expected.items():
+        classifier = DiffusionClassifier(
+            denoiser, PETS, search=Exhaustive(3), prompt_template="My {}!", error_space=space
+        )
+        result = classifier.classify(picture)
+        np.testing.assert_allclose(result.errors[0], by_hand.mean(1), rtol=1e-5)
+        assert result.predictions[0] == by_hand.mean(1).argmin()
+    # Random weights, but every prompt is another condition.
+    assert len(np.unique(result.errors)) == 3
+
+
+def test_dit_in_every_space_is_that_of_a_plain_loop(tiny, plain):
+    pipeline, picture = tiny.dit_pipeline(), pictures(1)
+    labels = [str(label) for label in range(10)]
+    expected = plain.errors(plain.dit, pipeline, "epsilon", picture, content_id(picture[0]), labels, STEPS)
+    for space, by_hand in expected.items():
+        result = DiffusionClassifier(pipeline, labels, search=Exhaustive(3), error_space=space).classify(picture)
+        np.testing.assert_allclose(result.errors[0], by_hand.mean(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_a_unet_of_pixels_in_every_space_is_that_of_a_plain_loop(prediction, tiny, plain):
+    scheduler = diffusers.DDPMScheduler(prediction_type=prediction)
+    parts = SimpleNamespace(unet=tiny.pixel_unet(), scheduler=scheduler)
+    picture, labels = pictures(1, 28, channels=1), [str(label) for label in range(10)]
+    expected = plain.errors(plain.unet, parts, prediction, picture, content_id(picture[0]), labels, STEPS)
+    for space, by_hand in expected.items():
+        result = DiffusionClassifier(
+            parts.unet, labels, scheduler=scheduler, search=Exhaustive(3), error_space=space
+        ).classify(picture)
+        np.testing.assert_allclose(result.errors[0], by_hand.mean(1), rtol=1e-5)
+
+
+@every_family
+def test_a_pipeline_object_and_its_folder_say_the_same(name, pipeline_of, folder_of):
+    family, search = FAMILIES[name], Staged((2, 4), (2, 1))
+    picture = pictures(2, family.size)
+    from_object = DiffusionClassifier(pipeline_of(name), PETS, search=search).classify(picture)
+    from_folder = DiffusionClassifier.from_pretrained(str(folder_of(name)), PETS, search=search).classify(picture)
+    np.testing.assert_array_equal(from_object.errors, from_folder.errors)
+    np.testing.assert_array_equal(from_object.evaluations, from_folder.evaluations)
+    assert (from_object.evaluations.sum(1) == 3 * 2 + 2 * 2).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(name, torch.bfloat16) for name in FAMILIES] + [(name, torch.float16) for name in ("sd", "sdxl", "sd3", "pixart")],
+)
+def test_half_precision_is_the_networks_alone(name, dtype, pipeline_of, folder_of):
+    picture, search = pictures(1, FAMILIES[name].size), Exhaustive(2)
+    coarse = DiffusionClassifier.from_pretrained(folder_of(name), PETS, search=search, torch_dtype=dtype)
+    assert coarse.denoiser.network.dtype == dtype
+    for value in coarse.denoising_errors.condition.values():
+        assert value.dtype in (dtype, torch.int64)
+    exact = DiffusionClassifier(pipeline_of(name), PETS, search=search)
+    np.testing.assert_allclose(coarse.classify(picture).errors, exact.classify(picture).errors, rtol=1e-2)
+
+
+@every_family
+def test_a_prediction_has_the_shape_of_what_is_denoised(name, pipeline_of):
+    denoiser = as_denoiser(pipeline_of(name))
+    x0 = denoiser.encode_images(pictures(2, denoiser.image_size))
+    condition = denoiser.encode_classes(["a cat", "a dog"])
+    time = denoiser.schedule.network_times(np.array([100, 900]))
+    with torch.no_grad():
+        output = denoiser.predict(x0, time, condition)
+    assert output.shape == (2, x0.shape[1] * (2 if denoiser.learns_variance else 1), *x0.shape[2:])
+    assert not output.requires_grad
+    # A row does not depend on those beside it.
+    with torch.no_grad():
+        alone = denoiser.predict(x0[1:], time[1:], {key: value[1:] for key, value in condition.items()})
+    torch.testing.assert_close(output[1:], alone)
+
+
+@every_family
+def test_prompts_are_encoded_a_few_at_a_time(name, pipeline_of, monkeypatch):
+    denoiser = as_denoiser(pipeline_of(name))
+    prompts = [f"a {pet}" for pet in PETS]
+    together = denoiser.encode_classes(prompts)
+    monkeypatch.setattr("vl_diffusion.families.prompted._ENCODED_AT_ONCE", 2)
+    for key, value in denoiser.encode_classes(prompts).items():
+        torch.testing.assert_close(value, together[key])
+        assert len(value) == 3
+        assert not value.requires_grad
+
+
+def test_padding_that_no_prompt_needs_is_cut_off(pipeline_of):
+    condition = as_denoiser(pipeline_of("pixart")).encode_classes(["cat", "mouse"])
+    assert condition["mask"].tolist() == [[1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1, 1]]
+    assert condition["states"].shape == (2, 7, 32)
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        diffusers.DDPMScheduler,
+        diffusers.PNDMScheduler,
+        diffusers.EulerDiscreteScheduler,
+        diffusers.DPMSolverMultistepScheduler,
+        diffusers.UniPCMultistepScheduler,
+        diffusers.LCMScheduler,
+    ],
+)
+def test_any_scheduler_is_only_read(scheduler, tiny):
+    pipeline, picture = tiny.stable_diffusion(), pictures(1)
+    expected = DiffusionClassifier(pipeline, PETS, search=Exhaustive(2)).classify(picture).errors
+    pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
+    np.testing.assert_array_equal(
+        DiffusionClassifier(pipeline, PETS, search=Exhaustive(2)).classify(picture).errors, expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [
+        ("sd", diffusers.StableDiffusionImg2ImgPipeline),
+        ("sd", diffusers.StableDiffusionInpaintPipeline),
+        ("sdxl", diffusers.StableDiffusionXLImg2ImgPipeline),
+        ("sd3", diffusers.StableDiffusion3Img2ImgPipeline),
+        ("flux", diffusers.FluxImg2ImgPipeline),
+    ],
+)
+def test_variants_that_begin_with_a_picture_have_the_same_parts(name, variant, pipeline_of, tmp_path):
+    pipeline, picture = pipeline_of(name), pictures(1)
+    expected = DiffusionClassifier(pipeline, PETS, search=Exhaustive(2)).classify(picture).errors
+    settings = {"requires_safety_checker": False} if name == "sd" else {}
+    other = variant(**pipeline.components, **settings)
+    np.testing.assert_array_equal(
+        DiffusionClassifier(other, PETS, search=Exhaustive(2)).classify(picture).errors, expected
+    )
+    other.save_pretrained(tmp_path / name)
+    loaded = DiffusionClassifier.from_pretrained(tmp_path / name, PETS, search=Exhaustive(2))
+    np.testing.assert_array_equal(loaded.classify(picture).errors, expected)
+
+
+def test_flux_blocks_are_unpacked_as_they_were_packed():
+    latent = torch.randn(2, 3, 8, 6, generator=torch.Generator().manual_seed(0))
+    rows = pack(latent)
+    assert rows.shape == (2, 12, 12)
+    torch.testing.assert_close(rows[1, 4], latent[1, :, 2:4, 2:4].flatten())
+    torch.testing.assert_close(unpack(rows, 8, 6), latent)
+
+
+def test_flux_is_asked_for_the_guidance_given_where_it_takes_one(pipeline_of):
+    def errors(name, **settings):
+        denoiser = FluxDenoiser(pipeline_of(name), **settings)
+        return DiffusionClassifier(denoiser, PETS, search=Exhaustive(2)).classify(pictures(1)).errors
+
+    assert not np.allclose(errors("flux"), errors("flux", guidance=3.5))
+    np.testing.assert_array_equal(errors("flux-schnell"), errors("flux-schnell", guidance=3.5))
+    assert not np.allclose(errors("flux"), errors("flux", max_sequence_length=256))
+
+
+def test_flux_is_told_the_noise_level_and_sd3_a_thousand_times_it(pipeline_of):
+    flux, sd3 = (as_denoiser(pipeline_of(name)).schedule for name in ("flux", "sd3"))
+    np.testing.assert_allclose(flux.times, np.arange(1, 1001) / 1000)
+    np.testing.assert_allclose(sd3.times, 1000 * sd3.sigma)
+    assert flux.times[-1] == flux.sigma[-1] == 1
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux", "pixart", "pixart-sizes", "pixart-pixels"])
+def test_another_size_of_pictures_may_be_asked_for(name, pipeline_of, folder_of):
+    size = FAMILIES[name].size // 2
+    denoiser = as_denoiser(pipeline_of(name), image_size=size)
+    assert denoiser.image_size == size
+    small = DiffusionClassifier(denoiser, PETS, search=Exhaustive(2)).classify(pictures(1))
+    large = DiffusionClassifier(pipeline_of(name), PETS, search=Exhaustive(2)).classify(pictures(1))
+    assert not np.allclose(small.errors, large.errors)
+    loaded = DiffusionClassifier(load_denoiser(folder_of(name), image_size=size), PETS, search=Exhaustive(2))
+    np.testing.assert_array_equal(loaded.classify(pictures(1)).errors, small.errors)
+    with pytest.raises(ValueError, match="image_size must be a multiple of"):
+        as_denoiser(pipeline_of(name), image_size=15)
+    with pytest.raises(ValueError, match="got 0"):
+        as_denoiser(pipeline_of(name), image_size=0)
