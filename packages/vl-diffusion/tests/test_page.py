@@ -20,10 +20,12 @@ from vl_diffusion.loading import load_denoiser
 from vl_diffusion.page import build_page, launch_page
 from vl_diffusion.page.blocks import Session
 
-# Gradio leaves the event loops of its imports to the garbage collector, and sets an option that pandas 3 gives up.
+# Gradio leaves the event loops of its imports to the garbage collector. What it calls deprecates this and that with
+# every release; in a thread of the server such a warning would be an error of the page.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio"),
     pytest.mark.filterwarnings("ignore:.*no_silent_downcasting:DeprecationWarning"),
 ]
 
