@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from vl_diffusion import Problem, Racing
+from vl_diffusion import DiffusionClassifier, Exhaustive, Problem, Racing
 from vl_diffusion.search import nested_order
 
 
@@ -151,3 +151,17 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
 def test_draws_must_be_integers():
     with pytest.raises(TypeError, match=r"draws must be an integer, got 2\.5"):
         Racing(2.5)
+
+
+def test_the_classifier_races(pixel_dit_folder):
+    images = np.random.default_rng(7).integers(0, 256, (3, 28, 28), np.uint8)
+    race = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Racing(24, max_evaluations=150))
+    result = race.classify(list(images))
+    evaluations = result.evaluations
+    assert (evaluations.sum(1) <= 150).all()
+    assert (evaluations[np.arange(3), result.predictions] == evaluations.max(1)).all()
+    # With no class dropped, a race is an exhaustive search.
+    never = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Racing(8, level=1e-9))
+    every = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Exhaustive(8))
+    expected = every.classify(list(images))
+    assert (never.classify(list(images)).predictions == expected.predictions).all()
