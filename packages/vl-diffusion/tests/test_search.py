@@ -140,7 +140,6 @@ def test_budgets_that_are_no_counts_are_refused(name):
 def test_settings_are_values(name):
     assert SEARCHES[name](9) == SEARCHES[name](9)
     assert hash(SEARCHES[name](9)) == hash(SEARCHES[name](9))
-    assert SEARCHES[name](9).num_stages >= 1
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_a_shortlist_needs_a_score_for_every_class(logits, message):
 
 def test_a_limit_needs_an_inner_search_that_can_keep_it():
     class Other:
-        num_draws, num_stages = 4, 1
+        num_draws = 4
 
     with pytest.raises(TypeError, match="inner must have the setting max_evaluations"):
         Shortlist(Other(), max_evaluations=10)
