@@ -124,6 +124,7 @@ def build_classifier(settings: ClassifierSettings, known: Sequence[str] = ()) ->
     if classes is None and denoiser.class_names is None:
         classes = tuple(known) or None
     named: Any = denoiser.class_names if classes is None else classes
+    templates = settings.prompt_template if settings.templates is None else prompt_templates(settings.templates)
     return DiffusionClassifier(
         denoiser,
         classes,
@@ -134,7 +135,7 @@ def build_classifier(settings: ClassifierSettings, known: Sequence[str] = ()) ->
         aggregation=settings.aggregation,
         time_range=settings.time_range,
         temperature=settings.temperature,
-        prompt_template=settings.prompt_template if settings.templates is None else prompt_templates(settings.templates),
+        prompt_template=templates,
         prompt_combination=settings.prompt_combination,
         seed=settings.seed,
         batch_size=settings.batch_size,
