@@ -35,7 +35,7 @@ def stable_diffusion_1(batch: int, size: int, device: str) -> tuple[Any, Callabl
 
 def pixart(batch: int, size: int, device: str) -> tuple[Any, Callable[[], Tensor]]:
     """Its transformer on latents of an image of `size` pixels, and 120 tokens."""
-    network = PixArtTransformer2DModel(sample_size=size // 8, use_additional_conditions=False)
+    network = PixArtTransformer2DModel(sample_size=size // 8, caption_channels=4096, use_additional_conditions=False)
     network = network.to(device, torch.bfloat16)
     x, text = _inputs((batch, 4, size // 8, size // 8), (batch, 120, 4096), device)
     time_step = torch.full((batch,), 500, device=device)
