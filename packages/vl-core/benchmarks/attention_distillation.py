@@ -83,6 +83,7 @@ def time_shape(shape: tuple[int, int, int], device: str, repeats: int) -> list[d
     for dtype in (torch.float32,) if device == "cpu" else (torch.float32, torch.bfloat16):
         ways: dict[str, Callable[..., Tensor]] = {"eager": eager}
         if device == "cuda":
+            torch.compiler.reset()  # what was compiled for earlier shapes counts towards a limit, beyond which none is
             ways["compiled eager"] = torch.compile(eager)
             ways["flex"] = torch.compile(flex)
         for impl in ("reference", "sdpa") if device == "cpu" else ("triton", "sdpa"):

@@ -1,7 +1,6 @@
 """Checks and times every kernel on the GPU at hand, in under nine minutes.
 
-With Hatch, `hatch run gpu:all`; without, from the root of the repository, where PyTorch and Triton, NumPy and
-safetensors are at hand::
+With Hatch, `hatch run gpu:all`; without, from the root of the repository, where PyTorch and Triton are at hand::
 
     PYTHONPATH=packages/vl-core/src python packages/vl-core/benchmarks/gpu.py
 

@@ -103,6 +103,7 @@ class Case:
             },
         }
         if device == "cuda":
+            torch.compiler.reset()  # what was compiled for earlier shapes counts towards a limit, beyond which none is
             compiled = torch.compile(error)
             ways["diffuse"]["compiled eager"] = torch.compile(eager)
             ways["noise_error, forward"]["compiled eager"] = torch.no_grad()(compiled)

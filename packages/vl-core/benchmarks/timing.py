@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import torch
 
 Quantiles = tuple[float, float, float]
@@ -21,8 +20,8 @@ def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int, device: 
                 seconds[name].append(taken)
     found = {}
     for name, taken in seconds.items():
-        low, median, high = np.quantile(taken, (0.2, 0.5, 0.8))
-        found[name] = (float(low), float(median), float(high))
+        low, median, high = torch.tensor(taken).quantile(torch.tensor((0.2, 0.5, 0.8))).tolist()
+        found[name] = low, median, high
     return found
 
 

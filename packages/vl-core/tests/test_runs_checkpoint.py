@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from vl_core import _atomic
 from vl_core.noise import gaussian, make_keys
-from vl_core.runs import RunFolder, _atomic, _checkpoint, _folder
+from vl_core.runs import RunFolder, _checkpoint, _folder
 
 
 @pytest.fixture(autouse=True)

@@ -102,9 +102,9 @@ def test_errors_do_not_depend_on_batch_size_or_order(search):
 
 def test_errors_do_not_depend_on_which_pictures_come_along(monkeypatch):
     pictures = noisy_pictures(5)
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=Staged((2, 8), (2, 1)))
+    classifier = DiffusionClassifier(OneGreyPerClass(), search=Staged((2, 8), (2, 1)), batch_size=8)
     together = classifier.classify(pictures)
-    monkeypatch.setattr("vl_diffusion.classifier._IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr("vl_diffusion.engine._BATCHES_A_ROUND", 1)
     # Noise is made in blocks; two values a block is the most awkward cut there is.
     monkeypatch.setattr("vl_diffusion.errors._NOISY_VALUES", 2 * 16)
     monkeypatch.setattr("vl_diffusion.errors._COMPARED_VALUES", 16)
@@ -158,26 +158,67 @@ def test_all_classes_of_a_draw_meet_the_same_noise():
     assert not torch.equal(first, second)
 
 
-def test_batches_are_full_across_pictures_when_few_classes_are_left():
+@pytest.mark.parametrize("batch_size", [8, 12, 64])
+def test_batches_are_full_across_pictures_when_few_classes_are_left(batch_size):
     denoiser = OneGreyPerClass()
-    DiffusionClassifier(denoiser, search=Staged((2, 4), (2, 1)), batch_size=8).classify(noisy_pictures(8))
-    # Twice 4 pictures x (5 classes x 2 draws, then 2 classes x 2 draws) = 40 + 16 evaluations.
-    assert denoiser.shown == ([8] * 5 + [8] * 2) * 2
+    DiffusionClassifier(denoiser, search=Staged((2, 4), (2, 1)), batch_size=batch_size).classify(noisy_pictures(40))
+    # 40 pictures x (5 classes x 2 draws, then 2 classes x 2 draws).
+    assert sum(denoiser.shown) == 40 * 14
+    assert np.mean(denoiser.shown) / batch_size > 0.85
 
 
-@pytest.mark.parametrize(
-    ("search", "batch_size", "sizes"),
-    [
-        (Exhaustive(1), 64, [16, 2]),
-        (Exhaustive(16), 64, [3] * 6),
-        (Staged((8, 16), (2, 1)), 64, [9, 9]),
-        (Exhaustive(250), 64, [1] * 18),
-    ],
-)
-def test_expensive_pictures_come_one_by_one_and_cheap_ones_together(search, batch_size, sizes):
-    pictures = noisy_pictures(18)
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=search, batch_size=batch_size)
-    assert [len(part) for part in classifier.stream(pictures)] == sizes
+@pytest.mark.parametrize(("search", "read"), [(Exhaustive(1), 16), (Exhaustive(16), 8), (Exhaustive(250), 8)])
+def test_a_picture_is_not_read_long_before_its_turn(search, read):
+    """Eight are encoded together; cheap ones are taken in until they fill four batches of 16."""
+    seen = []
+
+    class Lazy(list):  # type: ignore[type-arg]
+        def __getitem__(self, index):
+            seen.append(index)
+            return super().__getitem__(index)
+
+    classifier = DiffusionClassifier(OneGreyPerClass(), search=search, batch_size=16)
+    stream = classifier.stream(Lazy(noisy_pictures(40)))
+    next(stream)
+    assert seen == list(range(read))
+
+
+def test_padded_batches_have_one_size_and_change_nothing(monkeypatch):
+    monkeypatch.setattr("torch.compile", lambda function, dynamic: function)
+    denoiser = OneGreyPerClass()
+    settings = {"search": Staged((2, 4), (2, 1)), "batch_size": 16}
+    padded = DiffusionClassifier(denoiser, compile=True, **settings).classify(noisy_pictures(5))
+    plain = DiffusionClassifier(OneGreyPerClass(), **settings).classify(noisy_pictures(5))
+    assert set(denoiser.shown) == {16}
+    np.testing.assert_allclose(padded.errors, plain.errors, rtol=1e-5)
+    np.testing.assert_array_equal(padded.evaluations, plain.evaluations)
+
+
+def test_a_search_can_be_watched():
+    classifier = DiffusionClassifier(OneGreyPerClass(), search=Staged((2, 4, 8), (3, 2, 1)))
+    seen = list(classifier.watch(grey(0.3)))
+    assert [int(result.evaluations.sum()) for result in seen] == [10, 16, 24]
+    assert [int(result.pruned.sum()) for result in seen] == [0, 2, 3]
+    assert {result.labels[0] for result in seen} == {"dark"}
+    whole = classifier.classify(grey(0.3))
+    np.testing.assert_array_equal(seen[-1].errors, whole.errors)
+    np.testing.assert_array_equal(seen[-1].probabilities, whole.probabilities)
+
+
+def test_cheap_pictures_overtake_expensive_ones():
+    class Impatient(Staged):
+        """Ends at once where the first class is right."""
+
+        def requests(self, problem):
+            errors = yield np.arange(problem.num_classes), np.array([0])
+            if errors[:, 0].argmin() == 0:
+                return 0
+            return (yield from super().requests(problem))
+
+    classifier = DiffusionClassifier(OneGreyPerClass(), search=Impatient((2, 4), (2, 1)))
+    found = dict(classifier.stream([grey(0.5), grey(0.0), grey(1.0)]))
+    assert list(found) == [1, 0, 2]
+    assert [found[i].labels[0] for i in range(3)] == ["middle", "black", "white"]
 
 
 def test_pruned_classes_are_compared_on_the_draws_that_they_saw():
@@ -229,21 +270,6 @@ def test_equal_pictures_have_equal_ids_and_others_do_not():
     assert content_id(torch.zeros(1, 2, 8)) != content_id(torch.zeros(1, 4, 4))
 
 
-def test_a_stream_reads_pictures_when_their_turn_comes(monkeypatch):
-    monkeypatch.setattr("vl_diffusion.classifier._IMAGES_AT_ONCE", 2)
-    read = []
-
-    class Lazy(list):  # type: ignore[type-arg]
-        def __getitem__(self, index):
-            read.append(index)
-            return super().__getitem__(index)
-
-    stream = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(1)).stream(Lazy(noisy_pictures(5)))
-    assert len(next(stream)) == 2
-    assert read == [0, 1]
-    assert [len(part) for part in stream] == [2, 1]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -252,10 +278,19 @@ def test_a_stream_reads_pictures_when_their_turn_comes(monkeypatch):
         ({"classes": ["dark", "white", "dark"]}, "all differ, got 'dark'"),
         ({"classes": ["dark", " "]}, r"blank, but entries \[1\]"),
         ({"classes": "dark"}, "single string 'dark'"),
-        ({"objective": "l3"}, "l2, l1, huber, got 'l3'"),
+        ({"objective": "l3"}, "l2, l1, huber, vlb, got 'l3'"),
         ({"seed": -1}, "seed"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"temperature": 0.0}, "temperature must be positive"),
+        ({"error_space": "x0"}, "error_space must be one of epsilon, .*, got 'x0'"),
+        ({"aggregation": "median"}, "aggregation must be one of mean, vote, zscore, got 'median'"),
+        ({"weighting": "cosine"}, "weighting must be a function or one of .*, got 'cosine'"),
+        ({"weighting": lambda time, alpha, sigma: -time}, "weighting must give .* none negative"),
+        ({"time_range": (0.7, 0.2)}, r"time_range must be two numbers, .*got \(0.7, 0.2\)"),
+        ({"prompt_template": "a photo"}, "prompt_template must hold {} where the class name goes, got 'a photo'"),
+        ({"prompt_combination": "worst"}, "prompt_combination must be one of mean, .*, got 'worst'"),
+        ({"prompts": {"dark": ["a dark one"]}}, "the model takes class names"),
+        ({"objective": "vlb"}, "needs a model that learns a variance"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments, message):
@@ -288,7 +323,7 @@ def test_a_data_set_is_classified_without_its_labels():
     classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(3))
     images = classifier.classify([data[i][0] for i in range(3)])
     np.testing.assert_array_equal(classifier.classify(data).errors, images.errors)
-    np.testing.assert_array_equal(next(classifier.stream(data)).errors, images.errors)
+    np.testing.assert_array_equal(dict(classifier.stream(data))[0].errors, images.errors[:1])
 
 
 def test_pictures_without_a_length_are_refused():

@@ -106,7 +106,6 @@ def test_limit_takes_pictures_from_everywhere(folder, pixel_dit_folder, tmp_path
 def test_an_interrupted_command_goes_on_and_ends_with_the_same_numbers(
     folder, pixel_dit_folder, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("vl_diffusion.classifier._IMAGES_AT_ONCE", 2)
     arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), *QUICK, "--out"]
     assert main([*arguments, str(tmp_path / "whole")]) == 0
 
@@ -122,7 +121,7 @@ def test_an_interrupted_command_goes_on_and_ends_with_the_same_numbers(
     with monkeypatch.context() as patch:
         patch.setattr(command.Journal, "append", interrupted)
         assert main([*arguments, str(out)]) == 130
-    line = f"vl-diffusion: interrupted; 2 of 5 pictures are kept in {out}, and the same command goes on from there"
+    line = f"vl-diffusion: interrupted; 1 of 5 pictures are kept in {out}, and the same command goes on from there"
     assert capsys.readouterr().err.splitlines()[-1] == line
     assert not (out / "classify.csv").exists()
     # A line that was being written when the machine stopped.
@@ -131,7 +130,7 @@ def test_an_interrupted_command_goes_on_and_ends_with_the_same_numbers(
     capsys.readouterr()
     # The batch size may change: results do not depend on it.
     assert main([*arguments, str(out), "--batch-size", "7"]) == 0
-    assert "2 of 5 pictures are finished" in capsys.readouterr().err
+    assert "1 of 5 pictures are finished" in capsys.readouterr().err
     for part, whole in zip(rows(out), rows(tmp_path / "whole"), strict=True):
         assert part["predicted"] == whole["predicted"]
         for name in (column for column in whole if column.startswith("error: ")):
@@ -161,18 +160,19 @@ def test_a_folder_holds_results_of_one_setting(folder, pixel_dit_folder, tmp_pat
 def test_a_network_that_returns_no_numbers_keeps_what_is_finished(
     folder, pixel_dit_folder, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("vl_diffusion.classifier._IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr("vl_diffusion.engine._BATCHES_A_ROUND", 1)
     out, predict, calls = tmp_path / "out", ClassConditionalDenoiser.predict, []
 
-    def broken(self, x_t, timestep, condition):
+    def broken(self, x_t, time, condition):
         calls.append(len(x_t))
-        # The first two pictures cost 52 evaluations.
-        return predict(self, x_t, timestep, condition) * (1.0 if sum(calls) <= 52 else np.nan)
+        # The first two pictures are finished with the first stage of the third: 2 x 26 + 20 evaluations.
+        return predict(self, x_t, time, condition) * (1.0 if sum(calls) <= 72 else np.nan)
 
     monkeypatch.setattr(ClassConditionalDenoiser, "predict", broken)
-    assert main(["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 2
+    arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]
+    assert main([*arguments, "--batch-size", "16"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("vl-diffusion: error: the error of class 'airplane' at time step")
+    assert error.startswith("vl-diffusion: error: the error of 'airplane' at time step")
     assert len((out / "results.jsonl").read_text().splitlines()) == 2
 
 
@@ -208,7 +208,7 @@ def test_a_larger_limit_goes_on_with_the_same_pictures(folder, pixel_dit_folder,
     arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]
     assert main([*arguments, "--limit", "2"]) == 0
     assert main(arguments) == 0
-    assert "2 of 5 pictures are finished" in capsys.readouterr().err
+    assert "1 of 5 pictures are finished" in capsys.readouterr().err
     assert len(rows(out)) == 5
 
 

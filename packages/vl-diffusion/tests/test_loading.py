@@ -16,7 +16,7 @@ from diffusers import DDPMScheduler, DiTPipeline, StableDiffusionPipeline
 from vl_core.noise import gaussian, make_keys
 from vl_diffusion import DiffusionClassifier, Exhaustive
 from vl_diffusion.images import content_id
-from vl_diffusion.loading import BUILT_IN, local_folder
+from vl_diffusion.loading import BUILT_IN, as_denoiser, local_folder
 
 PETS = ("cat", "dog", "bird")
 
@@ -242,3 +242,11 @@ def test_a_schedule_without_its_numbers_is_refused_by_the_name_of_its_file(model
     )
     with pytest.raises(ValueError, match=f"{folder / file}: {message}"):
         DiffusionClassifier.from_pretrained(folder, PETS)
+
+
+def test_a_dit_knows_no_class_at_all_and_a_unet_says_that_it_does_not(tiny):
+    dit = as_denoiser(tiny.pixel_dit(), scheduler=DDPMScheduler())
+    assert dit.encode_unconditional().tolist() == [10]
+    unet = as_denoiser(tiny.pixel_unet(), scheduler=DDPMScheduler())
+    with pytest.raises(ValueError, match="UNet2DModel was built without a label for no class"):
+        unet.encode_unconditional()

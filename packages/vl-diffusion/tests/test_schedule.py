@@ -42,27 +42,56 @@ def test_levels_do_not_depend_on_which_scheduler_is_attached():
         np.testing.assert_array_equal(schedule.alphas_cumprod, schedules[0].alphas_cumprod)
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-def test_every_prediction_type_gives_back_the_noise(prediction):
-    generator = torch.Generator().manual_seed(0)
-    schedule = NoiseSchedule.from_config({"beta_schedule": "linear", "prediction_type": prediction})
-    signal, level = (t.view(-1, 1, 1, 1) for t in schedule.levels(np.array([100, 500, 900])))
-    x0, noise = (torch.randn(3, 2, 4, 4, generator=generator) for _ in range(2))
-    x_t = signal * x0 + level * noise
-    said = {"epsilon": noise, "v_prediction": signal * noise - level * x0, "sample": x0}[prediction]
-    torch.testing.assert_close(schedule.epsilon(said, x_t, signal, level), noise, rtol=1e-5, atol=1e-5)
+VP, FLOW = {"beta_schedule": "linear"}, {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}
+SCHEDULES = [
+    *(NoiseSchedule.from_config({**VP, "prediction_type": name}) for name in ("epsilon", "v_prediction", "sample")),
+    NoiseSchedule.from_config(FLOW),
+]
+by_prediction = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule.prediction)
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-def test_error_of_the_output_times_its_scale_is_the_error_of_the_noise(prediction):
-    schedule = NoiseSchedule.from_config({"beta_schedule": "linear", "prediction_type": prediction})
-    signal, level = (t.view(-1, 1, 1, 1) for t in schedule.levels(np.array([100, 300, 900])))
-    x0, noise, guess = torch.randn(3, 3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    x_t = signal * x0 + level * noise
-    right = {"epsilon": noise, "v_prediction": signal * noise - level * x0, "sample": x0}[prediction]
-    error = (guess - right).square().flatten(1).mean(1) * schedule.epsilon_scale(signal, level).flatten().square()
-    of_noise = (schedule.epsilon(guess, x_t, signal, level) - noise).square().flatten(1).mean(1)
-    torch.testing.assert_close(error, of_noise, rtol=1e-5, atol=0)
+def truth(schedule, steps):
+    """Levels, a noisy picture and all that could be predicted of it, in float64 so that conversions are exact."""
+    alpha, sigma = (torch.from_numpy(v[steps]).view(-1, 1, 1, 1) for v in (schedule.alpha, schedule.sigma))
+    x0, noise = torch.randn(2, len(steps), 2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    quantities = {"epsilon": noise, "v_prediction": alpha * noise - sigma * x0, "flow_prediction": noise - x0}
+    return alpha, sigma, alpha * x0 + sigma * noise, quantities | {"sample": x0}
+
+
+@by_prediction
+def test_every_prediction_is_converted_into_every_other(schedule):
+    alpha, sigma, x_t, quantities = truth(schedule, np.array([100, 500, 900]))
+    estimates = schedule.estimates(quantities[schedule.prediction], x_t, alpha, sigma)
+    for name, quantity in quantities.items():
+        torch.testing.assert_close(estimates[name], quantity, rtol=1e-4, atol=1e-5, check_dtype=False)
+
+
+@by_prediction
+@pytest.mark.parametrize("space", ["epsilon", "v_prediction", "flow_prediction", "sample"])
+def test_error_of_the_output_times_its_scale_is_the_error_in_any_space(schedule, space):
+    alpha, sigma, x_t, quantities = truth(schedule, np.array([100, 300, 900]))
+    guess = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    error = (guess - quantities[schedule.prediction]) * schedule.error_scale(space, alpha, sigma)
+    wanted = schedule.estimates(guess, x_t, alpha, sigma)[space] - quantities[space]
+    torch.testing.assert_close(error.abs(), wanted.abs(), rtol=1e-3, atol=1e-4, check_dtype=False)
+
+
+def test_flow_levels_are_those_of_the_euler_scheduler():
+    for config in ({"shift": 3.0}, {"shift": 1.0}, {"shift": 1.0, "num_train_timesteps": 20}):
+        scheduler = diffusers.FlowMatchEulerDiscreteScheduler(**config)
+        schedule = NoiseSchedule.from_config(scheduler.config)
+        np.testing.assert_allclose(schedule.sigma, scheduler.sigmas.numpy()[::-1], rtol=1e-5)
+        np.testing.assert_allclose(schedule.alpha, 1 - schedule.sigma)
+        # What the network is told is a thousand times the level, or as many times as there are steps.
+        np.testing.assert_allclose(schedule.times, scheduler.timesteps.numpy()[::-1], rtol=1e-5)
+        assert schedule.prediction == "flow_prediction"
+
+
+def test_draws_can_be_kept_to_a_part_of_the_schedule():
+    schedule = NoiseSchedule.from_config(VP)
+    assert schedule.steps(4, (0.25, 0.75)).tolist() == [312, 437, 562, 687]
+    assert schedule.steps(1, (0.0, 0.5)).tolist() == [250]
+    assert schedule.steps(2, (0.999, 1.0)).tolist() == [999, 999]
 
 
 def test_draws_are_at_the_steps_of_the_paper():
@@ -83,7 +112,8 @@ def test_half_precision_tables_are_not_read():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}, "FlowMatch.*no beta_schedule"),
+        ({"_class_name": "EDMEulerScheduler", "sigma_data": 0.5}, "EDMEulerScheduler.*no beta_schedule"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 0.0}, "shift must be positive, got 0"),
         ({"beta_schedule": "quadratic"}, "quadratic"),
         ({"beta_schedule": "linear", "prediction_type": "flow"}, "flow"),
     ],

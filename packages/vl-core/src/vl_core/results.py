@@ -15,7 +15,7 @@ from statistics import NormalDist
 
 import torch
 
-from vl_core.runs import atomic_write
+from vl_core._atomic import atomic_write
 
 __all__ = ["append_row", "markdown_table", "provenance", "read_rows", "wilson_interval"]
 

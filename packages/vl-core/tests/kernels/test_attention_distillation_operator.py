@@ -75,6 +75,15 @@ def test_compiles_for_any_number_of_tokens(dense):
             torch.testing.assert_close(*pair)
 
 
+def test_temperature_may_change_between_compiled_calls(dense):
+    torch._dynamo.reset()
+    tensors, _ = dense.problem("plain", 9, torch.float32)
+    compiled = torch.compile(attention_distillation, fullgraph=True, backend="aot_eager")
+    for scale in (0.1, 0.2, 0.4):
+        loss, eager = (way(*tensors, scale_student=scale) for way in (compiled, attention_distillation))
+        torch.testing.assert_close(loss, eager)
+
+
 @pytest.mark.parametrize("impl", IMPLS)
 def test_second_derivative_is_refused(dense, impl):
     tensors, _ = dense.problem("plain", 5, torch.float32)

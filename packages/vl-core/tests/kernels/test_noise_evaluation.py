@@ -143,6 +143,16 @@ def test_a_row_without_weight_has_no_error():
     assert not torch.autograd.grad(errors.sum(), prediction)[0][0].any()
 
 
+@pytest.mark.parametrize("loss", ["l2", "l1", "huber"])
+def test_a_nan_in_a_prediction_is_a_nan_in_its_error_and_gradient(loss):
+    prediction = torch.zeros(2, *SHAPE)
+    prediction[1, 0, 0, 0] = torch.nan
+    prediction.requires_grad_()
+    errors = noise_error(prediction, torch.arange(2), loss=loss)
+    assert errors.isnan().tolist() == [False, True]
+    assert torch.autograd.grad(errors.sum(), prediction)[0].isnan().sum() == 1
+
+
 def test_no_noise_is_saved_for_the_backward_pass():
     prediction = torch.randn(4, *SHAPE, requires_grad=True)
     saved = []

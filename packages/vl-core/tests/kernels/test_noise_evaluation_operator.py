@@ -70,6 +70,18 @@ def test_compiles_for_any_number_of_rows():
         torch.testing.assert_close(compiled(prediction, keys), noise_error(prediction, keys))
 
 
+def test_numbers_may_change_between_compiled_calls():
+    torch._dynamo.reset()
+
+    def error(x0, number):
+        return noise_error(diffuse(x0, KEYS, number, 1 - number), KEYS, scale=number, loss="huber", delta=number)
+
+    compiled = torch.compile(error, fullgraph=True, backend="aot_eager")
+    x0 = torch.randn(3, *SHAPE)
+    for number in (0.3, 0.5, 0.8):
+        torch.testing.assert_close(compiled(x0, number), error(x0, number))
+
+
 def test_autocast_changes_nothing():
     x0, keys = torch.randn(3, *SHAPE), torch.arange(3)
     x_t = diffuse(x0, keys, *LEVELS)

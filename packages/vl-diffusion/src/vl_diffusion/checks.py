@@ -35,7 +35,7 @@ def checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
 def checked_search(search: Search) -> Search:
     """The search, or a TypeError if it is none."""
     # The class itself has the members, too, and no settings.
-    members = ("num_draws", "num_stages", "budget", "requests")
+    members = ("num_draws", "budget", "requests")
     if isinstance(search, type) or not all(hasattr(search, name) for name in members):
         raise TypeError(f"search must be a search, such as Staged() or Exhaustive(), got {search!r}")
     return search

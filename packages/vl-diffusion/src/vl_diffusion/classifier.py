@@ -22,25 +22,21 @@ from vl_diffusion.arms import Combination, check_combination, checked_templates,
 from vl_diffusion.checks import (
     checked_classes,
     checked_ids,
-    checked_image,
     checked_logits,
     checked_search,
     checked_settings,
     is_single,
 )
 from vl_diffusion.denoiser import takes_prompts
-from vl_diffusion.engine import Engine, Subject, Trial
+from vl_diffusion.engine import Engine, Trial
 from vl_diffusion.errors import DenoisingErrors
-from vl_diffusion.images import content_id, fit
 from vl_diffusion.loading import as_denoiser, load_denoiser
 from vl_diffusion.objectives import Objective, check_objective
 from vl_diffusion.result import Classification, concatenate, summarise
 from vl_diffusion.schedule import Prediction
-from vl_diffusion.search import Search, Staged
+from vl_diffusion.search import Racing, Search
+from vl_diffusion.subjects import encode, read_subjects
 from vl_diffusion.weighting import Weighting, draw_weights
-
-# Images that are encoded together: an autoencoder has large activations.
-_ENCODED_AT_ONCE = 8
 
 
 class DiffusionClassifier:
@@ -56,7 +52,7 @@ class DiffusionClassifier:
             ``DiTTransformer2DModel`` or ``UNet2DModel`` of pixels together with `scheduler`, or any object with the
             members of :class:`~vl_diffusion.Denoiser`.
         classes: Class names, at least two, all different. May be left out for a model that names its classes.
-        search: How evaluations are spent: :class:`~vl_diffusion.Staged` (default), or another search of this package.
+        search: How evaluations are spent: :class:`~vl_diffusion.Racing` (default), or another search of this package.
         objective: ``"l2"``, ``"l1"``, ``"huber"``, or ``"vlb"`` for models that learn a variance.
         error_space: The quantity whose error is measured: ``"epsilon"``, ``"v_prediction"``, ``"flow_prediction"``
             (velocity of a flow) or ``"sample"`` (clean image). Equal weights mean different things in each:
@@ -121,7 +117,7 @@ class DiffusionClassifier:
         if objective == "vlb" and not getattr(self.denoiser, "learns_variance", False):
             raise ValueError("objective='vlb' needs a model that learns a variance; use 'l2', 'l1' or 'huber'")
         self.classes = checked_classes(self.denoiser.class_names if classes is None else classes)
-        self.search: Search = Staged() if search is None else checked_search(search)
+        self.search: Search = Racing() if search is None else checked_search(search)
         self.temperature = temperature
         self.prompt_combination: Combination = prompt_combination
         filled = None
@@ -143,7 +139,7 @@ class DiffusionClassifier:
             batch_size=batch_size,
             compile=compile,
         )
-        self._engine = Engine(
+        self.engine = Engine(
             self.denoising_errors,
             self.arms,
             num_candidates=len(self.arms) - len(inner_names),
@@ -248,32 +244,43 @@ class DiffusionClassifier:
                 bar.set_postfix_str(f"{evaluations:,} evaluations", refresh=False)
                 bar.update(0)
 
-            for trial in self._engine.run(self._subjects(images, ids, scores), self.search, advance):
+            for trial in self.engine.run(read_subjects(self.denoiser, images, ids, scores), self.search, advance):
                 bar.update(1)
                 yield trial.subject.index, self._summary(trial)
 
-    def _subjects(self, images: Sequence[Any], ids: list[int] | None, logits: np.ndarray | None) -> Iterator[Subject]:
-        for start in range(0, len(images), _ENCODED_AT_ONCE):
-            places = range(start, min(start + _ENCODED_AT_ONCE, len(images)))
-            tensors = [checked_image(images[i], i) for i in places]
-            for i, tensor, latent in zip(places, tensors, self.encode(tensors), strict=True):
-                image_id = content_id(tensor) if ids is None else ids[i]
-                yield Subject(i, image_id, latent, None if logits is None else logits[i])
+    def watch(self, image: Any, *, image_id: int | None = None, logits: Any | None = None) -> Iterator[Classification]:
+        """Classify one image and look on: the result so far after every round of the search.
 
-    @torch.no_grad()
+        Classes that the search has given up are `pruned` in all later results; the last result is that of
+        :meth:`classify`.
+
+        Args:
+            image: As for :meth:`classify`, one.
+            image_id: As for :meth:`classify`, one.
+            logits: ``(K,)``, as for :meth:`classify`.
+
+        Yields:
+            Results over one image, whose prediction is the class that leads.
+        """
+        scores = None if logits is None else checked_logits([logits], 1, len(self.classes))
+        ids = None if image_id is None else checked_ids([image_id], 1)
+        subject = next(read_subjects(self.denoiser, [image], ids, scores))
+        for trial in self.engine.watch(subject, self.search):
+            yield self._summary(trial)
+
     def encode(self, images: Sequence[Tensor]) -> Tensor:
         """Pictures ``(C, H, W)`` in [0, 1], of any size, to what the model denoises, ``(B, c, h, w)``."""
-        size, channels = self.denoiser.image_size, self.denoiser.image_channels
-        return self.denoiser.encode_images(torch.stack([fit(image, size, channels) for image in images]))
+        return encode(self.denoiser, images)
 
     def _summary(self, trial: Trial) -> Classification:
         return summarise(
             trial.errors,
             trial.scores,
-            trial.prediction,
+            trial.leader,
             self.arms,
             classes=self.classes,
             image_id=trial.subject.image_id,
-            scale=trial.subject.latent.numel() / self.temperature,
+            num_values=trial.subject.latent.numel(),
+            temperature=self.temperature,
             combination=self.prompt_combination,
         )

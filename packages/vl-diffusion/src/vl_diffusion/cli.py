@@ -5,6 +5,14 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+
+_COMMANDS = {
+    "classify": "Classify",
+    "evaluate": "Evaluate",
+    "calibrate": "Calibrate",
+    "compare-search": "CompareSearch",
+}
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -23,9 +31,10 @@ def main(args: Sequence[str] | None = None) -> int:
         # These take seconds; an interruption meanwhile is one line too.
         from tyro.extras import subcommand_cli_from_dict
 
-        from vl_diffusion.commands.classify import Classify, run
-
-        settings: Classify = subcommand_cli_from_dict({"classify": Classify}, prog="vl-diffusion", args=args)
+        modules = {name: import_module(f"vl_diffusion.commands.{name.replace('-', '_')}") for name in _COMMANDS}
+        kinds = {name: getattr(modules[name], kind) for name, kind in _COMMANDS.items()}
+        settings = subcommand_cli_from_dict(kinds, prog="vl-diffusion", args=args)
+        run = next(modules[name].run for name, kind in kinds.items() if type(settings) is kind)
         run(settings)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"vl-diffusion: error: {_one_line(error)}", file=sys.stderr)

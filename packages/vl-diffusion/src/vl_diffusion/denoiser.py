@@ -20,9 +20,11 @@ class Denoiser(Protocol):
     Implement these members to classify with a model that the package does not know. ``B`` is a batch, ``K`` the number
     of classes or prompts, ``(c, h, w)`` the shape that the model denoises (a latent's, or the picture's own).
 
-    Two members may be left out. ``takes_prompts = True`` has `encode_classes` called with filled-in prompts instead of
-    class names. ``learns_variance = True`` says that `predict` returns ``(B, 2c, h, w)``, of which the second half is
-    the variance in the form of Nichol & Dhariwal (2021, equation 15); the objective ``"vlb"`` reads it.
+    Three members may be left out. ``takes_prompts = True`` has `encode_classes` called with filled-in prompts instead
+    of class names. ``learns_variance = True`` says that `predict` returns ``(B, 2c, h, w)``, of which the second half
+    is the variance in the form of Nichol & Dhariwal (2021, equation 15); the objective ``"vlb"`` reads it.
+    ``encode_unconditional()`` gives the row ``(1, ...)`` for no class at all, where a model was trained with one; for a
+    model that takes prompts it is the empty prompt unless told otherwise.
     """
 
     schedule: NoiseSchedule
@@ -70,3 +72,20 @@ def num_rows(condition: Condition) -> int:
 def takes_prompts(denoiser: Denoiser) -> bool:
     """Whether `encode_classes` wants prompts rather than names."""
     return bool(getattr(denoiser, "takes_prompts", False))
+
+
+def unconditional(denoiser: Denoiser) -> Condition:
+    """What the network is given for no class at all: one row.
+
+    Raises:
+        ValueError: If the model has no such thing.
+    """
+    own = getattr(denoiser, "encode_unconditional", None)
+    if own is not None:
+        row: Condition = own()
+        return row
+    if takes_prompts(denoiser):
+        return denoiser.encode_classes([""])
+    raise ValueError(
+        f"{type(denoiser).__name__} knows no unconditional error: it takes no prompts and has no encode_unconditional()"
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,12 +16,27 @@ from torch import Tensor
 
 from vl_diffusion.aggregation import Aggregation, draw_scores
 from vl_diffusion.arms import Arms
-from vl_diffusion.errors import DenoisingErrors, Jobs
+from vl_diffusion.errors import Jobs
 from vl_diffusion.search import Problem, Request, Search
 
 # Searches are opened until they ask for this many batches: the last batch of a round, which may not be full, is then a
 # small part of it.
 _BATCHES_A_ROUND = 4
+
+
+class Evaluator(Protocol):
+    """What answers with errors: :class:`~vl_diffusion.errors.DenoisingErrors`, or something that remembers them."""
+
+    @property
+    def batch_size(self) -> int:
+        """Evaluations in one call of the network."""
+        ...
+
+    def __call__(
+        self, latents: Tensor, image_ids: np.ndarray, jobs: Jobs, advance: Callable[[int], object] = ...
+    ) -> np.ndarray:
+        """The error of each job, float32 ``(J,)``."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +80,15 @@ class Trial:
         except StopIteration as end:
             self.request, self.prediction = None, end.value
 
+    @property
+    def leader(self) -> int:
+        """The arm found or, while the search is open, the one of the smallest mean among those seen most often."""
+        if self.prediction >= 0:
+            return self.prediction
+        count = (~np.isnan(self.scores)).sum(1)
+        mean = np.where(count == count.max(), np.nansum(self.scores, 1), np.inf)
+        return int(mean.argmin())
+
     def receive(self, errors: np.ndarray, scores: np.ndarray) -> None:
         """Record what was asked for, both ``(arms, draws)``, and let the search go on."""
         assert self.request is not None
@@ -88,7 +113,7 @@ class Engine:
         aggregation: How a draw's errors become scores.
     """
 
-    denoising_errors: DenoisingErrors
+    denoising_errors: Evaluator
     arms: Arms
     num_candidates: int
     weights: np.ndarray
@@ -132,10 +157,21 @@ class Engine:
             yield from (trial for trial in chosen if trial.request is None)
             waiting = [trial for trial in waiting if trial.request is not None]
 
+    def watch(self, subject: Subject, search: Search) -> Iterator[Trial]:
+        """Search one image and yield its trial after every answer, the last time with its prediction."""
+        trial = self._open(subject, search)
+        while trial.request is not None:
+            self._evaluate([trial], lambda n: None)
+            yield trial
+
     def _open(self, subject: Subject, search: Search) -> Trial:
         errors = np.full((len(self.arms), search.num_draws), np.nan, np.float32)
         scores = errors if self.aggregation == "mean" else errors.copy()
-        return Trial(subject, errors, scores, search.requests(Problem(self.num_candidates, subject.logits)))
+        logits = subject.logits
+        if logits is not None:
+            # Where several arms belong to a class, each has what was said of the class.
+            logits = logits[self.arms.owners[: self.num_candidates]]
+        return Trial(subject, errors, scores, search.requests(Problem(self.num_candidates, logits)))
 
     @torch.no_grad()
     def _evaluate(self, trials: Sequence[Trial], advance: Callable[[int], object]) -> None:
@@ -178,17 +214,21 @@ def _cost(trial: Trial, sizes: np.ndarray) -> int:
 
 
 def _in_full_batches(trials: Sequence[Trial], costs: Sequence[int], batch_size: int) -> list[Trial]:
-    """Those that go into this round: all but the youngest, as far as they would only begin another batch.
+    """Those that go into this round: all but a few, the youngest first, that would only begin another batch.
 
-    They wait, and the round after takes them in first.
+    They wait for the next round. What waits is less than a batch, so nothing waits long.
     """
-    excess = sum(costs) % batch_size
-    if sum(costs) == excess:
+    total = sum(costs)
+    excess = total % batch_size
+    if total == excess:
         return list(trials)
-    chosen = []
-    for trial, cost in zip(reversed(trials), reversed(costs), strict=True):
-        if cost <= excess:
-            excess -= cost
-        else:
-            chosen.append(trial)
-    return chosen[::-1]
+    waits = set()
+    for i in reversed(range(len(trials))):
+        if costs[i] <= excess:
+            excess -= costs[i]
+            waits.add(i)
+    # A last batch with some rows missing is better than one with a few rows in it.
+    others = [i for i in range(len(trials)) if i not in waits and excess < costs[i] < batch_size]
+    if excess and others:
+        waits.add(min(others, key=lambda i: (costs[i], -i)))
+    return [trial for i, trial in enumerate(trials) if i not in waits]

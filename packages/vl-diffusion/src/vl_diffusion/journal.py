@@ -1,4 +1,8 @@
-"""Finished results on disk, a line an image, so that an interrupted classification goes on where it stopped."""
+"""Finished results on disk, a line an image, so that an interrupted classification goes on where it stopped.
+
+Each process of a run appends to a file of its own, ``results.jsonl`` and ``results-1.jsonl`` and so on, whatever their
+number was the last time: all files of a folder are read together.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,19 @@ class Journal:
             except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise ValueError(f"{path}, line {number} is damaged ({error}); delete the line or the file") from error
 
+    @staticmethod
+    def name(process: int) -> str:
+        """The file that a process writes to."""
+        return "results.jsonl" if process == 0 else f"results-{process}.jsonl"
+
+    @classmethod
+    def read_all(cls, folder: Path, classes: tuple[str, ...]) -> Journal:
+        """The results of all processes that have written to a folder; not to be appended to."""
+        whole = cls(folder / cls.name(0), classes)
+        for path in sorted(folder.glob("results-*.jsonl")):
+            whole._results.update(cls(path, classes)._results)
+        return whole
+
     def __contains__(self, image_id: int) -> bool:
         return image_id in self._results
 
@@ -67,7 +84,8 @@ class Journal:
 
 
 def _dtype(name: str) -> type:
-    return np.int64 if name in ("image_ids", "draws", "evaluations", "predictions") else np.float64
+    integers = ("image_ids", "draws", "evaluations", "predictions", "inner_evaluations", "num_values")
+    return np.int64 if name in integers else np.float64
 
 
 def _plain(value: np.ndarray) -> object:

@@ -22,6 +22,11 @@ def check_objective(objective: str) -> None:
 
 
 def variational_term(output: Tensor, x_t: Tensor, x0: Tensor, steps: np.ndarray, schedule: NoiseSchedule) -> Tensor:
+    """The mean over an image's values of :func:`variational_map`, float32 ``(B,)``."""
+    return variational_map(output, x_t, x0, steps, schedule).flatten(1).mean(1)
+
+
+def variational_map(output: Tensor, x_t: Tensor, x0: Tensor, steps: np.ndarray, schedule: NoiseSchedule) -> Tensor:
     """The divergence from the true step backwards to the model's, ``KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t))``.
 
     Ho et al. (2020), equations 5 to 7, with the learned variance of Nichol & Dhariwal (2021), equation 15: the model's
@@ -36,7 +41,7 @@ def variational_term(output: Tensor, x_t: Tensor, x0: Tensor, steps: np.ndarray,
         schedule: A variance-preserving schedule.
 
     Returns:
-        Nats, averaged over an image's values, float32 ``(B,)``.
+        Nats of each value, float32 ``(B, c, h, w)``.
     """
     prediction, between = output.float().chunk(2, dim=1)
     alpha, sigma = (_column(level, x_t) for level in (schedule.alpha[steps], schedule.sigma[steps]))
@@ -47,7 +52,7 @@ def variational_term(output: Tensor, x_t: Tensor, x0: Tensor, steps: np.ndarray,
     ratio = log_posterior - log_variance
     # The means differ by `weight` times the difference of the clean images.
     squared = (weight * (x0.float() - estimate)) ** 2 * torch.exp(-log_variance)
-    divergence: Tensor = (0.5 * (ratio.exp() - ratio - 1 + squared)).flatten(1).mean(1)
+    divergence: Tensor = 0.5 * (ratio.exp() - ratio - 1 + squared)
     return divergence
 
 

@@ -30,6 +30,8 @@ class Classification:
         probabilities: float64 ``(B, K)``, softmax of minus the paired difference in the summed error over the
             classifier's temperature, equation 7 of Li et al. (2023); 0 for a class that was not evaluated. As good as
             the temperature is: fit it with `vl_diffusion.fit_temperature`.
+        inner_evaluations: int64 ``(B,)``, calls of the network for names that a search only descended through.
+        num_values: int64 ``(B,)``, values in the image that was denoised: a summed error is this many mean ones.
     """
 
     classes: tuple[str, ...]
@@ -42,6 +44,8 @@ class Classification:
     difference_standard_errors: np.ndarray
     predictions: np.ndarray
     probabilities: np.ndarray
+    inner_evaluations: np.ndarray
+    num_values: np.ndarray
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -50,6 +54,12 @@ class Classification:
     def labels(self) -> tuple[str, ...]:
         """The predicted class names."""
         return tuple(self.classes[i] for i in self.predictions)
+
+    @property
+    def total_evaluations(self) -> np.ndarray:
+        """Calls of the network that each image took in all, int64 ``(B,)``."""
+        total: np.ndarray = self.evaluations.sum(1) + self.inner_evaluations
+        return total
 
     @property
     def pruned(self) -> np.ndarray:
@@ -105,7 +115,8 @@ def summarise(
     *,
     classes: tuple[str, ...],
     image_id: int,
-    scale: float,
+    num_values: int,
+    temperature: float,
     combination: Combination = "mean",
 ) -> Classification:
     """The result of one image.
@@ -117,13 +128,15 @@ def summarise(
         arms: The arms; those without an owner are left out.
         classes: The class names.
         image_id: The id that its noise belongs to.
-        scale: What a mean error is multiplied with before the softmax: values in an image over the temperature.
+        num_values: Values in the image that was denoised.
+        temperature: Divides the summed error before the softmax.
         combination: What the arms of a class say together, where it has several.
     """
     mean, standard_error, draws = _moments(errors.astype(np.float64))
     difference, difference_error, _ = _moments(scores.astype(np.float64) - scores[prediction])
     table = np.stack([mean, standard_error, draws, difference, difference_error])  # [5, A]
-    evaluations = draws * arms.sizes
+    evaluations, inner_evaluations = draws * arms.sizes, int((draws * arms.sizes)[arms.owners < 0].sum())
+    scale = num_values / temperature
     if not np.array_equal(arms.owners, np.arange(len(classes))):
         members = [np.flatnonzero(arms.owners == k) for k in range(len(classes))]
         evaluations = np.array([evaluations[of_class].sum() for of_class in members])
@@ -133,9 +146,8 @@ def summarise(
     if combination == "logsumexp" and len(arms) > len(classes):
         # A class of many good prompts may be ahead of the class of the best one.
         label = int(np.nanargmin(difference))
+        difference_error[label] = 0.0
     difference = difference - difference[label]
-    logits = np.where(np.isnan(difference), -np.inf, -scale * difference)
-    weights = np.exp(logits - logits.max())
     return Classification(
         classes=classes,
         image_ids=np.array([image_id], np.int64),
@@ -146,8 +158,23 @@ def summarise(
         differences=difference[None],
         difference_standard_errors=difference_error[None],
         predictions=np.array([label], np.int64),
-        probabilities=(weights / weights.sum())[None],
+        probabilities=softmax_probabilities(difference[None], scale),
+        inner_evaluations=np.array([inner_evaluations], np.int64),
+        num_values=np.array([num_values], np.int64),
     )
+
+
+def softmax_probabilities(differences: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
+    """Softmax of minus `scale` times the differences, float64 ``(B, K)``; 0 where a difference is NaN.
+
+    Args:
+        differences: ``(B, K)``.
+        scale: A number, or one an image, ``(B, 1)``.
+    """
+    logits = np.where(np.isnan(differences), -np.inf, -scale * differences)
+    weights = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities: np.ndarray = weights / weights.sum(1, keepdims=True)
+    return probabilities
 
 
 def _of_class(table: np.ndarray, scale: float, combination: Combination) -> np.ndarray:
@@ -160,7 +187,11 @@ def _of_class(table: np.ndarray, scale: float, combination: Combination) -> np.n
     if combination == "logsumexp":
         relative = np.nan_to_num(np.exp(-scale * (differences - differences[best])))
         share = relative / relative.sum()
-        row[[0, 1, 4]] = np.nan_to_num(table[[0, 1, 4]]) @ share
+        for quantity in (0, 1, 4):
+            # A prompt given up after one draw has no standard error; the best one decides whether the class has.
+            known = ~np.isnan(table[quantity])
+            if known[best]:
+                row[quantity] = table[quantity, known] @ share[known] / share[known].sum()
         row[3] = differences[best] - np.log(relative.mean()) / scale
     return row
 

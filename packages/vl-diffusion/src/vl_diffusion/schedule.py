@@ -83,8 +83,9 @@ class NoiseSchedule:
                 settings is no number.
         """
         name = str(config.get("_class_name", "the scheduler"))
-        if name.startswith("FlowMatch") or config.get("prediction_type") == "flow_prediction":
-            return cls.flow_matching(_flow_levels(config))
+        is_flow = "shift" in config and "beta_schedule" not in config
+        if is_flow or config.get("prediction_type") == "flow_prediction":
+            return cls.flow_matching(_flow_levels(config), scale=_num_steps(config))
         if "beta_schedule" not in config and config.get("trained_betas") is None:
             raise ValueError(
                 f"{name} has no beta_schedule: variance-preserving schedules (DDPM, DDIM, PNDM, Euler, DPM-Solver) and "
@@ -145,7 +146,8 @@ class NoiseSchedule:
         if (low, high) == (0.0, 1.0):
             return (2 * np.arange(num_draws, dtype=np.int64) + 1) * len(self) // (2 * num_draws)
         middle = low + (high - low) * (np.arange(num_draws) + 0.5) / num_draws
-        steps: np.ndarray = np.minimum(middle * len(self), len(self) - 1).astype(np.int64)
+        # A middle that is a step's number but for rounding is that step.
+        steps: np.ndarray = np.minimum(middle * len(self) + 1e-6, len(self) - 1).astype(np.int64)
         return steps
 
     def estimates(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> dict[Prediction, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from collections.abc import Sequence
 
@@ -22,6 +23,11 @@ def check_floating(name: str, tensor: object) -> None:
     if not isinstance(tensor, Tensor) or not tensor.dtype.is_floating_point:
         got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
         raise TypeError(f"{name} must be a tensor of a floating type, got {got}")
+
+
+def is_finite_number(value: object) -> bool:
+    """Whether this is a finite number. A compiled call may take other numbers later, which `math.isfinite` forbids."""
+    return isinstance(value, int | float) and -math.inf < value < math.inf
 
 
 def triton_missing(device: str) -> str | None:

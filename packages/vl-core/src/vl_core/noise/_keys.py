@@ -5,7 +5,6 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,8 +42,8 @@ def make_keys(seed: Integers, image_ids: Integers, draws: Integers) -> Tensor:
     _check_range("seed", seeds, 31)
     _check_range("draws", numbers, 32)
     try:
-        shape = np.broadcast_shapes(seeds.shape, images.shape, numbers.shape)
-    except ValueError:
+        shape = torch.broadcast_shapes(seeds.shape, images.shape, numbers.shape)  # type: ignore[no-untyped-call]
+    except RuntimeError:
         shapes = ", ".join(str(tuple(value.shape)) for value in (seeds, images, numbers))
         raise ValueError(f"seed, image_ids and draws must broadcast to one shape, got {shapes}") from None
     return torch.stack((images.expand(shape), ((seeds << 32) | numbers).expand(shape)), dim=-1)

@@ -1,6 +1,6 @@
 """Records of a run: its configuration, metrics and checkpoints in one folder that survives an interruption."""
 
-from vl_core.runs._atomic import atomic_write
+from vl_core._atomic import atomic_write
 from vl_core.runs._checkpoint import Checkpoint
 from vl_core.runs._folder import RunFolder
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vl_core.runs._atomic import replacing
+from vl_core._atomic import replacing
 from vl_core.runs._plain import plain
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from vl_core._atomic import atomic_write, is_leftover
 from vl_core.runs import _checkpoint
-from vl_core.runs._atomic import atomic_write, is_leftover
 from vl_core.runs._checkpoint import Checkpoint
 from vl_core.runs._metrics import MetricsFile, Row, check_step, number
 from vl_core.runs._plain import differences, plain

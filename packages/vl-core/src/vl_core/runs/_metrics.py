@@ -7,7 +7,7 @@ import operator
 from pathlib import Path
 from typing import Any
 
-from vl_core.runs._atomic import atomic_write, sync
+from vl_core._atomic import atomic_write, sync
 
 Row = dict[str, int | float]
 

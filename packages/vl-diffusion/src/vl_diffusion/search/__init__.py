@@ -4,17 +4,30 @@ A draw is a pair of a time step and a noise. A search has M of them, numbered by
 which classes see which draws.
 """
 
+from vl_diffusion.search.evidence import Bound
 from vl_diffusion.search.exhaustive import Exhaustive
 from vl_diffusion.search.grids import nested_order
+from vl_diffusion.search.halving import Halving
 from vl_diffusion.search.protocol import Problem, Request, Search
+from vl_diffusion.search.racing import Aim, Racing
+from vl_diffusion.search.shortlist import Shortlist
 from vl_diffusion.search.staged import Grid, Staged
+from vl_diffusion.search.tree import LabelTree
+from vl_diffusion.search.wordnet import wordnet_tree
 
 __all__ = [
+    "Aim",
+    "Bound",
     "Exhaustive",
     "Grid",
+    "Halving",
+    "LabelTree",
     "Problem",
+    "Racing",
     "Request",
     "Search",
+    "Shortlist",
     "Staged",
     "nested_order",
+    "wordnet_tree",
 ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vl_diffusion.search._settings import integer
+from vl_diffusion.search._settings import check_counts, within_budget
+from vl_diffusion.search.grids import nested_order
 from vl_diffusion.search.protocol import Problem, Request
 
 
@@ -18,22 +19,21 @@ class Exhaustive:
     draws: int = 250
     """Draws a class; the cost is this times the number of classes."""
 
+    max_evaluations: int | None = None
+    """Hard limit on an image's evaluations; all classes then see the same fewer draws, evenly spread."""
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "draws", integer("draws", self.draws))
-        if self.draws < 1:
-            raise ValueError(f"draws must be at least 1, got {self.draws}")
+        check_counts(self, draws=1, max_evaluations=1)
 
     @property
     def num_draws(self) -> int:
         return self.draws
 
-    @property
-    def num_stages(self) -> int:
-        return 1
-
     def budget(self, num_classes: int) -> int:
-        return num_classes * self.draws
+        allowed = within_budget(num_classes * self.draws, self.max_evaluations, num_classes, "one draw of each class")
+        return allowed // num_classes * num_classes
 
     def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
-        errors = yield np.arange(problem.num_classes), np.arange(self.draws)
+        draws = nested_order(self.draws)[: self.budget(problem.num_classes) // problem.num_classes]
+        errors = yield np.arange(problem.num_classes), np.sort(draws)
         return int(errors.mean(1).argmin())

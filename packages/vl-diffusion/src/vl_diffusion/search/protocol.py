@@ -32,17 +32,13 @@ class Search(Protocol):
     """What the engine asks of a search.
 
     A search never asks for the same class on the same draw twice, and asks for at least one draw of the class that it
-    returns.
+    returns. One that also has `inner_names` (a label tree that probes names) may ask for indices K, K + 1 ..., which
+    stand for these names, encoded as further classes.
     """
 
     @property
     def num_draws(self) -> int:
         """M: how many draws there are in all; draw j is at the j-th of M evenly spaced time steps."""
-        ...
-
-    @property
-    def num_stages(self) -> int:
-        """A typical number of requests an image; it decides how many images share a batch, and no result."""
         ...
 
     def budget(self, num_classes: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from vl_diffusion.search._settings import integers
+from vl_diffusion.search._settings import check_counts, integers, within_budget
 from vl_diffusion.search.grids import nested_order
 from vl_diffusion.search.protocol import Problem, Request
 
@@ -35,9 +35,13 @@ class Staged:
     grid: Grid = "nested"
     """How a stage's draws are placed in time."""
 
+    max_evaluations: int | None = None
+    """Hard limit on an image's evaluations; a stage that it cuts short prunes on fewer draws, evenly spread."""
+
     def __post_init__(self) -> None:
         for name in ("draws", "keep"):
             object.__setattr__(self, name, integers(name, getattr(self, name)))
+        check_counts(self, max_evaluations=1)
         draws, keep = self.draws, self.keep
         if not draws or len(draws) != len(keep):
             raise ValueError(f"draws and keep need one entry a stage, got {len(draws)} and {len(keep)}")
@@ -56,24 +60,31 @@ class Staged:
     def num_draws(self) -> int:
         return self.draws[-1]
 
-    @property
-    def num_stages(self) -> int:
-        return len(self.draws)
-
     def budget(self, num_classes: int) -> int:
-        survivors = [num_classes, *(min(k, num_classes) for k in self.keep)]
-        return sum(classes * len(new) for classes, new in zip(survivors, self.stages(), strict=False))
+        return sum(classes * len(new) for classes, new in self._affordable(num_classes))
 
     def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
-        alive = np.arange(problem.num_classes)
-        total, count = np.zeros(problem.num_classes), 0
-        for new, keep in zip(self.stages(), self.keep, strict=True):
-            errors = yield alive, new
-            total[alive] += errors.sum(1, dtype=np.float64)
-            count += len(new)
+        alive, total = np.arange(problem.num_classes), np.zeros(problem.num_classes)
+        for classes, new in self._affordable(problem.num_classes):
             # A stable sort, so that a tie goes to the class that stands first.
-            alive = np.sort(alive[np.argsort(total[alive] / count, kind="stable")[:keep]])
-        return int(alive[0])
+            kept = np.sort(np.argsort(total, kind="stable")[:classes])
+            alive, total = alive[kept], total[kept]
+            errors = yield alive, new
+            total += errors.sum(1, dtype=np.float64)
+        return int(alive[total.argmin()])
+
+    def _affordable(self, num_classes: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Classes and new draws of each stage, as far as the evaluations last."""
+        survivors = [num_classes, *(min(k, num_classes) for k in self.keep)]
+        stages = list(zip(survivors, self.stages(), strict=False))
+        planned = sum(classes * len(new) for classes, new in stages)
+        left = within_budget(planned, self.max_evaluations, num_classes, "one draw of each class")
+        for classes, new in stages:
+            if classes * len(new) > left:
+                new = np.sort(new[nested_order(len(new))[: left // classes]])
+            if len(new):
+                yield classes, new
+            left -= classes * len(new)
 
     def stages(self) -> tuple[np.ndarray, ...]:
         """The draws that each stage adds to those before it, ascending."""

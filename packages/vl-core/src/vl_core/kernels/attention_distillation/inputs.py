@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vl_core.kernels.checks import check_floating
+from vl_core.kernels.checks import check_floating, is_finite_number
 
 HeadMap = Sequence[int | Sequence[int] | None]
 
@@ -87,7 +87,7 @@ def split_scale(name: str, scale: float | Tensor | None, q: Tensor) -> tuple[flo
     if scale is None:
         return default, None
     if not isinstance(scale, Tensor):
-        if not isinstance(scale, int | float) or not math.isfinite(scale):
+        if not is_finite_number(scale):
             raise ValueError(f"{name} must be a finite number or a tensor, got {scale!r}")
         return float(scale), None
     if not scale.dtype.is_floating_point:

@@ -149,7 +149,7 @@ def noise_error(
     clean = None if target == "epsilon" else inputs.read_x0(x0, prediction, target)
     images = None if clean is None else len(clean)
     weights = None if weight is None else inputs.read_weight(weight, images, prediction, dtype)
-    if images is None and weights is not None and len(weights) > 1:
+    if images is None and weights is not None and len(weights) != 1:
         images = len(weights)
     image = (
         None

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from vl_core.kernels.checks import check_floating
+from vl_core.kernels.checks import check_floating, is_finite_number
 
 
 def read_keys(keys: Tensor, rows: int | None, like: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def read_image(image: Tensor | None, rows: int, images: int, of: str, like: Tens
 def read_level(name: str, level: float | Tensor, rows: int, dtype: torch.dtype, like: Tensor) -> Tensor:
     """A number for each row, ``(n,)``."""
     if not isinstance(level, Tensor):
-        if isinstance(level, bool) or not isinstance(level, int | float) or not math.isfinite(level):
+        if isinstance(level, bool) or not is_finite_number(level):
             raise ValueError(f"{name} must be a finite number or a tensor, got {level!r}")
         return torch.full((rows,), float(level), dtype=dtype, device=like.device)
     check_floating(name, level)

@@ -1,0 +1,65 @@
+"""`vl-diffusion calibrate`: fit the temperature that turns errors into probabilities one can believe."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from vl_diffusion.calibration import expected_calibration_error, fit_temperature, with_temperature
+from vl_diffusion.commands.classify import make_task
+from vl_diffusion.commands.evaluate import Evaluate, labelled_pictures, labels_of, with_truth, write_json
+from vl_diffusion.commands.running import judged, run_task
+from vl_diffusion.commands.settings import build_classifier
+from vl_diffusion.report import draw_calibration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrate(Evaluate):
+    """Fit the temperature on labelled pictures, for the very search that will be used.
+
+    Without arguments: 100 training pictures of clothes, none of which the other commands show. Give the number that it
+    prints to the others as --temperature.
+    """
+
+    out: Path = Path("vl-diffusion-calibrate")
+    """Folder for calibration.json, calibration.png and what is finished."""
+
+    split: str | None = "train"
+    """Split of the data sets that are given: not the one that the probabilities are judged on."""
+
+
+def run(settings: Calibrate) -> None:
+    """Classify labelled pictures, resuming what `settings.out` already holds, and fit the temperature.
+
+    Raises:
+        ValueError: If an argument or a picture is not what it must be, no picture has a label, or no temperature is
+            better than another.
+        OSError: If a file or a model is missing or cannot be read.
+        ModuleNotFoundError: If a data set needs an extra that is not installed.
+        KeyboardInterrupt: If it is interrupted; the message says how much is kept.
+    """
+    pictures, images = labelled_pictures(settings, default_limit=100)
+    # Errors do not depend on the temperature, and where prompts are mixed it is fitted from the plain one.
+    settings = replace(settings, temperature=1.0)
+    classifier = build_classifier(settings, pictures.classes)
+    pictures = with_truth(judged(pictures, classifier.classes))
+    task = make_task(settings, settings.out, classifier, pictures, images, settings.split, without=("bins",))
+    result = run_task(task, classifier)
+    if result is None:
+        return
+    labels = labels_of(pictures, classifier.classes)
+    fitted = fit_temperature(result, labels)
+    after = with_temperature(result, fitted.value)
+    errors = {
+        f"expected_calibration_error_{when}": expected_calibration_error(r.probabilities, labels, bins=settings.bins)
+        for when, r in (("before", result), ("after", after))
+    }
+    write_json(settings.out / "calibration.json", asdict(fitted) | errors)
+    draw_calibration(settings.out / "calibration.png", result, after, labels, fitted.value, bins=settings.bins)
+    before_and_after = " to ".join(f"{100 * error:.1f}" for error in errors.values())
+    print(f"--temperature {fitted.value:.4g}")
+    print(
+        f"over the {fitted.images} pictures that it was fitted on, the negative log-likelihood falls from "
+        f"{fitted.nll_before:.3f} to {fitted.nll_after:.3f}, and the calibration error goes from {before_and_after} %"
+    )
+    print(f"wrote {settings.out / 'calibration.json'} and {settings.out / 'calibration.png'}")

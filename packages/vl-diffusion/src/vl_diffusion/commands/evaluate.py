@@ -1,0 +1,161 @@
+"""`vl-diffusion evaluate`: how well a model names labelled pictures, what it costs, and how far its word goes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from vl_core.results import wilson_interval
+from vl_core.runs import atomic_write
+
+from vl_diffusion.calibration import expected_calibration_error
+from vl_diffusion.commands.classify import make_task
+from vl_diffusion.commands.running import judged, run_task
+from vl_diffusion.commands.settings import ClassifierSettings, build_classifier
+from vl_diffusion.pictures import Pictures, gather
+from vl_diffusion.report import draw_evaluation
+from vl_diffusion.result import Classification
+from vl_diffusion.tables import write_csv, write_parquet, write_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(ClassifierSettings):
+    """Name labelled pictures and say how often that is right, what it costs, and whether probabilities can be believed.
+
+    Without arguments: 100 held-out pictures of clothes. An interrupted command goes on where it stopped when it is
+    given again; under `accelerate launch` processes share the pictures.
+    """
+
+    images: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Image folders with a folder a class, .npz or .parquet files, or names of built-in sets."""
+
+    out: Path = Path("vl-diffusion-evaluate")
+    """Folder for evaluate.csv (the figures), predictions.csv, results.parquet, report.png and what is finished."""
+
+    limit: int | None = None
+    """Evaluate at most this many pictures, evenly spread over those given."""
+
+    split: str | None = "test"
+    """Split of the data sets that are given."""
+
+    bins: int = 15
+    """Bins of the calibration error."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What an evaluation says in numbers; a row of evaluate.csv."""
+
+    images: int
+    """Labelled pictures."""
+
+    accuracy: float
+    """Share named right."""
+
+    accuracy_low: float
+    """Lower end of its 95 % interval, Wilson's."""
+
+    accuracy_high: float
+    """Upper end."""
+
+    mean_per_class_accuracy: float
+    """Mean of the classes' own accuracies, over classes that have pictures."""
+
+    evaluations_per_image: float
+    """Calls of the network, a row of the batch each."""
+
+    expected_calibration_error: float
+    """Mean distance of confidence from accuracy over bins of equal width."""
+
+    negative_log_likelihood: float
+    """Mean over the true classes, in nats, a class that was never evaluated counting as 1e-6."""
+
+    temperature: float
+    """What the probabilities were made with."""
+
+
+def run(settings: Evaluate) -> None:
+    """Evaluate, resuming what `settings.out` already holds, and write the figures and the report.
+
+    Raises:
+        ValueError: If an argument or a picture is not what it must be, or no picture has a label.
+        OSError: If a file or a model is missing or cannot be read.
+        ModuleNotFoundError: If a data set needs an extra that is not installed.
+        KeyboardInterrupt: If it is interrupted; the message says how much is kept.
+    """
+    pictures, images = labelled_pictures(settings, default_limit=100)
+    classifier = build_classifier(settings, pictures.classes)
+    pictures = with_truth(judged(pictures, classifier.classes))
+    task = make_task(settings, settings.out, classifier, pictures, images, settings.split, without=("bins",))
+    result = run_task(task, classifier)
+    if result is None:
+        return
+    labels = labels_of(pictures, classifier.classes)
+    figures = measure(result, labels, temperature=settings.temperature, bins=settings.bins)
+    names, truths = [p.name for p in pictures.pictures], [p.truth for p in pictures.pictures]
+    write_rows(settings.out / "evaluate.csv", [figures])
+    write_csv(settings.out / "predictions.csv", names, truths, result)
+    write_parquet(settings.out / "results.parquet", names, truths, result)
+    draw_evaluation(settings.out / "report.png", result, labels, figures, bins=settings.bins)
+    shares = (figures.accuracy, figures.accuracy_low, figures.accuracy_high, figures.mean_per_class_accuracy)
+    right, low, high, per_class = (f"{100 * share:.2f}" for share in shares)
+    print(f"{right} % of {figures.images} pictures right (95 %: {low} to {high} %), mean per class {per_class} %")
+    print(
+        f"{figures.evaluations_per_image:.1f} evaluations an image; at temperature {figures.temperature:g} the "
+        f"calibration error is {100 * figures.expected_calibration_error:.1f} %, the negative log-likelihood "
+        f"{figures.negative_log_likelihood:.3f}"
+    )
+    print(f"wrote evaluate.csv, predictions.csv, results.parquet and report.png to {settings.out}")
+
+
+def measure(result: Classification, labels: np.ndarray, *, temperature: float, bins: int = 15) -> Figures:
+    """The figures of a classification with known labels, int64 ``(B,)``."""
+    right = result.predictions == labels
+    low, high = wilson_interval(int(right.sum()), len(right))
+    own = result.probabilities[np.arange(len(labels)), labels]
+    return Figures(
+        images=len(labels),
+        accuracy=float(right.mean()),
+        accuracy_low=low,
+        accuracy_high=high,
+        mean_per_class_accuracy=float(np.mean([right[labels == k].mean() for k in np.unique(labels)])),
+        evaluations_per_image=float(result.total_evaluations.mean()),
+        expected_calibration_error=expected_calibration_error(result.probabilities, labels, bins=bins),
+        negative_log_likelihood=float(-np.log(np.maximum(own, 1e-6)).mean()),
+        temperature=temperature,
+    )
+
+
+def labelled_pictures(settings: Evaluate, *, default_limit: int) -> tuple[Pictures, tuple[str, ...]]:
+    """The pictures asked for and where they are; some of a built-in set if none are."""
+    if settings.limit is not None and settings.limit < 1:
+        raise ValueError(f"--limit must be at least 1, got {settings.limit}")
+    images = settings.images or ("fashion",)
+    limit = settings.limit or (None if settings.images else default_limit)
+    return gather(images, split=settings.split, at_most=limit, exclude=settings.out), images
+
+
+def with_truth(pictures: Pictures) -> Pictures:
+    """Those whose class is known.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    known = [picture for picture in pictures.pictures if picture.truth is not None]
+    if not known:
+        raise ValueError("no picture has a label that is one of the classes; give folders named like the classes")
+    return Pictures(known)
+
+
+def labels_of(pictures: Pictures, classes: tuple[str, ...]) -> np.ndarray:
+    """Index of each picture's class, int64 ``(B,)``."""
+    return np.array([classes.index(picture.truth or "") for picture in pictures.pictures], np.int64)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write an object as JSON, whole or not at all."""
+    with atomic_write(path, "w") as file:
+        file.write(json.dumps(content, indent=2) + "\n")

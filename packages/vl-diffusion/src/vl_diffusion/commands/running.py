@@ -1,0 +1,140 @@
+"""Classifying many pictures: on one process or several, with what is finished on disk, so that it goes on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from accelerate import PartialState
+from tqdm.auto import tqdm
+from vl_core.runs import RunFolder
+
+from vl_diffusion.classifier import DiffusionClassifier
+from vl_diffusion.commands.settings import WITHOUT_EFFECT, ClassifierSettings
+from vl_diffusion.fingerprint import fingerprint
+from vl_diffusion.images import content_id, to_tensor
+from vl_diffusion.journal import Journal
+from vl_diffusion.loading import local_folder
+from vl_diffusion.pictures import Pictures, describe
+from vl_diffusion.result import Classification
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Pictures, their ids, and the folder that holds their results."""
+
+    pictures: Pictures
+    image_ids: list[int]
+    out: Path
+    config: dict[str, object]
+
+
+def run_task(task: Task, classifier: DiffusionClassifier) -> Classification | None:
+    """Classify what the folder does not hold yet, and return all results in the order of the pictures.
+
+    Under ``accelerate launch`` each process takes its share of the pictures and keeps results of its own; the number of
+    processes may change from one start to the next. Only the first process returns results.
+
+    Raises:
+        KeyboardInterrupt: If it is interrupted; the message says how much is kept.
+    """
+    state = PartialState()
+    if state.is_main_process:
+        RunFolder(task.out, task.config).close()
+    state.wait_for_everyone()
+    finished = Journal.read_all(task.out, classifier.classes)
+    # Nobody writes before all have read.
+    state.wait_for_everyone()
+    first = {image_id: i for i, image_id in reversed(list(enumerate(task.image_ids)))}
+    todo = sorted(i for image_id, i in first.items() if image_id not in finished)
+    if len(todo) < len(first) and state.is_main_process:
+        print(f"{len(first) - len(todo)} of {len(first)} pictures are finished in {task.out}", file=sys.stderr)
+    mine = todo[state.process_index :: state.num_processes]
+    journal = Journal(task.out / Journal.name(state.process_index), classifier.classes)
+    waiting = Pictures([task.pictures.pictures[i] for i in mine])
+    ids = [task.image_ids[i] for i in mine]
+    done = 0
+    try:
+        for _, result in classifier.stream(waiting, image_ids=ids, progress=state.is_main_process):
+            journal.append(result)
+            done += 1
+    except KeyboardInterrupt:
+        kept = len(first) - len(todo) + done
+        raise KeyboardInterrupt(
+            f"{kept} of {len(first)} pictures are kept in {task.out}, and the same command goes on from there"
+        ) from None
+    state.wait_for_everyone()
+    if not state.is_main_process:
+        return None
+    return Journal.read_all(task.out, classifier.classes).collect(task.image_ids)
+
+
+def read_ids(pictures: Pictures) -> list[int]:
+    """Decode every picture once: what cannot be read is named before anything is computed."""
+    quiet = not PartialState().is_main_process or len(pictures) < 1000
+    places = tqdm(range(len(pictures)), desc="read", unit="image", disable=quiet)
+    return [content_id(to_tensor(_named(pictures, i))) for i in places]
+
+
+def what_decides(
+    settings: ClassifierSettings,
+    classes: Sequence[str],
+    images: Sequence[str],
+    split: str | None,
+    without: Iterable[str] = (),
+) -> dict[str, object]:
+    """The pictures, and the settings that a result depends on; a folder holds results of one combination of them."""
+    config = asdict(settings)
+    for irrelevant in (*WITHOUT_EFFECT, "out", "limit", *without):
+        config.pop(irrelevant, None)
+    # A hub id stands for itself: what the hub gives for it is taken to stay the same.
+    folder = local_folder(settings.model)
+    sha256 = None if folder is None else fingerprint(folder)
+    return config | {
+        "images": describe(images),
+        "split": split,
+        "classes": list(classes),
+        "model_sha256": sha256,
+    }
+
+
+def check_model(settings: ClassifierSettings, out: Path, config: dict[str, object]) -> None:
+    """Say in words, before the folder says it in checksums, that the model is another one in the same place."""
+    path = out / "config.json"
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        model, sha256 = old["model"], old["model_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if model == settings.model and sha256 != config["model_sha256"]:
+        raise ValueError(
+            f"the model in {local_folder(settings.model)} has changed since the results in {out} were made; "
+            "choose another --out"
+        )
+
+
+def judged(pictures: Pictures, classes: Sequence[str]) -> Pictures:
+    """The pictures without truths that are none of the classes, which a line on standard error names."""
+    known, strangers = pictures.judged_by(classes)
+    if strangers and PartialState().is_main_process:
+        some = ", ".join(strangers[:5]) + (f" and {len(strangers) - 5} more" if len(strangers) > 5 else "")
+        count = sum(picture.truth is not None for picture in known.pictures)
+        over = f"accuracy is over the other {count}" if count else "no accuracy"
+        print(f"folders or labels {some} are none of the classes; {over}", file=sys.stderr)
+    return known
+
+
+def _named(pictures: Pictures, index: int) -> object:
+    """The decoded picture; an error that does not say which picture it is about gets its name."""
+    name = pictures.pictures[index].name
+    try:
+        image = pictures[index]
+        to_tensor(image)
+    except ValueError as error:
+        if name in str(error):
+            raise
+        raise ValueError(f"{name}: {error}") from error
+    return image

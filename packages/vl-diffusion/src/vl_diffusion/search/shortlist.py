@@ -1,0 +1,62 @@
+"""A shortlist: another model says which classes are worth a search."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vl_diffusion.search._settings import check_counts, limited
+from vl_diffusion.search.protocol import Problem, Request, Search
+from vl_diffusion.search.racing import Racing
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """Search only among the classes that another model, such as CLIP or a trained classifier, finds likeliest.
+
+    Appendix B of Li et al. (2023). The logits come with the image, as `Problem.logits`.
+    """
+
+    inner: Search = field(default_factory=Racing)
+    """The search among the classes on the list."""
+
+    top: int = 20
+    """How many classes are on the list; ties go to the class that stands first."""
+
+    max_evaluations: int | None = None
+    """Hard limit on an image's evaluations, kept by the inner search, which must have this setting, too."""
+
+    def __post_init__(self) -> None:
+        check_counts(self, top=1, max_evaluations=1)
+        limited(self.inner, self.max_evaluations)
+
+    @property
+    def num_draws(self) -> int:
+        return self.inner.num_draws
+
+    def budget(self, num_classes: int) -> int:
+        return limited(self.inner, self.max_evaluations).budget(min(self.top, num_classes))
+
+    def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
+        logits = self._logits(problem)
+        listed = np.sort(np.argsort(-logits, kind="stable")[: self.top])
+        inner = limited(self.inner, self.max_evaluations).requests(Problem(len(listed), logits[listed]))
+        classes, draws = next(inner)
+        while True:
+            answer = yield listed[classes], draws
+            try:
+                classes, draws = inner.send(answer)
+            except StopIteration as end:
+                return int(listed[end.value])
+
+    def _logits(self, problem: Problem) -> np.ndarray:
+        if problem.logits is None:
+            raise ValueError("logits are missing: Shortlist needs another model's scores (K,) for every image")
+        logits = np.asarray(problem.logits, np.float64)
+        if logits.shape != (problem.num_classes,):
+            raise ValueError(f"logits must have shape ({problem.num_classes},), one a class, got {logits.shape}")
+        if np.isnan(logits).any():
+            raise ValueError(f"logits must not be NaN, got {np.isnan(logits).sum()} of {len(logits)}")
+        return logits

@@ -1,0 +1,134 @@
+"""A tree of labels from WordNet's noun files, ``index.noun`` and ``data.noun``, in the format that wndb(5) describes.
+
+The files are read from a folder that the user names: they come with every distribution of WordNet 3.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+Missing = Literal["error", "root"]
+
+
+@dataclass
+class _Synset:
+    words: tuple[str, ...]
+    hypernym: int | None
+    children: dict[int, _Synset] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
+
+
+def wordnet_tree(
+    classes: Sequence[str], wordnet: str | os.PathLike[str], *, missing: Missing = "error"
+) -> dict[str, Any]:
+    """The tree that WordNet's hypernyms make of some class names, for :class:`LabelTree`.
+
+    A name is looked up as it is, without regard to case, in its first sense; of several hypernyms the first counts.
+    Nodes with a single child are left out.
+
+    Args:
+        classes: The class names.
+        wordnet: A folder with WordNet's ``index.noun`` and ``data.noun``.
+        missing: What happens to names that are no noun of WordNet: an error, or a place directly below the root.
+
+    Returns:
+        Nested mappings; a class stands as ``{name: (name,)}``.
+
+    Raises:
+        FileNotFoundError: If one of the files is not in the folder.
+        ValueError: If a file is not in WordNet's format, or, with ``missing="error"``, a name is not found.
+    """
+    if missing not in ("error", "root"):
+        raise ValueError(f"missing must be error or root, got {missing!r}")
+    folder = Path(wordnet)
+    for name in ("index.noun", "data.noun"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"no {name} in {folder}; wordnet must be a folder with WordNet's noun files")
+    senses = _first_senses(folder / "index.noun", {_lemma(name) for name in classes})
+    strangers = [name for name in classes if _lemma(name) not in senses]
+    if strangers and missing == "error":
+        raise ValueError(
+            f"WordNet has no noun {', '.join(map(repr, strangers))}; rename these classes, or put them under the root "
+            "with missing='root'"
+        )
+    root = _Synset((), None, classes=strangers)
+    synsets: dict[int, _Synset] = {}
+    with (folder / "data.noun").open("rb") as data:
+        for name in classes:
+            if name not in strangers:
+                _attach(root, synsets, data, senses[_lemma(name)]).classes.append(name)
+    return _mapping(root)
+
+
+def _lemma(name: str) -> str:
+    return "_".join(name.lower().split())
+
+
+def _first_senses(index: Path, lemmas: set[str]) -> dict[str, int]:
+    """Where in ``data.noun`` the first sense of each lemma stands."""
+    senses = {}
+    with index.open(encoding="ascii", errors="replace") as lines:
+        for line in lines:
+            # The licence at the top is indented.
+            lemma = line.split(" ", 1)[0]
+            if lemma in lemmas and lemma:
+                # lemma pos synset_cnt p_cnt [symbol ...] sense_cnt tagsense_cnt offset [offset ...]
+                fields = line.split()
+                try:
+                    senses[lemma] = int(fields[6 + int(fields[3])])
+                except (IndexError, ValueError):
+                    raise ValueError(f"{index} is not in WordNet's format: {line.strip()!r}") from None
+    return senses
+
+
+def _attach(root: _Synset, synsets: dict[int, _Synset], data: BinaryIO, offset: int) -> _Synset:
+    """The synset at an offset, with all of its ancestors in the tree."""
+    if offset in synsets:
+        return synsets[offset]
+    synset = _read_synset(data, offset)
+    parent = root if synset.hypernym is None else _attach(root, synsets, data, synset.hypernym)
+    parent.children[offset] = synsets[offset] = synset
+    return synset
+
+
+def _read_synset(data: BinaryIO, offset: int) -> _Synset:
+    data.seek(offset)
+    line = data.readline().decode("ascii", errors="replace")
+    # offset lex_filenum ss_type w_cnt(hex) [word lex_id ...] p_cnt [symbol offset pos source/target ...] | gloss
+    fields = line.split("|", 1)[0].split()
+    try:
+        if int(fields[0]) != offset:
+            raise ValueError
+        num_words = int(fields[3], 16)
+        words = tuple(word.replace("_", " ") for word in fields[4 : 4 + 2 * num_words : 2])
+        first = 5 + 2 * num_words
+        num_pointers = int(fields[first - 1])
+        pointers = [fields[first + 4 * i : first + 4 * i + 3] for i in range(num_pointers)]
+        # @ is "is a kind of", @i "is an instance of".
+        parents = [int(where) for symbol, where, kind in pointers if symbol in ("@", "@i") and kind == "n"]
+    except (IndexError, ValueError):
+        raise ValueError(f"{data.name} is not in WordNet's format at byte {offset}: {line.strip()!r}") from None
+    return _Synset(words, parents[0] if parents else None)
+
+
+def _mapping(synset: _Synset) -> dict[str, Any]:
+    below: dict[str, Any] = {name: (name,) for name in synset.classes}
+    for offset, child in synset.children.items():
+        # Only the lowest of a chain stays: its name says the most about what is below.
+        while len(child.children) == 1 and not child.classes:
+            ((offset, child),) = child.children.items()
+        further = _mapping(child)
+        if len(further) == 1:
+            below.update(further)
+        else:
+            below[_free(below, child.words, offset)] = further
+    return below
+
+
+def _free(taken: Mapping[str, Any], words: Sequence[str], offset: int) -> str:
+    """The first of a synset's words that no sibling has."""
+    return next((word for word in words if word not in taken), f"{words[0]} ({offset:08d})")

@@ -1,0 +1,46 @@
+"""A plot of searches: how often each is right, and how often as exhaustive search, against what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from vl_core.results import wilson_interval
+from vl_core.runs import atomic_write
+
+_COLOURS = ("#33658a", "#b5402a", "#2a7f62", "#c98a1b", "#7a4f9a", "#5b5b5b", "#1aa0a0", "#a0527a")
+
+
+def draw_comparison(path: Path, rows: Sequence[Any]) -> None:
+    """Write a PNG of accuracy and of agreement against evaluations an image, with 95 % intervals (Wilson's).
+
+    Args:
+        path: The file to write.
+        rows: A row a search: ``search, images, accuracy, agreement, evaluations_per_image``.
+    """
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, quantity in zip(figure.subplots(1, 2), ("accuracy", "agreement"), strict=True):
+        for i, row in enumerate(rows):
+            share = getattr(row, quantity)
+            low, high = wilson_interval(round(share * row.images), row.images)
+            axes.errorbar(
+                row.evaluations_per_image,
+                100 * share,
+                yerr=[[100 * max(0, share - low)], [100 * max(0, high - share)]],
+                fmt="osD^v<>p"[i % 8],
+                color=_COLOURS[i % len(_COLOURS)],
+                capsize=3,
+                label=f"{row.search} ({row.evaluations_per_image:,.0f})",
+            )
+        axes.set_xscale("log")
+        axes.set_xlabel("evaluations an image")
+        axes.grid(alpha=0.3)
+        axes.set_title({"accuracy": "Right, %", "agreement": "As exhaustive search, %"}[quantity], fontsize=11)
+    figure.axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="search (evaluations an image)")
+    figure.suptitle(f"Searches on the same draws of the same {rows[0].images:,} pictures")
+    with atomic_write(path, "wb") as file:
+        figure.savefig(file, format="png", dpi=110)

@@ -1,0 +1,102 @@
+"""Results as a table for the terminal, a CSV file for people, and a Parquet file for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from vl_core.runs import atomic_write
+
+from vl_diffusion.result import Classification
+
+
+def write_csv(path: Path, names: Sequence[str], truths: Sequence[str | None], result: Classification) -> None:
+    """A row a picture: its name, the truth where it is known, the verdict, and the error under each class."""
+    columns = ["image", "true", "predicted", "margin", "margin_standard_error", "probability", "evaluations"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*columns, *(f"error: {name}" for name in result.classes)])
+    for i, (name, truth) in enumerate(zip(names, truths, strict=True)):
+        writer.writerow(
+            [
+                name,
+                truth or "",
+                result.labels[i],
+                f"{result.margins[i]:.6g}",
+                f"{result.margin_standard_errors[i]:.6g}",
+                f"{result.probabilities[i, result.predictions[i]]:.6g}",
+                result.total_evaluations[i],
+                *(f"{error:.8g}" for error in result.errors[i]),
+            ]
+        )
+    with atomic_write(path, "wb") as file:
+        # A byte of a file name that is no UTF-8 is written as \udc.., so that the file as a whole stays UTF-8.
+        file.write(text.getvalue().encode(errors="backslashreplace"))
+
+
+def write_rows(path: Path, rows: Sequence[Any]) -> None:
+    """Rows of figures, dataclass instances of one class, whose fields are the columns."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(rows[0])], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: f"{x:.6g}" if isinstance(x, float) else x for name, x in asdict(row).items()})
+    with atomic_write(path, "wb") as file:
+        file.write(text.getvalue().encode(errors="backslashreplace"))
+
+
+def write_parquet(path: Path, names: Sequence[str], truths: Sequence[str | None], result: Classification) -> None:
+    """A row a picture with all that is known of it; lists are in the order of the classes, named in the metadata.
+
+    The columns are ``image, image_id, true, predicted, margin, margin_standard_error, probability, evaluations`` and
+    the lists ``errors, standard_errors, draws, differences, difference_standard_errors, probabilities``.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = np.arange(len(result))
+    columns: dict[str, object] = {
+        "image": [_utf8(name) for name in names],
+        "image_id": result.image_ids,
+        "true": [None if truth is None else _utf8(truth) for truth in truths],
+        "predicted": [_utf8(label) for label in result.labels],
+        "margin": result.margins,
+        "margin_standard_error": result.margin_standard_errors,
+        "probability": result.probabilities[rows, result.predictions],
+        "evaluations": result.total_evaluations,
+    }
+    for name in ("errors", "standard_errors", "draws", "differences", "difference_standard_errors", "probabilities"):
+        columns[name] = list(getattr(result, name))
+    table = pa.table(columns).replace_schema_metadata({"classes": json.dumps(list(result.classes))})
+    with atomic_write(path, "wb") as file:
+        parquet.write_table(table, file, compression="zstd")
+
+
+def text_table(names: Sequence[str], truths: Sequence[str | None], result: Classification) -> str:
+    """What a person wants to see at once: a line a picture, and the share that is right."""
+    widths = [max(len("picture"), *map(len, names)), max(len("predicted"), *map(len, result.classes))]
+    head = (
+        f"{'picture':{widths[0]}}  {'true':{widths[1]}}  {'predicted':{widths[1]}}  {'margin ± s.e.':>19}  evaluations"
+    )
+    lines = [head, "-" * len(head)]
+    for i, (name, truth, label) in enumerate(zip(names, truths, result.labels, strict=True)):
+        margin = f"{result.margins[i]:.5f} ± {result.margin_standard_errors[i]:.5f}"
+        mark = "" if truth in (None, label) else "  wrong"
+        evaluations = result.total_evaluations[i]
+        lines.append(
+            f"{name:{widths[0]}}  {truth or '':{widths[1]}}  {label:{widths[1]}}  {margin:>19}  {evaluations:>11}{mark}"
+        )
+    right = [truth == label for truth, label in zip(truths, result.labels, strict=True) if truth is not None]
+    if right:
+        lines.append(f"{sum(right)} of {len(right)} right ({100 * np.mean(right):.1f} %)")
+    return "\n".join(lines)
+
+
+def _utf8(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
