@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from pathlib import Path
 
 import diffusers
 import numpy as np
 import pytest
 import torch
+import vl_diffusion
 from diffusers import DDPMScheduler, DiTPipeline, StableDiffusionPipeline
 from vl_core.noise import gaussian, make_keys
 from vl_diffusion import DiffusionClassifier, Exhaustive
 from vl_diffusion.images import content_id
-from vl_diffusion.loading import as_denoiser
+from vl_diffusion.loading import BUILT_IN, as_denoiser, local_folder
 
 PETS = ("cat", "dog", "bird")
 
@@ -160,6 +162,12 @@ def test_folders_that_hold_no_model_are_refused(tmp_path, pixel_dit_folder):
     (folder / "scheduler_config.json").unlink()
     with pytest.raises(ValueError, match=r"no scheduler_config\.json"):
         DiffusionClassifier.from_pretrained(folder)
+
+
+def test_every_model_that_ships_is_built_in():
+    ships = Path(vl_diffusion.__file__).parent / "pretrained"
+    assert "fashion" in BUILT_IN
+    assert {local_folder(name) for name in BUILT_IN} == {path for path in ships.iterdir() if path.is_dir()}
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "./no/such", "nobody/no-such-model"])
