@@ -1,7 +1,10 @@
-"""Which tests can run here: those on a GPU where there is one, those under Triton's interpreter where it is on."""
+"""Which tests can run here: those on a GPU where there is one, those through Ray where it is installed, and those under
+Triton's interpreter where it is on.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 import pytest
@@ -17,6 +20,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     missing = set()
     if not torch.cuda.is_available():
         missing.add("gpu")
+    if importlib.util.find_spec("ray") is None:
+        missing.add("ray")
     if os.environ.get("TRITON_INTERPRET") != "1":
         missing.add("interpreter")
     unable = [item for item in items if any(item.get_closest_marker(marker) for marker in missing)]

@@ -117,7 +117,7 @@ def build_classifier(settings: ClassifierSettings, known: Sequence[str] = ()) ->
         ValueError: If a setting is out of range, or the model is damaged or of an unsupported kind.
         OSError: If the model is missing.
     """
-    device = _device(settings.device)
+    device = find_device(settings.device)
     check_search(settings)
     denoiser = load_denoiser(settings.model, torch_dtype=getattr(torch, settings.precision))
     classes = settings.classes
@@ -194,7 +194,7 @@ def _most_draws(settings: ClassifierSettings) -> int:
     return settings.draws[0]
 
 
-def _device(name: str) -> str:
+def find_device(name: str) -> str:
     """What "auto" stands for, or the name itself once a number has been there and back."""
     if name == "auto":
         from accelerate import PartialState

@@ -1,0 +1,93 @@
+"""`vl-diffusion demo`: a page to try a model on."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import torch
+
+from vl_diffusion.commands.settings import Precision, find_device
+from vl_diffusion.loading import load_denoiser
+from vl_diffusion.page import build_page, launch_page
+from vl_diffusion.pictures import gather
+
+_EXAMPLES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Serve a page: drop a picture, edit the class names, and watch classes race and drop out.
+
+    It needs `pip install 'vl-diffusion[demo]'`. The page asks no other machine for anything, and no other machine can
+    reach it without --host. Ctrl-C ends it.
+    """
+
+    model: str = "fashion"
+    """"fashion" (built in), the folder of a diffusers pipeline or network, or a hub id."""
+
+    classes: tuple[str, ...] | None = None
+    """Class names that stand on the page at first; default: the model's own."""
+
+    examples: tuple[str, ...] | None = None
+    """Image files, folders or data sets to pick from, of which eight are shown; default: clothes for "fashion"."""
+
+    draws: int = 250
+    """The most draws that a class sees."""
+
+    prompt_template: tuple[str, ...] = ("a photo of a {}.",)
+    """For text-conditional models: one prompt or several, with {} for the class name."""
+
+    seed: int = 0
+    """Seed of the noise."""
+
+    batch_size: int = 64
+    """Evaluations in one call of the network; results do not depend on it."""
+
+    precision: Precision = "float32"
+    """Of the network; the schedule and the errors are float32."""
+
+    device: str = "auto"
+    """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
+
+    host: str = "127.0.0.1"
+    """Address to listen at; 0.0.0.0 lets every machine in that can reach this one."""
+
+    port: int | None = None
+    """Port to listen at; default: the first that is free from 7860 on."""
+
+    browser: bool = False
+    """Open the page in the web browser."""
+
+
+def run(settings: Demo) -> None:
+    """Serve the page until somebody interrupts it.
+
+    Raises:
+        ValueError: If an argument is not what it must be.
+        OSError: If a model or a picture is missing, or the port is taken.
+        ModuleNotFoundError: If Gradio is not installed; the extra is named.
+    """
+    device = find_device(settings.device)
+    shown = settings.examples
+    if shown is None:
+        shown = ("fashion",) if settings.model == "fashion" else ()
+    examples = gather(shown, split=None if settings.examples else "test", at_most=_EXAMPLES) if shown else ()
+    page = build_page(
+        load_denoiser(settings.model, torch_dtype=getattr(torch, settings.precision)),
+        settings.classes,
+        examples=examples,
+        draws=settings.draws,
+        prompt_template=settings.prompt_template,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        device=device,
+    )
+    url = launch_page(page, host=settings.host, port=settings.port, browser=settings.browser)
+    print(f"The page is at {url} (Ctrl-C ends it)", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("closed")
+    finally:
+        page.close(verbose=False)
