@@ -1,6 +1,6 @@
 """Measure the Fashion-MNIST model that ships, and draw samples of it: what its card says.
 
-After `vl-diffusion classify fashion --split test --out runs/heldout`::
+After `vl-diffusion classify fashion --split test --search staged --out runs/heldout`::
 
     python tools/fashion_card.py --results runs/heldout/classify.csv
 
@@ -23,6 +23,7 @@ from vl_core.results import append_row, markdown_table, provenance, read_rows, w
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "packages/vl-diffusion/src/vl_diffusion/pretrained/fashion"
+CLASSIFIED_BY = "vl-diffusion classify fashion --split test --search staged --out runs/heldout"
 BENCHMARKS = ROOT / "packages/vl-diffusion/benchmarks"
 
 
@@ -80,7 +81,7 @@ def draw_samples(path: Path, *, rows: int = 6, steps: int = 50, scale: int = 3, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path("runs/heldout/classify.csv"))
-    parser.add_argument("--classified-by", default="vl-diffusion classify fashion --split test --out runs/heldout")
+    parser.add_argument("--classified-by", default=CLASSIFIED_BY)
     args = parser.parse_args()
     if not args.results.is_file():
         sys.exit(f"{args.results} is missing; make it with `{args.classified_by}`")

@@ -1,7 +1,7 @@
 """CPU time that the search's bookkeeping takes when the network costs nothing.
 
-A stub answers at once on a 1x4x4 latent with 1,000 classes, in the paper's ImageNet stages. What is left is choosing
-classes, laying out jobs, making noise and reducing errors::
+A stub answers at once on a 1x4x4 latent with 1,000 classes, in the paper's ImageNet stages and in a race. What is left
+is choosing classes, laying out jobs, making noise and reducing errors::
 
     python packages/vl-diffusion/benchmarks/bookkeeping.py --out packages/vl-diffusion/benchmarks/bookkeeping.csv
 """
@@ -17,9 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 from vl_core.results import append_row, provenance
-from vl_diffusion import DiffusionClassifier, NoiseSchedule, Staged
+from vl_diffusion import DiffusionClassifier, NoiseSchedule, Racing, Staged
 
 CLASSES = 1000
+STAGES = (50, 100, 500, 1000), (500, 50, 10, 1)
+SEARCHES = {
+    "literal": Staged(*STAGES, "literal"),
+    "nested": Staged(*STAGES),
+    "racing": Racing(),
+    "racing, empirical Bernstein": Racing(bound="bernstein"),
+}
 
 
 class Free:
@@ -36,7 +43,7 @@ class Free:
     def encode_classes(self, classes: Sequence[str]) -> Tensor:
         return torch.arange(len(classes)) / len(classes)
 
-    def predict(self, x_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+    def predict(self, x_t: Tensor, time: Tensor, condition: Tensor) -> Tensor:
         return x_t * condition.view(-1, 1, 1, 1)
 
 
@@ -49,8 +56,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     images = torch.rand(args.images, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    for grid in ("literal", "nested"):
-        search = Staged((50, 100, 500, 1000), (500, 50, 10, 1), grid)
+    for name, search in SEARCHES.items():
         classifier = DiffusionClassifier(Free(), search=search, batch_size=args.batch_size)
         classifier.classify(images[:1])
         seconds = []
@@ -60,10 +66,10 @@ def main() -> None:
             seconds.append((time.process_time() - start) / args.images)
         low, median, high = np.quantile(seconds, [0.2, 0.5, 0.8])
         evaluations = int(result.evaluations.sum()) // args.images
-        print(f"{grid:8} {evaluations:7,} evaluations, {median:.3f} s of CPU an image ({low:.3f} to {high:.3f})")
+        print(f"{name:27} {evaluations:7,} evaluations, {median:.3f} s of CPU an image ({low:.3f} to {high:.3f})")
         if args.out:
             row = {
-                "grid": grid,
+                "search": name,
                 "classes": CLASSES,
                 "evaluations_per_image": evaluations,
                 "images": args.images,

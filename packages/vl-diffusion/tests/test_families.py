@@ -91,6 +91,18 @@ def test_errors_in_every_space_are_those_of_a_plain_loop(name, pipeline_of, fold
     assert len(np.unique(result.errors)) == 3
 
 
+@pytest.mark.parametrize("name", ["sd3", "flux"])
+def test_errors_of_a_flow_are_the_formula(name, pipeline_of, plain):
+    # |epsilon_hat - epsilon|^2 = (1 - sigma)^2 |v_hat - (epsilon - x_0)|^2, with x_t = (1 - sigma) x_0 + sigma epsilon.
+    family, pipeline, picture = FAMILIES[name], pipeline_of(name), pictures(1)
+    prompts = [f"a photo of a {pet}." for pet in PETS]
+    network = getattr(plain, family.build)
+    of_velocity = plain.errors(network, pipeline, family.native, picture, 5, prompts, STEPS)["flow_prediction"]
+    sigma = np.array([plain.levels(pipeline.scheduler, step)[1] for step in STEPS])
+    result = DiffusionClassifier(pipeline, PETS, search=Exhaustive(3)).classify(picture, image_ids=[5])
+    np.testing.assert_allclose(result.errors[0], ((1 - sigma) ** 2 * of_velocity).mean(1), rtol=1e-5)
+
+
 def test_dit_in_every_space_is_that_of_a_plain_loop(tiny, plain):
     pipeline, picture = tiny.dit_pipeline(), pictures(1)
     labels = [str(label) for label in range(10)]

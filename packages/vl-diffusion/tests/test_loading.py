@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from pathlib import Path
 
 import diffusers
 import numpy as np
 import pytest
 import torch
+import vl_diffusion
 from diffusers import DDPMScheduler, DiTPipeline, StableDiffusionPipeline
 from vl_core.noise import gaussian, make_keys
 from vl_diffusion import DiffusionClassifier, Exhaustive
 from vl_diffusion.images import content_id
+from vl_diffusion.loading import BUILT_IN, as_denoiser, local_folder
 
 PETS = ("cat", "dog", "bird")
 
@@ -161,6 +164,12 @@ def test_folders_that_hold_no_model_are_refused(tmp_path, pixel_dit_folder):
         DiffusionClassifier.from_pretrained(folder)
 
 
+def test_every_model_that_ships_is_built_in():
+    ships = Path(vl_diffusion.__file__).parent / "pretrained"
+    assert "fashion" in BUILT_IN
+    assert {local_folder(name) for name in BUILT_IN} == {path for path in ships.iterdir() if path.is_dir()}
+
+
 @pytest.mark.parametrize("name", ["no-such-model", "./no/such", "nobody/no-such-model"])
 def test_a_model_that_is_nowhere_is_an_error_that_says_where_it_was_sought(name):
     with pytest.raises(FileNotFoundError, match=r"no model.*built in"):
@@ -233,3 +242,11 @@ def test_a_schedule_without_its_numbers_is_refused_by_the_name_of_its_file(model
     )
     with pytest.raises(ValueError, match=f"{folder / file}: {message}"):
         DiffusionClassifier.from_pretrained(folder, PETS)
+
+
+def test_a_dit_knows_no_class_at_all_and_a_unet_says_that_it_does_not(tiny):
+    dit = as_denoiser(tiny.pixel_dit(), scheduler=DDPMScheduler())
+    assert dit.encode_unconditional().tolist() == [10]
+    unet = as_denoiser(tiny.pixel_unet(), scheduler=DDPMScheduler())
+    with pytest.raises(ValueError, match="UNet2DModel was built without a label for no class"):
+        unet.encode_unconditional()

@@ -199,7 +199,7 @@ def test_logits_of_classes_reach_every_prompt(combination):
     class Listens:
         """Follows the logits alone, and remembers them."""
 
-        num_draws, num_stages = 2, 1
+        num_draws = 2
 
         def budget(self, num_classes: int) -> int:
             return 2

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from vl_diffusion import Exhaustive, Problem, Search, Staged
+from vl_diffusion import Exhaustive, Halving, LabelTree, Problem, Racing, Search, Shortlist, Staged
 from vl_diffusion.search import nested_order
 
 PAPER_CIFAR = {"draws": (50, 500), "keep": (5, 1)}
 PAPER_IMAGENET = {"draws": (50, 100, 500, 1000), "keep": (500, 50, 10, 1)}
 
 
-def play(search: Search, errors: np.ndarray) -> tuple[int, np.ndarray]:
-    """Answer a search's requests from a table ``(K, M)``; its verdict and how often each entry was asked for."""
-    asked = np.zeros(errors.shape, int)
-    requests = search.requests(Problem(len(errors)))
+def converse(search: Search, num_classes: int, answer: Callable[[np.ndarray, np.ndarray], np.ndarray]):
+    """Answer a search's requests; its verdict and how often each entry ``(K, M)`` was asked for."""
+    asked = np.zeros((num_classes, search.num_draws), int)
+    requests = search.requests(Problem(num_classes, logits=np.zeros(num_classes)))
     classes, draws = next(requests)
     while True:
         asked[np.ix_(classes, draws)] += 1
         try:
-            classes, draws = requests.send(errors[np.ix_(classes, draws)])
+            classes, draws = requests.send(answer(classes, draws))
         except StopIteration as end:
             return end.value, asked
+
+
+def play(search: Search, errors: np.ndarray) -> tuple[int, np.ndarray]:
+    """Answer a search's requests from a table ``(K, M)``."""
+    return converse(search, len(errors), lambda classes, draws: errors[np.ix_(classes, draws)])
 
 
 def table(num_classes: int, num_draws: int, best: int) -> np.ndarray:
@@ -29,6 +37,109 @@ def table(num_classes: int, num_draws: int, best: int) -> np.ndarray:
     errors = rng.normal(1, 0.1, num_draws) + rng.normal(0, 0.02, (num_classes, num_draws))
     errors[best] -= 0.05
     return errors
+
+
+def tree(num_classes: int, inner: Search, **settings) -> LabelTree:
+    """A tree of branches of up to four classes, in pairs."""
+    names = [f"class {i}" for i in range(num_classes)]
+    branches = {f"branch {i}": names[i : i + 4] for i in range(0, num_classes, 4)}
+    pairs = {f"{name} and on": dict(list(branches.items())[i : i + 2]) for i, name in enumerate(branches) if i % 2 == 0}
+    return LabelTree(pairs, names, inner, **settings)
+
+
+SEARCHES: dict[str, Callable[[int], Search]] = {
+    "exhaustive": lambda k: Exhaustive(60),
+    "staged": lambda k: Staged((6, 20, 60), (5, 2, 1)),
+    "literal": lambda k: Staged((6, 20, 60), (5, 2, 1), "literal"),
+    "halving": lambda k: Halving(60, first=3),
+    "racing": lambda k: Racing(60),
+    "racing, expectation": lambda k: Racing(60, aim="expectation", growth=0.5, opening=1),
+    "racing, flat": lambda k: Racing(60, level=0.5, opening=0, first=1),
+    "racing, bernstein": lambda k: Racing(60, bound="bernstein"),
+    "racing, known spread": lambda k: Racing(60, bound="bernstein", spread=50, aim="expectation"),
+    "tree": lambda k: tree(k, Racing(60)),
+    "tree, mean": lambda k: tree(k, Halving(60, first=3), keep=1, score="mean", representatives=8, draws=5),
+    "shortlist": lambda k: Shortlist(Racing(60), top=13),
+}
+every_search = pytest.mark.parametrize("name", SEARCHES)
+
+
+@every_search
+@pytest.mark.parametrize("num_classes", [2, 3, 10])
+def test_every_search_finds_an_obvious_winner(name, num_classes):
+    for best in range(num_classes):
+        errors = table(num_classes, 60, best)
+        errors[best] -= 0.2
+        prediction, asked = play(SEARCHES[name](num_classes), errors)
+        assert prediction == best
+        assert asked[best].sum() > 0
+
+
+@every_search
+@pytest.mark.parametrize("num_classes", [2, 9, 30])
+def test_no_search_spends_more_than_its_budget_or_asks_twice(name, num_classes):
+    search, rng = SEARCHES[name](num_classes), np.random.default_rng(0)
+    total = np.zeros(num_classes)
+
+    def turning(classes: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        # Whoever leads falls behind, so that no verdict lasts.
+        errors = rng.normal(0, 0.1, (len(classes), len(draws)))
+        errors[total[classes].argmin()] += 3
+        total[classes] += errors.sum(1)
+        return errors
+
+    answers = {
+        "turning": turning,
+        "tied": lambda classes, draws: np.ones((len(classes), len(draws))),
+        "noise": lambda classes, draws: rng.normal(0, 1, (len(classes), len(draws))),
+        "certain": lambda classes, draws: np.tile(classes[:, None] / num_classes, len(draws)),
+        "far apart": lambda classes, draws: np.tile(1.0 * (classes[:, None] == 1) - 7, len(draws)),
+    }
+    for limit in (None, 2 * num_classes + 31, 5 * num_classes + 32, 100_000):
+        limited = replace(search, max_evaluations=limit)
+        budget = limited.budget(num_classes)
+        assert limit is None or budget <= limit
+        for answer in answers.values():
+            total[:] = 0
+            prediction, asked = converse(limited, num_classes, answer)
+            assert asked.max() == 1
+            assert asked.sum() <= budget
+            assert asked[prediction].sum() > 0
+
+
+@every_search
+def test_a_tie_goes_to_the_class_that_stands_first(name):
+    assert play(SEARCHES[name](6), np.ones((6, 60)))[0] == 0
+
+
+@every_search
+def test_one_class_wins_by_itself(name):
+    prediction, asked = play(SEARCHES[name](1), np.ones((1, 60)))
+    assert prediction == 0
+    assert asked.sum() > 0
+
+
+@every_search
+def test_a_budget_below_one_draw_of_each_class_is_refused(name):
+    search = replace(SEARCHES[name](9), max_evaluations=8)
+    with pytest.raises(ValueError, match=r"max_evaluations must be at least \d+, one draw of .*, got 8"):
+        search.budget(9)
+    with pytest.raises(ValueError, match="max_evaluations must be at least"):
+        next(search.requests(Problem(9, logits=np.zeros(9))))
+
+
+@every_search
+def test_budgets_that_are_no_counts_are_refused(name):
+    with pytest.raises(ValueError, match="max_evaluations must be at least 1, got 0"):
+        replace(SEARCHES[name](9), max_evaluations=0)
+    with pytest.raises(TypeError, match=r"max_evaluations must be an integer, got 9\.5"):
+        replace(SEARCHES[name](9), max_evaluations=9.5)
+
+
+@every_search
+def test_settings_are_values(name):
+    assert SEARCHES[name](9) == SEARCHES[name](9)
+    assert hash(SEARCHES[name](9)) == hash(SEARCHES[name](9))
 
 
 @pytest.mark.parametrize(
@@ -86,11 +197,6 @@ def test_survivors_have_the_smallest_mean_over_all_their_draws():
     assert asked.sum(1).tolist() == [4, 4, 2]
 
 
-def test_a_tie_goes_to_the_first_class():
-    assert play(Staged((2, 4), (2, 1)), np.ones((5, 4)))[0] == 0
-    assert play(Exhaustive(4), np.ones((5, 4)))[0] == 0
-
-
 def test_fewer_classes_than_survivors_are_all_kept():
     search = Staged((10, 20), (5, 1))
     _, asked = play(search, table(3, 20, best=1))
@@ -102,6 +208,33 @@ def test_exhaustive_search_shows_every_class_every_draw():
     assert prediction == 3
     assert (asked == 1).all()
     assert Exhaustive(25).budget(10) == 250
+
+
+def test_halving_spends_alike_in_every_round_and_halves_the_classes():
+    search = Halving(250, first=8)
+    _, asked = play(search, table(8, 250, best=3))
+    # 8 draws of 8 classes, 16 of 4, 32 of 2.
+    assert sorted(asked.sum(1).tolist()) == [8] * 4 + [24] * 2 + [56] * 2
+    assert asked.sum() == 3 * 64 == search.budget(8)
+    order = nested_order(250)
+    for row in asked:
+        assert set(np.flatnonzero(row)) == set(order[: row.sum()])
+
+
+def test_halving_ends_when_the_draws_do():
+    _, asked = play(Halving(20, first=8), table(8, 20, best=3))
+    assert sorted(asked.sum(1).tolist()) == [8] * 4 + [20] * 4
+
+
+def test_a_limit_cuts_a_stage_to_evenly_spread_draws():
+    search = Staged((5, 20, 80), (3, 2, 1), max_evaluations=10 * 5 + 3 * 7 + 2)
+    prediction, asked = play(search, table(10, 80, best=4))
+    assert prediction == 4
+    assert sorted(asked.sum(1).tolist()) == [5] * 7 + [12] + [13] * 2
+    assert np.diff(np.flatnonzero(asked[4])).max() <= 16
+    _, asked = play(Exhaustive(80, max_evaluations=49), table(10, 80, best=4))
+    assert (asked.sum(1) == 4).all()
+    assert np.flatnonzero(asked[4]).tolist() == [0, 20, 40, 60]
 
 
 @pytest.mark.parametrize(
@@ -122,9 +255,18 @@ def test_stages_that_make_no_sense_are_refused(arguments, message):
         Staged(**arguments)
 
 
-def test_exhaustive_search_needs_a_draw():
-    with pytest.raises(ValueError, match="at least 1, got 0"):
-        Exhaustive(0)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Exhaustive(0), "draws must be at least 1, got 0"),
+        (lambda: Halving(0), "draws must be at least 1, got 0"),
+        (lambda: Halving(7, first=8), r"first must be at most draws \(7\), got 8"),
+        (lambda: Shortlist(top=0), "top must be at least 1, got 0"),
+    ],
+)
+def test_counts_out_of_range_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_stages_may_be_lists_of_any_integers():

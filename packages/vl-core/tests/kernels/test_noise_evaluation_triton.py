@@ -212,6 +212,24 @@ def test_a_row_of_no_image_is_nan(device):
 
 
 @BOTH
+def test_a_row_of_no_image_leaves_the_images_gradients_alone(device):
+    x0 = torch.ones(2, 5, device=device, requires_grad=True)
+    image = torch.tensor([0, 2, -1, 1], device=device)
+    x_t = diffuse(x0, torch.arange(4, device=device), 0.8, 0.6, image=image, impl="triton")
+    assert torch.equal(torch.autograd.grad(x_t.sum(), x0)[0], torch.full_like(x0, 0.8))
+
+
+@pytest.mark.gpu
+def test_gpu_reference_makes_a_row_of_no_image_nan_too():
+    x0, keys = torch.ones(2, 5, device="cuda", dtype=torch.float64), torch.arange(4, device="cuda")
+    image = torch.tensor([0, 2, -1, 1], device="cuda")
+    x_t = diffuse(x0, keys, 0.8, 0.6, image=image)
+    errors = noise_error(x_t, keys, weight=torch.ones_like(x0), image=image)
+    for found in (x_t[:, 0], errors):
+        assert found.isnan().tolist() == [False, True, True, False]
+
+
+@BOTH
 def test_empty_batches(device):
     none = torch.empty(0, 3, 4, device=device, requires_grad=True)
     keys = torch.empty(0, dtype=torch.int64, device=device)

@@ -42,7 +42,7 @@ def make_keys(seed: Integers, image_ids: Integers, draws: Integers) -> Tensor:
     _check_range("seed", seeds, 31)
     _check_range("draws", numbers, 32)
     try:
-        shape = torch.broadcast_shapes(seeds.shape, images.shape, numbers.shape)
+        shape = torch.broadcast_shapes(seeds.shape, images.shape, numbers.shape)  # type: ignore[no-untyped-call]
     except RuntimeError:
         shapes = ", ".join(str(tuple(value.shape)) for value in (seeds, images, numbers))
         raise ValueError(f"seed, image_ids and draws must broadcast to one shape, got {shapes}") from None

@@ -17,6 +17,7 @@ from vl_diffusion.loading import load_denoiser
 from vl_diffusion.objectives import Objective
 from vl_diffusion.schedule import Prediction
 from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Staged
+from vl_diffusion.templates import prompt_templates
 from vl_diffusion.weighting import WeightingName
 
 SearchName = Literal["racing", "staged", "halving", "exhaustive", "tree"]
@@ -76,6 +77,9 @@ class ClassifierSettings:
     prompt_template: tuple[str, ...] = ("a photo of a {}.",)
     """For text-conditional models: one prompt or several, with {} for the class name."""
 
+    templates: str | None = None
+    """For text-conditional models: a named set of prompts instead, such as imagenet, pets or food."""
+
     prompt_combination: Combination = "mean"
     """What several prompts of a class say together."""
 
@@ -120,6 +124,7 @@ def build_classifier(settings: ClassifierSettings, known: Sequence[str] = ()) ->
     if classes is None and denoiser.class_names is None:
         classes = tuple(known) or None
     named: Any = denoiser.class_names if classes is None else classes
+    templates = settings.prompt_template if settings.templates is None else prompt_templates(settings.templates)
     return DiffusionClassifier(
         denoiser,
         classes,
@@ -130,7 +135,7 @@ def build_classifier(settings: ClassifierSettings, known: Sequence[str] = ()) ->
         aggregation=settings.aggregation,
         time_range=settings.time_range,
         temperature=settings.temperature,
-        prompt_template=settings.prompt_template,
+        prompt_template=templates,
         prompt_combination=settings.prompt_combination,
         seed=settings.seed,
         batch_size=settings.batch_size,

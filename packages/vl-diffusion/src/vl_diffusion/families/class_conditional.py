@@ -70,6 +70,16 @@ class ClassConditionalDenoiser:
             return torch.arange(self.num_classes, device=self.device)
         return label_indices(classes, self.class_names).to(self.device)
 
+    def encode_unconditional(self) -> Tensor:
+        """The label behind the classes, int64 ``(1,)``, which DiT was trained with in place of a class now and then.
+
+        Raises:
+            ValueError: If the network has no such label.
+        """
+        if _num_labels(self.model) != self.num_classes + 1:
+            raise ValueError(f"this {type(self.model).__name__} was built without a label for no class")
+        return torch.tensor([self.num_classes], device=self.device)
+
     def predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
         output: Tensor = self.model(x_t.to(self.model.dtype), timestep=time, class_labels=condition).sample
         return output
@@ -95,3 +105,11 @@ def _num_classes(model: Any) -> int:
     if not count:
         raise ValueError(f"{type(model).__name__} takes no class: it was built without num_class_embeds")
     return int(count)
+
+
+def _num_labels(model: Any) -> int | None:
+    """Rows of a DiT's table of labels; None for a network that keeps none of that kind."""
+    table: Any = model
+    for part in ("transformer_blocks", "0", "norm1", "emb", "class_embedder", "embedding_table"):
+        table = getattr(table, part, None)
+    return None if table is None else int(table.num_embeddings)

@@ -20,8 +20,8 @@ _ENCODED_AT_ONCE = 32
 class PromptedDenoiser(ABC):
     """A pipeline's network, autoencoder, schedule and text encoders.
 
-    Only configurations are read from the autoencoder and the scheduler; prompts are encoded by the pipeline's own
-    ``encode_prompt``, so that the network meets what it would meet in sampling without guidance.
+    Of the scheduler only the configuration is read. Prompts are encoded by the pipeline's own ``encode_prompt``: the
+    network meets what it would meet in sampling without guidance.
 
     Args:
         pipeline: A diffusers pipeline.

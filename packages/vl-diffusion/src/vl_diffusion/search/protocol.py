@@ -32,7 +32,8 @@ class Search(Protocol):
     """What the engine asks of a search.
 
     A search never asks for the same class on the same draw twice, and asks for at least one draw of the class that it
-    returns.
+    returns. One that also has `inner_names` (a label tree that probes names) may ask for indices K, K + 1 ..., which
+    stand for these names, encoded as further classes.
     """
 
     @property

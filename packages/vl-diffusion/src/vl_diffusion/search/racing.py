@@ -38,15 +38,16 @@ Aim = Literal["draws", "expectation"]
 class Racing:
     """Show the classes more and more draws, and drop each as soon as it is certainly worse than the leader.
 
-    When one class is left, or the draws or evaluations run out, the class with the smallest mean wins. The level is
-    exact for independent draws whose differences are normal (or, for ``"bernstein"``, bounded); nested draws cover the
-    time steps more evenly than independent ones, which errs on the safe side.
+    When one class is left, or the draws or evaluations run out, the class with the smallest mean wins. The level is a
+    bound for independent draws whose differences are normal (or, for ``"bernstein"``, bounded); nested draws cover the
+    time steps more evenly than independent ones, which errs on the safe side. It is also a bound on the worst case,
+    classes that are all but equal to the best one; over the pictures of a data set far fewer verdicts change.
     """
 
     draws: int = 250
     """The most draws that a class sees, and how finely the time steps are divided."""
 
-    level: float = 0.05
+    level: float = 0.2
     """The largest probability with which the best class may be dropped, over all comparisons and all looks together."""
 
     bound: Bound = "t"

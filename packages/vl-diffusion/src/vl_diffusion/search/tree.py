@@ -7,6 +7,7 @@ levels share one nested set of draws, and nothing is evaluated twice.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -87,11 +88,11 @@ class LabelTree:
         root = self.tree if isinstance(self.tree, Node) else _node("", self.tree)
         object.__setattr__(self, "tree", root if root.children else Node("", (root,)))
         limited(self.inner, self.max_evaluations)
-        leaves = self._root.leaves
+        leaves = Counter(self._root.leaves)
         for problem, names in (
-            ("lacks the classes", [name for name in self.classes if name not in set(leaves)]),
-            ("names what is no class:", [name for name in leaves if name not in set(self.classes)]),
-            ("must name each class once, but repeats", sorted({n for n in leaves if leaves.count(n) > 1})),
+            ("lacks the classes", [name for name in self.classes if name not in leaves]),
+            ("names what is no class:", [name for name in leaves if name not in self._index]),
+            ("must name each class once, but repeats", [name for name, count in leaves.items() if count > 1]),
         ):
             if names:
                 raise ValueError(f"tree {problem} {', '.join(map(repr, names))}")

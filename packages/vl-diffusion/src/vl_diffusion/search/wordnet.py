@@ -118,14 +118,12 @@ def _read_synset(data: BinaryIO, offset: int) -> _Synset:
 def _mapping(synset: _Synset) -> dict[str, Any]:
     below: dict[str, Any] = {name: (name,) for name in synset.classes}
     for offset, child in synset.children.items():
+        # Only the lowest of a chain stays: its name says the most about what is below.
+        while len(child.children) == 1 and not child.classes:
+            ((offset, child),) = child.children.items()
         further = _mapping(child)
         if len(further) == 1:
-            # Only the lowest of a chain stays: its name says the most about what is below.
-            name, further = next(iter(further.items()))
-            if isinstance(further, Mapping):
-                below[_free(below, (name,), offset)] = further
-            else:
-                below[name] = further
+            below.update(further)
         else:
             below[_free(below, child.words, offset)] = further
     return below

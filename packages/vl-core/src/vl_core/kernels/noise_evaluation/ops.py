@@ -100,7 +100,9 @@ def _diffuse_backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
     alpha, image = ctx.saved_tensors
     gradient = upstream.to(alpha.dtype) * alpha[:, None]
     if image is not None:
-        gradient = gradient.new_zeros(ctx.images, gradient.shape[1]).index_add(0, image, gradient)
+        # On a GPU a row may be of no image: what comes of it goes to one more, which is dropped.
+        owner = torch.where((image >= 0) & (image < ctx.images), image, ctx.images)
+        gradient = gradient.new_zeros(ctx.images + 1, gradient.shape[1]).index_add(0, owner, gradient)[:-1]
     return gradient.to(ctx.dtype), *((None,) * 6)
 
 

@@ -22,7 +22,7 @@ def diffuse(mixture: Mixture) -> Tensor:
     noisy = torch.empty(len(mixture.keys), size, dtype=mixture.dtype, device=x0.device)
     for rows in _blocks(noisy):
         noise = gaussian(mixture.keys[rows], (size,), dtype=dtype)
-        signal = x0[rows if image is None else image[rows]].to(dtype) * mixture.alpha[rows, None]
+        signal = _of_image(x0, rows if image is None else image[rows]).to(dtype) * mixture.alpha[rows, None]
         noisy[rows] = signal.addcmul_(noise, mixture.sigma[rows, None])
     return noisy
 
@@ -57,11 +57,19 @@ def _differences(comparison: Comparison) -> Iterator[tuple[slice, Tensor, Tensor
             _check_images(image, len(images))
     for rows in _blocks(prediction):
         of = rows if image is None else image[rows]
-        clean = None if x0 is None else x0[of].to(dtype)
+        clean = None if x0 is None else _of_image(x0, of).to(dtype)
         difference = prediction[rows].to(dtype) - _target(comparison, rows, clean)
         if comparison.scale is not None:
             difference *= comparison.scale[rows, None]
-        yield rows, difference, weight if weight is None or len(weight) == 1 else weight[of]
+        yield rows, difference, weight if weight is None or len(weight) == 1 else _of_image(weight, of)
+
+
+def _of_image(images: Tensor, number: slice | Tensor) -> Tensor:
+    """Each row's image. Where looking would make a device wait, NaN for an image that there is not."""
+    if isinstance(number, slice) or number.device.type == "cpu":
+        return images[number]
+    exists = (number >= 0) & (number < len(images))
+    return torch.where(exists[:, None], images[torch.where(exists, number, 0)], torch.nan)
 
 
 def _target(comparison: Comparison, rows: slice, clean: Tensor | None) -> Tensor:

@@ -1,0 +1,167 @@
+"""Races: which draws a class sees, and how seldom the best one is dropped."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from vl_diffusion import DiffusionClassifier, Exhaustive, Problem, Racing
+from vl_diffusion.search import nested_order
+
+
+def race(search: Racing, errors: np.ndarray) -> tuple[int, np.ndarray]:
+    """The winner, and on how many draws each class was seen."""
+    seen = np.zeros(len(errors), int)
+    requests = search.requests(Problem(len(errors)))
+    classes, draws = next(requests)
+    while True:
+        seen[classes] += len(draws)
+        try:
+            classes, draws = requests.send(errors[np.ix_(classes, draws)])
+        except StopIteration as end:
+            return end.value, seen
+
+
+def simulate(rng: np.random.Generator, num_classes: int, num_draws: int, gap: float) -> np.ndarray:
+    """Paired errors of which class 0 is the best by `gap` deviations of a difference."""
+    errors = rng.normal(5, 3, num_draws) + rng.normal(0, math.sqrt(0.5), (num_classes, num_draws))
+    errors[0] -= gap
+    return errors
+
+
+def test_a_class_sees_a_prefix_of_the_nested_order_and_the_winner_the_longest():
+    errors = simulate(np.random.default_rng(0), 8, 250, 0.5) + np.linspace(0, 3, 8)[:, None]
+    asked = np.zeros((8, 250), bool)
+    requests = Racing().requests(Problem(8))
+    classes, draws = next(requests)
+    rounds = [(len(classes), len(draws))]
+    while True:
+        asked[np.ix_(classes, draws)] = True
+        try:
+            classes, draws = requests.send(errors[np.ix_(classes, draws)])
+        except StopIteration as end:
+            winner = end.value
+            break
+        rounds.append((len(classes), len(draws)))
+    assert winner == 0
+    for row in asked:
+        assert set(np.flatnonzero(row)) == set(nested_order(250)[: row.sum()])
+    assert asked.sum(1).argmax() == 0
+    classes_in, draws_in = zip(*rounds, strict=True)
+    assert rounds[0] == (8, 6)
+    assert list(classes_in) == sorted(classes_in, reverse=True)
+    assert list(draws_in[1:]) == sorted(draws_in[1:])
+
+
+@pytest.mark.parametrize("bound", ["t", "bernstein"])
+def test_the_best_class_is_dropped_no_more_often_than_the_level_says(bound):
+    rng, races, level = np.random.default_rng(1), 300, 0.1
+    search = Racing(400, level=level, bound=bound, aim="expectation", spread=8 if bound == "bernstein" else None)
+    lost = sum(race(search, simulate(rng, 5, 400, 0.4))[0] != 0 for _ in range(races))
+    assert lost <= stats.binom.isf(1e-4, races, level)
+
+
+@pytest.mark.parametrize("bound", ["t", "bernstein"])
+def test_a_race_finds_what_exhaustive_search_finds_even_among_equals(bound):
+    # No class is better in expectation. What is best on the draws there are is found all the same, for less.
+    rng, races, level = np.random.default_rng(2), 300, 0.1
+    search = Racing(100, level=level, bound=bound, spread=8 if bound == "bernstein" else None)
+    other, evaluations = 0, 0
+    for _ in range(races):
+        errors = simulate(rng, 4, 100, 0)
+        winner, seen = race(search, errors)
+        other += winner != errors.mean(1).argmin()
+        evaluations += seen.sum()
+    assert other <= stats.binom.isf(1e-4, races, level)
+    # The bound of eight deviations is too wide for the other to see anything in so few draws.
+    assert evaluations < 0.95 * races * 400 or bound == "bernstein"
+
+
+@pytest.mark.parametrize("opening", [0, 2])
+def test_what_a_class_faces_adds_up_to_the_level_at_most(opening):
+    rng = np.random.default_rng(3)
+    for num_classes in (2, 3, 10, 1000):
+        shares = Racing(opening=opening)._shares(rng.normal(0, 1, (num_classes, opening)))
+        assert (shares.sum() - shares <= 1 + 1e-12).all()
+        assert shares.sum() >= 1 - 1e-12
+
+
+def test_likely_leaders_get_more_of_the_level():
+    opening = np.array([[3.0, 3], [1, 1], [4, 4], [2, 2]])
+    assert Racing()._shares(opening) == pytest.approx(1.25 * np.array([1 / 12, 1 / 2, 1 / 20, 1 / 6]))
+
+
+def test_wider_gaps_cost_less():
+    costs = []
+    for gap in (0.25, 0.5, 1, 2):
+        rng = np.random.default_rng(4)
+        search = Racing(2000, aim="expectation")
+        costs.append(np.mean([race(search, simulate(rng, 4, 2000, gap))[1].sum() for _ in range(30)]))
+    # Four times fewer for twice the gap, as long as that is not a handful.
+    assert costs[0] / costs[1] == pytest.approx(4, rel=0.3)
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_common_effects_and_units_change_nothing():
+    errors = simulate(np.random.default_rng(5), 6, 250, 0.3)
+    winner, seen = race(Racing(), errors)
+    moved = 1e-3 * (errors + np.linspace(0, 50, 250))
+    assert race(Racing(), moved)[0] == winner
+    assert (race(Racing(), moved)[1] == seen).all()
+
+
+def test_a_spread_that_does_not_bound_the_differences_is_an_error():
+    errors = np.zeros((3, 60))
+    errors[1] = 2.5
+    with pytest.raises(ValueError, match=r"spread must bound .* got 2 and a difference of 2\.5"):
+        race(Racing(60, bound="bernstein", spread=2), errors)
+    assert race(Racing(60, bound="bernstein", spread=3), errors)[0] == 0
+
+
+def test_a_guessed_spread_cuts_off_what_it_did_not_foresee():
+    errors = simulate(np.random.default_rng(6), 3, 250, 1)
+    errors[0, nested_order(250)[30]] -= 1e6
+    assert race(Racing(bound="bernstein"), errors)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"draws": 0}, "draws must be at least 1, got 0"),
+        ({"level": 0}, "level must lie between 0 and 1, got 0"),
+        ({"level": 5}, "level must lie between 0 and 1, got 5"),
+        ({"bound": "z"}, "bound must be t or bernstein, got 'z'"),
+        ({"aim": "mean"}, "aim must be draws or expectation, got 'mean'"),
+        ({"opening": -1}, "opening must be at least 0, got -1"),
+        ({"first": 0}, "first must be at least 1, got 0"),
+        ({"growth": 0}, "growth must be positive and finite, got 0"),
+        ({"prior": math.inf}, "prior must be positive and finite, got inf"),
+        ({"bound": "bernstein", "spread": -1}, "spread must be positive and finite, got -1"),
+        ({"spread": 1.0}, "spread is of use with bound='bernstein' alone"),
+        ({"bound": "bernstein", "opening": 0}, "opening must be at least 1 for spread to be guessed"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Racing(**settings)
+
+
+def test_draws_must_be_integers():
+    with pytest.raises(TypeError, match=r"draws must be an integer, got 2\.5"):
+        Racing(2.5)
+
+
+def test_the_classifier_races(pixel_dit_folder):
+    images = np.random.default_rng(7).integers(0, 256, (3, 28, 28), np.uint8)
+    race = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Racing(24, max_evaluations=150))
+    result = race.classify(list(images))
+    evaluations = result.evaluations
+    assert (evaluations.sum(1) <= 150).all()
+    assert (evaluations[np.arange(3), result.predictions] == evaluations.max(1)).all()
+    # With no class dropped, a race is an exhaustive search.
+    never = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Racing(8, level=1e-9))
+    every = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Exhaustive(8))
+    expected = every.classify(list(images))
+    assert (never.classify(list(images)).predictions == expected.predictions).all()
