@@ -34,7 +34,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pipeline(whole: Path) -> PixArtAlphaPipeline:
-    return PixArtAlphaPipeline.from_pretrained(whole / "model", vae=None, torch_dtype=torch.float32)
+    return PixArtAlphaPipeline.from_pretrained(whole / "model", vae=None).to(torch.float32)
 
 
 def test_interrupted_run_goes_on_to_the_same_weights(
@@ -137,7 +137,9 @@ def test_the_smallest_mean_error_names_the_picture() -> None:
 def test_each_batch_depends_on_the_seed_and_the_step_alone() -> None:
     emoji = train_emoji_pixart.open_style("noto")
     tokenizer = train_emoji_pixart.build_tokenizer(emoji)
-    args = train_emoji_pixart.argparse.Namespace(seed=0, batch=8, null_share=0.3, tag_share=0.3, augmentation=1.0)
+    args = train_emoji_pixart.argparse.Namespace(
+        seed=0, batch=8, null_share=0.3, tag_share=0.3, augmentation=1.0, focus_share=0.5, focus=(250, 950)
+    )
     first, again, later = (train_emoji_pixart.batch_at(step, emoji, tokenizer, args) for step in (5, 5, 6))
     torch.testing.assert_close(first, again, rtol=0, atol=0)
     assert not torch.equal(first[2], later[2])
@@ -146,8 +148,9 @@ def test_each_batch_depends_on_the_seed_and_the_step_alone() -> None:
     assert train_emoji_pixart.batch_at(5, emoji, tokenizer, args)[4].sum(1).tolist() == [1] * 8
 
 
-def test_time_steps_cover_the_schedule_and_half_of_them_its_middle() -> None:
-    steps = train_emoji_pixart.timesteps_at((torch.arange(1000) + 0.5) / 1000)
+def test_time_steps_cover_the_schedule_and_a_share_of_them_its_focus() -> None:
+    steps = train_emoji_pixart.timesteps_at((torch.arange(1000) + 0.5) / 1000, 0.6, 500, 900)
     assert int(steps.min()) < 5
     assert int(steps.max()) > 990
-    assert int(((steps >= 250) & (steps < 950)).sum()) == pytest.approx(500 + 350, abs=3)
+    assert int(((steps >= 500) & (steps < 900)).sum()) == pytest.approx(600 + 0.4 * 400, abs=3)
+    assert train_emoji_pixart.timesteps_at(torch.tensor([0.0, 0.25, 0.999]), 0.0, 1, 2).tolist() == [0, 250, 999]
