@@ -45,15 +45,15 @@ class Emoji:
 def open_style(*styles: str) -> Emoji:
     """The built-in pictures of these styles."""
     sets = [open_dataset(f"emoji:{style}") for style in styles]
-    about = [entry for emoji in sets for entry in emoji.metadata]
-    pixels = np.stack([np.asarray(image) for emoji in sets for image, _ in emoji]).transpose(0, 3, 1, 2)
+    about = [entry for emoji in sets for entry in emoji.metadata or ()]
+    pixels = np.stack([np.asarray(emoji[place][0]) for emoji in sets for place in range(len(emoji))])
     mirrors = [entry["group"] not in _FIXED_GROUPS and not _FIXED_WORDS & set(words(entry["label"])) for entry in about]
     places: dict[str, list[int]] = {}
     for place, entry in enumerate(about):
         places.setdefault(entry["hexcode"], []).append(place)
     twin = [next((p for p in places[entry["hexcode"]] if p != place), place) for place, entry in enumerate(about)]
     return Emoji(
-        pictures=torch.from_numpy(pixels.copy()),
+        pictures=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
         labels=[entry["label"] for entry in about],
         tags=[entry["tags"] for entry in about],
         splits=[entry["split"] for entry in about],

@@ -111,7 +111,7 @@ def train(tokenizer: T5Tokenizer, args: argparse.Namespace) -> DualEncoder:
     names = {label: number for number, label in enumerate(sorted(set(emoji.labels)))}
     concept = torch.tensor([names[label] for label in emoji.labels])
     torch.manual_seed(args.seed)
-    model = DualEncoder(len(tokenizer), width=args.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = DualEncoder(len(tokenizer), width=args.width).to(memory_format=torch.channels_last)
     kernels = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -145,7 +145,7 @@ def choose(model: DualEncoder, tokenizer: T5Tokenizer, pictures: Tensor, choices
     names = sorted({name for row in choices for name in row})
     place = {name: number for number, name in enumerate(names)}
     texts = model.encode_texts(*tokenize(tokenizer, names))
-    images = torch.cat([model.encode_images(part) for part in pictures.split(256)])
+    images = torch.cat([model.encode_images(pictures[start : start + 256]) for start in range(0, len(pictures), 256)])
     best = [(texts[[place[name] for name in row]] @ image).argmax() for image, row in zip(images, choices, strict=True)]
     return [row[int(number)] for row, number in zip(choices, best, strict=True)]
 

@@ -157,11 +157,12 @@ def as_pipeline(weights: dict[str, Tensor], model: TextDenoiser, tokenizer: T5To
         text_width=settings.caption_channels,
     )
     like.load_state_dict(weights)
+    like.eval()
     return PixArtAlphaPipeline(
         tokenizer=tokenizer,
-        text_encoder=like.text_encoder.eval(),
+        text_encoder=like.text_encoder,
         vae=None,
-        transformer=like.transformer.eval(),
+        transformer=like.transformer,
         scheduler=build_scheduler(),
     )
 
