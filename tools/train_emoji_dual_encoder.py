@@ -65,7 +65,7 @@ class Residual(nn.Module):
 class DualEncoder(nn.Module):
     """Pictures and prompts to unit vectors of one space."""
 
-    def __init__(self, vocabulary: int, *, width: int = 32, dimension: int = 128) -> None:
+    def __init__(self, vocabulary: int, *, width: int = 16, dimension: int = 128) -> None:
         super().__init__()
         self.image_encoder = nn.Sequential(
             nn.Conv2d(3, width, 3, 2, 1, bias=False),
@@ -162,9 +162,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/emoji_dual_encoder"))
     parser.add_argument("--results", type=Path, default=ROOT / "packages/vl-diffusion/results/emoji_dual_encoder.csv")
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--width", type=int, default=32, help="channels of the first convolution")
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--width", type=int, default=16, help="channels of the first convolution")
     parser.add_argument("--peak-lr", type=float, default=2e-3)
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--tag-share", type=float, default=0.1, help="share of pictures shown with tags")

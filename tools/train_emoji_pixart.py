@@ -3,9 +3,14 @@
 A small PixArt transformer (Chen et al., 2023, "PixArt-alpha") with a small T5 encoder, both trained from nothing and
 together, learns to denoise 32x32 emoji of two styles given their names; there is no autoencoder. The third style is for
 testing only, see `emoji_pictures`. Everything random comes from one seed, and an interrupted run goes on with the same
-command::
+command. What ships was made in two runs: in the first, pictures are learnt sooner than names; the second takes over its
+weights and the text encoder of a dual encoder, and looks more at strong noise, where the name says most::
 
-    python tools/train_emoji_pixart.py --out runs/emoji_pixart --compile
+    python tools/train_emoji_dual_encoder.py --out runs/emoji_dual_encoder
+    python tools/train_emoji_pixart.py --out runs/emoji_pixart_1 --steps 1500 --decay-share 0 --compile
+    python tools/train_emoji_pixart.py --out runs/emoji_pixart --start runs/emoji_pixart_1 \\
+        --dual-encoder runs/emoji_dual_encoder --steps 1400 --warm-up 50 --decay-share 0.5 --ema 0.995 \\
+        --focus 600 980 --focus-share 0.7 --compile
 
 The folder then holds `model/` (what ships), `checkpoint.safetensors`, `metrics.jsonl`, and `validation.jsonl`: now and
 then the accuracy on pictures of the held-out style that do not count in the test.
