@@ -112,6 +112,9 @@ def test_errors_are_those_of_the_definition_whatever_the_other_candidates(pipeli
     picture = train_emoji_pixart.held_out(settings=True)[0][:2]
     timesteps, choices = torch.tensor([300, 700]), [["hot dog", "face with crossed-out eyes"], ["cat", "hot dog"]]
     errors = emoji_zero_shot.denoising_errors(pipeline, picture, choices, timesteps, seed=5)
+    unscaled = emoji_zero_shot.denoising_errors(pipeline, picture, choices, timesteps, space="velocity", seed=5)
+    alphas = pipeline.scheduler.alphas_cumprod[timesteps]
+    torch.testing.assert_close(unscaled * alphas[:, None], errors, rtol=1e-4, atol=1e-6)
     level = pipeline.scheduler.alphas_cumprod
     for number, row in enumerate(choices):
         for draw, timestep in enumerate(timesteps):

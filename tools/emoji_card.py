@@ -163,10 +163,12 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--dual-encoder", type=Path, default=Path("runs/emoji_dual_encoder"))
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--images", type=int, default=600)
-    parser.add_argument("--draws", type=int, default=16)
-    parser.add_argument("--first", type=int, default=250, help="draws are spread over time steps from here")
-    parser.add_argument("--last", type=int, default=850, help="to here")
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--draws", type=int, default=12)
+    # Of the ranges tried on the pictures that choose settings this was the best, and errors of the velocity better there
+    # than those of the noise: 62.7 against 56.2 %.
+    parser.add_argument("--first", type=int, default=580, help="draws are spread over time steps from here")
+    parser.add_argument("--last", type=int, default=990, help="to here")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of the candidates")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -201,7 +203,7 @@ def main() -> None:
             measure(
                 "this model",
                 lambda pictures, choices: named(
-                    denoising_errors(pipeline, pictures, choices, timesteps, autocast=True), choices
+                    denoising_errors(pipeline, pictures, choices, timesteps, space="velocity", autocast=True), choices
                 ),
                 images=args.images,
                 candidate_seed=seed,

@@ -6,7 +6,7 @@ for all candidates and nothing clever, so that the package's own classifier can 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from emoji_pictures import tokenize
@@ -27,10 +27,11 @@ def denoising_errors(
     choices: list[list[str]],
     timesteps: Tensor,
     *,
+    space: Literal["epsilon", "velocity"] = "epsilon",
     seed: int = 0,
     autocast: bool = False,
 ) -> Tensor:
-    """Mean squared errors of the predicted noise, ``(N, D, K)``, for every picture, draw and candidate.
+    """Mean squared errors of the prediction, ``(N, D, K)``, for every picture, draw and candidate.
 
     A draw's noise is the same for all candidates, so that they differ in nothing but the name.
 
@@ -40,6 +41,8 @@ def denoising_errors(
         pictures: ``(N, C, H, W)`` in -1..1.
         choices: K names for each picture.
         timesteps: int64 ``(D,)``, one for each draw.
+        space: In which errors are measured: of the noise, or of the velocity, which is what the model was trained on
+            and counts strong noise for more.
         seed: Of the noise; a picture's noise depends on it, its place and the draw.
         autocast: Whether the network may compute in bfloat16.
     """
@@ -72,7 +75,7 @@ def denoising_errors(
             image=image.repeat_interleave(count),
             alpha=alpha.repeat_interleave(count),
             sigma=sigma.repeat_interleave(count),
-            scale=alpha.repeat_interleave(count),
+            scale=alpha.repeat_interleave(count) if space == "epsilon" else None,
         ).view(draws, count)
     return errors
 

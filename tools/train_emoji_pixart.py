@@ -176,7 +176,10 @@ def validate(pipeline: PixArtAlphaPipeline, images: int, draws: int) -> float:
     """Accuracy in per cent among 20 names, on pictures of the held-out style that do not count in the test."""
     pictures, labels = held_out(settings=True)
     choices = candidates(labels, open_style(HELD_OUT_STYLE).labels, 20, seed=0)[:images]
-    errors = denoising_errors(pipeline, pictures[:images], choices, spaced_timesteps(draws, 250, 850), autocast=True)
+    timesteps = spaced_timesteps(draws, 580, 990)
+    errors = denoising_errors(
+        pipeline, pictures[:images], choices, timesteps, space="velocity", autocast=True
+    )
     return 100 * float(np.mean([name == label for name, label in zip(named(errors, choices), labels, strict=False)]))
 
 
