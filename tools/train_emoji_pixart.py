@@ -1,4 +1,4 @@
-"""Train the text-conditional diffusion model that ships inside vl-diffusion.
+r"""Train the text-conditional diffusion model that ships inside vl-diffusion.
 
 A small PixArt transformer (Chen et al., 2023, "PixArt-alpha") with a small T5 encoder, both trained from nothing and
 together, learns to denoise 32x32 emoji of two styles given their names; there is no autoencoder. The third style is for
@@ -8,8 +8,8 @@ weights and the text encoder of a dual encoder, and looks more at strong noise, 
 
     python tools/train_emoji_dual_encoder.py --out runs/emoji_dual_encoder
     python tools/train_emoji_pixart.py --out runs/emoji_pixart_1 --steps 1500 --decay-share 0 --compile
-    python tools/train_emoji_pixart.py --out runs/emoji_pixart --start runs/emoji_pixart_1 \\
-        --dual-encoder runs/emoji_dual_encoder --steps 1400 --warm-up 50 --decay-share 0.5 --ema 0.995 \\
+    python tools/train_emoji_pixart.py --out runs/emoji_pixart --start runs/emoji_pixart_1 \
+        --dual-encoder runs/emoji_dual_encoder --steps 1400 --warm-up 50 --decay-share 0.5 --ema 0.995 \
         --focus 600 980 --focus-share 0.7 --compile
 
 The folder then holds `model/` (what ships), `checkpoint.safetensors`, `metrics.jsonl`, and `validation.jsonl`: now and
@@ -177,9 +177,7 @@ def validate(pipeline: PixArtAlphaPipeline, images: int, draws: int) -> float:
     pictures, labels = held_out(settings=True)
     choices = candidates(labels, open_style(HELD_OUT_STYLE).labels, 20, seed=0)[:images]
     timesteps = spaced_timesteps(draws, 580, 990)
-    errors = denoising_errors(
-        pipeline, pictures[:images], choices, timesteps, space="velocity", autocast=True
-    )
+    errors = denoising_errors(pipeline, pictures[:images], choices, timesteps, space="velocity", autocast=True)
     return 100 * float(np.mean([name == label for name, label in zip(named(errors, choices), labels, strict=False)]))
 
 
