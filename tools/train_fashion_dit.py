@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import time
 from pathlib import Path
@@ -21,7 +20,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import DDPMScheduler, DiTTransformer2DModel
-from safetensors.torch import load_file, save_file
+from diffusion_training import (
+    learning_rate,
+    load_checkpoint,
+    save_checkpoint,
+    shuffled_batch,
+    stratified,
+    update_average,
+)
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm.auto import tqdm
@@ -55,13 +61,6 @@ def build_scheduler() -> DDPMScheduler:
     return DDPMScheduler(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", clip_sample=True)
 
 
-def learning_rate(step: int, steps: int, peak: float, warm_up: int) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
-    if step < warm_up:
-        return peak * (step + 1) / warm_up
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
-
-
 def batch_at(
     step: int, images: torch.Tensor, labels: torch.Tensor, args: argparse.Namespace
 ) -> tuple[torch.Tensor, ...]:
@@ -70,56 +69,13 @@ def batch_at(
     Time steps are stratified: one in each of `batch` equal parts of the schedule, which lowers the loss's variance.
     """
     generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
-    per_epoch = len(images) // args.batch
-    order = torch.Generator().manual_seed(args.seed * 1_000_003 - 1 - step // per_epoch)
-    start = step % per_epoch * args.batch
-    index = torch.randperm(len(images), generator=order)[start : start + args.batch]
+    index = shuffled_batch(step, len(images), args.batch, args.seed)
     x0 = images[index].float().div(127.5).sub(1)
     label = labels[index].clone()
     label[torch.rand(args.batch, generator=generator) < args.null_share] = NULL_CLASS
-    strata = (torch.arange(args.batch) + torch.rand(args.batch, generator=generator)) / args.batch
-    timestep = (strata * 1000).long().clamp(max=999)
+    timestep = (stratified(args.batch, generator) * 1000).long().clamp(max=999)
     noise = torch.randn(x0.shape, generator=generator)
     return x0, label, timestep, noise
-
-
-def save_atomically(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Write beside the target and rename, so that an interruption leaves the last good file."""
-    save_file({name: t.contiguous().cpu() for name, t in tensors.items()}, f"{path}.partial")
-    Path(f"{path}.partial").replace(path)
-
-
-def save_checkpoint(
-    out: Path, step: int, model: torch.nn.Module, ema: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer
-) -> None:
-    """Weights, their average and the optimiser's moments in one safetensors file that carries its step."""
-    tensors = {f"model.{k}": v.detach() for k, v in model.state_dict().items()}
-    tensors |= {f"ema.{k}": v for k, v in ema.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
-    tensors["step"] = torch.tensor(step)
-    save_atomically(tensors, out / "checkpoint.safetensors")
-
-
-def load_checkpoint(
-    out: Path, model: torch.nn.Module, ema: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer
-) -> int:
-    """Restore what `save_checkpoint` wrote; the step to go on with, 0 where there is none."""
-    path = out / "checkpoint.safetensors"
-    if not path.exists():
-        return 0
-    tensors = load_file(path)
-    step = int(tensors.pop("step"))
-    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-    for name in ema:
-        ema[name].copy_(tensors[f"ema.{name}"])
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return step
 
 
 def export(out: Path, ema: dict[str, torch.Tensor]) -> None:
@@ -177,11 +133,7 @@ def main() -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        decay = min(args.ema, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for name, value in model.state_dict().items():
-                if value.is_floating_point():
-                    ema[name].lerp_(value, 1 - decay)
+        update_average(ema, model, step, args.ema)
         running.append(loss.item())
         if (step + 1) % 100 == 0 or step + 1 == args.steps:
             row = {"step": step + 1, "loss": float(np.mean(running)), "seconds": round(time.time() - started, 1)}

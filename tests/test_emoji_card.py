@@ -1,0 +1,66 @@
+"""What the emoji card's script measures and shows, with classifiers that need no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import emoji_card
+import emoji_pictures
+import pytest
+import torch
+import train_emoji_pixart
+from PIL import Image
+from vl_core.results import wilson_interval
+
+
+def test_a_row_counts_what_is_right_among_the_candidates_of_its_seed() -> None:
+    pictures, labels = emoji_card.tested_pictures(40)
+
+    def right_in_the_first_half(shown, choices):
+        assert torch.equal(shown, pictures)
+        assert all(label in row and len(set(row)) == 20 for label, row in zip(labels, choices, strict=True))
+        wrong = [next(name for name in row if name != label) for row, label in zip(choices, labels, strict=True)]
+        return labels[:20] + wrong[20:]
+
+    row = emoji_card.measure("half right", right_in_the_first_half, images=40, candidate_seed=1, parameters=7, draws=3)
+    low, high = (f"{100 * end:.2f}" for end in wilson_interval(20, 40))
+    assert (row["correct"], row["accuracy"], row["low"], row["high"]) == (20, "50.00", low, high)
+    assert (row["candidate_seed"], row["draws"], row["evaluations_per_image"]) == (1, 3, 60)
+    assert {"hardware", "torch", "command", "commit"} <= set(row)
+
+
+def test_no_tested_picture_chooses_settings() -> None:
+    _, tested = emoji_card.tested_pictures(600)
+    _, choosing = emoji_pictures.held_out(settings=True)
+    assert len(tested) == 600
+    assert not set(tested) & set(choosing)
+
+
+def test_the_nearest_training_picture_of_a_training_picture_is_itself() -> None:
+    emoji = emoji_pictures.open_style("twemoji")
+    places = [emoji.labels.index(name) for name in ("hot dog", "palm tree", "robot")]
+    choices = [["palm tree", "hot dog"], ["palm tree", "robot"], ["hot dog", "robot"]]
+    named = emoji_card.nearest_training_picture(emoji.pictures[places].float() / 127.5 - 1, choices)
+    assert named == ["hot dog", "palm tree", "robot"]
+
+
+def test_the_table_has_a_line_for_every_row() -> None:
+    row = {"model": "this model", "candidate_seed": "2", "images": "600"}
+    row |= {"accuracy": "61.00", "low": "57.04", "high": "64.82"}
+    lines = emoji_card.card_table([row]).splitlines()
+    assert lines[2:] == ["| this model | 2 | 600 | 61.00 % | 57.04 to 64.82 % |"]
+
+
+def test_samples_are_a_column_for_every_name_shown(tmp_path: Path) -> None:
+    tokenizer = emoji_pictures.build_tokenizer(emoji_pictures.open_style("noto"))
+    torch.manual_seed(0)
+    model = train_emoji_pixart.TextDenoiser(len(tokenizer), width=16, blocks=1, text_width=16)
+    pipeline = train_emoji_pixart.as_pipeline(model.state_dict(), model, tokenizer)
+    emoji_card.draw_samples(pipeline, tmp_path / "samples.png", rows=2, steps=3, scale=1)
+    with Image.open(tmp_path / "samples.png") as image:
+        assert image.size == (32 * len(emoji_card.SHOWN), 64)
+
+
+@pytest.mark.parametrize("name", emoji_card.SHOWN)
+def test_names_shown_are_names_of_the_data(name: str) -> None:
+    assert name in emoji_pictures.open_style(*emoji_pictures.TRAINING_STYLES).labels
