@@ -1,6 +1,7 @@
 """A file is the old one or the new one, never half of either."""
 
 import os
+from pathlib import Path
 
 import pytest
 from vl_core.runs import atomic_write
@@ -69,3 +70,18 @@ def test_other_modes_and_missing_folders_are_errors(tmp_path):
         pass
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "absent" / "x"):
         pass
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's disk that is always full")
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "report"
+
+    def full(temporary: Path) -> None:
+        with Path("/dev/full").open("wb", buffering=0) as file:
+            file.write(b"x")
+
+    monkeypatch.setattr("vl_core._atomic.sync", full)
+    with pytest.raises(OSError, match="No space") as caught, atomic_write(path) as file:
+        file.write("new")
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []

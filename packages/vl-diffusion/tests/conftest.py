@@ -24,6 +24,13 @@ def plain() -> ModuleType:
     return _module("plain")
 
 
+@pytest.fixture(scope="session")
+def labelled_folder(pixel_dit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen pictures in folders of classes, three quarters of them where the tiny DiT sees them on eight draws."""
+    make = _module("labelled").make_folder
+    return make(tmp_path_factory.mktemp("labelled"), pixel_dit_folder, count=16, draws=8)
+
+
 def _module(name: str) -> ModuleType:
     """A module that `--import-mode=importlib` lets no test file import by name."""
     spec = importlib.util.spec_from_file_location(f"vl_diffusion_tests_{name}", Path(__file__).with_name(f"{name}.py"))

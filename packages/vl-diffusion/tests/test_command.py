@@ -17,10 +17,10 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from vl_diffusion.cli import main
-from vl_diffusion.commands import classify as command
+from vl_diffusion.commands import running
 from vl_diffusion.families.class_conditional import ClassConditionalDenoiser
 
-QUICK = ("--draws", "2", "4", "--keep", "3", "1")
+QUICK = ("--search", "staged", "--draws", "2", "4", "--keep", "3", "1")
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_an_interrupted_command_goes_on_and_ends_with_the_same_numbers(
     arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), *QUICK, "--out"]
     assert main([*arguments, str(tmp_path / "whole")]) == 0
 
-    append, calls = command.Journal.append, []
+    append, calls = running.Journal.append, []
 
     def interrupted(self, results):
         if calls:
@@ -119,7 +119,7 @@ def test_an_interrupted_command_goes_on_and_ends_with_the_same_numbers(
 
     out = tmp_path / "parts"
     with monkeypatch.context() as patch:
-        patch.setattr(command.Journal, "append", interrupted)
+        patch.setattr(running.Journal, "append", interrupted)
         assert main([*arguments, str(out)]) == 130
     line = f"vl-diffusion: interrupted; 1 of 5 pictures are kept in {out}, and the same command goes on from there"
     assert capsys.readouterr().err.splitlines()[-1] == line
@@ -208,7 +208,7 @@ def test_a_larger_limit_goes_on_with_the_same_pictures(folder, pixel_dit_folder,
     arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]
     assert main([*arguments, "--limit", "2"]) == 0
     assert main(arguments) == 0
-    assert "1 of 5 pictures are finished" in capsys.readouterr().err
+    assert "2 of 5 pictures are finished" in capsys.readouterr().err
     assert len(rows(out)) == 5
 
 
@@ -343,7 +343,7 @@ BAD_INPUT = {
     "duplicate classes": (lambda d: ["fashion", "--classes", "cat", "dog", "cat"], "'cat' more than once"),
     "unknown class": (lambda d: ["fashion", "--classes", "cat", "unicorn"], "unicorn"),
     "unknown model": (lambda d: ["fashion", "--model", str(d / "nowhere")], "nowhere"),
-    "stages": (lambda d: ["fashion", "--draws", "4", "2", "--keep", "2", "1"], "increase"),
+    "stages": (lambda d: ["fashion", "--search", "staged", "--draws", "4", "2", "--keep", "2", "1"], "increase"),
     "limit": (lambda d: ["fashion", "--limit", "0"], "limit"),
     "no draws": (lambda d: ["fashion", "--search", "exhaustive", "--draws"], "--draws"),
     "no stages": (lambda d: ["fashion", "--draws"], "draws"),
@@ -387,8 +387,7 @@ def test_a_missing_extra_is_one_line_that_names_it(pixel_dit_folder, tmp_path, m
 
 def test_the_record_is_plain_json(folder, pixel_dit_folder, tmp_path):
     out = tmp_path / "out"
-    assert main(["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), "--draws", "1", "2",
-                 "--keep", "3", "1"]) == 0  # fmt: skip
+    assert main(["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 0
 
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 from PIL import Image
-from vl_core.data import ImageError, open_dataset
+from vl_core.data import ImageError, UndividedError, open_dataset
 
 
 def put(folder, *names):
@@ -65,7 +65,7 @@ def test_a_split_that_is_not_there_is_answered_with_those_that_are(tmp_path):
     with pytest.raises(ValueError, match="split must be one of 'train', 'test' or None"):
         open_dataset(tmp_path / "divided", split="val")
     put(tmp_path / "whole", "cat/1.png")
-    with pytest.raises(ValueError, match=r"split must be None .* it is not divided into splits"):
+    with pytest.raises(UndividedError, match=r"split must be None .* it is not divided into splits"):
         open_dataset(tmp_path / "whole", split="test")
 
 

@@ -18,6 +18,7 @@ def test_the_public_names_are_these():
         "BUILTIN_NAMES",
         "ImageDataset",
         "ImageError",
+        "UndividedError",
         "image_to_tensor",
         "open_dataset",
         "read_image",

@@ -84,13 +84,10 @@ def fit_temperature(result: Classification, labels: Sequence[int] | np.ndarray, 
     if not len(rows):
         raise ValueError(f"none of the {len(labelled)} labelled images was evaluated under its true class")
     inverse, separable = fit_inverse_temperature(result.differences[rows] * result.num_values[rows, None], true)
-    before = np.maximum(result.probabilities[labelled, own], np.finfo(float).tiny)
-    new = with_temperature(result, 1 / inverse).probabilities
-    after = np.maximum(new[labelled, own], np.finfo(float).tiny)
     return Temperature(
         value=1 / inverse,
-        nll_before=float(-np.log(np.where(seen, before, floor)).mean()),
-        nll_after=float(-np.log(np.where(seen, after, floor)).mean()),
+        nll_before=negative_log_likelihood(result, truths, floor=floor),
+        nll_after=negative_log_likelihood(with_temperature(result, 1 / inverse), truths, floor=floor),
         images=len(labelled),
         pruned=int((result.pruned[labelled, own] & seen).sum()),
         unseen=int((~seen).sum()),
@@ -108,6 +105,28 @@ def with_temperature(result: Classification, temperature: float) -> Classificati
         raise ValueError(f"temperature must be positive, got {temperature}")
     scale = result.num_values[:, None] / temperature
     return replace(result, probabilities=softmax_probabilities(result.differences, scale))
+
+
+def negative_log_likelihood(
+    result: Classification, labels: Sequence[int] | np.ndarray, *, floor: float = 1e-6
+) -> float:
+    """The mean of minus the logarithm of the true classes' probabilities, in nats.
+
+    Args:
+        result: Of B labelled images.
+        labels: int ``(B,)``, indices of the true classes; images with a negative one are left out.
+        floor: The probability that an image counts with whose true class was not evaluated at all.
+
+    Raises:
+        TypeError: If labels are no integers.
+        ValueError: If there is no label, or one is no class.
+    """
+    truths = _checked_labels(labels, *result.differences.shape)
+    rows = np.flatnonzero(truths >= 0)
+    seen = ~np.isnan(result.differences[rows, truths[rows]])
+    # One that is too small for a float64 is not infinitely unlikely.
+    own = np.maximum(result.probabilities[rows, truths[rows]], np.finfo(float).tiny)
+    return float(-np.log(np.where(seen, own, floor)).mean())
 
 
 def fit_inverse_temperature(energies: np.ndarray, labels: np.ndarray) -> tuple[float, bool]:

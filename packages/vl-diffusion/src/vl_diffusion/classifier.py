@@ -246,7 +246,7 @@ class DiffusionClassifier:
 
             for trial in self.engine.run(read_subjects(self.denoiser, images, ids, scores), self.search, advance):
                 bar.update(1)
-                yield trial.subject.index, self._summary(trial)
+                yield trial.subject.index, self.summary(trial)
 
     def watch(self, image: Any, *, image_id: int | None = None, logits: Any | None = None) -> Iterator[Classification]:
         """Classify one image and look on: the result so far after every round of the search.
@@ -266,13 +266,14 @@ class DiffusionClassifier:
         ids = None if image_id is None else checked_ids([image_id], 1)
         subject = next(read_subjects(self.denoiser, [image], ids, scores))
         for trial in self.engine.watch(subject, self.search):
-            yield self._summary(trial)
+            yield self.summary(trial)
 
     def encode(self, images: Sequence[Tensor]) -> Tensor:
         """Pictures ``(C, H, W)`` in [0, 1], of any size, to what the model denoises, ``(B, c, h, w)``."""
         return encode(self.denoiser, images)
 
-    def _summary(self, trial: Trial) -> Classification:
+    def summary(self, trial: Trial) -> Classification:
+        """The result of one image, from its search, whether that has ended or not."""
         return summarise(
             trial.errors,
             trial.scores,

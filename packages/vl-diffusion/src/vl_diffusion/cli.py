@@ -38,12 +38,17 @@ def main(args: Sequence[str] | None = None) -> int:
         run = next(modules[name].run for name, kind in kinds.items() if type(settings) is kind)
         run(settings)
     except (ValueError, OSError, ModuleNotFoundError) as error:
-        print(f"vl-diffusion: error: {_one_line(error)}", file=sys.stderr)
+        _complain(f"error: {_one_line(error)}", error)
         return 2
     except KeyboardInterrupt as interruption:
-        print("; ".join(["vl-diffusion: interrupted", *interruption.args]), file=sys.stderr)
+        _complain("interrupted", interruption)
         return 130
     return 0
+
+
+def _complain(what: str, error: BaseException) -> None:
+    """One line: what happened, and what was noted on the way, such as how much is kept."""
+    print("; ".join([f"vl-diffusion: {what}", *getattr(error, "__notes__", ())]), file=sys.stderr)
 
 
 def _one_line(error: Exception) -> str:

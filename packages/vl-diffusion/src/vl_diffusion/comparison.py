@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from vl_diffusion.classifier import DiffusionClassifier
 from vl_diffusion.engine import Engine, Subject
+from vl_diffusion.lines import LineFile
 from vl_diffusion.remembered_errors import RememberedErrors
 from vl_diffusion.search import Search
 from vl_diffusion.subjects import read_subjects
@@ -59,25 +60,21 @@ class Row:
     """CPU time of an image: its evaluations at their average cost here, and the search's own bookkeeping."""
 
 
-class SearchRecord:
+class SearchRecord(LineFile):
     """Findings on disk, a line a group of images, so that a comparison goes on where it stopped.
 
     Args:
-        path: A JSON-lines file, made with the first group. A last line without its end is dropped.
+        path: A JSON-lines file; groups are appended inside a `with` block. A last line without its end does not count.
 
     Raises:
         ValueError: If a line other than the last cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self._findings: dict[int, dict[str, Finding]] = {}
         self._evaluations, self._cpu_seconds = 0, 0.0
-        content = path.read_bytes() if path.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            path.write_bytes(whole)
-        for number, line in enumerate(whole.splitlines(), 1):
+        for number, line in enumerate(self.lines(), 1):
             try:
                 self._add(json.loads(line))
             except (ValueError, KeyError, TypeError) as error:
@@ -98,16 +95,19 @@ class SearchRecord:
         evaluations: int,
         cpu_seconds: float,
     ) -> None:
-        """Write what all searches made of a group of images, and what its errors cost to compute."""
+        """Write what all searches made of a group of images, and what its errors cost to compute.
+
+        Raises:
+            OSError: If it cannot be written; the groups before are kept.
+        """
         group: dict[str, Any] = {
             "image_ids": list(image_ids),
             "findings": {name: [asdict(f) for f in of_search] for name, of_search in findings.items()},
             "evaluations": evaluations,
             "cpu_seconds": cpu_seconds,
         }
+        self.write(json.dumps(group) + "\n")
         self._add(group)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(group) + "\n")
 
     def rows(self, searches: Sequence[str], image_ids: Sequence[int], labels: np.ndarray) -> list[Row]:
         """A row for each search over these images.
@@ -164,7 +164,15 @@ def compare(
         logits: ``(B, K)``, what another model says of the images, for searches that ask.
     """
     todo = list({image_id: i for i, image_id in enumerate(image_ids) if image_id not in record}.values())
-    with tqdm(total=len(todo), desc="compare", unit="image") as bar:
+    evaluations = 0
+    with record, tqdm(total=len(todo), desc="compare", unit="image", miniters=0) as bar:
+
+        def advance(count: int) -> None:
+            nonlocal evaluations
+            evaluations += count
+            bar.set_postfix_str(f"{evaluations:,} evaluations", refresh=False)
+            bar.update(0)
+
         for start in range(0, len(todo), _TOGETHER):
             group = todo[start : start + _TOGETHER]
             ids = [image_ids[i] for i in group]
@@ -172,20 +180,30 @@ def compare(
             scores = None if logits is None else logits[group]
             subjects = list(read_subjects(classifier.denoiser, [images[i] for i in group], ids, scores))
             engine = replace(classifier.engine, denoising_errors=remembered)
-            findings = {name: _run(engine, remembered, search, subjects) for name, search in searches.items()}
+            findings = {
+                name: _run(classifier, engine, remembered, search, subjects, advance)
+                for name, search in searches.items()
+            }
             record.append(ids, findings, remembered.evaluations, remembered.cpu_seconds)
             bar.update(len(group))
 
 
-def _run(engine: Engine, remembered: RememberedErrors, search: Search, subjects: Sequence[Subject]) -> list[Finding]:
+def _run(
+    classifier: DiffusionClassifier,
+    engine: Engine,
+    remembered: RememberedErrors,
+    search: Search,
+    subjects: Sequence[Subject],
+    advance: Callable[[int], object],
+) -> list[Finding]:
     network, start = remembered.cpu_seconds, time.process_time()
-    found = {trial.subject.index: trial for trial in engine.run(iter(subjects), search)}
+    found = {trial.subject.index: classifier.summary(trial) for trial in engine.run(iter(subjects), search, advance)}
     bookkeeping = time.process_time() - start - (remembered.cpu_seconds - network)
     return [
         Finding(
-            prediction=int(engine.arms.owners[trial.prediction]),
-            evaluations=int(((~np.isnan(trial.errors)).sum(1) * engine.arms.sizes).sum()),
+            prediction=int(result.predictions[0]),
+            evaluations=int(result.total_evaluations[0]),
             bookkeeping_seconds=bookkeeping / len(subjects),
         )
-        for trial in (found[subject.index] for subject in subjects)
+        for result in (found[subject.index] for subject in subjects)
     ]

@@ -29,7 +29,11 @@ def fingerprint(folder: Path) -> str:
     }
     total = hashlib.sha256()
     for name in sorted(paths):
-        with paths[name].open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{name} {content}\n".encode())
+        total.update(f"{name} {file_sha256(paths[name])}\n".encode())
     return total.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 over the content of a file, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,18 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from vl_diffusion.lines import LineFile
 from vl_diffusion.result import Classification, concatenate
 
 _ARRAYS = tuple(f.name for f in fields(Classification) if f.name != "classes")
 
 
-class Journal:
+class Journal(LineFile):
     """An append-only JSON-lines file of results, keyed by image id.
 
-    A last line without its end was cut off by an interruption: it is dropped, and its image is classified again.
+    A last line without its end was cut off by an interruption: it does not count, and its image is classified again.
 
     Args:
-        path: The file; made with the first result.
+        path: The file; results are appended inside a `with` block.
         classes: The class names that results are over.
 
     Raises:
@@ -33,13 +34,10 @@ class Journal:
     """
 
     def __init__(self, path: Path, classes: tuple[str, ...]) -> None:
-        self.path, self.classes = path, classes
+        super().__init__(path)
+        self.classes = classes
         self._results: dict[int, Classification] = {}
-        content = path.read_bytes() if path.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            path.write_bytes(whole)
-        for number, line in enumerate(whole.splitlines(), 1):
+        for number, line in enumerate(self.lines(), 1):
             try:
                 self._add(json.loads(line))
             except (ValueError, KeyError, TypeError, OverflowError) as error:
@@ -65,14 +63,15 @@ class Journal:
         return len(self._results)
 
     def append(self, results: Classification) -> None:
-        """Write the results of some images, and hold them."""
-        lines = []
-        for i in range(len(results)):
-            row = {name: _plain(getattr(results, name)[i]) for name in _ARRAYS}
-            lines.append(json.dumps(row) + "\n")
+        """Write the results of some images, and hold them.
+
+        Raises:
+            OSError: If they cannot be written; those before are kept.
+        """
+        rows = [{name: _plain(getattr(results, name)[i]) for name in _ARRAYS} for i in range(len(results))]
+        self.write("".join(json.dumps(row) + "\n" for row in rows))
+        for row in rows:
             self._add(row)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(lines))
 
     def collect(self, image_ids: Iterable[int]) -> Classification:
         """The results of these images, in this order."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from vl_core.data import BUILTIN_NAMES, ImageDataset, open_dataset, read_image
+from vl_core.data import BUILTIN_NAMES, ImageDataset, UndividedError, open_dataset, read_image
 
 _DATA_SET_FILES = (".npz", ".parquet")
 
@@ -59,14 +59,21 @@ class Pictures(Sequence[Any]):
 
 
 def gather(
-    specs: Sequence[str], *, split: str | None = None, at_most: int | None = None, exclude: Path | None = None
+    specs: Sequence[str],
+    *,
+    split: str | None = None,
+    default_split: str | None = None,
+    at_most: int | None = None,
+    exclude: Path | None = None,
 ) -> Pictures:
     """Find the pictures behind file names, folders, and data set specifications.
 
     Args:
         specs: Image files, or anything that :func:`vl_core.data.open_dataset` opens.
-        split: Split of the data sets; default: their own.
-        at_most: Take only this many, evenly spread over all of them.
+        split: Split of the data sets; default: `default_split`.
+        default_split: Split of those data sets that are divided into splits; default: all of them.
+        at_most: Take only this many, spread over all of them and in proportion over their classes; more of them
+            include these.
         exclude: A folder that is passed over where it lies inside one of them, because results are written to it.
 
     Raises:
@@ -79,7 +86,7 @@ def gather(
         if path.is_file() and path.suffix.lower() not in _DATA_SET_FILES:
             found.append(Picture(spec, None, path))
         elif path.exists() or spec in BUILTIN_NAMES or spec.startswith("hf:"):
-            found.extend(_of_data_set(open_dataset(spec, split=split, exclude=exclude)))
+            found.extend(_of_data_set(_open(spec, split, default_split, exclude)))
         else:
             raise FileNotFoundError(
                 f"no such file or folder: {spec} (nor a data set; built in are {', '.join(BUILTIN_NAMES)})"
@@ -87,8 +94,21 @@ def gather(
     if not found:
         raise ValueError(f"no pictures in {', '.join(specs)}")
     if at_most is not None and at_most < len(found):
-        found = [found[i] for i in np.linspace(0, len(found) - 1, at_most).round().astype(int)]
+        found = [found[i] for i in sorted(balanced_order(found)[:at_most])]
     return Pictures(found)
+
+
+def balanced_order(pictures: Sequence[Picture]) -> list[int]:
+    """Places of the pictures in an order of which every beginning holds all classes in proportion, otherwise by chance.
+
+    Evenly spaced places would not do: data sets are often sorted so that every tenth picture is of the same class.
+    """
+    shuffled = np.random.default_rng(0).permutation(len(pictures)).tolist()
+    members: dict[str | None, list[int]] = {}
+    for place in shuffled:
+        members.setdefault(pictures[place].truth, []).append(place)
+    share = {place: (rank + 0.5) / len(own) for own in members.values() for rank, place in enumerate(own)}
+    return sorted(shuffled, key=lambda place: share[place])
 
 
 def describe(specs: Sequence[str]) -> str:
@@ -98,6 +118,15 @@ def describe(specs: Sequence[str]) -> str:
         return ", ".join(places)
     digest = hashlib.sha256("\0".join(places).encode(errors="surrogateescape")).hexdigest()
     return f"{', '.join(places[:3])} and {len(places) - 3} more (sha256 {digest[:16]})"
+
+
+def _open(spec: str, split: str | None, default_split: str | None, exclude: Path | None) -> ImageDataset:
+    if split is None and default_split is not None:
+        try:
+            return open_dataset(spec, split=default_split, exclude=exclude)
+        except UndividedError:
+            pass
+    return open_dataset(spec, split=split, exclude=exclude)
 
 
 def _of_data_set(data: ImageDataset) -> list[Picture]:

@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from vl_core.results import wilson_interval
 from vl_core.runs import atomic_write
 
 from vl_diffusion.calibration import reliability_curve
@@ -26,7 +28,8 @@ def draw_evaluation(path: Path, result: Classification, labels: np.ndarray, figu
         path: The file to write.
         result: The classification of B pictures.
         labels: int64 ``(B,)``, the true classes.
-        figures: Its figures: ``accuracy``, ``images``, ``evaluations_per_image``, ``expected_calibration_error``.
+        figures: Its figures: ``images``, ``accuracy`` with ``accuracy_low`` and ``accuracy_high``,
+            ``evaluations_per_image``, ``expected_calibration_error``.
         bins: Bins of the reliability panel.
     """
     figure = Figure(figsize=(15, 5), layout="constrained")
@@ -36,9 +39,10 @@ def draw_evaluation(path: Path, result: Classification, labels: np.ndarray, figu
     _draw_reliability(reliability, [("as given", result, _BLUE)], labels, bins)
     reliability.set_title(f"Calibration error {100 * figures.expected_calibration_error:.1f} %", fontsize=10)
     _draw_cost(cost, result, labels)
+    low, high = (f"{100 * share:.1f}" for share in (figures.accuracy_low, figures.accuracy_high))
     figure.suptitle(
-        f"{100 * figures.accuracy:.2f} % of {figures.images} pictures right, "
-        f"{figures.evaluations_per_image:.1f} evaluations each"
+        f"{100 * figures.accuracy:.1f} % of {figures.images:,} pictures right (95 %: {low} to {high} %), "
+        f"{figures.evaluations_per_image:,.1f} evaluations each"
     )
     _save(figure, path)
 
@@ -63,26 +67,31 @@ def _draw_confusion(axes: Axes, result: Classification, labels: np.ndarray) -> N
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title("Share of each true class", fontsize=10)
+    axes.set_title("Pictures, shaded by their share of the true class", fontsize=10)
     if size <= _NAMED:
-        axes.set_xticks(range(size), result.classes, rotation=90, fontsize=7, parse_math=False)
-        axes.set_yticks(range(size), result.classes, fontsize=7, parse_math=False)
+        axes.set_xticks(range(size), result.classes, rotation=90, fontsize=8, parse_math=False)
+        axes.set_yticks(range(size), result.classes, fontsize=8, parse_math=False)
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             text = f"{counts[row, column]:.0f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
+            axes.text(column, row, text, ha="center", va="center", fontsize=8 if size <= 12 else 6, color=colour)
 
 
 def _draw_reliability(axes: Axes, curves: list[tuple[str, Classification, str]], labels: np.ndarray, bins: int) -> None:
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle="--")
     for name, result, colour in curves:
         curve = reliability_curve(result.probabilities, labels, bins=bins)
-        axes.plot(curve.confidence, curve.accuracy, color=colour, linewidth=1, label=name)
-        axes.scatter(curve.confidence, curve.accuracy, s=8 + 200 * curve.count / curve.count.sum(), color=colour)
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.02)
+        sizes = 12 + 200 * curve.count / curve.count.sum()
+        axes.scatter(curve.confidence, curve.accuracy, s=sizes, color=colour, label=name, zorder=3)
+        # A bin of few pictures says little.
+        right = np.round(curve.accuracy * curve.count).astype(int)
+        ends = [wilson_interval(int(r), int(n)) for r, n in zip(right, curve.count, strict=True)]
+        axes.vlines(curve.confidence, *zip(*ends, strict=True), color=colour, linewidth=0.8, alpha=0.6)
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_aspect("equal")
     axes.set_xlabel("confidence: probability of the predicted class")
-    axes.set_ylabel("share right (larger dots: more pictures)")
+    axes.set_ylabel("share right (larger dots: more pictures; lines: 95 %)")
     if len(curves) > 1:
         axes.legend(frameon=False)
 
@@ -102,6 +111,7 @@ def _draw_cost(axes: Axes, result: Classification, labels: np.ndarray) -> None:
     )
     axes.set_xlabel("evaluations of a picture")
     axes.set_ylabel("pictures")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title("What pictures cost", fontsize=10)
     axes.legend(frameon=False)
 

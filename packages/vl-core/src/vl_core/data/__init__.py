@@ -3,6 +3,15 @@
 from vl_core.data._dataset import ImageDataset
 from vl_core.data._image import ImageError, read_image
 from vl_core.data._open import BUILTIN_NAMES, open_dataset
+from vl_core.data._splits import UndividedError
 from vl_core.data._tensor import image_to_tensor
 
-__all__ = ["BUILTIN_NAMES", "ImageDataset", "ImageError", "image_to_tensor", "open_dataset", "read_image"]
+__all__ = [
+    "BUILTIN_NAMES",
+    "ImageDataset",
+    "ImageError",
+    "UndividedError",
+    "image_to_tensor",
+    "open_dataset",
+    "read_image",
+]

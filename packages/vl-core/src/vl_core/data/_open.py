@@ -64,6 +64,7 @@ def open_dataset(
     Raises:
         FileNotFoundError: If there is no such file or folder.
         ModuleNotFoundError: If an extra is missing; it is named.
+        UndividedError: If a split is asked for and the data set has none; a ValueError.
         ValueError: If the spec is not understood, the split does not exist, or the contents are not as they must be.
 
     Example:

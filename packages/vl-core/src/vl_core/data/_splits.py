@@ -8,6 +8,10 @@ _SAME = {"validation": "val", "valid": "val", "dev": "val", "training": "train",
 _ORDER = {"train": 0, "val": 1, "test": 2}
 
 
+class UndividedError(ValueError):
+    """A split was asked for of a data set that has none; without ``split`` all of it is read."""
+
+
 def plain_split(name: str) -> str:
     """One name for each part: ``"validation"`` and ``"valid"`` are ``"val"``."""
     return _SAME.get(name.lower(), name.lower() if name.lower() in _ORDER else name)
@@ -27,6 +31,7 @@ def select_splits(split: str | None, available: Iterable[str], dataset: str) -> 
         dataset: Its name, for the error.
 
     Raises:
+        UndividedError: If there are no parts.
         ValueError: If there is no such part.
     """
     there = in_order(available)
@@ -34,7 +39,7 @@ def select_splits(split: str | None, available: Iterable[str], dataset: str) -> 
         return there
     found = [name for name in there if plain_split(name) == plain_split(split)]
     if not found:
-        what = f"split must be one of {', '.join(map(repr, there))} or None" if there else "split must be None"
-        why = "" if there else "; it is not divided into splits"
-        raise ValueError(f"{what} for {dataset}, got {split!r}{why}")
+        if not there:
+            raise UndividedError(f"split must be None for {dataset}, got {split!r}; it is not divided into splits")
+        raise ValueError(f"split must be one of {', '.join(map(repr, there))} or None for {dataset}, got {split!r}")
     return found

@@ -6,10 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from vl_diffusion.calibration import expected_calibration_error, fit_temperature, with_temperature
-from vl_diffusion.commands.classify import make_task
-from vl_diffusion.commands.evaluate import Evaluate, labelled_pictures, labels_of, with_truth, write_json
-from vl_diffusion.commands.running import judged, run_task
-from vl_diffusion.commands.settings import build_classifier
+from vl_diffusion.commands.evaluate import Evaluate, labels_of, prepare, write_json
+from vl_diffusion.commands.running import run_task
 from vl_diffusion.report import draw_calibration
 
 
@@ -24,8 +22,9 @@ class Calibrate(Evaluate):
     out: Path = Path("vl-diffusion-calibrate")
     """Folder for calibration.json, calibration.png and what is finished."""
 
-    split: str | None = "train"
-    """Split of the data sets that are given: not the one that the probabilities are judged on."""
+    split: str | None = None
+    """Split of the data sets that are given, not the one that probabilities are judged on; default: train, where they
+    are divided into splits."""
 
 
 def run(settings: Calibrate) -> None:
@@ -36,14 +35,10 @@ def run(settings: Calibrate) -> None:
             better than another.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
-        KeyboardInterrupt: If it is interrupted; the message says how much is kept.
+        KeyboardInterrupt: If it is interrupted; a note says how much is kept.
     """
-    pictures, images = labelled_pictures(settings, default_limit=100)
     # Errors do not depend on the temperature, and where prompts are mixed it is fitted from the plain one.
-    settings = replace(settings, temperature=1.0)
-    classifier = build_classifier(settings, pictures.classes)
-    pictures = with_truth(judged(pictures, classifier.classes))
-    task = make_task(settings, settings.out, classifier, pictures, images, settings.split, without=("bins",))
+    classifier, pictures, task = prepare(replace(settings, temperature=1.0), default_split="train")
     result = run_task(task, classifier)
     if result is None:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from vl_diffusion.classifier import DiffusionClassifier
 from vl_diffusion.commands.running import Task, check_model, judged, read_ids, run_task, what_decides
 from vl_diffusion.commands.settings import ClassifierSettings, build_classifier
 from vl_diffusion.pictures import Pictures, gather
+from vl_diffusion.processes import launched
 from vl_diffusion.tables import text_table, write_csv, write_parquet
 
 
@@ -33,7 +35,7 @@ class Classify(ClassifierSettings):
     not classified."""
 
     limit: int | None = None
-    """Classify at most this many pictures, evenly spread over those given."""
+    """Classify at most this many pictures, spread over those given and their classes; a larger limit keeps them."""
 
     split: str | None = None
     """Split of the data sets that are given; default: all of them."""
@@ -48,7 +50,7 @@ def run(settings: Classify) -> None:
         ValueError: If an argument or a picture is not what it must be.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
-        KeyboardInterrupt: If it is interrupted; the message says how much is kept.
+        KeyboardInterrupt: If it is interrupted; a note says how much is kept.
     """
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {settings.limit}")
@@ -101,6 +103,8 @@ def _asked_for(settings: Classify) -> tuple[tuple[str, ...], str | None, int | N
 
 def _listed() -> list[str]:
     """File names from standard input, a line each, or ended by NUL as `find -print0` writes them."""
-    text = sys.stdin.read()
-    lines = text.split("\0") if "\0" in text else text.splitlines()
-    return [line for line in lines if line.strip()]
+    processes = launched()
+    # All processes of a launch have the same standard input, and what one has read the others do not find.
+    content = processes.from_main(sys.stdin.buffer.read() if processes.is_main else b"")
+    lines = content.split(b"\0") if b"\0" in content else [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    return [os.fsdecode(line) for line in lines if line.strip()]

@@ -6,23 +6,34 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import tyro
 from vl_core.data import open_dataset
 from vl_core.runs import RunFolder
 
+from vl_diffusion.checks import checked_logits
 from vl_diffusion.class_means import class_mean_logits
-from vl_diffusion.commands.evaluate import labels_of, with_truth
+from vl_diffusion.classifier import DiffusionClassifier
+from vl_diffusion.commands.evaluate import labelled, labels_of, with_truth
 from vl_diffusion.commands.running import check_model, judged, read_ids, what_decides
-from vl_diffusion.commands.settings import ClassifierSettings, build_classifier, read_tree
+from vl_diffusion.commands.settings import ClassifierSettings, SearchName, build_classifier, read_tree
 from vl_diffusion.comparison import Row, SearchRecord, compare
+from vl_diffusion.fingerprint import file_sha256
 from vl_diffusion.loading import local_folder
-from vl_diffusion.pictures import Pictures, gather
-from vl_diffusion.search import Exhaustive, Halving, LabelTree, Racing, Search, Shortlist, Staged
+from vl_diffusion.pictures import Pictures, balanced_order, gather
+from vl_diffusion.processes import launched
+from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Shortlist, Staged
 from vl_diffusion.search.common_grid import OnGrid
+from vl_diffusion.search.evidence import Bound
 from vl_diffusion.search_chart import draw_comparison
 from vl_diffusion.tables import write_rows
+
+_T = TypeVar("_T")
+
+# A setting of the other commands that is none of this one.
+NotAsked = tyro.conf.Suppress[tyro.conf.Fixed[_T]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +52,10 @@ class CompareSearch(ClassifierSettings):
     """Folder for search.csv, search.png and what is finished."""
 
     limit: int | None = None
-    """Compare on at most this many pictures: the first ones of an order that a larger limit keeps."""
+    """Compare on at most this many pictures, all classes in proportion; a larger limit keeps them."""
 
-    split: str | None = "test"
-    """Split of the data sets that are given."""
+    split: str | None = None
+    """Split of the data sets that are given; default: test, where they are divided into splits."""
 
     exhaustive: int = 250
     """Draws of exhaustive search, and the most draws of halving, racing and the searches that end in a race."""
@@ -58,6 +69,21 @@ class CompareSearch(ClassifierSettings):
     top: int = 5
     """Classes on the shortlist."""
 
+    search: NotAsked[SearchName] = "exhaustive"
+    """All are compared."""
+
+    draws: NotAsked[tuple[int, ...] | None] = None
+    """See `exhaustive` and `stages`."""
+
+    keep: NotAsked[tuple[int, ...]] = (1,)
+    """See `survivors`."""
+
+    grid: NotAsked[Grid] = "nested"
+    """Both are compared."""
+
+    bound: NotAsked[Bound] = "t"
+    """Both are compared."""
+
     logits: Path | None = None
     """Scores of another model for the shortlist, a .npy array of pictures by classes, in the order of the pictures
     before --limit; default: how close a picture is to the mean of each class's training pictures, where there are."""
@@ -70,22 +96,26 @@ def run(settings: CompareSearch) -> None:
         ValueError: If an argument or a picture is not what it must be, or no picture has a label.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
-        KeyboardInterrupt: If it is interrupted; the message says how much is kept.
+        KeyboardInterrupt: If it is interrupted; a note says how much is kept.
     """
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {settings.limit}")
-    images = settings.images or ("fashion",)
-    gathered = gather(images, split=settings.split, exclude=settings.out)
+    if launched().count > 1:
+        raise ValueError("compare-search measures time in one process; start it without accelerate launch")
+    images, split = settings.images or ("fashion",), settings.split or "test"
+    given = labelled(gather(images, split=settings.split, default_split="test", exclude=settings.out))
     on_grid = replace(settings, search="exhaustive", draws=(_grid(settings),), max_evaluations=None)
-    classifier = build_classifier(on_grid, gathered.classes)
-    whole = with_truth(judged(gathered, classifier.classes))
-    order = np.random.default_rng(0).permutation(len(whole))[: settings.limit or (None if settings.images else 12)]
+    classifier = build_classifier(on_grid, given.classes)
+    whole = with_truth(judged(given, classifier.classes))
+    order = balanced_order(whole.pictures)[: settings.limit or (None if settings.images else 12)]
     pictures = Pictures([whole.pictures[i] for i in order])
-    logits = _logits(settings, images, whole, order, classifier.classes)
-    searches = _searches(settings, classifier.classes, has_logits=logits is not None)
     ids = read_ids(pictures)
-    config = what_decides(settings, classifier.classes, images, settings.split, without=("temperature",))
+    logits = _logits(settings, images, whole, order, classifier.classes)
+    searches = _searches(settings, classifier, has_logits=logits is not None)
+    without = ("search", "draws", "keep", "grid", "bound", "logits")
+    config = what_decides(settings, classifier.classes, images, split, without=without)
     config |= {"searches": list(searches), "draws_in_all": _grid(settings)}
+    config["logits_sha256"] = None if settings.logits is None else file_sha256(settings.logits)
     check_model(settings, settings.out, config)
     RunFolder(settings.out, config).close()
     record = SearchRecord(settings.out / "searches.jsonl")
@@ -93,11 +123,12 @@ def run(settings: CompareSearch) -> None:
         print(f"{finished} of {len(ids)} pictures are finished in {settings.out}", file=sys.stderr)
     try:
         compare(classifier, searches, pictures, ids, record, logits)
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:
         kept = sum(image_id in record for image_id in ids)
-        raise KeyboardInterrupt(
+        error.add_note(
             f"{kept} of {len(ids)} pictures are kept in {settings.out}, and the same command goes on from there"
-        ) from None
+        )
+        raise
     rows = record.rows(list(searches), ids, labels_of(pictures, classifier.classes))
     write_rows(settings.out / "search.csv", rows)
     draw_comparison(settings.out / "search.png", rows)
@@ -105,7 +136,7 @@ def run(settings: CompareSearch) -> None:
     print(f"wrote {settings.out / 'search.csv'} and {settings.out / 'search.png'}")
 
 
-def _searches(settings: CompareSearch, classes: tuple[str, ...], *, has_logits: bool) -> dict[str, Search]:
+def _searches(settings: CompareSearch, classifier: DiffusionClassifier, *, has_logits: bool) -> dict[str, Search]:
     """All searches by name on one grid of draws, and first the one that the others are compared with."""
     most, limit = settings.exhaustive, settings.max_evaluations
     racing = Racing(most, level=settings.level, max_evaluations=limit)
@@ -113,15 +144,18 @@ def _searches(settings: CompareSearch, classes: tuple[str, ...], *, has_logits: 
         "exhaustive": Exhaustive(most),
         "staged, literal grid": Staged(settings.stages, settings.survivors, "literal"),
         "staged, nested grid": Staged(settings.stages, settings.survivors),
-        "successive halving": Halving(most, max_evaluations=limit),
+        "successive halving": Halving(most, min(Halving.first, most), max_evaluations=limit),
         "racing": racing,
         "racing, empirical Bernstein": replace(racing, bound="bernstein"),
     }
     tree = settings.tree or _tree_beside(settings.model)
     if tree is None:
         print("no label tree is compared: give --tree FILE", file=sys.stderr)
+    elif len(classifier.arms) > len(classifier.classes):
+        print("no label tree is compared: it is of classes, and prompts are searched over", file=sys.stderr)
     else:
-        found["label tree, then racing"] = LabelTree(read_tree(tree), classes, racing)
+        draws = min(LabelTree.draws, most)
+        found["label tree, then racing"] = LabelTree(read_tree(tree), classifier.classes, racing, draws=draws)
     if has_logits:
         found["shortlist, then racing"] = Shortlist(racing, settings.top)
     else:
@@ -142,19 +176,22 @@ def _tree_beside(model: str) -> Path | None:
 
 
 def _logits(
-    settings: CompareSearch, images: Sequence[str], whole: Pictures, order: np.ndarray, classes: tuple[str, ...]
+    settings: CompareSearch, images: Sequence[str], whole: Pictures, order: list[int], classes: tuple[str, ...]
 ) -> np.ndarray | None:
     """Another model's scores of the chosen pictures: the file's, or by class means where there is a training split."""
     if settings.logits is not None:
-        scores: np.ndarray = np.load(settings.logits, allow_pickle=False)
-        if scores.shape != (wanted := (len(whole), len(classes))):
-            raise ValueError(f"{settings.logits} must hold {wanted} scores, pictures by classes, got {scores.shape}")
-        return np.asarray(scores[order], np.float64)
+        try:
+            scores = checked_logits(np.load(settings.logits, allow_pickle=False), len(whole), len(classes))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{settings.logits}: {error}") from error
+        chosen: np.ndarray = scores[order]
+        return chosen
     if len(images) != 1 or settings.split == "train":
         return None
     try:
         training = open_dataset(images[0], split="train")
-    except (ValueError, OSError):
+    # It has no such split.
+    except ValueError:
         return None
     if not set(classes) <= set(training.classes):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import tyro
 from vl_core.results import wilson_interval
 from vl_core.runs import atomic_write
 
-from vl_diffusion.calibration import expected_calibration_error
+from vl_diffusion.calibration import expected_calibration_error, negative_log_likelihood
+from vl_diffusion.classifier import DiffusionClassifier
 from vl_diffusion.commands.classify import make_task
-from vl_diffusion.commands.running import judged, run_task
+from vl_diffusion.commands.running import Task, judged, run_task
 from vl_diffusion.commands.settings import ClassifierSettings, build_classifier
 from vl_diffusion.pictures import Pictures, gather
+from vl_diffusion.processes import launched
 from vl_diffusion.report import draw_evaluation
 from vl_diffusion.result import Classification
 from vl_diffusion.tables import write_csv, write_parquet, write_rows
@@ -36,10 +39,10 @@ class Evaluate(ClassifierSettings):
     """Folder for evaluate.csv (the figures), predictions.csv, results.parquet, report.png and what is finished."""
 
     limit: int | None = None
-    """Evaluate at most this many pictures, evenly spread over those given."""
+    """Evaluate at most this many pictures, spread over those given and their classes; a larger limit keeps them."""
 
-    split: str | None = "test"
-    """Split of the data sets that are given."""
+    split: str | None = None
+    """Split of the data sets that are given; default: test, where they are divided into splits."""
 
     bins: int = 15
     """Bins of the calibration error."""
@@ -84,12 +87,9 @@ def run(settings: Evaluate) -> None:
         ValueError: If an argument or a picture is not what it must be, or no picture has a label.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
-        KeyboardInterrupt: If it is interrupted; the message says how much is kept.
+        KeyboardInterrupt: If it is interrupted; a note says how much is kept.
     """
-    pictures, images = labelled_pictures(settings, default_limit=100)
-    classifier = build_classifier(settings, pictures.classes)
-    pictures = with_truth(judged(pictures, classifier.classes))
-    task = make_task(settings, settings.out, classifier, pictures, images, settings.split, without=("bins",))
+    classifier, pictures, task = prepare(settings, default_split="test")
     result = run_task(task, classifier)
     if result is None:
         return
@@ -115,7 +115,6 @@ def measure(result: Classification, labels: np.ndarray, *, temperature: float, b
     """The figures of a classification with known labels, int64 ``(B,)``."""
     right = result.predictions == labels
     low, high = wilson_interval(int(right.sum()), len(right))
-    own = result.probabilities[np.arange(len(labels)), labels]
     return Figures(
         images=len(labels),
         accuracy=float(right.mean()),
@@ -124,18 +123,38 @@ def measure(result: Classification, labels: np.ndarray, *, temperature: float, b
         mean_per_class_accuracy=float(np.mean([right[labels == k].mean() for k in np.unique(labels)])),
         evaluations_per_image=float(result.total_evaluations.mean()),
         expected_calibration_error=expected_calibration_error(result.probabilities, labels, bins=bins),
-        negative_log_likelihood=float(-np.log(np.maximum(own, 1e-6)).mean()),
+        negative_log_likelihood=negative_log_likelihood(result, labels),
         temperature=temperature,
     )
 
 
-def labelled_pictures(settings: Evaluate, *, default_limit: int) -> tuple[Pictures, tuple[str, ...]]:
-    """The pictures asked for and where they are; some of a built-in set if none are."""
+def prepare(settings: Evaluate, *, default_split: str) -> tuple[DiffusionClassifier, Pictures, Task]:
+    """The classifier, the labelled pictures, and what is to be done with them."""
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {settings.limit}")
+    if settings.bins < 1:
+        raise ValueError(f"--bins must be at least 1, got {settings.bins}")
     images = settings.images or ("fashion",)
-    limit = settings.limit or (None if settings.images else default_limit)
-    return gather(images, split=settings.split, at_most=limit, exclude=settings.out), images
+    limit = settings.limit or (None if settings.images else 100)
+    given = gather(images, split=settings.split, default_split=default_split, at_most=limit, exclude=settings.out)
+    given = labelled(given)
+    classifier = build_classifier(settings, given.classes)
+    pictures = with_truth(judged(given, classifier.classes))
+    split = settings.split or default_split
+    return classifier, pictures, make_task(settings, settings.out, classifier, pictures, images, split, ("bins",))
+
+
+def labelled(pictures: Pictures) -> Pictures:
+    """Those that come with a label; a line on standard error counts the others.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    known = with_truth(pictures)
+    if len(known) < len(pictures) and launched().is_main:
+        left_out = len(pictures) - len(known)
+        print(f"{left_out} of {len(pictures)} pictures have no label and are left out", file=sys.stderr)
+    return known
 
 
 def with_truth(pictures: Pictures) -> Pictures:

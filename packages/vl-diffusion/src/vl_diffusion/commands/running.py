@@ -8,17 +8,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from accelerate import PartialState
 from tqdm.auto import tqdm
 from vl_core.runs import RunFolder
 
+from vl_diffusion.calibration import with_temperature
 from vl_diffusion.classifier import DiffusionClassifier
 from vl_diffusion.commands.settings import WITHOUT_EFFECT, ClassifierSettings
-from vl_diffusion.fingerprint import fingerprint
+from vl_diffusion.fingerprint import file_sha256, fingerprint
 from vl_diffusion.images import content_id, to_tensor
 from vl_diffusion.journal import Journal
 from vl_diffusion.loading import local_folder
 from vl_diffusion.pictures import Pictures, describe
+from vl_diffusion.processes import launched
 from vl_diffusion.result import Classification
 
 
@@ -38,45 +39,48 @@ def run_task(task: Task, classifier: DiffusionClassifier) -> Classification | No
     Under ``accelerate launch`` each process takes its share of the pictures and keeps results of its own; the number of
     processes may change from one start to the next. Only the first process returns results.
 
-    Raises:
-        KeyboardInterrupt: If it is interrupted; the message says how much is kept.
+    Whatever ends it before that gets a note that says how much is kept.
     """
-    state = PartialState()
-    if state.is_main_process:
+    processes = launched()
+    if processes.is_main:
         RunFolder(task.out, task.config).close()
-    state.wait_for_everyone()
+    processes.wait()
     finished = Journal.read_all(task.out, classifier.classes)
     # Nobody writes before all have read.
-    state.wait_for_everyone()
+    processes.wait()
     first = {image_id: i for i, image_id in reversed(list(enumerate(task.image_ids)))}
     todo = sorted(i for image_id, i in first.items() if image_id not in finished)
-    if len(todo) < len(first) and state.is_main_process:
+    if len(todo) < len(first) and processes.is_main:
         print(f"{len(first) - len(todo)} of {len(first)} pictures are finished in {task.out}", file=sys.stderr)
-    mine = todo[state.process_index :: state.num_processes]
-    journal = Journal(task.out / Journal.name(state.process_index), classifier.classes)
+    mine = todo[processes.index :: processes.count]
     waiting = Pictures([task.pictures.pictures[i] for i in mine])
     ids = [task.image_ids[i] for i in mine]
-    done = 0
     try:
-        for _, result in classifier.stream(waiting, image_ids=ids, progress=state.is_main_process):
-            journal.append(result)
-            done += 1
-    except KeyboardInterrupt:
-        kept = len(first) - len(todo) + done
-        raise KeyboardInterrupt(
+        if mine:
+            with Journal(task.out / Journal.name(processes.index), classifier.classes) as journal:
+                for _, result in classifier.stream(waiting, image_ids=ids, progress=processes.is_main):
+                    journal.append(result)
+        processes.wait()
+    except (Exception, KeyboardInterrupt) as error:
+        kept = sum(image_id in Journal.read_all(task.out, classifier.classes) for image_id in first)
+        error.add_note(
             f"{kept} of {len(first)} pictures are kept in {task.out}, and the same command goes on from there"
-        ) from None
-    state.wait_for_everyone()
-    if not state.is_main_process:
+        )
+        raise
+    if not processes.is_main:
         return None
-    return Journal.read_all(task.out, classifier.classes).collect(task.image_ids)
+    result = Journal.read_all(task.out, classifier.classes).collect(task.image_ids)
+    # What is kept may have been made with another temperature, if nothing else depends on it.
+    return result if _temperature_decides(classifier) else with_temperature(result, classifier.temperature)
 
 
 def read_ids(pictures: Pictures) -> list[int]:
-    """Decode every picture once: what cannot be read is named before anything is computed."""
-    quiet = not PartialState().is_main_process or len(pictures) < 1000
-    places = tqdm(range(len(pictures)), desc="read", unit="image", disable=quiet)
-    return [content_id(to_tensor(_named(pictures, i))) for i in places]
+    """Decode every picture once, each process its share: what cannot be read is named before anything is computed."""
+    processes = launched()
+    quiet = not processes.is_main or len(pictures) < 1000
+    places = tqdm(range(processes.index, len(pictures), processes.count), desc="read", unit="image", disable=quiet)
+    shares = processes.gather([content_id(to_tensor(_named(pictures, i))) for i in places])
+    return [shares[i % processes.count][i // processes.count] for i in range(len(pictures))]
 
 
 def what_decides(
@@ -86,9 +90,15 @@ def what_decides(
     split: str | None,
     without: Iterable[str] = (),
 ) -> dict[str, object]:
-    """The pictures, and the settings that a result depends on; a folder holds results of one combination of them."""
+    """The pictures, and the settings that a result depends on; a folder holds results of one combination of them.
+
+    Files count by what is in them. Where no prompts are mixed, the temperature only decides the probabilities, which
+    are made anew every time.
+    """
     config = asdict(settings)
-    for irrelevant in (*WITHOUT_EFFECT, "out", "limit", *without):
+    if not _temperature_decides(settings):
+        config.pop("temperature")
+    for irrelevant in (*WITHOUT_EFFECT, "out", "limit", "tree", *without):
         config.pop(irrelevant, None)
     # A hub id stands for itself: what the hub gives for it is taken to stay the same.
     folder = local_folder(settings.model)
@@ -98,6 +108,7 @@ def what_decides(
         "split": split,
         "classes": list(classes),
         "model_sha256": sha256,
+        "tree_sha256": None if settings.tree is None else file_sha256(settings.tree),
     }
 
 
@@ -119,12 +130,17 @@ def check_model(settings: ClassifierSettings, out: Path, config: dict[str, objec
 def judged(pictures: Pictures, classes: Sequence[str]) -> Pictures:
     """The pictures without truths that are none of the classes, which a line on standard error names."""
     known, strangers = pictures.judged_by(classes)
-    if strangers and PartialState().is_main_process:
+    if strangers and launched().is_main:
         some = ", ".join(strangers[:5]) + (f" and {len(strangers) - 5} more" if len(strangers) > 5 else "")
         count = sum(picture.truth is not None for picture in known.pictures)
         over = f"accuracy is over the other {count}" if count else "no accuracy"
         print(f"folders or labels {some} are none of the classes; {over}", file=sys.stderr)
     return known
+
+
+def _temperature_decides(chosen: ClassifierSettings | DiffusionClassifier) -> bool:
+    """Whether more than the probabilities depends on the temperature: how prompts of a class are mixed does."""
+    return chosen.prompt_combination == "logsumexp"
 
 
 def _named(pictures: Pictures, index: int) -> object:

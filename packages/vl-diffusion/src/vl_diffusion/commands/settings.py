@@ -15,8 +15,10 @@ from vl_diffusion.arms import Combination
 from vl_diffusion.classifier import DiffusionClassifier
 from vl_diffusion.loading import load_denoiser
 from vl_diffusion.objectives import Objective
+from vl_diffusion.processes import own_device
 from vl_diffusion.schedule import Prediction
 from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Staged
+from vl_diffusion.search.evidence import Bound
 from vl_diffusion.templates import prompt_templates
 from vl_diffusion.weighting import WeightingName
 
@@ -50,7 +52,7 @@ class ClassifierSettings:
     level: float = Racing.level
     """Racing: the largest probability with which the best class may be dropped."""
 
-    bound: Literal["t", "bernstein"] = "t"
+    bound: Bound = "t"
     """Racing: judge differences as normal, or by empirical Bernstein."""
 
     tree: Path | None = None
@@ -102,7 +104,8 @@ class ClassifierSettings:
     """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
 
 
-# A result does not depend on these.
+# A result does not depend on these, but for the last bits: rounding of sums that are added up in another order. So a
+# command may go on with another batch size, compiled, or on another machine.
 WITHOUT_EFFECT = ("batch_size", "compile", "device")
 
 
@@ -164,13 +167,14 @@ def make_search(settings: ClassifierSettings, classes: Sequence[str] | None) -> 
     if settings.search == "exhaustive":
         return Exhaustive(most, max_evaluations=limit)
     if settings.search == "halving":
-        return Halving(most, max_evaluations=limit)
+        return Halving(most, min(Halving.first, most), max_evaluations=limit)
     racing = Racing(most, level=settings.level, bound=settings.bound, max_evaluations=limit)
     if settings.search == "racing":
         return racing
     if settings.tree is None:
         raise ValueError("--search tree needs --tree FILE, a JSON file of nested objects and lists of class names")
-    return LabelTree(read_tree(settings.tree), tuple(classes or ()), racing, max_evaluations=limit)
+    tree, names = read_tree(settings.tree), tuple(classes or ())
+    return LabelTree(tree, names, racing, draws=min(LabelTree.draws, most), max_evaluations=limit)
 
 
 def read_tree(path: Path) -> Any:
@@ -197,9 +201,7 @@ def _most_draws(settings: ClassifierSettings) -> int:
 def find_device(name: str) -> str:
     """What "auto" stands for, or the name itself once a number has been there and back."""
     if name == "auto":
-        from accelerate import PartialState
-
-        return str(PartialState().device)
+        return own_device()
     try:
         torch.zeros(1, device=name).item()
     # torch says in many ways that a device is unknown, absent, or without memory ("meta").
