@@ -266,3 +266,20 @@ def test_another_size_of_pictures_may_be_asked_for(name, pipeline_of, folder_of)
         as_denoiser(pipeline_of(name), image_size=15)
     with pytest.raises(ValueError, match="got 0"):
         as_denoiser(pipeline_of(name), image_size=0)
+
+
+def test_the_emoji_model_that_ships_takes_any_prompt_and_tells_names_apart():
+    classifier = DiffusionClassifier.from_pretrained(
+        "emoji",
+        ("red apple", "snowman", "black cat", "something else"),
+        search=Exhaustive(8),
+        prompt_template="{}",
+        error_space="v_prediction",
+        time_range=(0.58, 0.99),
+    )
+    assert (classifier.denoiser.image_size, classifier.denoiser.image_channels) == (32, 3)
+    red = torch.ones(3, 32, 32)
+    red[1:, 6:26, 6:26] = 0.1
+    result = classifier.classify(red)
+    assert result.labels == ("red apple",)
+    assert (np.delete(result.differences[0], 0) > 0).all()
