@@ -13,18 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import DDPMScheduler, DiTTransformer2DModel
-from safetensors.torch import load_file, save_file
+from diffusion_training import add_training_options, stratified_timesteps, train
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from tqdm.auto import tqdm
 from vl_core.data import open_dataset
 from vl_core.data.idx import read_idx
 
@@ -55,20 +52,10 @@ def build_scheduler() -> DDPMScheduler:
     return DDPMScheduler(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", clip_sample=True)
 
 
-def learning_rate(step: int, steps: int, peak: float, warm_up: int) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
-    if step < warm_up:
-        return peak * (step + 1) / warm_up
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
-
-
 def batch_at(
     step: int, images: torch.Tensor, labels: torch.Tensor, args: argparse.Namespace
 ) -> tuple[torch.Tensor, ...]:
-    """Everything random about one step, from the seed and the step alone, so that a resumed run is the same run.
-
-    Time steps are stratified: one in each of `batch` equal parts of the schedule, which lowers the loss's variance.
-    """
+    """Everything random about one step, from the seed and the step alone, so that a resumed run is the same run."""
     generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
     per_epoch = len(images) // args.batch
     order = torch.Generator().manual_seed(args.seed * 1_000_003 - 1 - step // per_epoch)
@@ -77,49 +64,9 @@ def batch_at(
     x0 = images[index].float().div(127.5).sub(1)
     label = labels[index].clone()
     label[torch.rand(args.batch, generator=generator) < args.null_share] = NULL_CLASS
-    strata = (torch.arange(args.batch) + torch.rand(args.batch, generator=generator)) / args.batch
-    timestep = (strata * 1000).long().clamp(max=999)
+    timestep = stratified_timesteps(args.batch, generator)
     noise = torch.randn(x0.shape, generator=generator)
     return x0, label, timestep, noise
-
-
-def save_atomically(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Write beside the target and rename, so that an interruption leaves the last good file."""
-    save_file({name: t.contiguous().cpu() for name, t in tensors.items()}, f"{path}.partial")
-    Path(f"{path}.partial").replace(path)
-
-
-def save_checkpoint(
-    out: Path, step: int, model: torch.nn.Module, ema: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer
-) -> None:
-    """Weights, their average and the optimiser's moments in one safetensors file that carries its step."""
-    tensors = {f"model.{k}": v.detach() for k, v in model.state_dict().items()}
-    tensors |= {f"ema.{k}": v for k, v in ema.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
-    tensors["step"] = torch.tensor(step)
-    save_atomically(tensors, out / "checkpoint.safetensors")
-
-
-def load_checkpoint(
-    out: Path, model: torch.nn.Module, ema: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer
-) -> int:
-    """Restore what `save_checkpoint` wrote; the step to go on with, 0 where there is none."""
-    path = out / "checkpoint.safetensors"
-    if not path.exists():
-        return 0
-    tensors = load_file(path)
-    step = int(tensors.pop("step"))
-    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-    for name in ema:
-        ema[name].copy_(tensors[f"ema.{name}"])
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return step
 
 
 def export(out: Path, ema: dict[str, torch.Tensor]) -> None:
@@ -135,17 +82,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VL_DATA", "data")) / "fashion_mnist")
     parser.add_argument("--out", type=Path, default=Path("runs/fashion_dit"))
-    parser.add_argument("--steps", type=int, default=20_000)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--peak-lr", type=float, default=1e-3)
-    parser.add_argument("--warm-up", type=int, default=300)
-    parser.add_argument("--ema", type=float, default=0.999)
     parser.add_argument("--null-share", type=float, default=0.05, help="share of pictures shown without their class")
-    parser.add_argument("--checkpoint-every", type=int, default=500, help="steps between checkpoints")
-    parser.add_argument("--compile", action="store_true", help="torch.compile, a third faster; wants a C++ compiler")
-    parser.add_argument("--seed", type=int, default=0)
+    add_training_options(parser, steps=20_000, batch=64, peak_lr=1e-3, warm_up=300)
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images = torch.from_numpy(read_idx(args.data / "train-images-idx3-ubyte.gz"))[:, None]
@@ -155,43 +94,19 @@ def main() -> None:
     # Evaluation mode on purpose: in training mode every block of this class drops its own labels independently, and
     # half of the pictures would be shown with a class in some blocks and without it in others.
     model = build_model().to(device).eval()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.peak_lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     network = torch.compile(model) if args.compile else model
-    ema = {name: value.detach().clone() for name, value in model.state_dict().items()}
     signal = build_scheduler().alphas_cumprod.double().sqrt().float().to(device)
     spread = (1 - build_scheduler().alphas_cumprod.double()).sqrt().float().to(device)
 
-    first = load_checkpoint(args.out, model, ema, optimizer)
-    started, running = time.time(), []
-    bar = tqdm(range(first, args.steps), initial=first, total=args.steps, desc="train", mininterval=5)
-    for step in bar:
+    def loss_at(step: int) -> torch.Tensor:
         x0, label, timestep, noise = (t.to(device) for t in batch_at(step, images, labels, args))
         x_t = signal[timestep].view(-1, 1, 1, 1) * x0 + spread[timestep].view(-1, 1, 1, 1) * noise
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, args.steps, args.peak_lr, args.warm_up)
         # The fused attention's backward in bfloat16 takes ten times longer on a CPU than 49 patches written out.
         with torch.autocast(device, torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             predicted = network(x_t, timestep=timestep, class_labels=label).sample
-        loss = F.mse_loss(predicted.float(), noise)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        decay = min(args.ema, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for name, value in model.state_dict().items():
-                if value.is_floating_point():
-                    ema[name].lerp_(value, 1 - decay)
-        running.append(loss.item())
-        if (step + 1) % 100 == 0 or step + 1 == args.steps:
-            row = {"step": step + 1, "loss": float(np.mean(running)), "seconds": round(time.time() - started, 1)}
-            with (args.out / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            bar.set_postfix(loss=f"{row['loss']:.4f}")
-            running = []
-        if (step + 1) % args.checkpoint_every == 0 or step + 1 == args.steps:
-            save_checkpoint(args.out, step + 1, model, ema, optimizer)
-    export(args.out, ema)
+        return F.mse_loss(predicted.float(), noise)
+
+    export(args.out, train(model, loss_at, args))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,126 @@
+"""What the scripts that train diffusion models share: the rate's schedule, the average of weights, a resumable loop.
+
+A script gives the model and a function from a step to its loss that draws everything random from the seed and the step
+alone; then an interrupted run, started again, ends in the weights of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+
+def add_training_options(
+    parser: argparse.ArgumentParser, *, steps: int, batch: int, peak_lr: float, warm_up: int
+) -> None:
+    """The options that `train` reads, and the seed; the defaults are those of the model that ships."""
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--peak-lr", type=float, default=peak_lr)
+    parser.add_argument("--warm-up", type=int, default=warm_up)
+    parser.add_argument("--ema", type=float, default=0.999)
+    parser.add_argument("--checkpoint-every", type=int, default=500, help="steps between checkpoints")
+    parser.add_argument("--compile", action="store_true", help="torch.compile, a third faster; wants a C++ compiler")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def learning_rate(step: int, steps: int, peak: float, warm_up: int) -> float:
+    """Linear warm-up, then half a cosine down to zero."""
+    if step < warm_up:
+        return peak * (step + 1) / warm_up
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+def stratified_timesteps(batch: int, generator: torch.Generator, *, schedule_steps: int = 1000) -> Tensor:
+    """Time steps ``(batch,)``, one in each of `batch` equal parts of the schedule, which lowers the loss's variance."""
+    strata = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
+    return (strata * schedule_steps).long().clamp(max=schedule_steps - 1)
+
+
+def save_atomically(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write beside the target and rename, so that an interruption leaves the last good file."""
+    save_file({name: t.contiguous().cpu() for name, t in tensors.items()}, f"{path}.partial")
+    Path(f"{path}.partial").replace(path)
+
+
+def save_checkpoint(
+    out: Path, step: int, model: torch.nn.Module, ema: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> None:
+    """Weights, their average and the optimiser's moments in one safetensors file that carries its step."""
+    tensors = {f"model.{k}": v.detach() for k, v in model.state_dict().items()}
+    tensors |= {f"ema.{k}": v for k, v in ema.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    tensors["step"] = torch.tensor(step)
+    save_atomically(tensors, out / "checkpoint.safetensors")
+
+
+def load_checkpoint(
+    out: Path, model: torch.nn.Module, ema: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> int:
+    """Restore what `save_checkpoint` wrote; the step to go on with, 0 where there is none."""
+    path = out / "checkpoint.safetensors"
+    if not path.exists():
+        return 0
+    tensors = load_file(path)
+    step = int(tensors.pop("step"))
+    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+    for name in ema:
+        ema[name].copy_(tensors[f"ema.{name}"])
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return step
+
+
+def train(model: torch.nn.Module, loss_at: Callable[[int], Tensor], args: argparse.Namespace) -> dict[str, Tensor]:
+    """Minimise ``loss_at(step)`` over the weights, going on from the checkpoint in ``args.out`` if there is one.
+
+    Every hundred steps a line goes to ``metrics.jsonl``: the step, the mean loss since the line before, and seconds
+    since the start.
+
+    Returns:
+        The average of the weights, which is what ships.
+    """
+    args.out.mkdir(parents=True, exist_ok=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.peak_lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    ema = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    first = load_checkpoint(args.out, model, ema, optimizer)
+    started, running = time.time(), []
+    bar = tqdm(range(first, args.steps), initial=first, total=args.steps, desc="train", mininterval=5)
+    for step in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, args.steps, args.peak_lr, args.warm_up)
+        loss = loss_at(step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        decay = min(args.ema, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for name, value in model.state_dict().items():
+                if value.is_floating_point():
+                    ema[name].lerp_(value, 1 - decay)
+        running.append(loss.item())
+        if (step + 1) % 100 == 0 or step + 1 == args.steps:
+            row = {"step": step + 1, "loss": float(np.mean(running)), "seconds": round(time.time() - started, 1)}
+            with (args.out / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            bar.set_postfix(loss=f"{row['loss']:.4f}")
+            running = []
+        if (step + 1) % args.checkpoint_every == 0 or step + 1 == args.steps:
+            save_checkpoint(args.out, step + 1, model, ema, optimizer)
+    return ema
