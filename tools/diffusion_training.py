@@ -65,9 +65,7 @@ def save_checkpoint(
     save_atomically(tensors, out / "checkpoint.safetensors")
 
 
-def load_checkpoint(
-    out: Path, model: torch.nn.Module, ema: dict[str, Tensor], optimizer: torch.optim.Optimizer
-) -> int:
+def load_checkpoint(out: Path, model: torch.nn.Module, ema: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> int:
     """Restore what `save_checkpoint` wrote; the step to go on with, 0 where there is none."""
     path = out / "checkpoint.safetensors"
     if not path.exists():
