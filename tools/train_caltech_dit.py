@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/caltech_dit"))
     parser.add_argument("--balance", type=float, default=0.5, help="0 shows all pictures alike, 1 all classes alike")
     parser.add_argument("--null-share", type=float, default=0.05, help="share of pictures shown without their class")
-    add_training_options(parser, steps=6000, batch=32, peak_lr=7e-4, warm_up=300)
+    add_training_options(parser, steps=3000, batch=32, peak_lr=7e-4, warm_up=300)
     args = parser.parse_args()
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
