@@ -82,10 +82,12 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data_options(parser)
     parser.add_argument("--out", type=Path, default=RESULTS / "caltech.csv")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--width", type=int, default=32, help="channels of the first convolution")
-    parser.add_argument("--peak-lr", type=float, default=6e-3)
+    # 400 steps named 94.4 % of the pictures put aside with 2e-3, 94.1 % with 6e-3, 93.6 % with 1.5e-2, and 93.3 % with
+    # 6e-3 and a width of 48.
+    parser.add_argument("--peak-lr", type=float, default=2e-3)
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--label-smoothing", type=float, default=0.0)
     parser.add_argument("--balance", type=float, default=0.5, help="0 shows all pictures alike, 1 all classes alike")
