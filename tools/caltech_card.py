@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--out", type=Path, default=RESULTS / "caltech.csv")
     parser.add_argument("--named", type=Path, default=Path("runs/caltech_named.csv"), help="a row a picture")
-    parser.add_argument("--draws", type=int, nargs="+", default=[8, 24, 72], help="draws a class after each stage")
+    parser.add_argument("--draws", type=int, nargs="+", default=[4, 12, 36], help="draws a class after each stage")
     parser.add_argument("--keep", type=int, nargs="+", default=[4, 2, 1], help="classes kept after each stage")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
