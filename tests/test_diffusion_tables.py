@@ -32,12 +32,13 @@ def test_the_table_is_made_of_all_files_and_leaves_blank_what_a_row_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = diffusion_tables.classifier_row(**ROW)
-    append_row(tmp_path / "b.csv", row)
-    append_row(tmp_path / "a.csv", {name: row[name] for name in diffusion_tables.COLUMNS} | {"data": "digits"})
+    append_row(tmp_path / "letters.csv", row)
+    shared = {name: row[name] for name in diffusion_tables.COLUMNS}
+    append_row(tmp_path / "digits.csv", shared | {"candidates": 20, "candidate_seed": 3})
     append_row(tmp_path / "search.csv", {"search": "staged", "accuracy": 90})
     monkeypatch.setattr("sys.argv", ["diffusion_tables.py", "--results", str(tmp_path)])
     diffusion_tables.main()
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
-    assert lines[2] == f"| digits | oracle | 0 | 4 | 2 | 75.00 % | {row['low']} to {row['high']} % |  | 240 |"
+    assert lines[2] == f"| digits | oracle | 3 | 4 | 20 | 75.00 % | {row['low']} to {row['high']} % |  | 240 |"
     assert lines[3] == f"| letters | oracle | 0 | 4 | 2 | 75.00 % | {row['low']} to {row['high']} % | 50.00 % | 240 |"

@@ -17,8 +17,8 @@ import numpy as np
 from vl_core.results import markdown_table, read_rows, wilson_interval
 
 RESULTS = Path(__file__).resolve().parents[1] / "packages/vl-diffusion/results"
-COLUMNS = ("data", "model", "seed", "images", "classes", "accuracy", "low", "high", "evaluations_per_image")
-"""What every row has; a file may hold more."""
+COLUMNS = ("model", "images", "accuracy", "low", "high", "evaluations_per_image")
+"""What every classifier's row has; a file may hold more."""
 
 
 def classifier_row(
@@ -62,14 +62,17 @@ def classifier_row(
 
 
 def table(rows: Iterable[Mapping[str, str]]) -> str:
-    """Markdown table of classifiers' rows in the order given; what a row lacks is left blank."""
+    """Markdown table of classifiers' rows in the order given; what a row lacks is left blank.
+
+    Text-conditional models have `candidates`, drawn with `candidate_seed`, where others have `classes` and `seed`.
+    """
     lines = [
         {
-            "data": row["data"],
+            "data": row.get("data", ""),
             "classifier": row["model"],
-            "seed": row["seed"],
+            "seed": row.get("seed") or row.get("candidate_seed", ""),
             "pictures": row["images"],
-            "classes": row["classes"],
+            "classes": row.get("classes") or row.get("candidates", ""),
             "accuracy": f"{row['accuracy']} %",
             "95 % interval": f"{row['low']} to {row['high']} %",
             "mean a class": f"{row['class_accuracy']} %" if row.get("class_accuracy") else "",
@@ -82,8 +85,11 @@ def table(rows: Iterable[Mapping[str, str]]) -> str:
 
 
 def read_results(folder: Path) -> list[dict[str, str]]:
-    """The classifiers' rows of all files of a folder; files of other columns hold something else."""
-    found = [row for path in sorted(folder.glob("*.csv")) for row in read_rows(path)]
+    """The classifiers' rows of all files of a folder; files of other columns hold something else.
+
+    A row that does not name its data is called after its file.
+    """
+    found = [{"data": path.stem} | row for path in sorted(folder.glob("*.csv")) for row in read_rows(path)]
     return [row for row in found if row.keys() >= set(COLUMNS)]
 
 

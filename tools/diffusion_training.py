@@ -1,7 +1,7 @@
-"""What the scripts that train diffusion models share: the rate's schedule, the average of weights, a resumable loop.
+"""What the scripts that train a small diffusion model share: options, rates, time steps, averages, checkpoints, a loop.
 
-A script gives the model and a function from a step to its loss that draws everything random from the seed and the step
-alone; then an interrupted run, started again, ends in the weights of an uninterrupted one.
+A script gives `train` the model and a function from a step to its loss that draws everything random from the seed and
+the step alone; then an interrupted run, started again, ends in the weights of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -41,15 +41,43 @@ def learning_rate(step: int, steps: int, peak: float, warm_up: int) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
-def stratified_timesteps(batch: int, generator: torch.Generator, *, schedule_steps: int = 1000) -> Tensor:
-    """Time steps ``(batch,)``, one in each of `batch` equal parts of the schedule, which lowers the loss's variance."""
-    strata = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
-    return (strata * schedule_steps).long().clamp(max=schedule_steps - 1)
+def plateau_rate(step: int, steps: int, peak: float, warm_up: int, decay_share: float) -> float:
+    """Linear warm-up, then the peak, then half a cosine down to zero over the last share of the steps.
+
+    How long a run is need be known only where the decay begins: until then all lengths are the same run.
+    """
+    start = round(steps * (1 - decay_share))
+    if step < start:
+        return peak * min(1.0, (step + 1) / warm_up)
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - start) / max(1, steps - start)))
+
+
+def shuffled_batch(step: int, size: int, batch: int, seed: int) -> Tensor:
+    """Which ``batch`` of ``size`` pictures a step shows; each epoch has an order of its own."""
+    per_epoch = size // batch
+    order = torch.Generator().manual_seed(seed * 1_000_003 - 1 - step // per_epoch)
+    start = step % per_epoch * batch
+    return torch.randperm(size, generator=order)[start : start + batch]
+
+
+def stratified(count: int, generator: torch.Generator) -> Tensor:
+    """Uniform numbers in 0..1, one in each of ``count`` equal parts, in order."""
+    return (torch.arange(count) + torch.rand(count, generator=generator)) / count
+
+
+@torch.no_grad()
+def update_average(ema: dict[str, Tensor], model: torch.nn.Module, step: int, decay: float) -> None:
+    """Move the average of the weights towards the model's, faster in the first steps."""
+    decay = min(decay, (step + 1) / (step + 10))
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            ema[name].lerp_(value, 1 - decay)
 
 
 def save_atomically(tensors: dict[str, Tensor], path: Path) -> None:
     """Write beside the target and rename, so that an interruption leaves the last good file."""
-    save_file({name: t.contiguous().cpu() for name, t in tensors.items()}, f"{path}.partial")
+    # Copies, since a file may not hold two names of one memory, as tied embeddings are.
+    save_file({name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}, f"{path}.partial")
     Path(f"{path}.partial").replace(path)
 
 
@@ -107,11 +135,7 @@ def train(model: torch.nn.Module, loss_at: Callable[[int], Tensor], args: argpar
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        decay = min(args.ema, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for name, value in model.state_dict().items():
-                if value.is_floating_point():
-                    ema[name].lerp_(value, 1 - decay)
+        update_average(ema, model, step, args.ema)
         running.append(loss.item())
         if (step + 1) % 100 == 0 or step + 1 == args.steps:
             row = {"step": step + 1, "loss": float(np.mean(running)), "seconds": round(time.time() - started, 1)}

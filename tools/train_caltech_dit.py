@@ -30,7 +30,7 @@ from caltech_pictures import (
     read_pictures,
 )
 from diffusers import DDPMScheduler, DiTTransformer2DModel
-from diffusion_training import add_training_options, stratified_timesteps, train
+from diffusion_training import add_training_options, stratified, train
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -69,13 +69,16 @@ def build_scheduler() -> DDPMScheduler:
 
 
 def batch_at(step: int, pictures: Pictures, args: argparse.Namespace) -> tuple[Tensor, ...]:
-    """Everything random about one step, from the seed and the step alone, so that a resumed run is the same run."""
+    """Everything random about one step, from the seed and the step alone, so that a resumed run is the same run.
+
+    Time steps are stratified: one in each of `batch` equal parts of the schedule, which lowers the loss's variance.
+    """
     generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
     index = draw_indices(pictures.labels, args.batch, balance=args.balance, generator=generator)
     x0 = augment(normalise(pictures.images[index]), generator=generator)
     label = pictures.labels[index]
     label[torch.rand(args.batch, generator=generator) < args.null_share] = NULL_CLASS
-    timestep = stratified_timesteps(args.batch, generator)
+    timestep = (stratified(args.batch, generator) * 1000).long().clamp(max=999)
     noise = torch.randn(x0.shape, generator=generator)
     return x0, label, timestep, noise
 

@@ -14,13 +14,13 @@ interval, and the CPU seconds of training, which a busy machine stretches less t
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusion_training import learning_rate
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
@@ -65,13 +65,6 @@ def augment(images: Tensor, *, shift: int, generator: torch.Generator) -> Tensor
     top, left = torch.randint(2 * shift + 1, (2, batch, 1, 1), generator=generator)
     rows, columns = torch.arange(height)[:, None], torch.arange(width)
     return padded[torch.arange(batch)[:, None, None], top + rows, left + columns]
-
-
-def learning_rate(step: int, steps: int, peak: float, warm_up: int) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
-    if step < warm_up:
-        return peak * (step + 1) / warm_up
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
 def train(images: Tensor, labels: Tensor, args: argparse.Namespace) -> nn.Module:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import DDPMScheduler, DiTTransformer2DModel
-from diffusion_training import add_training_options, stratified_timesteps, train
+from diffusion_training import add_training_options, shuffled_batch, stratified, train
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from vl_core.data import open_dataset
@@ -55,16 +55,16 @@ def build_scheduler() -> DDPMScheduler:
 def batch_at(
     step: int, images: torch.Tensor, labels: torch.Tensor, args: argparse.Namespace
 ) -> tuple[torch.Tensor, ...]:
-    """Everything random about one step, from the seed and the step alone, so that a resumed run is the same run."""
+    """Everything random about one step, from the seed and the step alone, so that a resumed run is the same run.
+
+    Time steps are stratified: one in each of `batch` equal parts of the schedule, which lowers the loss's variance.
+    """
     generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
-    per_epoch = len(images) // args.batch
-    order = torch.Generator().manual_seed(args.seed * 1_000_003 - 1 - step // per_epoch)
-    start = step % per_epoch * args.batch
-    index = torch.randperm(len(images), generator=order)[start : start + args.batch]
+    index = shuffled_batch(step, len(images), args.batch, args.seed)
     x0 = images[index].float().div(127.5).sub(1)
     label = labels[index].clone()
     label[torch.rand(args.batch, generator=generator) < args.null_share] = NULL_CLASS
-    timestep = stratified_timesteps(args.batch, generator)
+    timestep = (stratified(args.batch, generator) * 1000).long().clamp(max=999)
     noise = torch.randn(x0.shape, generator=generator)
     return x0, label, timestep, noise
 
