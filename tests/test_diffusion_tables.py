@@ -42,3 +42,8 @@ def test_the_table_is_made_of_all_files_and_leaves_blank_what_a_row_lacks(
     assert len(lines) == 4
     assert lines[2] == f"| digits | oracle | 3 | 4 | 20 | 75.00 % | {row['low']} to {row['high']} % |  | 240 |"
     assert lines[3] == f"| letters | oracle | 0 | 4 | 2 | 75.00 % | {row['low']} to {row['high']} % | 50.00 % | 240 |"
+
+
+def test_the_readme_shows_the_table_of_the_results_that_are_committed() -> None:
+    readme = (diffusion_tables.RESULTS.parent / "README.md").read_text(encoding="utf-8")
+    assert diffusion_tables.table(diffusion_tables.read_results(diffusion_tables.RESULTS)) in readme
