@@ -180,14 +180,14 @@ def main() -> None:
     sizes = {
         name: sum(p.numel() for module in modules for p in module.parameters())
         for name, modules in (
-            ("this model", (pipeline.transformer, pipeline.text_encoder)),
+            ("PixArt: name of least denoising error", (pipeline.transformer, pipeline.text_encoder)),
             ("dual encoder", (dual_encoder,)),
         )
     }
     classifiers: dict[str, tuple[Callable[[Tensor, list[list[str]]], list[str]], int]] = {
         "nearest training picture": (nearest_training_picture, 0),
         "dual encoder": (lambda pictures, choices: choose(dual_encoder, pipeline.tokenizer, pictures, choices), 0),
-        "this model": (
+        "PixArt: name of least denoising error": (
             lambda pictures, choices: named(
                 denoising_errors(pipeline, pictures, choices, timesteps, space="velocity", autocast=True), choices
             ),

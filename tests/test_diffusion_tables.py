@@ -1,0 +1,49 @@
+"""The rows of classifiers and the table that the README shows, of a few made-up verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import diffusion_tables
+import pytest
+from vl_core.results import append_row, wilson_interval
+
+ROW = {
+    "data": "letters",
+    "model": "oracle",
+    "seed": 0,
+    "truth": [0, 0, 0, 1],
+    "predicted": [0, 0, 0, 0],
+    "classes": 2,
+    "evaluations_per_image": 239.6,
+}
+
+
+def test_a_row_says_accuracy_of_pictures_and_of_classes() -> None:
+    row = diffusion_tables.classifier_row(**ROW)
+    low, high = (f"{100 * end:.2f}" for end in wilson_interval(3, 4))
+    assert set(diffusion_tables.COLUMNS) <= set(row)
+    assert (row["images"], row["correct"], row["accuracy"]) == (4, 3, "75.00")
+    assert (row["low"], row["high"], row["class_accuracy"]) == (low, high, "50.00")
+    assert row["evaluations_per_image"] == "240"
+
+
+def test_the_table_is_made_of_all_files_and_leaves_blank_what_a_row_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = diffusion_tables.classifier_row(**ROW)
+    append_row(tmp_path / "letters.csv", row)
+    shared = {name: row[name] for name in diffusion_tables.COLUMNS}
+    append_row(tmp_path / "digits.csv", shared | {"candidates": 20, "candidate_seed": 3})
+    append_row(tmp_path / "search.csv", {"search": "staged", "accuracy": 90})
+    monkeypatch.setattr("sys.argv", ["diffusion_tables.py", "--results", str(tmp_path)])
+    diffusion_tables.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[2] == f"| digits | oracle | 3 | 4 | 20 | 75.00 % | {row['low']} to {row['high']} % |  | 240 |"
+    assert lines[3] == f"| letters | oracle | 0 | 4 | 2 | 75.00 % | {row['low']} to {row['high']} % | 50.00 % | 240 |"
+
+
+def test_the_readme_shows_the_table_of_the_results_that_are_committed() -> None:
+    readme = (diffusion_tables.RESULTS.parent / "README.md").read_text(encoding="utf-8")
+    assert diffusion_tables.table(diffusion_tables.read_results(diffusion_tables.RESULTS)) in readme

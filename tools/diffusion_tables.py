@@ -1,0 +1,103 @@
+"""Rows of vl-diffusion's results, and the README's table made from them.
+
+A classifier's row says on which data how many pictures of how many classes it named rightly::
+
+    python tools/diffusion_tables.py
+
+prints one Markdown table of every `packages/vl-diffusion/results/*.csv` whose rows are of this kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from vl_core.results import markdown_table, read_rows, wilson_interval
+
+RESULTS = Path(__file__).resolve().parents[1] / "packages/vl-diffusion/results"
+COLUMNS = ("model", "images", "accuracy", "low", "high", "evaluations_per_image")
+"""What every classifier's row has; a file may hold more."""
+
+
+def classifier_row(
+    *,
+    data: str,
+    model: str,
+    seed: int,
+    truth: Sequence[int],
+    predicted: Sequence[int],
+    classes: int,
+    evaluations_per_image: float,
+) -> dict[str, object]:
+    """One classifier's row, without where it comes from.
+
+    Accuracy, its 95 % Wilson interval (`low`, `high`) and the mean of the classes' accuracies are in per cent.
+
+    Args:
+        data: Name of the test data.
+        model: Name of the classifier.
+        seed: Seed of its training or, where there is none, of its evaluation.
+        truth: Class of each picture, in ``0 ... classes - 1``.
+        predicted: Class that it was given.
+        classes: Number of candidates.
+        evaluations_per_image: Calls of the network for one picture, on average.
+    """
+    true, right = np.asarray(truth), np.asarray(truth) == np.asarray(predicted)
+    low, high = wilson_interval(int(right.sum()), len(right))
+    return {
+        "data": data,
+        "model": model,
+        "seed": seed,
+        "images": len(right),
+        "classes": classes,
+        "correct": int(right.sum()),
+        "accuracy": f"{100 * right.mean():.2f}",
+        "low": f"{100 * low:.2f}",
+        "high": f"{100 * high:.2f}",
+        "class_accuracy": f"{100 * np.mean([right[true == one].mean() for one in np.unique(true)]):.2f}",
+        "evaluations_per_image": f"{evaluations_per_image:.0f}",
+    }
+
+
+def table(rows: Iterable[Mapping[str, str]]) -> str:
+    """Markdown table of classifiers' rows in the order given; what a row lacks is left blank.
+
+    Text-conditional models have `candidates`, drawn with `candidate_seed`, where others have `classes` and `seed`.
+    """
+    lines = [
+        {
+            "data": row.get("data", ""),
+            "classifier": row["model"],
+            "seed": row.get("seed") or row.get("candidate_seed", ""),
+            "pictures": row["images"],
+            "classes": row.get("classes") or row.get("candidates", ""),
+            "accuracy": f"{row['accuracy']} %",
+            "95 % interval": f"{row['low']} to {row['high']} %",
+            "mean a class": f"{row['class_accuracy']} %" if row.get("class_accuracy") else "",
+            "evaluations an image": row["evaluations_per_image"],
+        }
+        for row in rows
+    ]
+    header = ["data", "classifier", "seed", "pictures", "classes", "accuracy", "95 % interval", "mean a class"]
+    return markdown_table(lines, [*header, "evaluations an image"])
+
+
+def read_results(folder: Path) -> list[dict[str, str]]:
+    """The classifiers' rows of all files of a folder; files of other columns hold something else.
+
+    A row that does not name its data is called after its file.
+    """
+    found = [{"data": path.stem} | row for path in sorted(folder.glob("*.csv")) for row in read_rows(path)]
+    return [row for row in found if row.keys() >= set(COLUMNS)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    print(table(read_results(parser.parse_args().results)), end="")
+
+
+if __name__ == "__main__":
+    main()
