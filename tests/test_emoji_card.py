@@ -48,7 +48,7 @@ def test_the_table_has_a_line_for_every_row() -> None:
     row = {"model": "PixArt: name of least denoising error", "candidate_seed": "2", "images": "600"}
     row |= {"accuracy": "61.00", "low": "57.04", "high": "64.82"}
     lines = emoji_card.card_table([row]).splitlines()
-    assert lines[2:] == ["| this model | 2 | 600 | 61.00 % | 57.04 to 64.82 % |"]
+    assert lines[2:] == ["| PixArt: name of least denoising error | 2 | 600 | 61.00 % | 57.04 to 64.82 % |"]
 
 
 def test_samples_are_a_column_for_every_name_shown(tmp_path: Path) -> None:

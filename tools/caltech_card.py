@@ -29,17 +29,15 @@ MODEL = RESULTS / "caltech"
 
 def name_all(classifier: DiffusionClassifier, pictures: Pictures, path: Path) -> list[dict[str, str]]:
     """Name each picture; rows of `path` (`picture`, `true`, `predicted`, `evaluations`) that are there are kept."""
-    done = len(read_rows(path)) if path.exists() else 0
-    waiting = list(pictures.images[done:].float().div(255))
-    bar = tqdm(total=len(pictures), initial=done, desc="name", mininterval=5)
-    for part in classifier.stream(waiting) if waiting else ():
-        for predicted, evaluations in zip(part.predictions, part.evaluations, strict=True):
-            truth = pictures.classes[int(pictures.labels[done])]
-            row = {"picture": done, "true": truth, "predicted": classifier.classes[int(predicted)]}
-            append_row(path, row | {"evaluations": int(evaluations.sum())})
-            done += 1
-        bar.update(len(part.predictions))
-    return read_rows(path)
+    done = {int(row["picture"]) for row in read_rows(path)} if path.exists() else set()
+    places = [place for place in range(len(pictures)) if place not in done]
+    waiting = list(pictures.images[places].float().div(255))
+    named = classifier.stream(waiting) if waiting else iter(())
+    for index, result in tqdm(named, total=len(pictures), initial=len(done), desc="name", mininterval=5):
+        truth = pictures.classes[int(pictures.labels[places[index]])]
+        row = {"picture": places[index], "true": truth, "predicted": result.labels[0]}
+        append_row(path, row | {"evaluations": int(result.total_evaluations[0])})
+    return sorted(read_rows(path), key=lambda row: int(row["picture"]))
 
 
 @torch.no_grad()
