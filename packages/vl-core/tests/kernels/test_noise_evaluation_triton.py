@@ -14,7 +14,7 @@ BOTH = pytest.mark.parametrize(
     "device", [pytest.param("cpu", marks=pytest.mark.interpreter), pytest.param("cuda", marks=pytest.mark.gpu)]
 )
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-SHAPES = [(), (1,), (63,), (197,), (257,), (3, 19, 23), (4, 32, 32)]
+SHAPES = [(), (1,), (63,), (197,), (257,), (577,), (3, 19, 23), (4, 32, 32)]
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +157,7 @@ def test_every_error_equals_the_stored_one(dense_noise, every_comparison, device
 
 
 @BOTH
-@pytest.mark.parametrize("shape", [(1,), (63,), (197,), (257,), (3, 19, 23), (4, 32, 32)])
+@pytest.mark.parametrize("shape", [(1,), (63,), (197,), (257,), (577,), (3, 19, 23), (4, 32, 32)])
 def test_errors_of_every_size(dense_noise, device, shape):
     check(dense_noise, *dense_noise.comparison("v_prediction", shape, torch.float32, device))
 
