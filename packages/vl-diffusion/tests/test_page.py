@@ -168,7 +168,8 @@ def test_an_example_can_be_picked(page):
     page.locator("#examples button.thumbnail-item").nth(1).click()
     page.wait_for_selector("#picture img")
     page.click("#classify")
-    page.wait_for_selector("#verdict .vl-says")
+    named = page.wait_for_selector("#verdict .vl-says strong").inner_text()
+    assert named in page.input_value("#names textarea").splitlines()
 
 
 def test_what_is_wrong_is_said_in_a_sentence(page, picture, tmp_path):
