@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from vl_diffusion import DiffusionClassifier, Exhaustive, NoiseSchedule, Staged, error_maps, evidence_map, over_picture
-from vl_diffusion.map_chart import draw_error_maps
+from vl_diffusion.charts.error_maps import draw_error_maps
 
 NAMES = ("left", "right", "nothing")
 SCHEDULES = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from vl_diffusion.chart import draw_classification
+from vl_diffusion.charts.classification import draw_classification
 from vl_diffusion.classifier import DiffusionClassifier
 from vl_diffusion.commands.running import Task, check_model, judged, read_ids, run_task, what_decides
 from vl_diffusion.commands.settings import ClassifierSettings, build_classifier

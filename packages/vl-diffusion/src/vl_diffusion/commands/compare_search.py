@@ -27,7 +27,7 @@ from vl_diffusion.processes import launched
 from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Shortlist, Staged
 from vl_diffusion.search.common_grid import OnGrid
 from vl_diffusion.search.evidence import Bound
-from vl_diffusion.search_chart import draw_comparison
+from vl_diffusion.charts.searches import draw_comparison
 from vl_diffusion.tables import write_rows
 
 _T = TypeVar("_T")

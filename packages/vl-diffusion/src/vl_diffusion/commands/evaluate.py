@@ -19,7 +19,7 @@ from vl_diffusion.commands.running import Task, judged, run_task
 from vl_diffusion.commands.settings import ClassifierSettings, build_classifier
 from vl_diffusion.pictures import Pictures, gather
 from vl_diffusion.processes import launched
-from vl_diffusion.report import draw_evaluation
+from vl_diffusion.charts.evaluation import draw_evaluation
 from vl_diffusion.result import Classification
 from vl_diffusion.tables import write_csv, write_parquet, write_rows
 
