@@ -260,8 +260,12 @@ def test_another_size_of_pictures_may_be_asked_for(name, pipeline_of, folder_of)
     small = DiffusionClassifier(denoiser, PETS, search=Exhaustive(2)).classify(pictures(1))
     large = DiffusionClassifier(pipeline_of(name), PETS, search=Exhaustive(2)).classify(pictures(1))
     assert not np.allclose(small.errors, large.errors)
-    loaded = DiffusionClassifier(load_denoiser(folder_of(name), image_size=size), PETS, search=Exhaustive(2))
+    loaded = DiffusionClassifier.from_pretrained(folder_of(name), PETS, image_size=size, search=Exhaustive(2))
     np.testing.assert_array_equal(loaded.classify(pictures(1)).errors, small.errors)
+    built = DiffusionClassifier(pipeline_of(name), PETS, image_size=size, search=Exhaustive(2))
+    np.testing.assert_array_equal(built.classify(pictures(1)).errors, small.errors)
+    with pytest.raises(ValueError, match=f"is given to a model that is wrapped at {size}"):
+        DiffusionClassifier(denoiser, PETS, image_size=2 * size)
     with pytest.raises(ValueError, match="image_size must be a multiple of"):
         as_denoiser(pipeline_of(name), image_size=15)
     with pytest.raises(ValueError, match="got 0"):

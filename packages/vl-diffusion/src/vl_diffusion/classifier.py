@@ -69,6 +69,8 @@ class DiffusionClassifier:
         prompt_combination: What several prompts of a class say together: ``"mean"``, ``"logsumexp"`` or ``"best"``.
         compile: Compile the network, for batches of one size.
         scheduler: For a bare network: its diffusers scheduler, of which only the configuration is read.
+        image_size: For text-conditional pipelines: height and width of the pictures, in pixels; default: that of the
+            training. Half of it is four times cheaper, and less accurate.
         device: Where to compute; default: where the model is.
 
     Raises:
@@ -104,6 +106,7 @@ class DiffusionClassifier:
         prompt_combination: Combination = "mean",
         compile: bool = False,
         scheduler: Any | None = None,
+        image_size: int | None = None,
         device: str | torch.device | None = None,
     ) -> None:
         check_objective(objective)
@@ -113,7 +116,7 @@ class DiffusionClassifier:
         if error_space not in get_args(Prediction):
             raise ValueError(f"error_space must be one of {', '.join(get_args(Prediction))}, got {error_space!r}")
         templates = checked_templates(prompt_template)
-        self.denoiser = as_denoiser(model, scheduler=scheduler, device=device)
+        self.denoiser = as_denoiser(model, scheduler=scheduler, device=device, image_size=image_size)
         if objective == "vlb" and not getattr(self.denoiser, "learns_variance", False):
             raise ValueError("objective='vlb' needs a model that learns a variance; use 'l2', 'l1' or 'huber'")
         self.classes = checked_classes(self.denoiser.class_names if classes is None else classes)
@@ -154,6 +157,7 @@ class DiffusionClassifier:
         classes: Sequence[str] | None = None,
         *,
         torch_dtype: torch.dtype | None = None,
+        image_size: int | None = None,
         device: str | torch.device | None = None,
         **settings: Any,
     ) -> DiffusionClassifier:
@@ -165,6 +169,7 @@ class DiffusionClassifier:
                 (``config.json`` beside ``scheduler_config.json`` and, where there are names, ``classes.json``).
             classes: Class names; default: those of the model, if it has some.
             torch_dtype: Precision of the network; float32 by default. The schedule and the errors stay float32.
+            image_size: See the class.
             device: See the class.
             **settings: The class's other arguments.
 
@@ -172,7 +177,7 @@ class DiffusionClassifier:
             FileNotFoundError: If there is no such folder, and no such model on the hub.
             ValueError: If the folder holds no model that is supported.
         """
-        denoiser = load_denoiser(path_or_id, torch_dtype=torch_dtype)
+        denoiser = load_denoiser(path_or_id, torch_dtype=torch_dtype, image_size=image_size)
         return cls(denoiser, classes, device=device, **settings)
 
     def classify(

@@ -45,10 +45,13 @@ def as_denoiser(
             training.
 
     Raises:
-        ValueError: If the object is of no supported kind, or a bare network comes without its scheduler.
+        ValueError: If the object is of no supported kind, if a bare network comes without its scheduler, or if the
+            size of its pictures cannot be chosen.
     """
     if all(hasattr(model, name) for name in _CONTRACT):
         denoiser: Denoiser = model
+        if image_size not in (None, denoiser.image_size):
+            raise ValueError(f"image_size={image_size} is given to a model that is wrapped at {denoiser.image_size}")
         if device is not None:
             _move(denoiser, device)
         return denoiser

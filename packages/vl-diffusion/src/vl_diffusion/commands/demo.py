@@ -29,6 +29,9 @@ class Demo:
     classes: tuple[str, ...] | None = None
     """Class names that stand on the page at first; default: the model's own."""
 
+    image_size: int | None = None
+    """For text-conditional models: height and width of the pictures, in pixels; default: those of the training."""
+
     examples: tuple[str, ...] | None = None
     """Image files, folders or data sets to pick from, of which eight are shown; default: clothes for "fashion"."""
 
@@ -74,7 +77,9 @@ def run(settings: Demo) -> None:
         shown = ("fashion",) if settings.model == "fashion" else ()
     examples = gather(shown, split=None if settings.examples else "test", at_most=_EXAMPLES) if shown else ()
     page = build_page(
-        load_denoiser(settings.model, torch_dtype=getattr(torch, settings.precision)),
+        load_denoiser(
+            settings.model, torch_dtype=getattr(torch, settings.precision), image_size=settings.image_size
+        ),
         settings.classes,
         examples=examples,
         draws=settings.draws,

@@ -36,6 +36,9 @@ class ClassifierSettings:
     classes: tuple[str, ...] | None = None
     """Class names; default: the model's own, else those of the pictures' data set."""
 
+    image_size: int | None = None
+    """For text-conditional models: height and width of the pictures, in pixels; default: those of the training."""
+
     search: SearchName = "racing"
     """Drop classes when paired differences prove them worse, give up the worst in stages, halve them, try all, or
     descend a tree of labels."""
@@ -122,7 +125,9 @@ def build_classifier(settings: ClassifierSettings, known: Sequence[str] = ()) ->
     """
     device = find_device(settings.device)
     check_search(settings)
-    denoiser = load_denoiser(settings.model, torch_dtype=getattr(torch, settings.precision))
+    denoiser = load_denoiser(
+        settings.model, torch_dtype=getattr(torch, settings.precision), image_size=settings.image_size
+    )
     classes = settings.classes
     if classes is None and denoiser.class_names is None:
         classes = tuple(known) or None
