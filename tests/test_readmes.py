@@ -22,7 +22,11 @@ from packaging.requirements import Requirement
 from workspace import ROOT, Package, read_packages
 
 PACKAGES = read_packages()
-PAGES = [ROOT / "README.md", ROOT / "docs/install.md", *(package.folder / "README.md" for package in PACKAGES.values())]
+PAGES = [
+    *(ROOT / "README.md", ROOT / "docs/install.md"),
+    *(package.folder / "README.md" for package in PACKAGES.values()),
+    *(page for package in PACKAGES.values() for page in sorted((package.folder / "docs").glob("*.md"))),
+]
 PLANNED = "**Status: planned.**"
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -142,7 +146,7 @@ def problem_with_options(command: str, arguments: list[str]) -> str:
     """Look for a command, its subcommand and its options in the help that it prints."""
     if command not in {entry.name for entry in entry_points(group="console_scripts")}:
         return f"{command} is not a command that is installed"
-    subcommands = arguments[:1] if arguments and arguments[0].isalpha() else []
+    subcommands = arguments[:1] if arguments and arguments[0].replace("-", "a").isalpha() else []
     done = subprocess.run(
         [Path(sys.executable).parent / command, *subcommands, "--help"], capture_output=True, text=True, check=False
     )

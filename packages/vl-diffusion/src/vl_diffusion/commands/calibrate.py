@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from vl_diffusion.calibration import expected_calibration_error, fit_temperature, with_temperature
+from vl_diffusion.charts.evaluation import draw_calibration
 from vl_diffusion.commands.evaluate import Evaluate, labels_of, prepare, write_json
 from vl_diffusion.commands.running import run_task
-from vl_diffusion.charts.evaluation import draw_calibration
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import tyro
 from vl_core.data import open_dataset
 from vl_core.runs import RunFolder
 
+from vl_diffusion.charts.searches import draw_comparison
 from vl_diffusion.checks import checked_logits
 from vl_diffusion.class_means import class_mean_logits
 from vl_diffusion.classifier import DiffusionClassifier
@@ -27,7 +28,6 @@ from vl_diffusion.processes import launched
 from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Shortlist, Staged
 from vl_diffusion.search.common_grid import OnGrid
 from vl_diffusion.search.evidence import Bound
-from vl_diffusion.charts.searches import draw_comparison
 from vl_diffusion.tables import write_rows
 
 _T = TypeVar("_T")

@@ -77,9 +77,7 @@ def run(settings: Demo) -> None:
         shown = ("fashion",) if settings.model == "fashion" else ()
     examples = gather(shown, split=None if settings.examples else "test", at_most=_EXAMPLES) if shown else ()
     page = build_page(
-        load_denoiser(
-            settings.model, torch_dtype=getattr(torch, settings.precision), image_size=settings.image_size
-        ),
+        load_denoiser(settings.model, torch_dtype=getattr(torch, settings.precision), image_size=settings.image_size),
         settings.classes,
         examples=examples,
         draws=settings.draws,

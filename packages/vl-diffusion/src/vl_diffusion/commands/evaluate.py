@@ -13,13 +13,13 @@ from vl_core.results import wilson_interval
 from vl_core.runs import atomic_write
 
 from vl_diffusion.calibration import expected_calibration_error, negative_log_likelihood
+from vl_diffusion.charts.evaluation import draw_evaluation
 from vl_diffusion.classifier import DiffusionClassifier
 from vl_diffusion.commands.classify import make_task
 from vl_diffusion.commands.running import Task, judged, run_task
 from vl_diffusion.commands.settings import ClassifierSettings, build_classifier
 from vl_diffusion.pictures import Pictures, gather
 from vl_diffusion.processes import launched
-from vl_diffusion.charts.evaluation import draw_evaluation
 from vl_diffusion.result import Classification
 from vl_diffusion.tables import write_csv, write_parquet, write_rows
 
