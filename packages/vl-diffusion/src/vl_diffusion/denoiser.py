@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vl_diffusion.schedule import NoiseSchedule
 
@@ -20,11 +20,13 @@ class Denoiser(Protocol):
     Implement these members to classify with a model that the package does not know. ``B`` is a batch, ``K`` the number
     of classes or prompts, ``(c, h, w)`` the shape that the model denoises (a latent's, or the picture's own).
 
-    Three members may be left out. ``takes_prompts = True`` has `encode_classes` called with filled-in prompts instead
+    Five members may be left out. ``takes_prompts = True`` has `encode_classes` called with filled-in prompts instead
     of class names. ``learns_variance = True`` says that `predict` returns ``(B, 2c, h, w)``, of which the second half
     is the variance in the form of Nichol & Dhariwal (2021, equation 15); the objective ``"vlb"`` reads it.
     ``encode_unconditional()`` gives the row ``(1, ...)`` for no class at all, where a model was trained with one; for a
-    model that takes prompts it is the empty prompt unless told otherwise.
+    model that takes prompts it is the empty prompt unless told otherwise. ``mix_conditions(condition, weights)`` gives
+    the conditions of B mixtures of the K classes; by default rows of floats are averaged. ``network`` is the module
+    whose weights `predict` uses; without it they cannot move in test-time adaptation.
     """
 
     schedule: NoiseSchedule
@@ -89,3 +91,49 @@ def unconditional(denoiser: Denoiser) -> Condition:
     raise ValueError(
         f"{type(denoiser).__name__} knows no unconditional error: it takes no prompts and has no encode_unconditional()"
     )
+
+
+def network_of(denoiser: Denoiser) -> nn.Module | None:
+    """The module that `predict` computes with, where the denoiser shows it."""
+    network = getattr(denoiser, "network", None)
+    return network if isinstance(network, nn.Module) else None
+
+
+def mix_conditions(denoiser: Denoiser, condition: Condition, weights: Tensor) -> Condition:
+    """What the network is given for mixtures of classes: rows of `condition`, summed with weights.
+
+    Masks and other integers are not mixed: a place counts if it counts in any class of the mixture.
+
+    Args:
+        denoiser: The model.
+        condition: What it is given for each of K classes.
+        weights: ``(B, K)``, none negative; receives a gradient.
+
+    Returns:
+        B rows.
+
+    Raises:
+        TypeError: If the condition is a class's number, which cannot be mixed, and the model has no way of its own.
+    """
+    own = getattr(denoiser, "mix_conditions", None)
+    if own is not None:
+        mixed: Condition = own(condition, weights)
+        return mixed
+    if isinstance(condition, Tensor):
+        if not condition.is_floating_point():
+            raise TypeError(
+                f"{type(denoiser).__name__} is given a class's number, and numbers cannot be mixed; give it a method "
+                "mix_conditions(condition, weights), or encode classes as vectors"
+            )
+        return _weighted_rows(condition, weights)
+    return {
+        name: _weighted_rows(value, weights)
+        if value.is_floating_point()
+        else torch.where(weights[(...,) + (None,) * (value.ndim - 1)] > 0, value, torch.zeros_like(value)).amax(1)
+        for name, value in condition.items()
+    }
+
+
+def _weighted_rows(rows: Tensor, weights: Tensor) -> Tensor:
+    """``(K, ...)`` and ``(B, K)`` to ``(B, ...)``."""
+    return torch.einsum("bk,k...->b...", weights.to(rows.dtype), rows)

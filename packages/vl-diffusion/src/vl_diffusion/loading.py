@@ -143,7 +143,7 @@ def _load_pipeline(source: str, index: Mapping[str, Any], dtype: torch.dtype, im
         raise ValueError(f"{source} is a {kind}; supported pipelines are {', '.join(PIPELINES)}")
     if (scheduler := Path(source) / "scheduler" / "scheduler_config.json").is_file():
         # Before diffusers reads it, whose errors do not say what is wrong.
-        _read_schedule(scheduler)
+        read_schedule(scheduler)
     pipeline_class = getattr(diffusers, kind)
     with _without_lists_of_weights(), warnings.catch_warnings():
         # The argument is called dtype from diffusers 0.42 on.
@@ -183,7 +183,7 @@ def _load_network(folder: Path, dtype: torch.dtype) -> Denoiser:
         raise ValueError(f"{folder / 'config.json'} describes a {kind}; supported networks are {', '.join(NETWORKS)}")
     if not (folder / "scheduler_config.json").is_file():
         raise ValueError(f"{folder} has no scheduler_config.json; save the scheduler of its training there")
-    schedule = _read_schedule(folder / "scheduler_config.json")
+    schedule = read_schedule(folder / "scheduler_config.json")
     names = _read_names(folder / "classes.json") if (folder / "classes.json").is_file() else None
     with _without_lists_of_weights():
         network, report = getattr(diffusers, kind).from_pretrained(
@@ -214,7 +214,13 @@ def _check_fit(config: str, missing: Sequence[str], unknown: Sequence[str]) -> N
         raise ValueError(f"{config} does not fit the weights beside it: {wrong[0]}{more}; take both from one training")
 
 
-def _read_schedule(path: Path) -> NoiseSchedule:
+def read_schedule(path: Path) -> NoiseSchedule:
+    """The schedule of a ``scheduler_config.json``.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not JSON, or of a kind that is not supported; the file is named.
+    """
     config = _read_json(path, dict)
     try:
         return NoiseSchedule.from_config(config)

@@ -72,6 +72,11 @@ class CallableDenoiser:
         self.device = torch.device(device)
         self._predict, self._encode_classes, self._encode_images = predict, encode_classes, encode_images
 
+    @property
+    def network(self) -> torch.nn.Module | None:
+        """`predict` itself, if it is a module."""
+        return self._predict if isinstance(self._predict, torch.nn.Module) else None
+
     def to(self, device: str | torch.device) -> None:
         """Compute there; `predict` is moved if it is a module."""
         self.device = torch.device(device)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vl_diffusion import latents
 from vl_diffusion.denoiser import Condition
+from vl_diffusion.families.soft_labels import accept_soft_labels
 from vl_diffusion.schedule import NoiseSchedule
 
 
@@ -46,6 +47,11 @@ class ClassConditionalDenoiser:
     def device(self) -> torch.device:
         return torch.device(self.model.device)
 
+    @property
+    def network(self) -> Any:
+        """The module that predicts."""
+        return self.model
+
     def to(self, device: str | torch.device) -> None:
         """Move the network and the autoencoder."""
         self.model.to(device)
@@ -79,6 +85,20 @@ class ClassConditionalDenoiser:
         if _num_labels(self.model) != self.num_classes + 1:
             raise ValueError(f"this {type(self.model).__name__} was built without a label for no class")
         return torch.tensor([self.num_classes], device=self.device)
+
+    def mix_conditions(self, condition: Condition, weights: Tensor) -> Tensor:
+        """Classes in proportions: the network's embeddings of labels are summed with these weights.
+
+        Args:
+            condition: What `encode_classes` gave, ``(K,)``.
+            weights: ``(B, K)``, differentiable.
+
+        Returns:
+            Float labels ``(B, labels)``, which `predict` takes; one-hot weights stand for the classes themselves.
+        """
+        assert isinstance(condition, Tensor)
+        labels = accept_soft_labels(self.model)
+        return weights.new_zeros(len(weights), labels).index_add(1, condition, weights)
 
     def predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
         output: Tensor = self.model(x_t.to(self.model.dtype), timestep=time, class_labels=condition).sample

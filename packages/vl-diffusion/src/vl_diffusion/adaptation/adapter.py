@@ -1,0 +1,284 @@
+"""Test-time adaptation: a model learns from a diffusion model's opinion of its prediction, picture by picture.
+
+Prabhudesai, Ke, Li, Pathak & Fragkiadaki (2023), "Diffusion-TTA: Test-time Adaptation of Discriminative Models via
+Generative Feedback". The model's prediction conditions the diffusion model, whose denoising error then says how well
+the prediction explains the picture; the error's gradient flows back into the model.
+
+The error depends on the model through its output alone. So its gradient in the output is summed up over all draws
+first, and then goes through the model once, instead of once for every batch of draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from vl_diffusion.adaptation.batch_norm import BatchNorm, evaluating
+from vl_diffusion.adaptation.episode import Episode
+from vl_diffusion.adaptation.feedback import Feedback, Passes
+from vl_diffusion.adaptation.gates import Gate
+from vl_diffusion.adaptation.moving import Moving, Optimiser, OptimiserName, Recipe
+from vl_diffusion.adaptation.objectives import AdaptationObjective, Context, DiffusionTTA
+from vl_diffusion.adaptation.parameters import LoRA, Movement, Weights
+from vl_diffusion.adaptation.result import Adaptation, concatenate
+from vl_diffusion.adaptation.tasks import Classification, Task
+from vl_diffusion.checks import checked_ids, checked_image, checked_settings, is_single
+from vl_diffusion.denoiser import network_of
+from vl_diffusion.images import content_id
+from vl_diffusion.loading import as_denoiser, load_denoiser
+from vl_diffusion.subjects import encode
+
+Mode = Literal["episodic", "online", "continual"]
+"""Begin anew with every picture; go on from one picture to the next; or go on, drawn back to the source's weights."""
+
+
+class TestTimeAdapter:
+    """A model that adapts itself to every picture before it answers.
+
+    The model that is given is never written to: what moves are copies, so that it stays the ordinary module that it is,
+    whatever happens. ``B`` is a batch of pictures, ``K`` the number of classes.
+
+    Args:
+        model: Any module from pictures to logits ``(B, K)``, to logits a pixel ``(B, K, H, W)``, or to depths
+            ``(B, 1, H, W)``; an output with ``.logits`` will do.
+        denoiser: What :class:`~vl_diffusion.DiffusionClassifier` takes as its model; for dense predictions a
+            :class:`~vl_diffusion.MapConditionalDenoiser`. None for objectives without one.
+        classes: Names of the logits, in their order; default: those of the denoiser.
+        task: What the model predicts; default: classification.
+        objective: What is minimised, see `vl_diffusion.adaptation.objectives`.
+        adapt: Which parameters move: ``"all"``, ``"norm"``, ``"last"``, ``"lora"``, a :class:`~vl_diffusion.LoRA`, or
+            a pattern of their names.
+        adapt_denoiser: The same for the diffusion model, which moves together with the model; None keeps it as it is.
+        mode: Whether weights go on from picture to picture.
+        batch_norm: Which statistics batch normalisation uses.
+        optimiser: ``"adam"``, ``"sgd"``, or a function from tensors to an optimiser of PyTorch's.
+        learning_rate: Of a named optimiser.
+        steps: Updates for each picture, or each batch of them where weights go on.
+        pull: For ``"continual"``: how far weights go back to the source's after each update, from 0 to 1.
+        gate: Decides for each picture whether to adapt, and whether to keep the outcome; None adapts to all.
+        preprocess: From a picture ``(C, H, W)`` in [0, 1] to what the model takes; default: the picture.
+        images_at_once: Pictures that are adapted to together. With ``mode="episodic"`` each has weights of its own, and
+            they only share calls of the denoiser; otherwise they share an update.
+        batch_size: Rows in one call of the denoising network.
+        autocast: Precision of the denoising network under autocast, such as ``torch.bfloat16``.
+        checkpointing: Save memory: compute the denoising network again when its gradient is taken.
+        seed: Seed of all noise, 0 or more and below 2**31.
+        prompt_template: For text-conditional denoisers: a prompt with ``{}`` where the class name goes.
+        scheduler: For a bare denoising network: its diffusers scheduler.
+        device: Where to compute; default: where the denoiser is, or the model.
+
+    Raises:
+        ValueError: If an argument is out of range, if no parameter is meant, or if the denoiser does not fit the task.
+
+    Example:
+        >>> adapter = TestTimeAdapter(model, "fashion", steps=2)
+        >>> adapter(pictures).predictions.shape
+        torch.Size([2])
+    """
+
+    # Not a class of tests, whatever its name begins with.
+    __test__ = False
+
+    def __init__(
+        self,
+        model: nn.Module,
+        denoiser: Any | None,
+        *,
+        classes: Sequence[str] | None = None,
+        task: Task | None = None,
+        objective: AdaptationObjective | None = None,
+        adapt: str | LoRA = "all",
+        adapt_denoiser: str | LoRA | None = None,
+        mode: Mode = "episodic",
+        batch_norm: BatchNorm = "source",
+        optimiser: OptimiserName | Optimiser = "adam",
+        learning_rate: float = 1e-4,
+        steps: int = 5,
+        pull: float = 0.01,
+        gate: Gate | None = None,
+        preprocess: Callable[[Tensor], Tensor] | None = None,
+        images_at_once: int = 8,
+        batch_size: int = 64,
+        autocast: torch.dtype | None = None,
+        checkpointing: bool = False,
+        seed: int = 0,
+        prompt_template: str = "a photo of a {}.",
+        scheduler: Any | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        checked_settings(batch_size=batch_size, temperature=1.0, seed=seed)
+        for name, value, known in (("mode", mode, Mode), ("batch_norm", batch_norm, BatchNorm)):
+            if value not in get_args(known):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
+        if not callable(optimiser) and optimiser not in get_args(OptimiserName):
+            raise ValueError(f"optimiser must be adam, sgd or a function that builds one, got {optimiser!r}")
+        for name, number in (("steps", steps), ("images_at_once", images_at_once)):
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
+        if not (learning_rate > 0 and 0 <= pull <= 1):
+            raise ValueError(f"learning_rate must be positive and pull in [0, 1], got {learning_rate} and {pull}")
+        self.denoiser = (
+            load_denoiser(denoiser) if isinstance(denoiser, str | Path) else as_denoiser(denoiser, scheduler=scheduler)
+        )
+        if device is not None:
+            self.denoiser = as_denoiser(self.denoiser, device=device)
+            model = model.to(device)
+        self.model = model
+        self.task: Task = Classification(self.denoiser, classes, prompt_template) if task is None else task
+        self.objective: AdaptationObjective = DiffusionTTA() if objective is None else objective
+        self.mode, self.batch_norm, self.steps, self.pull, self.gate = mode, batch_norm, steps, pull, gate
+        self.optimiser, self.learning_rate = optimiser, learning_rate
+        self.preprocess = preprocess
+        self.images_at_once = images_at_once
+        self.batch_size, self.autocast, self.checkpointing, self.seed = batch_size, autocast, checkpointing, seed
+        network = network_of(self.denoiser)
+        if adapt_denoiser is not None and network is None:
+            raise ValueError(f"adapt_denoiser is given, and {type(self.denoiser).__name__} shows no network")
+        self._fresh = Recipe(
+            Movement(model, adapt, seed),
+            Movement(network, adapt_denoiser, seed) if network is not None and adapt_denoiser is not None else None,
+            optimiser,
+            learning_rate,
+        )
+        self._state: Moving | None = None
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Names of the model's parameters that move."""
+        return self._fresh.model.names
+
+    def reset(self) -> None:
+        """Forget what was learned online: begin at the source's weights again."""
+        self._state = None
+
+    def adapted_weights(self) -> Weights:
+        """The model's parameters as they are now, by name, detached: the source's, unless weights go on.
+
+        ``model.load_state_dict(adapter.adapted_weights(), strict=False)`` writes them into a model.
+        """
+        state = self._fresh() if self._state is None else self._state
+        return {name: value.detach().clone() for name, value in state.model_weights().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was learned online, with the optimiser's memory, to go on from later; empty if nothing was."""
+        return {} if self._state is None else self._state.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave to an adapter with the same settings.
+
+        Raises:
+            ValueError: If other parameters moved there.
+        """
+        self.reset()
+        if state:
+            fresh = self._fresh()
+            fresh.load_state_dict(state)
+            self._state = fresh
+
+    def __call__(self, images: Any, *, image_ids: Sequence[int] | None = None, progress: bool = False) -> Adaptation:
+        """Adapt to one picture or a sequence of them, and predict.
+
+        Args:
+            images: As for :meth:`vl_diffusion.DiffusionClassifier.classify`.
+            image_ids: An integer (64 bits, signed) for each, to which its noise belongs; default: made from the pixels.
+            progress: Show a bar.
+
+        Raises:
+            TypeError: If `images` is no sequence, or an image is of no known kind.
+            ValueError: If there is no image, if one is NaN or out of range, or if the model's outputs do not fit.
+        """
+        sequence = [images] if is_single(images) else images
+        found = list(self.stream(sequence, image_ids=image_ids, progress=progress))
+        if not found:
+            raise ValueError("images is empty; pass at least one image")
+        return concatenate(found)
+
+    def stream(
+        self, images: Sequence[Any], *, image_ids: Sequence[int] | None = None, progress: bool = False
+    ) -> Iterator[Adaptation]:
+        """Adapt to a sequence in its order, `images_at_once` pictures at a time, reading them when their turn comes.
+
+        Args:
+            images: As for :meth:`__call__`; anything with a length and integer indices.
+            image_ids: As for :meth:`__call__`.
+            progress: Show a bar.
+
+        Yields:
+            Results of the next pictures. With weights that go on, :meth:`state_dict` then stands after them.
+        """
+        ids = None if image_ids is None else checked_ids(image_ids, len(images))
+        # Weights of the diffusion model cannot differ within a call of it.
+        together = 1 if self.mode == "episodic" and self._fresh.denoiser else self.images_at_once
+        with tqdm(total=len(images), desc="adapt", unit="image", disable=not progress) as bar:
+            for start in range(0, len(images), together):
+                places = range(start, min(start + together, len(images)))
+                pictures = [checked_image(images[i], i) for i in places]
+                chosen = ids[start : places.stop] if ids is not None else [content_id(picture) for picture in pictures]
+                yield self._adapt(pictures, np.asarray(chosen, dtype=np.int64))
+                bar.update(len(places))
+
+    def _adapt(self, pictures: Sequence[Tensor], image_ids: np.ndarray) -> Adaptation:
+        inputs = self._inputs(pictures)
+        episodic = self.mode == "episodic"
+        if not episodic and self._state is None:
+            self._state = self._fresh()
+        moving = [self._fresh() for _ in pictures] if episodic or self._state is None else [self._state]
+        with evaluating(self.model, self.batch_norm) as buffers:
+            episode = Episode(self.model, buffers, inputs, moving, self.objective, self.steps, self._pull, self.gate)
+            everyone = torch.arange(len(pictures))
+            with torch.no_grad():
+                arrived = episode.outputs(everyone)
+                self._check(arrived, image_ids)
+                source = arrived if episodic else Episode.outputs(replace(episode, moving=[self._fresh()]), everyone)
+            passes = Passes.of(len(pictures))
+            feedback = Feedback(
+                self.denoiser,
+                encode(self.denoiser, pictures),
+                image_ids,
+                seed=self.seed,
+                batch_size=self.batch_size,
+                weights=None if self._fresh.denoiser is None else moving[0].denoiser_weights,
+                passes=passes,
+                autocast=self.autocast,
+                checkpointing=self.checkpointing,
+            )
+            outputs, adapted = episode.run(Context(self.task, feedback, arrived.float().to(self.denoiser.device)))
+        return Adaptation(
+            source=source.cpu(),
+            outputs=outputs.cpu(),
+            losses=episode.losses,
+            updates=episode.updates,
+            adapted=adapted,
+            restored=episode.restored,
+            forward_passes=passes.forward,
+            backward_passes=passes.backward,
+        )
+
+    @property
+    def _pull(self) -> float:
+        return self.pull if self.mode == "continual" else 0.0
+
+    def _inputs(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+        """What the model takes, a picture each, where its parameters are."""
+        device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
+        inputs = [(picture if self.preprocess is None else self.preprocess(picture)).to(device) for picture in pictures]
+        if self.mode != "episodic" and len({tuple(one.shape) for one in inputs}) > 1:
+            raise ValueError(
+                "pictures that share an update must have one size, got "
+                + ", ".join(sorted({str(tuple(one.shape)) for one in inputs}))
+                + "; bring them to one with preprocess=, or use images_at_once=1"
+            )
+        return inputs
+
+    def _check(self, outputs: Tensor, image_ids: np.ndarray) -> None:
+        self.task.check(outputs, len(image_ids))
+        bad = ~torch.isfinite(outputs).flatten(1).all(1)
+        if bad.any():
+            raise ValueError(f"the model's output for picture {int(bad.nonzero()[0])} of these is NaN or infinite")

@@ -1,0 +1,171 @@
+"""The updates for some pictures that are adapted to together.
+
+The objective depends on the model through its outputs alone. Its gradient in them is summed over all draws first, part
+by part, and then goes back through the model in one pass, instead of one for every part.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from vl_diffusion.adaptation.gates import Gate
+from vl_diffusion.adaptation.moving import Moving
+from vl_diffusion.adaptation.objectives import AdaptationObjective, Context
+
+
+@dataclass(eq=False)
+class Episode:
+    """B pictures, and either one `Moving` for all or one for each.
+
+    Attributes:
+        model: The model as it was given.
+        buffers: What it is called with in place of its own buffers.
+        inputs: What it takes, a picture each.
+        moving: One, whose weights all pictures share, or B.
+        objective: What is minimised.
+        steps: Updates.
+        pull: See `Moving.step`.
+        gate: Decides for each picture, or None.
+    """
+
+    model: nn.Module
+    buffers: dict[str, Tensor]
+    inputs: Sequence[Tensor]
+    moving: Sequence[Moving]
+    objective: AdaptationObjective
+    steps: int
+    pull: float
+    gate: Gate | None
+    losses: Tensor = field(init=False)
+    """float32 ``(B, steps)``, NaN where there was no update."""
+
+    updates: Tensor = field(init=False)
+    """int64 ``(B,)``."""
+
+    restored: Tensor = field(init=False)
+    """int64 ``(B,)``."""
+
+    def __post_init__(self) -> None:
+        count = len(self.inputs)
+        self.losses = torch.full((count, self.steps), torch.nan)
+        self.updates, self.restored = torch.zeros(count, dtype=torch.long), torch.zeros(count, dtype=torch.long)
+
+    @property
+    def shared(self) -> bool:
+        """Whether all pictures have the same weights."""
+        return len(self.moving) == 1
+
+    def outputs(self, images: Tensor) -> Tensor:
+        """What the model now makes of these pictures, int64 ``(n,)``."""
+        if self.shared:
+            inputs = torch.stack([self.inputs[i] for i in images.tolist()])
+            return evaluate(self.model, self.moving[0].model_weights() | self.buffers, inputs)
+        return torch.cat(
+            [
+                evaluate(self.model, self.moving[i].model_weights() | self.buffers, self.inputs[i][None])
+                for i in images.tolist()
+            ]
+        )
+
+    def run(self, context: Context) -> tuple[Tensor, Tensor]:
+        """Adapt.
+
+        Args:
+            context: All B pictures, and the model's outputs for them so far.
+
+        Returns:
+            Outputs ``(B, ...)``, and whether they are adapted ones, bool ``(B,)``.
+        """
+        current = context.source.clone()
+        adapted = torch.zeros(len(current), dtype=torch.bool)
+        admitted = torch.ones_like(adapted) if self.gate is None else self.gate.admits(context).cpu()
+        active = admitted.nonzero().flatten()
+        if len(active) < len(current):
+            context = context.select(active)
+        outputs = self.outputs(active) if len(active) else current[:0]
+        for update in range(self.steps):
+            if not len(active) or not self._differentiate(outputs, context, active, update):
+                break
+            before = [moving.snapshot() for moving in self._of(active)]
+            for moving in self._of(active):
+                moving.step(self.pull)
+            with torch.set_grad_enabled(update + 1 < self.steps):
+                outputs = self.outputs(active)
+            good = torch.isfinite(outputs.detach()).flatten(1).all(1).cpu()
+            good &= torch.isfinite(self.losses[active, update])
+            if self.shared and not good.all():
+                good[:] = False
+            kept = good.clone()
+            if self.gate is not None and good.any():
+                kept &= self.gate.keeps(context, outputs.detach()).cpu()
+            self._go_back(active, before, good, kept)
+            chosen = active[kept]
+            current[chosen] = outputs.detach()[kept].to(current)
+            adapted[chosen] = True
+            self.updates[chosen] += 1
+            going_on = good if self.shared else kept
+            if not going_on.all():
+                active, outputs = active[going_on], outputs[going_on]
+                context = context.select(going_on.nonzero().flatten())
+        return current, adapted
+
+    def _differentiate(self, outputs: Tensor, context: Context, active: Tensor, update: int) -> bool:
+        """Leave the gradient of every active picture's loss in what moves; False if there is no loss."""
+        leaf = outputs.detach().float().to(context.source.device).requires_grad_()
+        losses = torch.zeros(len(active))
+        # Pictures that share weights count equally, whatever their number.
+        share = 1 / len(active) if self.shared else 1.0
+        for part in self.objective.parts(leaf, context, update):
+            torch.autograd.backward(share * part.sum())
+            losses += part.detach().float().cpu()
+        if leaf.grad is None:
+            return False
+        self.losses[active, update] = losses
+        torch.autograd.backward(outputs, leaf.grad.to(outputs))
+        finite = torch.isfinite(losses)
+        for place, moving in enumerate(self._of(active)):
+            if not moving.is_finite():
+                finite[place if not self.shared else slice(None)] = False
+        # What is no number must not reach the optimiser's memory.
+        for place, moving in enumerate(self._of(active)):
+            if not (finite.all() if self.shared else finite[place]):
+                moving.optimiser.zero_grad()
+        self.losses[active[~finite], update] = torch.nan
+        return True
+
+    def _of(self, active: Tensor) -> list[Moving]:
+        return list(self.moving) if self.shared else [self.moving[i] for i in active.tolist()]
+
+    def _go_back(self, active: Tensor, before: Sequence[Sequence[Tensor]], good: Tensor, kept: Tensor) -> None:
+        """Restore the weights of the pictures whose outcome is not kept, and say so where it was no number."""
+        if not good.all():
+            warnings.warn(
+                f"a loss, gradient or output of {int((~good).sum())} pictures was not finite: their weights went back "
+                "to the last good ones; lower the learning rate, or compute in float32",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            self.restored[active[~good]] += 1
+        stays = good if self.shared else kept
+        for place, (moving, values) in enumerate(zip(self._of(active), before, strict=True)):
+            if not (stays.all() if self.shared else stays[place]):
+                moving.restore(values)
+
+
+def evaluate(model: nn.Module, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    """A model's output ``(B, ...)`` with other weights and buffers than its own.
+
+    Raises:
+        TypeError: If the output is no tensor and holds none.
+    """
+    output = functional_call(model, weights, (inputs,))
+    output = getattr(output, "logits", output)
+    if not isinstance(output, Tensor):
+        raise TypeError(f"the model must return a tensor, or an output with .logits, got {type(output).__name__}")
+    return output

@@ -1,0 +1,100 @@
+"""Copies of what moves, of a model and perhaps of its teacher, with the optimiser that moves them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from vl_diffusion.adaptation.parameters import Movement, Weights
+
+OptimiserName = Literal["adam", "sgd"]
+"""Adam; or stochastic gradient descent with momentum 0.9."""
+
+Optimiser = Callable[[Sequence[Tensor]], torch.optim.Optimizer]
+"""From the tensors that move to what moves them."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make a `Moving`, always at the weights that were given."""
+
+    model: Movement
+    denoiser: Movement | None
+    optimiser: OptimiserName | Optimiser
+    learning_rate: float
+
+    def __call__(self) -> Moving:
+        return Moving(self)
+
+
+class Moving:
+    """Tensors on their way from the given weights to better ones."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._model = recipe.model.start()
+        self._denoiser = {} if recipe.denoiser is None else recipe.denoiser.start()
+        self.tensors = [*self._model.values(), *self._denoiser.values()]
+        self._start = self.snapshot()
+        self.optimiser = _optimiser(self.tensors, recipe.optimiser, recipe.learning_rate)
+
+    def model_weights(self) -> Weights:
+        """All parameters of the model by name, differentiable in what moves."""
+        return self._recipe.model.weights(self._model)
+
+    def denoiser_weights(self) -> Weights:
+        """Those of the denoising network; none if it does not move."""
+        return {} if self._recipe.denoiser is None else self._recipe.denoiser.weights(self._denoiser)
+
+    def is_finite(self) -> bool:
+        """Whether all gradients are numbers."""
+        gradients = [tensor.grad for tensor in self.tensors if tensor.grad is not None]
+        return all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+
+    def step(self, pull: float = 0.0) -> None:
+        """Follow the gradient, then go this share of the way back to the start, and forget the gradient."""
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        if pull:
+            with torch.no_grad():
+                torch._foreach_lerp_(self.tensors, self._start, pull)
+
+    def snapshot(self) -> list[Tensor]:
+        """Copies of the values."""
+        return [tensor.detach().clone() for tensor in self.tensors]
+
+    def restore(self, values: Sequence[Tensor]) -> None:
+        """Go back to such copies."""
+        self.optimiser.zero_grad()
+        with torch.no_grad():
+            for tensor, value in zip(self.tensors, values, strict=True):
+                tensor.copy_(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Values and the optimiser's memory."""
+        return {"values": self.snapshot(), "optimiser": copy.deepcopy(self.optimiser.state_dict())}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """What `state_dict` gave.
+
+        Raises:
+            ValueError: If it is of other tensors.
+        """
+        shapes = [tuple(value.shape) for value in state["values"]]
+        if shapes != [tuple(tensor.shape) for tensor in self.tensors]:
+            raise ValueError("the state is of an adapter that moves other parameters; give it the same settings")
+        self.restore(state["values"])
+        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))
+
+
+def _optimiser(tensors: Sequence[Tensor], kind: OptimiserName | Optimiser, learning_rate: float) -> Any:
+    if callable(kind):
+        return kind(tensors)
+    if kind == "adam":
+        return torch.optim.Adam(tensors, lr=learning_rate)
+    return torch.optim.SGD(tensors, lr=learning_rate, momentum=0.9)

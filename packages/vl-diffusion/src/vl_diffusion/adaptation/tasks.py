@@ -1,0 +1,135 @@
+"""What an adapted model predicts, and how a diffusion model is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vl_diffusion.checks import checked_classes
+from vl_diffusion.denoiser import Condition, Denoiser, mix_conditions
+
+
+class Task(Protocol):
+    """Turns a model's output into the condition of the denoiser, differentiably."""
+
+    def check(self, output: Tensor, images: int) -> None:
+        """Raise ValueError if an output for so many images does not fit the denoiser."""
+        ...
+
+    def condition(self, output: Tensor) -> Condition:
+        """B rows of what the denoiser is given for outputs ``(B, ...)``."""
+        ...
+
+
+class Classification:
+    """Logits of K classes; the denoiser is given the classes in proportion to their probabilities.
+
+    Args:
+        denoiser: A class- or text-conditional model.
+        classes: The names of the logits, in their order; default: those that the denoiser knows.
+        prompt_template: For models that take prompts: a prompt with ``{}`` where the name goes.
+
+    Raises:
+        ValueError: If the denoiser does not know a class, or if there are no names.
+    """
+
+    def __init__(
+        self, denoiser: Denoiser, classes: Sequence[str] | None = None, prompt_template: str = "a photo of a {}."
+    ) -> None:
+        self.denoiser = denoiser
+        self.classes = checked_classes(denoiser.class_names if classes is None else classes)
+        texts = self.classes
+        if getattr(denoiser, "takes_prompts", False):
+            if prompt_template.count("{}") != 1:
+                raise ValueError(f"prompt_template must hold {{}} once, got {prompt_template!r}")
+            texts = tuple(prompt_template.replace("{}", name) for name in self.classes)
+        self.conditions = denoiser.encode_classes(texts)
+
+    def check(self, output: Tensor, images: int) -> None:
+        if output.shape != (images, len(self.classes)):
+            raise ValueError(
+                f"the model must return logits ({images}, {len(self.classes)}), one for each of the classes "
+                f"{', '.join(self.classes[:3])} ..., got {tuple(output.shape)}"
+            )
+
+    def condition(self, output: Tensor) -> Condition:
+        return self.mix(output.softmax(1))
+
+    def mix(self, probabilities: Tensor) -> Condition:
+        """What the denoiser is given for ``(B, K)`` probabilities."""
+        return mix_conditions(self.denoiser, self.conditions, probabilities)
+
+
+class Segmentation:
+    """Logits ``(B, K, H, W)`` of K classes a pixel; the denoiser is given probabilities ``(B, K, size, size)``.
+
+    Args:
+        denoiser: A :class:`~vl_diffusion.MapConditionalDenoiser` of K channels.
+    """
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        self.denoiser = denoiser
+        self.channels, self.size = _map_shape(denoiser)
+
+    def check(self, output: Tensor, images: int) -> None:
+        if output.ndim != 4 or output.shape[:2] != (images, self.channels):
+            raise ValueError(
+                f"the model must return logits ({images}, {self.channels}, height, width), got {tuple(output.shape)}"
+            )
+
+    def condition(self, output: Tensor) -> Condition:
+        return resize(output.softmax(1), self.size)
+
+
+class Depth:
+    """Depths ``(B, 1, H, W)``; the denoiser is given them scaled to [-1, 1], ``(B, 1, size, size)``.
+
+    Args:
+        denoiser: A :class:`~vl_diffusion.MapConditionalDenoiser` of one channel.
+        nearest: The depth that is -1 to the denoiser.
+        farthest: The depth that is 1.
+    """
+
+    def __init__(self, denoiser: Denoiser, nearest: float = 0.0, farthest: float = 1.0) -> None:
+        if not nearest < farthest:
+            raise ValueError(f"nearest must be less than farthest, got {nearest} and {farthest}")
+        self.denoiser, self.nearest, self.farthest = denoiser, nearest, farthest
+        self.channels, self.size = _map_shape(denoiser)
+        if self.channels != 1:
+            raise ValueError(f"depth is one channel, and the denoiser is conditioned on {self.channels}")
+
+    def check(self, output: Tensor, images: int) -> None:
+        if output.ndim != 4 or output.shape[:2] != (images, 1):
+            raise ValueError(f"the model must return depths ({images}, 1, height, width), got {tuple(output.shape)}")
+        # A model may overshoot a little; one that predicts in another unit is found out.
+        slack = self.farthest - self.nearest
+        low, high = float(output.detach().min()), float(output.detach().max())
+        if low < self.nearest - slack or high > self.farthest + slack:
+            raise ValueError(
+                f"depths must lie between nearest={self.nearest} and farthest={self.farthest}, got {low:.4g} to "
+                f"{high:.4g}; are they in the same unit?"
+            )
+
+    def condition(self, output: Tensor) -> Condition:
+        scaled = 2 * (output - self.nearest) / (self.farthest - self.nearest) - 1
+        return resize(scaled.clamp(-1, 1), self.size)
+
+
+def resize(maps: Tensor, size: int) -> Tensor:
+    """Maps ``(B, C, H, W)`` to ``(B, C, size, size)``, averaging where they shrink; differentiable."""
+    if maps.shape[2:] == (size, size):
+        return maps
+    return torch.nn.functional.interpolate(maps, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _map_shape(denoiser: Denoiser) -> tuple[int, int]:
+    channels, size = (getattr(denoiser, name, None) for name in ("condition_channels", "condition_size"))
+    if channels is None or size is None:
+        raise ValueError(
+            f"{type(denoiser).__name__} is not conditioned on maps; use a MapConditionalDenoiser, or give it "
+            "condition_channels and condition_size"
+        )
+    return int(channels), int(size)

@@ -1,0 +1,406 @@
+"""Test-time adaptation on tiny models: gradients, what it costs, what stays as it was, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from vl_core.noise import gaussian, make_keys
+from vl_diffusion.adaptation.adapter import TestTimeAdapter
+from vl_diffusion.adaptation.objectives import DUSA, DiffusionTTA, Entropy, NoAdaptation
+from vl_diffusion.denoiser import mix_conditions
+from vl_diffusion.families.callable import CallableDenoiser
+from vl_diffusion.loading import load_denoiser
+from vl_diffusion.schedule import NoiseSchedule
+
+CLASSES = ("airplane", "bird", "cat", "deer", "dog", "frog", "horse", "mountain", "ship", "truck")
+
+
+class Counted(nn.Module):
+    """A small classifier with batch normalisation and dropout, which counts what goes through it and back."""
+
+    def __init__(self, classes=10, channels=1):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 4, 3, stride=2),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.AdaptiveAvgPool2d(3),
+            nn.Flatten(),
+            nn.Linear(36, classes),
+        )
+        self.forwards = self.backwards = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.forwards += len(images)
+        output = self.layers(images)
+        if output.requires_grad:
+            output.register_hook(self._count)
+        return output
+
+    def _count(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+@pytest.fixture
+def classifier():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = Counted()
+        # Statistics that are not those of a layer that has seen nothing.
+        model.train()(torch.rand(16, 1, 28, 28))
+    model.forwards = 0
+    return model
+
+
+@pytest.fixture
+def denoiser(pixel_dit_folder):
+    return load_denoiser(pixel_dit_folder)
+
+
+def pictures(count=3, channels=1, size=28):
+    generator = torch.Generator().manual_seed(7)
+    return torch.rand(count, channels, size, size, generator=generator)
+
+
+def adapt(model, denoiser, images=None, **settings):
+    defaults = {"objective": DiffusionTTA(draws=6), "steps": 2, "learning_rate": 1e-2, "batch_size": 8}
+    adapter = TestTimeAdapter(model, denoiser, **(defaults | settings))
+    return adapter(pictures() if images is None else images, image_ids=None)
+
+
+def same_state(model, state):
+    return all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+# ---- Gradients ----
+
+
+def end_to_end(model, denoiser, picture, image_id, objective, update=0):
+    """Every gradient of the loss by one graph from the classifier's weights to the error, written out."""
+    schedule, count = denoiser.schedule, objective.draws
+    weights = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
+    logits = functional_call(model, weights, (picture[None],))
+    condition = mix_conditions(denoiser, denoiser.encode_classes(CLASSES), logits.softmax(1).expand(count, -1))
+    places = (np.arange(count) + (0.5 + update * (math.sqrt(5) - 1) / 2) % 1) / count
+    steps = (places * len(schedule)).astype(int)
+    keys = make_keys(0, torch.full((count,), image_id), torch.arange(count) + update * count)
+    noise = gaussian(keys, (1, 28, 28))
+    alpha, sigma = (level.view(-1, 1, 1, 1) for level in schedule.levels(steps))
+    x_t = alpha * (2 * picture - 1) + sigma * noise
+    loss = (denoiser.predict(x_t, torch.from_numpy(steps), condition) - noise).square().mean()
+    return loss, dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
+
+
+class Watched(torch.optim.SGD):
+    """Puts every gradient that it is given on a list."""
+
+    def __init__(self, tensors, seen):
+        super().__init__(tensors, lr=0.1)
+        self.seen = seen
+
+    def step(self):
+        self.seen.append([tensor.grad.clone() for group in self.param_groups for tensor in group["params"]])
+        super().step()
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_the_gradient_by_way_of_the_outputs_is_the_gradient_end_to_end(classifier, denoiser, batch_size):
+    """In parts of one draw or all at once, with the classifier gone through once."""
+    objective, images, ids = DiffusionTTA(draws=6), pictures(2), [11, 12]
+    seen = []
+    adapter = TestTimeAdapter(
+        classifier,
+        denoiser,
+        objective=objective,
+        steps=1,
+        batch_size=batch_size,
+        optimiser=lambda tensors: Watched(tensors, seen),
+    )
+    result = adapter(images, image_ids=ids)
+    for place, image_id in enumerate(ids):
+        loss, gradients = end_to_end(classifier.eval(), denoiser, images[place], image_id, objective)
+        assert result.losses[place, 0] == pytest.approx(loss.item(), rel=1e-5)
+        for got, wanted in zip(seen[place], gradients.values(), strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_an_update_costs_one_pass_through_the_classifier_whatever_the_draws(classifier, denoiser):
+    result = adapt(classifier, denoiser, objective=DiffusionTTA(draws=40), steps=3, batch_size=4)
+    # One look before, one at the beginning, and one after each update.
+    assert classifier.forwards == 3 * (1 + 1 + 3)
+    assert classifier.backwards == 3 * 3
+    assert result.forward_passes.tolist() == result.backward_passes.tolist() == [120] * 3
+
+
+def test_the_mixture_of_predictions_needs_no_backward_pass_through_the_teacher(classifier, denoiser):
+    result = adapt(classifier, denoiser, objective=DUSA(draws=2, top=3, sampled=1), steps=2)
+    assert result.forward_passes.tolist() == [2 * 2 * 4] * 3
+    assert result.backward_passes.tolist() == [0] * 3
+    assert (result.outputs != result.source).any(1).all()
+
+
+def test_the_mixture_of_predictions_is_what_its_formula_says(classifier, denoiser):
+    images, ids = pictures(1), [5]
+    result = adapt(classifier, denoiser, images, objective=DUSA(time=0.25, draws=3, top=10, sampled=0), steps=1)
+    again = TestTimeAdapter(
+        classifier, denoiser, objective=DUSA(time=0.25, draws=3, top=10, sampled=0), steps=1, learning_rate=1e-2
+    )(images, image_ids=ids)
+    step = int(0.25 * len(denoiser.schedule))
+    noise = gaussian(make_keys(0, torch.tensor([5] * 3), torch.arange(3)), (1, 28, 28))
+    alpha, sigma = denoiser.schedule.alpha[step], denoiser.schedule.sigma[step]
+    x_t = (alpha * (2 * images - 1) + sigma * noise).float()
+    with torch.no_grad():
+        probabilities = classifier.eval()(images).softmax(1)[0]
+        predicted = torch.stack([denoiser.predict(x_t, torch.full((3,), step), torch.full((3,), k)) for k in range(10)])
+        mixture = torch.einsum("k,knchw->nchw", probabilities, predicted)
+    assert again.losses[0, 0] == pytest.approx((mixture - noise).square().mean().item(), rel=1e-5)
+    assert result.losses[0, 0] != again.losses[0, 0]
+
+
+def test_entropy_is_that_of_the_classes_and_asks_no_teacher(classifier, denoiser):
+    result = adapt(classifier, denoiser, objective=Entropy(), steps=4, learning_rate=1e-2)
+    log = result.source.log_softmax(1)
+    torch.testing.assert_close(result.losses[:, 0], -(log.exp() * log).sum(1))
+    assert (result.losses[:, -1] < result.losses[:, 0]).all()
+    assert not result.forward_passes.any()
+
+
+def test_no_adaptation_is_the_model_itself(classifier, denoiser):
+    result = adapt(classifier, denoiser, objective=NoAdaptation())
+    assert torch.equal(result.outputs, result.source)
+    assert not result.adapted.any()
+    assert result.losses.isnan().all()
+
+
+# ---- What stays and what goes on ----
+
+
+@pytest.mark.parametrize("mode", ["episodic", "online", "continual"])
+@pytest.mark.parametrize("batch_norm", ["source", "batch"])
+def test_the_wrapped_model_and_its_teacher_are_never_written_to(classifier, denoiser, mode, batch_norm):
+    """Every bit, the buffers of batch normalisation included, and the modes of its layers."""
+    classifier.train()
+    classifier.layers[3].eval()
+    state, teacher = copy.deepcopy(classifier.state_dict()), copy.deepcopy(denoiser.model.state_dict())
+    modes = [module.training for module in classifier.modules()]
+    too = "transformer_blocks.0.*" if mode == "online" else None
+    result = adapt(classifier, denoiser, mode=mode, batch_norm=batch_norm, adapt_denoiser=too)
+    assert result.adapted.all()
+    assert same_state(classifier, state)
+    assert same_state(denoiser.model, teacher)
+    assert [module.training for module in classifier.modules()] == modes
+    assert all(parameter.grad is None for parameter in classifier.parameters())
+    assert all(parameter.grad is None for parameter in denoiser.model.parameters())
+
+
+def test_pictures_do_not_know_of_one_another_in_episodes(classifier, denoiser):
+    together = adapt(classifier, denoiser, images_at_once=3)
+    alone = [adapt(classifier, denoiser, pictures()[i : i + 1]) for i in (2, 0, 1)]
+    for place, i in enumerate((2, 0, 1)):
+        torch.testing.assert_close(together.outputs[i], alone[place].outputs[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(together.losses[i], alone[place].losses[0], rtol=1e-4, atol=1e-6)
+
+
+def test_weights_go_on_from_picture_to_picture_online(classifier, denoiser):
+    twice = torch.cat([pictures(1), pictures(1)])
+    online = TestTimeAdapter(classifier, denoiser, objective=DiffusionTTA(4), mode="online", images_at_once=1)
+    first = online(twice, image_ids=[1, 1])
+    assert not torch.equal(first.outputs[0], first.outputs[1])
+    assert torch.equal(first.source[0], first.source[1])
+    online.reset()
+    again = online(twice[:1], image_ids=[1])
+    assert torch.equal(again.outputs[0], first.outputs[0])
+
+
+def test_a_stream_that_was_interrupted_goes_on_from_its_state(classifier, denoiser):
+    def build():
+        return TestTimeAdapter(
+            classifier, denoiser, objective=DiffusionTTA(4), mode="online", images_at_once=2, learning_rate=1e-2
+        )
+
+    images, ids = pictures(6), list(range(6))
+    whole = build()(images, image_ids=ids)
+    first, second = build(), build()
+    first(images[:4], image_ids=ids[:4])
+    second.load_state_dict(first.state_dict())
+    rest = second(images[4:], image_ids=ids[4:])
+    assert torch.equal(rest.outputs, whole.outputs[4:])
+    with pytest.raises(ValueError, match="moves other parameters"):
+        TestTimeAdapter(classifier, denoiser, mode="online", adapt="last").load_state_dict(first.state_dict())
+
+
+def test_a_pull_of_one_ends_where_it_began(classifier, denoiser):
+    adapter = TestTimeAdapter(
+        classifier, denoiser, objective=DiffusionTTA(4), mode="continual", pull=1.0, learning_rate=0.1
+    )
+    result = adapter(pictures())
+    torch.testing.assert_close(result.outputs, result.source)
+    weights = adapter.adapted_weights()
+    assert all(torch.equal(weights[name], value) for name, value in classifier.named_parameters())
+
+
+def test_adapted_weights_can_be_put_into_a_model(classifier, denoiser):
+    settings = {"objective": DiffusionTTA(4), "mode": "online", "learning_rate": 1e-2, "images_at_once": 3}
+    adapter = TestTimeAdapter(classifier, denoiser, adapt="lora", **settings)
+    result = adapter(pictures())
+    other = copy.deepcopy(classifier).eval()
+    other.load_state_dict(adapter.adapted_weights(), strict=False)
+    with torch.no_grad():
+        torch.testing.assert_close(other(pictures()), result.outputs)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"mode": "online"}, {"objective": DUSA()}, {"adapt": "lora", "adapt_denoiser": "lora"}]
+)
+def test_one_seed_gives_one_result_bit_for_bit(classifier, denoiser, settings):
+    first, second = adapt(classifier, denoiser, **settings), adapt(classifier, denoiser, **settings)
+    assert torch.equal(first.outputs, second.outputs)
+    assert torch.equal(first.losses, second.losses)
+    other = adapt(classifier, denoiser, seed=1, **settings)
+    assert not torch.equal(first.losses, other.losses)
+
+
+@pytest.mark.parametrize("objective", [DiffusionTTA(4), DUSA(), DUSA(unconditional=True)])
+def test_the_teacher_may_move_too(classifier, denoiser, objective):
+    still = adapt(classifier, denoiser, objective=objective, mode="online", images_at_once=3)
+    moving = adapt(classifier, denoiser, objective=objective, mode="online", images_at_once=3, adapt_denoiser="all")
+    assert not torch.equal(still.losses[:, 1], moving.losses[:, 1])
+    assert moving.backward_passes.min() > 0
+
+
+def test_recomputation_saves_memory_and_changes_nothing(classifier, denoiser):
+    for extra in ({}, {"adapt_denoiser": "all"}):
+        plain = adapt(classifier, denoiser, **extra)
+        saved = adapt(classifier, denoiser, checkpointing=True, **extra)
+        torch.testing.assert_close(saved.outputs, plain.outputs)
+
+
+def test_half_precision_comes_close(classifier, denoiser):
+    plain, half = adapt(classifier, denoiser), adapt(classifier, denoiser, autocast=torch.bfloat16)
+    torch.testing.assert_close(half.losses, plain.losses, rtol=0.02, atol=0.01)
+
+
+# ---- Prompts ----
+
+
+def test_a_text_conditional_teacher_takes_the_names_of_the_logits(tiny):
+    model = Counted(classes=3, channels=3)
+    adapter = TestTimeAdapter(model, tiny.stable_diffusion(), classes=("cat", "dog", "ox"), objective=DiffusionTTA(4))
+    result = adapter(pictures(2, 3, 32))
+    assert result.outputs.shape == (2, 3)
+    assert (result.outputs != result.source).any()
+
+
+# ---- Faults ----
+
+
+def test_gradients_that_are_no_numbers_cost_no_good_weights(classifier):
+    """A teacher that breaks on the second update: what was learned before is kept, and it is said."""
+    calls = []
+
+    def predict(x_t, time, vector):
+        calls.append(len(x_t))
+        return x_t * vector[:, :1, None, None] * (math.nan if len(calls) == 2 else 1.0)
+
+    teacher = CallableDenoiser(
+        predict,
+        NoiseSchedule.from_config({"beta_schedule": "linear"}),
+        image_size=28,
+        image_channels=1,
+        encode_classes=lambda names: torch.linspace(0, 1, len(names))[:, None],
+    )
+    settings = {"classes": CLASSES, "objective": DiffusionTTA(4), "learning_rate": 1e-2}
+    one = TestTimeAdapter(classifier, teacher, steps=1, **settings)(pictures(1))
+    calls.clear()
+    with pytest.warns(RuntimeWarning, match=r"1 pictures was not finite: .* last good ones"):
+        three = TestTimeAdapter(classifier, teacher, steps=3, **settings)(pictures(1))
+    assert torch.equal(three.outputs, one.outputs)
+    assert three.restored.tolist() == [1]
+    assert three.updates.tolist() == [1]
+    assert three.losses[0, 1:].isnan().all()
+
+
+@pytest.mark.filterwarnings("ignore:a loss, gradient or output")
+def test_steps_that_are_far_too_large_end_at_the_last_finite_outputs(classifier, denoiser):
+    for mode in ("episodic", "online"):
+        result = adapt(classifier, denoiser, learning_rate=1e30, steps=3, mode=mode)
+        assert torch.isfinite(result.outputs).all()
+        assert result.restored.sum() > 0
+
+
+def test_bad_pictures_are_named(classifier, denoiser):
+    broken = pictures()
+    broken[1, 0, 3, 3] = torch.nan
+    with pytest.raises(ValueError, match=r"image 1: .*NaN"):
+        adapt(classifier, denoiser, broken)
+    with pytest.raises(ValueError, match="images is empty"):
+        adapt(classifier, denoiser, [])
+
+
+def test_logits_have_to_be_those_of_the_classes(denoiser):
+    with pytest.raises(ValueError, match=r"must return logits \(3, 10\), .* classes airplane.*got \(3, 7\)"):
+        adapt(Counted(classes=7), denoiser)
+    with pytest.raises(ValueError, match=r"class 'zebra' is not one of the model's 10"):
+        TestTimeAdapter(Counted(classes=2), denoiser, classes=("airplane", "zebra"))
+    result = adapt(Counted(classes=2), denoiser, classes=("ship", "cat"))
+    assert result.outputs.shape == (3, 2)
+
+
+def test_a_model_that_returns_no_numbers_is_found_out_at_once(classifier, denoiser):
+    with torch.no_grad():
+        classifier.layers[-1].bias.fill_(math.nan)
+    with pytest.raises(ValueError, match="the model's output for picture 0 of these is NaN"):
+        adapt(classifier, denoiser)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "forever"}, "mode must be one of episodic, online, continual"),
+        ({"batch_norm": "mine"}, "batch_norm must be one of source, batch"),
+        ({"optimiser": "lbfgs"}, "optimiser must be adam, sgd or a function"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"images_at_once": 0}, "images_at_once must be at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"pull": 2.0}, "pull in"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"seed": -1}, "seed must be in"),
+        ({"adapt": "nothing.*"}, "means no parameter"),
+    ],
+)
+def test_settings_out_of_range_are_refused(classifier, denoiser, settings, message):
+    with pytest.raises(ValueError, match=message):
+        TestTimeAdapter(classifier, denoiser, **settings)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: DiffusionTTA(draws=0), "draws must be at least 1"),
+        (lambda: DiffusionTTA(time_range=(0.5, 0.5)), "0 <= first < last <= 1"),
+        (lambda: DiffusionTTA(top=1), "top must be at least 2"),
+        (lambda: DUSA(top=1, sampled=0), "two candidates or more"),
+        (lambda: DUSA(time=1.0), "times must lie in the schedule"),
+    ],
+)
+def test_objectives_check_their_settings(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_a_teacher_that_shows_no_network_cannot_move(classifier):
+    teacher = CallableDenoiser(
+        lambda x_t, time, vector: x_t,
+        NoiseSchedule.from_config({"beta_schedule": "linear"}),
+        image_size=28,
+        encode_classes=lambda names: torch.eye(len(names)),
+    )
+    with pytest.raises(ValueError, match="adapt_denoiser is given, and CallableDenoiser shows no network"):
+        TestTimeAdapter(classifier, teacher, classes=CLASSES, adapt_denoiser="all")
