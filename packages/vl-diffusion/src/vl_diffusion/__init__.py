@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING
 from vl_diffusion.__about__ import __version__
 
 if TYPE_CHECKING:
+    from vl_diffusion.adaptation.adapter import TestTimeAdapter
+    from vl_diffusion.adaptation.objectives import DUSA, DiffusionTTA, Entropy, NoAdaptation
+    from vl_diffusion.adaptation.parameters import LoRA
+    from vl_diffusion.adaptation.result import Adaptation
+    from vl_diffusion.adaptation.tasks import ClassificationTask, DepthTask, SegmentationTask
     from vl_diffusion.calibration import (
         Reliability,
         Temperature,
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
     from vl_diffusion.denoiser import Denoiser
     from vl_diffusion.error_table import DrawErrors, draw_errors
     from vl_diffusion.families.callable import CallableDenoiser
+    from vl_diffusion.families.map_conditional import MapConditionalDenoiser
     from vl_diffusion.learned_weighting import LearnedWeighting, fit_weighting
     from vl_diffusion.maps import error_maps, evidence_map, over_picture
     from vl_diffusion.matching import (
@@ -47,26 +53,37 @@ else:
     # Importing torch takes seconds. A name's module is imported when the name is asked for, so that the command, which
     # lies in this package too, can begin at once and answer an interruption meanwhile.
     _MODULES = {
+        "Adaptation": "adaptation.result",
         "CallableDenoiser": "families.callable",
         "Classification": "result",
+        "ClassificationTask": "adaptation.tasks",
+        "DUSA": "adaptation.objectives",
         "Denoiser": "denoiser",
+        "DepthTask": "adaptation.tasks",
         "DiffusionClassifier": "classifier",
+        "DiffusionTTA": "adaptation.objectives",
         "DrawErrors": "error_table",
+        "Entropy": "adaptation.objectives",
         "Exhaustive": "search",
         "Halving": "search",
         "LabelTree": "search",
         "LearnedWeighting": "learned_weighting",
+        "LoRA": "adaptation.parameters",
+        "MapConditionalDenoiser": "families.map_conditional",
         "Matching": "matching",
+        "NoAdaptation": "adaptation.objectives",
         "NoiseSchedule": "schedule",
         "PROMPT_TEMPLATES": "templates",
         "Problem": "search",
         "Racing": "search",
         "Reliability": "calibration",
         "Search": "search",
+        "SegmentationTask": "adaptation.tasks",
         "Share": "matching",
         "Shortlist": "search",
         "Staged": "search",
         "Temperature": "calibration",
+        "TestTimeAdapter": "adaptation.adapter",
         "WinogroundScores": "matching",
         "draw_errors": "error_table",
         "error_maps": "maps",
@@ -95,26 +112,37 @@ else:
 
 
 __all__ = [
+    "DUSA",
     "PROMPT_TEMPLATES",
+    "Adaptation",
     "CallableDenoiser",
     "Classification",
+    "ClassificationTask",
     "Denoiser",
+    "DepthTask",
     "DiffusionClassifier",
+    "DiffusionTTA",
     "DrawErrors",
+    "Entropy",
     "Exhaustive",
     "Halving",
     "LabelTree",
     "LearnedWeighting",
+    "LoRA",
+    "MapConditionalDenoiser",
     "Matching",
+    "NoAdaptation",
     "NoiseSchedule",
     "Problem",
     "Racing",
     "Reliability",
     "Search",
+    "SegmentationTask",
     "Share",
     "Shortlist",
     "Staged",
     "Temperature",
+    "TestTimeAdapter",
     "WinogroundScores",
     "__version__",
     "draw_errors",

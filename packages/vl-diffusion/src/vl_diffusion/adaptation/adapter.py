@@ -28,7 +28,7 @@ from vl_diffusion.adaptation.moving import Moving, Optimiser, OptimiserName, Rec
 from vl_diffusion.adaptation.objectives import AdaptationObjective, Context, DiffusionTTA
 from vl_diffusion.adaptation.parameters import LoRA, Movement, Weights
 from vl_diffusion.adaptation.result import Adaptation, concatenate
-from vl_diffusion.adaptation.tasks import Classification, Task
+from vl_diffusion.adaptation.tasks import ClassificationTask, Task
 from vl_diffusion.checks import checked_ids, checked_image, checked_settings, is_single
 from vl_diffusion.denoiser import network_of
 from vl_diffusion.images import content_id
@@ -131,7 +131,7 @@ class TestTimeAdapter:
             self.denoiser = as_denoiser(self.denoiser, device=device)
             model = model.to(device)
         self.model = model
-        self.task: Task = Classification(self.denoiser, classes, prompt_template) if task is None else task
+        self.task: Task = ClassificationTask(self.denoiser, classes, prompt_template) if task is None else task
         self.objective: AdaptationObjective = DiffusionTTA() if objective is None else objective
         self.mode, self.batch_norm, self.steps, self.pull, self.gate = mode, batch_norm, steps, pull, gate
         self.optimiser, self.learning_rate = optimiser, learning_rate

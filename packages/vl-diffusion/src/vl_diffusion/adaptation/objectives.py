@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from vl_diffusion.adaptation.draws import Placement, place_draws, uniform_at
 from vl_diffusion.adaptation.feedback import Draws, Feedback
-from vl_diffusion.adaptation.tasks import Classification, Task
+from vl_diffusion.adaptation.tasks import ClassificationTask, Task
 from vl_diffusion.denoiser import condition_rows, unconditional
 
 
@@ -199,8 +199,8 @@ class NoAdaptation:
         return iter(())
 
 
-def _classification(context: Context, objective: object) -> Classification:
-    if not isinstance(context.task, Classification):
+def _classification(context: Context, objective: object) -> ClassificationTask:
+    if not isinstance(context.task, ClassificationTask):
         raise ValueError(f"{type(objective).__name__} is of classification; use DiffusionTTA for dense predictions")
     return context.task
 

@@ -24,7 +24,7 @@ class Task(Protocol):
         ...
 
 
-class Classification:
+class ClassificationTask:
     """Logits of K classes; the denoiser is given the classes in proportion to their probabilities.
 
     Args:
@@ -63,7 +63,7 @@ class Classification:
         return mix_conditions(self.denoiser, self.conditions, probabilities)
 
 
-class Segmentation:
+class SegmentationTask:
     """Logits ``(B, K, H, W)`` of K classes a pixel; the denoiser is given probabilities ``(B, K, size, size)``.
 
     Args:
@@ -84,7 +84,7 @@ class Segmentation:
         return resize(output.softmax(1), self.size)
 
 
-class Depth:
+class DepthTask:
     """Depths ``(B, 1, H, W)``; the denoiser is given them scaled to [-1, 1], ``(B, 1, size, size)``.
 
     Args:

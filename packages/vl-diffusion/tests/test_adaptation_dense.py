@@ -1,0 +1,135 @@
+"""Dense predictions: a class or a depth a pixel, given to a denoiser as channels beside the noisy picture."""
+
+from __future__ import annotations
+
+import diffusers
+import pytest
+import torch
+from torch import nn
+from vl_diffusion.adaptation.adapter import TestTimeAdapter
+from vl_diffusion.adaptation.objectives import DUSA, DiffusionTTA, Entropy
+from vl_diffusion.adaptation.tasks import DepthTask, SegmentationTask
+from vl_diffusion.families.map_conditional import MapConditionalDenoiser
+from vl_diffusion.schedule import NoiseSchedule
+
+SCHEDULE = NoiseSchedule.from_config({"beta_schedule": "linear"})
+
+
+def network(maps, channels=3, size=16):
+    """A small U-Net that sees `maps` more channels than it denoises."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return diffusers.UNet2DModel(
+            sample_size=size,
+            in_channels=channels + maps,
+            out_channels=channels,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            norm_num_groups=4,
+            down_block_types=("DownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "UpBlock2D"),
+        )
+
+
+def predictor(channels, size=32):
+    """From pictures to maps of half their height."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, channels, 3, 1, 1))
+
+
+def pictures(count=2, size=32):
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(3))
+
+
+def test_a_denoiser_is_shown_the_map_beside_the_picture():
+    model = network(4)
+    denoiser = MapConditionalDenoiser(model, SCHEDULE)
+    assert (denoiser.condition_channels, denoiser.condition_size, denoiser.image_size) == (4, 16, 16)
+    x_t, maps, time = torch.randn(2, 3, 16, 16), torch.rand(2, 4, 16, 16), torch.tensor([3, 700])
+    with torch.no_grad():
+        wanted = model(torch.cat([x_t, maps], 1), time).sample
+        assert torch.equal(denoiser.predict(x_t, time, maps), wanted)
+    with pytest.raises(TypeError, match="told of maps, not of classes"):
+        denoiser.encode_classes(["a", "b"])
+    with pytest.raises(ValueError, match="takes 3 channels and gives 3: it has no input for a map"):
+        MapConditionalDenoiser(network(0), SCHEDULE)
+
+
+def test_it_is_saved_and_loaded_as_a_network_with_its_scheduler(tmp_path):
+    model = network(2).eval()
+    model.save_pretrained(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"has no scheduler_config\.json"):
+        MapConditionalDenoiser.from_pretrained(tmp_path)
+    diffusers.DDPMScheduler(beta_schedule="linear").save_pretrained(tmp_path)
+    loaded = MapConditionalDenoiser.from_pretrained(tmp_path)
+    x_t, maps, time = torch.randn(1, 3, 16, 16), torch.rand(1, 2, 16, 16), torch.tensor([5])
+    with torch.no_grad():
+        wanted = MapConditionalDenoiser(model, SCHEDULE).predict(x_t, time, maps)
+        torch.testing.assert_close(loaded.predict(x_t, time, maps), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["episodic", "online"])
+def test_segmentation_moves_the_model_through_probabilities_a_pixel(mode):
+    denoiser = MapConditionalDenoiser(network(4), SCHEDULE)
+    settings = {"objective": DiffusionTTA(4), "mode": mode, "learning_rate": 1e-2}
+    adapter = TestTimeAdapter(predictor(4), denoiser, task=SegmentationTask(denoiser), **settings)
+    result = adapter(pictures())
+    assert result.outputs.shape == (2, 4, 16, 16)
+    assert result.predictions.shape == (2, 16, 16)
+    assert (result.outputs != result.source).flatten(1).any(1).all()
+    assert result.losses.shape == (2, 5)
+
+
+def test_a_condition_is_of_the_denoisers_size_and_differentiable():
+    denoiser = MapConditionalDenoiser(network(3), SCHEDULE)
+    task = SegmentationTask(denoiser)
+    for side in (8, 16, 48):
+        logits = torch.randn(2, 3, side, side, requires_grad=True)
+        condition = task.condition(logits)
+        assert condition.shape == (2, 3, 16, 16)
+        torch.testing.assert_close(condition.sum(1), torch.ones(2, 16, 16))
+        condition.square().sum().backward()
+        assert logits.grad.abs().sum() > 0
+    constant = task.condition(torch.tensor([0.0, 1.0, 2.0]).view(1, 3, 1, 1).expand(1, 3, 48, 48))
+    torch.testing.assert_close(constant[0, :, 5, 5], torch.tensor([0.0, 1.0, 2.0]).softmax(0))
+
+
+def test_depth_is_scaled_to_what_the_denoiser_was_told():
+    denoiser = MapConditionalDenoiser(network(1), SCHEDULE)
+    task = DepthTask(denoiser, nearest=2.0, farthest=10.0)
+    condition = task.condition(torch.tensor([2.0, 6.0, 10.0, 12.0]).view(4, 1, 1, 1).expand(4, 1, 16, 16))
+    assert condition[:, 0, 0, 0].tolist() == [-1.0, 0.0, 1.0, 1.0]
+    adapter = TestTimeAdapter(
+        predictor(1), denoiser, task=DepthTask(denoiser), objective=DiffusionTTA(4), adapt="2.*", learning_rate=1e-2
+    )
+    result = adapter(pictures())
+    assert result.outputs.shape == (2, 1, 16, 16)
+    assert (result.outputs != result.source).any()
+
+
+def test_what_does_not_fit_is_named():
+    denoiser = MapConditionalDenoiser(network(4), SCHEDULE)
+    depth = MapConditionalDenoiser(network(1), SCHEDULE)
+    with pytest.raises(ValueError, match=r"must return logits \(2, 4, height, width\), got \(2, 3, 16, 16\)"):
+        TestTimeAdapter(predictor(3), denoiser, task=SegmentationTask(denoiser))(pictures())
+    with pytest.raises(ValueError, match=r"must return depths \(2, 1, height, width\), got \(2, 4, 16, 16\)"):
+        TestTimeAdapter(predictor(4), depth, task=DepthTask(depth))(pictures())
+    millimetres = nn.Sequential(predictor(1), nn.Flatten(1), nn.Unflatten(1, (1, 16, 16)))
+    with torch.no_grad():
+        millimetres[0][2].bias += 4000.0
+    with pytest.raises(ValueError, match=r"nearest=0.0 and farthest=1.0, got .*same unit"):
+        TestTimeAdapter(millimetres, depth, task=DepthTask(depth))(pictures())
+    with pytest.raises(ValueError, match="nearest must be less than farthest"):
+        DepthTask(depth, nearest=1.0, farthest=1.0)
+    with pytest.raises(ValueError, match="depth is one channel, and the denoiser is conditioned on 4"):
+        DepthTask(denoiser)
+    with pytest.raises(ValueError, match="DUSA is of classification"):
+        TestTimeAdapter(predictor(4), denoiser, task=SegmentationTask(denoiser), objective=DUSA())(pictures())
+
+
+def test_entropy_of_maps_is_the_mean_over_pixels():
+    denoiser = MapConditionalDenoiser(network(4), SCHEDULE)
+    result = TestTimeAdapter(predictor(4), denoiser, task=SegmentationTask(denoiser), objective=Entropy(), steps=1)(pictures())
+    log = result.source.log_softmax(1)
+    torch.testing.assert_close(result.losses[:, 0], -(log.exp() * log).sum(1).mean((1, 2)))
