@@ -130,6 +130,7 @@ def test_what_does_not_fit_is_named():
 
 def test_entropy_of_maps_is_the_mean_over_pixels():
     denoiser = MapConditionalDenoiser(network(4), SCHEDULE)
-    result = TestTimeAdapter(predictor(4), denoiser, task=SegmentationTask(denoiser), objective=Entropy(), steps=1)(pictures())
+    adapter = TestTimeAdapter(predictor(4), denoiser, task=SegmentationTask(denoiser), objective=Entropy(), steps=1)
+    result = adapter(pictures())
     log = result.source.log_softmax(1)
     torch.testing.assert_close(result.losses[:, 0], -(log.exp() * log).sum(1).mean((1, 2)))

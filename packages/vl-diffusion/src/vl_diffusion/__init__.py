@@ -7,6 +7,7 @@ from vl_diffusion.__about__ import __version__
 
 if TYPE_CHECKING:
     from vl_diffusion.adaptation.adapter import TestTimeAdapter
+    from vl_diffusion.adaptation.models import Preprocessing, ZeroShotCLIP
     from vl_diffusion.adaptation.objectives import DUSA, DiffusionTTA, Entropy, NoAdaptation
     from vl_diffusion.adaptation.parameters import LoRA
     from vl_diffusion.adaptation.result import Adaptation
@@ -74,6 +75,7 @@ else:
         "NoAdaptation": "adaptation.objectives",
         "NoiseSchedule": "schedule",
         "PROMPT_TEMPLATES": "templates",
+        "Preprocessing": "adaptation.models",
         "Problem": "search",
         "Racing": "search",
         "Reliability": "calibration",
@@ -85,6 +87,7 @@ else:
         "Temperature": "calibration",
         "TestTimeAdapter": "adaptation.adapter",
         "WinogroundScores": "matching",
+        "ZeroShotCLIP": "adaptation.models",
         "draw_errors": "error_table",
         "error_maps": "maps",
         "evidence_map": "maps",
@@ -133,6 +136,7 @@ __all__ = [
     "Matching",
     "NoAdaptation",
     "NoiseSchedule",
+    "Preprocessing",
     "Problem",
     "Racing",
     "Reliability",
@@ -144,6 +148,7 @@ __all__ = [
     "Temperature",
     "TestTimeAdapter",
     "WinogroundScores",
+    "ZeroShotCLIP",
     "__version__",
     "draw_errors",
     "error_maps",

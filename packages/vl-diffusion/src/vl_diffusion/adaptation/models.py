@@ -1,0 +1,134 @@
+"""Classifiers of other libraries as the adapter takes them: their preprocessing, and CLIP with names for classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vl_diffusion.checks import checked_classes
+from vl_diffusion.images import fit
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a picture ``(C, H, W)`` in [0, 1] of any size to a classifier's input ``(channels, size, size)``."""
+
+    size: int
+    """Height and width of the input, in pixels."""
+
+    mean: tuple[float, ...] = (0.0,)
+    """What is taken off each channel."""
+
+    std: tuple[float, ...] = (1.0,)
+    """What each channel is divided by afterwards."""
+
+    resize: int | None = None
+    """Length of the shorter side before the centre is cut out; default: `size`."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or (self.resize is not None and self.resize < self.size):
+            raise ValueError(f"size must be at least 1, and resize no less, got {self.size} and {self.resize}")
+        if len(self.mean) != len(self.std) or not all(value > 0 for value in self.std):
+            raise ValueError(f"mean and std must be equally long and std positive, got {self.mean} and {self.std}")
+
+    @classmethod
+    def of(cls, source: Any) -> Preprocessing:
+        """What a model was trained with, as its library notes it down.
+
+        Args:
+            source: A timm model (``pretrained_cfg``), a transformers image processor, or the transforms of torchvision
+                weights (``weights.transforms()``).
+
+        Raises:
+            ValueError: If it is none of these, or says no size.
+        """
+        timm = getattr(source, "pretrained_cfg", None) or getattr(source, "default_cfg", None)
+        if isinstance(timm, Mapping):
+            size = int(timm["input_size"][-1])
+            resize = max(size, int(size / (timm.get("crop_pct") or 1.0)))
+            return cls(size, tuple(timm["mean"]), tuple(timm["std"]), resize)
+        if hasattr(source, "image_mean"):
+            return cls._of_processor(source)
+        if hasattr(source, "crop_size") and hasattr(source, "mean"):
+            return cls(_side(source.crop_size), tuple(source.mean), tuple(source.std), _side(source.resize_size))
+        raise ValueError(
+            f"{type(source).__name__} does not say how its pictures are prepared; give a timm model, a transformers "
+            "image processor, or the transforms of torchvision's weights"
+        )
+
+    @classmethod
+    def _of_processor(cls, processor: Any) -> Preprocessing:
+        resized = getattr(processor, "size", None)
+        crops = getattr(processor, "do_center_crop", False) and getattr(processor, "crop_size", None) is not None
+        if resized is None and not crops:
+            raise ValueError(f"{type(processor).__name__} names no size")
+        size = _side(processor.crop_size if crops else resized)
+        mean, std = ((0.0,), (1.0,)) if processor.image_mean is None else (processor.image_mean, processor.image_std)
+        # ConvNeXt's processors resize to size / crop_pct and then cut out `size`.
+        share = getattr(processor, "crop_pct", None)
+        resize = int(size / share) if share else size if resized is None else _side(resized)
+        return cls(size, tuple(mean), tuple(std), max(size, resize))
+
+    def __call__(self, picture: Tensor) -> Tensor:
+        """One picture, prepared; differentiable."""
+        channels = len(self.mean) if len(self.mean) > 1 else picture.shape[0]
+        picture = fit(picture, self.resize or self.size, channels)
+        margin = (picture.shape[-1] - self.size) // 2
+        picture = picture[:, margin : margin + self.size, margin : margin + self.size]
+        mean, std = (picture.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        return (picture - mean) / std
+
+
+class ZeroShotCLIP(nn.Module):
+    """A CLIP model as a classifier among names: cosines of picture and prompt, times the model's own scale.
+
+    Without the norms in the cosine, the arg max is the same and the softmax far too sharp to adapt by.
+
+    Args:
+        model: A transformers ``CLIPModel`` (or another with its members).
+        tokenizer: Its tokenizer.
+        classes: Class names, in the order of the logits.
+        prompt_template: A prompt with ``{}`` where the class name goes.
+
+    Raises:
+        ValueError: If the classes or the template are not what they must be.
+    """
+
+    text: Tensor
+
+    def __init__(
+        self, model: Any, tokenizer: Any, classes: Sequence[str], prompt_template: str = "a photo of a {}."
+    ) -> None:
+        super().__init__()
+        if prompt_template.count("{}") != 1:
+            raise ValueError(f"prompt_template must hold {{}} once, got {prompt_template!r}")
+        self.classes = checked_classes(classes)
+        # The text tower only serves to make the prompts' embeddings, which stay as they are.
+        self.vision_model, self.visual_projection = model.vision_model, model.visual_projection
+        self.logit_scale = model.logit_scale
+        prompts = [prompt_template.replace("{}", name) for name in self.classes]
+        tokens = tokenizer(prompts, padding=True, return_tensors="pt")
+        with torch.no_grad():
+            text = model.text_projection(model.text_model(**tokens).pooler_output)
+        self.register_buffer("text", F.normalize(text, dim=1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits ``(B, K)`` of pictures ``(B, 3, H, W)``, normalised as the model was trained."""
+        features = self.visual_projection(self.vision_model(pixel_values=pixels).pooler_output)
+        logits: Tensor = self.logit_scale.exp() * F.normalize(features, dim=1) @ self.text.T
+        return logits
+
+
+def _side(size: Any) -> int:
+    """One length of a size that is a number, a list of them, or a mapping."""
+    if isinstance(size, Mapping) or hasattr(size, "get"):
+        sides = [size.get(name) for name in ("shortest_edge", "height")]
+        size = next((side for side in sides if side), None)
+        if size is None:
+            raise ValueError("the size has neither shortest_edge nor height")
+    return int(size[0] if isinstance(size, Sequence) else size)

@@ -1,0 +1,110 @@
+"""Classifiers of other libraries: what prepares their pictures, and CLIP among names, on tiny models made here."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, ConvNextImageProcessor, ViTImageProcessor
+from vl_diffusion.adaptation.adapter import TestTimeAdapter
+from vl_diffusion.adaptation.models import Preprocessing, ZeroShotCLIP
+from vl_diffusion.adaptation.objectives import DiffusionTTA
+
+
+def picture(height=40, width=48, channels=3):
+    return torch.rand(channels, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def test_values_are_normalised_a_channel():
+    prepare = Preprocessing(40, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    given = picture(40, 40)
+    mean, std = torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1), torch.tensor([0.5, 0.6, 0.7]).view(3, 1, 1)
+    torch.testing.assert_close(prepare(given), (given - mean) / std)
+    assert prepare(picture(channels=1)).shape == (3, 40, 40)
+    assert Preprocessing(20)(picture(channels=1)).shape == (1, 20, 20)
+
+
+def test_the_centre_is_cut_out_of_a_larger_picture():
+    given = picture(32, 32)
+    torch.testing.assert_close(Preprocessing(24, resize=32)(given), given[:, 4:28, 4:28])
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        (
+            SimpleNamespace(
+                pretrained_cfg={"input_size": (3, 224, 224), "mean": (0.5,) * 3, "std": (0.25,) * 3, "crop_pct": 0.875}
+            ),
+            Preprocessing(224, (0.5,) * 3, (0.25,) * 3, 256),
+        ),
+        (
+            SimpleNamespace(crop_size=[224], resize_size=[232], mean=[0.4] * 3, std=[0.2] * 3),
+            Preprocessing(224, (0.4,) * 3, (0.2,) * 3, 232),
+        ),
+        (
+            CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 48, "width": 48}),
+            Preprocessing(48, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711), 64),
+        ),
+        (ViTImageProcessor(size={"height": 32, "width": 32}), Preprocessing(32, (0.5,) * 3, (0.5,) * 3, 32)),
+    ],
+)
+def test_what_a_library_notes_down_is_read(source, wanted):
+    assert Preprocessing.of(source) == wanted
+
+
+def test_a_processor_that_cuts_out_a_share():
+    found = Preprocessing.of(ConvNextImageProcessor(size={"shortest_edge": 224}, crop_pct=0.875))
+    assert (found.size, found.resize) == (224, 256)
+
+
+def test_what_says_nothing_is_refused():
+    with pytest.raises(ValueError, match="Linear does not say how its pictures are prepared"):
+        Preprocessing.of(torch.nn.Linear(1, 1))
+    for settings in ({"size": 0}, {"resize": 2}, {"std": (0.0,)}, {"mean": (0.1, 0.2)}):
+        with pytest.raises(ValueError, match="must be"):
+            Preprocessing(**({"size": 4} | settings))
+
+
+def clip(tiny):
+    tokenizer = tiny.tokenizer()
+    specials = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config=text | {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id} | specials,
+        vision_config=text | {"image_size": 32, "patch_size": 8},
+        projection_dim=8,
+    )
+    with tiny.seeded(3):
+        return CLIPModel(config).eval(), tokenizer
+
+
+def test_clip_among_names_is_clip(tiny):
+    model, tokenizer = clip(tiny)
+    names, pixels = ("cat", "dog", "ox"), torch.randn(2, 3, 32, 32)
+    classifier = ZeroShotCLIP(model, tokenizer, names)
+    tokens = tokenizer([f"a photo of a {name}." for name in names], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        wanted = model(pixel_values=pixels, **tokens).logits_per_image
+        torch.testing.assert_close(classifier(pixels), wanted)
+    assert not any(name.startswith("text_model") for name, _ in classifier.named_parameters())
+    with pytest.raises(ValueError, match=r"must hold \{\} once"):
+        ZeroShotCLIP(model, tokenizer, names, "a photo")
+
+
+def test_clip_adapts_to_the_opinion_of_a_text_conditional_model(tiny):
+    model, tokenizer = clip(tiny)
+    names = ("cat", "dog", "ox")
+    adapter = TestTimeAdapter(
+        ZeroShotCLIP(model, tokenizer, names),
+        tiny.stable_diffusion(),
+        classes=names,
+        objective=DiffusionTTA(4),
+        adapt="vision_model.*",
+        learning_rate=1e-3,
+        preprocess=Preprocessing(32, (0.5,) * 3, (0.5,) * 3),
+    )
+    result = adapter([picture(), picture(64, 33)])
+    assert result.outputs.shape == (2, 3)
+    assert (result.outputs != result.source).any(1).all()
