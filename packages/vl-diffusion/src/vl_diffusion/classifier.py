@@ -50,7 +50,8 @@ class DiffusionClassifier:
     Args:
         model: A diffusers pipeline (Stable Diffusion 1 to 3.5, SDXL, Flux, PixArt, DiT), a class-conditional
             ``DiTTransformer2DModel`` or ``UNet2DModel`` of pixels together with `scheduler`, or any object with the
-            members of :class:`~vl_diffusion.Denoiser`.
+            members of :class:`~vl_diffusion.Denoiser`. Modules of diffusers are put in evaluation mode, and otherwise
+            stay as they are.
         classes: Class names, at least two, all different. May be left out for a model that names its classes.
         search: How evaluations are spent: :class:`~vl_diffusion.Racing` (default), or another search of this package.
         objective: ``"l2"``, ``"l1"``, ``"huber"``, or ``"vlb"`` for models that learn a variance.

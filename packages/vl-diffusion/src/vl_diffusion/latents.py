@@ -11,6 +11,8 @@ from torch import Tensor
 def encode(images: Tensor, vae: Any | None) -> Tensor:
     """Encode pictures without randomness: the mean of the autoencoder's posterior, in the diffusion model's units.
 
+    An autoencoder that says that it overflows in half precision (``force_upcast``) computes in float32 meanwhile.
+
     Args:
         images: ``(B, C, H, W)`` in [0, 1].
         vae: An ``AutoencoderKL``, whose configuration gives the scale and the shift, or None for pixel models.
@@ -21,16 +23,27 @@ def encode(images: Tensor, vae: Any | None) -> Tensor:
     centred = images * 2 - 1
     if vae is None:
         return centred
-    if getattr(vae.config, "force_upcast", False) and vae.dtype == torch.float16:
-        # Some autoencoders overflow in half precision and say so.
-        vae.float()
-    latent: Tensor = vae.encode(centred.to(vae.dtype)).latent_dist.mean.float()
+    latent = _posterior_mean(centred, vae)
     mean, std = getattr(vae.config, "latents_mean", None), getattr(vae.config, "latents_std", None)
     if mean is not None and std is not None:
         shape = (1, -1, 1, 1)
         latent = (latent - latent.new_tensor(mean).view(shape)) / latent.new_tensor(std).view(shape)
         return latent * float(vae.config.scaling_factor)
     return (latent - float(getattr(vae.config, "shift_factor", None) or 0)) * float(vae.config.scaling_factor)
+
+
+def _posterior_mean(centred: Tensor, vae: Any) -> Tensor:
+    precision = vae.dtype
+    upcast = getattr(vae.config, "force_upcast", False) and precision == torch.float16
+    try:
+        if upcast:
+            vae.float()
+        mean: Tensor = vae.encode(centred.to(vae.dtype)).latent_dist.mean
+        return mean.float()
+    finally:
+        # The autoencoder is the caller's, whose pipeline samples in the precision that it has.
+        if upcast:
+            vae.to(precision)
 
 
 def downsampling(vae: Any | None) -> int:
