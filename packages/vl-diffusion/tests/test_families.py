@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from vl_diffusion import DiffusionClassifier, Exhaustive, Staged
+from vl_diffusion.denoiser import unconditional
 from vl_diffusion.families.flux import FluxDenoiser, pack, unpack
 from vl_diffusion.images import content_id
 from vl_diffusion.loading import as_denoiser, load_denoiser
@@ -182,6 +183,36 @@ def test_padding_that_no_prompt_needs_is_cut_off(pipeline_of):
     condition = as_denoiser(pipeline_of("pixart")).encode_classes(["cat", "mouse"])
     assert condition["mask"].tolist() == [[1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1, 1]]
     assert condition["states"].shape == (2, 7, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "found_at"),
+    [
+        ("sd", {"prompt": "a cat", "num_images_per_prompt": 1}, {"states": 1}),
+        ("sdxl", {"prompt": "a cat"}, {"states": 1, "pooled": 3}),
+        ("sd3", {"prompt": "a cat", "prompt_2": None, "prompt_3": None}, {"states": 1, "pooled": 3}),
+        ("sd3-t5", {"prompt": "a cat", "prompt_2": None, "prompt_3": None}, {"states": 1, "pooled": 3}),
+        ("pixart", {"prompt": "a cat"}, {"states": 2, "mask": 3}),
+    ],
+)
+def test_no_caption_is_what_the_pipeline_guides_away_from(name, arguments, found_at, pipeline_of):
+    pipeline = pipeline_of(name)
+    parts = pipeline.encode_prompt(**arguments, do_classifier_free_guidance=True, device="cpu")
+    found = unconditional(as_denoiser(pipeline))
+    assert found.keys() == found_at.keys()
+    for key, place in found_at.items():
+        # Behind what the mask lets through there is only padding.
+        kept = parts[place][:, : found[key].shape[1]]
+        torch.testing.assert_close(found[key], kept.to(found[key].dtype))
+
+
+def test_an_sdxl_without_zeros_for_no_caption_takes_the_empty_one(tiny):
+    pipeline = tiny.stable_diffusion_xl()
+    pipeline.register_to_config(force_zeros_for_empty_prompt=False)
+    denoiser = as_denoiser(pipeline)
+    empty = denoiser.encode_classes([""])
+    assert all(bool(value.any()) for value in empty.values())
+    torch.testing.assert_close(unconditional(denoiser), empty)
 
 
 @pytest.mark.parametrize(
