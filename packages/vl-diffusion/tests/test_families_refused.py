@@ -114,6 +114,13 @@ def test_models_of_one_size_are_not_asked_for_another(tiny, dit_folder, pixel_di
         load_denoiser(pixel_dit_folder, image_size=64)
 
 
+def test_a_model_with_a_schedule_is_not_given_another(tiny):
+    scheduler = diffusers.DDIMScheduler(prediction_type="v_prediction")
+    for model in (tiny.stable_diffusion(), tiny.dit_pipeline(), as_denoiser(tiny.stable_diffusion())):
+        with pytest.raises(ValueError, match=f"for a bare network, and this {type(model).__name__} has its own"):
+            DiffusionClassifier(model, ["cat", "dog"], scheduler=scheduler)
+
+
 def test_a_pipeline_that_is_no_object_with_its_own_classes_needs_them(tiny):
     with pytest.raises(ValueError, match=r"classes is missing"):
         DiffusionClassifier(tiny.pixart())
