@@ -11,9 +11,9 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from vl_diffusion import DiffusionClassifier, Exhaustive, Staged
+from vl_diffusion import DiffusionClassifier, Exhaustive, FluxDenoiser, Staged
 from vl_diffusion.denoiser import unconditional
-from vl_diffusion.families.flux import FluxDenoiser, pack, unpack
+from vl_diffusion.families.flux import pack, unpack
 from vl_diffusion.images import content_id
 from vl_diffusion.loading import as_denoiser, load_denoiser
 
@@ -274,6 +274,17 @@ def test_flux_is_asked_for_the_guidance_given_where_it_takes_one(pipeline_of):
     assert not np.allclose(errors("flux"), errors("flux", guidance=3.5))
     np.testing.assert_array_equal(errors("flux-schnell"), errors("flux-schnell", guidance=3.5))
     assert not np.allclose(errors("flux"), errors("flux", max_sequence_length=256))
+
+
+def test_flux_pads_prompts_to_the_length_of_its_training(pipeline_of):
+    for name, length in (("flux", 512), ("flux-schnell", 256)):
+        assert as_denoiser(pipeline_of(name)).encode_classes(["a cat"])["states"].shape[1] == length
+    shorter = FluxDenoiser(pipeline_of("flux"), max_sequence_length=20)
+    classifier = DiffusionClassifier(shorter, PETS, search=Exhaustive(2))
+    assert classifier.denoiser.encode_classes(["a cat"])["states"].shape[1] == 20
+    assert np.isfinite(classifier.classify(pictures(1)).errors).all()
+    with pytest.raises(ValueError, match=r"max_sequence_length must be in 1 \.\.\. 512, got 600"):
+        FluxDenoiser(pipeline_of("flux"), max_sequence_length=600)
 
 
 def test_flux_is_told_the_noise_level_and_sd3_a_thousand_times_it(pipeline_of):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vl_diffusion.denoiser import Denoiser
     from vl_diffusion.error_table import DrawErrors, draw_errors
     from vl_diffusion.families.callable import CallableDenoiser
+    from vl_diffusion.families.flux import FluxDenoiser
     from vl_diffusion.learned_weighting import LearnedWeighting, fit_weighting
     from vl_diffusion.maps import error_maps, evidence_map, over_picture
     from vl_diffusion.matching import (
@@ -53,6 +54,7 @@ else:
         "DiffusionClassifier": "classifier",
         "DrawErrors": "error_table",
         "Exhaustive": "search",
+        "FluxDenoiser": "families.flux",
         "Halving": "search",
         "LabelTree": "search",
         "LearnedWeighting": "learned_weighting",
@@ -102,6 +104,7 @@ __all__ = [
     "DiffusionClassifier",
     "DrawErrors",
     "Exhaustive",
+    "FluxDenoiser",
     "Halving",
     "LabelTree",
     "LearnedWeighting",
