@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 from vl_diffusion import images
-from vl_diffusion.images import fit
+from vl_diffusion.images import content_id, fit, to_tensor
 
 
 def scaled_as_a_whole(image, size):
@@ -53,3 +53,8 @@ def test_a_strip_is_not_scaled_beyond_what_is_wanted_of_it(monkeypatch):
     for shape in ((1, 2000), (2000, 3), (20, 9001)):
         assert fit(random_picture(*shape), 64, 3).shape == (3, 64, 64)
     assert max(max(target) for target in targets) <= 11 * 64
+
+
+def test_a_picture_that_someone_differentiates_is_a_picture():
+    picture = random_picture(4, 4)
+    assert content_id(to_tensor(picture.clone().requires_grad_())) == content_id(to_tensor(picture))

@@ -21,7 +21,7 @@ _LONGEST = 8
 
 def to_tensor(image: Any) -> Tensor:
     """One image of any kind that the package takes, as float32 ``(1 or 3, H, W)`` in [0, 1] on the CPU."""
-    return image_to_tensor(image).cpu()
+    return image_to_tensor(image).detach().cpu()
 
 
 def fit(image: Tensor, size: int, channels: int) -> Tensor:
