@@ -49,3 +49,20 @@ def _posterior_mean(centred: Tensor, vae: Any) -> Tensor:
 def downsampling(vae: Any | None) -> int:
     """How many pixels of the picture one latent pixel stands for, along a side."""
     return 1 if vae is None else 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def sample_size(network: Any) -> int:
+    """Height and width of what a network was trained on, in its own pixels.
+
+    Raises:
+        ValueError: If its configuration does not say, or they differ.
+    """
+    size = network.config.sample_size
+    sides = set(size) if isinstance(size, tuple | list) else {size}
+    side = sides.pop()
+    if sides or not isinstance(side, int):
+        raise ValueError(
+            f"sample_size of this {type(network).__name__} must be one number, for pictures are square, got {size}; "
+            "set it with register_to_config(sample_size=...)"
+        )
+    return side

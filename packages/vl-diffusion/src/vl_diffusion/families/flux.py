@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vl_diffusion import latents
 from vl_diffusion.denoiser import Condition
 from vl_diffusion.families.prompted import PromptedDenoiser, by_name, require_parts
 from vl_diffusion.schedule import NoiseSchedule
@@ -52,7 +53,7 @@ class FluxDenoiser(PromptedDenoiser):
             pipeline,
             network="transformer",
             text_parts=("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"),
-            image_size=int(pipeline.vae.config.sample_size) if image_size is None else image_size,
+            image_size=latents.sample_size(pipeline.vae) if image_size is None else image_size,
             packing=2,
             flow=True,
         )
