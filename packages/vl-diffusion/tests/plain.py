@@ -88,6 +88,7 @@ def stable_diffusion_3(pipe: Any, x_t: Tensor, step: int, sigma: float, prompt: 
 
 
 def flux(pipe: Any, x_t: Tensor, step: int, sigma: float, prompt: str) -> Tensor:
+    length = 512 if pipe.transformer.config.guidance_embeds else 256
     _, channels, height, width = x_t.shape
     blocks = [(row, column) for row in range(height // 2) for column in range(width // 2)]
     packed = [x_t[0, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].flatten() for i, j in blocks]
@@ -96,8 +97,8 @@ def flux(pipe: Any, x_t: Tensor, step: int, sigma: float, prompt: str) -> Tensor
         timestep=torch.tensor([sigma]),
         guidance=torch.tensor([1.0]) if pipe.transformer.config.guidance_embeds else None,
         pooled_projections=pipe.text_encoder(tokens(pipe.tokenizer, prompt, 77).input_ids).pooler_output,
-        encoder_hidden_states=pipe.text_encoder_2(tokens(pipe.tokenizer_2, prompt, 512).input_ids).last_hidden_state,
-        txt_ids=torch.zeros(512, 3),
+        encoder_hidden_states=pipe.text_encoder_2(tokens(pipe.tokenizer_2, prompt, length).input_ids).last_hidden_state,
+        txt_ids=torch.zeros(length, 3),
         img_ids=torch.tensor([[0.0, i, j] for i, j in blocks]),
     ).sample
     unpacked = torch.empty_like(x_t)

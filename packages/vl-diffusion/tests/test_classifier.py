@@ -291,6 +291,7 @@ def test_equal_pictures_have_equal_ids_and_others_do_not():
         ({"prompt_combination": "worst"}, "prompt_combination must be one of mean, .*, got 'worst'"),
         ({"prompts": {"dark": ["a dark one"]}}, "the model takes class names"),
         ({"objective": "vlb"}, "needs a model that learns a variance"),
+        ({"objective": "vlb", "error_space": "sample"}, "'vlb' is a divergence and has no error_space, got 'sample'"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments, message):

@@ -11,8 +11,9 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from vl_diffusion import DiffusionClassifier, Exhaustive, Staged
-from vl_diffusion.families.flux import FluxDenoiser, pack, unpack
+from vl_diffusion import DiffusionClassifier, Exhaustive, FluxDenoiser, Staged
+from vl_diffusion.denoiser import unconditional
+from vl_diffusion.families.flux import pack, unpack
 from vl_diffusion.images import content_id
 from vl_diffusion.loading import as_denoiser, load_denoiser
 
@@ -185,6 +186,36 @@ def test_padding_that_no_prompt_needs_is_cut_off(pipeline_of):
 
 
 @pytest.mark.parametrize(
+    ("name", "arguments", "found_at"),
+    [
+        ("sd", {"prompt": "a cat", "num_images_per_prompt": 1}, {"states": 1}),
+        ("sdxl", {"prompt": "a cat"}, {"states": 1, "pooled": 3}),
+        ("sd3", {"prompt": "a cat", "prompt_2": None, "prompt_3": None}, {"states": 1, "pooled": 3}),
+        ("sd3-t5", {"prompt": "a cat", "prompt_2": None, "prompt_3": None}, {"states": 1, "pooled": 3}),
+        ("pixart", {"prompt": "a cat"}, {"states": 2, "mask": 3}),
+    ],
+)
+def test_no_caption_is_what_the_pipeline_guides_away_from(name, arguments, found_at, pipeline_of):
+    pipeline = pipeline_of(name)
+    parts = pipeline.encode_prompt(**arguments, do_classifier_free_guidance=True, device="cpu")
+    found = unconditional(as_denoiser(pipeline))
+    assert found.keys() == found_at.keys()
+    for key, place in found_at.items():
+        # Behind what the mask lets through there is only padding.
+        kept = parts[place][:, : found[key].shape[1]]
+        torch.testing.assert_close(found[key], kept.to(found[key].dtype))
+
+
+def test_an_sdxl_without_zeros_for_no_caption_takes_the_empty_one(tiny):
+    pipeline = tiny.stable_diffusion_xl()
+    pipeline.register_to_config(force_zeros_for_empty_prompt=False)
+    denoiser = as_denoiser(pipeline)
+    empty = denoiser.encode_classes([""])
+    assert all(bool(value.any()) for value in empty.values())
+    torch.testing.assert_close(unconditional(denoiser), empty)
+
+
+@pytest.mark.parametrize(
     "scheduler",
     [
         diffusers.DDPMScheduler,
@@ -243,6 +274,17 @@ def test_flux_is_asked_for_the_guidance_given_where_it_takes_one(pipeline_of):
     assert not np.allclose(errors("flux"), errors("flux", guidance=3.5))
     np.testing.assert_array_equal(errors("flux-schnell"), errors("flux-schnell", guidance=3.5))
     assert not np.allclose(errors("flux"), errors("flux", max_sequence_length=256))
+
+
+def test_flux_pads_prompts_to_the_length_of_its_training(pipeline_of):
+    for name, length in (("flux", 512), ("flux-schnell", 256)):
+        assert as_denoiser(pipeline_of(name)).encode_classes(["a cat"])["states"].shape[1] == length
+    shorter = FluxDenoiser(pipeline_of("flux"), max_sequence_length=20)
+    classifier = DiffusionClassifier(shorter, PETS, search=Exhaustive(2))
+    assert classifier.denoiser.encode_classes(["a cat"])["states"].shape[1] == 20
+    assert np.isfinite(classifier.classify(pictures(1)).errors).all()
+    with pytest.raises(ValueError, match=r"max_sequence_length must be in 1 \.\.\. 512, got 600"):
+        FluxDenoiser(pipeline_of("flux"), max_sequence_length=600)
 
 
 def test_flux_is_told_the_noise_level_and_sd3_a_thousand_times_it(pipeline_of):

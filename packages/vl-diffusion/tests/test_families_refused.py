@@ -105,6 +105,22 @@ def test_a_flow_is_known_by_the_kind_of_its_scheduler():
     assert schedule.sigma[499] == pytest.approx(0.75)
 
 
+@pytest.mark.parametrize(("size", "taken"), [([28, 28], True), ((28, 28), True), (None, False), ((28, 56), False)])
+def test_a_network_is_of_one_size_or_says_that_it_is_not(size, taken, tiny):
+    unet, scheduler = tiny.pixel_unet(), diffusers.DDPMScheduler()
+    unet.register_to_config(sample_size=size)
+    if taken:
+        assert as_denoiser(unet, scheduler=scheduler).image_size == 28
+        return
+    with pytest.raises(ValueError, match=r"sample_size of this UNet2DModel must be one .* got (None|\(28, 56\))"):
+        as_denoiser(unet, scheduler=scheduler)
+    pipeline = tiny.stable_diffusion()
+    pipeline.unet.register_to_config(sample_size=size)
+    with pytest.raises(ValueError, match=r"sample_size of this UNet2DConditionModel must be one number"):
+        as_denoiser(pipeline)
+    assert as_denoiser(pipeline, image_size=32).image_size == 32
+
+
 def test_models_of_one_size_are_not_asked_for_another(tiny, dit_folder, pixel_dit_folder):
     with pytest.raises(ValueError, match=r"image_size=64 is given, and the size of a DiTPipeline is fixed"):
         as_denoiser(tiny.dit_pipeline(), image_size=64)
@@ -112,6 +128,13 @@ def test_models_of_one_size_are_not_asked_for_another(tiny, dit_folder, pixel_di
         load_denoiser(dit_folder, image_size=64)
     with pytest.raises(ValueError, match=r"image_size=64 is given, and the size of the network in .* is fixed"):
         load_denoiser(pixel_dit_folder, image_size=64)
+
+
+def test_a_model_with_a_schedule_is_not_given_another(tiny):
+    scheduler = diffusers.DDIMScheduler(prediction_type="v_prediction")
+    for model in (tiny.stable_diffusion(), tiny.dit_pipeline(), as_denoiser(tiny.stable_diffusion())):
+        with pytest.raises(ValueError, match=f"for a bare network, and this {type(model).__name__} has its own"):
+            DiffusionClassifier(model, ["cat", "dog"], scheduler=scheduler)
 
 
 def test_a_pipeline_that_is_no_object_with_its_own_classes_needs_them(tiny):

@@ -176,6 +176,7 @@ def test_a_model_may_say_what_no_class_is_to_it():
         (lambda: match(ReadsGrey(), picture(0), ["0"], draws=0), ValueError, "draws must be at least 1"),
         (lambda: match(ReadsGrey(), picture(0), ["0"], objective="l3"), ValueError, "objective must be one of"),
         (lambda: match(ReadsGrey(), picture(0), ["0"], error_space="x"), ValueError, "error_space must be one of"),
+        (lambda: match(ReadsGrey(), picture(0), ["0"], objective="vlb"), ValueError, "needs a model that learns a var"),
         (lambda: match_groups(ReadsGrey(), [[picture(0)]], []), ValueError, "the same number, got 1 and 0"),
         (
             lambda: match_groups(ReadsGrey(), [[picture(0)]] * 2, [["0"], ["0", "1"]], draws=1),

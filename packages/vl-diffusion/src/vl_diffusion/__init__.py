@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vl_diffusion.denoiser import Denoiser
     from vl_diffusion.error_table import DrawErrors, draw_errors
     from vl_diffusion.families.callable import CallableDenoiser
+    from vl_diffusion.families.flux import FluxDenoiser
     from vl_diffusion.families.map_conditional import MapConditionalDenoiser
     from vl_diffusion.learned_weighting import LearnedWeighting, fit_weighting
     from vl_diffusion.maps import error_maps, evidence_map, over_picture
@@ -66,6 +67,7 @@ else:
         "DrawErrors": "error_table",
         "Entropy": "adaptation.objectives",
         "Exhaustive": "search",
+        "FluxDenoiser": "families.flux",
         "Halving": "search",
         "LabelTree": "search",
         "LearnedWeighting": "learned_weighting",
@@ -128,6 +130,7 @@ __all__ = [
     "DrawErrors",
     "Entropy",
     "Exhaustive",
+    "FluxDenoiser",
     "Halving",
     "LabelTree",
     "LearnedWeighting",

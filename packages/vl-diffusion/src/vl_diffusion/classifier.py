@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,13 +50,14 @@ class DiffusionClassifier:
     Args:
         model: A diffusers pipeline (Stable Diffusion 1 to 3.5, SDXL, Flux, PixArt, DiT), a class-conditional
             ``DiTTransformer2DModel`` or ``UNet2DModel`` of pixels together with `scheduler`, or any object with the
-            members of :class:`~vl_diffusion.Denoiser`.
+            members of :class:`~vl_diffusion.Denoiser`. Modules of diffusers are put in evaluation mode, and otherwise
+            stay as they are.
         classes: Class names, at least two, all different. May be left out for a model that names its classes.
         search: How evaluations are spent: :class:`~vl_diffusion.Racing` (default), or another search of this package.
         objective: ``"l2"``, ``"l1"``, ``"huber"``, or ``"vlb"`` for models that learn a variance.
         error_space: The quantity whose error is measured: ``"epsilon"``, ``"v_prediction"``, ``"flow_prediction"``
             (velocity of a flow) or ``"sample"`` (clean image). Equal weights mean different things in each:
-            ``|d epsilon| = (alpha / sigma) |d sample|``, and ``(1 - sigma) |d flow|`` for a flow.
+            ``|d epsilon| = (alpha / sigma) |d sample|``, and ``(1 - sigma) |d flow|`` for a flow. ``"vlb"`` has none.
         weighting: How much each noise level counts, see `vl_diffusion.weighting`: ``"uniform"``, ``"exponential"``,
             ``"snr"``, ``"min_snr"``, or a function, such as one of `vl_diffusion.fit_weighting`.
         aggregation: What is averaged over draws: ``"mean"`` errors, a ``"vote"`` a draw, or a ``"zscore"``.
@@ -109,16 +110,12 @@ class DiffusionClassifier:
         image_size: int | None = None,
         device: str | torch.device | None = None,
     ) -> None:
-        check_objective(objective)
         check_aggregation(aggregation)
         check_combination(prompt_combination)
         checked_settings(batch_size=batch_size, temperature=temperature, seed=seed)
-        if error_space not in get_args(Prediction):
-            raise ValueError(f"error_space must be one of {', '.join(get_args(Prediction))}, got {error_space!r}")
         templates = checked_templates(prompt_template)
         self.denoiser = as_denoiser(model, scheduler=scheduler, device=device, image_size=image_size)
-        if objective == "vlb" and not getattr(self.denoiser, "learns_variance", False):
-            raise ValueError("objective='vlb' needs a model that learns a variance; use 'l2', 'l1' or 'huber'")
+        check_objective(objective, error_space, self.denoiser)
         self.classes = checked_classes(self.denoiser.class_names if classes is None else classes)
         self.search: Search = Racing() if search is None else checked_search(search)
         self.temperature = temperature

@@ -76,6 +76,11 @@ def takes_prompts(denoiser: Denoiser) -> bool:
     return bool(getattr(denoiser, "takes_prompts", False))
 
 
+def learns_variance(denoiser: Denoiser) -> bool:
+    """Whether `predict` returns a variance behind the prediction."""
+    return bool(getattr(denoiser, "learns_variance", False))
+
+
 def unconditional(denoiser: Denoiser) -> Condition:
     """What the network is given for no class at all: one row.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from vl_core.kernels import diffuse, noise_error
 from vl_core.noise import make_keys
 
-from vl_diffusion.denoiser import Condition, Denoiser, condition_rows
+from vl_diffusion.denoiser import Condition, Denoiser, condition_rows, learns_variance
 from vl_diffusion.objectives import Objective, variational_term
 from vl_diffusion.schedule import Prediction
 
@@ -135,7 +135,7 @@ class DenoisingErrors:
         return torch.cat(outputs)
 
     def _check_shape(self, output: Tensor, shown: Tensor) -> None:
-        channels = shown.shape[1] * (2 if _learns_variance(self.denoiser) else 1)
+        channels = shown.shape[1] * (2 if learns_variance(self.denoiser) else 1)
         if output.shape != (len(shown), channels, *shown.shape[2:]):
             wanted = (len(shown), channels, *shown.shape[2:])
             raise ValueError(f"predict() must return {wanted}, got {tuple(output.shape)}")
@@ -191,10 +191,6 @@ class _Block:
             time=schedule.network_times(errors.steps[draw]).to(device),
             x_t=diffuse(latents, keys, alpha, sigma, image=images),
         )
-
-
-def _learns_variance(denoiser: Denoiser) -> bool:
-    return bool(getattr(denoiser, "learns_variance", False))
 
 
 def _blocks(total: int, size: int) -> Iterator[tuple[int, int]]:

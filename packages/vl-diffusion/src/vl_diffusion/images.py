@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,13 @@ from vl_core.data import image_to_tensor
 # ITU-R BT.601, what Pillow's convert("L") uses.
 _LUMA = (0.299, 0.587, 0.114)
 
+# Longest side that is scaled as a whole, in shorter ones: a strip of one pixel would become gigabytes.
+_LONGEST = 8
+
 
 def to_tensor(image: Any) -> Tensor:
     """One image of any kind that the package takes, as float32 ``(1 or 3, H, W)`` in [0, 1] on the CPU."""
-    return image_to_tensor(image).cpu()
+    return image_to_tensor(image).detach().cpu()
 
 
 def fit(image: Tensor, size: int, channels: int) -> Tensor:
@@ -31,6 +35,7 @@ def fit(image: Tensor, size: int, channels: int) -> Tensor:
     Returns:
         ``(channels, size, size)`` in [0, 1]; the very same values if nothing had to change.
     """
+    image = _middle(image, size)
     _, height, width = image.shape
     scale = size / min(height, width)
     target = (max(size, round(height * scale)), max(size, round(width * scale)))
@@ -44,6 +49,18 @@ def fit(image: Tensor, size: int, channels: int) -> Tensor:
         grey = image[:1] if bool((image[:1] == image).all()) else (image * weights).sum(0, keepdim=True)
         return grey.contiguous()
     return image.expand(channels, -1, -1).contiguous()
+
+
+def _middle(image: Tensor, size: int) -> Tensor:
+    """All of an ordinary picture; of a strip, the square that `fit` cuts out and more than its filter sees beside it.
+
+    The same is cut off at both ends, and in the scaled picture it is whole pixels: the square stays where it was.
+    """
+    _, height, width = image.shape
+    shorter = min(height, width)
+    whole = shorter // math.gcd(shorter, size)
+    top, left = (max(0, side - _LONGEST * shorter) // 2 // whole * whole for side in (height, width))
+    return image[:, top : height - top, left : width - left]
 
 
 def content_id(image: Tensor) -> int:

@@ -1,85 +1,115 @@
 """Finished results on disk, a line an image, so that an interrupted classification goes on where it stopped.
 
 Each process of a run appends to a file of its own, ``results.jsonl`` and ``results-1.jsonl`` and so on, whatever their
-number was the last time: all files of a folder are read together.
+number was the last time: all files of a folder are read together. A line of a thousand classes is a hundred kilobytes,
+so what is in the lines stays on disk until it is asked for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
 from vl_diffusion.lines import LineFile
-from vl_diffusion.result import Classification, concatenate
+from vl_diffusion.result import Classification
 
 _ARRAYS = tuple(f.name for f in fields(Classification) if f.name != "classes")
 
+_ONE_AN_IMAGE = ("image_ids", "predictions", "inner_evaluations", "num_values")
+"""The others are lists in the order of the classes."""
+
+# A line begins with the id, so that it can be found without reading the rest.
+_BEGINNING = re.compile(rb'\{"image_ids": (-?\d+),')
+
 
 class Journal(LineFile):
-    """An append-only JSON-lines file of results, keyed by image id.
+    """An append-only JSON-lines file of results, to be written inside a `with` block.
 
     A last line without its end was cut off by an interruption: it does not count, and its image is classified again.
-
-    Args:
-        path: The file; results are appended inside a `with` block.
-        classes: The class names that results are over.
-
-    Raises:
-        ValueError: If a line other than the last cannot be read.
     """
-
-    def __init__(self, path: Path, classes: tuple[str, ...]) -> None:
-        super().__init__(path)
-        self.classes = classes
-        self._results: dict[int, Classification] = {}
-        for number, line in enumerate(self.lines(), 1):
-            try:
-                self._add(json.loads(line))
-            except (ValueError, KeyError, TypeError, OverflowError) as error:
-                raise ValueError(f"{path}, line {number} is damaged ({error}); delete the line or the file") from error
 
     @staticmethod
     def name(process: int) -> str:
         """The file that a process writes to."""
         return "results.jsonl" if process == 0 else f"results-{process}.jsonl"
 
-    @classmethod
-    def read_all(cls, folder: Path, classes: tuple[str, ...]) -> Journal:
-        """The results of all processes that have written to a folder; not to be appended to."""
-        whole = cls(folder / cls.name(0), classes)
-        for path in sorted(folder.glob("results-*.jsonl")):
-            whole._results.update(cls(path, classes)._results)
-        return whole
-
-    def __contains__(self, image_id: int) -> bool:
-        return image_id in self._results
-
-    def __len__(self) -> int:
-        return len(self._results)
-
     def append(self, results: Classification) -> None:
-        """Write the results of some images, and hold them.
+        """Write the results of some images.
 
         Raises:
             OSError: If they cannot be written; those before are kept.
         """
         rows = [{name: _plain(getattr(results, name)[i]) for name in _ARRAYS} for i in range(len(results))]
         self.write("".join(json.dumps(row) + "\n" for row in rows))
-        for row in rows:
-            self._add(row)
 
-    def collect(self, image_ids: Iterable[int]) -> Classification:
-        """The results of these images, in this order."""
-        return concatenate([self._results[int(i)] for i in image_ids])
 
-    def _add(self, row: dict[str, object]) -> None:
-        arrays: dict[str, Any] = {name: np.array([row[name]], _dtype(name)) for name in _ARRAYS}
-        self._results[int(arrays["image_ids"][0])] = Classification(classes=self.classes, **arrays)
+class Finished:
+    """The results that all processes have written to a folder, found by image id.
+
+    Args:
+        folder: Where the journals are.
+        classes: The class names that results are over.
+
+    Raises:
+        ValueError: If a line other than the last of a file does not begin as a result does.
+    """
+
+    def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
+        self.classes = classes
+        self._places: dict[int, tuple[Path, int]] = {}
+        for path in (folder / Journal.name(0), *sorted(folder.glob("results-*.jsonl"))):
+            for start, line in LineFile(path).places():
+                beginning = _BEGINNING.match(line)
+                if beginning is None:
+                    raise _damaged(path, start, "it is no result")
+                self._places[int(beginning[1])] = path, start
+
+    def __contains__(self, image_id: int) -> bool:
+        return image_id in self._places
+
+    def collect(self, image_ids: Sequence[int]) -> Classification:
+        """The results of these images, in this order.
+
+        Raises:
+            ValueError: If a line cannot be read.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        with ExitStack() as stack:
+            files = {path: stack.enter_context(path.open("rb")) for path in {path for path, _ in self._places.values()}}
+            for i, image_id in enumerate(image_ids):
+                path, start = self._places[image_id]
+                try:
+                    row = self._read(files[path], start)
+                except (ValueError, KeyError, TypeError, OverflowError) as error:
+                    raise _damaged(path, start, error) from error
+                for name, values in row.items():
+                    if name not in arrays:
+                        arrays[name] = np.empty((len(image_ids), *values.shape), values.dtype)
+                    arrays[name][i] = values
+        return Classification(classes=self.classes, **arrays)
+
+    def _read(self, file: BinaryIO, start: int) -> dict[str, np.ndarray]:
+        file.seek(start)
+        row = json.loads(file.readline())
+        found = {name: np.array(row[name], _dtype(name)) for name in _ARRAYS}
+        for name, values in found.items():
+            wanted = () if name in _ONE_AN_IMAGE else (len(self.classes),)
+            if values.shape != wanted:
+                raise ValueError(f"{name} has shape {values.shape} in place of {wanted}")
+        return found
+
+
+def _damaged(path: Path, start: int, reason: object) -> ValueError:
+    with path.open("rb") as file:
+        number = file.read(start).count(b"\n") + 1
+    return ValueError(f"{path}, line {number} is damaged ({reason}); delete the line or the file")
 
 
 def _dtype(name: str) -> type:

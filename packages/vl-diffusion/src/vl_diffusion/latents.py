@@ -11,6 +11,8 @@ from torch import Tensor
 def encode(images: Tensor, vae: Any | None) -> Tensor:
     """Encode pictures without randomness: the mean of the autoencoder's posterior, in the diffusion model's units.
 
+    An autoencoder that says that it overflows in half precision (``force_upcast``) computes in float32 meanwhile.
+
     Args:
         images: ``(B, C, H, W)`` in [0, 1].
         vae: An ``AutoencoderKL``, whose configuration gives the scale and the shift, or None for pixel models.
@@ -21,10 +23,7 @@ def encode(images: Tensor, vae: Any | None) -> Tensor:
     centred = images * 2 - 1
     if vae is None:
         return centred
-    if getattr(vae.config, "force_upcast", False) and vae.dtype == torch.float16:
-        # Some autoencoders overflow in half precision and say so.
-        vae.float()
-    latent: Tensor = vae.encode(centred.to(vae.dtype)).latent_dist.mean.float()
+    latent = _posterior_mean(centred, vae)
     mean, std = getattr(vae.config, "latents_mean", None), getattr(vae.config, "latents_std", None)
     if mean is not None and std is not None:
         shape = (1, -1, 1, 1)
@@ -33,6 +32,37 @@ def encode(images: Tensor, vae: Any | None) -> Tensor:
     return (latent - float(getattr(vae.config, "shift_factor", None) or 0)) * float(vae.config.scaling_factor)
 
 
+def _posterior_mean(centred: Tensor, vae: Any) -> Tensor:
+    precision = vae.dtype
+    upcast = getattr(vae.config, "force_upcast", False) and precision == torch.float16
+    try:
+        if upcast:
+            vae.float()
+        mean: Tensor = vae.encode(centred.to(vae.dtype)).latent_dist.mean
+        return mean.float()
+    finally:
+        # The autoencoder is the caller's, whose pipeline samples in the precision that it has.
+        if upcast:
+            vae.to(precision)
+
+
 def downsampling(vae: Any | None) -> int:
     """How many pixels of the picture one latent pixel stands for, along a side."""
     return 1 if vae is None else 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def sample_size(network: Any) -> int:
+    """Height and width of what a network was trained on, in its own pixels.
+
+    Raises:
+        ValueError: If its configuration does not say, or they differ.
+    """
+    size = network.config.sample_size
+    sides = set(size) if isinstance(size, tuple | list) else {size}
+    side = sides.pop()
+    if sides or not isinstance(side, int):
+        raise ValueError(
+            f"sample_size of this {type(network).__name__} must be one number, for pictures are square, got {size}; "
+            "set it with register_to_config(sample_size=...)"
+        )
+    return side

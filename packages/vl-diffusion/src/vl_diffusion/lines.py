@@ -6,7 +6,9 @@ read, and gives way to the next line. What is whole is never written again.
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +17,9 @@ from typing import Self
 # On Windows two commands in one folder are not kept apart.
 if sys.platform != "win32":
     import fcntl
+
+
+_BLOCK = 2**20  # bytes
 
 
 class LineFile:
@@ -31,8 +36,18 @@ class LineFile:
 
     def lines(self) -> list[bytes]:
         """The whole lines, none if there is no file."""
-        content = self.path.read_bytes() if self.path.exists() else b""
-        return content[: content.rfind(b"\n") + 1].splitlines()
+        return [line for _, line in self.places()]
+
+    def places(self) -> Iterator[tuple[int, bytes]]:
+        """Where each whole line begins, in bytes, and the line without its end; one at a time."""
+        if not self.path.exists():
+            return
+        start = 0
+        with self.path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield start, line[:-1]
+                start += len(line)
 
     def write(self, text: str) -> None:
         """Add lines, each with its end; where they cannot all be written, none is.
@@ -63,9 +78,8 @@ class LineFile:
         self._file = self.path.open("ab", buffering=0)
         try:
             self._lock(self._file)
-            content = self.path.read_bytes()
-            self._end = content.rfind(b"\n") + 1
-            if self._end < len(content):
+            self._end = self._end_of_lines()
+            if self._end < self.path.stat().st_size:
                 self._file.truncate(self._end)
         except BaseException:
             self._file.close()
@@ -79,6 +93,19 @@ class LineFile:
         assert self._file is not None
         self._file.close()
         self._file = None
+
+    def _end_of_lines(self) -> int:
+        """Where the last whole line ends, sought from the back."""
+        with self.path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            while end:
+                start = max(0, end - _BLOCK)
+                file.seek(start)
+                found = file.read(end - start).rfind(b"\n")
+                if found >= 0:
+                    return start + found + 1
+                end = start
+        return 0
 
     def _lock(self, file: FileIO) -> None:
         """Take a lock that ends with the process, however that ends."""

@@ -45,10 +45,16 @@ def as_denoiser(
             training.
 
     Raises:
-        ValueError: If the object is of no supported kind, if a bare network comes without its scheduler, or if the
-            size of its pictures cannot be chosen.
+        ValueError: If the object is of no supported kind, if a bare network comes without its scheduler or anything
+            else with one, or if the size of its pictures cannot be chosen.
     """
-    if all(hasattr(model, name) for name in _CONTRACT):
+    finished = all(hasattr(model, name) for name in _CONTRACT)
+    if scheduler is not None and (finished or family_of(model) is not None):
+        raise ValueError(
+            f"scheduler is for a bare network, and this {type(model).__name__} has its own; set that to another one "
+            "before the model is passed"
+        )
+    if finished:
         denoiser: Denoiser = model
         if image_size not in (None, denoiser.image_size):
             raise ValueError(f"image_size={image_size} is given to a model that is wrapped at {denoiser.image_size}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,10 +98,7 @@ def match(
         ValueError: If there is no image or caption, an argument is out of range, or the model knows no unconditional
             error.
     """
-    check_objective(objective)
     checked_settings(batch_size=batch_size, temperature=1.0, seed=seed)
-    if error_space not in get_args(Prediction):
-        raise ValueError(f"error_space must be one of {', '.join(get_args(Prediction))}, got {error_space!r}")
     texts = _checked_captions(captions)
     sequence = [images] if is_single(images) else images
     if not len(sequence):
@@ -113,6 +110,7 @@ def match(
         if isinstance(model, DiffusionClassifier)
         else as_denoiser(model, scheduler=scheduler, device=device)
     )
+    check_objective(objective, error_space, denoiser)
     steps = denoiser.schedule.steps(draws, time_range)
     weights = draw_weights(weighting, denoiser.schedule, steps).astype(np.float32)
 

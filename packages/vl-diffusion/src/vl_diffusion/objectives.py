@@ -8,17 +8,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vl_diffusion.schedule import NoiseSchedule
+from vl_diffusion.denoiser import Denoiser, learns_variance
+from vl_diffusion.schedule import NoiseSchedule, Prediction
 
 Objective = Literal["l2", "l1", "huber", "vlb"]
 """Mean square, mean absolute value, or mean Huber loss with threshold 1, see `vl_core.kernels.noise_error`; or the mean
 Kullback-Leibler term of the variational bound, in nats, for models that learn a variance."""
 
 
-def check_objective(objective: str) -> None:
-    """Raise ValueError unless `objective` is a known name."""
+def check_objective(objective: str, error_space: str, denoiser: Denoiser) -> None:
+    """Raise ValueError unless both are known names, fit one another, and the model has what they need."""
     if objective not in get_args(Objective):
         raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}, got {objective!r}")
+    if error_space not in get_args(Prediction):
+        raise ValueError(f"error_space must be one of {', '.join(get_args(Prediction))}, got {error_space!r}")
+    if objective == "vlb" and error_space != "epsilon":
+        raise ValueError(f"objective='vlb' is a divergence and has no error_space, got {error_space!r}; leave it out")
+    if objective == "vlb" and not learns_variance(denoiser):
+        raise ValueError("objective='vlb' needs a model that learns a variance; use 'l2', 'l1' or 'huber'")
 
 
 def variational_term(output: Tensor, x_t: Tensor, x0: Tensor, steps: np.ndarray, schedule: NoiseSchedule) -> Tensor:

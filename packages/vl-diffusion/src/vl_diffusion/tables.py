@@ -15,29 +15,34 @@ from vl_core.runs import atomic_write
 
 from vl_diffusion.result import Classification
 
+# A row of a thousand classes takes 50 kilobytes: tables are made and written in groups of so many.
+_ROWS_AT_ONCE = 1024
+
 
 def write_csv(path: Path, names: Sequence[str], truths: Sequence[str | None], result: Classification) -> None:
     """A row a picture: its name, the truth where it is known, the verdict, and the error under each class."""
     columns = ["image", "true", "predicted", "margin", "margin_standard_error", "probability", "evaluations"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, *(f"error: {name}" for name in result.classes)])
-    for i, (name, truth) in enumerate(zip(names, truths, strict=True)):
-        writer.writerow(
-            [
-                name,
-                truth or "",
-                result.labels[i],
-                f"{result.margins[i]:.6g}",
-                f"{result.margin_standard_errors[i]:.6g}",
-                f"{result.probabilities[i, result.predictions[i]]:.6g}",
-                result.total_evaluations[i],
-                *(f"{error:.8g}" for error in result.errors[i]),
-            ]
-        )
+    labels, margins, margin_errors = result.labels, result.margins, result.margin_standard_errors
+    evaluations = result.total_evaluations
     with atomic_write(path, "wb") as file:
         # A byte of a file name that is no UTF-8 is written as \udc.., so that the file as a whole stays UTF-8.
-        file.write(text.getvalue().encode(errors="backslashreplace"))
+        text = io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*columns, *(f"error: {name}" for name in result.classes)])
+        for i, (name, truth) in enumerate(zip(names, truths, strict=True)):
+            writer.writerow(
+                [
+                    name,
+                    truth or "",
+                    labels[i],
+                    f"{margins[i]:.6g}",
+                    f"{margin_errors[i]:.6g}",
+                    f"{result.probabilities[i, result.predictions[i]]:.6g}",
+                    evaluations[i],
+                    *(f"{error:.8g}" for error in result.errors[i]),
+                ]
+            )
+        text.detach()
 
 
 def write_rows(path: Path, rows: Sequence[Any]) -> None:
@@ -60,22 +65,29 @@ def write_parquet(path: Path, names: Sequence[str], truths: Sequence[str | None]
     import pyarrow as pa
     from pyarrow import parquet
 
-    rows = np.arange(len(result))
-    columns: dict[str, object] = {
+    columns: dict[str, Any] = {
         "image": [_utf8(name) for name in names],
         "image_id": result.image_ids,
-        "true": [None if truth is None else _utf8(truth) for truth in truths],
+        "true": pa.array([None if truth is None else _utf8(truth) for truth in truths], pa.string()),
         "predicted": [_utf8(label) for label in result.labels],
         "margin": result.margins,
         "margin_standard_error": result.margin_standard_errors,
-        "probability": result.probabilities[rows, result.predictions],
+        "probability": result.probabilities[np.arange(len(result)), result.predictions],
         "evaluations": result.total_evaluations,
     }
     for name in ("errors", "standard_errors", "draws", "differences", "difference_standard_errors", "probabilities"):
-        columns[name] = list(getattr(result, name))
-    table = pa.table(columns).replace_schema_metadata({"classes": json.dumps(list(result.classes))})
-    with atomic_write(path, "wb") as file:
-        parquet.write_table(table, file, compression="zstd")
+        columns[name] = getattr(result, name)
+
+    def table(start: int) -> Any:
+        rows = {name: values[start : start + _ROWS_AT_ONCE] for name, values in columns.items()}
+        lists = {name: list(values) if getattr(values, "ndim", 1) == 2 else values for name, values in rows.items()}
+        return pa.table(lists).replace_schema_metadata({"classes": json.dumps(list(result.classes))})
+
+    first = table(0)
+    with atomic_write(path, "wb") as file, parquet.ParquetWriter(file, first.schema, compression="zstd") as writer:
+        writer.write_table(first)
+        for start in range(_ROWS_AT_ONCE, len(result), _ROWS_AT_ONCE):
+            writer.write_table(table(start))
 
 
 def text_table(names: Sequence[str], truths: Sequence[str | None], result: Classification) -> str:

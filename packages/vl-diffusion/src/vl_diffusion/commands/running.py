@@ -16,7 +16,7 @@ from vl_diffusion.classifier import DiffusionClassifier
 from vl_diffusion.commands.settings import WITHOUT_EFFECT, ClassifierSettings
 from vl_diffusion.fingerprint import file_sha256, fingerprint
 from vl_diffusion.images import content_id, to_tensor
-from vl_diffusion.journal import Journal
+from vl_diffusion.journal import Finished, Journal
 from vl_diffusion.loading import local_folder
 from vl_diffusion.pictures import Pictures, describe
 from vl_diffusion.processes import launched
@@ -45,7 +45,7 @@ def run_task(task: Task, classifier: DiffusionClassifier) -> Classification | No
     if processes.is_main:
         RunFolder(task.out, task.config).close()
     processes.wait()
-    finished = Journal.read_all(task.out, classifier.classes)
+    finished = Finished(task.out, classifier.classes)
     # Nobody writes before all have read.
     processes.wait()
     first = {image_id: i for i, image_id in reversed(list(enumerate(task.image_ids)))}
@@ -57,19 +57,20 @@ def run_task(task: Task, classifier: DiffusionClassifier) -> Classification | No
     ids = [task.image_ids[i] for i in mine]
     try:
         if mine:
-            with Journal(task.out / Journal.name(processes.index), classifier.classes) as journal:
+            with Journal(task.out / Journal.name(processes.index)) as journal:
                 for _, result in classifier.stream(waiting, image_ids=ids, progress=processes.is_main):
                     journal.append(result)
         processes.wait()
     except (Exception, KeyboardInterrupt) as error:
-        kept = sum(image_id in Journal.read_all(task.out, classifier.classes) for image_id in first)
+        finished = Finished(task.out, classifier.classes)
+        kept = sum(image_id in finished for image_id in first)
         error.add_note(
             f"{kept} of {len(first)} pictures are kept in {task.out}, and the same command goes on from there"
         )
         raise
     if not processes.is_main:
         return None
-    result = Journal.read_all(task.out, classifier.classes).collect(task.image_ids)
+    result = Finished(task.out, classifier.classes).collect(task.image_ids)
     # What is kept may have been made with another temperature, if nothing else depends on it.
     return result if _temperature_decides(classifier) else with_temperature(result, classifier.temperature)
 

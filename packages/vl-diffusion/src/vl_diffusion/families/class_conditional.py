@@ -25,7 +25,8 @@ class ClassConditionalDenoiser:
         class_names: Names of the classes in label order, where they are known.
 
     Raises:
-        ValueError: If the model takes no class, or the names do not fit its number of classes.
+        ValueError: If the model takes no class, is not for square pictures, or the names do not fit its number of
+            classes.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class ClassConditionalDenoiser:
         self.class_names = None if class_names is None else tuple(class_names)
         if self.class_names is not None and len(self.class_names) > self.num_classes:
             raise ValueError(f"{len(self.class_names)} class names for a model of {self.num_classes} classes")
-        self.image_size = int(model.config.sample_size) * latents.downsampling(vae)
+        self.image_size = latents.sample_size(model) * latents.downsampling(vae)
         self.image_channels = int(model.config.in_channels if vae is None else vae.config.in_channels)
         # Such a network has twice the channels, the noise first.
         self.learns_variance = int(model.config.out_channels or 0) == 2 * int(model.config.in_channels)

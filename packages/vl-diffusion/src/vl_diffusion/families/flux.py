@@ -7,13 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vl_diffusion import latents
 from vl_diffusion.denoiser import Condition
 from vl_diffusion.families.prompted import PromptedDenoiser, by_name, require_parts
 from vl_diffusion.schedule import NoiseSchedule
 
 
 class FluxDenoiser(PromptedDenoiser):
-    """A Flux pipeline.
+    """A Flux pipeline, with what it alone can be asked for.
+
+    A pipeline that is passed to `DiffusionClassifier` or `match` as it is has the defaults.
 
     The network is told the noise level itself, in [0, 1], and multiplies by 1,000 in its own precision, which bfloat16
     rounds; so it does in sampling.
@@ -24,11 +27,17 @@ class FluxDenoiser(PromptedDenoiser):
             network does not name one.
         guidance: The guidance that a guidance-distilled network (Flux.1 dev) is asked for. 1 stands for the conditional
             prediction itself, whose error is what classification compares; pictures are sampled with 3.5.
-        max_sequence_length: Tokens that T5's states are padded to; 512 as in sampling, of which Flux.1 schnell takes
-            256.
+        max_sequence_length: Tokens that T5's states are padded to, at most 512; default: those of the training, 512
+            for a guidance-distilled network and 256 for others (Flux.1 schnell).
 
     Raises:
-        ValueError: See `PromptedDenoiser`.
+        ValueError: If `max_sequence_length` is out of range; see also `PromptedDenoiser`.
+
+    Example:
+        .. code-block:: python
+
+            denoiser = FluxDenoiser(pipeline, guidance=3.5)
+            classifier = DiffusionClassifier(denoiser, ["cat", "dog"])
     """
 
     def __init__(
@@ -37,19 +46,23 @@ class FluxDenoiser(PromptedDenoiser):
         *,
         image_size: int | None = None,
         guidance: float = 1.0,
-        max_sequence_length: int = 512,
+        max_sequence_length: int | None = None,
     ) -> None:
         require_parts(pipeline, "vae")
         super().__init__(
             pipeline,
             network="transformer",
             text_parts=("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"),
-            image_size=int(pipeline.vae.config.sample_size) if image_size is None else image_size,
+            image_size=latents.sample_size(pipeline.vae) if image_size is None else image_size,
             packing=2,
             flow=True,
         )
         self.schedule = NoiseSchedule.flow_matching(self.schedule.sigma, scale=1.0)
         self.guidance = guidance
+        if max_sequence_length is None:
+            max_sequence_length = 512 if self.network.config.guidance_embeds else 256
+        if not 1 <= max_sequence_length <= 512:
+            raise ValueError(f"max_sequence_length must be in 1 ... 512, got {max_sequence_length}")
         self.max_sequence_length = max_sequence_length
 
     def encode_prompts(self, prompts: list[str]) -> dict[str, Tensor]:

@@ -72,7 +72,7 @@ class PromptedDenoiser(ABC):
         self.learns_variance = int(self.network.config.out_channels or channels) == 2 * channels
         self.image_channels = channels if self.vae is None else int(self.vae.config.in_channels)
         pixels = latents.downsampling(self.vae)
-        self.image_size = int(self.network.config.sample_size) * pixels if image_size is None else image_size
+        self.image_size = latents.sample_size(self.network) * pixels if image_size is None else image_size
         step = pixels * packing * int(getattr(self.network.config, "patch_size", 1))
         if self.image_size < 1 or self.image_size % step:
             raise ValueError(f"image_size must be a multiple of {step} for this model, got {image_size}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vl_diffusion.denoiser import Condition
@@ -46,6 +47,13 @@ class StableDiffusionXLDenoiser(PromptedDenoiser):
             prompts, device=self.device, do_classifier_free_guidance=False
         )
         return {"states": states, "pooled": pooled}
+
+    def encode_unconditional(self) -> Condition:
+        """Zeros, which the base model was trained with; the empty prompt for a pipeline that is configured so."""
+        empty = by_name(self.encode_classes([""]))
+        if not self.pipeline.config.get("force_zeros_for_empty_prompt", True):
+            return empty
+        return {name: torch.zeros_like(value) for name, value in empty.items()}
 
     def predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
         text, x_t = by_name(condition), x_t.to(self.network.dtype)
