@@ -28,7 +28,7 @@ from vl_diffusion.checks import (
     is_single,
 )
 from vl_diffusion.denoiser import takes_prompts
-from vl_diffusion.engine import Engine, Trial
+from vl_diffusion.engine import Engine, Trial, affordable
 from vl_diffusion.errors import DenoisingErrors
 from vl_diffusion.loading import as_denoiser, load_denoiser
 from vl_diffusion.objectives import Objective, check_objective
@@ -75,8 +75,8 @@ class DiffusionClassifier:
 
     Raises:
         TypeError: If classes are not strings, or `search` is not a search.
-        ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, or if an
-            argument is out of range.
+        ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, if the
+            search may spend less than one draw of each class, or if an argument is out of range.
 
     Example:
         >>> from vl_core.data import open_dataset
@@ -130,6 +130,8 @@ class DiffusionClassifier:
             raise ValueError("prompts are given, and the model takes class names; leave them out")
         inner_names = getattr(self.search, "inner_names", ())
         self.arms = make_arms(self.classes, filled, prompt_combination, inner_names, templates)
+        # A budget that is too small is refused before anything is computed.
+        affordable(self.search, self.arms)
         steps = self.denoiser.schedule.steps(self.search.num_draws, time_range)
         self.denoising_errors = DenoisingErrors(
             denoiser=self.denoiser,

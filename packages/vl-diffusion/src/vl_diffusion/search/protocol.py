@@ -34,6 +34,9 @@ class Search(Protocol):
     A search never asks for the same class on the same draw twice, and asks for at least one draw of the class that it
     returns. One that also has `inner_names` (a label tree that probes names) may ask for indices K, K + 1 ..., which
     stand for these names, encoded as further classes.
+
+    To a search, an evaluation is one draw of one class. One with the settings `max_evaluations` or `inner` (another
+    search) is a dataclass: where a class has several prompts, it is copied with smaller budgets.
     """
 
     @property
