@@ -169,6 +169,26 @@ def test_bad_scores_are_refused_before_anything_is_computed(scores, said, argume
     assert not out.exists()
 
 
+def test_no_search_but_the_exhaustive_one_spends_more_than_the_limit(arguments, tmp_path):
+    out = tmp_path / "out"
+    assert main([*arguments, str(out), "--max-evaluations", "25", "--limit", "4"]) == 0
+    spent = {}
+    for line in (out / "searches.jsonl").read_text().splitlines():
+        for name, findings in json.loads(line)["findings"].items():
+            spent.setdefault(name, []).extend(finding["evaluations"] for finding in findings)
+    assert list(spent) == NAMES
+    assert set(spent.pop("exhaustive")) == {80}
+    assert max(map(max, spent.values())) <= 25
+
+
+def test_a_limit_that_a_search_cannot_keep_is_refused_before_anything_is_computed(arguments, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*arguments, str(out), "--max-evaluations", "9"]) == 2
+    message = "staged, literal grid: max_evaluations must be at least 10, one draw of each class, got 9"
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("option", ["--search", "--draws", "--keep", "--grid", "--bound"])
 def test_settings_of_single_searches_are_no_options(option, capsys):
     with pytest.raises(SystemExit):
