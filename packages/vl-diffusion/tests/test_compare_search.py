@@ -206,6 +206,13 @@ def test_without_a_tree_or_scores_the_others_are_compared(labelled_folder, pixel
     assert "no shortlist is compared" in said
 
 
+def test_votes_are_compared_without_a_tree(arguments, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*arguments, str(out), "--aggregation", "vote", "--limit", "2"]) == 0
+    assert [row["search"] for row in rows(out)] == [name for name in NAMES if "tree" not in name]
+    assert "no label tree is compared: it asks for the classes of a draw in parts" in capsys.readouterr().err
+
+
 def test_mixed_prompts_are_judged_as_the_classifier_judges_them(labelled_folder, sd_folder, tmp_path):
     templates, out = ("a {}.", "{}", "one {} there, and more"), tmp_path / "out"
     settings = ("--prompt-template", *templates, "--prompt-combination", "logsumexp", "--temperature", "1e6")

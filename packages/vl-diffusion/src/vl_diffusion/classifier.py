@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from vl_diffusion.aggregation import Aggregation, check_aggregation
 from vl_diffusion.arms import Combination, check_combination, checked_templates, make_arms, make_prompts
 from vl_diffusion.checks import (
+    check_scores,
     checked_classes,
     checked_ids,
     checked_logits,
@@ -59,7 +60,8 @@ class DiffusionClassifier:
             ``|d epsilon| = (alpha / sigma) |d sample|``, and ``(1 - sigma) |d flow|`` for a flow.
         weighting: How much each noise level counts, see `vl_diffusion.weighting`: ``"uniform"``, ``"exponential"``,
             ``"snr"``, ``"min_snr"``, or a function, such as one of `vl_diffusion.fit_weighting`.
-        aggregation: What is averaged over draws: ``"mean"`` errors, a ``"vote"`` a draw, or a ``"zscore"``.
+        aggregation: What is averaged over draws: ``"mean"`` errors, a ``"vote"`` a draw, or a ``"zscore"``; a
+            :class:`~vl_diffusion.LabelTree` takes the first alone.
         time_range: The part of the schedule that draws are spread over, from 0 (no noise) to 1.
         seed: Seed of the noise, 0 or more and below 2**31.
         batch_size: Evaluations in one call of the network.
@@ -76,7 +78,8 @@ class DiffusionClassifier:
     Raises:
         TypeError: If classes are not strings, or `search` is not a search.
         ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, if the
-            search may spend less than one draw of each class, or if an argument is out of range.
+            search may spend less than one draw of each class or is a label tree that would have to count votes, or if
+            an argument is out of range.
 
     Example:
         >>> from vl_core.data import open_dataset
@@ -121,6 +124,7 @@ class DiffusionClassifier:
             raise ValueError("objective='vlb' needs a model that learns a variance; use 'l2', 'l1' or 'huber'")
         self.classes = checked_classes(self.denoiser.class_names if classes is None else classes)
         self.search: Search = Racing() if search is None else checked_search(search)
+        check_scores(self.search, aggregation)
         self.temperature = temperature
         self.prompt_combination: Combination = prompt_combination
         filled = None

@@ -158,6 +158,8 @@ def _searches(settings: CompareSearch, classifier: DiffusionClassifier, *, has_l
         print("no label tree is compared: give --tree FILE", file=sys.stderr)
     elif len(classifier.arms) > len(classifier.classes):
         print("no label tree is compared: it is of classes, and prompts are searched over", file=sys.stderr)
+    elif settings.aggregation != "mean":
+        print("no label tree is compared: it asks for the classes of a draw in parts, for means alone", file=sys.stderr)
     else:
         draws = min(LabelTree.draws, most)
         found["label tree, then racing"] = LabelTree(
