@@ -71,13 +71,16 @@ def test_the_parquet_file_holds_all_that_is_known(evaluated, tiny):
     table = parquet.read_table(out / "results.parquet")
     assert table.column_names == [
         *("image", "image_id", "true", "predicted", "margin", "margin_standard_error", "probability", "evaluations"),
-        *("errors", "standard_errors", "draws", "differences", "difference_standard_errors", "probabilities"),
+        *("errors", "standard_errors", "draws", "pruned", "differences", "difference_standard_errors"),
+        "probabilities",
     ]
     assert json.loads(table.schema.metadata[b"classes"]) == list(tiny.CLASSES)
     for row, of_csv in zip(table.to_pylist(), rows(out / "predictions.csv"), strict=True):
         assert row["image"] == of_csv["image"]
         assert row["predicted"] == of_csv["predicted"] == tiny.CLASSES[int(np.argmin(row["errors"]))]
         assert row["draws"] == [4] * 10
+        assert row["pruned"] == [False] * 10
+        assert of_csv["pruned"] == "0"
         assert row["evaluations"] == 40
         assert sum(row["probabilities"]) == pytest.approx(1)
         assert row["errors"] == pytest.approx([float(of_csv[f"error: {name}"]) for name in tiny.CLASSES], rel=1e-6)

@@ -289,6 +289,7 @@ class DiffusionClassifier:
             trial.errors,
             trial.scores,
             trial.leader,
+            trial.given_up,
             self.arms,
             classes=self.classes,
             image_id=trial.subject.image_id,

@@ -17,7 +17,7 @@ from torch import Tensor
 from vl_diffusion.aggregation import Aggregation, draw_scores
 from vl_diffusion.arms import Arms
 from vl_diffusion.errors import Jobs
-from vl_diffusion.search import Problem, Request, Search
+from vl_diffusion.search import Problem, Request, Search, Verdict
 from vl_diffusion.search._settings import in_draws
 
 # Searches are opened until they ask for this many batches: the last batch of a round, which may not be full, is then a
@@ -65,7 +65,7 @@ class Trial:
         subject: The image.
         errors: float32 ``(A, M)``, weighted; NaN where an arm was not evaluated on a draw.
         scores: float32 ``(A, M)``, what the search compared; `errors` itself unless they are aggregated otherwise.
-        prediction: Index of the arm found; -1 while the search is open.
+        prediction: Index of the arm found, which may be a `Verdict`; -1 while the search is open.
     """
 
     subject: Subject
@@ -89,6 +89,15 @@ class Trial:
         count = (~np.isnan(self.scores)).sum(1)
         mean = np.where(count == count.max(), np.nansum(self.scores, 1), np.inf)
         return int(mean.argmin())
+
+    @property
+    def given_up(self) -> np.ndarray:
+        """Arms that the search has given up, bool ``(A,)``: those seen less often than the leader or named as such."""
+        count = (~np.isnan(self.scores)).sum(1)
+        given_up: np.ndarray = count < count[self.leader]
+        if isinstance(self.prediction, Verdict):
+            given_up |= ~np.isin(np.arange(len(given_up)), self.prediction.remaining)
+        return given_up
 
     def receive(self, errors: np.ndarray, scores: np.ndarray) -> None:
         """Record what was asked for, both ``(arms, draws)``, and let the search go on."""

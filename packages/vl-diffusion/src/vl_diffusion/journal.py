@@ -40,7 +40,7 @@ class Journal(LineFile):
         for number, line in enumerate(self.lines(), 1):
             try:
                 self._add(json.loads(line))
-            except (ValueError, KeyError, TypeError, OverflowError) as error:
+            except (ValueError, LookupError, TypeError, OverflowError) as error:
                 raise ValueError(f"{path}, line {number} is damaged ({error}); delete the line or the file") from error
 
     @staticmethod
@@ -77,12 +77,17 @@ class Journal(LineFile):
         """The results of these images, in this order."""
         return concatenate([self._results[int(i)] for i in image_ids])
 
-    def _add(self, row: dict[str, object]) -> None:
+    def _add(self, row: dict[str, Any]) -> None:
+        if "pruned" not in row:
+            # Written before a search said which classes it had given up; those seen less often than the predicted one.
+            row["pruned"] = [draws < row["draws"][row["predictions"]] for draws in row["draws"]]
         arrays: dict[str, Any] = {name: np.array([row[name]], _dtype(name)) for name in _ARRAYS}
         self._results[int(arrays["image_ids"][0])] = Classification(classes=self.classes, **arrays)
 
 
 def _dtype(name: str) -> type:
+    if name == "pruned":
+        return np.bool_
     integers = ("image_ids", "draws", "evaluations", "predictions", "inner_evaluations", "num_values")
     return np.int64 if name in integers else np.float64
 

@@ -20,8 +20,8 @@ class Classification:
         errors: float64 ``(B, K)``, weighted mean error over the draws that a class was evaluated on, in the
             classifier's error space; NaN for a class that was not evaluated at all.
         standard_errors: float64 ``(B, K)``, of those means; NaN where a class saw fewer than two draws.
-        draws: int64 ``(B, K)``, draws that a class was evaluated on. Classes with fewer than the predicted one are
-            `pruned`, and their means are over other draws: compare `differences` instead.
+        draws: int64 ``(B, K)``, draws that a class was evaluated on. Where a class has fewer than the predicted one,
+            its mean is over other draws: compare `differences` instead.
         evaluations: int64 ``(B, K)``, calls of the network that this took; the same unless a class has several prompts.
         differences: float64 ``(B, K)``, mean over common draws of a class's score minus the predicted class's; 0 for
             the predicted class. Noise is shared, so this is far more certain than a difference of `errors`.
@@ -32,6 +32,8 @@ class Classification:
             the temperature is: fit it with `vl_diffusion.fit_temperature`.
         inner_evaluations: int64 ``(B,)``, calls of the network for names that a search only descended through.
         num_values: int64 ``(B,)``, values in the image that was denoised: a summed error is this many mean ones.
+        pruned: bool ``(B, K)``, classes that the search gave up, or never looked at. The others are the predicted class
+            and those that it could not rule out before its draws or evaluations ran out.
     """
 
     classes: tuple[str, ...]
@@ -46,6 +48,7 @@ class Classification:
     probabilities: np.ndarray
     inner_evaluations: np.ndarray
     num_values: np.ndarray
+    pruned: np.ndarray
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -60,12 +63,6 @@ class Classification:
         """Calls of the network that each image took in all, int64 ``(B,)``."""
         total: np.ndarray = self.evaluations.sum(1) + self.inner_evaluations
         return total
-
-    @property
-    def pruned(self) -> np.ndarray:
-        """Classes that the search gave up before it had seen all that the predicted class saw, bool ``(B, K)``."""
-        pruned: np.ndarray = self.draws < self.draws[np.arange(len(self)), self.predictions][:, None]
-        return pruned
 
     @property
     def runners_up(self) -> np.ndarray:
@@ -111,6 +108,7 @@ def summarise(
     errors: np.ndarray,
     scores: np.ndarray,
     prediction: int,
+    given_up: np.ndarray,
     arms: Arms,
     *,
     classes: tuple[str, ...],
@@ -125,6 +123,7 @@ def summarise(
         errors: ``(A, M)``, NaN where not evaluated.
         scores: ``(A, M)``, what the search compared.
         prediction: Index of the arm that the search found.
+        given_up: bool ``(A,)``, arms that the search gave up.
         arms: The arms; those without an owner are left out.
         classes: The class names.
         image_id: The id that its noise belongs to.
@@ -140,6 +139,7 @@ def summarise(
     if not np.array_equal(arms.owners, np.arange(len(classes))):
         members = [np.flatnonzero(arms.owners == k) for k in range(len(classes))]
         evaluations = np.array([evaluations[of_class].sum() for of_class in members])
+        given_up = np.array([given_up[of_class].all() for of_class in members])
         table = np.stack([_of_class(table[:, of_class], scale, combination) for of_class in members], axis=1)
     mean, standard_error, draws, difference, difference_error = table
     label = int(arms.owners[prediction])
@@ -147,6 +147,7 @@ def summarise(
         # A class of many good prompts may be ahead of the class of the best one.
         label = int(np.nanargmin(difference))
         difference_error[label] = 0.0
+        given_up[label] = False
     difference = difference - difference[label]
     return Classification(
         classes=classes,
@@ -161,6 +162,7 @@ def summarise(
         probabilities=softmax_probabilities(difference[None], scale),
         inner_evaluations=np.array([inner_evaluations], np.int64),
         num_values=np.array([num_values], np.int64),
+        pruned=given_up[None],
     )
 
 

@@ -17,8 +17,11 @@ from vl_diffusion.result import Classification
 
 
 def write_csv(path: Path, names: Sequence[str], truths: Sequence[str | None], result: Classification) -> None:
-    """A row a picture: its name, the truth where it is known, the verdict, and the error under each class."""
-    columns = ["image", "true", "predicted", "margin", "margin_standard_error", "probability", "evaluations"]
+    """A row a picture: its name, the truth where it is known, the verdict, and the error under each class.
+
+    In the column `pruned` stands how many classes the search gave up.
+    """
+    columns = ["image", "true", "predicted", "margin", "margin_standard_error", "probability", "evaluations", "pruned"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*columns, *(f"error: {name}" for name in result.classes)])
@@ -32,6 +35,7 @@ def write_csv(path: Path, names: Sequence[str], truths: Sequence[str | None], re
                 f"{result.margin_standard_errors[i]:.6g}",
                 f"{result.probabilities[i, result.predictions[i]]:.6g}",
                 result.total_evaluations[i],
+                result.pruned[i].sum(),
                 *(f"{error:.8g}" for error in result.errors[i]),
             ]
         )
@@ -55,7 +59,7 @@ def write_parquet(path: Path, names: Sequence[str], truths: Sequence[str | None]
     """A row a picture with all that is known of it; lists are in the order of the classes, named in the metadata.
 
     The columns are ``image, image_id, true, predicted, margin, margin_standard_error, probability, evaluations`` and
-    the lists ``errors, standard_errors, draws, differences, difference_standard_errors, probabilities``.
+    the lists ``errors, standard_errors, draws, pruned, differences, difference_standard_errors, probabilities``.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -71,7 +75,8 @@ def write_parquet(path: Path, names: Sequence[str], truths: Sequence[str | None]
         "probability": result.probabilities[rows, result.predictions],
         "evaluations": result.total_evaluations,
     }
-    for name in ("errors", "standard_errors", "draws", "differences", "difference_standard_errors", "probabilities"):
+    lists = ("errors", "standard_errors", "draws", "pruned", "differences")
+    for name in (*lists, "difference_standard_errors", "probabilities"):
         columns[name] = list(getattr(result, name))
     table = pa.table(columns).replace_schema_metadata({"classes": json.dumps(list(result.classes))})
     with atomic_write(path, "wb") as file:

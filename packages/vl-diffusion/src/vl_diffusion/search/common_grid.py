@@ -47,4 +47,5 @@ class OnGrid:
             while True:
                 classes, draws = search.send((yield classes, draw[draws]))
         except StopIteration as end:
-            return int(end.value)
+            verdict: int = end.value
+            return verdict

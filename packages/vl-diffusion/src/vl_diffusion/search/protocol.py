@@ -28,6 +28,28 @@ class Problem:
     """Scores ``(K,)`` that another model gave the classes of this image, larger being likelier; for `Shortlist`."""
 
 
+class Verdict(int):
+    """The index of the predicted class, which also knows the classes that were not given up.
+
+    A plain index says that those were given up which saw fewer draws than the predicted class. A search that drops
+    classes after their last draw says so with this.
+    """
+
+    remaining: np.ndarray
+    """Indices of the predicted class and of those that could not be ruled out, int64."""
+
+    def __new__(cls, prediction: int, remaining: np.ndarray) -> Verdict:
+        verdict = super().__new__(cls, prediction)
+        verdict.remaining = remaining
+        return verdict
+
+    @classmethod
+    def among(cls, classes: np.ndarray, verdict: int) -> Verdict:
+        """The verdict of a search that knew only these classes, and these by their places."""
+        remaining = verdict.remaining if isinstance(verdict, Verdict) else np.arange(len(classes))
+        return cls(classes[verdict], classes[remaining])
+
+
 class Search(Protocol):
     """What the engine asks of a search.
 
@@ -49,5 +71,5 @@ class Search(Protocol):
         ...
 
     def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
-        """Search one image; the generator's return value is the predicted class index."""
+        """Search one image; the generator's return value is the predicted class index, plain or as a `Verdict`."""
         ...

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vl_diffusion.search._settings import check_counts, limited
-from vl_diffusion.search.protocol import Problem, Request, Search
+from vl_diffusion.search.protocol import Problem, Request, Search, Verdict
 from vl_diffusion.search.racing import Racing
 
 
@@ -49,7 +49,7 @@ class Shortlist:
             try:
                 classes, draws = inner.send(answer)
             except StopIteration as end:
-                return int(listed[end.value])
+                return Verdict.among(listed, end.value)
 
     def _logits(self, problem: Problem) -> np.ndarray:
         if problem.logits is None:

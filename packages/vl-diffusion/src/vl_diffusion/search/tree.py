@@ -17,7 +17,7 @@ import numpy as np
 
 from vl_diffusion.search._settings import check_counts, limited, within_budget
 from vl_diffusion.search.grids import nested_order
-from vl_diffusion.search.protocol import Problem, Request, Search
+from vl_diffusion.search.protocol import Problem, Request, Search, Verdict
 from vl_diffusion.search.racing import Racing
 
 Probe = Literal["leaves", "names"]
@@ -144,7 +144,7 @@ class LabelTree:
             try:
                 classes, draws = inner.send(answer)
             except StopIteration as end:
-                return int(alive[end.value])
+                return Verdict.among(alive, end.value)
 
     def _best(self, nodes: list[Node], asked: _Asked, left: int) -> Generator[Request, np.ndarray, list[Node]]:
         """The nodes of the smallest errors, in the order of the tree."""
