@@ -13,7 +13,16 @@ from PIL import Image
 from torch import Tensor
 from vl_core.data import ImageDataset
 from vl_core.noise import gaussian, make_keys
-from vl_diffusion import DiffusionClassifier, Exhaustive, LabelTree, NoiseSchedule, Racing, Shortlist, Staged
+from vl_diffusion import (
+    DiffusionClassifier,
+    Exhaustive,
+    LabelTree,
+    NoiseSchedule,
+    Racing,
+    Shortlist,
+    Staged,
+    with_temperature,
+)
 from vl_diffusion.images import content_id, to_tensor
 from vl_diffusion.journal import Journal
 from vl_diffusion.search.common_grid import OnGrid
@@ -269,6 +278,38 @@ def test_a_journal_keeps_what_was_given_up_and_reads_older_ones(search, tmp_path
     older = Journal(path, LEVELS).collect(result.image_ids)
     assert older.pruned.dtype == bool
     assert older.pruned.tolist() == [[False, False, False, False, True]] * 2
+
+
+@pytest.mark.parametrize("combination", ["mean", "best", "logsumexp"])
+def test_a_class_that_was_given_up_ahead_is_no_likelier_than_the_winner(combination):
+    class GivesUpTheFirst:
+        num_draws = 6
+        budget = staticmethod(lambda num_classes: 6 * num_classes)
+
+        def requests(self, problem):
+            yield np.arange(problem.num_classes), np.array([0, 3])
+            others = np.arange(1, problem.num_classes)
+            yield others, np.array([1, 2, 4, 5])
+            return others[-1]
+
+    class Speaks(OneGreyPerClass):
+        class_names, takes_prompts = None, True
+
+    prompts = {"dim": ["dark", "black"], "light": ["bright"], "half": ["middle"]}
+    settings = {"prompts": prompts, "prompt_combination": combination, "temperature": 3.0}
+    if combination == "mean":
+        settings["prompts"] = {name: given[0] for name, given in prompts.items()}
+    result = DiffusionClassifier(Speaks(), list(prompts), search=GivesUpTheFirst(), **settings).classify([grey(0.3)])
+    assert result.labels == ("half",)
+    assert result.pruned[0, 0] == (combination == "mean")
+    # On the draws that both saw, the first class was better.
+    assert combination != "mean" or result.differences[0, 0] < 0
+    for probabilities in (result.probabilities, with_temperature(result, 1e-3).probabilities):
+        assert probabilities.argmax(1) == result.predictions
+        assert probabilities.sum() == pytest.approx(1)
+    assert result.runners_up[0] == 0
+    # A mixture has both prompts, of which the other is far off.
+    assert (result.margins[0] == 0) == (combination != "logsumexp")
 
 
 def test_cheap_pictures_overtake_expensive_ones():

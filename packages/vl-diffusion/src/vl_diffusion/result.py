@@ -9,6 +9,9 @@ import numpy as np
 
 from vl_diffusion.arms import Arms, Combination
 
+# By how much a class that ties with the predicted one is less likely, in nats.
+_HAIR = 1e-9
+
 
 @dataclass(frozen=True, eq=False)
 class Classification:
@@ -24,12 +27,14 @@ class Classification:
             its mean is over other draws: compare `differences` instead.
         evaluations: int64 ``(B, K)``, calls of the network that this took; the same unless a class has several prompts.
         differences: float64 ``(B, K)``, mean over common draws of a class's score minus the predicted class's; 0 for
-            the predicted class. Noise is shared, so this is far more certain than a difference of `errors`.
+            the predicted class. Noise is shared, so this is far more certain than a difference of `errors`. Below 0 for
+            a class that was given up while it was ahead of the one that won later.
         difference_standard_errors: float64 ``(B, K)``, of those paired means.
         predictions: int64 ``(B,)``, index of the predicted class.
         probabilities: float64 ``(B, K)``, softmax of minus the paired difference in the summed error over the
-            classifier's temperature, equation 7 of Li et al. (2023); 0 for a class that was not evaluated. As good as
-            the temperature is: fit it with `vl_diffusion.fit_temperature`.
+            classifier's temperature, equation 7 of Li et al. (2023); 0 for a class that was not evaluated. The
+            predicted class is the likeliest: others count as no better than it, even where their few draws say so. As
+            good as the temperature is: fit it with `vl_diffusion.fit_temperature`.
         inner_evaluations: int64 ``(B,)``, calls of the network for names that a search only descended through.
         num_values: int64 ``(B,)``, values in the image that was denoised: a summed error is this many mean ones.
         pruned: bool ``(B, K)``, classes that the search gave up, or never looked at. The others are the predicted class
@@ -67,15 +72,15 @@ class Classification:
     @property
     def runners_up(self) -> np.ndarray:
         """Index of the class that came closest to the predicted one, int64 ``(B,)``."""
-        others = np.where(np.isnan(self.differences), np.inf, self.differences)
+        others = np.where(np.isnan(self.differences), np.inf, np.maximum(self.differences, 0))
         others[np.arange(len(self)), self.predictions] = np.inf
         nearest: np.ndarray = others.argmin(1)
         return nearest
 
     @property
     def margins(self) -> np.ndarray:
-        """Paired difference of the runner-up to the predicted class, float64 ``(B,)``."""
-        margins: np.ndarray = self.differences[np.arange(len(self)), self.runners_up]
+        """Paired difference of the runner-up, float64 ``(B,)``; 0 where it was given up while it was ahead."""
+        margins: np.ndarray = np.maximum(self.differences[np.arange(len(self)), self.runners_up], 0)
         return margins
 
     @property
@@ -139,6 +144,8 @@ def summarise(
     if not np.array_equal(arms.owners, np.arange(len(classes))):
         members = [np.flatnonzero(arms.owners == k) for k in range(len(classes))]
         evaluations = np.array([evaluations[of_class].sum() for of_class in members])
+        # A prompt that was given up is no better than the best, whatever its few draws say.
+        table[3] = np.where(given_up, np.maximum(difference, 0), difference)
         given_up = np.array([given_up[of_class].all() for of_class in members])
         table = np.stack([_of_class(table[:, of_class], scale, combination) for of_class in members], axis=1)
     mean, standard_error, draws, difference, difference_error = table
@@ -159,11 +166,24 @@ def summarise(
         differences=difference[None],
         difference_standard_errors=difference_error[None],
         predictions=np.array([label], np.int64),
-        probabilities=softmax_probabilities(difference[None], scale),
+        probabilities=class_probabilities(difference[None], np.array([label]), scale),
         inner_evaluations=np.array([inner_evaluations], np.int64),
         num_values=np.array([num_values], np.int64),
         pruned=given_up[None],
     )
+
+
+def class_probabilities(differences: np.ndarray, predictions: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
+    """Softmax of minus `scale` times the differences, in which no class is as likely as the predicted one.
+
+    Args:
+        differences: ``(B, K)``, to the predicted class.
+        predictions: int64 ``(B,)``, indices of the predicted classes.
+        scale: A number, or one an image, ``(B, 1)``.
+    """
+    behind = np.maximum(differences, _HAIR / scale)
+    np.put_along_axis(behind, predictions[:, None], 0.0, axis=1)
+    return softmax_probabilities(behind, scale)
 
 
 def softmax_probabilities(differences: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
