@@ -160,6 +160,11 @@ def test_the_classifier_races(pixel_dit_folder):
     evaluations = result.evaluations
     assert (evaluations.sum(1) <= 150).all()
     assert (evaluations[np.arange(3), result.predictions] == evaluations.max(1)).all()
+    # Intervals that allow for the race are wider.
+    ends = [result.difference_intervals(anytime=anytime) for anytime in (False, True)]
+    saw, others = result.draws > 5, np.arange(10) != result.predictions[:, None]
+    assert ((ends[1][1] - ends[1][0]) > (ends[0][1] - ends[0][0]))[saw & others].all()
+    assert (ends[1][0][~others] == 0).all()
     # With no class dropped, a race is an exhaustive search.
     never = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Racing(8, level=1e-9))
     every = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Exhaustive(8))

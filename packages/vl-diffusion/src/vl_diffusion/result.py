@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from vl_diffusion.arms import Arms, Combination
+from vl_diffusion.search.evidence import anytime_half_widths
 
 # By how much a class that ties with the predicted one is less likely, in nats.
 _HAIR = 1e-9
@@ -89,14 +90,22 @@ class Classification:
         errors: np.ndarray = self.difference_standard_errors[np.arange(len(self)), self.runners_up]
         return errors
 
-    def difference_intervals(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """Student's intervals of the paired `differences`, one at a time, for a number of draws fixed beforehand.
+    def difference_intervals(self, level: float = 0.95, *, anytime: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Intervals of the paired `differences`, one class at a time.
+
+        Student's are for two classes and a number of draws that were chosen beforehand, as those of an exhaustive
+        search. A race drops a class when its difference looks large, and names the winner after the fact: Student's
+        are then too short. Those of ``anytime=True`` are wider, and hold whenever a search stops, at whichever class.
 
         Args:
-            level: Probability with which an interval covers the difference over infinitely many draws.
+            level: Probability with which an interval covers the difference over infinitely many draws, if they are
+                independent and their differences normal.
+            anytime: Whether it does so whatever the search saw when it stopped; a confidence sequence from the evidence
+                that a race goes by, at an error that is shared out among the K - 1 classes that might have won.
 
         Returns:
-            Lower and upper ends, float64 ``(B, K)``; NaN where a class saw fewer than two draws.
+            Lower and upper ends, float64 ``(B, K)``; NaN where a class saw fewer than two draws, and infinite where
+            `anytime` has too few to say anything.
 
         Raises:
             ValueError: If `level` is not between 0 and 1.
@@ -105,7 +114,12 @@ class Classification:
 
         if not 0 < level < 1:
             raise ValueError(f"level must be between 0 and 1, got {level}")
-        half = t.ppf((1 + level) / 2, np.maximum(self.draws - 1, 1)) * self.difference_standard_errors
+        standard_errors = self.difference_standard_errors
+        common = np.minimum(self.draws, self.draws[np.arange(len(self)), self.predictions][:, None])
+        if anytime:
+            half = anytime_half_widths(standard_errors, common, error=(1 - level) / max(1, len(self.classes) - 1))
+        else:
+            half = t.ppf((1 + level) / 2, np.maximum(common - 1, 1)) * standard_errors
         return self.differences - half, self.differences + half
 
 
