@@ -134,6 +134,8 @@ def test_a_guessed_spread_cuts_off_what_it_did_not_foresee():
         ({"level": 5}, "level must lie between 0 and 1, got 5"),
         ({"bound": "z"}, "bound must be t or bernstein, got 'z'"),
         ({"aim": "mean"}, "aim must be draws or expectation, got 'mean'"),
+        ({"draws": 10, "opening": 20}, r"opening must be less than draws \(10\) for any to be tested, got 20"),
+        ({"draws": 10, "opening": 10}, r"opening must be less than draws \(10\) for any to be tested, got 10"),
         ({"opening": -1}, "opening must be at least 0, got -1"),
         ({"first": 0}, "first must be at least 1, got 0"),
         ({"growth": 0}, "growth must be positive and finite, got 0"),
@@ -146,6 +148,10 @@ def test_a_guessed_spread_cuts_off_what_it_did_not_foresee():
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Racing(**settings)
+
+
+def test_a_race_of_two_draws_is_short_but_fair():
+    assert race(Racing(2), np.array([[2.0, 2.0], [1.0, 1.0]]))[0] == 1
 
 
 def test_draws_must_be_integers():

@@ -82,6 +82,9 @@ class Racing:
             raise ValueError(f"bound must be t or bernstein, got {self.bound!r}")
         if self.aim not in ("draws", "expectation"):
             raise ValueError(f"aim must be draws or expectation, got {self.aim!r}")
+        # Of one or two draws there is nothing to test.
+        if self.opening >= self.draws > 2:
+            raise ValueError(f"opening must be less than draws ({self.draws}) for any to be tested, got {self.opening}")
         for name in ("growth", "prior", "spread"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
