@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from vl_diffusion import DiffusionClassifier, Exhaustive, NoiseSchedule, Staged, draw_errors
+from vl_diffusion import DiffusionClassifier, Exhaustive, LabelTree, NoiseSchedule, Shortlist, Staged, draw_errors
 from vl_diffusion.aggregation import draw_scores
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -127,6 +127,15 @@ def test_a_vote_does_not_depend_on_how_large_errors_are():
         np.testing.assert_allclose(
             draw_scores(errors * scale, aggregation), draw_scores(errors, aggregation), rtol=1e-4, atol=1e-5
         )
+
+
+@pytest.mark.parametrize("aggregation", ["vote", "zscore"])
+def test_a_label_tree_takes_means_alone(aggregation):
+    tree = LabelTree({"first": NAMES[:3], "second": NAMES[3:]}, NAMES, Exhaustive(12))
+    for search in (tree, Shortlist(tree, top=5)):
+        with pytest.raises(ValueError, match=f"aggregation must be 'mean' for a LabelTree, .*got '{aggregation}'"):
+            DiffusionClassifier(Patterns(), search=search, aggregation=aggregation)
+    DiffusionClassifier(Patterns(), search=Shortlist(Exhaustive(12)), aggregation=aggregation)
 
 
 def test_an_aggregation_that_is_none_is_refused():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from vl_diffusion.calibration import Temperature
 from vl_diffusion.cli import main
+from vl_diffusion.commands.calibrate import what_changes
 
 QUICK = ("--search", "exhaustive", "--draws", "8", "--bins", "5")
 
@@ -36,6 +39,17 @@ def test_a_temperature_passed_back_does_what_was_said(labelled_folder, pixel_dit
         assert error == pytest.approx(found[f"expected_calibration_error_{when}"], rel=1e-5)
         assert float(figures["negative_log_likelihood"]) == pytest.approx(found[f"nll_{when}"], rel=1e-5)
     assert before["expected_calibration_error"] != after["expected_calibration_error"]
+
+
+def test_what_is_said_of_the_likelihood_is_what_it_does():
+    fitted = Temperature(3.0, nll_before=0.7, nll_after=0.4, images=20, pruned=0, unseen=0, separable=False)
+    said = what_changes(fitted, 0.3, 0.1)
+    assert said.startswith("over the 20 pictures that it was fitted on, the negative log-likelihood falls from 0.700")
+    assert said.endswith("the calibration error goes from 30.0 to 10.0 %")
+    # All right and all but certain of it: the temperature that 20 pictures can vouch for is less sure.
+    said = what_changes(replace(fitted, nll_before=0.001, nll_after=0.047, separable=True), 0.001, 0.045)
+    assert "no true class was behind another" in said
+    assert "the negative log-likelihood rises from 0.001 to 0.047" in said
 
 
 def test_no_temperature_is_made_up_where_labels_say_nothing(pixel_dit_folder, tmp_path, capsys, tiny):

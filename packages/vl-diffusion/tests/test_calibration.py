@@ -26,6 +26,7 @@ def classification(differences: np.ndarray, draws: np.ndarray | None = None) -> 
     arrays["image_ids"] = np.arange(images)
     arrays["differences"] = differences
     arrays["draws"] = np.where(np.isnan(differences), 0, 9) if draws is None else draws
+    arrays["pruned"] = arrays["draws"] < arrays["draws"].max(1, keepdims=True)
     arrays["predictions"] = np.nanargmin(differences, axis=1)
     arrays["probabilities"] = softmax_probabilities(differences, VALUES)
     arrays["inner_evaluations"] = np.zeros(images, np.int64)

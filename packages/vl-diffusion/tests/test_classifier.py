@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -11,8 +13,19 @@ from PIL import Image
 from torch import Tensor
 from vl_core.data import ImageDataset
 from vl_core.noise import gaussian, make_keys
-from vl_diffusion import DiffusionClassifier, Exhaustive, NoiseSchedule, Staged
+from vl_diffusion import (
+    DiffusionClassifier,
+    Exhaustive,
+    LabelTree,
+    NoiseSchedule,
+    Racing,
+    Shortlist,
+    Staged,
+    with_temperature,
+)
 from vl_diffusion.images import content_id, to_tensor
+from vl_diffusion.journal import Journal
+from vl_diffusion.search.common_grid import OnGrid
 
 LEVELS = ("black", "dark", "middle", "bright", "white")
 
@@ -41,6 +54,10 @@ class OneGreyPerClass:
         self.shown.append(len(x_t))
         signal, level = (t.view(-1, 1, 1, 1) for t in self.schedule.levels(timestep.numpy()))
         return (x_t - signal * condition.view(-1, 1, 1, 1)) / level
+
+
+def tree_of_greys() -> LabelTree:
+    return LabelTree({"low": LEVELS[:3], "high": LEVELS[3:]}, LEVELS, Racing(), keep=1)
 
 
 def grey(value: float) -> Tensor:
@@ -203,6 +220,96 @@ def test_a_search_can_be_watched():
     whole = classifier.classify(grey(0.3))
     np.testing.assert_array_equal(seen[-1].errors, whole.errors)
     np.testing.assert_array_equal(seen[-1].probabilities, whole.probabilities)
+
+
+@pytest.mark.parametrize("search", [Racing(), OnGrid(Racing(), 300), Shortlist(Racing(), top=4), tree_of_greys()])
+def test_a_decided_race_gave_up_all_others_though_they_saw_as_much(search):
+    logits = [[1, 2, 3, 2, 1]]
+    result = DiffusionClassifier(OneGreyPerClass(), search=search).classify([grey(0.3)], logits=logits)
+    winner = result.predictions[0]
+    assert (np.delete(result.draws[0], winner) == result.draws[0, winner]).any()
+    assert result.pruned.dtype == bool
+    assert np.flatnonzero(~result.pruned[0]).tolist() == [winner]
+
+
+def test_a_race_that_runs_out_gave_up_none_of_those_that_are_left():
+    for search in (Racing(7, level=1e-9, first=7), Racing(max_evaluations=10), Exhaustive(6)):
+        result = DiffusionClassifier(OneGreyPerClass(), search=search).classify([grey(0.3)])
+        assert not result.pruned.any()
+    last = Staged((2, 6), (2, 1))
+    assert DiffusionClassifier(OneGreyPerClass(), search=last).classify([grey(0.3)]).pruned.sum() == 3
+
+
+def test_prompts_that_are_given_up_leave_their_class_in_while_one_is_left():
+    class Speaks(OneGreyPerClass):
+        class_names, takes_prompts = None, True
+
+    prompts = {"light": ["bright", "black"], "deep": ["dark", "middle"]}
+    race = DiffusionClassifier(
+        Speaks(), list(prompts), prompts=prompts, prompt_combination="best", search=Staged((2, 6), (2, 1))
+    )
+    # Of the four, dark and middle are left.
+    assert race.classify([grey(0.3)]).pruned.tolist() == [[True, False]]
+    # Here middle and bright are.
+    assert race.classify([grey(0.62)]).pruned.tolist() == [[False, False]]
+
+
+def test_a_tree_gives_up_a_class_that_it_left_behind_after_as_many_draws():
+    tree = LabelTree({"low": LEVELS[:3], "high": LEVELS[3:]}, LEVELS, Exhaustive(8), keep=1, draws=8)
+    result = DiffusionClassifier(OneGreyPerClass(), search=tree).classify([grey(0.3)])
+    assert result.draws[0].tolist() == [8] * 5
+    assert result.pruned[0].tolist() == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize("search", [Racing(), Exhaustive(3)])
+def test_a_journal_keeps_what_was_given_up_and_reads_older_ones(search, tmp_path):
+    result = DiffusionClassifier(OneGreyPerClass(), search=search).classify([grey(0.3), grey(0.8)])
+    path = tmp_path / "results.jsonl"
+    with Journal(path, LEVELS) as journal:
+        journal.append(result)
+    read = Journal(path, LEVELS).collect(result.image_ids)
+    for array in fields(result):
+        np.testing.assert_array_equal(getattr(read, array.name), getattr(result, array.name))
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        del row["pruned"]
+        row["draws"][4] -= 1
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    older = Journal(path, LEVELS).collect(result.image_ids)
+    assert older.pruned.dtype == bool
+    assert older.pruned.tolist() == [[False, False, False, False, True]] * 2
+
+
+@pytest.mark.parametrize("combination", ["mean", "best", "logsumexp"])
+def test_a_class_that_was_given_up_ahead_is_no_likelier_than_the_winner(combination):
+    class GivesUpTheFirst:
+        num_draws = 6
+        budget = staticmethod(lambda num_classes: 6 * num_classes)
+
+        def requests(self, problem):
+            yield np.arange(problem.num_classes), np.array([0, 3])
+            others = np.arange(1, problem.num_classes)
+            yield others, np.array([1, 2, 4, 5])
+            return others[-1]
+
+    class Speaks(OneGreyPerClass):
+        class_names, takes_prompts = None, True
+
+    prompts = {"dim": ["dark", "black"], "light": ["bright"], "half": ["middle"]}
+    settings = {"prompts": prompts, "prompt_combination": combination, "temperature": 3.0}
+    if combination == "mean":
+        settings["prompts"] = {name: given[0] for name, given in prompts.items()}
+    result = DiffusionClassifier(Speaks(), list(prompts), search=GivesUpTheFirst(), **settings).classify([grey(0.3)])
+    assert result.labels == ("half",)
+    assert result.pruned[0, 0] == (combination == "mean")
+    # On the draws that both saw, the first class was better.
+    assert combination != "mean" or result.differences[0, 0] < 0
+    for probabilities in (result.probabilities, with_temperature(result, 1e-3).probabilities):
+        assert probabilities.argmax(1) == result.predictions
+        assert probabilities.sum() == pytest.approx(1)
+    assert result.runners_up[0] == 0
+    # A mixture has both prompts, of which the other is far off.
+    assert (result.margins[0] == 0) == (combination != "logsumexp")
 
 
 def test_cheap_pictures_overtake_expensive_ones():

@@ -169,6 +169,26 @@ def test_bad_scores_are_refused_before_anything_is_computed(scores, said, argume
     assert not out.exists()
 
 
+def test_no_search_but_the_exhaustive_one_spends_more_than_the_limit(arguments, tmp_path):
+    out = tmp_path / "out"
+    assert main([*arguments, str(out), "--max-evaluations", "25", "--limit", "4"]) == 0
+    spent = {}
+    for line in (out / "searches.jsonl").read_text().splitlines():
+        for name, findings in json.loads(line)["findings"].items():
+            spent.setdefault(name, []).extend(finding["evaluations"] for finding in findings)
+    assert list(spent) == NAMES
+    assert set(spent.pop("exhaustive")) == {80}
+    assert max(map(max, spent.values())) <= 25
+
+
+def test_a_limit_that_a_search_cannot_keep_is_refused_before_anything_is_computed(arguments, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*arguments, str(out), "--max-evaluations", "9"]) == 2
+    message = "staged, literal grid: max_evaluations must be at least 10, one draw of each class, got 9"
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("option", ["--search", "--draws", "--keep", "--grid", "--bound"])
 def test_settings_of_single_searches_are_no_options(option, capsys):
     with pytest.raises(SystemExit):
@@ -184,6 +204,13 @@ def test_without_a_tree_or_scores_the_others_are_compared(labelled_folder, pixel
     said = capsys.readouterr().err
     assert "no label tree is compared" in said
     assert "no shortlist is compared" in said
+
+
+def test_votes_are_compared_without_a_tree(arguments, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*arguments, str(out), "--aggregation", "vote", "--limit", "2"]) == 0
+    assert [row["search"] for row in rows(out)] == [name for name in NAMES if "tree" not in name]
+    assert "no label tree is compared: it asks for the classes of a draw in parts" in capsys.readouterr().err
 
 
 def test_mixed_prompts_are_judged_as_the_classifier_judges_them(labelled_folder, sd_folder, tmp_path):

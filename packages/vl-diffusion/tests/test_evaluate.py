@@ -71,16 +71,33 @@ def test_the_parquet_file_holds_all_that_is_known(evaluated, tiny):
     table = parquet.read_table(out / "results.parquet")
     assert table.column_names == [
         *("image", "image_id", "true", "predicted", "margin", "margin_standard_error", "probability", "evaluations"),
-        *("errors", "standard_errors", "draws", "differences", "difference_standard_errors", "probabilities"),
+        *("errors", "standard_errors", "draws", "pruned", "differences", "difference_standard_errors"),
+        "probabilities",
     ]
     assert json.loads(table.schema.metadata[b"classes"]) == list(tiny.CLASSES)
     for row, of_csv in zip(table.to_pylist(), rows(out / "predictions.csv"), strict=True):
         assert row["image"] == of_csv["image"]
         assert row["predicted"] == of_csv["predicted"] == tiny.CLASSES[int(np.argmin(row["errors"]))]
         assert row["draws"] == [4] * 10
+        assert row["pruned"] == [False] * 10
+        assert of_csv["pruned"] == "0"
         assert row["evaluations"] == 40
         assert sum(row["probabilities"]) == pytest.approx(1)
         assert row["errors"] == pytest.approx([float(of_csv[f"error: {name}"]) for name in tiny.CLASSES], rel=1e-6)
+
+
+def test_a_limit_that_is_too_small_is_refused_before_anything_is_loaded_or_written(
+    labelled_folder, pixel_dit_folder, tmp_path, monkeypatch, capsys, tiny
+):
+    arguments = ["evaluate", str(labelled_folder), "--model", str(pixel_dit_folder), "--out", str(tmp_path / "out")]
+    arguments += ["--search", "exhaustive", "--max-evaluations", "5"]
+    assert main(arguments) == 2
+    message = "max_evaluations must be at least 10, one draw of each class, got 5"
+    assert message in capsys.readouterr().err
+    monkeypatch.setattr("vl_diffusion.commands.settings.load_denoiser", lambda *a, **b: pytest.fail("it was loaded"))
+    assert main([*arguments, "--classes", *tiny.CLASSES]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_temperature_or_number_of_bins_computes_nothing_again(evaluated, tmp_path, monkeypatch):

@@ -13,12 +13,18 @@ from vl_diffusion import (
     PROMPT_TEMPLATES,
     DiffusionClassifier,
     Exhaustive,
+    Halving,
+    LabelTree,
     NoiseSchedule,
     Problem,
+    Racing,
+    Search,
+    Shortlist,
     Staged,
     prompt_templates,
 )
 from vl_diffusion.images import content_id
+from vl_diffusion.search.common_grid import OnGrid
 
 CLASSES = ("cat", "dog", "bird")
 PROMPTS = {"cat": ["a cat", "a kitten", "a tabby"], "dog": "a dog", "bird": ["a bird", "a wren"]}
@@ -216,6 +222,56 @@ def test_logits_of_classes_reach_every_prompt(combination):
     result = classifier(search, combination).classify(pictures(1), logits=[[0.1, 0.2, 0.7]])
     assert result.labels == ("bird",)
     assert search.heard.tolist() == ([0.1, 0.2, 0.7] if combination == "mean" else [0.1, 0.1, 0.1, 0.2, 0.7, 0.7])
+
+
+TREE = {"furry": ["cat", "dog"], "feathered": ["bird"]}
+FOUR = ["a {}", "the {}", "my {}", "no {}"]
+LIMITED: dict[str, Search] = {
+    "exhaustive": Exhaustive(50, max_evaluations=38),
+    "staged": Staged((4, 16), (2, 1), max_evaluations=38),
+    "halving": Halving(50, max_evaluations=38),
+    "racing": Racing(50, level=1e-9, max_evaluations=38),
+    "tree": LabelTree(TREE, CLASSES, Racing(50), keep=1, max_evaluations=38),
+    "tree of names": LabelTree(TREE, CLASSES, Racing(50), keep=1, probe="names", max_evaluations=38),
+    "shortlist": Shortlist(Racing(50), top=2, max_evaluations=38),
+    "limited within": Shortlist(Racing(50, max_evaluations=38), top=2),
+    "on a grid": OnGrid(Racing(50, max_evaluations=38), 60),
+}
+
+
+@pytest.mark.parametrize("name", LIMITED)
+def test_a_budget_is_of_calls_of_the_network_however_many_prompts_a_class_has(name):
+    logits = [[0.1, 0.2, 0.7]] * 4
+    even = DiffusionClassifier(Speaks(), CLASSES, search=LIMITED[name], prompt_template=FOUR)
+    spent = even.classify(pictures(4), logits=logits).total_evaluations
+    assert (spent <= 38).all()
+    # Where all classes cost the same, no draw of all of them is left over.
+    assert name not in ("exhaustive", "racing") or (spent == 36).all()
+    uneven = classifier(LIMITED[name], "mean").classify(pictures(4), logits=logits).total_evaluations
+    assert (uneven <= 38).all()
+    *_, last = even.watch(pictures(1)[0], logits=logits[0])
+    assert last.total_evaluations.tolist() == spent[:1].tolist()
+
+
+@pytest.mark.parametrize("search", [Racing(50, max_evaluations=11), Shortlist(Exhaustive(9, max_evaluations=3), 3)])
+def test_a_budget_below_one_draw_of_every_prompt_is_refused_before_anything_is_encoded(search):
+    denoiser = Speaks()
+    with pytest.raises(ValueError, match=r"counted in draws of 4 evaluations each, one a prompt, max_evaluations must"):
+        DiffusionClassifier(denoiser, CLASSES, search=search, prompt_template=FOUR)
+    with pytest.raises(ValueError, match="max_evaluations must be at least 3, one draw of each class, got 2"):
+        DiffusionClassifier(denoiser, CLASSES, search=Racing(50, max_evaluations=2))
+    assert not denoiser.encoded
+
+
+def test_a_budget_that_cannot_be_divided_is_refused():
+    class Own:
+        num_draws, max_evaluations = 4, 30
+        budget = staticmethod(lambda num_classes: 30)
+        requests = Exhaustive(4).requests
+
+    with pytest.raises(TypeError, match=r"search must be a dataclass for its budget to be divided, got .*Own"):
+        DiffusionClassifier(Speaks(), CLASSES, search=Own(), prompt_template=FOUR)
+    DiffusionClassifier(Speaks(), CLASSES, search=Own())
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,13 @@ from vl_diffusion.page.race import Race
 KNOWN = ("T-shirt/top", "trouser", "bag", "ankle boot")
 
 
-def a_round(draws: list[int], differences: list[float], classes: tuple[str, ...] = KNOWN) -> Classification:
-    """A result over one image; every draw costs one evaluation, and the class of difference 0 leads."""
+def a_round(
+    draws: list[int], differences: list[float], classes: tuple[str, ...] = KNOWN, out: tuple[str, ...] = ()
+) -> Classification:
+    """A result over one image; every draw costs one evaluation, and the class of difference 0 leads.
+
+    Those are out that saw fewer draws than it, and those that are named.
+    """
     count = np.array([draws], np.int64)
     of_one = np.array([differences])
     return Classification(
@@ -31,12 +36,13 @@ def a_round(draws: list[int], differences: list[float], classes: tuple[str, ...]
         predictions=np.array([differences.index(0)]),
         probabilities=np.full_like(of_one, 0.25),
         num_values=np.array([784]),
+        pruned=(count < count.max()) | np.isin(classes, out),
     )
 
 
 @pytest.fixture
 def race() -> Race:
-    """Four classes, of which the last drops out in round 1, the first in round 2, and the bag in the last, round 3."""
+    """Four classes, of which the last drops out in round 1, the first in round 2."""
     race = Race(KNOWN, draws=100)
     race.add(a_round([6, 6, 6, 6], [0.02, 0.0, 0.001, 0.03]))
     race.add(a_round([8, 8, 8, 6], [0.02, 0.001, 0.0, 0.03]))
@@ -52,13 +58,14 @@ def test_a_class_is_out_since_the_last_round_that_it_was_seen_in(race):
 
 
 def test_a_race_that_ends_before_its_draws_left_one_class(race):
+    race.add(a_round([8, 13, 13, 6], [0.02, 0.0, 0.002, 0.03], out=("bag",)))
     race.finish()
     assert race.decided
     assert race.out.tolist() == [True, False, True, True]
     said = words.verdict(race, 0.99)
     assert "<strong>trouser</strong>" in said
-    assert "All 3 others dropped out, “bag” last, in round 3." in said
-    assert "34 evaluations; showing every class every draw takes 400" in said
+    assert "All 3 others dropped out, “bag” last, in round 4." in said
+    assert "40 evaluations; showing every class every draw takes 400" in said
     assert "99 %" in said
 
 

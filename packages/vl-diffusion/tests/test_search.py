@@ -213,12 +213,22 @@ def test_exhaustive_search_shows_every_class_every_draw():
 def test_halving_spends_alike_in_every_round_and_halves_the_classes():
     search = Halving(250, first=8)
     _, asked = play(search, table(8, 250, best=3))
-    # 8 draws of 8 classes, 16 of 4, 32 of 2.
-    assert sorted(asked.sum(1).tolist()) == [8] * 4 + [24] * 2 + [56] * 2
-    assert asked.sum() == 3 * 64 == search.budget(8)
+    # 8 draws of 8 classes, 16 of 4, and all that are left of 2.
+    assert sorted(asked.sum(1).tolist()) == [8] * 4 + [24] * 2 + [250] * 2
+    assert asked.sum() == 2 * 64 + 2 * 226 == search.budget(8)
     order = nested_order(250)
     for row in asked:
         assert set(np.flatnonzero(row)) == set(order[: row.sum()])
+
+
+def test_the_last_two_of_halving_see_all_draws_that_can_be_paid():
+    prediction, asked = play(Halving(), table(2, 250, best=1))
+    assert prediction == 1
+    assert asked.sum(1).tolist() == [250, 250]
+    _, asked = play(Halving(max_evaluations=101), table(2, 250, best=1))
+    assert asked.sum(1).tolist() == [50, 50]
+    _, asked = play(Halving(max_evaluations=64 + 64 + 30), table(8, 250, best=3))
+    assert sorted(asked.sum(1).tolist()) == [8] * 4 + [24] * 2 + [39] * 2
 
 
 def test_halving_ends_when_the_draws_do():

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy import integrate, stats
-from vl_diffusion.search.evidence import BernsteinEvidence, StudentEvidence
+from vl_diffusion.search.evidence import BernsteinEvidence, StudentEvidence, anytime_half_widths
 
 
 def student(differences: np.ndarray, before: np.ndarray | None = None, **settings) -> np.ndarray:
@@ -58,6 +58,45 @@ def test_student_evidence_is_the_integral_over_effects_and_scales(prior, populat
     computed = math.exp(student(d[None], prior=prior, population=population)[0])
     assert computed == pytest.approx((2 * ratio - 1) / math.sqrt(1 + prior / v))
     assert folded - 1 / math.sqrt(1 + prior / v) <= computed <= folded
+
+
+@pytest.mark.parametrize("prior", [1.0, 0.3])
+def test_an_interval_ends_where_the_evidence_against_a_mean_is_what_was_asked_for(prior):
+    d = np.random.default_rng(0).normal(0.8, 1, 12)
+    standard_error = d.std(ddof=1) / 12**0.5
+    half = anytime_half_widths(np.array([standard_error]), np.array([12]), error=0.05, prior=prior)[0]
+    for end in (d.mean() - half, d.mean() + half):
+        assert marginal_ratio(d - end, prior, np.inf, folded=False) == pytest.approx(20, rel=1e-3)
+
+
+def test_intervals_cover_however_often_one_looks_and_whichever_class_leads():
+    rng = np.random.default_rng(0)
+    errors = rng.normal(0, 1, (1500, 3, 150))
+    count = np.arange(1, 151)
+    missed = {"anytime": np.zeros((1500, 3), bool), "student": np.zeros((1500, 3), bool)}
+    total, products = errors.cumsum(2), np.einsum("rin,rjn->rijn", errors, errors).cumsum(3)
+    for n in range(2, 151):
+        leader = total[:, :, n - 1].argmin(1)
+        rows = np.arange(1500)
+        mean = (total[:, :, n - 1] - total[rows, leader, n - 1][:, None]) / count[n - 1]
+        own = products[:, range(3), range(3), n - 1]
+        squares = own + own[rows, leader][:, None] - 2 * products[rows, leader, :, n - 1]
+        standard_error = np.sqrt(np.maximum(squares / n - mean**2, 0) / (n - 1))
+        counts = np.full(mean.shape, n)
+        missed["anytime"] |= np.abs(mean) > anytime_half_widths(standard_error, counts, error=0.05 / 2)
+        missed["student"] |= np.abs(mean) > stats.t.ppf(0.975, n - 1) * standard_error + 1e-12
+    # All classes are equal, so 0 is what there is to cover.
+    assert missed["anytime"].mean(0).max() < 0.05
+    assert missed["student"].mean(0).min() > 0.2
+
+
+def test_intervals_of_few_draws_or_none_say_so():
+    half = anytime_half_widths(np.array([0.5, np.nan, 0.0, 0.1]), np.array([2, 1, 9, 5000]), error=0.05)
+    assert half[0] == np.inf
+    assert np.isnan(half[1])
+    assert half[2] == 0
+    # Some four standard errors in the long run.
+    assert 0.3 < half[3] < 0.45
 
 
 def test_student_evidence_is_that_of_the_t_statistic():

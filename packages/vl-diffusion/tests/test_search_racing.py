@@ -134,6 +134,8 @@ def test_a_guessed_spread_cuts_off_what_it_did_not_foresee():
         ({"level": 5}, "level must lie between 0 and 1, got 5"),
         ({"bound": "z"}, "bound must be t or bernstein, got 'z'"),
         ({"aim": "mean"}, "aim must be draws or expectation, got 'mean'"),
+        ({"draws": 10, "opening": 20}, r"opening must be less than draws \(10\) for any to be tested, got 20"),
+        ({"draws": 10, "opening": 10}, r"opening must be less than draws \(10\) for any to be tested, got 10"),
         ({"opening": -1}, "opening must be at least 0, got -1"),
         ({"first": 0}, "first must be at least 1, got 0"),
         ({"growth": 0}, "growth must be positive and finite, got 0"),
@@ -148,6 +150,10 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
         Racing(**settings)
 
 
+def test_a_race_of_two_draws_is_short_but_fair():
+    assert race(Racing(2), np.array([[2.0, 2.0], [1.0, 1.0]]))[0] == 1
+
+
 def test_draws_must_be_integers():
     with pytest.raises(TypeError, match=r"draws must be an integer, got 2\.5"):
         Racing(2.5)
@@ -160,6 +166,11 @@ def test_the_classifier_races(pixel_dit_folder):
     evaluations = result.evaluations
     assert (evaluations.sum(1) <= 150).all()
     assert (evaluations[np.arange(3), result.predictions] == evaluations.max(1)).all()
+    # Intervals that allow for the race are wider.
+    ends = [result.difference_intervals(anytime=anytime) for anytime in (False, True)]
+    saw, others = result.draws > 5, np.arange(10) != result.predictions[:, None]
+    assert ((ends[1][1] - ends[1][0]) > (ends[0][1] - ends[0][0]))[saw & others].all()
+    assert (ends[1][0][~others] == 0).all()
     # With no class dropped, a race is an exhaustive search.
     never = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Racing(8, level=1e-9))
     every = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Exhaustive(8))

@@ -131,6 +131,20 @@ def test_a_shortlist_shows_the_inner_search_only_the_likeliest_classes():
     assert play(search, errors, logits=np.zeros(5))[0] == 0
 
 
+def test_a_single_class_that_is_left_is_asked_for_once():
+    errors = errors_of([0.1, 0.5, 0.4, 0.6, 0.3], draws=250)
+    for limit in (None, 1):
+        search = Shortlist(top=1, max_evaluations=limit)
+        winner, made, _ = play(search, errors, logits=np.array([-1.0, 5, 2, 9, 1]))
+        assert (winner, made, search.budget(5)) == (3, [([3], [125])], 1)
+    tree = LabelTree({"few": ["a"], "many": ["b", "c", "d", "e"]}, tuple("abcde"), keep=1)
+    winner, _, asked = play(tree, errors)
+    # Its draws of the first level are known.
+    assert winner == 0
+    assert asked.sum(1)[0] == 8
+    assert asked.sum() == 8 * 4
+
+
 @pytest.mark.parametrize(
     ("logits", "message"),
     [

@@ -15,7 +15,8 @@ Aggregation = Literal["mean", "vote", "zscore"]
 - ``"zscore"``: the errors of a draw less their mean and over their standard deviation across classes, so that noisy
   steps with large errors count no more than others.
 
-The last two compare the classes that the search still follows.
+The last two compare the classes that the search still follows. A label tree does not ask for all of them at once, and
+takes means alone.
 """
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from vl_diffusion.result import Classification, softmax_probabilities
+from vl_diffusion.result import Classification, class_probabilities, softmax_probabilities
 
 Binning = Literal["width", "mass"]
 """Bins of confidence: equally wide, or with equally many images in each."""
@@ -83,7 +83,8 @@ def fit_temperature(result: Classification, labels: Sequence[int] | np.ndarray, 
     rows, true = labelled[seen], own[seen]
     if not len(rows):
         raise ValueError(f"none of the {len(labelled)} labelled images was evaluated under its true class")
-    inverse, separable = fit_inverse_temperature(result.differences[rows] * result.num_values[rows, None], true)
+    energies = np.maximum(result.differences[rows], 0) * result.num_values[rows, None]
+    inverse, separable = fit_inverse_temperature(energies, true)
     return Temperature(
         value=1 / inverse,
         nll_before=negative_log_likelihood(result, truths, floor=floor),
@@ -104,7 +105,7 @@ def with_temperature(result: Classification, temperature: float) -> Classificati
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
     scale = result.num_values[:, None] / temperature
-    return replace(result, probabilities=softmax_probabilities(result.differences, scale))
+    return replace(result, probabilities=class_probabilities(result.differences, result.predictions, scale))
 
 
 def negative_log_likelihood(

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from vl_diffusion.aggregation import Aggregation
 from vl_diffusion.images import to_tensor
-from vl_diffusion.search import Search
+from vl_diffusion.search import LabelTree, Search
 
 
 def checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
@@ -39,6 +40,19 @@ def checked_search(search: Search) -> Search:
     if isinstance(search, type) or not all(hasattr(search, name) for name in members):
         raise TypeError(f"search must be a search, such as Staged() or Exhaustive(), got {search!r}")
     return search
+
+
+def check_scores(search: Search, aggregation: Aggregation) -> None:
+    """Raise ValueError if the search would compare votes or z-scores that were not made among the same classes.
+
+    A label tree asks for the errors of a draw in parts, as it comes to need them.
+    """
+    if aggregation == "mean":
+        return
+    if isinstance(search, LabelTree):
+        raise ValueError(f"aggregation must be 'mean' for a LabelTree, which asks in parts, got {aggregation!r}")
+    if (inner := getattr(search, "inner", None)) is not None:
+        check_scores(inner, aggregation)
 
 
 def checked_ids(image_ids: Sequence[int], count: int) -> list[int]:

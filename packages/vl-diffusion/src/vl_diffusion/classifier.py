@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from vl_diffusion.aggregation import Aggregation, check_aggregation
 from vl_diffusion.arms import Combination, check_combination, checked_templates, make_arms, make_prompts
 from vl_diffusion.checks import (
+    check_scores,
     checked_classes,
     checked_ids,
     checked_logits,
@@ -28,7 +29,7 @@ from vl_diffusion.checks import (
     is_single,
 )
 from vl_diffusion.denoiser import takes_prompts
-from vl_diffusion.engine import Engine, Trial
+from vl_diffusion.engine import Engine, Trial, affordable
 from vl_diffusion.errors import DenoisingErrors
 from vl_diffusion.loading import as_denoiser, load_denoiser
 from vl_diffusion.objectives import Objective, check_objective
@@ -60,7 +61,8 @@ class DiffusionClassifier:
             ``|d epsilon| = (alpha / sigma) |d sample|``, and ``(1 - sigma) |d flow|`` for a flow. ``"vlb"`` has none.
         weighting: How much each noise level counts, see `vl_diffusion.weighting`: ``"uniform"``, ``"exponential"``,
             ``"snr"``, ``"min_snr"``, or a function, such as one of `vl_diffusion.fit_weighting`.
-        aggregation: What is averaged over draws: ``"mean"`` errors, a ``"vote"`` a draw, or a ``"zscore"``.
+        aggregation: What is averaged over draws: ``"mean"`` errors, a ``"vote"`` a draw, or a ``"zscore"``; a
+            :class:`~vl_diffusion.LabelTree` takes the first alone.
         time_range: The part of the schedule that draws are spread over, from 0 (no noise) to 1.
         seed: Seed of the noise, 0 or more and below 2**31.
         batch_size: Evaluations in one call of the network.
@@ -76,8 +78,9 @@ class DiffusionClassifier:
 
     Raises:
         TypeError: If classes are not strings, or `search` is not a search.
-        ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, or if an
-            argument is out of range.
+        ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, if the
+            search may spend less than one draw of each class or is a label tree that would have to count votes, or if
+            an argument is out of range.
 
     Example:
         >>> from vl_core.data import open_dataset
@@ -118,6 +121,7 @@ class DiffusionClassifier:
         check_objective(objective, error_space, self.denoiser)
         self.classes = checked_classes(self.denoiser.class_names if classes is None else classes)
         self.search: Search = Racing() if search is None else checked_search(search)
+        check_scores(self.search, aggregation)
         self.temperature = temperature
         self.prompt_combination: Combination = prompt_combination
         filled = None
@@ -127,6 +131,8 @@ class DiffusionClassifier:
             raise ValueError("prompts are given, and the model takes class names; leave them out")
         inner_names = getattr(self.search, "inner_names", ())
         self.arms = make_arms(self.classes, filled, prompt_combination, inner_names, templates)
+        # A budget that is too small is refused before anything is computed.
+        affordable(self.search, self.arms)
         steps = self.denoiser.schedule.steps(self.search.num_draws, time_range)
         self.denoising_errors = DenoisingErrors(
             denoiser=self.denoiser,
@@ -280,6 +286,7 @@ class DiffusionClassifier:
             trial.errors,
             trial.scores,
             trial.leader,
+            trial.given_up,
             self.arms,
             classes=self.classes,
             image_id=trial.subject.image_id,

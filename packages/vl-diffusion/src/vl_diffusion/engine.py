@@ -17,7 +17,8 @@ from torch import Tensor
 from vl_diffusion.aggregation import Aggregation, draw_scores
 from vl_diffusion.arms import Arms
 from vl_diffusion.errors import Jobs
-from vl_diffusion.search import Problem, Request, Search
+from vl_diffusion.search import Problem, Request, Search, Verdict
+from vl_diffusion.search._settings import in_draws
 
 # Searches are opened until they ask for this many batches: the last batch of a round, which may not be full, is then a
 # small part of it.
@@ -64,7 +65,7 @@ class Trial:
         subject: The image.
         errors: float32 ``(A, M)``, weighted; NaN where an arm was not evaluated on a draw.
         scores: float32 ``(A, M)``, what the search compared; `errors` itself unless they are aggregated otherwise.
-        prediction: Index of the arm found; -1 while the search is open.
+        prediction: Index of the arm found, which may be a `Verdict`; -1 while the search is open.
     """
 
     subject: Subject
@@ -88,6 +89,15 @@ class Trial:
         count = (~np.isnan(self.scores)).sum(1)
         mean = np.where(count == count.max(), np.nansum(self.scores, 1), np.inf)
         return int(mean.argmin())
+
+    @property
+    def given_up(self) -> np.ndarray:
+        """Arms that the search has given up, bool ``(A,)``: those seen less often than the leader or named as such."""
+        count = (~np.isnan(self.scores)).sum(1)
+        given_up: np.ndarray = count < count[self.leader]
+        if isinstance(self.prediction, Verdict):
+            given_up |= ~np.isin(np.arange(len(given_up)), self.prediction.remaining)
+        return given_up
 
     def receive(self, errors: np.ndarray, scores: np.ndarray) -> None:
         """Record what was asked for, both ``(arms, draws)``, and let the search go on."""
@@ -137,6 +147,7 @@ class Engine:
         """
         batch_size = self.denoising_errors.batch_size
         sizes = self.arms.sizes
+        search = affordable(search, self.arms)
         waiting: list[Trial] = []
         exhausted = False
         while True:
@@ -159,7 +170,7 @@ class Engine:
 
     def watch(self, subject: Subject, search: Search) -> Iterator[Trial]:
         """Search one image and yield its trial after every answer, the last time with its prediction."""
-        trial = self._open(subject, search)
+        trial = self._open(subject, affordable(search, self.arms))
         while trial.request is not None:
             self._evaluate([trial], lambda n: None)
             yield trial
@@ -204,6 +215,26 @@ class Engine:
         first = np.cumsum(sizes) - sizes
         means: np.ndarray = np.add.reduceat(errors, first, axis=0) / sizes[:, None].astype(np.float32)
         return means
+
+
+def affordable(search: Search, arms: Arms) -> Search:
+    """The search with its budget in draws of arms, as it counts, instead of calls of the network.
+
+    A draw is taken to cost what it does for the arm of most texts.
+
+    Raises:
+        ValueError: If the budget is less than it needs to see every arm once.
+        TypeError: If a search with a budget is no dataclass, where arms have several texts.
+    """
+    cost = int(arms.sizes.max())
+    try:
+        counted = search if cost == 1 else in_draws(search, cost)
+        counted.budget(int((arms.owners >= 0).sum()))
+    except ValueError as error:
+        if cost == 1:
+            raise
+        raise ValueError(f"counted in draws of {cost} evaluations each, one a prompt, {error}") from error
+    return counted
 
 
 def _cost(trial: Trial, sizes: np.ndarray) -> int:

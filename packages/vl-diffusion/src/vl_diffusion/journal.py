@@ -87,7 +87,7 @@ class Finished:
                 path, start = self._places[image_id]
                 try:
                     row = self._read(files[path], start)
-                except (ValueError, KeyError, TypeError, OverflowError) as error:
+                except (ValueError, LookupError, TypeError, OverflowError) as error:
                     raise _damaged(path, start, error) from error
                 for name, values in row.items():
                     if name not in arrays:
@@ -98,6 +98,9 @@ class Finished:
     def _read(self, file: BinaryIO, start: int) -> dict[str, np.ndarray]:
         file.seek(start)
         row = json.loads(file.readline())
+        if "pruned" not in row:
+            # Written before a search said which classes it had given up; those seen less often than the predicted one.
+            row["pruned"] = [draws < row["draws"][row["predictions"]] for draws in row["draws"]]
         found = {name: np.array(row[name], _dtype(name)) for name in _ARRAYS}
         for name, values in found.items():
             wanted = () if name in _ONE_AN_IMAGE else (len(self.classes),)
@@ -113,6 +116,8 @@ def _damaged(path: Path, start: int, reason: object) -> ValueError:
 
 
 def _dtype(name: str) -> type:
+    if name == "pruned":
+        return np.bool_
     integers = ("image_ids", "draws", "evaluations", "predictions", "inner_evaluations", "num_values")
     return np.int64 if name in integers else np.float64
 

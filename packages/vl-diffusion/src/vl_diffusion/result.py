@@ -8,6 +8,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from vl_diffusion.arms import Arms, Combination
+from vl_diffusion.search.evidence import anytime_half_widths
+
+# By how much a class that ties with the predicted one is less likely, in nats.
+_HAIR = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,18 +24,22 @@ class Classification:
         errors: float64 ``(B, K)``, weighted mean error over the draws that a class was evaluated on, in the
             classifier's error space; NaN for a class that was not evaluated at all.
         standard_errors: float64 ``(B, K)``, of those means; NaN where a class saw fewer than two draws.
-        draws: int64 ``(B, K)``, draws that a class was evaluated on. Classes with fewer than the predicted one are
-            `pruned`, and their means are over other draws: compare `differences` instead.
+        draws: int64 ``(B, K)``, draws that a class was evaluated on. Where a class has fewer than the predicted one,
+            its mean is over other draws: compare `differences` instead.
         evaluations: int64 ``(B, K)``, calls of the network that this took; the same unless a class has several prompts.
         differences: float64 ``(B, K)``, mean over common draws of a class's score minus the predicted class's; 0 for
-            the predicted class. Noise is shared, so this is far more certain than a difference of `errors`.
+            the predicted class. Noise is shared, so this is far more certain than a difference of `errors`. Below 0 for
+            a class that was given up while it was ahead of the one that won later.
         difference_standard_errors: float64 ``(B, K)``, of those paired means.
         predictions: int64 ``(B,)``, index of the predicted class.
         probabilities: float64 ``(B, K)``, softmax of minus the paired difference in the summed error over the
-            classifier's temperature, equation 7 of Li et al. (2023); 0 for a class that was not evaluated. As good as
-            the temperature is: fit it with `vl_diffusion.fit_temperature`.
+            classifier's temperature, equation 7 of Li et al. (2023); 0 for a class that was not evaluated. The
+            predicted class is the likeliest: others count as no better than it, even where their few draws say so. As
+            good as the temperature is: fit it with `vl_diffusion.fit_temperature`.
         inner_evaluations: int64 ``(B,)``, calls of the network for names that a search only descended through.
         num_values: int64 ``(B,)``, values in the image that was denoised: a summed error is this many mean ones.
+        pruned: bool ``(B, K)``, classes that the search gave up, or never looked at. The others are the predicted class
+            and those that it could not rule out before its draws or evaluations ran out.
     """
 
     classes: tuple[str, ...]
@@ -46,6 +54,7 @@ class Classification:
     probabilities: np.ndarray
     inner_evaluations: np.ndarray
     num_values: np.ndarray
+    pruned: np.ndarray
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -62,23 +71,17 @@ class Classification:
         return total
 
     @property
-    def pruned(self) -> np.ndarray:
-        """Classes that the search gave up before it had seen all that the predicted class saw, bool ``(B, K)``."""
-        pruned: np.ndarray = self.draws < self.draws[np.arange(len(self)), self.predictions][:, None]
-        return pruned
-
-    @property
     def runners_up(self) -> np.ndarray:
         """Index of the class that came closest to the predicted one, int64 ``(B,)``."""
-        others = np.where(np.isnan(self.differences), np.inf, self.differences)
+        others = np.where(np.isnan(self.differences), np.inf, np.maximum(self.differences, 0))
         others[np.arange(len(self)), self.predictions] = np.inf
         nearest: np.ndarray = others.argmin(1)
         return nearest
 
     @property
     def margins(self) -> np.ndarray:
-        """Paired difference of the runner-up to the predicted class, float64 ``(B,)``."""
-        margins: np.ndarray = self.differences[np.arange(len(self)), self.runners_up]
+        """Paired difference of the runner-up, float64 ``(B,)``; 0 where it was given up while it was ahead."""
+        margins: np.ndarray = np.maximum(self.differences[np.arange(len(self)), self.runners_up], 0)
         return margins
 
     @property
@@ -87,14 +90,22 @@ class Classification:
         errors: np.ndarray = self.difference_standard_errors[np.arange(len(self)), self.runners_up]
         return errors
 
-    def difference_intervals(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """Student's intervals of the paired `differences`, one at a time, for a number of draws fixed beforehand.
+    def difference_intervals(self, level: float = 0.95, *, anytime: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Intervals of the paired `differences`, one class at a time.
+
+        Student's are for two classes and a number of draws that were chosen beforehand, as those of an exhaustive
+        search. A race drops a class when its difference looks large, and names the winner after the fact: Student's
+        are then too short. Those of ``anytime=True`` are wider, and hold whenever a search stops, at whichever class.
 
         Args:
-            level: Probability with which an interval covers the difference over infinitely many draws.
+            level: Probability with which an interval covers the difference over infinitely many draws, if they are
+                independent and their differences normal.
+            anytime: Whether it does so whatever the search saw when it stopped; a confidence sequence from the evidence
+                that a race goes by, at an error that is shared out among the K - 1 classes that might have won.
 
         Returns:
-            Lower and upper ends, float64 ``(B, K)``; NaN where a class saw fewer than two draws.
+            Lower and upper ends, float64 ``(B, K)``; NaN where a class saw fewer than two draws, and infinite where
+            `anytime` has too few to say anything.
 
         Raises:
             ValueError: If `level` is not between 0 and 1.
@@ -103,7 +114,12 @@ class Classification:
 
         if not 0 < level < 1:
             raise ValueError(f"level must be between 0 and 1, got {level}")
-        half = t.ppf((1 + level) / 2, np.maximum(self.draws - 1, 1)) * self.difference_standard_errors
+        standard_errors = self.difference_standard_errors
+        common = np.minimum(self.draws, self.draws[np.arange(len(self)), self.predictions][:, None])
+        if anytime:
+            half = anytime_half_widths(standard_errors, common, error=(1 - level) / max(1, len(self.classes) - 1))
+        else:
+            half = t.ppf((1 + level) / 2, np.maximum(common - 1, 1)) * standard_errors
         return self.differences - half, self.differences + half
 
 
@@ -111,6 +127,7 @@ def summarise(
     errors: np.ndarray,
     scores: np.ndarray,
     prediction: int,
+    given_up: np.ndarray,
     arms: Arms,
     *,
     classes: tuple[str, ...],
@@ -125,6 +142,7 @@ def summarise(
         errors: ``(A, M)``, NaN where not evaluated.
         scores: ``(A, M)``, what the search compared.
         prediction: Index of the arm that the search found.
+        given_up: bool ``(A,)``, arms that the search gave up.
         arms: The arms; those without an owner are left out.
         classes: The class names.
         image_id: The id that its noise belongs to.
@@ -140,6 +158,9 @@ def summarise(
     if not np.array_equal(arms.owners, np.arange(len(classes))):
         members = [np.flatnonzero(arms.owners == k) for k in range(len(classes))]
         evaluations = np.array([evaluations[of_class].sum() for of_class in members])
+        # A prompt that was given up is no better than the best, whatever its few draws say.
+        table[3] = np.where(given_up, np.maximum(difference, 0), difference)
+        given_up = np.array([given_up[of_class].all() for of_class in members])
         table = np.stack([_of_class(table[:, of_class], scale, combination) for of_class in members], axis=1)
     mean, standard_error, draws, difference, difference_error = table
     label = int(arms.owners[prediction])
@@ -147,6 +168,7 @@ def summarise(
         # A class of many good prompts may be ahead of the class of the best one.
         label = int(np.nanargmin(difference))
         difference_error[label] = 0.0
+        given_up[label] = False
     difference = difference - difference[label]
     return Classification(
         classes=classes,
@@ -158,10 +180,24 @@ def summarise(
         differences=difference[None],
         difference_standard_errors=difference_error[None],
         predictions=np.array([label], np.int64),
-        probabilities=softmax_probabilities(difference[None], scale),
+        probabilities=class_probabilities(difference[None], np.array([label]), scale),
         inner_evaluations=np.array([inner_evaluations], np.int64),
         num_values=np.array([num_values], np.int64),
+        pruned=given_up[None],
     )
+
+
+def class_probabilities(differences: np.ndarray, predictions: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
+    """Softmax of minus `scale` times the differences, in which no class is as likely as the predicted one.
+
+    Args:
+        differences: ``(B, K)``, to the predicted class.
+        predictions: int64 ``(B,)``, indices of the predicted classes.
+        scale: A number, or one an image, ``(B, 1)``.
+    """
+    behind = np.maximum(differences, _HAIR / scale)
+    np.put_along_axis(behind, predictions[:, None], 0.0, axis=1)
+    return softmax_probabilities(behind, scale)
 
 
 def softmax_probabilities(differences: np.ndarray, scale: float | np.ndarray) -> np.ndarray:

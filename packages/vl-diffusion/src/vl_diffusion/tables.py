@@ -20,8 +20,11 @@ _ROWS_AT_ONCE = 1024
 
 
 def write_csv(path: Path, names: Sequence[str], truths: Sequence[str | None], result: Classification) -> None:
-    """A row a picture: its name, the truth where it is known, the verdict, and the error under each class."""
-    columns = ["image", "true", "predicted", "margin", "margin_standard_error", "probability", "evaluations"]
+    """A row a picture: its name, the truth where it is known, the verdict, and the error under each class.
+
+    In the column `pruned` stands how many classes the search gave up.
+    """
+    columns = ["image", "true", "predicted", "margin", "margin_standard_error", "probability", "evaluations", "pruned"]
     labels, margins, margin_errors = result.labels, result.margins, result.margin_standard_errors
     evaluations = result.total_evaluations
     with atomic_write(path, "wb") as file:
@@ -39,6 +42,7 @@ def write_csv(path: Path, names: Sequence[str], truths: Sequence[str | None], re
                     f"{margin_errors[i]:.6g}",
                     f"{result.probabilities[i, result.predictions[i]]:.6g}",
                     evaluations[i],
+                    result.pruned[i].sum(),
                     *(f"{error:.8g}" for error in result.errors[i]),
                 ]
             )
@@ -60,7 +64,7 @@ def write_parquet(path: Path, names: Sequence[str], truths: Sequence[str | None]
     """A row a picture with all that is known of it; lists are in the order of the classes, named in the metadata.
 
     The columns are ``image, image_id, true, predicted, margin, margin_standard_error, probability, evaluations`` and
-    the lists ``errors, standard_errors, draws, differences, difference_standard_errors, probabilities``.
+    the lists ``errors, standard_errors, draws, pruned, differences, difference_standard_errors, probabilities``.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -75,13 +79,14 @@ def write_parquet(path: Path, names: Sequence[str], truths: Sequence[str | None]
         "probability": result.probabilities[np.arange(len(result)), result.predictions],
         "evaluations": result.total_evaluations,
     }
-    for name in ("errors", "standard_errors", "draws", "differences", "difference_standard_errors", "probabilities"):
+    lists = ("errors", "standard_errors", "draws", "pruned", "differences")
+    for name in (*lists, "difference_standard_errors", "probabilities"):
         columns[name] = getattr(result, name)
 
     def table(start: int) -> Any:
         rows = {name: values[start : start + _ROWS_AT_ONCE] for name, values in columns.items()}
-        lists = {name: list(values) if getattr(values, "ndim", 1) == 2 else values for name, values in rows.items()}
-        return pa.table(lists).replace_schema_metadata({"classes": json.dumps(list(result.classes))})
+        columns_of_lists = {name: list(values) if getattr(values, "ndim", 1) == 2 else values for name, values in rows.items()}
+        return pa.table(columns_of_lists).replace_schema_metadata({"classes": json.dumps(list(result.classes))})
 
     first = table(0)
     with atomic_write(path, "wb") as file, parquet.ParquetWriter(file, first.schema, compression="zstd") as writer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from vl_diffusion.calibration import expected_calibration_error, fit_temperature, with_temperature
+from vl_diffusion.calibration import Temperature, expected_calibration_error, fit_temperature, with_temperature
 from vl_diffusion.charts.evaluation import draw_calibration
 from vl_diffusion.commands.evaluate import Evaluate, labels_of, prepare, write_json
 from vl_diffusion.commands.running import run_task
@@ -51,10 +51,28 @@ def run(settings: Calibrate) -> None:
     }
     write_json(settings.out / "calibration.json", asdict(fitted) | errors)
     draw_calibration(settings.out / "calibration.png", result, after, labels, fitted.value, bins=settings.bins)
-    before_and_after = " to ".join(f"{100 * error:.1f}" for error in errors.values())
     print(f"--temperature {fitted.value:.4g}")
-    print(
-        f"over the {fitted.images} pictures that it was fitted on, the negative log-likelihood falls from "
-        f"{fitted.nll_before:.3f} to {fitted.nll_after:.3f}, and the calibration error goes from {before_and_after} %"
-    )
+    print(what_changes(fitted, *errors.values()))
     print(f"wrote {settings.out / 'calibration.json'} and {settings.out / 'calibration.png'}")
+
+
+def what_changes(fitted: Temperature, error_before: float, error_after: float) -> str:
+    """What a temperature does to the pictures that it was fitted on, in a sentence or two.
+
+    Args:
+        fitted: The temperature.
+        error_before: The calibration error without it.
+        error_after: The calibration error with it.
+    """
+    moves = "falls" if fitted.nll_after < fitted.nll_before else "rises"
+    text = (
+        f"over the {fitted.images} pictures that it was fitted on, the negative log-likelihood {moves} from "
+        f"{fitted.nll_before:.3f} to {fitted.nll_after:.3f}, and the calibration error goes from "
+        f"{100 * error_before:.1f} to {100 * error_after:.1f} %"
+    )
+    if not fitted.separable:
+        return text
+    return (
+        "no true class was behind another, so the lower the temperature, the likelier: this one instead makes the mean "
+        f"confidence what the accuracy may well be; {text}; more pictures would say more"
+    )

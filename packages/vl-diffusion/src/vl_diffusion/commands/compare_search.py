@@ -21,6 +21,7 @@ from vl_diffusion.commands.evaluate import labelled, labels_of, with_truth
 from vl_diffusion.commands.running import check_model, judged, read_ids, what_decides
 from vl_diffusion.commands.settings import ClassifierSettings, SearchName, build_classifier, read_tree
 from vl_diffusion.comparison import Row, SearchRecord, compare
+from vl_diffusion.engine import affordable
 from vl_diffusion.fingerprint import file_sha256
 from vl_diffusion.loading import local_folder
 from vl_diffusion.pictures import Pictures, balanced_order, gather
@@ -68,6 +69,10 @@ class CompareSearch(ClassifierSettings):
 
     top: int = 5
     """Classes on the shortlist."""
+
+    max_evaluations: int | None = None
+    """Hard limit on the evaluations of a picture, for every search but the exhaustive one, which the others are
+    compared with."""
 
     search: NotAsked[SearchName] = "exhaustive"
     """All are compared."""
@@ -142,8 +147,8 @@ def _searches(settings: CompareSearch, classifier: DiffusionClassifier, *, has_l
     racing = Racing(most, level=settings.level, max_evaluations=limit)
     found: dict[str, Search] = {
         "exhaustive": Exhaustive(most),
-        "staged, literal grid": Staged(settings.stages, settings.survivors, "literal"),
-        "staged, nested grid": Staged(settings.stages, settings.survivors),
+        "staged, literal grid": Staged(settings.stages, settings.survivors, "literal", max_evaluations=limit),
+        "staged, nested grid": Staged(settings.stages, settings.survivors, max_evaluations=limit),
         "successive halving": Halving(most, min(Halving.first, most), max_evaluations=limit),
         "racing": racing,
         "racing, empirical Bernstein": replace(racing, bound="bernstein"),
@@ -153,13 +158,22 @@ def _searches(settings: CompareSearch, classifier: DiffusionClassifier, *, has_l
         print("no label tree is compared: give --tree FILE", file=sys.stderr)
     elif len(classifier.arms) > len(classifier.classes):
         print("no label tree is compared: it is of classes, and prompts are searched over", file=sys.stderr)
+    elif settings.aggregation != "mean":
+        print("no label tree is compared: it asks for the classes of a draw in parts, for means alone", file=sys.stderr)
     else:
         draws = min(LabelTree.draws, most)
-        found["label tree, then racing"] = LabelTree(read_tree(tree), classifier.classes, racing, draws=draws)
+        found["label tree, then racing"] = LabelTree(
+            read_tree(tree), classifier.classes, racing, draws=draws, max_evaluations=limit
+        )
     if has_logits:
         found["shortlist, then racing"] = Shortlist(racing, settings.top)
     else:
         print("no shortlist is compared: give --logits FILE, or a data set with a training split", file=sys.stderr)
+    for name, search in found.items():
+        try:
+            affordable(search, classifier.arms)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
     return {name: OnGrid(search, _grid(settings)) for name, search in found.items()}
 
 

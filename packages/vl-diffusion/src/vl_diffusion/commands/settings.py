@@ -155,7 +155,9 @@ def build_classifier(settings: ClassifierSettings, known: Sequence[str] = ()) ->
 def check_search(settings: ClassifierSettings) -> None:
     """Raise the search's own error now, before a model is loaded for minutes."""
     if settings.search != "tree":
-        make_search(settings, ())
+        search = make_search(settings, ())
+        if settings.classes is not None:
+            search.budget(len(settings.classes))
 
 
 def make_search(settings: ClassifierSettings, classes: Sequence[str] | None) -> Search:

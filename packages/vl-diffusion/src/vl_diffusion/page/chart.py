@@ -76,8 +76,8 @@ class RaceChart:
             f'<div class="lanes" style="height:{_HEIGHT * len(shown)}px">{"".join(lanes)}</div>'
             f'<div class="axis">{self._axis()}</div>'
             '<div class="what">How much worse than under the leader the noise is predicted (mean squared error, '
-            "square-root scale): the mean over the draws so far and its 95 % interval. The race itself asks for more "
-            f"before it drops a class, because it looks after every round.{more}</div>"
+            "square-root scale): the mean over the draws so far and its 95 % interval, as if one looked only now. The "
+            f"race itself asks for more before it drops a class, because it looks after every round.{more}</div>"
         )
 
     def _kept(self, shown: list[int]) -> list[int]:

@@ -49,16 +49,13 @@ class Race:
     @property
     def decided(self) -> bool:
         """Whether it ended because one class was left, rather than because the draws ran out."""
-        return self.finished and int(self.result.draws[0, self.leader]) < self.draws
+        return self.finished and int((~self.out).sum()) == 1
 
     @property
     def out(self) -> np.ndarray:
         """Classes that have dropped out, bool ``(K,)``."""
-        if not self.decided:
-            out: np.ndarray = self.result.pruned[0]
-            return out
-        others: np.ndarray = np.arange(len(self.classes)) != self.leader
-        return others
+        out: np.ndarray = self.result.pruned[0]
+        return out
 
     @property
     def order(self) -> np.ndarray:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import is_dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from vl_diffusion.search.protocol import Search
@@ -71,4 +71,25 @@ def limited(search: Search, evaluations: int | None) -> Search:
         raise TypeError(f"inner must have the setting max_evaluations for a budget to be kept, got {search!r}")
     own = search.max_evaluations
     limit = evaluations if own is None else min(own, evaluations)
-    return replace(search, max_evaluations=limit)  # type: ignore[type-var]
+    return _changed(search, max_evaluations=limit)
+
+
+def in_draws(search: Search, cost: int) -> Search:
+    """The search with its budgets, and those of searches inside it, in draws of up to `cost` evaluations each.
+
+    Raises:
+        TypeError: If a search with a budget is no dataclass.
+        ValueError: If a budget is less than one draw of one class.
+    """
+    changes: dict[str, Any] = {}
+    if (inner := getattr(search, "inner", None)) is not None and (counted := in_draws(inner, cost)) is not inner:
+        changes["inner"] = counted
+    if (limit := getattr(search, "max_evaluations", None)) is not None:
+        changes["max_evaluations"] = limit // cost
+    return _changed(search, **changes) if changes else search
+
+
+def _changed(search: Any, **changes: Any) -> Search:
+    if not is_dataclass(search) or isinstance(search, type):
+        raise TypeError(f"search must be a dataclass for its budget to be divided, got {search!r}")
+    return cast("Search", replace(search, **changes))

@@ -18,33 +18,34 @@ class OnGrid:
         ValueError: If the grid has fewer draws than the search.
     """
 
-    search: Search
+    inner: Search
     """The search."""
 
     num_draws: int
     """M, draws of the grid."""
 
     def __post_init__(self) -> None:
-        if self.search.num_draws > self.num_draws:
-            raise ValueError(f"num_draws must be at least the search's {self.search.num_draws}, got {self.num_draws}")
+        if self.inner.num_draws > self.num_draws:
+            raise ValueError(f"num_draws must be at least the search's {self.inner.num_draws}, got {self.num_draws}")
 
     @property
     def inner_names(self) -> tuple[str, ...]:
         """Those of the search."""
-        return getattr(self.search, "inner_names", ())
+        return getattr(self.inner, "inner_names", ())
 
     def budget(self, num_classes: int) -> int:
         """That of the search."""
-        return self.search.budget(num_classes)
+        return self.inner.budget(num_classes)
 
     def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
         """Those of the search, with draws of the grid."""
-        own = self.search.num_draws
+        own = self.inner.num_draws
         draw = (2 * np.arange(own) + 1) * self.num_draws // (2 * own)
-        search = self.search.requests(problem)
+        search = self.inner.requests(problem)
         try:
             classes, draws = next(search)
             while True:
                 classes, draws = search.send((yield classes, draw[draws]))
         except StopIteration as end:
-            return int(end.value)
+            verdict: int = end.value
+            return verdict

@@ -107,6 +107,32 @@ class StudentEvidence:
         return np.where(against, evidence, -np.inf)
 
 
+def anytime_half_widths(
+    standard_errors: np.ndarray, count: np.ndarray, *, error: float, prior: float = 1.0
+) -> np.ndarray:
+    """Half the widths of intervals that cover normal means at all times at once, but for a probability of `error`.
+
+    An interval holds the means theta against which the unfolded ratio ``(1 + g n)^(-1/2) R`` of the differences less
+    theta is below 1 / error, endlessly many draws being there; solved for theta.
+
+    Args:
+        standard_errors: Of means over `count` draws, of any shape.
+        count: n, two or more where a standard error is known; of the same shape.
+        error: The largest probability with which the interval ever misses.
+        prior: g, as for :class:`StudentEvidence`.
+
+    Returns:
+        Of the same shape; infinite where there are too few draws to say anything, NaN where the standard error is.
+    """
+    count = np.maximum(count, 2)
+    spread = 1 + prior * count
+    ratio = (np.sqrt(spread) / error) ** (2 / count)
+    squares = (count - 1) * (ratio - 1) * spread
+    squares = np.divide(squares, spread - ratio, out=np.full(count.shape, np.inf), where=ratio < spread)
+    half: np.ndarray = np.where(standard_errors == 0, 0, np.sqrt(squares)) * standard_errors
+    return half
+
+
 class BernsteinEvidence:
     """Evidence for bounded differences; it never falls, since the largest value that it has had is what counts.
 

@@ -1,7 +1,8 @@
 """Successive halving: rounds of equal cost, each of which lets the better half of the classes go on.
 
-Karnin, Koren & Somekh (2013), "Almost Optimal Exploration in Multi-Armed Bandits", section 3, with two departures: all
-classes see the same draws, and a class is judged by all draws that it has seen rather than by the round's alone.
+Karnin, Koren & Somekh (2013), "Almost Optimal Exploration in Multi-Armed Bandits", section 3, with three departures:
+all classes see the same draws, a class is judged by all draws that it has seen rather than by the round's alone, and
+the last two, which are the hardest to tell apart, go on to the last draw.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from vl_diffusion.search.protocol import Problem, Request
 
 @dataclass(frozen=True)
 class Halving:
-    """Show all classes a few draws, go on with the better half and about twice as many draws, and so on to the last."""
+    """Show all classes a few draws, go on with the better half and about twice as many draws, and so on.
+
+    The last two see all draws that there are, or that the evaluations last for.
+    """
 
     draws: int = 250
     """The most draws that a class sees, and how finely the time steps are divided."""
 
     first: int = 8
-    """Draws of every class in the first round; later rounds spend as many evaluations on fewer classes."""
+    """Draws of every class in the first round; later ones spend as many evaluations on fewer classes, down to two."""
 
     max_evaluations: int | None = None
     """Hard limit on an image's evaluations; rounds are cut short or left out where it is reached."""
@@ -58,7 +62,8 @@ class Halving:
         left = within_budget(num_classes * self.draws, self.max_evaluations, num_classes, "one draw of each class")
         classes, count = num_classes, 0
         while True:
-            new = min(self.first * num_classes // classes, self.draws - count, left // classes)
+            of_round = self.first * num_classes // classes if classes > 2 else self.draws
+            new = min(of_round, self.draws - count, left // classes)
             if new < 1:
                 return
             yield classes, new

@@ -28,12 +28,37 @@ class Problem:
     """Scores ``(K,)`` that another model gave the classes of this image, larger being likelier; for `Shortlist`."""
 
 
+class Verdict(int):
+    """The index of the predicted class, which also knows the classes that were not given up.
+
+    A plain index says that those were given up which saw fewer draws than the predicted class. A search that drops
+    classes after their last draw says so with this.
+    """
+
+    remaining: np.ndarray
+    """Indices of the predicted class and of those that could not be ruled out, int64."""
+
+    def __new__(cls, prediction: int, remaining: np.ndarray) -> Verdict:
+        verdict = super().__new__(cls, prediction)
+        verdict.remaining = remaining
+        return verdict
+
+    @classmethod
+    def among(cls, classes: np.ndarray, verdict: int) -> Verdict:
+        """The verdict of a search that knew only these classes, and these by their places."""
+        remaining = verdict.remaining if isinstance(verdict, Verdict) else np.arange(len(classes))
+        return cls(classes[verdict], classes[remaining])
+
+
 class Search(Protocol):
     """What the engine asks of a search.
 
     A search never asks for the same class on the same draw twice, and asks for at least one draw of the class that it
     returns. One that also has `inner_names` (a label tree that probes names) may ask for indices K, K + 1 ..., which
     stand for these names, encoded as further classes.
+
+    To a search, an evaluation is one draw of one class. One with the settings `max_evaluations` or `inner` (another
+    search) is a dataclass: where a class has several prompts, it is copied with smaller budgets.
     """
 
     @property
@@ -46,5 +71,5 @@ class Search(Protocol):
         ...
 
     def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
-        """Search one image; the generator's return value is the predicted class index."""
+        """Search one image; the generator's return value is the predicted class index, plain or as a `Verdict`."""
         ...

@@ -29,7 +29,7 @@ import numpy as np
 from vl_diffusion.search._settings import check_counts, within_budget
 from vl_diffusion.search.evidence import BernsteinEvidence, Bound, Evidence, StudentEvidence
 from vl_diffusion.search.grids import nested_order
-from vl_diffusion.search.protocol import Problem, Request
+from vl_diffusion.search.protocol import Problem, Request, Verdict
 
 Aim = Literal["draws", "expectation"]
 
@@ -82,6 +82,9 @@ class Racing:
             raise ValueError(f"bound must be t or bernstein, got {self.bound!r}")
         if self.aim not in ("draws", "expectation"):
             raise ValueError(f"aim must be draws or expectation, got {self.aim!r}")
+        # Of one or two draws there is nothing to test.
+        if self.opening >= self.draws > 2:
+            raise ValueError(f"opening must be less than draws ({self.draws}) for any to be tested, got {self.opening}")
         for name in ("growth", "prior", "spread"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -111,7 +114,8 @@ class Racing:
             answer = (yield alive, order[count : count + new]).astype(np.float64)
             errors, total = np.concatenate([errors, answer], 1), total + answer.sum(1)
             count, left = count + new, left - new * len(alive)
-            if len(alive) == 1 or count <= self.opening:
+            # After the last draw there is nothing left to save: those that are still in were not ruled out before.
+            if len(alive) == 1 or count <= self.opening or count == self.draws:
                 continue
             best = int(total.argmin())
             if evidence is None:
@@ -130,7 +134,7 @@ class Racing:
                 evidence.keep(kept)
             if len(alive) == 1:
                 break
-        return int(alive[total.argmin()])
+        return Verdict(alive[total.argmin()], alive)
 
     def _looks(self) -> Iterator[int]:
         """How many draws the classes have seen at each look."""

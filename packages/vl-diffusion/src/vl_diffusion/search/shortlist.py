@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vl_diffusion.search._settings import check_counts, limited
+from vl_diffusion.search.among import among
 from vl_diffusion.search.protocol import Problem, Request, Search
 from vl_diffusion.search.racing import Racing
 
@@ -37,19 +38,13 @@ class Shortlist:
         return self.inner.num_draws
 
     def budget(self, num_classes: int) -> int:
-        return limited(self.inner, self.max_evaluations).budget(min(self.top, num_classes))
+        listed = min(self.top, num_classes)
+        return 1 if listed == 1 else limited(self.inner, self.max_evaluations).budget(listed)
 
     def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
         logits = self._logits(problem)
         listed = np.sort(np.argsort(-logits, kind="stable")[: self.top])
-        inner = limited(self.inner, self.max_evaluations).requests(Problem(len(listed), logits[listed]))
-        classes, draws = next(inner)
-        while True:
-            answer = yield listed[classes], draws
-            try:
-                classes, draws = inner.send(answer)
-            except StopIteration as end:
-                return int(listed[end.value])
+        return (yield from among(listed, limited(self.inner, self.max_evaluations), logits[listed]))
 
     def _logits(self, problem: Problem) -> np.ndarray:
         if problem.logits is None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vl_diffusion.search._settings import check_counts, limited, within_budget
+from vl_diffusion.search.among import among
 from vl_diffusion.search.grids import nested_order
 from vl_diffusion.search.protocol import Problem, Request, Search
 from vl_diffusion.search.racing import Racing
@@ -137,14 +138,15 @@ class LabelTree:
             nodes = [child for node in nodes for child in node.children or (node,)]
         alive = np.sort([self._index[node.name] for node in nodes])
         remaining = None if self.max_evaluations is None else limit - asked.count
-        inner = limited(self.inner, remaining).requests(Problem(len(alive)))
-        classes, draws = next(inner)
+        last_search = among(alive, limited(self.inner, remaining))
+        classes, draws = next(last_search)
         while True:
-            answer = yield from asked.errors(alive[classes], draws)
+            answer = yield from asked.errors(classes, draws)
             try:
-                classes, draws = inner.send(answer)
+                classes, draws = last_search.send(answer)
             except StopIteration as end:
-                return int(alive[end.value])
+                verdict: int = end.value
+                return verdict
 
     def _best(self, nodes: list[Node], asked: _Asked, left: int) -> Generator[Request, np.ndarray, list[Node]]:
         """The nodes of the smallest errors, in the order of the tree."""
