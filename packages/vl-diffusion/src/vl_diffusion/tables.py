@@ -85,8 +85,8 @@ def write_parquet(path: Path, names: Sequence[str], truths: Sequence[str | None]
 
     def table(start: int) -> Any:
         rows = {name: values[start : start + _ROWS_AT_ONCE] for name, values in columns.items()}
-        columns_of_lists = {name: list(values) if getattr(values, "ndim", 1) == 2 else values for name, values in rows.items()}
-        return pa.table(columns_of_lists).replace_schema_metadata({"classes": json.dumps(list(result.classes))})
+        as_lists = {name: list(v) if getattr(v, "ndim", 1) == 2 else v for name, v in rows.items()}
+        return pa.table(as_lists).replace_schema_metadata({"classes": json.dumps(list(result.classes))})
 
     first = table(0)
     with atomic_write(path, "wb") as file, parquet.ParquetWriter(file, first.schema, compression="zstd") as writer:
