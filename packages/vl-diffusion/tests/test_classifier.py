@@ -287,6 +287,10 @@ def test_equal_pictures_have_equal_ids_and_others_do_not():
         ({"weighting": "cosine"}, "weighting must be a function or one of .*, got 'cosine'"),
         ({"weighting": lambda time, alpha, sigma: -time}, "weighting must give .* none negative"),
         ({"time_range": (0.7, 0.2)}, r"time_range must be two numbers, .*got \(0.7, 0.2\)"),
+        ({"time_range": (0.5,)}, r"time_range must be two numbers, .*got \(0.5,\)"),
+        ({"time_range": ("0", "1")}, "time_range must be two numbers"),
+        ({"prompt_template": 3}, "prompt_template must be a string or several, got 3"),
+        ({"prompt_template": [3]}, "prompt_template must hold {} where the class name goes, got 3"),
         ({"prompt_template": "a photo"}, "prompt_template must hold {} where the class name goes, got 'a photo'"),
         ({"prompt_combination": "worst"}, "prompt_combination must be one of mean, .*, got 'worst'"),
         ({"prompts": {"dark": ["a dark one"]}}, "the model takes class names"),
@@ -305,6 +309,11 @@ def test_arguments_that_make_no_sense_are_refused(arguments, message):
         ({"classes": [1, 2]}, "classes must be strings, got 1 of type int"),
         ({"search": "staged"}, r"search must be a search, such as Staged\(\) or Exhaustive\(\), got 'staged'"),
         ({"search": Staged}, "search must be a search"),
+        ({"batch_size": "64"}, "batch_size must be an integer, got '64' of type str"),
+        ({"batch_size": 2.5}, "batch_size must be an integer, got 2.5 of type float"),
+        ({"seed": 1.5}, "seed must be an integer, got 1.5"),
+        ({"seed": None}, "seed must be an integer, got None"),
+        ({"temperature": None}, "temperature must be a number, got None"),
     ],
 )
 def test_arguments_of_another_type_are_refused(arguments, message):

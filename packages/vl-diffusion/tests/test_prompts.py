@@ -222,6 +222,7 @@ def test_logits_of_classes_reach_every_prompt(combination):
     ("arguments", "message"),
     [
         ({"prompts": {"cow": "a cow"}}, "prompts are given for 'cow', which is none of the classes"),
+        ({"prompts": {"cat": [1]}}, "prompts of class 'cat' must be strings, got 1"),
         ({"prompts": {"cat": []}}, "prompts of class 'cat' must hold at least one, got none"),
         ({"prompt_template": []}, "prompt_template must hold at least one template, got none"),
         ({"prompt_template": ["a {}", "a cat"]}, "prompt_template must hold {} where the class name goes, got 'a cat'"),

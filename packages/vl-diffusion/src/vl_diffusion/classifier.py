@@ -75,7 +75,7 @@ class DiffusionClassifier:
         device: Where to compute; default: where the model is.
 
     Raises:
-        TypeError: If classes are not strings, or `search` is not a search.
+        TypeError: If classes are not strings, `search` is not a search, or a setting is no number.
         ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, or if an
             argument is out of range.
 

@@ -98,7 +98,7 @@ class Finished:
     def _read(self, file: BinaryIO, start: int) -> dict[str, np.ndarray]:
         file.seek(start)
         row = json.loads(file.readline())
-        found = {name: np.array(row[name], _dtype(name)) for name in _ARRAYS}
+        found: dict[str, np.ndarray] = {name: np.array(row[name], _dtype(name)) for name in _ARRAYS}
         for name, values in found.items():
             wanted = () if name in _ONE_AN_IMAGE else (len(self.classes),)
             if values.shape != wanted:
