@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -261,6 +262,25 @@ def test_pictures_are_scaled_cropped_and_made_grey():
     # Only the red middle is left, apart from the soft edges of the resampling.
     torch.testing.assert_close(seen[0][0, 0, :, 1:3], torch.full((4, 2), 0.299), atol=0.02, rtol=0)
     assert torch.equal(seen[0][1], grey(0.25))
+
+
+def test_an_error_of_the_image_is_not_asked_for_where_only_noise_is_shown():
+    class EndsInNoise(OneGreyPerClass):
+        def __init__(self) -> None:
+            super().__init__()
+            self.schedule = NoiseSchedule.from_config({"beta_schedule": "linear", "rescale_betas_zero_snr": True})
+
+    settings = {"search": Exhaustive(1000), "error_space": "sample"}
+    with pytest.raises(ValueError, match=r"of 'sample' is not defined at time step 999 of 1000.*leave the step out"):
+        DiffusionClassifier(EndsInNoise(), **settings)
+    found = DiffusionClassifier(EndsInNoise(), **settings, time_range=(0, 0.99)).classify(grey(0.2))
+    assert np.isfinite(found.errors).all()
+
+
+@pytest.mark.parametrize("name", ["fashion", Path("folder")])
+def test_a_name_is_loaded_elsewhere(name):
+    with pytest.raises(ValueError, match=f"model must be a model and not its name, got '{name}'; .* from_pretrained"):
+        DiffusionClassifier(name)
 
 
 def test_equal_pictures_have_equal_ids_and_others_do_not():

@@ -76,8 +76,8 @@ class DiffusionClassifier:
 
     Raises:
         TypeError: If classes are not strings, `search` is not a search, or a setting is no number.
-        ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, or if an
-            argument is out of range.
+        ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, if an
+            argument is out of range, or if `error_space` is not defined at a noise level.
 
     Example:
         >>> from vl_core.data import open_dataset
