@@ -8,6 +8,7 @@ error.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,10 @@ from vl_diffusion.checks import (
     checked_settings,
     is_single,
 )
-from vl_diffusion.denoiser import takes_prompts
+from vl_diffusion.denoiser import equal_rows, takes_prompts
 from vl_diffusion.engine import Engine, Trial
 from vl_diffusion.errors import DenoisingErrors
+from vl_diffusion.families.prompted import PromptedDenoiser
 from vl_diffusion.loading import as_denoiser, load_denoiser
 from vl_diffusion.objectives import Objective, check_objective
 from vl_diffusion.result import Classification, concatenate, summarise
@@ -128,9 +130,15 @@ class DiffusionClassifier:
         inner_names = getattr(self.search, "inner_names", ())
         self.arms = make_arms(self.classes, filled, prompt_combination, inner_names, templates)
         steps = self.denoiser.schedule.steps(self.search.num_draws, time_range)
+        condition = self.denoiser.encode_classes(self.arms.texts)
+        if isinstance(self.denoiser, PromptedDenoiser):
+            for one, other in equal_rows(condition):
+                # As "Cat" and "cat" are to a text encoder of small letters: their errors tie, and a race never ends.
+                same = f"{self.arms.texts[one]!r} and {self.arms.texts[other]!r}"
+                warnings.warn(f"prompts {same} are the same to the model, which cannot tell them apart", stacklevel=2)
         self.denoising_errors = DenoisingErrors(
             denoiser=self.denoiser,
-            condition=self.denoiser.encode_classes(self.arms.texts),
+            condition=condition,
             texts=self.arms.texts,
             steps=steps,
             objective=objective,
