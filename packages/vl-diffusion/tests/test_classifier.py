@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -370,6 +371,25 @@ def test_pictures_are_scaled_cropped_and_made_grey():
     assert torch.equal(seen[0][1], grey(0.25))
 
 
+def test_an_error_of_the_image_is_not_asked_for_where_only_noise_is_shown():
+    class EndsInNoise(OneGreyPerClass):
+        def __init__(self) -> None:
+            super().__init__()
+            self.schedule = NoiseSchedule.from_config({"beta_schedule": "linear", "rescale_betas_zero_snr": True})
+
+    settings = {"search": Exhaustive(1000), "error_space": "sample"}
+    with pytest.raises(ValueError, match=r"of 'sample' is not defined at time step 999 of 1000.*leave the step out"):
+        DiffusionClassifier(EndsInNoise(), **settings)
+    found = DiffusionClassifier(EndsInNoise(), **settings, time_range=(0, 0.99)).classify(grey(0.2))
+    assert np.isfinite(found.errors).all()
+
+
+@pytest.mark.parametrize("name", ["fashion", Path("folder")])
+def test_a_name_is_loaded_elsewhere(name):
+    with pytest.raises(ValueError, match=f"model must be a model and not its name, got '{name}'; .* from_pretrained"):
+        DiffusionClassifier(name)
+
+
 def test_equal_pictures_have_equal_ids_and_others_do_not():
     array = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     assert content_id(to_tensor(array)) == content_id(to_tensor(Image.fromarray(array)))
@@ -394,6 +414,10 @@ def test_equal_pictures_have_equal_ids_and_others_do_not():
         ({"weighting": "cosine"}, "weighting must be a function or one of .*, got 'cosine'"),
         ({"weighting": lambda time, alpha, sigma: -time}, "weighting must give .* none negative"),
         ({"time_range": (0.7, 0.2)}, r"time_range must be two numbers, .*got \(0.7, 0.2\)"),
+        ({"time_range": (0.5,)}, r"time_range must be two numbers, .*got \(0.5,\)"),
+        ({"time_range": ("0", "1")}, "time_range must be two numbers"),
+        ({"prompt_template": 3}, "prompt_template must be a string or several, got 3"),
+        ({"prompt_template": [3]}, "prompt_template must hold {} where the class name goes, got 3"),
         ({"prompt_template": "a photo"}, "prompt_template must hold {} where the class name goes, got 'a photo'"),
         ({"prompt_combination": "worst"}, "prompt_combination must be one of mean, .*, got 'worst'"),
         ({"prompts": {"dark": ["a dark one"]}}, "the model takes class names"),
@@ -412,6 +436,11 @@ def test_arguments_that_make_no_sense_are_refused(arguments, message):
         ({"classes": [1, 2]}, "classes must be strings, got 1 of type int"),
         ({"search": "staged"}, r"search must be a search, such as Staged\(\) or Exhaustive\(\), got 'staged'"),
         ({"search": Staged}, "search must be a search"),
+        ({"batch_size": "64"}, "batch_size must be an integer, got '64' of type str"),
+        ({"batch_size": 2.5}, "batch_size must be an integer, got 2.5 of type float"),
+        ({"seed": 1.5}, "seed must be an integer, got 1.5"),
+        ({"seed": None}, "seed must be an integer, got None"),
+        ({"temperature": None}, "temperature must be a number, got None"),
     ],
 )
 def test_arguments_of_another_type_are_refused(arguments, message):

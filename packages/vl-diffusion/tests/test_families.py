@@ -179,6 +179,12 @@ def test_prompts_are_encoded_a_few_at_a_time(name, pipeline_of, monkeypatch):
         assert not value.requires_grad
 
 
+def test_prompts_that_are_the_same_to_the_model_are_named(pipeline_of):
+    with pytest.warns(UserWarning, match=r"'a Cat' and 'a cat' are the same to the model") as told:
+        DiffusionClassifier(pipeline_of("pixart"), ["Cat", "dog", "cat"], prompt_template="a {}", search=Exhaustive(2))
+    assert len(told) == 1
+
+
 def test_padding_that_no_prompt_needs_is_cut_off(pipeline_of):
     condition = as_denoiser(pipeline_of("pixart")).encode_classes(["cat", "mouse"])
     assert condition["mask"].tolist() == [[1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1, 1]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,3 +89,11 @@ def test_a_table_written_in_groups_is_the_same(result, tmp_path, monkeypatch):
     whole, parts = (parquet.read_table(tmp_path / f"{name}.parquet") for name in ("whole", "parts"))
     assert parts.equals(whole, check_metadata=True)
     assert parquet.ParquetFile(tmp_path / "parts.parquet").num_row_groups == 3
+
+
+def test_a_name_with_a_line_break_is_a_line_of_the_table(result):
+    renamed = replace(result, classes=("a\nb", "b", "c"))
+    lines = tables.text_table(["1", "2", "3\t4", "5", "é ü"], [None] * 4 + ["a\nb"], renamed).splitlines()
+    assert len(lines) == 2 + 5 + 1
+    assert lines[4].startswith("3\\t4")
+    assert lines[6].startswith("é ü      a\\nb  ")

@@ -229,6 +229,7 @@ def test_class_names_that_are_none_are_refused_by_the_name_of_their_file(content
     ("settings", "message"),
     [
         ({"num_train_timesteps": None}, "num_train_timesteps must be a positive integer, got None"),
+        ({"num_train_timesteps": True}, "num_train_timesteps must be a positive integer, got True"),
         ({"num_train_timesteps": "x"}, "num_train_timesteps must be a positive integer, got 'x'"),
         ({"beta_end": "x"}, "beta_end must be a number, got 'x'"),
         ({"trained_betas": [None, "x"]}, "trained_betas must be a list of numbers"),

@@ -172,11 +172,14 @@ def test_maps_are_enlarged_over_what_the_model_saw():
         (lambda c: error_maps(c, picture(), ["up"]), "among the classifier's 3, got 'up'"),
         (lambda c: error_maps(c, picture(), draws=0), r"draws must be in 1 \.\.\. 5.*got 0"),
         (lambda c: error_maps(c, picture(), draws=6), r"draws must be in 1 \.\.\. 5.*got 6"),
+        (lambda c: error_maps(c, picture(), []), "classes is empty; name at least one"),
+        (lambda c: error_maps(c, picture(), image_id="a"), "image_ids must be integers, got 'a' of type str"),
+        (lambda c: evidence_map(np.zeros((4, 4)), np.zeros((1, 4))), r"one shape, got \(4, 4\) and \(1, 4\)"),
         (lambda c: over_picture(np.zeros((2, 2)), 0, 3), "height and width must be at least 1, got 0 and 3"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         call(DiffusionClassifier(HalfIsWhite(), search=Exhaustive(5)))
 
 

@@ -185,6 +185,7 @@ def test_a_model_may_say_what_no_class_is_to_it():
         ),
         (lambda: winoground_scores(np.ones((3, 2))), ValueError, r"\(examples, 2 images, 2 captions\), got"),
         (lambda: winoground_scores(np.full((1, 2, 2), np.nan)), ValueError, "got NaN"),
+        (lambda: winoground_scores(np.ones((1, 2, 2)), np.full((1, 2), np.nan)), ValueError, "unconditional_err.* NaN"),
         (lambda: retrieval_scores(np.ones((3, 2)), np.ones(2)), ValueError, r"got \(2,\) and \(3, 2\)"),
     ],
 )

@@ -278,6 +278,7 @@ def test_a_budget_that_cannot_be_divided_is_refused():
     ("arguments", "message"),
     [
         ({"prompts": {"cow": "a cow"}}, "prompts are given for 'cow', which is none of the classes"),
+        ({"prompts": {"cat": [1]}}, "prompts of class 'cat' must be strings, got 1"),
         ({"prompts": {"cat": []}}, "prompts of class 'cat' must hold at least one, got none"),
         ({"prompt_template": []}, "prompt_template must hold at least one template, got none"),
         ({"prompt_template": ["a {}", "a cat"]}, "prompt_template must hold {} where the class name goes, got 'a cat'"),

@@ -185,10 +185,14 @@ def test_the_table_of_draws_is_what_a_classification_averages():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"images": []}, "images is empty"), ({"draws": 0}, "draws must be at least 1, got 0")],
+    [
+        ({"images": []}, "images is empty"),
+        ({"draws": 0}, "draws must be at least 1, got 0"),
+        ({"draws": 2.5}, "draws must be an integer, got 2.5"),
+    ],
 )
 def test_tables_of_nothing_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         draw_errors(DiffusionClassifier(OneGreyPerClass()), **{"images": pictures(1), **arguments})
 
 

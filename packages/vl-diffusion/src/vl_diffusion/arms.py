@@ -79,7 +79,7 @@ def make_prompts(
     """The prompts of each class: those given, and the filled-in templates for the others.
 
     Raises:
-        ValueError: If prompts are given for something that is no class, or a class has none.
+        ValueError: If prompts are given for something that is no class, or a class has none or what is no string.
     """
     given = dict(prompts or {})
     if strangers := [name for name in given if name not in classes]:
@@ -90,6 +90,8 @@ def make_prompts(
         found[name] = [own] if isinstance(own, str) else list(own)
         if not found[name]:
             raise ValueError(f"prompts of class {name!r} must hold at least one, got none")
+        if strange := [prompt for prompt in found[name] if not isinstance(prompt, str)]:
+            raise ValueError(f"prompts of class {name!r} must be strings, got {strange[0]!r}")
     return found
 
 
@@ -104,11 +106,13 @@ def checked_templates(prompt_template: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: If there is none, or one has no place for the class name.
     """
+    if not isinstance(prompt_template, str | Sequence):
+        raise ValueError(f"prompt_template must be a string or several, got {prompt_template!r}")
     templates = (prompt_template,) if isinstance(prompt_template, str) else tuple(prompt_template)
     if not templates:
         raise ValueError("prompt_template must hold at least one template, got none")
     for template in templates:
-        if "{}" not in template:
+        if not isinstance(template, str) or "{}" not in template:
             raise ValueError(f"prompt_template must hold {{}} where the class name goes, got {template!r}")
     return templates
 

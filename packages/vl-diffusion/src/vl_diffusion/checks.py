@@ -96,11 +96,24 @@ def checked_logits(logits: Any, images: int, classes: int) -> np.ndarray:
     return values
 
 
+def checked_integer(name: str, value: Any) -> int:
+    """The value as an integer, or a TypeError that names it."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}") from None
+
+
 def checked_settings(*, batch_size: int, temperature: float, seed: int) -> None:
-    """Raise ValueError if a number is out of range."""
-    if batch_size < 1:
+    """Raise TypeError if a setting is no number, and ValueError if it is out of range."""
+    if checked_integer("batch_size", batch_size) < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if not temperature > 0:
+    try:
+        positive = temperature > 0
+    except TypeError:
+        kind = type(temperature).__name__
+        raise TypeError(f"temperature must be a number, got {temperature!r} of type {kind}") from None
+    if not positive:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    if not 0 <= seed < 2**31:
+    if not 0 <= checked_integer("seed", seed) < 2**31:
         raise ValueError(f"seed must be in 0 ... 2**31 - 1, got {seed}")

@@ -8,6 +8,7 @@ error.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,15 @@ from vl_diffusion.checks import (
     checked_settings,
     is_single,
 )
+<<<<<<< HEAD
 from vl_diffusion.denoiser import takes_prompts
 from vl_diffusion.engine import Engine, Trial, affordable
+=======
+from vl_diffusion.denoiser import equal_rows, takes_prompts
+from vl_diffusion.engine import Engine, Trial
+>>>>>>> fix-models
 from vl_diffusion.errors import DenoisingErrors
+from vl_diffusion.families.prompted import PromptedDenoiser
 from vl_diffusion.loading import as_denoiser, load_denoiser
 from vl_diffusion.objectives import Objective, check_objective
 from vl_diffusion.result import Classification, concatenate, summarise
@@ -77,10 +84,16 @@ class DiffusionClassifier:
         device: Where to compute; default: where the model is.
 
     Raises:
+<<<<<<< HEAD
         TypeError: If classes are not strings, or `search` is not a search.
         ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, if the
             search may spend less than one draw of each class or is a label tree that would have to count votes, or if
             an argument is out of range.
+=======
+        TypeError: If classes are not strings, `search` is not a search, or a setting is no number.
+        ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, if an
+            argument is out of range, or if `error_space` is not defined at a noise level.
+>>>>>>> fix-models
 
     Example:
         >>> from vl_core.data import open_dataset
@@ -134,9 +147,15 @@ class DiffusionClassifier:
         # A budget that is too small is refused before anything is computed.
         affordable(self.search, self.arms)
         steps = self.denoiser.schedule.steps(self.search.num_draws, time_range)
+        condition = self.denoiser.encode_classes(self.arms.texts)
+        if isinstance(self.denoiser, PromptedDenoiser):
+            for one, other in equal_rows(condition):
+                # As "Cat" and "cat" are to a text encoder of small letters: their errors tie, and a race never ends.
+                same = f"{self.arms.texts[one]!r} and {self.arms.texts[other]!r}"
+                warnings.warn(f"prompts {same} are the same to the model, which cannot tell them apart", stacklevel=2)
         self.denoising_errors = DenoisingErrors(
             denoiser=self.denoiser,
-            condition=self.denoiser.encode_classes(self.arms.texts),
+            condition=condition,
             texts=self.arms.texts,
             steps=steps,
             objective=objective,

@@ -71,6 +71,16 @@ def num_rows(condition: Condition) -> int:
     return len(condition) if isinstance(condition, Tensor) else len(next(iter(condition.values())))
 
 
+def equal_rows(condition: Condition) -> list[tuple[int, int]]:
+    """Rows that are the same to a network: each with the first one that it equals, which comes first."""
+    values = [condition] if isinstance(condition, Tensor) else list(condition.values())
+    # Only rows of equal sums are compared value by value.
+    sums = torch.stack([value.flatten(1).sum(1, dtype=torch.float64) for value in values], dim=1).tolist()
+    first: dict[tuple[float, ...], int] = {}
+    pairs = [(first.setdefault(tuple(of_row), row), row) for row, of_row in enumerate(sums)]
+    return [(one, row) for one, row in pairs if one != row and all(value[one].equal(value[row]) for value in values)]
+
+
 def takes_prompts(denoiser: Denoiser) -> bool:
     """Whether `encode_classes` wants prompts rather than names."""
     return bool(getattr(denoiser, "takes_prompts", False))

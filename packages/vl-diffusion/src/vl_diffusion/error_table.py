@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from vl_diffusion.checks import checked_ids, is_single
+from vl_diffusion.checks import checked_ids, checked_integer, is_single
 from vl_diffusion.search import Exhaustive
 from vl_diffusion.subjects import read_subjects
 
@@ -57,7 +57,7 @@ def draw_errors(
     Raises:
         ValueError: If there is no image, `draws` is not positive, or the prompts of a class are searched one by one.
     """
-    if draws is not None and draws < 1:
+    if draws is not None and checked_integer("draws", draws) < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     num_classes = len(classifier.classes)
     if not np.array_equal(classifier.arms.owners[:num_classes], np.arange(num_classes)):

@@ -72,6 +72,18 @@ class DenoisingErrors:
     batch_size: int
     compile: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise ValueError if the network says nothing of the quantity at a step, as of the image in pure noise."""
+        schedule = self.denoiser.schedule
+        scale = schedule.error_scale(self.error_space, *schedule.levels(self.steps))
+        if self.objective != "vlb" and not bool(scale.isfinite().all()):
+            step = int(self.steps[int((~scale.isfinite()).nonzero()[0])])
+            raise ValueError(
+                f"the error of {self.error_space!r} is not defined at time step {step} of {len(schedule)}, where a "
+                f"prediction of {schedule.prediction!r} says nothing of it; leave the step out with time_range, or "
+                "choose another error_space"
+            )
+
     @cached_property
     def _network(self) -> Callable[[Tensor, Tensor, Condition], Tensor]:
         predict = self.denoiser.predict

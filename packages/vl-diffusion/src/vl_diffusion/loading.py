@@ -48,6 +48,8 @@ def as_denoiser(
         ValueError: If the object is of no supported kind, if a bare network comes without its scheduler or anything
             else with one, or if the size of its pictures cannot be chosen.
     """
+    if isinstance(model, str | Path):
+        raise ValueError(f"model must be a model and not its name, got {str(model)!r}; load it with from_pretrained")
     finished = all(hasattr(model, name) for name in _CONTRACT)
     if scheduler is not None and (finished or family_of(model) is not None):
         raise ValueError(

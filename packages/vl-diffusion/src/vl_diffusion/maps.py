@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from vl_core.kernels import diffuse
 from vl_core.noise import gaussian, make_keys
 
+from vl_diffusion.checks import checked_ids, checked_integer
 from vl_diffusion.denoiser import condition_rows
 from vl_diffusion.errors import DenoisingErrors
 from vl_diffusion.objectives import variational_map
@@ -55,8 +56,9 @@ def error_maps(
         exhaustive classification.
 
     Raises:
-        ValueError: If a class is none of the classifier's, `draws` is out of range, or the network returns NaN or
-            infinity.
+        TypeError: If `draws` or `image_id` is no integer.
+        ValueError: If there is no class or one is none of the classifier's, `draws` is out of range, or the network
+            returns NaN or infinity.
 
     Example:
         >>> from vl_core.data import open_dataset
@@ -66,14 +68,17 @@ def error_maps(
         (2, 28, 28)
     """
     wanted = [_index_of(name, classifier.classes) for name in (classifier.classes if classes is None else classes)]
+    if not wanted:
+        raise ValueError("classes is empty; name at least one, or leave it out for all")
     errors, arms = classifier.denoising_errors, classifier.arms
     num_draws = len(errors.steps)
-    if draws is not None and not 1 <= draws <= num_draws:
+    if draws is not None and not 1 <= checked_integer("draws", draws) <= num_draws:
         raise ValueError(f"draws must be in 1 ... {num_draws}, the draws of the classifier's search, got {draws}")
     chosen = np.sort(nested_order(num_draws)[:draws])
     members = [[arms.rows[arm] for arm in np.flatnonzero(arms.owners == k)] for k in wanted]
     rows = np.unique(np.concatenate([row for of_class in members for row in of_class]))
-    subject = next(read_subjects(classifier.denoiser, [image], None if image_id is None else [image_id]))
+    ids = None if image_id is None else checked_ids([image_id], 1)
+    subject = next(read_subjects(classifier.denoiser, [image], ids))
     pair_draw, pair_row = np.repeat(chosen, len(rows)), np.tile(rows, len(chosen))
     sums = torch.zeros(len(rows), *subject.latent.shape[-2:], dtype=torch.float64)
     with tqdm(total=len(pair_row), desc="error maps", unit=" evaluations", disable=not progress) as bar:
@@ -102,8 +107,14 @@ def evidence_map(speaking_for: np.ndarray, against: np.ndarray) -> np.ndarray:
     Returns:
         float32 ``(h, w)``, positive where the first class predicts the noise better. Its mean is the difference of the
         classes' errors.
+
+    Raises:
+        ValueError: If the shapes differ.
     """
-    difference: np.ndarray = np.asarray(against, np.float32) - np.asarray(speaking_for, np.float32)
+    one, other = np.asarray(speaking_for, np.float32), np.asarray(against, np.float32)
+    if one.shape != other.shape:
+        raise ValueError(f"speaking_for and against must have one shape, got {one.shape} and {other.shape}")
+    difference: np.ndarray = other - one
     return difference
 
 

@@ -247,7 +247,7 @@ def winoground_scores(errors: np.ndarray, unconditional_errors: np.ndarray | Non
         The scores; a tie is not right.
 
     Raises:
-        ValueError: If the shapes do not fit, or there is no example.
+        ValueError: If the shapes do not fit, there is no example, or an error is NaN.
     """
     table = np.asarray(errors)
     if table.ndim != 3 or table.shape[1:] != (2, 2) or not len(table):
@@ -255,6 +255,8 @@ def winoground_scores(errors: np.ndarray, unconditional_errors: np.ndarray | Non
     if np.isnan(table).any():
         raise ValueError("errors must be numbers, got NaN")
     scores = -table if unconditional_errors is None else retrieval_scores(table, unconditional_errors)
+    if np.isnan(scores).any():
+        raise ValueError("unconditional_errors must be numbers, got NaN")
     own, across = scores[:, [0, 1], [0, 1]], scores[:, [0, 1], [1, 0]]
     # Entry i of `across` is picture i under the other's caption; turned round, the other's picture under caption i.
     text = (own > across).all(1)

@@ -140,9 +140,13 @@ class NoiseSchedule:
         Returns:
             Increasing int64 ``(num_draws,)`` in 0 ... T-1; steps repeat where there are more draws than steps.
         """
-        low, high = time_range
-        if not 0 <= low < high <= 1:
-            raise ValueError(f"time_range must be two numbers, 0 <= low < high <= 1, got {time_range}")
+        try:
+            low, high = time_range
+            ordered = 0 <= low < high <= 1
+        except (TypeError, ValueError):
+            ordered = False
+        if not ordered:
+            raise ValueError(f"time_range must be two numbers, 0 <= low < high <= 1, got {time_range!r}")
         if (low, high) == (0.0, 1.0):
             return (2 * np.arange(num_draws, dtype=np.int64) + 1) * len(self) // (2 * num_draws)
         middle = low + (high - low) * (np.arange(num_draws) + 0.5) / num_draws
@@ -244,14 +248,14 @@ def _flow_levels(config: Mapping[str, Any]) -> np.ndarray:
 
 def _num_steps(config: Mapping[str, Any]) -> int:
     steps = config.get("num_train_timesteps", 1000)
-    if not isinstance(steps, int) or steps < 1:
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise ValueError(f"num_train_timesteps must be a positive integer, got {steps!r}")
     return steps
 
 
 def _number(config: Mapping[str, Any], name: str, default: float) -> float:
     value = config.get(name, default)
-    if not isinstance(value, int | float):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError(f"{name} must be a number, got {value!r}")
     return value
 

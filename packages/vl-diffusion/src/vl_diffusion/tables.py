@@ -97,7 +97,9 @@ def write_parquet(path: Path, names: Sequence[str], truths: Sequence[str | None]
 
 def text_table(names: Sequence[str], truths: Sequence[str | None], result: Classification) -> str:
     """What a person wants to see at once: a line a picture, and the share that is right."""
-    widths = [max(len("picture"), *map(len, names)), max(len("predicted"), *map(len, result.classes))]
+    columns = (("picture", names), ("predicted", result.classes))
+    shown = {text: _on_a_line(text) for text in (*names, *result.classes, *(t for t in truths if t is not None))}
+    widths = [max(len(head), *(len(shown[text]) for text in column)) for head, column in columns]
     head = (
         f"{'picture':{widths[0]}}  {'true':{widths[1]}}  {'predicted':{widths[1]}}  {'margin ± s.e.':>19}  evaluations"
     )
@@ -107,7 +109,8 @@ def text_table(names: Sequence[str], truths: Sequence[str | None], result: Class
         mark = "" if truth in (None, label) else "  wrong"
         evaluations = result.total_evaluations[i]
         lines.append(
-            f"{name:{widths[0]}}  {truth or '':{widths[1]}}  {label:{widths[1]}}  {margin:>19}  {evaluations:>11}{mark}"
+            f"{shown[name]:{widths[0]}}  {shown[truth] if truth else '':{widths[1]}}  {shown[label]:{widths[1]}}  "
+            f"{margin:>19}  {evaluations:>11}{mark}"
         )
     right = [truth == label for truth, label in zip(truths, result.labels, strict=True) if truth is not None]
     if right:
@@ -117,3 +120,8 @@ def text_table(names: Sequence[str], truths: Sequence[str | None], result: Class
 
 def _utf8(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
+
+
+def _on_a_line(text: str) -> str:
+    """The text with line breaks and what else is not printed as Python writes them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
