@@ -29,13 +29,8 @@ from vl_diffusion.checks import (
     checked_settings,
     is_single,
 )
-<<<<<<< HEAD
-from vl_diffusion.denoiser import takes_prompts
-from vl_diffusion.engine import Engine, Trial, affordable
-=======
 from vl_diffusion.denoiser import equal_rows, takes_prompts
-from vl_diffusion.engine import Engine, Trial
->>>>>>> fix-models
+from vl_diffusion.engine import Engine, Trial, affordable
 from vl_diffusion.errors import DenoisingErrors
 from vl_diffusion.families.prompted import PromptedDenoiser
 from vl_diffusion.loading import as_denoiser, load_denoiser
@@ -84,16 +79,10 @@ class DiffusionClassifier:
         device: Where to compute; default: where the model is.
 
     Raises:
-<<<<<<< HEAD
-        TypeError: If classes are not strings, or `search` is not a search.
-        ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, if the
-            search may spend less than one draw of each class or is a label tree that would have to count votes, or if
-            an argument is out of range.
-=======
         TypeError: If classes are not strings, `search` is not a search, or a setting is no number.
-        ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, if an
+        ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, if the
+            search may spend less than one draw of each class or is a label tree that would have to count votes, if an
             argument is out of range, or if `error_space` is not defined at a noise level.
->>>>>>> fix-models
 
     Example:
         >>> from vl_core.data import open_dataset

@@ -98,14 +98,10 @@ class Finished:
     def _read(self, file: BinaryIO, start: int) -> dict[str, np.ndarray]:
         file.seek(start)
         row = json.loads(file.readline())
-<<<<<<< HEAD
         if "pruned" not in row:
             # Written before a search said which classes it had given up; those seen less often than the predicted one.
             row["pruned"] = [draws < row["draws"][row["predictions"]] for draws in row["draws"]]
-        found = {name: np.array(row[name], _dtype(name)) for name in _ARRAYS}
-=======
         found: dict[str, np.ndarray] = {name: np.array(row[name], _dtype(name)) for name in _ARRAYS}
->>>>>>> fix-models
         for name, values in found.items():
             wanted = () if name in _ONE_AN_IMAGE else (len(self.classes),)
             if values.shape != wanted:
