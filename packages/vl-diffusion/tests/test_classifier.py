@@ -25,7 +25,7 @@ from vl_diffusion import (
     with_temperature,
 )
 from vl_diffusion.images import content_id, to_tensor
-from vl_diffusion.journal import Journal
+from vl_diffusion.journal import Finished, Journal
 from vl_diffusion.search.common_grid import OnGrid
 
 LEVELS = ("black", "dark", "middle", "bright", "white")
@@ -266,9 +266,9 @@ def test_a_tree_gives_up_a_class_that_it_left_behind_after_as_many_draws():
 def test_a_journal_keeps_what_was_given_up_and_reads_older_ones(search, tmp_path):
     result = DiffusionClassifier(OneGreyPerClass(), search=search).classify([grey(0.3), grey(0.8)])
     path = tmp_path / "results.jsonl"
-    with Journal(path, LEVELS) as journal:
+    with Journal(path) as journal:
         journal.append(result)
-    read = Journal(path, LEVELS).collect(result.image_ids)
+    read = Finished(tmp_path, LEVELS).collect(result.image_ids)
     for array in fields(result):
         np.testing.assert_array_equal(getattr(read, array.name), getattr(result, array.name))
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -276,7 +276,7 @@ def test_a_journal_keeps_what_was_given_up_and_reads_older_ones(search, tmp_path
         del row["pruned"]
         row["draws"][4] -= 1
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    older = Journal(path, LEVELS).collect(result.image_ids)
+    older = Finished(tmp_path, LEVELS).collect(result.image_ids)
     assert older.pruned.dtype == bool
     assert older.pruned.tolist() == [[False, False, False, False, True]] * 2
 
