@@ -273,7 +273,8 @@ def test_names_of_any_kind_survive(name, folder, sd_folder, tmp_path, monkeypatc
     with Image.open(out / "classify.png") as picture:
         assert picture.width > 500
     terminal.flush()
-    assert name.encode("ascii", "backslashreplace") in terminal.buffer.getvalue()
+    shown = name.replace("\n", "\\n").encode("ascii", "backslashreplace")
+    assert shown in terminal.buffer.getvalue()
 
 
 def test_a_chart_that_cannot_be_drawn_leaves_the_old_one(folder, pixel_dit_folder, tmp_path, monkeypatch):
