@@ -35,7 +35,7 @@ def test_the_table_is_made_of_all_files_and_leaves_blank_what_a_row_lacks(
     append_row(tmp_path / "letters.csv", row)
     shared = {name: row[name] for name in diffusion_tables.COLUMNS}
     append_row(tmp_path / "digits.csv", shared | {"candidates": 20, "candidate_seed": 3})
-    append_row(tmp_path / "search.csv", {"search": "staged", "accuracy": 90})
+    append_row(tmp_path / "other.csv", {"search": "staged", "accuracy": 90})
     monkeypatch.setattr("sys.argv", ["diffusion_tables.py", "--results", str(tmp_path)])
     diffusion_tables.main()
     lines = capsys.readouterr().out.splitlines()
@@ -47,3 +47,19 @@ def test_the_table_is_made_of_all_files_and_leaves_blank_what_a_row_lacks(
 def test_the_readme_shows_the_table_of_the_results_that_are_committed() -> None:
     readme = (diffusion_tables.RESULTS.parent / "README.md").read_text(encoding="utf-8")
     assert diffusion_tables.table(diffusion_tables.read_results(diffusion_tables.RESULTS)) in readme
+
+
+def test_searches_stand_beside_one_another_with_intervals(tmp_path: Path) -> None:
+    row = {"search": "racing", "images": "200", "accuracy": "0.9", "agreement": "0.995"}
+    low, high = (f"{100 * end:.1f}" for end in wilson_interval(180, 200))
+    row |= {"evaluations_per_image": "1234.5", "cpu_seconds": "0.374"}
+    lines = diffusion_tables.search_table([row]).splitlines()
+    assert lines[2] == f"| racing | 1,234 | 90.0 % ({low} to {high}) | 99.5 % | 0.37 |"
+
+
+def test_the_readme_shows_the_searches_that_are_committed() -> None:
+    readme = (diffusion_tables.RESULTS.parent / "README.md").read_text(encoding="utf-8")
+    rows = diffusion_tables.read_rows(diffusion_tables.RESULTS / "search.csv")
+    assert diffusion_tables.search_table(rows) in readme
+    assert list(rows[0]) == ["search", "images", "accuracy", "agreement", "evaluations_per_image", "cpu_seconds"]
+    assert {row["images"] for row in rows} == {"1000"}

@@ -1,10 +1,12 @@
-"""Rows of vl-diffusion's results, and the README's table made from them.
+"""Rows of vl-diffusion's results, and the README's tables made from them.
 
-A classifier's row says on which data how many pictures of how many classes it named rightly::
+A classifier's row says on which data how many pictures of how many classes it named rightly; a search's row, as
+`vl-diffusion compare-search` writes it, what it found and cost on the same pictures as the others::
 
     python tools/diffusion_tables.py
 
-prints one Markdown table of every `packages/vl-diffusion/results/*.csv` whose rows are of this kind.
+prints one Markdown table of `packages/vl-diffusion/results/search.csv`, and one of all files there whose rows are of
+classifiers.
 """
 
 from __future__ import annotations
@@ -84,6 +86,25 @@ def table(rows: Iterable[Mapping[str, str]]) -> str:
     return markdown_table(lines, [*header, "evaluations an image"])
 
 
+def search_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Markdown table of searches, with 95 % Wilson intervals in per cent."""
+    lines = []
+    for row in rows:
+        images = int(row["images"])
+        shares = {name: float(row[name]) for name in ("accuracy", "agreement")}
+        low, high = wilson_interval(round(shares["accuracy"] * images), images)
+        lines.append(
+            {
+                "search": row["search"],
+                "evaluations an image": f"{float(row['evaluations_per_image']):,.0f}",
+                "right": f"{100 * shares['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})",
+                "as exhaustive search": f"{100 * shares['agreement']:.1f} %",
+                "CPU seconds an image": f"{float(row['cpu_seconds']):.2f}",
+            }
+        )
+    return markdown_table(lines, list(lines[0]))
+
+
 def read_results(folder: Path) -> list[dict[str, str]]:
     """The classifiers' rows of all files of a folder; files of other columns hold something else.
 
@@ -96,7 +117,10 @@ def read_results(folder: Path) -> list[dict[str, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    print(table(read_results(parser.parse_args().results)), end="")
+    folder = parser.parse_args().results
+    if (searches := folder / "search.csv").is_file():
+        print(search_table(read_rows(searches)))
+    print(table(read_results(folder)), end="")
 
 
 if __name__ == "__main__":
