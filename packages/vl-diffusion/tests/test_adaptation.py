@@ -234,6 +234,8 @@ def test_a_stream_that_was_interrupted_goes_on_from_its_state(classifier, denois
     assert torch.equal(rest.outputs, whole.outputs[4:])
     with pytest.raises(ValueError, match="moves other parameters"):
         TestTimeAdapter(classifier, denoiser, mode="online", adapt="last").load_state_dict(first.state_dict())
+    with pytest.raises(ValueError, match="keeps nothing from picture to picture"):
+        TestTimeAdapter(classifier, denoiser).load_state_dict(first.state_dict())
 
 
 def test_a_pull_of_one_ends_where_it_began(classifier, denoiser):
@@ -285,6 +287,45 @@ def test_recomputation_saves_memory_and_changes_nothing(classifier, denoiser):
 def test_half_precision_comes_close(classifier, denoiser):
     plain, half = adapt(classifier, denoiser), adapt(classifier, denoiser, autocast=torch.bfloat16)
     torch.testing.assert_close(half.losses, plain.losses, rtol=0.02, atol=0.01)
+
+
+# ---- Gates ----
+
+
+class Doorkeeper:
+    """Lets some pictures in, and keeps so many updates of each."""
+
+    def __init__(self, admitted, kept):
+        self.admitted, self.kept, self.looks = torch.tensor(admitted), kept, 0
+
+    def admits(self, context):
+        return self.admitted
+
+    def keeps(self, context, output):
+        self.looks += 1
+        return torch.full((len(output),), self.looks <= self.kept)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("mode", ["episodic", "online"])
+def test_a_gate_decides_who_is_adapted_to_and_what_is_kept(classifier, denoiser, mode, count):
+    settings = {"mode": mode, "images_at_once": 3, "adapt": "last"}
+    once = adapt(classifier, denoiser, pictures(count), steps=1, **settings)
+    result = adapt(classifier, denoiser, pictures(count), steps=3, gate=Doorkeeper([True] * count, 1), **settings)
+    torch.testing.assert_close(result.outputs, once.outputs, rtol=0, atol=0)
+    assert result.updates.tolist() == [1] * count
+    assert result.adapted.all()
+
+
+def test_pictures_that_a_gate_turns_away_cost_nothing_and_stay_as_they_are(classifier, denoiser):
+    result = adapt(classifier, denoiser, gate=Doorkeeper([True, False, True], 9), images_at_once=3)
+    free = adapt(classifier, denoiser, images_at_once=3)
+    assert result.adapted.tolist() == [True, False, True]
+    assert result.forward_passes.tolist() == [12, 0, 12]
+    assert torch.equal(result.outputs[1], result.source[1])
+    torch.testing.assert_close(result.outputs[::2], free.outputs[::2], rtol=1e-4, atol=1e-5)
+    nobody = adapt(classifier, denoiser, gate=Doorkeeper([False] * 3, 9), images_at_once=3)
+    assert torch.equal(nobody.outputs, nobody.source)
 
 
 # ---- Prompts ----

@@ -11,7 +11,6 @@ first, and then goes through the model once, instead of once for every batch of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -65,7 +64,8 @@ class TestTimeAdapter:
         gate: Decides for each picture whether to adapt, and whether to keep the outcome; None adapts to all.
         preprocess: From a picture ``(C, H, W)`` in [0, 1] to what the model takes; default: the picture.
         images_at_once: Pictures that are adapted to together. With ``mode="episodic"`` each has weights of its own, and
-            they only share calls of the denoiser; otherwise they share an update.
+            they only share calls of the denoiser, so memory holds as many copies of what moves; otherwise they share
+            an update.
         batch_size: Rows in one call of the denoising network.
         autocast: Precision of the denoising network under autocast, such as ``torch.bfloat16``.
         checkpointing: Save memory: compute the denoising network again when its gradient is taken.
@@ -133,7 +133,7 @@ class TestTimeAdapter:
         self.model = model
         self.task: Task = ClassificationTask(self.denoiser, classes, prompt_template) if task is None else task
         self.objective: AdaptationObjective = DiffusionTTA() if objective is None else objective
-        self.mode, self.batch_norm, self.steps, self.pull, self.gate = mode, batch_norm, steps, pull, gate
+        self.mode, self.batch_norm, self.steps, self.gate = mode, batch_norm, steps, gate
         self.optimiser, self.learning_rate = optimiser, learning_rate
         self.preprocess = preprocess
         self.images_at_once = images_at_once
@@ -146,6 +146,7 @@ class TestTimeAdapter:
             Movement(network, adapt_denoiser, seed) if network is not None and adapt_denoiser is not None else None,
             optimiser,
             learning_rate,
+            pull if mode == "continual" else 0.0,
         )
         self._state: Moving | None = None
 
@@ -174,8 +175,10 @@ class TestTimeAdapter:
         """Go on from what :meth:`state_dict` gave to an adapter with the same settings.
 
         Raises:
-            ValueError: If other parameters moved there.
+            ValueError: If other parameters moved there, or if this adapter is episodic.
         """
+        if state and self.mode == "episodic":
+            raise ValueError("mode='episodic' keeps nothing from picture to picture; use 'online' or 'continual'")
         self.reset()
         if state:
             fresh = self._fresh()
@@ -226,17 +229,16 @@ class TestTimeAdapter:
 
     def _adapt(self, pictures: Sequence[Tensor], image_ids: np.ndarray) -> Adaptation:
         inputs = self._inputs(pictures)
-        episodic = self.mode == "episodic"
-        if not episodic and self._state is None:
-            self._state = self._fresh()
-        moving = [self._fresh() for _ in pictures] if episodic or self._state is None else [self._state]
+        shared = self.mode != "episodic"
+        if shared:
+            self._state = self._state or self._fresh()
+        moving = [self._fresh() for _ in pictures] if self._state is None else [self._state]
         with evaluating(self.model, self.batch_norm) as buffers:
-            episode = Episode(self.model, buffers, inputs, moving, self.objective, self.steps, self._pull, self.gate)
-            everyone = torch.arange(len(pictures))
+            episode = Episode(self.model, buffers, inputs, moving, shared, self.objective, self.steps, self.gate)
+            source = episode.source()
+            self._check(source, image_ids)
             with torch.no_grad():
-                arrived = episode.outputs(everyone)
-                self._check(arrived, image_ids)
-                source = arrived if episodic else Episode.outputs(replace(episode, moving=[self._fresh()]), everyone)
+                arrived = episode.outputs(torch.arange(len(pictures))) if shared else source
             passes = Passes.of(len(pictures))
             feedback = Feedback(
                 self.denoiser,
@@ -260,10 +262,6 @@ class TestTimeAdapter:
             forward_passes=passes.forward,
             backward_passes=passes.backward,
         )
-
-    @property
-    def _pull(self) -> float:
-        return self.pull if self.mode == "continual" else 0.0
 
     def _inputs(self, pictures: Sequence[Tensor]) -> list[Tensor]:
         """What the model takes, a picture each, where its parameters are."""

@@ -17,6 +17,7 @@ from torch.func import functional_call
 from vl_diffusion.adaptation.gates import Gate
 from vl_diffusion.adaptation.moving import Moving
 from vl_diffusion.adaptation.objectives import AdaptationObjective, Context
+from vl_diffusion.adaptation.parameters import Weights
 
 
 @dataclass(eq=False)
@@ -27,10 +28,10 @@ class Episode:
         model: The model as it was given.
         buffers: What it is called with in place of its own buffers.
         inputs: What it takes, a picture each.
-        moving: One, whose weights all pictures share, or B.
+        moving: One for all pictures if they share weights, else one for each.
+        shared: Whether they do.
         objective: What is minimised.
         steps: Updates.
-        pull: See `Moving.step`.
         gate: Decides for each picture, or None.
     """
 
@@ -38,9 +39,9 @@ class Episode:
     buffers: dict[str, Tensor]
     inputs: Sequence[Tensor]
     moving: Sequence[Moving]
+    shared: bool
     objective: AdaptationObjective
     steps: int
-    pull: float
     gate: Gate | None
     losses: Tensor = field(init=False)
     """float32 ``(B, steps)``, NaN where there was no update."""
@@ -56,22 +57,19 @@ class Episode:
         self.losses = torch.full((count, self.steps), torch.nan)
         self.updates, self.restored = torch.zeros(count, dtype=torch.long), torch.zeros(count, dtype=torch.long)
 
-    @property
-    def shared(self) -> bool:
-        """Whether all pictures have the same weights."""
-        return len(self.moving) == 1
-
     def outputs(self, images: Tensor) -> Tensor:
         """What the model now makes of these pictures, int64 ``(n,)``."""
         if self.shared:
             inputs = torch.stack([self.inputs[i] for i in images.tolist()])
             return evaluate(self.model, self.moving[0].model_weights() | self.buffers, inputs)
-        return torch.cat(
-            [
-                evaluate(self.model, self.moving[i].model_weights() | self.buffers, self.inputs[i][None])
-                for i in images.tolist()
-            ]
-        )
+        return torch.cat([self._alone(i, self.moving[i].model_weights()) for i in images.tolist()])
+
+    @torch.no_grad()
+    def source(self) -> Tensor:
+        """What the model as it was given makes of all pictures."""
+        if self.shared:
+            return evaluate(self.model, self.buffers, torch.stack(list(self.inputs)))
+        return torch.cat([self._alone(i, {}) for i in range(len(self.inputs))])
 
     def run(self, context: Context) -> tuple[Tensor, Tensor]:
         """Adapt.
@@ -94,7 +92,7 @@ class Episode:
                 break
             before = [moving.snapshot() for moving in self._of(active)]
             for moving in self._of(active):
-                moving.step(self.pull)
+                moving.step()
             with torch.set_grad_enabled(update + 1 < self.steps):
                 outputs = self.outputs(active)
             good = torch.isfinite(outputs.detach()).flatten(1).all(1).cpu()
@@ -138,6 +136,9 @@ class Episode:
                 moving.optimiser.zero_grad()
         self.losses[active[~finite], update] = torch.nan
         return True
+
+    def _alone(self, image: int, weights: Weights) -> Tensor:
+        return evaluate(self.model, weights | self.buffers, self.inputs[image][None])
 
     def _of(self, active: Tensor) -> list[Moving]:
         return list(self.moving) if self.shared else [self.moving[i] for i in active.tolist()]

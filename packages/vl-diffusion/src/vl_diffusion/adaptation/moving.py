@@ -27,6 +27,8 @@ class Recipe:
     denoiser: Movement | None
     optimiser: OptimiserName | Optimiser
     learning_rate: float
+    pull: float = 0.0
+    """The share of the way back to the given weights that every step ends with."""
 
     def __call__(self) -> Moving:
         return Moving(self)
@@ -40,7 +42,7 @@ class Moving:
         self._model = recipe.model.start()
         self._denoiser = {} if recipe.denoiser is None else recipe.denoiser.start()
         self.tensors = [*self._model.values(), *self._denoiser.values()]
-        self._start = self.snapshot()
+        self._start = self.snapshot() if recipe.pull else []
         self.optimiser = _optimiser(self.tensors, recipe.optimiser, recipe.learning_rate)
 
     def model_weights(self) -> Weights:
@@ -56,13 +58,14 @@ class Moving:
         gradients = [tensor.grad for tensor in self.tensors if tensor.grad is not None]
         return all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
 
-    def step(self, pull: float = 0.0) -> None:
-        """Follow the gradient, then go this share of the way back to the start, and forget the gradient."""
+    def step(self) -> None:
+        """Follow the gradient, go back as far as the recipe says, and forget the gradient."""
         self.optimiser.step()
         self.optimiser.zero_grad()
-        if pull:
+        if self._recipe.pull:
             with torch.no_grad():
-                torch._foreach_lerp_(self.tensors, self._start, pull)
+                for tensor, start in zip(self.tensors, self._start, strict=True):
+                    tensor.lerp_(start, self._recipe.pull)
 
     def snapshot(self) -> list[Tensor]:
         """Copies of the values."""
