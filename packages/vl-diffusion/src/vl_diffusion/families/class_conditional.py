@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vl_diffusion import latents
 from vl_diffusion.denoiser import Condition
+from vl_diffusion.families.bare_network import BareNetwork
 from vl_diffusion.families.soft_labels import accept_soft_labels
 from vl_diffusion.schedule import NoiseSchedule
 
 
-class ClassConditionalDenoiser:
+class ClassConditionalDenoiser(BareNetwork):
     """A class-conditional network, its schedule, and its autoencoder if it has one.
 
     Args:
@@ -32,35 +32,14 @@ class ClassConditionalDenoiser:
     def __init__(
         self, model: Any, schedule: NoiseSchedule, *, vae: Any | None = None, class_names: Sequence[str] | None = None
     ) -> None:
-        self.model = model.eval()
-        self.schedule = schedule
-        self.vae = None if vae is None else vae.eval()
+        super().__init__(model, schedule, vae)
         self.num_classes = _num_classes(model)
         self.class_names = None if class_names is None else tuple(class_names)
         if self.class_names is not None and len(self.class_names) > self.num_classes:
             raise ValueError(f"{len(self.class_names)} class names for a model of {self.num_classes} classes")
-        self.image_size = latents.sample_size(model) * latents.downsampling(vae)
         self.image_channels = int(model.config.in_channels if vae is None else vae.config.in_channels)
         # Such a network has twice the channels, the noise first.
         self.learns_variance = int(model.config.out_channels or 0) == 2 * int(model.config.in_channels)
-
-    @property
-    def device(self) -> torch.device:
-        return torch.device(self.model.device)
-
-    @property
-    def network(self) -> Any:
-        """The module that predicts."""
-        return self.model
-
-    def to(self, device: str | torch.device) -> None:
-        """Move the network and the autoencoder."""
-        self.model.to(device)
-        if self.vae is not None:
-            self.vae.to(device)
-
-    def encode_images(self, images: Tensor) -> Tensor:
-        return latents.encode(images.to(self.device), self.vae)
 
     def encode_classes(self, classes: Sequence[str]) -> Tensor:
         """Label indices int64 ``(K,)`` of the named classes.

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from vl_diffusion import latents
 from vl_diffusion.denoiser import Condition
+from vl_diffusion.families.bare_network import BareNetwork
 from vl_diffusion.schedule import NoiseSchedule
 
 
-class MapConditionalDenoiser:
+class MapConditionalDenoiser(BareNetwork):
     """A network whose input is the noisy picture (or latent) and, as further channels, a map of the same size.
 
     Of class maps, the first layer's kernels are the embeddings of the classes: probabilities in place of a one-hot map
@@ -25,15 +26,13 @@ class MapConditionalDenoiser:
         vae: The ``AutoencoderKL`` of a latent model; None for a model of pixels.
 
     Raises:
-        ValueError: If the network has no channels for a map.
+        ValueError: If the network has no channels for a map, or is not for square pictures.
     """
 
     class_names: tuple[str, ...] | None = None
 
     def __init__(self, model: Any, schedule: NoiseSchedule, *, vae: Any | None = None) -> None:
-        self.model = model.eval()
-        self.schedule = schedule
-        self.vae = None if vae is None else vae.eval()
+        super().__init__(model, schedule, vae)
         channels = int(model.config.out_channels)
         self.condition_channels = int(model.config.in_channels) - channels
         if self.condition_channels < 1:
@@ -41,8 +40,7 @@ class MapConditionalDenoiser:
                 f"this {type(model).__name__} takes {model.config.in_channels} channels and gives {channels}: it has "
                 "no input for a map"
             )
-        self.condition_size = int(model.config.sample_size)
-        self.image_size = self.condition_size * latents.downsampling(vae)
+        self.condition_size = latents.sample_size(model)
         self.image_channels = channels if vae is None else int(vae.config.in_channels)
 
     @classmethod
@@ -63,24 +61,6 @@ class MapConditionalDenoiser:
                 raise FileNotFoundError(f"{folder} has no {name}; a network and its scheduler are saved side by side")
         network = UNet2DModel.from_pretrained(folder, use_safetensors=True, torch_dtype=torch.float32)
         return cls(network, read_schedule(folder / "scheduler_config.json"))
-
-    @property
-    def device(self) -> torch.device:
-        return torch.device(self.model.device)
-
-    @property
-    def network(self) -> Any:
-        """The module that predicts."""
-        return self.model
-
-    def to(self, device: str | torch.device) -> None:
-        """Move the network and the autoencoder."""
-        self.model.to(device)
-        if self.vae is not None:
-            self.vae.to(device)
-
-    def encode_images(self, images: Tensor) -> Tensor:
-        return latents.encode(images.to(self.device), self.vae)
 
     def encode_classes(self, classes: object) -> Condition:
         """Raise TypeError: there is no class a picture."""
