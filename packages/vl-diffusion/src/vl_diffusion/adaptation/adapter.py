@@ -248,6 +248,7 @@ class TestTimeAdapter:
                 batch_size=self.batch_size,
                 weights=None if self._fresh.denoiser is None else moving[0].denoiser_weights,
                 passes=passes,
+                place=torch.arange(len(pictures)),
                 autocast=self.autocast,
                 checkpointing=self.checkpointing,
             )

@@ -126,14 +126,14 @@ class Episode:
             return False
         self.losses[active, update] = losses
         torch.autograd.backward(outputs, leaf.grad.to(outputs))
-        finite = torch.isfinite(losses)
-        for place, moving in enumerate(self._of(active)):
-            if not moving.is_finite():
-                finite[place if not self.shared else slice(None)] = False
+        moving = self._of(active)
+        finite = torch.isfinite(losses) & torch.tensor([one.is_finite() for one in moving])
+        if self.shared:
+            finite[:] = finite.all()
         # What is no number must not reach the optimiser's memory.
-        for place, moving in enumerate(self._of(active)):
-            if not (finite.all() if self.shared else finite[place]):
-                moving.optimiser.zero_grad()
+        for one, is_finite in zip(moving, finite.tolist(), strict=not self.shared):
+            if not is_finite:
+                one.optimiser.zero_grad()
         self.losses[active[~finite], update] = torch.nan
         return True
 

@@ -63,11 +63,11 @@ class Feedback:
         image_ids: int64 ``(B,)``; noise depends on id, seed and draw alone.
         seed: Seed of the noise.
         batch_size: Rows in one call of the network.
+        passes: What each picture has cost; shared with whatever these pictures were selected from.
+        place: int64 ``(B,)``, where the pictures stand there.
         weights: Gives the network's weights by name where they move; None if it is frozen.
         autocast: Precision of the network under autocast; None to compute as it is.
         checkpointing: Compute the network again in the backward pass rather than keep its activations.
-        passes: What each picture has cost; shared with whatever these pictures were selected from.
-        place: int64 ``(B,)``, where the pictures stand there.
     """
 
     denoiser: Denoiser
@@ -75,16 +75,13 @@ class Feedback:
     image_ids: np.ndarray
     seed: int
     batch_size: int
+    passes: Passes
+    place: Tensor
     weights: Callable[[], Weights] | None = None
     autocast: torch.dtype | None = None
     checkpointing: bool = False
-    passes: Passes | None = None
-    place: Tensor | None = None
 
     def __post_init__(self) -> None:
-        count = len(self.latents)
-        self.passes = Passes.of(count) if self.passes is None else self.passes
-        self.place = torch.arange(count) if self.place is None else self.place
         self._network = _Network(self.denoiser)
         self._frozen = {name: value.detach() for name, value in self._network.named_parameters()}
 
@@ -93,7 +90,6 @@ class Feedback:
 
     def select(self, images: Tensor) -> Feedback:
         """Some of the pictures, int64 ``(n,)``."""
-        assert self.place is not None
         images = images.cpu()
         return replace(
             self,
@@ -158,8 +154,6 @@ class Feedback:
         )
 
     def _count(self, image: Tensor, differentiates: bool) -> None:
-        assert self.passes is not None
-        assert self.place is not None
         evaluations = torch.bincount(image.cpu(), minlength=len(self))
         self.passes.forward[self.place] += evaluations
         if differentiates:
