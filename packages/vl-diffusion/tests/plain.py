@@ -34,7 +34,7 @@ def levels(scheduler: Any, step: int) -> tuple[float, float]:
         signal = np.cos((np.arange(1001) / 1000 + 0.008) / 1.008 * np.pi / 2) ** 2
         betas = np.minimum(1 - signal[1:] / signal[:-1], 0.999)
     else:
-        raise NotImplementedError(config.beta_schedule)
+        raise ValueError(f"no formula here for a schedule {config.beta_schedule}")
     power = np.prod(1 - betas[: step + 1])
     return float(power**0.5), float((1 - power) ** 0.5)
 
@@ -151,7 +151,7 @@ def estimate(native: str, output: Tensor, x_t: Tensor, alpha: float, sigma: floa
     elif native == "flow_prediction":  # alpha + sigma = 1
         noise, x0 = x_t + (1 - sigma) * output, x_t - sigma * output
     else:
-        raise NotImplementedError(native)
+        raise ValueError(f"no formula here for a network that predicts {native}")
     return truth(x0, noise, alpha, sigma)
 
 
