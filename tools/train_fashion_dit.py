@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from augmentation import careless
 from diffusers import DDPMScheduler, DiTTransformer2DModel
 from diffusion_training import add_training_options, shuffled_batch, stratified, train
 from torch.nn import functional as F
@@ -61,7 +62,10 @@ def batch_at(
     """
     generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
     index = shuffled_batch(step, len(images), args.batch, args.seed)
-    x0 = images[index].float().div(127.5).sub(1)
+    x0 = images[index].float().div(255)
+    if args.augment:
+        x0 = careless(x0, generator)
+    x0 = x0.mul(2).sub(1)
     label = labels[index].clone()
     label[torch.rand(args.batch, generator=generator) < args.null_share] = NULL_CLASS
     timestep = (stratified(args.batch, generator) * 1000).long().clamp(max=999)
@@ -83,6 +87,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VL_DATA", "data")) / "fashion_mnist")
     parser.add_argument("--out", type=Path, default=Path("runs/fashion_dit"))
     parser.add_argument("--null-share", type=float, default=0.05, help="share of pictures shown without their class")
+    parser.add_argument("--augment", action="store_true", help="show dim, hazy, blurred, coarse and noisy pictures, too")
+    parser.add_argument("--begin-with", type=Path, help="folder of a trained model to begin with, such as one of clean")
     add_training_options(parser, steps=20_000, batch=64, peak_lr=1e-3, warm_up=300)
     args = parser.parse_args()
 
@@ -93,7 +99,10 @@ def main() -> None:
     torch.manual_seed(args.seed)
     # Evaluation mode on purpose: in training mode every block of this class drops its own labels independently, and
     # half of the pictures would be shown with a class in some blocks and without it in others.
-    model = build_model().to(device).eval()
+    model = build_model()
+    if args.begin_with is not None:
+        model.load_state_dict(DiTTransformer2DModel.from_pretrained(args.begin_with).float().state_dict())
+    model = model.to(device).eval()
     network = torch.compile(model) if args.compile else model
     signal = build_scheduler().alphas_cumprod.double().sqrt().float().to(device)
     spread = (1 - build_scheduler().alphas_cumprod.double()).sqrt().float().to(device)

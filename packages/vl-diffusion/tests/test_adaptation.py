@@ -70,7 +70,7 @@ def pictures(count=3, channels=1, size=28):
 
 
 def adapt(model, denoiser, images=None, **settings):
-    defaults = {"objective": DiffusionTTA(draws=6), "steps": 2, "learning_rate": 1e-2, "batch_size": 8}
+    defaults = {"objective": DiffusionTTA(draws=6), "gate": None, "steps": 2, "learning_rate": 1e-2, "batch_size": 8}
     adapter = TestTimeAdapter(model, denoiser, **(defaults | settings))
     return adapter(pictures() if images is None else images, image_ids=None)
 
@@ -293,10 +293,10 @@ def test_half_precision_comes_close(classifier, denoiser):
 
 
 class Doorkeeper:
-    """Lets some pictures in, and keeps so many updates of each."""
+    """Lets some pictures in, keeps so many updates of each, and after so many has had enough."""
 
-    def __init__(self, admitted, kept):
-        self.admitted, self.kept, self.looks = torch.tensor(admitted), kept, 0
+    def __init__(self, admitted, kept, enough=99):
+        self.admitted, self.kept, self.enough, self.looks = torch.tensor(admitted), kept, enough, 0
 
     def admits(self, context):
         return self.admitted
@@ -304,6 +304,9 @@ class Doorkeeper:
     def keeps(self, context, output):
         self.looks += 1
         return torch.full((len(output),), self.looks <= self.kept)
+
+    def stops(self, context, output):
+        return torch.full((len(output),), self.looks == self.enough)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -357,7 +360,7 @@ def test_gradients_that_are_no_numbers_cost_no_good_weights(classifier):
         image_channels=1,
         encode_classes=lambda names: torch.linspace(0, 1, len(names))[:, None],
     )
-    settings = {"classes": CLASSES, "objective": DiffusionTTA(4), "learning_rate": 1e-2}
+    settings = {"classes": CLASSES, "objective": DiffusionTTA(4), "gate": None, "learning_rate": 1e-2}
     one = TestTimeAdapter(classifier, teacher, steps=1, **settings)(pictures(1))
     calls.clear()
     with pytest.warns(RuntimeWarning, match=r"1 pictures was not finite: .* last good ones"):

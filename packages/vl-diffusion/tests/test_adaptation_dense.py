@@ -72,7 +72,7 @@ def test_it_is_saved_and_loaded_as_a_network_with_its_scheduler(tmp_path):
 @pytest.mark.parametrize("mode", ["episodic", "online"])
 def test_segmentation_moves_the_model_through_probabilities_a_pixel(mode):
     denoiser = MapConditionalDenoiser(network(4), SCHEDULE)
-    settings = {"objective": DiffusionTTA(4), "mode": mode, "learning_rate": 1e-2}
+    settings = {"objective": DiffusionTTA(4), "gate": None, "mode": mode, "learning_rate": 1e-2}
     adapter = TestTimeAdapter(predictor(4), denoiser, task=SegmentationTask(denoiser), **settings)
     result = adapter(pictures())
     assert result.outputs.shape == (2, 4, 16, 16)

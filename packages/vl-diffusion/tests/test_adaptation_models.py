@@ -101,6 +101,7 @@ def test_clip_adapts_to_the_opinion_of_a_text_conditional_model(tiny):
         tiny.stable_diffusion(),
         classes=names,
         objective=DiffusionTTA(4),
+        gate=None,
         adapt="vision_model.*",
         learning_rate=1e-3,
         preprocess=Preprocessing(32, (0.5,) * 3, (0.5,) * 3),

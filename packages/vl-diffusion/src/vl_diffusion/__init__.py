@@ -7,6 +7,8 @@ from vl_diffusion.__about__ import __version__
 
 if TYPE_CHECKING:
     from vl_diffusion.adaptation.adapter import TestTimeAdapter
+    from vl_diffusion.adaptation.evidence import ClassEvidence
+    from vl_diffusion.adaptation.gates import EvidenceGate, Gate, PairedGate
     from vl_diffusion.adaptation.models import Preprocessing, ZeroShotCLIP
     from vl_diffusion.adaptation.objectives import DUSA, DiffusionTTA, Entropy, NoAdaptation
     from vl_diffusion.adaptation.parameters import LoRA
@@ -57,6 +59,7 @@ else:
     _MODULES = {
         "Adaptation": "adaptation.result",
         "CallableDenoiser": "families.callable",
+        "ClassEvidence": "adaptation.evidence",
         "Classification": "result",
         "ClassificationTask": "adaptation.tasks",
         "DUSA": "adaptation.objectives",
@@ -66,8 +69,10 @@ else:
         "DiffusionTTA": "adaptation.objectives",
         "DrawErrors": "error_table",
         "Entropy": "adaptation.objectives",
+        "EvidenceGate": "adaptation.gates",
         "Exhaustive": "search",
         "FluxDenoiser": "families.flux",
+        "Gate": "adaptation.gates",
         "Halving": "search",
         "LabelTree": "search",
         "LearnedWeighting": "learned_weighting",
@@ -77,6 +82,7 @@ else:
         "NoAdaptation": "adaptation.objectives",
         "NoiseSchedule": "schedule",
         "PROMPT_TEMPLATES": "templates",
+        "PairedGate": "adaptation.gates",
         "Preprocessing": "adaptation.models",
         "Problem": "search",
         "Racing": "search",
@@ -121,6 +127,7 @@ __all__ = [
     "PROMPT_TEMPLATES",
     "Adaptation",
     "CallableDenoiser",
+    "ClassEvidence",
     "Classification",
     "ClassificationTask",
     "Denoiser",
@@ -129,8 +136,10 @@ __all__ = [
     "DiffusionTTA",
     "DrawErrors",
     "Entropy",
+    "EvidenceGate",
     "Exhaustive",
     "FluxDenoiser",
+    "Gate",
     "Halving",
     "LabelTree",
     "LearnedWeighting",
@@ -139,6 +148,7 @@ __all__ = [
     "Matching",
     "NoAdaptation",
     "NoiseSchedule",
+    "PairedGate",
     "Preprocessing",
     "Problem",
     "Racing",

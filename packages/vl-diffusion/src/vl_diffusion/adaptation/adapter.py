@@ -21,10 +21,11 @@ from tqdm.auto import tqdm
 
 from vl_diffusion.adaptation.batch_norm import BatchNorm, evaluating
 from vl_diffusion.adaptation.episode import Episode
+from vl_diffusion.adaptation.evidence import ClassEvidence
 from vl_diffusion.adaptation.feedback import Feedback, Passes
-from vl_diffusion.adaptation.gates import Gate
+from vl_diffusion.adaptation.gates import EvidenceGate, Gate, PairedGate
 from vl_diffusion.adaptation.moving import Moving, Optimiser, OptimiserName, Recipe
-from vl_diffusion.adaptation.objectives import AdaptationObjective, Context, DiffusionTTA
+from vl_diffusion.adaptation.objectives import DUSA, AdaptationObjective, Context, DiffusionTTA
 from vl_diffusion.adaptation.parameters import LoRA, Movement, Weights
 from vl_diffusion.adaptation.result import Adaptation, concatenate
 from vl_diffusion.adaptation.tasks import ClassificationTask, Task
@@ -51,7 +52,8 @@ class TestTimeAdapter:
             :class:`~vl_diffusion.MapConditionalDenoiser`. None for objectives without one.
         classes: Names of the logits, in their order; default: those of the denoiser.
         task: What the model predicts; default: classification.
-        objective: What is minimised, see `vl_diffusion.adaptation.objectives`.
+        objective: What is minimised; default: :class:`~vl_diffusion.ClassEvidence` for classes,
+            :class:`~vl_diffusion.DiffusionTTA` for maps.
         adapt: Which parameters move: ``"all"``, ``"norm"``, ``"last"``, ``"lora"``, a :class:`~vl_diffusion.LoRA`, or
             a pattern of their names.
         adapt_denoiser: The same for the diffusion model, which moves together with the model; None keeps it as it is.
@@ -61,7 +63,9 @@ class TestTimeAdapter:
         learning_rate: Of a named optimiser.
         steps: Updates for each picture, or each batch of them where weights go on.
         pull: For ``"continual"``: how far weights go back to the source's after each update, from 0 to 1.
-        gate: Decides for each picture whether to adapt, and whether to keep the outcome; None adapts to all.
+        gate: Decides for each picture whether to adapt, and whether to keep the outcome; None adapts to all. Default:
+            :class:`~vl_diffusion.EvidenceGate` for classes and :class:`~vl_diffusion.PairedGate` for maps; none for
+            objectives without a denoiser.
         preprocess: From a picture ``(C, H, W)`` in [0, 1] to what the model takes; default: the picture.
         images_at_once: Pictures that are adapted to together. With ``mode="episodic"`` each has weights of its own, and
             they only share calls of the denoiser, so memory holds as many copies of what moves; otherwise they share
@@ -102,7 +106,7 @@ class TestTimeAdapter:
         learning_rate: float = 1e-4,
         steps: int = 5,
         pull: float = 0.01,
-        gate: Gate | None = None,
+        gate: Gate | Literal["default"] | None = "default",
         preprocess: Callable[[Tensor], Tensor] | None = None,
         images_at_once: int = 8,
         batch_size: int = 64,
@@ -132,8 +136,9 @@ class TestTimeAdapter:
             model = model.to(device)
         self.model = model
         self.task: Task = ClassificationTask(self.denoiser, classes, prompt_template) if task is None else task
-        self.objective: AdaptationObjective = DiffusionTTA() if objective is None else objective
-        self.mode, self.batch_norm, self.steps, self.gate = mode, batch_norm, steps, gate
+        self.objective = _default_objective(self.task) if objective is None else objective
+        self.gate = _default_gate(self.task, self.objective) if gate == "default" else gate
+        self.mode, self.batch_norm, self.steps = mode, batch_norm, steps
         self.optimiser, self.learning_rate = optimiser, learning_rate
         self.preprocess = preprocess
         self.images_at_once = images_at_once
@@ -238,7 +243,7 @@ class TestTimeAdapter:
             source = episode.source()
             self._check(source, image_ids)
             with torch.no_grad():
-                arrived = episode.outputs(torch.arange(len(pictures))) if shared else source
+                arrived = episode.outputs(torch.arange(len(pictures)))[0] if shared else source
             passes = Passes.of(len(pictures))
             feedback = Feedback(
                 self.denoiser,
@@ -281,3 +286,15 @@ class TestTimeAdapter:
         bad = ~torch.isfinite(outputs).flatten(1).all(1)
         if bad.any():
             raise ValueError(f"the model's output for picture {int(bad.nonzero()[0])} of these is NaN or infinite")
+
+
+def _default_objective(task: Task) -> AdaptationObjective:
+    return ClassEvidence() if isinstance(task, ClassificationTask) else DiffusionTTA()
+
+
+def _default_gate(task: Task, objective: AdaptationObjective) -> Gate | None:
+    if isinstance(objective, ClassEvidence):
+        return EvidenceGate(objective)
+    if isinstance(objective, DiffusionTTA | DUSA):
+        return EvidenceGate() if isinstance(task, ClassificationTask) else PairedGate()
+    return None

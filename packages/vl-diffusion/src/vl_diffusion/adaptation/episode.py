@@ -57,12 +57,15 @@ class Episode:
         self.losses = torch.full((count, self.steps), torch.nan)
         self.updates, self.restored = torch.zeros(count, dtype=torch.long), torch.zeros(count, dtype=torch.long)
 
-    def outputs(self, images: Tensor) -> Tensor:
-        """What the model now makes of these pictures, int64 ``(n,)``."""
+    def outputs(self, images: Tensor) -> list[Tensor]:
+        """What the model now makes of these pictures, int64 ``(n,)``: in one piece, or each alone.
+
+        Pieces have graphs of their own: when a picture's weights go back, only its own graph is spent.
+        """
         if self.shared:
             inputs = torch.stack([self.inputs[i] for i in images.tolist()])
-            return evaluate(self.model, self.moving[0].model_weights() | self.buffers, inputs)
-        return torch.cat([self._alone(i, self.moving[i].model_weights()) for i in images.tolist()])
+            return [evaluate(self.model, self.moving[0].model_weights() | self.buffers, inputs)]
+        return [self._alone(i, self.moving[i].model_weights()) for i in images.tolist()]
 
     @torch.no_grad()
     def source(self) -> Tensor:
@@ -86,36 +89,40 @@ class Episode:
         active = admitted.nonzero().flatten()
         if len(active) < len(current):
             context = context.select(active)
-        outputs = self.outputs(active) if len(active) else current[:0]
+        pieces = self.outputs(active) if len(active) else []
         for update in range(self.steps):
-            if not len(active) or not self._differentiate(outputs, context, active, update):
+            if not len(active) or not self._differentiate(pieces, context, active, update):
                 break
             before = [moving.snapshot() for moving in self._of(active)]
             for moving in self._of(active):
                 moving.step()
             with torch.set_grad_enabled(update + 1 < self.steps):
-                outputs = self.outputs(active)
-            good = torch.isfinite(outputs.detach()).flatten(1).all(1).cpu()
+                pieces = self.outputs(active)
+            outputs = torch.cat(pieces).detach()
+            good = torch.isfinite(outputs).flatten(1).all(1).cpu()
             good &= torch.isfinite(self.losses[active, update])
             if self.shared and not good.all():
                 good[:] = False
             kept = good.clone()
             if self.gate is not None and good.any():
-                kept &= self.gate.keeps(context, outputs.detach()).cpu()
+                kept &= self.gate.keeps(context, outputs).cpu()
             self._go_back(active, before, good, kept)
             chosen = active[kept]
-            current[chosen] = outputs.detach()[kept].to(current)
+            current[chosen] = outputs[kept].to(current)
             adapted[chosen] = True
             self.updates[chosen] += 1
-            going_on = good if self.shared else kept
+            going_on = good if self.shared else kept.clone()
+            if self.gate is not None and kept.any():
+                going_on &= ~(kept & self.gate.stops(context, outputs).cpu())
             if not going_on.all():
-                active, outputs = active[going_on], outputs[going_on]
-                context = context.select(going_on.nonzero().flatten())
+                stay = going_on.nonzero().flatten()
+                pieces = [pieces[0][stay]] if self.shared else [pieces[i] for i in stay.tolist()]
+                active, context = active[stay], context.select(stay)
         return current, adapted
 
-    def _differentiate(self, outputs: Tensor, context: Context, active: Tensor, update: int) -> bool:
+    def _differentiate(self, pieces: Sequence[Tensor], context: Context, active: Tensor, update: int) -> bool:
         """Leave the gradient of every active picture's loss in what moves; False if there is no loss."""
-        leaf = outputs.detach().float().to(context.source.device).requires_grad_()
+        leaf = torch.cat(list(pieces)).detach().float().to(context.source.device).requires_grad_()
         losses = torch.zeros(len(active))
         # Pictures that share weights count equally, whatever their number.
         share = 1 / len(active) if self.shared else 1.0
@@ -125,7 +132,8 @@ class Episode:
         if leaf.grad is None:
             return False
         self.losses[active, update] = losses
-        torch.autograd.backward(outputs, leaf.grad.to(outputs))
+        gradients = leaf.grad.to(pieces[0]).split([len(piece) for piece in pieces])
+        torch.autograd.backward(list(pieces), list(gradients))
         moving = self._of(active)
         finite = torch.isfinite(losses) & torch.tensor([one.is_finite() for one in moving])
         if self.shared:

@@ -91,7 +91,7 @@ class DiffusionTTA:
     """Only mix the classes that were the likeliest before adaptation; None for all."""
 
     def __post_init__(self) -> None:
-        _check_draws(self.draws, self.time_range)
+        check_draws(self.draws, self.time_range)
         if self.top is not None and self.top < 2:
             raise ValueError(f"top must be at least 2, got {self.top}")
 
@@ -136,12 +136,12 @@ class DUSA:
     """Where the diffusion model moves: let it learn from the picture under no condition, and not from the mixture."""
 
     def __post_init__(self) -> None:
-        _check_draws(self.draws, (self.time, 1.0))
+        check_draws(self.draws, (self.time, 1.0))
         if self.top < 1 or self.sampled < 0 or self.top + self.sampled < 2:
             raise ValueError(f"there must be two candidates or more, got top={self.top} and sampled={self.sampled}")
 
     def parts(self, output: Tensor, context: Context, update: int) -> Iterator[Tensor]:
-        feedback, task = context.feedback, _classification(context, self)
+        feedback, task = context.feedback, classification(context, self)
         time = min(int(self.time * len(feedback.denoiser.schedule)), len(feedback.denoiser.schedule) - 1)
         draws = context.draws(self.draws, update, (0.0, 1.0))
         draws.steps[:] = time
@@ -199,13 +199,13 @@ class NoAdaptation:
         return iter(())
 
 
-def _classification(context: Context, objective: object) -> ClassificationTask:
+def classification(context: Context, objective: object) -> ClassificationTask:
     if not isinstance(context.task, ClassificationTask):
         raise ValueError(f"{type(objective).__name__} is of classification; use DiffusionTTA for dense predictions")
     return context.task
 
 
-def _check_draws(draws: int, time_range: tuple[float, float]) -> None:
+def check_draws(draws: int, time_range: tuple[float, float]) -> None:
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     first, last = time_range

@@ -1,0 +1,220 @@
+"""What the errors of candidate classes say together with the classifier, and the gates that hear it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from vl_diffusion.adaptation.adapter import TestTimeAdapter
+from vl_diffusion.adaptation.evidence import ClassEvidence, paired_standard_error
+from vl_diffusion.adaptation.gates import EvidenceGate, PairedGate
+from vl_diffusion.adaptation.objectives import DiffusionTTA, Entropy
+from vl_diffusion.adaptation.tasks import DepthTask
+from vl_diffusion.families.callable import CallableDenoiser
+from vl_diffusion.schedule import NoiseSchedule
+
+CLASSES = ("dark", "grey", "light", "white")
+SCHEDULE = NoiseSchedule.from_config({"beta_schedule": "linear"})
+
+
+class Brightness(nn.Module):
+    """Takes every picture for one class, more or less surely."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor(logits))
+
+    def forward(self, images):
+        return self.logits.expand(len(images), -1) + 0 * images.mean((1, 2, 3))[:, None]
+
+
+def teacher():
+    """Expects uniform pictures of a class's brightness, (-0.9, -0.3, 0.3, 0.9): the best denoiser of such."""
+
+    def predict(x_t, time, brightness):
+        alpha, sigma = (level.view(-1, 1, 1, 1) for level in SCHEDULE.levels(time.numpy()))
+        return (x_t - alpha * brightness[:, :1, None, None]) / sigma
+
+    return CallableDenoiser(
+        predict,
+        SCHEDULE,
+        image_size=8,
+        image_channels=1,
+        encode_classes=lambda names: torch.linspace(-0.9, 0.9, len(CLASSES))[[CLASSES.index(n) for n in names], None],
+    )
+
+
+def uniform(*brightness):
+    """Pictures in [0, 1] of a brightness in [-1, 1] each."""
+    return torch.stack([torch.full((1, 8, 8), (1 + one) / 2) for one in brightness])
+
+
+# Times at which this teacher's classes differ.
+TIMES = (0.1, 0.5)
+
+
+def adapter(logits=(2.0, 1.0, 0.0, 0.0), **settings):
+    defaults = {"classes": CLASSES, "objective": ClassEvidence(time_range=TIMES), "learning_rate": 0.3, "steps": 20}
+    return TestTimeAdapter(Brightness(logits), teacher(), **(defaults | settings))
+
+
+def seen(evidence, logits, pictures):
+    """The posterior, as the adapter has it computed."""
+    found = []
+
+    class Spy(ClassEvidence):
+        def parts(self, output, context, update):
+            found.append(self.posterior(context))
+            return iter(())
+
+    spy = Spy(**{name: getattr(evidence, name) for name in ("draws", "top", "prior", "sharpness", "time_range")})
+    result = adapter(logits, objective=spy, gate=None)(pictures)
+    return torch.cat(found), result
+
+
+def test_the_standard_error_is_of_differences_whatever_classes_and_draws_have_in_common():
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.5 * torch.randn(2000, 4, 9, generator=generator)
+    errors = noise + torch.randn(2000, 1, 9, generator=generator) * 10 + torch.randn(2000, 4, 1, generator=generator)
+    # The variance of a mean difference is 2 * 0.25 / 9.
+    torch.testing.assert_close(paired_standard_error(errors).square().mean(), torch.tensor(0.5 / 9), rtol=0.02, atol=0)
+    assert (paired_standard_error(torch.ones(1, 3, 2)) > 0).all()
+
+
+def test_the_posterior_is_of_the_classifier_where_errors_say_nothing_and_else_follows_them():
+    logits = (2.0, 1.0, 0.0, -1.0)
+    posterior, result = seen(ClassEvidence(draws=4, top=3, prior=0.5, time_range=TIMES), logits, uniform(-0.9, 0.3))
+    torch.testing.assert_close(posterior.sum(1), torch.ones(2))
+    assert posterior.argmax(1).tolist() == [0, 2]
+    assert (posterior[:, 3] == 0).all()
+    assert result.forward_passes.tolist() == [12, 12]
+    assert result.backward_passes.tolist() == [0, 0]
+    tepid, _ = seen(ClassEvidence(draws=4, top=3, prior=0.5, sharpness=1e9), logits, uniform(0.3))
+    torch.testing.assert_close(tepid[0, :3], (0.5 * torch.tensor(logits)).log_softmax(0)[:3].softmax(0))
+
+
+def test_a_picture_is_looked_at_once_however_many_updates_there_are():
+    for steps in (1, 7):
+        result = adapter(objective=ClassEvidence(draws=4, top=3), steps=steps, gate=None)(uniform(0.3))
+        assert result.forward_passes.tolist() == [12]
+        assert result.updates.tolist() == [steps]
+
+
+def test_the_default_turns_a_wrong_prediction_and_spares_a_right_one():
+    wrong = adapter()(uniform(0.3, -0.3))
+    assert wrong.source_predictions.tolist() == [0, 0]
+    assert wrong.predictions.tolist() == [2, 1]
+    assert (wrong.updates < 20).all(), "it stops when the prediction is good enough"
+    assert wrong.forward_passes.tolist() == [36, 36]
+    right = adapter((6.0, 0.0, 0.0, 0.0))(uniform(-0.9))
+    assert not right.adapted.any()
+    assert torch.equal(right.outputs, right.source)
+
+
+def test_a_gate_turns_pictures_away_that_evidence_does_not_settle():
+    asked = {"logits": (0.3, 0.2, 0.1, 0.0), "objective": ClassEvidence(sharpness=10.0, time_range=TIMES)}
+    assert adapter(**asked, gate=EvidenceGate(asked["objective"], odds=1.0))(uniform(0.3)).adapted.all()
+    result = adapter(**asked, gate=EvidenceGate(asked["objective"], odds=5.0))(uniform(0.3))
+    assert not result.adapted.any()
+    assert torch.equal(result.outputs, result.source)
+
+
+def test_an_update_to_a_class_that_nothing_speaks_for_is_undone():
+    """Entropy, say, pushes towards whatever is the likeliest: here from dark to grey, while the picture is light."""
+    push = adapter((1.0, 0.9, 0.8, 0.0), objective=Push(1), gate=EvidenceGate(ClassEvidence(top=4, time_range=TIMES)), steps=3)
+    result = push(uniform(0.3))
+    assert result.predictions.tolist() == [0]
+    assert result.updates.tolist() == [0]
+    free = adapter((1.0, 0.9, 0.8, 0.0), objective=Push(1), gate=None, steps=3)(uniform(0.3))
+    assert free.predictions.tolist() == [1]
+
+
+class Push:
+    """Makes one class likelier."""
+
+    def __init__(self, label):
+        self.label = label
+
+    def parts(self, output, context, update):
+        yield -output[:, self.label]
+
+
+@pytest.mark.parametrize("mode", ["online", "continual"])
+def test_what_is_learned_online_helps_the_next_picture(mode):
+    student = adapter(mode=mode, images_at_once=1)
+    first, second = student(uniform(0.3)), student(uniform(0.3))
+    assert first.source_predictions.tolist() == second.source_predictions.tolist() == [0]
+    assert first.predictions.tolist() == second.predictions.tolist() == [2]
+    assert second.updates < first.updates
+
+
+def test_defaults_follow_the_task_and_the_objective():
+    plain = TestTimeAdapter(Brightness((0.0,) * 4), teacher(), classes=CLASSES)
+    assert plain.objective == ClassEvidence()
+    assert plain.gate == EvidenceGate(ClassEvidence())
+    evidence = ClassEvidence(draws=3)
+    assert adapter(objective=evidence).gate == EvidenceGate(evidence)
+    assert adapter(objective=DiffusionTTA(4)).gate == EvidenceGate()
+    assert adapter(objective=Entropy()).gate is None
+    assert adapter(gate=None).gate is None
+
+
+class Plane(nn.Module):
+    """A depth everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.depth = nn.Parameter(torch.tensor(0.4))
+
+    def forward(self, images):
+        return self.depth.expand(len(images), 1, 8, 8)
+
+
+class Depths(CallableDenoiser):
+    """Expects pictures as bright as they are far: -1 to 1 for depths of 0 to 1."""
+
+    condition_size, condition_channels = 8, 1
+
+
+@pytest.mark.parametrize(("sign", "kept"), [(1, True), (-1, False)])
+def test_a_prediction_of_maps_is_kept_if_the_error_falls_on_draws_that_were_not_learned_from(sign, kept):
+    def predict(x_t, time, depth):
+        alpha, sigma = (level.view(-1, 1, 1, 1) for level in SCHEDULE.levels(time.numpy()))
+        return (x_t - alpha * depth) / sigma
+
+    denoiser = Depths(predict, SCHEDULE, image_size=8, image_channels=1, encode_classes=lambda names: torch.zeros(1, 1))
+    objective = Uphill() if sign < 0 else DiffusionTTA(4)
+    result = TestTimeAdapter(
+        Plane(), denoiser, task=DepthTask(denoiser), objective=objective, gate=PairedGate(4), learning_rate=0.02, steps=3
+    )(uniform(0.3))
+    assert result.adapted.tolist() == [kept]
+    assert math.isclose(float(result.source.mean()), 0.4, rel_tol=1e-5)
+    assert (result.outputs != result.source).any() == kept
+    # Before and after each update, on 4 draws.
+    assert result.forward_passes.tolist() == [3 * 4 + 4 * 4 if kept else 4 + 4]
+
+
+class Uphill:
+    """Makes everything nearer."""
+
+    def parts(self, output, context, update):
+        yield output.flatten(1).mean(1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ClassEvidence(draws=1), r"draws and top must be at least 2, got 1 and 5"),
+        (lambda: ClassEvidence(top=1), r"draws and top must be at least 2, got 9 and 1"),
+        (lambda: ClassEvidence(prior=-1), r"prior must be 0 or more, sharpness positive, got -1 and 1.0"),
+        (lambda: ClassEvidence(time_range=(0.5, 0.5)), r"times must lie in the schedule"),
+        (lambda: EvidenceGate(odds=0.5), r"odds must be at least 1 and enough in \(0, 1\], got 0.5 and 0.9"),
+        (lambda: PairedGate(draws=1), r"draws must be at least 2"),
+        (lambda: PairedGate(standard_errors=-1), r"standard_errors 0 or more, got 16 and -1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,124 @@
+"""Pictures as a careless camera would take them: dim, hazy, blurred, coarse, noisy, a little turned.
+
+For training on more than clean pictures. The kinds and strengths are drawn at random and combined; none of them is one
+of `vl_diffusion.corruptions`, though several are near to some of those.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Change = Callable[[Tensor, torch.Generator], Tensor]
+"""From pictures ``(B, C, H, W)`` in [0, 1] to pictures changed, each to an extent of its own."""
+
+
+def careless(images: Tensor, generator: torch.Generator, *, clean_share: float = 0.25) -> Tensor:
+    """Change most pictures in one to three ways.
+
+    Args:
+        images: float32 ``(B, C, H, W)`` in [0, 1].
+        generator: For all that is random.
+        clean_share: Share of the pictures that stay as they are.
+    """
+    batch = len(images)
+    stays = torch.rand(batch, generator=generator) < clean_share
+    count = torch.randint(1, 4, (batch,), generator=generator)
+    # A picture's own choice of ways, applied in the order in which light, lens and sensor would.
+    chosen = torch.rand(batch, len(CHANGES), generator=generator).argsort(1).argsort(1) < count[:, None]
+    changed = images
+    for place, change in enumerate(CHANGES):
+        applies = chosen[:, place] & ~stays
+        changed = torch.where(applies.view(-1, 1, 1, 1), change(changed, generator).clamp(0, 1), changed)
+    return changed
+
+
+def warp(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Turn by up to 8 degrees, scale by up to an eighth, and bend by a smooth field of up to a pixel."""
+    batch, _, height, width = images.shape
+    angle = _uniform(batch, -0.14, 0.14, generator)
+    scale = _uniform(batch, 0.88, 1.12, generator)
+    cosine, sine = angle.cos() * scale, angle.sin() * scale
+    still = torch.zeros(batch)
+    turn = torch.stack([torch.stack([cosine, -sine, still], 1), torch.stack([sine, cosine, still], 1)], 1)
+    grid = F.affine_grid(turn, list(images.shape), align_corners=False)
+    bend = torch.stack([_field(batch, height, width, generator) for _ in range(2)], -1) * (2 / width)
+    return F.grid_sample(images, grid + bend, padding_mode="border", align_corners=False)
+
+
+def haze(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Lay a smooth bright field over each picture, and bring the sum back to a range of one."""
+    batch, _, height, width = images.shape
+    strength = _uniform(batch, 0.1, 1.5, generator).view(-1, 1, 1, 1)
+    field = (_field(batch, height, width, generator)[:, None] + 1) / 2
+    return (images + strength * field) / (1 + strength)
+
+
+def exposure(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Squeeze the range of brightness to between a tenth and all of it, anywhere in the whole."""
+    batch = len(images)
+    extent = _uniform(batch, 0.1, 1.0, generator).view(-1, 1, 1, 1)
+    lift = torch.rand(batch, 1, 1, 1, generator=generator)
+    # Some pictures are overexposed: what is too bright is cut off.
+    over = torch.where(torch.rand(batch, 1, 1, 1, generator=generator) < 0.3, 0.4 * lift, 0.0)
+    return images * extent + lift * (1 - extent) + over
+
+
+def blur(images: Tensor, generator: torch.Generator) -> Tensor:
+    """A Gaussian of another width in each of two directions."""
+    batch, channels, _, _ = images.shape
+    reach = torch.arange(-4, 5, dtype=torch.float32)
+    y, x = torch.meshgrid(reach, reach, indexing="ij")
+    angle = _uniform(batch, 0, math.pi, generator).view(-1, 1, 1)
+    widths = [_uniform(batch, 0.3, 2.0, generator).view(-1, 1, 1) for _ in range(2)]
+    along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
+    kernel = torch.exp(-0.5 * ((along / widths[0]) ** 2 + (across / widths[1]) ** 2))
+    kernel = kernel / kernel.sum((1, 2), keepdim=True)
+    padded = F.pad(images, (4, 4, 4, 4), mode="replicate")
+    filters = kernel[:, None].expand(batch, channels, 9, 9).reshape(batch * channels, 1, 9, 9)
+    blurred = F.conv2d(padded.reshape(1, batch * channels, *padded.shape[2:]), filters, groups=batch * channels)
+    return blurred.view_as(images)
+
+
+def coarsen(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Take fewer pixels, the same number for the whole batch, and enlarge them again, as squares or smoothly."""
+    height, width = images.shape[2:]
+    share = float(_uniform(1, 0.35, 0.9, generator))
+    small = F.interpolate(images, (max(2, round(height * share)), max(2, round(width * share))), mode="area")
+    if torch.rand((), generator=generator) < 0.5:
+        return F.interpolate(small, (height, width), mode="nearest")
+    return F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
+
+
+def sensor_noise(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Gaussian noise, in some pictures at a share of the pixels alone and then stronger."""
+    batch = len(images)
+    spread = _uniform(batch, 0.02, 0.35, generator).view(-1, 1, 1, 1)
+    sparse = torch.rand(batch, 1, 1, 1, generator=generator) < 0.3
+    hit = torch.rand(images.shape, generator=generator) < torch.where(sparse, 0.2, 1.0)
+    noise = torch.randn(images.shape, generator=generator) * torch.where(sparse, 3 * spread, spread)
+    return images + hit * noise
+
+
+CHANGES: tuple[Change, ...] = (warp, haze, exposure, blur, coarsen, sensor_noise)
+"""In the order in which they are applied."""
+
+
+def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    return low + (high - low) * torch.rand(count, generator=generator)
+
+
+def _field(batch: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """Smooth fields ``(B, H, W)`` in [-1, 1]: plane waves of random directions, the shorter the weaker."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
+    waves = 6
+    frequency = _uniform(batch * waves, 0.5, 4.0, generator).view(batch, waves, 1, 1)
+    angle = _uniform(batch * waves, 0, 2 * math.pi, generator).view(batch, waves, 1, 1)
+    phase = _uniform(batch * waves, 0, 2 * math.pi, generator).view(batch, waves, 1, 1)
+    wave = torch.cos(2 * math.pi * frequency * (x * angle.cos() + y * angle.sin()) + phase) / frequency
+    field = wave.sum(1)
+    return field / field.abs().amax((1, 2), keepdim=True)
