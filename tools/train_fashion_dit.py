@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VL_DATA", "data")) / "fashion_mnist")
     parser.add_argument("--out", type=Path, default=Path("runs/fashion_dit"))
     parser.add_argument("--null-share", type=float, default=0.05, help="share of pictures shown without their class")
-    parser.add_argument("--augment", action="store_true", help="show dim, hazy, blurred, coarse and noisy pictures, too")
+    parser.add_argument("--augment", action="store_true", help="show dim, hazy, blurred, coarse and noisy pictures")
     parser.add_argument("--begin-with", type=Path, help="folder of a trained model to begin with, such as one of clean")
     add_training_options(parser, steps=20_000, batch=64, peak_lr=1e-3, warm_up=300)
     args = parser.parse_args()

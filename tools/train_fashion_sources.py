@@ -1,8 +1,8 @@
 """Train the classifiers that vl-diffusion's study of test-time adaptation begins with.
 
-Small convolutional networks (`vl_diffusion.small_cnn`) on some or all of Fashion-MNIST's training pictures, mirrored and
-moved by up to two pixels, and with ``--augment`` shown as the diffusion model of the study was shown them, dim, hazy,
-blurred, coarse and noisy. Labels are taken in equal numbers from every class; another seed takes others::
+Small convolutional networks (`vl_diffusion.small_cnn`) on some or all of Fashion-MNIST's training pictures, mirrored
+and moved by up to two pixels, and with ``--augment`` made as careless as those of the study's diffusion model. Labels
+are taken in equal numbers from every class; another seed takes others::
 
     VL_DATA=<folder with fashion_mnist/> python tools/train_fashion_sources.py --labels 500 --seeds 0 1 2 --out DIR
 
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VL_DATA", "data")) / "fashion_mnist")
     parser.add_argument("--out", type=Path, default=Path("runs/fashion_sources"))
     parser.add_argument("--labels", type=int, help="train on so many pictures only, equally many of each class")
-    parser.add_argument("--augment", action="store_true", help="show dim, hazy, blurred, coarse and noisy pictures, too")
+    parser.add_argument("--augment", action="store_true", help="show dim, hazy, blurred, coarse and noisy pictures")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--width", type=int, default=24)

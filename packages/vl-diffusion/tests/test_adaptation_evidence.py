@@ -122,8 +122,9 @@ def test_a_gate_turns_pictures_away_that_evidence_does_not_settle():
 
 
 def test_an_update_to_a_class_that_nothing_speaks_for_is_undone():
-    """Entropy, say, pushes towards whatever is the likeliest: here from dark to grey, while the picture is light."""
-    push = adapter((1.0, 0.9, 0.8, 0.0), objective=Push(1), gate=EvidenceGate(ClassEvidence(top=4, time_range=TIMES)), steps=3)
+    """An objective that pushes from dark to grey, while the picture is light."""
+    gate = EvidenceGate(ClassEvidence(top=4, time_range=TIMES))
+    push = adapter((1.0, 0.9, 0.8, 0.0), objective=Push(1), gate=gate, steps=3)
     result = push(uniform(0.3))
     assert result.predictions.tolist() == [0]
     assert result.updates.tolist() == [0]
@@ -186,9 +187,8 @@ def test_a_prediction_of_maps_is_kept_if_the_error_falls_on_draws_that_were_not_
 
     denoiser = Depths(predict, SCHEDULE, image_size=8, image_channels=1, encode_classes=lambda names: torch.zeros(1, 1))
     objective = Uphill() if sign < 0 else DiffusionTTA(4)
-    result = TestTimeAdapter(
-        Plane(), denoiser, task=DepthTask(denoiser), objective=objective, gate=PairedGate(4), learning_rate=0.02, steps=3
-    )(uniform(0.3))
+    settings = {"objective": objective, "gate": PairedGate(4), "learning_rate": 0.02, "steps": 3}
+    result = TestTimeAdapter(Plane(), denoiser, task=DepthTask(denoiser), **settings)(uniform(0.3))
     assert result.adapted.tolist() == [kept]
     assert math.isclose(float(result.source.mean()), 0.4, rel_tol=1e-5)
     assert (result.outputs != result.source).any() == kept

@@ -18,14 +18,14 @@ class ClassEvidence:
     """The cross-entropy to what the classifier and the diffusion model believe together.
 
     The classifier's likeliest classes are candidates. The network denoises the picture under each of them, on the same
-    draws, so that what the draws do to all classes alike drops out of the differences. With ``e`` the mean errors, draws
-    being brought to comparable scales first (`comparable`), ``s`` the standard error of their differences
+    draws, so that what the draws do to all classes alike drops out of the differences. With ``e`` the mean errors, the
+    draws being brought to comparable scales first (`comparable`), ``s`` the standard error of their differences
     (`paired_standard_error`), and ``p`` the model's probabilities before adaptation,
 
         posterior of class c  ~  p(c)^prior exp(-e(c) / (sharpness s)),
 
-    among the candidates; it is what the model learns. The network is evaluated ``top * draws`` times a picture, whatever
-    the number of updates, and is never differentiated.
+    among the candidates; it is what the model learns. The network is evaluated ``top * draws`` times a picture, however
+    many updates there are, and is never differentiated.
     """
 
     draws: int = 9
