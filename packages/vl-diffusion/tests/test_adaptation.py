@@ -250,7 +250,7 @@ def test_a_pull_of_one_ends_where_it_began(classifier, denoiser):
 
 def test_adapted_weights_can_be_put_into_a_model(classifier, denoiser):
     settings = {"objective": DiffusionTTA(4), "mode": "online", "learning_rate": 1e-2, "images_at_once": 3}
-    adapter = TestTimeAdapter(classifier, denoiser, adapt="lora", **settings)
+    adapter = TestTimeAdapter(classifier, denoiser, adapt="lora", gate=None, **settings)
     result = adapter(pictures())
     other = copy.deepcopy(classifier).eval()
     other.load_state_dict(adapter.adapted_weights(), strict=False)
@@ -313,11 +313,30 @@ class Doorkeeper:
 @pytest.mark.parametrize("mode", ["episodic", "online"])
 def test_a_gate_decides_who_is_adapted_to_and_what_is_kept(classifier, denoiser, mode, count):
     settings = {"mode": mode, "images_at_once": 3, "adapt": "last"}
-    once = adapt(classifier, denoiser, pictures(count), steps=1, **settings)
+    once = adapt(classifier, denoiser, pictures(count), steps=1, gate=Doorkeeper([True] * count, 9), **settings)
     result = adapt(classifier, denoiser, pictures(count), steps=3, gate=Doorkeeper([True] * count, 1), **settings)
     torch.testing.assert_close(result.outputs, once.outputs, rtol=0, atol=0)
     assert result.updates.tolist() == [1] * count
     assert result.adapted.all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_weights_that_go_on_follow_those_that_pictures_were_answered_with(classifier, denoiser, share):
+    settings = {"objective": DiffusionTTA(4), "adapt": "last", "learning_rate": 1e-2, "images_at_once": 2}
+    gate = Doorkeeper([True, True], 99)
+    own = []
+    for place in range(2):
+        alone = TestTimeAdapter(classifier, denoiser, mode="online", carry=1.0, gate=Doorkeeper([True], 99), **settings)
+        alone(pictures(2)[place : place + 1])
+        own.append(alone.adapted_weights())
+    adapter = TestTimeAdapter(classifier, denoiser, mode="online", carry=share, gate=gate, **settings)
+    first = adapter(pictures(2))
+    episodic = TestTimeAdapter(classifier, denoiser, gate=Doorkeeper([True, True], 99), **settings)(pictures(2))
+    torch.testing.assert_close(first.outputs, episodic.outputs)
+    for name, weight in adapter.adapted_weights().items():
+        start = classifier.get_parameter(name)
+        wanted = start + share * ((own[0][name] + own[1][name]) / 2 - start)
+        torch.testing.assert_close(weight, wanted)
 
 
 def test_pictures_that_a_gate_turns_away_cost_nothing_and_stay_as_they_are(classifier, denoiser):
@@ -413,7 +432,7 @@ def test_a_model_that_returns_no_numbers_is_found_out_at_once(classifier, denois
         ({"steps": 0}, "steps must be at least 1"),
         ({"images_at_once": 0}, "images_at_once must be at least 1"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
-        ({"pull": 2.0}, "pull in"),
+        ({"pull": 2.0}, "carry and pull must lie in"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"seed": -1}, "seed must be in"),
         ({"adapt": "nothing.*"}, "means no parameter"),

@@ -62,14 +62,17 @@ class TestTimeAdapter:
         optimiser: ``"adam"``, ``"sgd"``, or a function from tensors to an optimiser of PyTorch's.
         learning_rate: Of a named optimiser.
         steps: Updates for each picture, or each batch of them where weights go on.
+        carry: Where weights go on and there is a gate: how far they follow those that a picture was answered with, from
+            0 to 1. Each picture is adapted to in full, with weights of its own that begin at those that go on. Without
+            a gate, pictures share updates, and all of what they teach goes on.
         pull: For ``"continual"``: how far weights go back to the source's after each update, from 0 to 1.
         gate: Decides for each picture whether to adapt, and whether to keep the outcome; None adapts to all. Default:
             :class:`~vl_diffusion.EvidenceGate` for classes and :class:`~vl_diffusion.PairedGate` for maps; none for
             objectives without a denoiser.
         preprocess: From a picture ``(C, H, W)`` in [0, 1] to what the model takes; default: the picture.
-        images_at_once: Pictures that are adapted to together. With ``mode="episodic"`` each has weights of its own, and
-            they only share calls of the denoiser, so memory holds as many copies of what moves; otherwise they share
-            an update.
+        images_at_once: Pictures that are adapted to together. With ``mode="episodic"`` or a gate each has weights of
+            its own, and they only share calls of the denoiser, so memory holds as many copies of what moves; otherwise
+            they share an update.
         batch_size: Rows in one call of the denoising network.
         autocast: Precision of the denoising network under autocast, such as ``torch.bfloat16``.
         checkpointing: Save memory: compute the denoising network again when its gradient is taken.
@@ -105,6 +108,7 @@ class TestTimeAdapter:
         optimiser: OptimiserName | Optimiser = "adam",
         learning_rate: float = 1e-4,
         steps: int = 5,
+        carry: float = 0.3,
         pull: float = 0.01,
         gate: Gate | Literal["default"] | None = "default",
         preprocess: Callable[[Tensor], Tensor] | None = None,
@@ -126,8 +130,10 @@ class TestTimeAdapter:
         for name, number in (("steps", steps), ("images_at_once", images_at_once)):
             if number < 1:
                 raise ValueError(f"{name} must be at least 1, got {number}")
-        if not (learning_rate > 0 and 0 <= pull <= 1):
-            raise ValueError(f"learning_rate must be positive and pull in [0, 1], got {learning_rate} and {pull}")
+        if not learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {learning_rate}")
+        if not (0 <= carry <= 1 and 0 <= pull <= 1):
+            raise ValueError(f"carry and pull must lie in [0, 1], got {carry} and {pull}")
         self.denoiser = (
             load_denoiser(denoiser) if isinstance(denoiser, str | Path) else as_denoiser(denoiser, scheduler=scheduler)
         )
@@ -138,7 +144,7 @@ class TestTimeAdapter:
         self.task: Task = ClassificationTask(self.denoiser, classes, prompt_template) if task is None else task
         self.objective = _default_objective(self.task) if objective is None else objective
         self.gate = _default_gate(self.task, self.objective) if gate == "default" else gate
-        self.mode, self.batch_norm, self.steps = mode, batch_norm, steps
+        self.mode, self.batch_norm, self.steps, self.carry = mode, batch_norm, steps, carry
         self.optimiser, self.learning_rate = optimiser, learning_rate
         self.preprocess = preprocess
         self.images_at_once = images_at_once
@@ -154,6 +160,8 @@ class TestTimeAdapter:
             pull if mode == "continual" else 0.0,
         )
         self._state: Moving | None = None
+        # Whether pictures share updates, as they do where nothing decides for each of them.
+        self._shares = mode != "episodic" and self.gate is None
 
     @property
     def moving(self) -> tuple[str, ...]:
@@ -223,7 +231,7 @@ class TestTimeAdapter:
         """
         ids = None if image_ids is None else checked_ids(image_ids, len(images))
         # Weights of the diffusion model cannot differ within a call of it.
-        together = 1 if self.mode == "episodic" and self._fresh.denoiser else self.images_at_once
+        together = 1 if not self._shares and self._fresh.denoiser else self.images_at_once
         with tqdm(total=len(images), desc="adapt", unit="image", disable=not progress) as bar:
             for start in range(0, len(images), together):
                 places = range(start, min(start + together, len(images)))
@@ -234,16 +242,19 @@ class TestTimeAdapter:
 
     def _adapt(self, pictures: Sequence[Tensor], image_ids: np.ndarray) -> Adaptation:
         inputs = self._inputs(pictures)
-        shared = self.mode != "episodic"
-        if shared:
+        if self.mode != "episodic":
             self._state = self._state or self._fresh()
-        moving = [self._fresh() for _ in pictures] if self._state is None else [self._state]
+        if self._state is None:
+            moving = [self._fresh() for _ in pictures]
+        else:
+            moving = [self._state] if self._shares else [self._state.branch() for _ in pictures]
         with evaluating(self.model, self.batch_norm) as buffers:
-            episode = Episode(self.model, buffers, inputs, moving, shared, self.objective, self.steps, self.gate)
+            episode = Episode(self.model, buffers, inputs, moving, self._shares, self.objective, self.steps, self.gate)
             source = episode.source()
             self._check(source, image_ids)
             with torch.no_grad():
-                arrived = episode.outputs(torch.arange(len(pictures)))[0] if shared else source
+                everyone = torch.arange(len(pictures))
+                arrived = source if self._state is None else torch.cat(episode.outputs(everyone))
             passes = Passes.of(len(pictures))
             feedback = Feedback(
                 self.denoiser,
@@ -253,11 +264,13 @@ class TestTimeAdapter:
                 batch_size=self.batch_size,
                 weights=None if self._fresh.denoiser is None else moving[0].denoiser_weights,
                 passes=passes,
-                place=torch.arange(len(pictures)),
+                place=everyone,
                 autocast=self.autocast,
                 checkpointing=self.checkpointing,
             )
             outputs, adapted = episode.run(Context(self.task, feedback, arrived.float().to(self.denoiser.device)))
+        if self._state is not None and not self._shares:
+            self._state.follow(moving, self.carry)
         return Adaptation(
             source=source.cpu(),
             outputs=outputs.cpu(),
@@ -273,7 +286,7 @@ class TestTimeAdapter:
         """What the model takes, a picture each, where its parameters are."""
         device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
         inputs = [(picture if self.preprocess is None else self.preprocess(picture)).to(device) for picture in pictures]
-        if self.mode != "episodic" and len({tuple(one.shape) for one in inputs}) > 1:
+        if self._shares and len({tuple(one.shape) for one in inputs}) > 1:
             raise ValueError(
                 "pictures that share an update must have one size, got "
                 + ", ".join(sorted({str(tuple(one.shape)) for one in inputs}))

@@ -32,7 +32,7 @@ class Episode:
         shared: Whether they do.
         objective: What is minimised.
         steps: Updates.
-        gate: Decides for each picture, or None.
+        gate: Decides for each picture that has weights of its own, or None.
     """
 
     model: nn.Module
@@ -103,17 +103,15 @@ class Episode:
             good &= torch.isfinite(self.losses[active, update])
             if self.shared and not good.all():
                 good[:] = False
-            kept = good.clone()
+            kept, going_on = good.clone(), good
             if self.gate is not None and good.any():
                 kept &= self.gate.keeps(context, outputs).cpu()
+                going_on = kept & ~self.gate.stops(context, outputs).cpu()
             self._go_back(active, before, good, kept)
             chosen = active[kept]
             current[chosen] = outputs[kept].to(current)
             adapted[chosen] = True
             self.updates[chosen] += 1
-            going_on = good if self.shared else kept.clone()
-            if self.gate is not None and kept.any():
-                going_on &= ~(kept & self.gate.stops(context, outputs).cpu())
             if not going_on.all():
                 stay = going_on.nonzero().flatten()
                 pieces = [pieces[0][stay]] if self.shared else [pieces[i] for i in stay.tolist()]
@@ -161,9 +159,8 @@ class Episode:
                 stacklevel=2,
             )
             self.restored[active[~good]] += 1
-        stays = good if self.shared else kept
         for place, (moving, values) in enumerate(zip(self._of(active), before, strict=True)):
-            if not (stays.all() if self.shared else stays[place]):
+            if not kept[place]:
                 moving.restore(values)
 
 

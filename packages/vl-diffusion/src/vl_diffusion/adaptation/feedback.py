@@ -122,7 +122,7 @@ class Feedback:
         differentiates = torch.is_grad_enabled() and (
             self.weights is not None or any(value.requires_grad for value in floats)
         )
-        self._count(noisy.image, differentiates)
+        self.count(noisy.image, differentiates)
         device = self.latents.device.type
         amp = nullcontext() if self.autocast is None else torch.autocast(device, self.autocast)
         moved = {} if self.weights is None else self.weights()
@@ -153,7 +153,8 @@ class Feedback:
             scale=schedule.error_scale("epsilon", noisy.alpha, noisy.sigma),
         )
 
-    def _count(self, image: Tensor, differentiates: bool) -> None:
+    def count(self, image: Tensor, differentiates: bool = False) -> None:
+        """Charge an evaluation to each of these pictures, int64 ``(n,)``, and one that is differentiated."""
         evaluations = torch.bincount(image.cpu(), minlength=len(self))
         self.passes.forward[self.place] += evaluations
         if differentiates:

@@ -42,6 +42,7 @@ class Moving:
         self._model = recipe.model.start()
         self._denoiser = {} if recipe.denoiser is None else recipe.denoiser.start()
         self.tensors = [*self._model.values(), *self._denoiser.values()]
+        # Nothing where there is no pull.
         self._start = self.snapshot() if recipe.pull else []
         self.optimiser = _optimiser(self.tensors, recipe.optimiser, recipe.learning_rate)
 
@@ -62,10 +63,7 @@ class Moving:
         """Follow the gradient, go back as far as the recipe says, and forget the gradient."""
         self.optimiser.step()
         self.optimiser.zero_grad()
-        if self._recipe.pull:
-            with torch.no_grad():
-                for tensor, start in zip(self.tensors, self._start, strict=True):
-                    tensor.lerp_(start, self._recipe.pull)
+        self._pull()
 
     def snapshot(self) -> list[Tensor]:
         """Copies of the values."""
@@ -77,6 +75,19 @@ class Moving:
         with torch.no_grad():
             for tensor, value in zip(self.tensors, values, strict=True):
                 tensor.copy_(value)
+
+    def branch(self) -> Moving:
+        """Another that begins at these values, without the optimiser's memory."""
+        other = Moving(self._recipe)
+        other.restore(self.tensors)
+        return other
+
+    @torch.no_grad()
+    def follow(self, branches: Sequence[Moving], share: float) -> None:
+        """Go a share of the way to the mean of the branches' values, and back as far as the recipe says."""
+        for place, tensor in enumerate(self.tensors):
+            tensor.lerp_(torch.stack([branch.tensors[place] for branch in branches]).mean(0), share)
+        self._pull()
 
     def state_dict(self) -> dict[str, Any]:
         """Values and the optimiser's memory."""
@@ -93,6 +104,11 @@ class Moving:
             raise ValueError("the state is of an adapter that moves other parameters; give it the same settings")
         self.restore(state["values"])
         self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))
+
+    @torch.no_grad()
+    def _pull(self) -> None:
+        for tensor, start in zip(self.tensors, self._start, strict=False):
+            tensor.lerp_(start, self._recipe.pull)
 
 
 def _optimiser(tensors: Sequence[Tensor], kind: OptimiserName | Optimiser, learning_rate: float) -> Any:

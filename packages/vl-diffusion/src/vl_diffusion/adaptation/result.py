@@ -14,7 +14,7 @@ class Adaptation:
     """A model's outputs for B pictures before and after, and how it got there. Tensors lie on the CPU.
 
     Attributes:
-        source: ``(B, ...)``, the model's outputs as it was given (episodic), or as it was when the pictures came.
+        source: ``(B, ...)``, the outputs of the model as it was given.
         outputs: ``(B, ...)``, its outputs after adaptation: logits, or depths.
         losses: float32 ``(B, steps)``, the objective of each picture before each update; NaN where there was none.
         updates: int64 ``(B,)``, updates that each picture took part in.
