@@ -46,7 +46,7 @@ class EvidenceGate:
     evidence: ClassEvidence = field(default_factory=ClassEvidence)
     """What is asked; the objective's own, so that it is asked once."""
 
-    odds: float = 1.5
+    odds: float = 2.0
     """How much likelier than the next a class must be."""
 
     enough: float = 0.9
