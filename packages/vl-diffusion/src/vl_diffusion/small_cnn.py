@@ -60,7 +60,8 @@ class SmallCNN(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         config = {"architecture": type(self).__name__, "width": self.width, "classes": list(self.classes)}
-        save_file(self.state_dict(), folder / _WEIGHTS)
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(weights, folder / _WEIGHTS)
         with atomic_write(folder / _CONFIG, "w") as file:
             file.write(json.dumps(config, indent=2) + "\n")
 
