@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -60,7 +59,12 @@ class SmallCNN(nn.Module):
         """Write ``config.json`` and ``model.safetensors`` into a folder, which is made where it is missing."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        config = {"architecture": type(self).__name__, "width": self.width, "classes": list(self.classes)}
+        config = {
+            "architecture": "SmallCNN",
+            "width": self.width,
+            "image_size": self.image_size,
+            "classes": list(self.classes),
+        }
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
         save_file(weights, folder / _WEIGHTS)
         with atomic_write(folder / _CONFIG, "w") as file:
@@ -77,10 +81,10 @@ class SmallCNN(nn.Module):
         folder = Path(folder)
         try:
             config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-            model = cls(config["width"], classes=config["classes"], image_size=config["image_size"])
-        except (ValueError, KeyError, TypeError) as error:
+            model = cls(config["width"], classes=config["classes"], image_size=config.get("image_size", 28))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{folder / _CONFIG} does not describe a {cls.__name__}, with its width, image_size and classes ({error!r})"
+                f"{folder / _CONFIG} describes no {cls.__name__} with its width and classes ({error!r})"
             ) from error
         try:
             model.load_state_dict(load_file(folder / _WEIGHTS))
