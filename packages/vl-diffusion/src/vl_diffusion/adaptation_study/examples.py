@@ -38,28 +38,36 @@ class Changes:
 
 
 def choose_changes(study: Study, cells: Sequence[Cell], method: str, seed: int, at_most: int) -> Changes:
-    """Pictures of all cells in turn: first those whose answer turned right or wrong, in proportion, then others."""
+    """Answers that turned right, then those that turned wrong, and others where there are too few."""
     better: list[list[Change]] = []
     worse: list[list[Change]] = []
     other: list[list[Change]] = []
     for cell in cells:
         before = [one.prediction for one in study.outcomes(cell, SOURCE, seed)]
         after = [one.prediction for one in study.outcomes(cell, method, seed)]
-        for kinds in (better, worse, other):
-            kinds.append([])
-        for image, (b, a, label) in enumerate(zip(before, after, study.labels.tolist(), strict=True)):
-            kinds = better if a == label != b else worse if b == label != a else other
-            kinds[-1].append(Change(cell, image, b, a))
-    repaired, broken = in_turn(better), in_turn(worse)
-    changed = len(repaired) + len(broken)
-    room = min(at_most, changed)
-    good = round(room * len(repaired) / changed) if changed else 0
-    shown = repaired[:good] + broken[: room - good]
-    shown += in_turn(other)[: at_most - len(shown)]
-    return Changes(tuple(shown), sum(map(len, better + worse + other)), len(repaired), len(broken))
+        for kind in (better, worse, other):
+            kind.append([])
+        for image, (old, new, label) in enumerate(zip(before, after, study.labels.tolist(), strict=True)):
+            kind = better if new == label != old else worse if old == label != new else other
+            kind[-1].append(Change(cell, image, old, new))
+    repaired, broken, same = (sum(map(len, kind)) for kind in (better, worse, other))
+    room = min(at_most, repaired + broken)
+    good = round(room * repaired / max(1, repaired + broken))
+    seen: set[int] = set()
+    shown = _spread(better, good, seen) + _spread(worse, room - good, seen)
+    shown += _spread(other, at_most - room, seen)
+    return Changes(tuple(shown), repaired + broken + same, repaired, broken)
 
 
-def in_turn(lists: Sequence[Sequence[Change]]) -> list[Change]:
-    """The first of each list, then the second of each, and so on."""
-    longest = max(map(len, lists), default=0)
-    return [items[i] for i in range(longest) for items in lists if i < len(items)]
+def _spread(of_cells: Sequence[Sequence[Change]], count: int, seen: set[int]) -> list[Change]:
+    """So many from all cells in turn, and pictures that were not `seen` yet where there are some."""
+    left = [list(changes) for changes in of_cells if changes]
+    if 0 < count < len(left):
+        left = [left[i * len(left) // count] for i in range(count)]
+    chosen: list[Change] = []
+    while any(left) and len(chosen) < count:
+        for changes in filter(None, left):
+            place = next((i for i, change in enumerate(changes) if change.image not in seen), 0)
+            chosen.append(changes.pop(place))
+            seen.add(chosen[-1].image)
+    return chosen[:count]

@@ -100,7 +100,7 @@ def _of_transformers(folder: Path, classes: Sequence[str] | None) -> Source:
 
     try:
         model = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)  # type: ignore[no-untyped-call]
     # Files that are damaged, missing or of another kind make transformers raise nearly anything.
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 from vl_core.runs import RunFolder
 
-from vl_diffusion.adaptation_study.methods import Worker
 from vl_diffusion.adaptation_study.record import Stream, StudyRecord
+from vl_diffusion.adaptation_study.workers import Worker
 
 
 def run_stream(

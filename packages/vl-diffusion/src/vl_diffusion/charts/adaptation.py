@@ -90,7 +90,7 @@ def draw_pictures(path: Path, examples: Sequence[Example], title: str, *, column
         columns: Pictures in a row.
     """
     rows, columns = -(-len(examples) // columns), min(columns, len(examples))
-    figure = Figure(figsize=(max(3.1 * columns, 6.5), 2.35 * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(max(3.1 * columns, 6.5), 2.1 * rows + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0.02)  # type: ignore[union-attr, call-arg]
     # A narrow column between two pictures keeps them apart.
@@ -101,7 +101,7 @@ def draw_pictures(path: Path, examples: Sequence[Example], title: str, *, column
         row, column = divmod(i, columns)
         left, right = cells[row, 3 * column], cells[row, 3 * column + 1]
         _draw_picture(left, example.clean, example.truth)
-        _draw_picture(right, example.corrupted, example.corruption.replace("_", " "))
+        _draw_picture(right, example.corrupted, example.corruption)
         for axes, what, name in ((left, "before", example.before), (right, "after", example.after)):
             is_right = name == example.truth
             text = f"{what}: {'✓' if is_right else '✗'}\n{_short(name)}"
@@ -163,4 +163,4 @@ def _draw_picture(axes: Axes, pixels: np.ndarray, title: str) -> None:
 
 def _short(name: str) -> str:
     name = name.encode(errors="backslashreplace").decode()
-    return name if len(name) <= 16 else name[:15] + "…"
+    return name if len(name) <= 20 else name[:19] + "…"

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 import tyro
-from torch import Tensor
 from tqdm.auto import tqdm
 from vl_core.runs import RunFolder
 
-from vl_diffusion.adaptation_study.examples import choose_changes
-from vl_diffusion.adaptation_study.gains import SOURCE, Gain, Study
-from vl_diffusion.adaptation_study.methods import METHODS, Setup, Worker
+from vl_diffusion.adaptation_study.corrupted import CellPictures
+from vl_diffusion.adaptation_study.gains import SOURCE, Study
+from vl_diffusion.adaptation_study.methods import METHODS
 from vl_diffusion.adaptation_study.record import CLEAN, Cell, Stream, StudyRecord
+from vl_diffusion.adaptation_study.report import Report
 from vl_diffusion.adaptation_study.sources import Source, load_source, source_folder
 from vl_diffusion.adaptation_study.streams import run_stream
-from vl_diffusion.charts.adaptation import Example, draw_gains, draw_pictures
+from vl_diffusion.adaptation_study.workers import Setup, Worker
 from vl_diffusion.commands.evaluate import labelled, labels_of
 from vl_diffusion.commands.running import check_model, read_ids
 from vl_diffusion.commands.settings import WITHOUT_EFFECT, Precision, find_device
-from vl_diffusion.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from vl_diffusion.corruptions import CORRUPTIONS, SEVERITIES
 from vl_diffusion.fingerprint import fingerprint
 from vl_diffusion.images import to_tensor
 from vl_diffusion.loading import as_denoiser, load_denoiser, local_folder
 from vl_diffusion.pictures import Pictures, balanced_order, describe, gather
 from vl_diffusion.processes import launched
-from vl_diffusion.tables import write_rows
-
-_DRAWN = 16  # pictures in pictures.png
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,11 +125,8 @@ def run(settings: Adapt) -> None:
     cells = _cells(settings)
     _run_all(settings, cells, workers, pictures, ids, record)
     study = Study(record, ids, labels_of(pictures, classes), settings.seeds)
-    gains = study.gains(cells, settings.methods)
-    write_rows(settings.out / "adapt.csv", study.rows(cells, settings.methods))
-    write_rows(settings.out / "gains.csv", gains)
-    _draw(settings, study, cells, pictures, classes)
-    print(_table(gains, settings.methods))
+    report = Report(study, cells, settings.methods, pictures, classes, settings.tuned_for)
+    print(report.write(settings.out))
     print(f"wrote adapt.csv, gains.csv, adapt.png and pictures.png to {settings.out}")
 
 
@@ -255,7 +249,7 @@ def _run_all(
         with record, tqdm(total=total, initial=before, desc="adapt", unit="answer") as bar:
             for stream in streams:
                 bar.set_postfix_str(stream.name, refresh=False)
-                picture = _reader(settings, stream.cell, pictures, ids)
+                picture = CellPictures(pictures, ids, stream.cell, settings.tuned_for)
                 worker = workers[stream.method, stream.seed]
                 run_stream(stream, worker, picture, ids, record, settings.out / "kept" / "streams", bar.update)
     except (Exception, KeyboardInterrupt) as error:
@@ -263,74 +257,3 @@ def _run_all(
             f"{finished()} of {total} answers are kept in {settings.out}, and the same command goes on from there"
         )
         raise
-
-
-def _reader(settings: Adapt, cell: Cell, pictures: Pictures, ids: Sequence[int]) -> Callable[[int], Tensor]:
-    """Gives a cell's picture by its number; what is random in it belongs to the picture, whoever asks."""
-
-    def read(i: int) -> Tensor:
-        picture = to_tensor(pictures[i])
-        if cell == CLEAN:
-            return picture
-        try:
-            return corrupt(picture, cell.corruption, cell.severity, image_ids=[ids[i]], tuned_for=settings.tuned_for)[0]
-        except ValueError as error:
-            raise ValueError(f"{pictures.pictures[i].name}: {error}") from error
-
-    return read
-
-
-def _draw(settings: Adapt, study: Study, cells: Sequence[Cell], pictures: Pictures, classes: Sequence[str]) -> None:
-    """Both plots; a corruption's severities are taken together."""
-    together: dict[str, list[Cell]] = {}
-    for cell in cells:
-        together.setdefault(cell.corruption, []).append(cell)
-    # A corruption called "all" would be none: this is the last line of the plot.
-    lines = [*together.items(), *([("all", list(cells))] if len(together) > 1 else [])]
-    rows = [study.gain(group, method, name, "all") for name, group in lines for method in settings.methods]
-    severities = ", ".join(map(str, settings.severities))
-    draw_gains(
-        settings.out / "adapt.png",
-        rows,
-        f"{len(pictures):,} pictures a cell, severity {severities}, {len(settings.seeds)} "
-        f"seed{'s' if len(settings.seeds) > 1 else ''}",
-    )
-    # Where nothing adapts, the source stands beside itself.
-    method = "default" if "default" in settings.methods else settings.methods[-1]
-    seed = settings.seeds[0]
-    changes = choose_changes(study, cells, method, seed, _DRAWN)
-    examples = []
-    for change in changes.shown:
-        clean, corrupted = (
-            _reader(settings, cell, pictures, study.image_ids)(change.image).permute(1, 2, 0).squeeze(2).numpy()
-            for cell in (CLEAN, change.cell)
-        )
-        truth, before, after = (classes[k] for k in (study.labels[change.image], change.before, change.after))
-        examples.append(Example(clean, corrupted, change.cell.corruption, truth, before, after))
-    draw_pictures(
-        settings.out / "pictures.png",
-        examples,
-        f"{method}, seed {seed}: {changes.repaired} of {changes.answers:,} answers became right, "
-        f"{changes.broken} became wrong",
-    )
-
-
-def _table(gains: Sequence[Gain], methods: Sequence[str]) -> str:
-    """Accuracies, a line a cell, and below them what each method gains over all cells."""
-    widths = {method: max(len(method), 7) for method in methods}
-    head = f"{'right, %':22}{'severity':>8}" + "".join(f"  {method:>{widths[method]}}" for method in methods)
-    lines = [head, "-" * len(head)]
-    for start in range(0, len(gains), len(methods)):
-        row = gains[start : start + len(methods)]
-        lines.append(
-            f"{row[0].corruption:22}{row[0].severity:>8}"
-            + "".join(f"  {100 * gain.accuracy:>{widths[gain.method]}.1f}" for gain in row)
-        )
-    for gain in gains[-len(methods) :]:
-        if gain.method != SOURCE:
-            lines.append(
-                f"{gain.method}: {gain.gain:+.2f} points over the source (95 %: {gain.gain_low:+.2f} to "
-                f"{gain.gain_high:+.2f}); adapted for {100 * gain.adapted:.0f} % of the answers; an oracle between "
-                f"both would reach {100 * gain.oracle_accuracy:.1f} %; {gain.passes_per_image:,.0f} passes a picture"
-            )
-    return "\n".join(lines)
