@@ -24,6 +24,7 @@ from vl_diffusion.commands.evaluate import labelled, labels_of
 from vl_diffusion.commands.running import check_model, read_ids
 from vl_diffusion.commands.settings import WITHOUT_EFFECT, Precision, find_device
 from vl_diffusion.corruptions import CORRUPTIONS, SEVERITIES
+from vl_diffusion.corruptions.published import PUBLISHED_SIZES
 from vl_diffusion.fingerprint import fingerprint
 from vl_diffusion.images import to_tensor
 from vl_diffusion.loading import as_denoiser, load_denoiser, local_folder
@@ -111,8 +112,12 @@ def run(settings: Adapt) -> None:
     sources = _sources(settings, folders)
     classes = sources[settings.seeds[0]].classes
     pictures, ids = _pictures(settings, given, classes)
+    cells = _cells(settings)
     for source in sources.values():
         source.check(to_tensor(pictures[0]))
+    for cell in cells:
+        # What cannot be corrupted is found out before anything is computed, too.
+        CellPictures(pictures, ids, cell, settings.tuned_for)(0)
     workers = _workers(settings, sources)
     kept = settings.out / "kept"
     _open_folder(settings, images, split, classes)
@@ -122,7 +127,6 @@ def run(settings: Adapt) -> None:
         made = workers[method, settings.seeds[0]].settings
         RunFolder(kept / "methods" / method, {"method": method} | made).close()
     record = StudyRecord(settings.out / "outcomes.jsonl")
-    cells = _cells(settings)
     _run_all(settings, cells, workers, pictures, ids, record)
     study = Study(record, ids, labels_of(pictures, classes), settings.seeds)
     report = Report(study, cells, settings.methods, pictures, classes, settings.tuned_for)
@@ -142,6 +146,9 @@ def _checked(settings: Adapt) -> Adapt:
         raise ValueError(f"--limit must be at least 1, got {settings.limit}")
     if settings.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {settings.batch_size}")
+    smallest, largest = PUBLISHED_SIZES[0], PUBLISHED_SIZES[-1]
+    if settings.tuned_for is not None and not smallest <= settings.tuned_for <= largest:
+        raise ValueError(f"--tuned-for must lie in {smallest} ... {largest}, got {settings.tuned_for}")
     corruptions = CORRUPTIONS if settings.corruptions == ("all",) else settings.corruptions
     for option, values, known in (
         ("corruptions", corruptions, CORRUPTIONS),
