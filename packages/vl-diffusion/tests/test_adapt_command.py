@@ -25,6 +25,7 @@ from vl_diffusion.adaptation_study.streams import packed, unpacked
 from vl_diffusion.adaptation_study.workers import Adapting, Setup
 from vl_diffusion.cli import main
 from vl_diffusion.corruptions import corrupt
+from vl_diffusion.families.class_conditional import ClassConditionalDenoiser
 from vl_diffusion.images import content_id, to_tensor
 from vl_diffusion.loading import load_denoiser
 from vl_diffusion.small_cnn import SmallCNN
@@ -254,6 +255,35 @@ def test_methods_are_what_their_names_say(pixel_dit_folder, sd_folder, source, t
     normalised = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(784), torch.nn.Linear(784, 10))
     other = Setup(Source(normalised, lambda picture: picture, tiny.CLASSES), setup.denoiser, seed=0)
     assert METHODS["tent"].start(other).adapter.batch_norm == "batch"
+
+
+def test_only_a_denoiser_without_prompts_moves_in_the_published_setting(
+    pixel_dit_folder, sd_folder, source, monkeypatch
+):
+    given, adapter = [], Setup.adapter
+
+    def watched(self, **settings):
+        given.append(settings["adapt_denoiser"])
+        return adapter(self, **settings)
+
+    monkeypatch.setattr(Setup, "adapter", watched)
+    for folder in (pixel_dit_folder, sd_folder):
+        METHODS["diffusion_tta"].start(Setup(load_source(source_folder(source, 0)), load_denoiser(folder), seed=0))
+    assert given == ["all", None]
+
+
+def test_half_precision_is_of_the_diffusion_models_calls(quick, arguments, pixel_dit_folder, tmp_path, monkeypatch):
+    seen, predict = set(), ClassConditionalDenoiser.predict
+
+    def watched(self, x_t, time, condition):
+        output = predict(self, x_t, time, condition)
+        seen.add((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"), x_t.dtype))
+        return output
+
+    monkeypatch.setattr(ClassConditionalDenoiser, "predict", watched)
+    methods = ("--methods", "default", "diffusion_classifier", "--precision", "bfloat16")
+    assert main([*arguments, *methods, "--limit", "2", "--out", str(tmp_path / "out")]) == 0
+    assert seen == {(True, torch.bfloat16, torch.float32)}
 
 
 def test_an_image_classifier_of_transformers_is_a_source(arguments, tmp_path, tiny, capsys):
