@@ -21,7 +21,7 @@ from vl_diffusion.adaptation_study.gains import Study
 from vl_diffusion.adaptation_study.methods import METHODS, Method
 from vl_diffusion.adaptation_study.record import CLEAN, Cell, Outcome, Stream, StudyRecord
 from vl_diffusion.adaptation_study.sources import Source, load_source, source_folder
-from vl_diffusion.adaptation_study.streams import packed, unpacked
+from vl_diffusion.adaptation_study.streams import packed, run_stream, unpacked
 from vl_diffusion.adaptation_study.workers import Adapting, Setup
 from vl_diffusion.cli import main
 from vl_diffusion.corruptions import corrupt
@@ -163,7 +163,7 @@ def test_what_is_learned_online_is_kept_after_every_full_group(whole, source):
     kept = RunFolder(whole / "kept" / "streams" / stream.name, {"stream": stream}).load_checkpoint()
     # The tenth picture makes no group of three.
     assert kept.step == 9
-    values = unpacked(kept.state, kept.tensors)["values"]
+    values = unpacked(kept.state["worker"], kept.tensors)["values"]
     start = SmallCNN.from_pretrained(source_folder(source, 0)).parameters()
     assert any(not torch.equal(value, parameter) for value, parameter in zip(values, start, strict=True))
 
@@ -178,6 +178,23 @@ def test_a_larger_limit_goes_on_and_ends_as_if_it_had_been_there_at_once(whole, 
     assert main([*arguments, str(out)]) == 0
     assert "24 of 60 answers are finished" in capsys.readouterr().err
     assert without_seconds(out) == without_seconds(whole)
+
+
+def test_what_was_learned_from_other_pictures_is_not_gone_on_with(quick, source, pixel_dit_folder, tmp_path):
+    denoiser, stream = load_denoiser(pixel_dit_folder), Stream(CLEAN, "default_online", 0)
+    pictures = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+    def answers(ids, folder, record):
+        worker = METHODS["default_online"].start(Setup(load_source(source_folder(source, 0)), denoiser, seed=0))
+        with record:
+            run_stream(stream, worker, lambda i: pictures[ids[i]], ids, record, tmp_path / folder)
+        return worker.state_dict()["values"]
+
+    record = StudyRecord(tmp_path / "first.jsonl")
+    answers([0, 1, 2], "first", record)
+    again = answers([1, 0, 2, 3, 4, 5], "first", record)
+    alone = answers([1, 0, 2, 3, 4, 5], "second", StudyRecord(tmp_path / "second.jsonl"))
+    assert all(map(torch.equal, again, alone))
 
 
 def test_more_methods_corruptions_and_seeds_join_a_finished_study(quick, arguments, tmp_path, capsys):

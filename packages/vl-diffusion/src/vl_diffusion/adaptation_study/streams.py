@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from vl_core.runs import RunFolder
+from vl_core.runs import Checkpoint, RunFolder
 
 from vl_diffusion.adaptation_study.record import Stream, StudyRecord
 from vl_diffusion.adaptation_study.workers import Worker
@@ -48,8 +48,12 @@ def run_stream(
     with RunFolder(folder / stream.name, {"stream": stream}) as kept:
         last = kept.load_checkpoint()
         first = 0
-        if last is not None and all(image_id in done for image_id in image_ids[: last.step]):
-            worker.load_state_dict(unpacked(last.state, last.tensors))
+        if (
+            last is not None
+            and _is_of(last, image_ids)
+            and all(image_id in done for image_id in image_ids[: last.step])
+        ):
+            worker.load_state_dict(unpacked(last.state["worker"], last.tensors))
             first = last.step
         for start in range(first, len(image_ids), worker.together):
             group = list(range(start, min(start + worker.together, len(image_ids))))
@@ -57,8 +61,14 @@ def run_stream(
             # After a group that is not full, a longer stream would have gone on otherwise.
             if len(group) == worker.together:
                 tensors: dict[str, Tensor] = {}
-                state = packed(worker.state_dict(), tensors)
+                state = {"worker": packed(worker.state_dict(), tensors), "image_ids": list(image_ids[: group[-1] + 1])}
                 kept.save_checkpoint(group[-1] + 1, tensors, state)
+
+
+def _is_of(last: Checkpoint, image_ids: Sequence[int]) -> bool:
+    """Whether a state was learned from the first of these pictures, in this order."""
+    before: list[int] = last.state["image_ids"]
+    return before == list(image_ids[: last.step])
 
 
 def _answer(
