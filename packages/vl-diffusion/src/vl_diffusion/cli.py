@@ -12,6 +12,7 @@ _COMMANDS = {
     "evaluate": "Evaluate",
     "calibrate": "Calibrate",
     "compare-search": "CompareSearch",
+    "adapt": "Adapt",
     "demo": "Demo",
 }
 

@@ -19,9 +19,9 @@ from vl_diffusion.families.class_conditional import ClassConditionalDenoiser
 from vl_diffusion.families.supported import NETWORKS, PIPELINES, PROMPTED, family, family_of
 from vl_diffusion.schedule import NoiseSchedule
 
-_PRETRAINED = Path(str(files("vl_diffusion") / "pretrained"))
+PRETRAINED = Path(str(files("vl_diffusion") / "pretrained"))
 
-BUILT_IN = tuple(sorted({path.parent.name for path in _PRETRAINED.glob("*/*.json")}))
+BUILT_IN = tuple(sorted({path.parent.name for path in PRETRAINED.glob("*/*.json")}))
 """Models that ship inside the package."""
 
 _Content = TypeVar("_Content", dict[str, Any], list[Any])
@@ -122,7 +122,7 @@ def _load(path_or_id: str | Path, dtype: torch.dtype, image_size: int | None) ->
 def local_folder(path_or_id: str | Path) -> Path | None:
     """Where a model lies on this machine: a built-in one's folder, or the path itself; None for a hub id."""
     if str(path_or_id) in BUILT_IN:
-        return _PRETRAINED / str(path_or_id)
+        return PRETRAINED / str(path_or_id)
     return Path(path_or_id) if Path(path_or_id).exists() else None
 
 

@@ -28,16 +28,17 @@ class SmallCNN(nn.Module):
         width: Channels of the first two convolutions, a multiple of 8; the next have twice, the last four times as
             many. 32 make 140 thousand parameters.
         classes: Names of the logits, in their order.
+        image_size: Height and width of the pictures that it is trained on, in pixels; the network itself takes any.
 
     Raises:
         ValueError: If the width or the names are not what they must be.
     """
 
-    def __init__(self, width: int = 32, *, classes: Sequence[str]) -> None:
+    def __init__(self, width: int = 32, *, classes: Sequence[str], image_size: int = 28) -> None:
         super().__init__()
         if width < 1 or width % _CHANNELS_A_GROUP:
             raise ValueError(f"width must be a multiple of {_CHANNELS_A_GROUP}, got {width}")
-        self.width, self.classes = width, checked_classes(classes)
+        self.width, self.classes, self.image_size = width, checked_classes(classes), image_size
         self.features = nn.Sequential(
             *_layer(1, width),
             *_layer(width, width),
@@ -58,7 +59,12 @@ class SmallCNN(nn.Module):
         """Write ``config.json`` and ``model.safetensors`` into a folder, which is made where it is missing."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        config = {"architecture": type(self).__name__, "width": self.width, "classes": list(self.classes)}
+        config = {
+            "architecture": "SmallCNN",
+            "width": self.width,
+            "image_size": self.image_size,
+            "classes": list(self.classes),
+        }
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
         save_file(weights, folder / _WEIGHTS)
         with atomic_write(folder / _CONFIG, "w") as file:
@@ -75,10 +81,10 @@ class SmallCNN(nn.Module):
         folder = Path(folder)
         try:
             config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-            model = cls(config["width"], classes=config["classes"])
-        except (ValueError, KeyError, TypeError) as error:
+            model = cls(config["width"], classes=config["classes"], image_size=config.get("image_size", 28))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{folder / _CONFIG} does not describe a {cls.__name__}, with its width and classes ({error!r})"
+                f"{folder / _CONFIG} describes no {cls.__name__} with its width and classes ({error!r})"
             ) from error
         try:
             model.load_state_dict(load_file(folder / _WEIGHTS))

@@ -83,7 +83,7 @@ def make_task(
     """The pictures with their ids and what their results depend on, checked against what the folder holds."""
     image_ids = read_ids(pictures)
     config = what_decides(settings, classifier.classes, images, split, without=without)
-    check_model(settings, out, config)
+    check_model(settings.model, out, config)
     return Task(pictures, image_ids, out, config)
 
 

@@ -121,7 +121,7 @@ def run(settings: CompareSearch) -> None:
     config = what_decides(settings, classifier.classes, images, split, without=without)
     config |= {"searches": list(searches), "draws_in_all": _grid(settings)}
     config["logits_sha256"] = None if settings.logits is None else file_sha256(settings.logits)
-    check_model(settings, settings.out, config)
+    check_model(settings.model, settings.out, config)
     RunFolder(settings.out, config).close()
     record = SearchRecord(settings.out / "searches.jsonl")
     if finished := sum(image_id in record for image_id in ids):

@@ -113,18 +113,17 @@ def what_decides(
     }
 
 
-def check_model(settings: ClassifierSettings, out: Path, config: dict[str, object]) -> None:
+def check_model(model: str, out: Path, config: dict[str, object]) -> None:
     """Say in words, before the folder says it in checksums, that the model is another one in the same place."""
     path = out / "config.json"
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
-        model, sha256 = old["model"], old["model_sha256"]
+        before, sha256 = old["model"], old["model_sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return
-    if model == settings.model and sha256 != config["model_sha256"]:
+    if before == model and sha256 != config["model_sha256"]:
         raise ValueError(
-            f"the model in {local_folder(settings.model)} has changed since the results in {out} were made; "
-            "choose another --out"
+            f"the model in {local_folder(model)} has changed since the results in {out} were made; choose another --out"
         )
 
 

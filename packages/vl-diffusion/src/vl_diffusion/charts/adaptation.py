@@ -1,0 +1,166 @@
+"""Plots of ways of adapting: accuracy and gain by corruption, and pictures with their names before and after."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from vl_core.runs import atomic_write
+
+_COLOURS = ("#5b5b5b", "#c98a1b", "#33658a", "#2a7f62", "#7a4f9a", "#b5402a", "#1aa0a0")
+_MARKERS = "|sDo^vP"
+_RIGHT, _WRONG = "#2a7f62", "#b5402a"
+
+
+def draw_gains(path: Path, gains: Sequence[Any], title: str) -> None:
+    """Write a PNG: a line a corruption with every method's accuracy, and beside it its gain with a 95 % interval.
+
+    Args:
+        path: The file to write.
+        gains: A row a corruption and method, in the order of the lines: ``corruption, method, accuracy, gain,
+            gain_low, gain_high``. The first method is what gains are over.
+        title: What stands above.
+    """
+    corruptions = list(dict.fromkeys(row.corruption for row in gains))
+    methods = list(dict.fromkeys(row.method for row in gains))
+    height = 0.3 * len(corruptions) * max(1.0, 0.4 * len(methods)) + 1.6
+    figure = Figure(figsize=(12, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    accuracy, gain = figure.subplots(1, 2, sharey=True)
+    for axes in (accuracy, gain):
+        _draw_lines(axes, corruptions)
+    for row in gains:
+        line, number = corruptions.index(row.corruption), methods.index(row.method)
+        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+        place = line + _offset(number, len(methods))
+        if number == 0:
+            # What the others are compared with runs through all of its corruption's line.
+            accuracy.vlines(100 * row.accuracy, line - 0.4, line + 0.4, color=colour, linewidth=2, zorder=2)
+            continue
+        accuracy.plot(100 * row.accuracy, place, marker, color=colour, markersize=6, zorder=3)
+        gain.plot([row.gain_low, row.gain_high], [place, place], color=colour, linewidth=1.2, zorder=2)
+        gain.plot(row.gain, place, marker, color=colour, markersize=5, zorder=3)
+    gain.axvline(0, color=_COLOURS[0], linewidth=2, zorder=1)
+    accuracy.set_xlabel("right, %")
+    gain.set_xlabel(f"gain over {methods[0]}, points (lines: 95 %)")
+    figure.legend(handles=_legend(methods), loc="outside lower center", ncols=len(methods), frameon=False, fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    with atomic_write(path, "wb") as file:
+        figure.savefig(file, format="png", dpi=110)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A picture before and after, to be drawn."""
+
+    clean: np.ndarray
+    """``(H, W)`` or ``(H, W, 3)`` in [0, 1]."""
+
+    corrupted: np.ndarray
+    """The same, corrupted."""
+
+    corruption: str
+    """How."""
+
+    truth: str
+    """The true name."""
+
+    before: str
+    """The source's name for it."""
+
+    after: str
+    """The method's name for it."""
+
+
+def draw_pictures(path: Path, examples: Sequence[Example], title: str, *, columns: int = 4) -> None:
+    """Write a PNG: each picture clean and corrupted, and below it its name before and after, marked right or wrong.
+
+    Args:
+        path: The file to write.
+        examples: The pictures.
+        title: What stands above.
+        columns: Pictures in a row.
+    """
+    rows, columns = -(-len(examples) // columns), min(columns, len(examples))
+    figure = Figure(figsize=(max(3.1 * columns, 6.5), 2.1 * rows + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0.02)  # type: ignore[union-attr, call-arg]
+    # A narrow column between two pictures keeps them apart.
+    cells = figure.subplots(rows, 3 * columns, squeeze=False, width_ratios=[1, 1, 0.12] * columns)
+    for axes in cells.flat:
+        axes.set_axis_off()
+    for i, example in enumerate(examples):
+        row, column = divmod(i, columns)
+        left, right = cells[row, 3 * column], cells[row, 3 * column + 1]
+        _draw_picture(left, example.clean, example.truth)
+        _draw_picture(right, example.corrupted, example.corruption)
+        for axes, what, name in ((left, "before", example.before), (right, "after", example.after)):
+            is_right = name == example.truth
+            text = f"{what}: {'✓' if is_right else '✗'}\n{_short(name)}"
+            colour = _RIGHT if is_right else _WRONG
+            axes.text(
+                *(0.5, -0.04, text),
+                transform=axes.transAxes,
+                ha="center",
+                va="top",
+                fontsize=8,
+                color=colour,
+                fontweight="bold",
+                parse_math=False,
+            )
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    with atomic_write(path, "wb") as file, warnings.catch_warnings():
+        # A character that the font lacks becomes a box, which is better than no chart.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        figure.savefig(file, format="png", dpi=110)
+
+
+def _draw_lines(axes: Axes, corruptions: Sequence[str]) -> None:
+    for line in range(0, len(corruptions), 2):
+        axes.axhspan(line - 0.5, line + 0.5, color="#f3f3f3", zorder=0)
+    axes.set_yticks(range(len(corruptions)), [name.replace("_", " ") for name in corruptions], fontsize=9)
+    axes.set_ylim(len(corruptions) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", alpha=0.3)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def _offset(number: int, methods: int) -> float:
+    """Where in a corruption's line a method stands, so that none hides another; the first has no place of its own."""
+    others = methods - 1
+    return 0.0 if others < 2 else 0.7 * ((number - 1) / (others - 1) - 0.5)
+
+
+def _legend(methods: Sequence[str]) -> list[Line2D]:
+    return [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=_MARKERS[i % len(_MARKERS)],
+            markersize=12 if i == 0 else 6,
+            markeredgewidth=2 if i == 0 else 1,
+            color=_COLOURS[i % len(_COLOURS)],
+            label=name,
+        )
+        for i, name in enumerate(methods)
+    ]
+
+
+def _draw_picture(axes: Axes, pixels: np.ndarray, title: str) -> None:
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1)
+    axes.set_title(_short(title), fontsize=8, parse_math=False, pad=3)
+
+
+def _short(name: str) -> str:
+    name = name.encode(errors="backslashreplace").decode()
+    return name if len(name) <= 20 else name[:19] + "…"

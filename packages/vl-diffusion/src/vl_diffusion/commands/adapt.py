@@ -1,0 +1,266 @@
+"""`vl-diffusion adapt`: ways of adapting a classifier, side by side on pictures that are corrupted in many ways."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+import tyro
+from tqdm.auto import tqdm
+from vl_core.runs import RunFolder
+
+from vl_diffusion.adaptation_study.corrupted import CellPictures
+from vl_diffusion.adaptation_study.gains import SOURCE, Study
+from vl_diffusion.adaptation_study.methods import METHODS
+from vl_diffusion.adaptation_study.record import CLEAN, Cell, Stream, StudyRecord
+from vl_diffusion.adaptation_study.report import Report
+from vl_diffusion.adaptation_study.sources import Source, load_source, source_folder
+from vl_diffusion.adaptation_study.streams import run_stream
+from vl_diffusion.adaptation_study.workers import Setup, Worker
+from vl_diffusion.commands.evaluate import labelled, labels_of
+from vl_diffusion.commands.running import check_model, read_ids
+from vl_diffusion.commands.settings import WITHOUT_EFFECT, Precision, find_device
+from vl_diffusion.corruptions import CORRUPTIONS, SEVERITIES
+from vl_diffusion.corruptions.published import PUBLISHED_SIZES
+from vl_diffusion.fingerprint import fingerprint
+from vl_diffusion.images import to_tensor
+from vl_diffusion.loading import as_denoiser, load_denoiser, local_folder
+from vl_diffusion.pictures import Pictures, balanced_order, describe, gather
+from vl_diffusion.processes import launched
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapt:
+    """Compare ways of adapting a classifier to corrupted pictures, by what a diffusion model says of its answers.
+
+    Every method sees the same corrupted pictures, and the clean ones. Without arguments: forty held-out pictures of
+    clothes under three corruptions, some three minutes on two cores. An interrupted command goes on where it stopped;
+    with more pictures, corruptions, methods or seeds a finished one goes on, too.
+    """
+
+    images: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Image folders with a folder a class, .npz or .parquet files, or names of built-in sets."""
+
+    model: str = "fashion"
+    """The diffusion model: "fashion" (built in), the folder of a diffusers pipeline or network, or a hub id."""
+
+    source: str = "fashion_few"
+    """The classifier: "fashion_few" (built in), or the folder of one, such as an image classifier of transformers;
+    {seed} in its name stands for the seed."""
+
+    classes: tuple[str, ...] | None = None
+    """Names of the classifier's logits, in their order; default: those that its configuration names."""
+
+    corruptions: tuple[str, ...] = ("gaussian_noise", "contrast", "pixelate")
+    """Names of corruptions, or "all" fifteen; clean pictures are always looked at as well."""
+
+    severities: tuple[int, ...] = (3,)
+    """How strong they are, from 1 to 5."""
+
+    tuned_for: int | None = None
+    """Side in pixels of the pictures whose published strengths are taken, from 32 to 224; default: that of these."""
+
+    methods: tuple[str, ...] = ("source", "tent", "default")
+    """Any of source, tent, default, default_online, ungated, diffusion_tta (slow: 900 passes forward and 900 backward a
+    picture) and diffusion_classifier; the source is always asked."""
+
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of the methods' noise, and of the classifier's training where there are several; corruptions stay the
+    same."""
+
+    limit: int | None = None
+    """At most this many pictures of a cell, all classes in proportion; a larger limit keeps them."""
+
+    split: str | None = None
+    """Split of the data sets that are given; default: test, where they are divided into splits."""
+
+    out: Path = Path("vl-diffusion-adapt")
+    """Folder for adapt.csv, gains.csv, adapt.png, pictures.png and what is finished."""
+
+    image_size: int | None = None
+    """For text-conditional models: height and width of the pictures, in pixels; default: those of the training."""
+
+    prompt_template: str = "a photo of a {}."
+    """For text-conditional models: a prompt with {} for the class name."""
+
+    batch_size: int = 64
+    """Evaluations in one call of the diffusion model."""
+
+    precision: Precision = "float32"
+    """Of the diffusion model's calls, by autocast; its weights, the classifier and all errors are float32."""
+
+    device: str = "auto"
+    """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
+
+
+def run(settings: Adapt) -> None:
+    """Run all methods, going on from what `settings.out` already holds, and write the tables and the plots.
+
+    Raises:
+        ValueError: If an argument, a picture or a model is not what it must be.
+        OSError: If a file or a model is missing or cannot be read.
+        ModuleNotFoundError: If a data set needs an extra that is not installed.
+        KeyboardInterrupt: If it is interrupted; a note says how much is kept.
+    """
+    settings = _checked(settings)
+    images, split = settings.images or ("fashion",), settings.split or "test"
+    given = labelled(gather(images, split=settings.split, default_split="test", exclude=settings.out))
+    folders = {seed: source_folder(settings.source, seed) for seed in settings.seeds}
+    sources = _sources(settings, folders)
+    classes = sources[settings.seeds[0]].classes
+    pictures, ids = _pictures(settings, given, classes)
+    cells = _cells(settings)
+    for source in sources.values():
+        source.check(to_tensor(pictures[0]))
+    for cell in cells:
+        # What cannot be corrupted is found out before anything is computed, too.
+        CellPictures(pictures, ids, cell, settings.tuned_for)(0)
+    workers = _workers(settings, sources)
+    kept = settings.out / "kept"
+    _open_folder(settings, images, split, classes)
+    for seed, folder in folders.items():
+        RunFolder(kept / "sources" / f"seed-{seed}", {"source_sha256": fingerprint(folder)}).close()
+    for method in settings.methods:
+        made = workers[method, settings.seeds[0]].settings
+        RunFolder(kept / "methods" / method, {"method": method} | made).close()
+    record = StudyRecord(settings.out / "outcomes.jsonl")
+    _run_all(settings, cells, workers, pictures, ids, record)
+    study = Study(record, ids, labels_of(pictures, classes), settings.seeds)
+    report = Report(study, cells, settings.methods, pictures, classes, settings.tuned_for)
+    print(report.write(settings.out))
+    print(f"wrote adapt.csv, gains.csv, adapt.png and pictures.png to {settings.out}")
+
+
+def _checked(settings: Adapt) -> Adapt:
+    """The settings with "all" spelled out, nothing twice, and the source in the first place.
+
+    Raises:
+        ValueError: If a name is unknown or a number out of range.
+    """
+    if launched().count > 1:
+        raise ValueError("adapt measures time in one process; start it without accelerate launch")
+    if settings.limit is not None and settings.limit < 1:
+        raise ValueError(f"--limit must be at least 1, got {settings.limit}")
+    if settings.batch_size < 1:
+        raise ValueError(f"--batch-size must be at least 1, got {settings.batch_size}")
+    smallest, largest = PUBLISHED_SIZES[0], PUBLISHED_SIZES[-1]
+    if settings.tuned_for is not None and not smallest <= settings.tuned_for <= largest:
+        raise ValueError(f"--tuned-for must lie in {smallest} ... {largest}, got {settings.tuned_for}")
+    corruptions = CORRUPTIONS if settings.corruptions == ("all",) else settings.corruptions
+    for option, values, known in (
+        ("corruptions", corruptions, CORRUPTIONS),
+        ("severities", settings.severities, SEVERITIES),
+        ("methods", settings.methods, tuple(METHODS)),
+    ):
+        if strangers := [value for value in values if value not in known]:
+            raise ValueError(f"--{option} must be among {', '.join(map(str, known))}, got {strangers[0]}")
+    if not settings.seeds or (wrong := [seed for seed in settings.seeds if not 0 <= seed < 2**31]):
+        raise ValueError(f"--seeds must be in 0 ... 2**31 - 1, got {wrong[0] if settings.seeds else 'none'}")
+    return replace(
+        settings,
+        corruptions=tuple(dict.fromkeys(corruptions)),
+        severities=tuple(dict.fromkeys(settings.severities)),
+        methods=tuple(dict.fromkeys((SOURCE, *settings.methods))),
+        seeds=tuple(dict.fromkeys(settings.seeds)),
+    )
+
+
+def _cells(settings: Adapt) -> list[Cell]:
+    """The clean cell, and every corruption at every severity."""
+    return [CLEAN, *(Cell(name, severity) for name in settings.corruptions for severity in settings.severities)]
+
+
+def _sources(settings: Adapt, folders: dict[int, Path]) -> dict[int, Source]:
+    """The classifier of each seed, on the device."""
+    device = find_device(settings.device)
+    sources = {seed: load_source(folder, settings.classes) for seed, folder in folders.items()}
+    first = next(iter(sources))
+    for seed, source in sources.items():
+        source.model.to(device)
+        if source.classes != sources[first].classes:
+            raise ValueError(f"the sources of seeds {first} and {seed} have other classes, or in another order")
+    return sources
+
+
+def _pictures(settings: Adapt, given: Pictures, classes: tuple[str, ...]) -> tuple[Pictures, list[int]]:
+    """The first pictures in a balanced order, equal ones once, and their ids."""
+    truths = dict.fromkeys(picture.truth or "" for picture in given.pictures)
+    if strangers := [name for name in truths if name not in classes]:
+        raise ValueError(
+            f"the pictures' labels must be classes of the source ({', '.join(classes)}), got {', '.join(strangers)}; "
+            "rename or leave out these pictures, or name the source's logits with --classes"
+        )
+    order = balanced_order(given.pictures)[: settings.limit or (None if settings.images else 40)]
+    chosen = Pictures([given.pictures[i] for i in order])
+    ids = read_ids(chosen)
+    first = {image_id: i for i, image_id in reversed(list(enumerate(ids)))}
+    if len(first) < len(ids):
+        print(f"{len(ids) - len(first)} of {len(ids)} pictures equal others and are left out", file=sys.stderr)
+    places = sorted(first.values())
+    return Pictures([chosen.pictures[i] for i in places]), [ids[i] for i in places]
+
+
+def _workers(settings: Adapt, sources: dict[int, Source]) -> dict[tuple[str, int], Worker]:
+    """Every method at every seed: what does not fit together is found out before anything is computed."""
+    device = find_device(settings.device)
+    denoiser = as_denoiser(load_denoiser(settings.model, image_size=settings.image_size), device=device)
+    autocast = None if settings.precision == "float32" else getattr(torch, settings.precision)
+    workers = {}
+    for seed, source in sources.items():
+        setup = Setup(source, denoiser, seed, settings.batch_size, autocast, settings.prompt_template)
+        for name in settings.methods:
+            workers[name, seed] = METHODS[name].start(setup)
+    return workers
+
+
+def _open_folder(settings: Adapt, images: Sequence[str], split: str, classes: tuple[str, ...]) -> None:
+    """Make the folder, or check that its outcomes were made from the same pictures and models in the same way.
+
+    More cells, methods, seeds and pictures are no other way.
+    """
+    config = asdict(settings)
+    for name in (*WITHOUT_EFFECT, "out", "limit", "corruptions", "severities", "methods", "seeds"):
+        config.pop(name, None)
+    folder = local_folder(settings.model)
+    config |= {
+        "images": describe(images),
+        "split": split,
+        "classes": list(classes),
+        "model_sha256": None if folder is None else fingerprint(folder),
+    }
+    check_model(settings.model, settings.out, config)
+    RunFolder(settings.out, config).close()
+
+
+def _run_all(
+    settings: Adapt,
+    cells: Sequence[Cell],
+    workers: dict[tuple[str, int], Worker],
+    pictures: Pictures,
+    ids: Sequence[int],
+    record: StudyRecord,
+) -> None:
+    """Every method on every cell with every seed, as far as that is not on record."""
+    streams = [Stream(cell, method, seed) for cell in cells for seed in settings.seeds for method in settings.methods]
+    total = len(streams) * len(ids)
+
+    def finished() -> int:
+        return sum(image_id in record.of(stream) for stream in streams for image_id in ids)
+
+    if before := finished():
+        print(f"{before} of {total} answers are finished in {settings.out}", file=sys.stderr)
+    try:
+        with record, tqdm(total=total, initial=before, desc="adapt", unit="answer") as bar:
+            for stream in streams:
+                bar.set_postfix_str(stream.name, refresh=False)
+                picture = CellPictures(pictures, ids, stream.cell, settings.tuned_for)
+                worker = workers[stream.method, stream.seed]
+                run_stream(stream, worker, picture, ids, record, settings.out / "kept" / "streams", bar.update)
+    except (Exception, KeyboardInterrupt) as error:
+        error.add_note(
+            f"{finished()} of {total} answers are kept in {settings.out}, and the same command goes on from there"
+        )
+        raise

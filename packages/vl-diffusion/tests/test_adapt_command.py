@@ -1,0 +1,497 @@
+"""`vl-diffusion adapt`: every method on the same corrupted pictures, and nothing lost when it stops half-way."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import stats
+from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
+from vl_core.data import open_dataset
+from vl_core.runs import RunFolder
+from vl_diffusion import DiffusionClassifier, DiffusionTTA
+from vl_diffusion.adaptation_study.corrupted import CellPictures
+from vl_diffusion.adaptation_study.examples import choose_changes
+from vl_diffusion.adaptation_study.gains import Study
+from vl_diffusion.adaptation_study.methods import METHODS, Method
+from vl_diffusion.adaptation_study.record import CLEAN, Cell, Outcome, Stream, StudyRecord
+from vl_diffusion.adaptation_study.sources import Source, load_source, source_folder
+from vl_diffusion.adaptation_study.streams import packed, run_stream, unpacked
+from vl_diffusion.adaptation_study.workers import Adapting, Setup
+from vl_diffusion.cli import main
+from vl_diffusion.corruptions import corrupt
+from vl_diffusion.families.class_conditional import ClassConditionalDenoiser
+from vl_diffusion.images import content_id, to_tensor
+from vl_diffusion.loading import load_denoiser
+from vl_diffusion.small_cnn import SmallCNN
+
+COLUMNS = "corruption,severity,method,seed,images,accuracy,passes_per_image,cpu_seconds"
+FOG = Cell("fog", 3)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory, tiny):
+    """Two trainings of a small network, or rather none: a folder a seed."""
+    folder = tmp_path_factory.mktemp("source")
+    for seed in (0, 1):
+        with tiny.seeded(seed):
+            SmallCNN(8, classes=tiny.CLASSES).save_pretrained(folder / f"seed-{seed}")
+    return f"{folder}/seed-{{seed}}"
+
+
+def make_quick(patch):
+    """Put methods in place of the defaults that learn much from few passes, three pictures at a time online."""
+
+    def adapting(**settings):
+        objective = DiffusionTTA(draws=3)
+        return lambda setup: Adapting(setup.adapter(objective=objective, steps=2, learning_rate=0.05, **settings))
+
+    for method in (
+        Method("default", adapting(images_at_once=4)),
+        Method("default_online", adapting(mode="online", images_at_once=3)),
+    ):
+        patch.setitem(METHODS, method.name, method)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    make_quick(monkeypatch)
+
+
+@pytest.fixture
+def arguments(labelled_folder, pixel_dit_folder, source):
+    """The command but for its methods and its folder: ten pictures, clean and in fog."""
+    return command(labelled_folder, pixel_dit_folder, source)
+
+
+def command(folder, model, source):
+    return [
+        *("adapt", str(folder), "--model", str(model), "--source", source),
+        *("--corruptions", "fog", "--limit", "10"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(labelled_folder, pixel_dit_folder, source, tmp_path_factory):
+    """The folder of an episodic and an online method that nothing interrupted."""
+    out = tmp_path_factory.mktemp("adapt") / "whole"
+    given = command(labelled_folder, pixel_dit_folder, source)
+    with pytest.MonkeyPatch.context() as patch:
+        make_quick(patch)
+        assert main([*given, "--methods", "default", "default_online", "--out", str(out)]) == 0
+    return out
+
+
+def rows(out, name="adapt.csv"):
+    with (out / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_seconds(out):
+    return [{name: value for name, value in row.items() if name != "cpu_seconds"} for row in rows(out)]
+
+
+def said(capsys):
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_row_a_cell_method_and_seed(arguments, tmp_path, capsys):
+    out = tmp_path / "out"
+    cheap = ["tent", "default", "default_online", "ungated", "diffusion_classifier"]
+    arguments[-1] = "2"
+    assert main([*arguments, "--methods", *cheap, "--seeds", "0", "1", "--out", str(out)]) == 0
+    assert (out / "adapt.csv").read_text().splitlines()[0] == COLUMNS
+    found = rows(out)
+    assert [(row["corruption"], row["severity"], row["method"], row["seed"]) for row in found] == [
+        (corruption, severity, method, seed)
+        for corruption, severity in (("clean", "0"), ("fog", "3"))
+        for method in ("source", *cheap)
+        for seed in "01"
+    ]
+    assert {row["images"] for row in found} == {"2"}
+    assert all((float(row["passes_per_image"]) == 0) == (row["method"] in ("source", "tent")) for row in found)
+    gains = rows(out, "gains.csv")
+    assert len(gains) == 3 * 6
+    assert {(row["corruption"], row["severity"]) for row in gains[-6:]} == {("all", "all")}
+    assert {row["gain"] for row in gains if row["method"] == "source"} == {"0"}
+    for name in ("adapt.png", "pictures.png"):
+        with Image.open(out / name) as picture:
+            assert picture.width > 600
+    assert "passes a picture" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stops", ["record", "state"])
+def test_an_interrupted_study_ends_with_the_same_rows(stops, whole, quick, arguments, tmp_path, monkeypatch, capsys):
+    arguments += ["--methods", "default", "default_online", "--out"]
+    out, calls = tmp_path / "parts", []
+    interrupted = {"record": (StudyRecord, "append", 6), "state": (RunFolder, "save_checkpoint", 2)}
+    kind, name, at = interrupted[stops]
+    original = getattr(kind, name)
+
+    def interrupt(self, *given):
+        calls.append(given)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return original(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, name, interrupt)
+        assert main([*arguments, str(out)]) == 130
+    # The source's ten, ten of the episodic method, and one or two full groups of the online one.
+    kept = {"record": 23, "state": 26}[stops]
+    note = f"{kept} of 60 answers are kept in {out}, and the same command goes on from there"
+    assert said(capsys) == f"vl-diffusion: interrupted; {note}"
+    with (out / "outcomes.jsonl").open("a") as file:
+        file.write('{"corruption": "cl')
+    assert main([*arguments, str(out)]) == 0
+    assert f"{kept} of 60 answers are finished in {out}" in capsys.readouterr().err
+    assert without_seconds(out) == without_seconds(whole)
+    for name in ("gains.csv", "pictures.png", "adapt.png"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+    # What was learned on the way ends the same, too, to the last bit.
+    last = "kept/streams/fog-3-default_online-0/checkpoint/last.safetensors"
+    assert (out / last).read_bytes() == (whole / last).read_bytes()
+
+
+def test_what_is_learned_online_is_kept_after_every_full_group(whole, source):
+    stream = Stream(FOG, "default_online", 0)
+    kept = RunFolder(whole / "kept" / "streams" / stream.name, {"stream": stream}).load_checkpoint()
+    # The tenth picture makes no group of three.
+    assert kept.step == 9
+    values = unpacked(kept.state["worker"], kept.tensors)["values"]
+    start = SmallCNN.from_pretrained(source_folder(source, 0)).parameters()
+    assert any(not torch.equal(value, parameter) for value, parameter in zip(values, start, strict=True))
+
+
+def test_a_larger_limit_goes_on_and_ends_as_if_it_had_been_there_at_once(whole, quick, arguments, tmp_path, capsys):
+    arguments += ["--methods", "default", "default_online", "--out"]
+    out = tmp_path / "out"
+    # Four pictures are a full group of three and one more, which is looked at again among others.
+    assert main([*arguments, str(out), "--limit", "4"]) == 0
+    assert {row["images"] for row in rows(out)} == {"4"}
+    capsys.readouterr()
+    assert main([*arguments, str(out)]) == 0
+    assert "24 of 60 answers are finished" in capsys.readouterr().err
+    assert without_seconds(out) == without_seconds(whole)
+
+
+def test_what_was_learned_from_other_pictures_is_not_gone_on_with(quick, source, pixel_dit_folder, tmp_path):
+    denoiser, stream = load_denoiser(pixel_dit_folder), Stream(CLEAN, "default_online", 0)
+    pictures = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+    def answers(ids, folder, record):
+        worker = METHODS["default_online"].start(Setup(load_source(source_folder(source, 0)), denoiser, seed=0))
+        with record:
+            run_stream(stream, worker, lambda i: pictures[ids[i]], ids, record, tmp_path / folder)
+        return worker.state_dict()["values"]
+
+    record = StudyRecord(tmp_path / "first.jsonl")
+    answers([0, 1, 2], "first", record)
+    again = answers([1, 0, 2, 3, 4, 5], "first", record)
+    alone = answers([1, 0, 2, 3, 4, 5], "second", StudyRecord(tmp_path / "second.jsonl"))
+    assert all(map(torch.equal, again, alone))
+
+
+def test_more_methods_corruptions_and_seeds_join_a_finished_study(quick, arguments, tmp_path, capsys):
+    out, more = tmp_path / "out", ["--corruptions", "contrast", "--methods", "tent", "--seeds", "1", "0"]
+    assert main([*arguments, "--methods", "default", "--out", str(out)]) == 0
+    before = (out / "outcomes.jsonl").read_bytes()
+    assert main([*arguments, *more, "--out", str(out)]) == 0
+    assert (out / "outcomes.jsonl").read_bytes().startswith(before)
+    # The source's answers for clean pictures were there already.
+    assert "10 of 80 answers are finished" in capsys.readouterr().err
+    assert {(row["corruption"], row["method"]) for row in rows(out)} == {
+        (corruption, method) for corruption in ("clean", "contrast") for method in ("source", "tent")
+    }
+
+
+def test_every_seed_has_its_own_classifier_and_the_same_pictures(arguments, labelled_folder, source, tmp_path):
+    out = tmp_path / "out"
+    assert main([*arguments, "--limit", "16", "--methods", "source", "--seeds", "0", "1", "--out", str(out)]) == 0
+    data = open_dataset(labelled_folder)
+    pictures = [to_tensor(data[i][0]) for i in range(len(data))]
+    ids = [content_id(picture) for picture in pictures]
+    corrupted = corrupt(torch.stack(pictures), "fog", 3, image_ids=ids)
+    record = StudyRecord(out / "outcomes.jsonl")
+    for seed in (0, 1):
+        model = SmallCNN.from_pretrained(source_folder(source, seed))
+        for cell, shown in ((CLEAN, torch.stack(pictures)), (FOG, corrupted)):
+            with torch.no_grad():
+                wanted = model(shown).argmax(1).tolist()
+            found = record.of(Stream(cell, "source", seed))
+            assert [found[image_id].prediction for image_id in ids] == wanted
+
+
+def test_a_corrupted_picture_belongs_to_its_id(labelled_folder):
+    class Two:
+        pictures = ()
+
+        def __getitem__(self, i):
+            return np.full((8, 8), 128, np.uint8)
+
+    noise = Cell("gaussian_noise", 5)
+    first, again = (CellPictures(Two(), ids, noise) for ids in ([4, 5], [5, 4]))
+    assert torch.equal(first(0), again(1))
+    assert torch.equal(first(1), again(0))
+    assert not torch.equal(first(0), first(1))
+    assert not torch.equal(first(0), CellPictures(Two(), [4], noise, tuned_for=224)(0))
+
+
+def test_the_diffusion_classifier_answers_as_it_does_alone(arguments, labelled_folder, pixel_dit_folder, tmp_path):
+    out = tmp_path / "out"
+    assert main([*arguments, "--limit", "3", "--methods", "diffusion_classifier", "--out", str(out)]) == 0
+    record = StudyRecord(out / "outcomes.jsonl")
+    found = record.of(Stream(FOG, "diffusion_classifier", 0))
+    data = open_dataset(labelled_folder)
+    pictures = {content_id(to_tensor(data[i][0])): to_tensor(data[i][0]) for i in range(len(data))}
+    shown = [corrupt(pictures[image_id], "fog", 3, image_ids=[image_id])[0] for image_id in found]
+    result = DiffusionClassifier.from_pretrained(pixel_dit_folder).classify(shown, image_ids=list(found))
+    assert [one.prediction for one in found.values()] == result.predictions.tolist()
+    assert [one.forward_passes for one in found.values()] == result.total_evaluations.tolist()
+    assert {one.backward_passes for one in found.values()} == {0}
+
+
+def test_methods_are_what_their_names_say(pixel_dit_folder, sd_folder, source, tiny):
+    setup = Setup(load_source(source_folder(source, 0)), load_denoiser(pixel_dit_folder), seed=3)
+    assert list(METHODS)[:4] == ["source", "tent", "default", "default_online"]
+    workers = {name: method.start(setup) for name, method in METHODS.items()}
+    assert [name for name, worker in workers.items() if worker.goes_on] == ["tent", "default_online"]
+    literal = workers["diffusion_tta"].adapter
+    assert (literal.steps, literal.optimiser, literal.learning_rate, literal.gate) == (5, "sgd", 5e-3, None)
+    assert literal.objective == DiffusionTTA(draws=180, placement="random")
+    result = literal(torch.rand(1, 28, 28))
+    assert (result.forward_passes.tolist(), result.backward_passes.tolist()) == ([900], [900])
+    tent = workers["tent"].adapter
+    assert (tent.batch_norm, tent.mode, set(tent.moving) < set(literal.moving)) == ("source", "online", True)
+    # Its batch normalisation takes the statistics of the pictures that are looked at together.
+    normalised = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(784), torch.nn.Linear(784, 10))
+    other = Setup(Source(normalised, lambda picture: picture, tiny.CLASSES), setup.denoiser, seed=0)
+    assert METHODS["tent"].start(other).adapter.batch_norm == "batch"
+
+
+def test_only_a_denoiser_without_prompts_moves_in_the_published_setting(
+    pixel_dit_folder, sd_folder, source, monkeypatch
+):
+    given, adapter = [], Setup.adapter
+
+    def watched(self, **settings):
+        given.append(settings["adapt_denoiser"])
+        return adapter(self, **settings)
+
+    monkeypatch.setattr(Setup, "adapter", watched)
+    for folder in (pixel_dit_folder, sd_folder):
+        METHODS["diffusion_tta"].start(Setup(load_source(source_folder(source, 0)), load_denoiser(folder), seed=0))
+    assert given == ["all", None]
+
+
+def test_half_precision_is_of_the_diffusion_models_calls(quick, arguments, pixel_dit_folder, tmp_path, monkeypatch):
+    seen, predict = set(), ClassConditionalDenoiser.predict
+
+    def watched(self, x_t, time, condition):
+        output = predict(self, x_t, time, condition)
+        seen.add((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"), x_t.dtype))
+        return output
+
+    monkeypatch.setattr(ClassConditionalDenoiser, "predict", watched)
+    methods = ("--methods", "default", "diffusion_classifier", "--precision", "bfloat16")
+    assert main([*arguments, *methods, "--limit", "2", "--out", str(tmp_path / "out")]) == 0
+    assert seen == {(True, torch.bfloat16, torch.float32)}
+
+
+def test_an_image_classifier_of_transformers_is_a_source(arguments, tmp_path, tiny, capsys):
+    folder, out = tmp_path / "resnet", tmp_path / "out"
+    names = dict(enumerate(tiny.CLASSES))
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], id2label=names)
+    with tiny.seeded(0):
+        ResNetForImageClassification(config).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    arguments[arguments.index("--source") + 1] = str(folder)
+    assert main([*arguments, "--limit", "3", "--methods", "tent", "--out", str(out)]) == 0
+    assert len(rows(out)) == 4
+    capsys.readouterr()
+    (folder / "preprocessor_config.json").unlink()
+    assert main([*arguments, "--methods", "tent", "--out", str(tmp_path / "other")]) == 2
+    assert "holds neither a SmallCNN nor an image classifier of transformers with its processor" in said(capsys)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--corruptions", "rain"], "--corruptions must be among gaussian_noise, shot_noise"),
+        (["--severities", "6"], "--severities must be among 1, 2, 3, 4, 5, got 6"),
+        (["--methods", "magic"], "--methods must be among source, tent, default"),
+        (["--seeds", "-1"], "--seeds must be in 0 ... 2**31 - 1, got -1"),
+        (["--seeds", "7"], "there is no folder"),
+        (["--source", "fashion_few", "--seeds", "77"], "is built in with the seeds"),
+        (["--source", "nowhere"], "no source nowhere"),
+        (["--limit", "0"], "--limit must be at least 1, got 0"),
+        (["--batch-size", "0"], "--batch-size must be at least 1, got 0"),
+        (["--tuned-for", "9"], "--tuned-for must lie in 32 ... 224"),
+        (["--classes", "cat", "dog"], "the pictures' labels must be classes of the source (cat, dog), got "),
+        (["--device", "nonsense"], "--device must be auto or a device of this machine"),
+    ],
+)
+def test_a_bad_argument_is_one_line(wrong, message, arguments, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*arguments, "--out", str(out), *wrong]) == 2
+    error = said(capsys)
+    assert error.startswith("vl-diffusion: error: ")
+    assert message in error
+    assert not out.exists()
+
+
+def test_more_names_than_logits_are_refused(arguments, tiny, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*arguments, "--classes", *tiny.CLASSES, "unicorn", "--out", str(out)]) == 2
+    assert "classes must name the source's logits, 10 of them, in their order; got 11" in said(capsys)
+    assert not out.exists()
+
+
+def test_a_denoiser_without_the_classes_is_refused(arguments, pixel_dit_folder, tiny, tmp_path, capsys):
+    folder, out = tmp_path / "dit", tmp_path / "out"
+    shutil.copytree(pixel_dit_folder, folder)
+    (folder / "classes.json").write_text(json.dumps([f"no {name}" for name in tiny.CLASSES]))
+    arguments[arguments.index("--model") + 1] = str(folder)
+    assert main([*arguments, "--out", str(out)]) == 2
+    assert "airplane" in said(capsys)
+    assert not out.exists()
+
+
+def test_pictures_that_are_no_numbers_are_refused(arguments, tmp_path, capsys):
+    np.savez(tmp_path / "nan.npz", x=np.full((2, 28, 28), np.nan), y=[0, 1], classes=["cat", "dog"])
+    arguments[1], out = str(tmp_path / "nan.npz"), tmp_path / "out"
+    assert main([*arguments, "--out", str(out)]) == 2
+    assert "nan.npz" in said(capsys)
+    assert not out.exists()
+
+
+def test_a_picture_that_is_too_small_to_corrupt_is_named(arguments, tmp_path, capsys):
+    (tmp_path / "small" / "cat").mkdir(parents=True)
+    Image.new("L", (6, 6), 90).save(tmp_path / "small" / "cat" / "tiny.png")
+    arguments[1], out = str(tmp_path / "small"), tmp_path / "out"
+    assert main([*arguments, "--methods", "source", "--out", str(out)]) == 2
+    assert "tiny.png: images must be at least 8 pixels a side" in said(capsys)
+    assert not out.exists()
+
+
+def test_a_damaged_record_names_its_line(arguments, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*arguments, "--methods", "source", "--out", str(out)]) == 0
+    path = out / "outcomes.jsonl"
+    whole = path.read_text()
+    for damaged in ("{]\n", '{"corruption": "fog"}\n', whole.splitlines()[0].replace("adapted", "a") + "\n"):
+        path.write_text(damaged + whole)
+        assert main([*arguments, "--methods", "source", "--out", str(out)]) == 2
+        assert f"{path}, line 1 is damaged" in said(capsys)
+
+
+def test_outcomes_of_other_settings_are_not_mixed(quick, arguments, source, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    folder = tmp_path / "source"
+    shutil.copytree(source_folder(source, 0), folder)
+    arguments[arguments.index("--source") + 1] = str(folder)
+    arguments += ["--methods", "default", "--out", str(out)]
+    assert main(arguments) == 0
+    assert main([*arguments, "--tuned-for", "224"]) == 2
+    assert "tuned_for (None in the folder, now 224)" in said(capsys)
+    with monkeypatch.context() as patch:
+        slower = Method("default", lambda setup: Adapting(setup.adapter(objective=DiffusionTTA(draws=5))))
+        patch.setitem(METHODS, "default", slower)
+        assert main(arguments) == 2
+    assert "DiffusionTTA(draws=3" in (error := said(capsys))
+    assert 'now "DiffusionTTA(draws=5' in error
+    model = SmallCNN.from_pretrained(folder)
+    torch.nn.init.zeros_(model.head.bias)
+    model.save_pretrained(folder)
+    assert main(arguments) == 2
+    assert "source_sha256" in said(capsys)
+
+
+def test_equal_pictures_are_looked_at_once(arguments, labelled_folder, tmp_path, capsys):
+    folder, out = tmp_path / "twice", tmp_path / "out"
+    shutil.copytree(labelled_folder, folder)
+    first = sorted(folder.glob("*/*.png"))[0]
+    shutil.copy(first, first.with_name("copy.png"))
+    arguments[1] = str(folder)
+    assert main([*arguments, "--limit", "17", "--methods", "source", "--out", str(out)]) == 0
+    assert "1 of 17 pictures equal others and are left out" in capsys.readouterr().err
+    assert {row["images"] for row in rows(out)} == {"16"}
+
+
+@pytest.fixture
+def by_hand(tmp_path):
+    """Four pictures of the classes 0, 0, 1 and 1, two seeds, and the clean cell beside fog."""
+    predictions = {
+        (CLEAN, "source", 0): [0, 0, 1, 0],
+        (CLEAN, "source", 1): [0, 1, 1, 0],
+        (CLEAN, "default", 0): [0, 0, 1, 1],
+        (CLEAN, "default", 1): [0, 0, 1, 0],
+        (FOG, "source", 0): [1, 0, 0, 0],
+        (FOG, "source", 1): [1, 0, 1, 0],
+        (FOG, "default", 0): [0, 1, 1, 0],
+        (FOG, "default", 1): [0, 0, 1, 0],
+    }
+    ids = [7, -3, 5, 11]
+    with StudyRecord(tmp_path / "outcomes.jsonl") as record:
+        for (cell, method, seed), found in predictions.items():
+            is_source = method == "source"
+            outcomes = [
+                Outcome(found[i], not is_source and i < 3, *((0, 0) if is_source else (10 * seed, 5)), 0.25)
+                for i in range(4)
+            ]
+            record.append(Stream(cell, method, seed), ids, outcomes)
+    return Study(StudyRecord(tmp_path / "outcomes.jsonl"), ids, np.array([0, 0, 1, 1]), (0, 1))
+
+
+def test_gains_are_over_pictures_whatever_their_seeds(by_hand):
+    assert [row.accuracy for row in by_hand.rows([FOG], ["source", "default"])] == [0.25, 0.5, 0.5, 0.75]
+    row = by_hand.row(FOG, "default", 1)
+    assert (row.images, row.passes_per_image, row.cpu_seconds) == (4, 15, 1.0)
+    gains = by_hand.gains([CLEAN, FOG], ["source", "default"])
+    assert [(gain.corruption, gain.method) for gain in gains[2:]] == [
+        *(("fog", "source"), ("fog", "default"), ("all", "source"), ("all", "default"))
+    ]
+    fog, everything = gains[3], gains[5]
+    assert (fog.source_accuracy, fog.accuracy, fog.gain) == (0.375, 0.625, 25.0)
+    # Means of the pictures over both seeds: the first gains twice, the second loses once, the third gains once.
+    interval = stats.ttest_1samp([100, -50, 50, 0], 0).confidence_interval()
+    assert (fog.gain_low, fog.gain_high) == pytest.approx((interval.low, 100.0))
+    assert interval.high > 100
+    assert (fog.adapted, fog.passes_per_image) == (0.75, 10)
+    # Of eight answers, the fourth picture's two are wrong both before and after.
+    assert fog.oracle_accuracy == 0.75
+    interval = stats.ttest_1samp([50, 0, 25, 25], 0).confidence_interval()
+    assert (everything.gain, everything.images, everything.seeds) == (25.0, 4, 2)
+    assert (everything.gain_low, everything.gain_high) == pytest.approx((interval.low, interval.high))
+    assert gains[2].gain_low == gains[2].gain_high == 0
+
+
+def test_answers_that_changed_are_shown_in_proportion(by_hand):
+    changes = choose_changes(by_hand, [CLEAN, FOG], "default", 0, 4)
+    assert (changes.answers, changes.repaired, changes.broken) == (8, 3, 1)
+    assert [(change.cell, change.image, change.before, change.after) for change in changes.shown] == [
+        *((CLEAN, 3, 0, 1), (FOG, 0, 1, 0), (FOG, 2, 0, 1), (FOG, 1, 0, 1))
+    ]
+    more = choose_changes(by_hand, [CLEAN, FOG], "default", 0, 6).shown
+    assert len({(change.cell, change.image) for change in more}) == 6
+    assert all(change.before == change.after for change in more[4:])
+
+
+def test_an_optimisers_state_is_kept_as_it_is():
+    weight = torch.nn.Parameter(torch.arange(3.0))
+    optimiser = torch.optim.Adam([weight], lr=0.1)
+    weight.sum().backward()
+    optimiser.step()
+    tensors = {}
+    kept = json.loads(json.dumps(packed({"values": [weight], "optimiser": optimiser.state_dict()}, tensors)))
+    state = unpacked(kept, tensors)
+    assert torch.equal(state["values"][0], weight)
+    again = torch.optim.Adam([torch.nn.Parameter(torch.zeros(3))], lr=1.0)
+    again.load_state_dict(state["optimiser"])
+    assert again.param_groups[0]["lr"] == 0.1
+    assert torch.equal(again.state_dict()["state"][0]["exp_avg"], optimiser.state_dict()["state"][0]["exp_avg"])

@@ -1,0 +1,59 @@
+"""The small network that is adapted: saved and loaded the same, and no picture's logits depend on another's."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from vl_diffusion.small_cnn import SmallCNN
+
+
+@pytest.fixture
+def model(tiny):
+    with tiny.seeded(0):
+        return SmallCNN(8, classes=("cat", "dog", "bird"), image_size=16).eval()
+
+
+def pictures(count=3):
+    return torch.rand(count, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def test_save_and_load_give_the_same_logits(model, tmp_path):
+    model.save_pretrained(tmp_path / "new" / "folder")
+    again = SmallCNN.from_pretrained(tmp_path / "new" / "folder")
+    assert torch.equal(again(pictures()), model(pictures()))
+    assert (again.width, again.classes, again.image_size) == (8, ("cat", "dog", "bird"), 16)
+    assert not again.training
+    assert SmallCNN.is_in(tmp_path / "new" / "folder")
+    assert not SmallCNN.is_in(tmp_path)
+
+
+def test_logits_depend_on_no_other_picture(model):
+    torch.testing.assert_close(model(pictures())[1:2], model(pictures()[1:2]))
+    assert model(pictures()).shape == (3, 3)
+
+
+def test_a_width_that_cannot_be_grouped_is_refused():
+    with pytest.raises(ValueError, match="width must be a multiple of 8, got 12"):
+        SmallCNN(12, classes=("a", "b"))
+
+
+def test_damaged_files_are_named(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    whole = config.read_text()
+    config.write_text(json.dumps(json.loads(whole) | {"width": 16}))
+    with pytest.raises(ValueError, match=r"model.safetensors does not fit the config.json beside it"):
+        SmallCNN.from_pretrained(tmp_path)
+    for damaged in ("{", "[]", '{"width": 8}'):
+        config.write_text(damaged)
+        with pytest.raises(ValueError, match=r"config.json describes no SmallCNN with its width and classes"):
+            SmallCNN.from_pretrained(tmp_path)
+    config.write_text(whole)
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=r"model.safetensors does not fit"):
+        SmallCNN.from_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError):
+        SmallCNN.from_pretrained(tmp_path)
