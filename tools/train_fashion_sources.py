@@ -6,7 +6,7 @@ are taken in equal numbers from every class; another seed takes others::
 
     VL_DATA=<folder with fashion_mnist/> python tools/train_fashion_sources.py --labels 500 --seeds 0 1 2 --out DIR
 
-writes `DIR/seed0` and so on, and says how many of the held-out pictures each names rightly.
+writes `DIR/seed-0` and so on, and says how many of the held-out pictures each names rightly.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def main() -> None:
     for seed in args.seeds:
         part = labelled_part(labels, args.labels, seed)
         model = train(images[part], labels[part], classes, seed, args)
-        model.save_pretrained(args.out / f"seed{seed}")
+        model.save_pretrained(args.out / f"seed-{seed}")
         right = 100 * accuracy(model, test_images, test_labels)
         print(f"seed {seed}: {len(part)} labels, {right:.2f} % of {len(test_labels)} held-out pictures")
 

@@ -22,7 +22,7 @@ from vl_diffusion.adaptation_study.methods import METHODS, Method
 from vl_diffusion.adaptation_study.record import CLEAN, Cell, Outcome, Stream, StudyRecord
 from vl_diffusion.adaptation_study.sources import Source, load_source, source_folder
 from vl_diffusion.adaptation_study.streams import packed, run_stream, unpacked
-from vl_diffusion.adaptation_study.workers import Adapting, Setup
+from vl_diffusion.adaptation_study.workers import Adapting, Setup, set_up
 from vl_diffusion.cli import main
 from vl_diffusion.corruptions import corrupt
 from vl_diffusion.families.class_conditional import ClassConditionalDenoiser
@@ -49,7 +49,9 @@ def make_quick(patch):
 
     def adapting(**settings):
         objective = DiffusionTTA(draws=3)
-        return lambda setup: Adapting(setup.adapter(objective=objective, steps=2, learning_rate=0.05, **settings))
+        return lambda setup: Adapting(
+            setup.adapter(objective=objective, gate=None, steps=2, learning_rate=0.05, **settings), setup.errors
+        )
 
     for method in (
         Method("default", adapting(images_at_once=4)),
@@ -185,7 +187,7 @@ def test_what_was_learned_from_other_pictures_is_not_gone_on_with(quick, source,
     pictures = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
     def answers(ids, folder, record):
-        worker = METHODS["default_online"].start(Setup(load_source(source_folder(source, 0)), denoiser, seed=0))
+        worker = METHODS["default_online"].start(set_up(load_source(source_folder(source, 0)), denoiser, seed=0))
         with record:
             run_stream(stream, worker, lambda i: pictures[ids[i]], ids, record, tmp_path / folder)
         return worker.state_dict()["values"]
@@ -257,7 +259,7 @@ def test_the_diffusion_classifier_answers_as_it_does_alone(arguments, labelled_f
 
 
 def test_methods_are_what_their_names_say(pixel_dit_folder, sd_folder, source, tiny):
-    setup = Setup(load_source(source_folder(source, 0)), load_denoiser(pixel_dit_folder), seed=3)
+    setup = set_up(load_source(source_folder(source, 0)), load_denoiser(pixel_dit_folder), seed=3)
     assert list(METHODS)[:4] == ["source", "tent", "default", "default_online"]
     workers = {name: method.start(setup) for name, method in METHODS.items()}
     assert [name for name, worker in workers.items() if worker.goes_on] == ["tent", "default_online"]
@@ -270,7 +272,7 @@ def test_methods_are_what_their_names_say(pixel_dit_folder, sd_folder, source, t
     assert (tent.batch_norm, tent.mode, set(tent.moving) < set(literal.moving)) == ("source", "online", True)
     # Its batch normalisation takes the statistics of the pictures that are looked at together.
     normalised = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(784), torch.nn.Linear(784, 10))
-    other = Setup(Source(normalised, lambda picture: picture, tiny.CLASSES), setup.denoiser, seed=0)
+    other = set_up(Source(normalised, lambda picture: picture, tiny.CLASSES), setup.denoiser, seed=0)
     assert METHODS["tent"].start(other).adapter.batch_norm == "batch"
 
 
@@ -285,7 +287,7 @@ def test_only_a_denoiser_without_prompts_moves_in_the_published_setting(
 
     monkeypatch.setattr(Setup, "adapter", watched)
     for folder in (pixel_dit_folder, sd_folder):
-        METHODS["diffusion_tta"].start(Setup(load_source(source_folder(source, 0)), load_denoiser(folder), seed=0))
+        METHODS["diffusion_tta"].start(set_up(load_source(source_folder(source, 0)), load_denoiser(folder), seed=0))
     assert given == ["all", None]
 
 
@@ -400,7 +402,7 @@ def test_outcomes_of_other_settings_are_not_mixed(quick, arguments, source, tmp_
     assert main([*arguments, "--tuned-for", "224"]) == 2
     assert "tuned_for (None in the folder, now 224)" in said(capsys)
     with monkeypatch.context() as patch:
-        slower = Method("default", lambda setup: Adapting(setup.adapter(objective=DiffusionTTA(draws=5))))
+        slower = Method("default", lambda setup: Adapting(setup.adapter(objective=DiffusionTTA(draws=5)), setup.errors))
         patch.setitem(METHODS, "default", slower)
         assert main(arguments) == 2
     assert "DiffusionTTA(draws=3" in (error := said(capsys))

@@ -46,6 +46,7 @@ class ClassificationTask:
             if prompt_template.count("{}") != 1:
                 raise ValueError(f"prompt_template must hold {{}} once, got {prompt_template!r}")
             texts = tuple(prompt_template.replace("{}", name) for name in self.classes)
+        self.texts = texts
         self.conditions = denoiser.encode_classes(texts)
 
     def check(self, output: Tensor, images: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -24,13 +25,14 @@ class Method:
 
 
 def _source(setup: Setup) -> Worker:
-    return Adapting(setup.adapter(objective=NoAdaptation(), adapt="last", steps=1, gate=None, images_at_once=64))
+    return _adapting(setup, objective=NoAdaptation(), adapt="last", steps=1, gate=None, images_at_once=64)
 
 
 def _tent(setup: Setup) -> Worker:
     """Wang et al. (2021): one step of Adam a batch on the normalisation layers, with the batch's statistics."""
     has_batch_norm = any(isinstance(module, _BatchNorm) for module in setup.source.model.modules())
-    adapter = setup.adapter(
+    return _adapting(
+        setup,
         objective=Entropy(),
         adapt="norm",
         mode="online",
@@ -41,13 +43,13 @@ def _tent(setup: Setup) -> Worker:
         gate=None,
         images_at_once=32,
     )
-    return Adapting(adapter)
 
 
 def _diffusion_tta(setup: Setup) -> Worker:
     """Prabhudesai et al. (2023) as released: 5 steps of 180 draws; a DiT moves too, a text-conditional model not."""
     moves = network_of(setup.denoiser) is not None and not takes_prompts(setup.denoiser)
-    adapter = setup.adapter(
+    return _adapting(
+        setup,
         objective=DiffusionTTA(draws=180, placement="random"),
         adapt="all",
         adapt_denoiser="all" if moves else None,
@@ -56,7 +58,14 @@ def _diffusion_tta(setup: Setup) -> Worker:
         steps=5,
         gate=None,
     )
-    return Adapting(adapter)
+
+
+def _default(setup: Setup, **settings: Any) -> Worker:
+    return _adapting(setup, objective=setup.evidence(), **settings)
+
+
+def _adapting(setup: Setup, **settings: Any) -> Worker:
+    return Adapting(setup.adapter(**settings), setup.errors)
 
 
 METHODS: dict[str, Method] = {
@@ -64,9 +73,9 @@ METHODS: dict[str, Method] = {
     for method in (
         Method("source", _source),
         Method("tent", _tent),
-        Method("default", lambda setup: Adapting(setup.adapter())),
-        Method("default_online", lambda setup: Adapting(setup.adapter(mode="online"))),
-        Method("ungated", lambda setup: Adapting(setup.adapter(gate=None))),
+        Method("default", _default),
+        Method("default_online", lambda setup: _default(setup, mode="online")),
+        Method("ungated", lambda setup: _default(setup, gate=None)),
         Method("diffusion_tta", _diffusion_tta),
         Method("diffusion_classifier", Classifying),
     )

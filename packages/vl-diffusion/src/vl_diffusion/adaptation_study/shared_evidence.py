@@ -16,18 +16,16 @@ from vl_diffusion.adaptation.evidence import ClassEvidence
 from vl_diffusion.adaptation.objectives import Context
 from vl_diffusion.denoiser import Denoiser
 from vl_diffusion.errors import DenoisingErrors, Jobs
+from vl_diffusion.images import content_id
 
 
 @dataclass(eq=False)
 class SharedErrors:
-    """Errors of some pictures under every class, on the draws of an evidence, each picture asked for once.
-
-    The network is shown all classes whenever a picture comes up for the first time, since the methods that are compared
-    ask for most of them between them. What they are charged for is what each asked for.
+    """Errors of pictures under classes, on the draws of an evidence; an error that was asked for before is remembered.
 
     Args:
         denoiser: A class- or text-conditional model.
-        classes: Its texts for the K classes.
+        texts: What it takes for the K classes.
         evidence: Whose draws they are.
         seed: Of the noise.
         batch_size: Rows in one call of the network.
@@ -36,7 +34,7 @@ class SharedErrors:
     """
 
     denoiser: Denoiser
-    classes: Sequence[str]
+    texts: Sequence[str]
     evidence: ClassEvidence
     seed: int
     batch_size: int = 64
@@ -50,53 +48,64 @@ class SharedErrors:
 
     def __post_init__(self) -> None:
         schedule, evidence = self.denoiser.schedule, self.evidence
-        places = place_draws(
-            schedule, evidence.draws, update=0, time_range=evidence.time_range, image_ids=np.zeros(1, np.int64)
-        )
+        nobody = np.zeros(0, np.int64)
+        draws = place_draws(schedule, evidence.draws, update=0, time_range=evidence.time_range, image_ids=nobody)
+        texts = tuple(self.texts)
         self._ask = DenoisingErrors(
             self.denoiser,
-            self.denoiser.encode_classes(tuple(self.classes)),
-            tuple(self.classes),
-            places.steps,
-            "l2",
-            "epsilon",
-            self.seed,
-            self.batch_size,
-            self.compile,
+            self.denoiser.encode_classes(texts),
+            texts,
+            draws.steps,
+            objective="l2",
+            error_space="epsilon",
+            seed=self.seed,
+            batch_size=self.batch_size,
+            compile=self.compile,
         )
-        self._found: dict[int, np.ndarray] = {}
+        # By a picture's id and its content: the same id may stand for the same picture under several corruptions.
+        self._found: dict[tuple[int, int], np.ndarray] = {}
 
-    @property
-    def seconds_per_evaluation(self) -> float:
-        """CPU seconds that an error took."""
-        return self.cpu_seconds / max(1, self.evaluations)
+    def of(self, latents: Tensor, image_ids: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Errors ``(B, k, draws)``, float32.
 
-    def forget(self) -> None:
-        """Drop all errors, as when ids begin to stand for other pictures."""
-        self._found.clear()
-
-    def of(self, latents: Tensor, image_ids: np.ndarray) -> np.ndarray:
-        """Errors ``(B, K, draws)``, float32, of pictures ``(B, c, h, w)`` as the denoiser sees them."""
-        new = [place for place, image_id in enumerate(image_ids) if int(image_id) not in self._found]
-        if new:
+        Args:
+            latents: ``(B, c, h, w)``, the pictures as the denoiser sees them.
+            image_ids: int64 ``(B,)``.
+            classes: int64 ``(B, k)``, under which of the K classes.
+        """
+        tables = [self._table(int(image_id), latent) for image_id, latent in zip(image_ids, latents, strict=True)]
+        missing = [of[np.isnan(table[of, 0])] for table, of in zip(tables, classes, strict=True)]
+        if any(map(len, missing)):
             start = time.process_time()
-            for image_id, errors in zip(image_ids[new], self._compute(latents[new], image_ids[new]), strict=True):
-                self._found[int(image_id)] = errors
+            self._compute(latents, image_ids, tables, missing)
             self.cpu_seconds += time.process_time() - start
-            self.evaluations += len(new) * len(self.classes) * self.evidence.draws
-        return np.stack([self._found[int(image_id)] for image_id in image_ids])
+        return np.stack([table[of] for table, of in zip(tables, classes, strict=True)])
+
+    def price(self, evaluations: int) -> float:
+        """CPU seconds that so many errors take, as measured."""
+        return evaluations * self.cpu_seconds / max(1, self.evaluations)
+
+    def _table(self, image_id: int, latent: Tensor) -> np.ndarray:
+        key = (image_id, content_id(latent))
+        return self._found.setdefault(key, np.full((len(self.texts), self.evidence.draws), np.nan, np.float32))
 
     @torch.no_grad()
-    def _compute(self, latents: Tensor, image_ids: np.ndarray) -> np.ndarray:
-        images, classes, draws = len(latents), len(self.classes), self.evidence.draws
-        pairs = np.arange(images * draws)
-        jobs = Jobs(
-            image=pairs // draws, draw=pairs % draws, pair=pairs.repeat(classes), row=np.tile(np.arange(classes), len(pairs))
-        )
+    def _compute(
+        self, latents: Tensor, image_ids: np.ndarray, tables: Sequence[np.ndarray], missing: Sequence[np.ndarray]
+    ) -> None:
+        """Fill in what is missing, a picture's classes on all draws."""
+        draws = self.evidence.draws
+        image = np.arange(len(latents)).repeat(draws)
+        draw = np.tile(np.arange(draws), len(latents))
+        rows = [missing[i] for i in image]
+        jobs = Jobs(image, draw, np.arange(len(image)).repeat([len(row) for row in rows]), np.concatenate(rows))
         device = torch.device(self.denoiser.device).type
         with nullcontext() if self.autocast is None else torch.autocast(device, self.autocast):
             errors = self._ask(latents, image_ids, jobs)
-        return np.moveaxis(errors.reshape(images, draws, classes), 1, 2)
+        tables_of = [tables[i] for i in jobs.image[jobs.pair]]
+        for table, row, of, error in zip(tables_of, jobs.row, jobs.draw[jobs.pair], errors, strict=True):
+            table[row, of] = error
+        self.evaluations += len(jobs)
 
 
 @dataclass(frozen=True)
@@ -104,9 +113,10 @@ class SharedEvidence(ClassEvidence):
     """Class evidence that looks its errors up; the same numbers as its base class computes."""
 
     shared: SharedErrors = field(kw_only=True, repr=False, compare=False)
+    """Of the same draws."""
 
     def errors(self, candidates: Tensor, context: Context) -> Tensor:
         feedback = context.feedback
-        found = torch.from_numpy(self.shared.of(feedback.latents, feedback.image_ids)).to(candidates.device)
+        errors = self.shared.of(feedback.latents, feedback.image_ids, candidates.cpu().numpy())
         feedback.count(torch.arange(len(feedback)).repeat_interleave(candidates.shape[1] * self.draws))
-        return found.gather(1, candidates[:, :, None].expand(-1, -1, self.draws))
+        return torch.from_numpy(errors).to(candidates.device)

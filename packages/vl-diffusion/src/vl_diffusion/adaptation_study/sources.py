@@ -19,6 +19,8 @@ from vl_diffusion.small_cnn import SmallCNN
 BUILT_IN_SOURCES = ("fashion_few",)
 """Classifiers that ship inside the package, several trainings of each."""
 
+_SEED = "{seed}"
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -50,6 +52,11 @@ class Source:
             )
 
 
+def has_seeds(source: str) -> bool:
+    """Whether a seed stands for a training of its own."""
+    return source in BUILT_IN_SOURCES or _SEED in source
+
+
 def source_folder(source: str, seed: int) -> Path:
     """Where a classifier lies.
 
@@ -69,7 +76,7 @@ def source_folder(source: str, seed: int) -> Path:
                 "choose among them with --seeds"
             )
         return folder
-    folder = Path(source.replace("{seed}", str(seed)))
+    folder = Path(source.replace(_SEED, str(seed)))
     if not folder.is_dir():
         raise FileNotFoundError(
             f"no source {source}: there is no folder {folder}, and built in are {', '.join(BUILT_IN_SOURCES)}"

@@ -5,21 +5,24 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vl_diffusion.adaptation.adapter import TestTimeAdapter
+from vl_diffusion.adaptation.evidence import ClassEvidence
+from vl_diffusion.adaptation.tasks import ClassificationTask
 from vl_diffusion.adaptation_study.record import Outcome
+from vl_diffusion.adaptation_study.shared_evidence import SharedErrors, SharedEvidence
 from vl_diffusion.adaptation_study.sources import Source
-from vl_diffusion.classifier import DiffusionClassifier
 from vl_diffusion.denoiser import Denoiser
+from vl_diffusion.subjects import encode
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Setup:
     """What every method is given."""
 
@@ -28,6 +31,9 @@ class Setup:
 
     denoiser: Denoiser
     """The diffusion model."""
+
+    errors: SharedErrors
+    """What methods that weigh classes ask; for one denoiser and one seed of noise, all methods share them."""
 
     seed: int
     """Of the method's noise."""
@@ -40,6 +46,10 @@ class Setup:
 
     prompt_template: str = "a photo of a {}."
     """For text-conditional denoisers."""
+
+    def evidence(self) -> SharedEvidence:
+        """The default objective, on the shared errors."""
+        return SharedEvidence(shared=self.errors)
 
     def adapter(self, **settings: Any) -> TestTimeAdapter:
         """An adapter with these settings, and its own defaults for the others."""
@@ -54,6 +64,32 @@ class Setup:
             prompt_template=self.prompt_template,
             **settings,
         )
+
+
+def set_up(
+    source: Source,
+    denoiser: Denoiser,
+    *,
+    seed: int,
+    errors: SharedErrors | None = None,
+    batch_size: int = 64,
+    autocast: torch.dtype | None = None,
+    compile: bool = False,
+    prompt_template: str = "a photo of a {}.",
+) -> Setup:
+    """A setup; with the errors of another that has the same denoiser, classes and seed, or with errors of its own."""
+    if errors is None:
+        texts = ClassificationTask(denoiser, source.classes, prompt_template).texts
+        errors = SharedErrors(denoiser, texts, ClassEvidence(), seed, batch_size, autocast, compile)
+    return Setup(
+        source=source,
+        denoiser=denoiser,
+        errors=errors,
+        seed=seed,
+        batch_size=batch_size,
+        autocast=autocast,
+        prompt_template=prompt_template,
+    )
 
 
 class Worker(Protocol):
@@ -90,22 +126,23 @@ class Worker(Protocol):
 class Adapting:
     """A :class:`~vl_diffusion.TestTimeAdapter` at work."""
 
-    def __init__(self, adapter: TestTimeAdapter) -> None:
-        self.adapter = adapter
+    def __init__(self, adapter: TestTimeAdapter, errors: SharedErrors) -> None:
+        self.adapter, self._errors = adapter, errors
         self.together = adapter.images_at_once
         self.goes_on = adapter.mode != "episodic"
 
     @property
     def settings(self) -> dict[str, object]:
-        names = ["mode", "objective", "gate", "optimiser", "learning_rate", "steps", "batch_norm"]
+        names = ["mode", "objective", "gate", "optimiser", "learning_rate", "steps", "batch_norm", "carry"]
         # What shares no update is the same in a group of any size.
         names += ["images_at_once"] if self.goes_on else []
         return {name: _plain(getattr(self.adapter, name)) for name in names} | {"moving": len(self.adapter.moving)}
 
     def __call__(self, pictures: Sequence[Tensor], image_ids: Sequence[int]) -> list[Outcome]:
-        start = time.process_time()
+        bill = Bill(self._errors)
         result = self.adapter(pictures, image_ids=image_ids)
-        seconds = (time.process_time() - start) / len(pictures)
+        looks = isinstance(self.adapter.objective, SharedEvidence)
+        seconds = bill.total(int(result.forward_passes.sum()) if looks else 0) / len(pictures)
         return [
             Outcome(
                 prediction=int(result.predictions[i]),
@@ -125,40 +162,44 @@ class Adapting:
 
 
 class Classifying:
-    """The diffusion model itself as the classifier: nothing is adapted, and the source is not asked."""
+    """The diffusion model itself as the classifier, on the draws of the evidence: nothing is adapted, nor asked."""
 
     together, goes_on = 16, False
 
     def __init__(self, setup: Setup) -> None:
-        self._autocast = setup.autocast
-        self.classifier = DiffusionClassifier(
-            setup.denoiser,
-            setup.source.classes,
-            seed=setup.seed,
-            batch_size=setup.batch_size,
-            prompt_template=setup.prompt_template,
-        )
+        self._denoiser, self._errors = setup.denoiser, setup.errors
 
     @property
     def settings(self) -> dict[str, object]:
-        return {"search": _plain(self.classifier.search)}
+        return {"draws": self._errors.evidence.draws}
 
     def __call__(self, pictures: Sequence[Tensor], image_ids: Sequence[int]) -> list[Outcome]:
-        device = torch.device(self.classifier.denoiser.device).type
-        start = time.process_time()
-        with nullcontext() if self._autocast is None else torch.autocast(device, self._autocast):
-            result = self.classifier.classify(pictures, image_ids=image_ids)
-        seconds = (time.process_time() - start) / len(pictures)
-        return [
-            Outcome(int(prediction), True, int(evaluations), 0, seconds)
-            for prediction, evaluations in zip(result.predictions, result.total_evaluations, strict=True)
-        ]
+        bill = Bill(self._errors)
+        classes = np.arange(len(self._errors.texts))
+        ids = np.asarray(image_ids, dtype=np.int64)
+        everything = np.tile(classes, (len(pictures), 1))
+        errors = self._errors.of(encode(self._denoiser, pictures), ids, everything)
+        evaluations = len(classes) * self._errors.evidence.draws
+        seconds = bill.total(evaluations * len(pictures)) / len(pictures)
+        return [Outcome(int(one), True, evaluations, 0, seconds) for one in errors.mean(2).argmin(1)]
 
     def state_dict(self) -> dict[str, Any]:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         pass
+
+
+class Bill:
+    """CPU time from now on: what others had computed before is charged for, and what is computed for others is not."""
+
+    def __init__(self, errors: SharedErrors) -> None:
+        self._errors, self._start, self._network = errors, time.process_time(), errors.cpu_seconds
+
+    def total(self, evaluations: int) -> float:
+        """Seconds with so many shared errors, each at its mean price."""
+        own = time.process_time() - self._start - (self._errors.cpu_seconds - self._network)
+        return own + self._errors.price(evaluations)
 
 
 def _plain(value: object) -> object:

@@ -17,9 +17,9 @@ from vl_diffusion.adaptation_study.gains import SOURCE, Study
 from vl_diffusion.adaptation_study.methods import METHODS
 from vl_diffusion.adaptation_study.record import CLEAN, Cell, Stream, StudyRecord
 from vl_diffusion.adaptation_study.report import Report
-from vl_diffusion.adaptation_study.sources import Source, load_source, source_folder
+from vl_diffusion.adaptation_study.sources import Source, has_seeds, load_source, source_folder
 from vl_diffusion.adaptation_study.streams import run_stream
-from vl_diffusion.adaptation_study.workers import Setup, Worker
+from vl_diffusion.adaptation_study.workers import Worker, set_up
 from vl_diffusion.commands.evaluate import labelled, labels_of
 from vl_diffusion.commands.running import check_model, read_ids
 from vl_diffusion.commands.settings import WITHOUT_EFFECT, Precision, find_device
@@ -44,8 +44,8 @@ class Adapt:
     images: tyro.conf.Positional[tuple[str, ...]] = ()
     """Image folders with a folder a class, .npz or .parquet files, or names of built-in sets."""
 
-    model: str = "fashion"
-    """The diffusion model: "fashion" (built in), the folder of a diffusers pipeline or network, or a hub id."""
+    model: str = "fashion_robust"
+    """The diffusion model: "fashion_robust" or "fashion" (built in), the folder of a diffusers pipeline or network, or a hub id."""
 
     source: str = "fashion_few"
     """The classifier: "fashion_few" (built in), or the folder of one, such as an image classifier of transformers;
@@ -68,8 +68,8 @@ class Adapt:
     picture) and diffusion_classifier; the source is always asked."""
 
     seeds: tuple[int, ...] = (0,)
-    """Seeds of the methods' noise, and of the classifier's training where there are several; corruptions stay the
-    same."""
+    """Seeds of the classifier's training where there are several, which then see the same noise; else of the methods'
+    noise. Corruptions stay the same."""
 
     limit: int | None = None
     """At most this many pictures of a cell, all classes in proportion; a larger limit keeps them."""
@@ -91,6 +91,9 @@ class Adapt:
 
     precision: Precision = "float32"
     """Of the diffusion model's calls, by autocast; its weights, the classifier and all errors are float32."""
+
+    compile: bool = False
+    """Compile the diffusion model with torch.compile, for the errors of single classes."""
 
     device: str = "auto"
     """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
@@ -208,9 +211,20 @@ def _workers(settings: Adapt, sources: dict[int, Source]) -> dict[tuple[str, int
     device = find_device(settings.device)
     denoiser = as_denoiser(load_denoiser(settings.model, image_size=settings.image_size), device=device)
     autocast = None if settings.precision == "float32" else getattr(torch, settings.precision)
-    workers = {}
+    workers, errors = {}, {}
     for seed, source in sources.items():
-        setup = Setup(source, denoiser, seed, settings.batch_size, autocast, settings.prompt_template)
+        noise = 0 if has_seeds(settings.source) else seed
+        setup = set_up(
+            source,
+            denoiser,
+            seed=noise,
+            errors=errors.get(noise),
+            batch_size=settings.batch_size,
+            autocast=autocast,
+            compile=settings.compile,
+            prompt_template=settings.prompt_template,
+        )
+        errors[noise] = setup.errors
         for name in settings.methods:
             workers[name, seed] = METHODS[name].start(setup)
     return workers
