@@ -137,7 +137,7 @@ def _draw_lines(axes: Axes, corruptions: Sequence[str]) -> None:
 def _offset(number: int, methods: int) -> float:
     """Where in a corruption's line a method stands, so that none hides another; the first has no place of its own."""
     others = methods - 1
-    return 0.0 if others < 2 else 0.7 * ((number - 1) / (others - 1) - 0.5)
+    return min(0.7, 0.25 * (others - 1)) * ((number - 1) / max(1, others - 1) - 0.5)
 
 
 def _legend(methods: Sequence[str]) -> list[Line2D]:
