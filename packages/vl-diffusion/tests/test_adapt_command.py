@@ -14,7 +14,7 @@ from scipy import stats
 from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 from vl_core.data import open_dataset
 from vl_core.runs import RunFolder
-from vl_diffusion import DiffusionClassifier, DiffusionTTA
+from vl_diffusion import DiffusionClassifier, DiffusionTTA, Exhaustive
 from vl_diffusion.adaptation_study.corrupted import CellPictures
 from vl_diffusion.adaptation_study.examples import choose_changes
 from vl_diffusion.adaptation_study.gains import Study
@@ -252,10 +252,29 @@ def test_the_diffusion_classifier_answers_as_it_does_alone(arguments, labelled_f
     data = open_dataset(labelled_folder)
     pictures = {content_id(to_tensor(data[i][0])): to_tensor(data[i][0]) for i in range(len(data))}
     shown = [corrupt(pictures[image_id], "fog", 3, image_ids=[image_id])[0] for image_id in found]
-    result = DiffusionClassifier.from_pretrained(pixel_dit_folder).classify(shown, image_ids=list(found))
+    # The grid of nine draws is the same.
+    classifier = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Exhaustive(9))
+    result = classifier.classify(shown, image_ids=list(found))
     assert [one.prediction for one in found.values()] == result.predictions.tolist()
-    assert [one.forward_passes for one in found.values()] == result.total_evaluations.tolist()
+    assert [one.forward_passes for one in found.values()] == result.total_evaluations.tolist() == [90] * 3
     assert {one.backward_passes for one in found.values()} == {0}
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_shared_errors_are_those_that_an_adapter_computes_alone(pixel_dit_folder, source, compile, monkeypatch):
+    # Compiling takes half a minute; that batches are filled up for it is what matters here.
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: function)
+    setup = set_up(load_source(source_folder(source, 0)), load_denoiser(pixel_dit_folder), seed=3, compile=compile)
+    pictures = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    alone = setup.adapter()(pictures, image_ids=[5, 6, 7])
+    for ids, evaluations in (([5, 6], 2 * 45), ([5, 6, 7], 3 * 45)):
+        shared = setup.adapter(objective=setup.evidence())(pictures[: len(ids)], image_ids=ids)
+        torch.testing.assert_close(shared.outputs, alone.outputs[: len(ids)], rtol=1e-4, atol=1e-5)
+        assert shared.forward_passes.tolist() == alone.forward_passes.tolist()[: len(ids)] == [45] * len(ids)
+        assert setup.errors.evaluations == evaluations
+    other = setup.adapter(objective=setup.evidence())(1 - pictures, image_ids=[5, 6, 7])
+    assert not torch.equal(other.outputs, alone.outputs)
+    assert setup.errors.evaluations == 6 * 45
 
 
 def test_methods_are_what_their_names_say(pixel_dit_folder, sd_folder, source, tiny):
