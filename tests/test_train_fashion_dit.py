@@ -22,8 +22,9 @@ def write_idx(path: Path, values: np.ndarray) -> None:
     path.write_bytes(gzip.compress(header + values.astype(np.uint8).tobytes(), 1))
 
 
-def run(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path) -> None:
+def run(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, *more: object) -> None:
     arguments = ["--data", data, "--out", out, "--steps", 4, "--batch", 8, "--warm-up", 2, "--checkpoint-every", 2]
+    arguments += more
     monkeypatch.setattr(sys, "argv", ["train_fashion_dit.py", *map(str, arguments)])
     train_fashion_dit.main()
 
@@ -105,7 +106,7 @@ def test_exported_folder_is_the_average_in_half_precision_for_diffusers_to_load(
 
 
 def test_each_batch_depends_on_the_seed_and_the_step_alone() -> None:
-    args = train_fashion_dit.argparse.Namespace(seed=0, batch=8, null_share=0.5)
+    args = train_fashion_dit.argparse.Namespace(seed=0, batch=8, null_share=0.5, augment=False)
     images, labels = torch.arange(64).view(64, 1, 1, 1).expand(64, 1, 2, 2).byte(), torch.arange(64) % 10
     first, again, later = (train_fashion_dit.batch_at(step, images, labels, args) for step in (5, 5, 6))
     torch.testing.assert_close(first, again, rtol=0, atol=0)
@@ -115,6 +116,21 @@ def test_each_batch_depends_on_the_seed_and_the_step_alone() -> None:
 
 
 def test_a_batch_draws_one_time_step_in_each_part_of_the_schedule() -> None:
-    args = train_fashion_dit.argparse.Namespace(seed=1, batch=8, null_share=0.0)
+    args = train_fashion_dit.argparse.Namespace(seed=1, batch=8, null_share=0.0, augment=True)
     timestep = train_fashion_dit.batch_at(0, torch.zeros(64, 1, 2, 2).byte(), torch.zeros(64).long(), args)[2]
     assert (timestep // 125).tolist() == list(range(8))
+
+
+def test_a_run_can_begin_with_a_trained_model_and_go_on_with_careless_pictures(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun(*more: object) -> torch.Tensor:
+        run(monkeypatch, data, tmp_path / str(len(more)), "--begin-with", whole / "model", "--peak-lr", 1e-5, *more)
+        weights = load_file(tmp_path / str(len(more)) / "model/diffusion_pytorch_model.safetensors")
+        return weights["pos_embed.proj.weight"].float()
+
+    start = load_file(whole / "model/diffusion_pytorch_model.safetensors")["pos_embed.proj.weight"].float()
+    clean, careless = begun(), begun("--augment")
+    for weights in (clean, careless):
+        torch.testing.assert_close(weights, start, rtol=0, atol=1e-3)
+    assert not torch.equal(clean, careless)
