@@ -20,7 +20,8 @@ def write_idx(path: Path, values: np.ndarray) -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, *more: str) -> None:
-    tiny = ["--data", data, "--out", out, "--steps", 2, "--batch", 8, "--width", 8, "--threads", torch.get_num_threads()]
+    tiny = ["--data", data, "--out", out, "--steps", 2, "--batch", 8, "--width", 8]
+    tiny += ["--threads", torch.get_num_threads()]
     monkeypatch.setattr(sys, "argv", ["train_fashion_sources.py", *map(str, tiny), *more])
     train_fashion_sources.main()
 

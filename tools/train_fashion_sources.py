@@ -65,7 +65,7 @@ def train(images: Tensor, labels: Tensor, classes: tuple[str, ...], seed: int, a
 @torch.no_grad()
 def accuracy(model: SmallCNN, images: Tensor, labels: Tensor) -> float:
     """Share of the pictures ``(N, 28, 28)`` that the model names rightly."""
-    predicted = torch.cat([model(part[:, None].float().div(255)).argmax(1) for part in images.split(250)])
+    predicted = torch.cat([model(part[:, None].float().div(255)).argmax(1) for part in torch.split(images, 250)])
     return float((predicted == labels).float().mean())
 
 

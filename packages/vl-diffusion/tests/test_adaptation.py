@@ -361,6 +361,18 @@ def test_a_text_conditional_teacher_takes_the_names_of_the_logits(tiny):
     assert (result.outputs != result.source).any()
 
 
+# ---- Without a teacher ----
+
+
+def test_objectives_without_a_teacher_need_no_denoiser(classifier):
+    settings = {"objective": Entropy(), "adapt": "norm", "mode": "online", "learning_rate": 1e-2}
+    result = TestTimeAdapter(classifier, None, classes=CLASSES, **settings)(pictures())
+    assert result.forward_passes.tolist() == [0, 0, 0]
+    assert (result.outputs != result.source).any()
+    with pytest.raises(ValueError, match=r"asks a denoiser, and denoiser is None; give one"):
+        TestTimeAdapter(classifier, None, classes=CLASSES)(pictures())
+
+
 # ---- Faults ----
 
 

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Staged,
         wordnet_tree,
     )
+    from vl_diffusion.small_cnn import SmallCNN
     from vl_diffusion.templates import PROMPT_TEMPLATES, prompt_templates
 else:
     # Importing torch takes seconds. A name's module is imported when the name is asked for, so that the command, which
@@ -91,6 +92,7 @@ else:
         "SegmentationTask": "adaptation.tasks",
         "Share": "matching",
         "Shortlist": "search",
+        "SmallCNN": "small_cnn",
         "Staged": "search",
         "Temperature": "calibration",
         "TestTimeAdapter": "adaptation.adapter",
@@ -157,6 +159,7 @@ __all__ = [
     "SegmentationTask",
     "Share",
     "Shortlist",
+    "SmallCNN",
     "Staged",
     "Temperature",
     "TestTimeAdapter",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vl_core.runs import atomic_write
 
 from vl_diffusion.checks import checked_classes
+from vl_diffusion.loading import PRETRAINED
 
 _CHANNELS_A_GROUP = 8
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
@@ -74,11 +75,16 @@ class SmallCNN(nn.Module):
     def from_pretrained(cls, folder: str | Path) -> Self:
         """What :meth:`save_pretrained` wrote, in evaluation mode.
 
+        Args:
+            folder: A folder, or what is built in: ``"fashion_few/seed-0"``, ``seed-1`` or ``seed-2``.
+
         Raises:
             OSError: If a file is missing or cannot be read.
             ValueError: If one is damaged, or they do not belong together.
         """
         folder = Path(folder)
+        if not folder.is_dir() and (PRETRAINED / folder).is_dir():
+            folder = PRETRAINED / folder
         try:
             config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
             model = cls(config["width"], classes=config["classes"], image_size=config.get("image_size", 28))

@@ -30,9 +30,11 @@ from vl_diffusion.adaptation.parameters import LoRA, Movement, Weights
 from vl_diffusion.adaptation.result import Adaptation, concatenate
 from vl_diffusion.adaptation.tasks import ClassificationTask, Task
 from vl_diffusion.checks import checked_ids, checked_image, checked_settings, is_single
-from vl_diffusion.denoiser import network_of
+from vl_diffusion.denoiser import Denoiser, network_of
+from vl_diffusion.families.callable import CallableDenoiser
 from vl_diffusion.images import content_id
 from vl_diffusion.loading import as_denoiser, load_denoiser
+from vl_diffusion.schedule import NoiseSchedule
 from vl_diffusion.subjects import encode
 
 Mode = Literal["episodic", "online", "continual"]
@@ -134,9 +136,12 @@ class TestTimeAdapter:
             raise ValueError(f"learning_rate must be positive, got {learning_rate}")
         if not (0 <= carry <= 1 and 0 <= pull <= 1):
             raise ValueError(f"carry and pull must lie in [0, 1], got {carry} and {pull}")
-        self.denoiser = (
-            load_denoiser(denoiser) if isinstance(denoiser, str | Path) else as_denoiser(denoiser, scheduler=scheduler)
-        )
+        if denoiser is None:
+            self.denoiser: Denoiser = _absent(model)
+        elif isinstance(denoiser, str | Path):
+            self.denoiser = load_denoiser(denoiser)
+        else:
+            self.denoiser = as_denoiser(denoiser, scheduler=scheduler)
         if device is not None:
             self.denoiser = as_denoiser(self.denoiser, device=device)
             model = model.to(device)
@@ -299,6 +304,21 @@ class TestTimeAdapter:
         bad = ~torch.isfinite(outputs).flatten(1).all(1)
         if bad.any():
             raise ValueError(f"the model's output for picture {int(bad.nonzero()[0])} of these is NaN or infinite")
+
+
+def _absent(model: nn.Module) -> Denoiser:
+    """What stands in for a denoiser that objectives without one do not ask."""
+
+    def predict(x_t: Tensor, time: Tensor, condition: object) -> Tensor:
+        raise ValueError("the objective or the gate asks a denoiser, and denoiser is None; give one")
+
+    return CallableDenoiser(
+        predict,
+        NoiseSchedule.from_config({"beta_schedule": "linear"}),
+        image_size=1,
+        encode_classes=lambda names: torch.zeros(len(names), 1),
+        device=next((parameter.device for parameter in model.parameters()), torch.device("cpu")),
+    )
 
 
 def _default_objective(task: Task) -> AdaptationObjective:

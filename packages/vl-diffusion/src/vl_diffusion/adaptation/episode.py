@@ -130,7 +130,7 @@ class Episode:
         if leaf.grad is None:
             return False
         self.losses[active, update] = losses
-        gradients = leaf.grad.to(pieces[0]).split([len(piece) for piece in pieces])
+        gradients = torch.split(leaf.grad.to(pieces[0]), [len(piece) for piece in pieces])
         torch.autograd.backward(list(pieces), list(gradients))
         moving = self._of(active)
         finite = torch.isfinite(losses) & torch.tensor([one.is_finite() for one in moving])

@@ -105,7 +105,8 @@ class PairedGate:
         if "source_errors" not in context.memo:
             context.memo["source_errors"] = self._errors(context, context.source)
         gain = context.memo["source_errors"] - self._errors(context, output.float().to(context.source.device))
-        return gain.mean(1) > self.standard_errors * gain.std(1) / self.draws**0.5
+        better: Tensor = gain.mean(1) > self.standard_errors * gain.std(1) / self.draws**0.5
+        return better
 
     def stops(self, context: Context, output: Tensor) -> Tensor:
         return torch.zeros(len(output), dtype=torch.bool)

@@ -102,7 +102,7 @@ class SharedErrors:
         device = torch.device(self.denoiser.device).type
         with nullcontext() if self.autocast is None else torch.autocast(device, self.autocast):
             errors = self._ask(latents, image_ids, jobs)
-        tables_of = [tables[i] for i in jobs.image[jobs.pair]]
+        tables_of = [tables[i] for i in jobs.image[jobs.pair].tolist()]
         for table, row, of, error in zip(tables_of, jobs.row, jobs.draw[jobs.pair], errors, strict=True):
             table[row, of] = error
         self.evaluations += len(jobs)
