@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from vl_core.noise import gaussian, make_keys
 from vl_diffusion.adaptation.adapter import TestTimeAdapter
+from vl_diffusion.adaptation.evidence import ClassEvidence
 from vl_diffusion.adaptation.objectives import DUSA, DiffusionTTA, Entropy, NoAdaptation
 from vl_diffusion.denoiser import mix_conditions
 from vl_diffusion.families.callable import CallableDenoiser
@@ -445,6 +446,8 @@ def test_a_model_that_returns_no_numbers_is_found_out_at_once(classifier, denois
         ({"images_at_once": 0}, "images_at_once must be at least 1"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"pull": 2.0}, "carry and pull must lie in"),
+        ({"carry": -0.1}, "carry and pull must lie in"),
+        ({"objective": ClassEvidence(), "adapt_denoiser": "all"}, "ClassEvidence teaches the denoiser nothing"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"seed": -1}, "seed must be in"),
         ({"adapt": "nothing.*"}, "means no parameter"),

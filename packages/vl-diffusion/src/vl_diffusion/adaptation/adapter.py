@@ -25,7 +25,14 @@ from vl_diffusion.adaptation.evidence import ClassEvidence
 from vl_diffusion.adaptation.feedback import Feedback, Passes
 from vl_diffusion.adaptation.gates import EvidenceGate, Gate, PairedGate
 from vl_diffusion.adaptation.moving import Moving, Optimiser, OptimiserName, Recipe
-from vl_diffusion.adaptation.objectives import DUSA, AdaptationObjective, Context, DiffusionTTA
+from vl_diffusion.adaptation.objectives import (
+    DUSA,
+    AdaptationObjective,
+    Context,
+    DiffusionTTA,
+    Entropy,
+    NoAdaptation,
+)
 from vl_diffusion.adaptation.parameters import LoRA, Movement, Weights
 from vl_diffusion.adaptation.result import Adaptation, concatenate
 from vl_diffusion.adaptation.tasks import ClassificationTask, Task
@@ -155,6 +162,8 @@ class TestTimeAdapter:
         self.images_at_once = images_at_once
         self.batch_size, self.autocast, self.checkpointing, self.seed = batch_size, autocast, checkpointing, seed
         network = network_of(self.denoiser)
+        if adapt_denoiser is not None and isinstance(self.objective, ClassEvidence | Entropy | NoAdaptation):
+            raise ValueError(f"{type(self.objective).__name__} teaches the denoiser nothing; leave out adapt_denoiser")
         if adapt_denoiser is not None and network is None:
             raise ValueError(f"adapt_denoiser is given, and {type(self.denoiser).__name__} shows no network")
         self._fresh = Recipe(
