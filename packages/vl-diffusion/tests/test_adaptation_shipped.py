@@ -7,6 +7,7 @@ import torch
 from vl_core.data import open_dataset
 from vl_diffusion import SmallCNN, TestTimeAdapter
 from vl_diffusion.corruptions import corrupt
+from vl_diffusion.images import to_tensor
 from vl_diffusion.loading import load_denoiser
 
 
@@ -23,7 +24,7 @@ def shown(clothes, places, corruption):
 def test_classifiers_of_few_labels_know_clean_pictures(clothes, seed):
     classifier = SmallCNN.from_pretrained(f"fashion_few/seed-{seed}")
     assert classifier.classes == tuple(clothes.classes) == load_denoiser("fashion_robust").class_names
-    pictures = torch.stack([torch.as_tensor(clothes[i][0])[None] / 255 for i in range(100)])
+    pictures = torch.stack([to_tensor(clothes[i][0]) for i in range(100)])
     with torch.no_grad():
         right = classifier(pictures).argmax(1) == torch.as_tensor(clothes.labels[:100])
     assert right.float().mean() > 0.65
