@@ -18,6 +18,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from dense_scores import confusion, mean_iou, paired_interval, rmse, ssim
@@ -26,10 +27,26 @@ from scenes import CLASSES, FARTHEST, NEAREST, Views
 from torch import Tensor
 from tqdm.auto import tqdm
 from vl_core.results import append_row, provenance, read_rows
-from vl_diffusion import Adaptation, DiffusionTTA, Entropy, TestTimeAdapter, corrupt
+from vl_diffusion import Adaptation, DiffusionTTA, Entropy, TestTimeAdapter
+from vl_diffusion.corruptions import corrupt
 
 RESULTS = MODELS.parent / "dense.csv"
-CORRUPTIONS = ("gaussian_noise", "shot_noise", "defocus_blur", "fog", "brightness", "contrast", "pixelate")
+CORRUPTIONS = ("gaussian_noise", "shot_noise", "fog", "frost", "contrast", "pixelate")
+
+CHOSEN: dict[Task, dict[str, Any]] = {
+    task: {
+        "adapt": "all",
+        "mode": "online",
+        "optimiser": "adam",
+        "learning_rate": 2e-4,
+        "steps": 1,
+        "draws": 16,
+        "time_range": (0.01, 0.4),
+        "images_at_once": 8,
+    }
+    for task in TASKS
+}
+"""Settings of the adapter."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,8 @@ def shifted(views: Views, corruption: str, severity: int, seed: int) -> Tensor:
     """The pictures under a corruption as it was published for large pictures; level 0 leaves them as they are."""
     if not severity:
         return views.images
-    return corrupt(views.images, corruption, severity, seed=seed, tuned_for=224)
+    pictures: Tensor = corrupt(views.images, corruption, severity, seed=seed, tuned_for=224)
+    return pictures
 
 
 def make_adapter(args: argparse.Namespace, method: str, seed: int) -> TestTimeAdapter:
@@ -116,34 +134,44 @@ def run_cell(args: argparse.Namespace, corruption: str, severity: int, method: s
     return [row | passes for row in rows]
 
 
-def main() -> None:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of the command, settings that are not given as they were chosen for the task."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--split", choices=("choose", "test"), default="test")
     parser.add_argument("--corruptions", nargs="+", default=CORRUPTIONS)
-    parser.add_argument("--severities", type=int, nargs="+", default=[3, 5], help="0 for clean pictures")
+    parser.add_argument("--severities", type=int, nargs="+", default=[0, 3, 5], help="0 for clean pictures")
     parser.add_argument("--methods", nargs="+", choices=("diffusion", "entropy"), default=["diffusion"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=int, default=100, help="pictures a seed")
-    parser.add_argument("--adapt", default="all")
-    parser.add_argument("--mode", choices=("episodic", "online", "continual"), default="online")
-    parser.add_argument("--optimiser", choices=("adam", "sgd"), default="adam")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--draws", type=int, default=8)
-    parser.add_argument("--time-range", type=float, nargs=2, default=(0.1, 0.7))
-    parser.add_argument("--images-at-once", type=int, default=4)
-    args = parser.parse_args()
+    settings = parser.add_argument_group("settings of the adapter, by default CHOSEN[task]")
+    settings.argument_default = argparse.SUPPRESS
+    settings.add_argument("--adapt")
+    settings.add_argument("--mode", choices=("episodic", "online", "continual"))
+    settings.add_argument("--optimiser", choices=("adam", "sgd"))
+    settings.add_argument("--learning-rate", type=float)
+    settings.add_argument("--steps", type=int)
+    settings.add_argument("--draws", type=int)
+    settings.add_argument("--time-range", type=float, nargs=2)
+    settings.add_argument("--images-at-once", type=int)
+    given = parser.parse_args(arguments)
+    return argparse.Namespace(**CHOSEN[given.task] | vars(given))
+
+
+def main() -> None:
+    args = parse()
     torch.set_num_threads(1)
-    chosen = ("adapt", "mode", "optimiser", "learning_rate", "steps", "draws", "time_range", "images_at_once")
-    settings = {name: str(getattr(args, name)) for name in chosen}
+    settings = {name: str(getattr(args, name)) for name in CHOSEN[args.task]}
     settings["time_range"] = "{} to {}".format(*args.time_range)
     done = read_rows(args.out) if args.out.exists() else []
-    cells = [(c, s, m) for c in args.corruptions for s in args.severities for m in args.methods]
+    # Clean pictures are the same whatever the corruption.
+    cells = dict.fromkeys(
+        (c if s else "none", s, m) for s in args.severities for c in args.corruptions for m in args.methods
+    )
     for corruption, severity, method in tqdm(cells, desc=args.task, mininterval=5):
-        cell = {"task": args.task, "corruption": corruption if severity else "none", "severity": str(severity)}
+        cell = {"task": args.task, "corruption": corruption, "severity": str(severity)}
         cell |= {"method": method, **settings}
         if any(row.items() >= cell.items() for row in done):
             continue

@@ -1,4 +1,4 @@
-"""The small networks of the scenes of `scenes.py`: what segments them or tells their depth, and where all models lie."""
+"""Networks that segment the scenes of `scenes.py` or tell their depth, and where those and the denoisers lie."""
 
 from __future__ import annotations
 
