@@ -104,7 +104,7 @@ def test_shipped_denoisers_load_and_tell_a_true_map_from_another(task: Task) -> 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_shipped_weights_are_small(task: Task) -> None:
-    files = [file for file in MODELS.glob(f"{task}_*/*.safetensors")]
+    files = list(MODELS.glob(f"{task}_*/*.safetensors"))
     assert len(files) == 4
     assert max(file.stat().st_size for file in files) < 4_000_000
     for file in files:

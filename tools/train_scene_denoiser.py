@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--out", type=Path, help="default: runs/TASK_denoiser")
     parser.add_argument("--scenes", type=int, default=8192)
-    add_training_options(parser, steps=4000, batch=32, peak_lr=2e-3, warm_up=100)
+    add_training_options(parser, steps=3000, batch=32, peak_lr=2e-3, warm_up=100)
     args = parser.parse_args()
     args.out = args.out or Path(f"runs/{args.task}_denoiser")
 
