@@ -18,7 +18,7 @@ from scene_models import MODELS, SIZE, TASKS, Predictor, Task, load_task, maps_o
 from scenes import CLASSES
 from torch import Tensor
 from vl_core.results import read_rows
-from vl_diffusion import DiffusionTTA, TestTimeAdapter
+from vl_diffusion import Adaptation, DiffusionTTA, TestTimeAdapter
 from vl_diffusion.adaptation.objectives import Context
 
 SCRIPTS = {"denoiser": train_scene_denoiser, "predictor": train_scene_predictor}
@@ -150,6 +150,18 @@ def test_the_study_goes_on_where_it_was_interrupted(
     assert [row["corruption"] for row in rows[len(first) :]] == ["fog"] * len(first)
     for row in rows:
         assert float(row["low"]) <= float(row["gain"]) <= float(row["high"])
+
+
+def test_a_gain_is_an_improvement_of_similarity_and_of_error() -> None:
+    views = scenes_of("choose", 6)
+    source = views.depths + torch.randn(views.depths.shape, generator=torch.Generator().manual_seed(0))
+    nothing = torch.zeros(6)
+    found = Adaptation(source, views.depths, *[nothing] * 6)
+    similarity, error = adapt_scenes.compare("depth", [(source, found, views)])
+    assert (similarity["adapted"], error["adapted"]) == ("1.0000", "0.0000")
+    for row in (similarity, error):
+        assert 0 < float(row["low"]) < float(row["gain"]) < float(row["high"])
+    assert error["gain"] == error["source"]
 
 
 def test_the_card_shows_percent_of_classes_and_metres_of_depth() -> None:

@@ -4,8 +4,8 @@
 
     python tools/scenes_card.py
 
-prints a Markdown table for each task, and writes `adapted.png` into the models' folder: for some corruptions the first
-picture of the test stream's end, the truth, and predictions of the network as it stands and adapted, as in the study.
+prints a Markdown table for each task, and writes `adapted.png` into the models' folder: for some corruptions the last
+picture of a short test stream, the truth, and predictions of the network as it stands and adapted, as in the study.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ def draw(columns: Sequence[tuple[str, Sequence[Tensor]]], path: Path) -> None:
             panel = axes[row][column]
             panel.set_axis_off()
             if cell.ndim == 2:
-                panel.imshow(cell, cmap=COLOURS, vmin=0, vmax=len(CLASSES) - 1, interpolation="nearest")
+                panel.imshow(cell.numpy(), cmap=COLOURS, vmin=0, vmax=len(CLASSES) - 1, interpolation="nearest")
             elif len(cell) == 1:
-                panel.imshow(cell[0], cmap="magma_r", vmin=NEAREST, vmax=FARTHEST, interpolation="nearest")
+                panel.imshow(cell[0].numpy(), cmap="magma_r", vmin=NEAREST, vmax=FARTHEST, interpolation="nearest")
             else:
-                panel.imshow(cell.permute(1, 2, 0), interpolation="nearest")
+                panel.imshow(cell.permute(1, 2, 0).numpy(), interpolation="nearest")
     figure.savefig(path, dpi=110)
 
 
@@ -90,9 +90,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=adapt_scenes.RESULTS)
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--out", type=Path, default=MODELS / "adapted.png")
-    parser.add_argument("--images", type=int, default=100, help="pictures of the stream, of which the last is shown")
-    parser.add_argument("--corruptions", nargs="+", default=["gaussian_noise", "fog", "contrast", "defocus_blur"])
-    parser.add_argument("--severity", type=int, default=5)
+    parser.add_argument("--images", type=int, default=24, help="pictures of the stream, of which the last is shown")
+    parser.add_argument("--corruptions", nargs="+", default=["gaussian_noise", "fog", "contrast"])
+    parser.add_argument("--severity", type=int, default=3)
     args = parser.parse_args()
     rows = read_rows(args.results)
     for task in TASKS:
