@@ -51,3 +51,12 @@ def test_a_blur_keeps_the_mean_and_exposure_the_order_of_brightness() -> None:
     ramp = torch.linspace(0, 1, 28 * 28).view(1, 1, 28, 28).expand(8, -1, -1, -1)
     exposed = augmentation.exposure(ramp, torch.Generator().manual_seed(0))
     assert (exposed.flatten(1).diff(dim=1) > 0).all()
+
+
+def test_changes_in_place_keep_everything_where_it_is() -> None:
+    images = torch.zeros(200, 3, 24, 24)
+    images[..., 12:] = 1
+    changed = careless(images, in_place=True)
+    assert not torch.equal(changed, careless(images))
+    left, right = changed[..., 2:6].mean((1, 2, 3)), changed[..., -6:-2].mean((1, 2, 3))
+    assert (right > left).float().mean() > 0.95

@@ -89,6 +89,8 @@ def make_adapter(args: argparse.Namespace, method: str, seed: int) -> TestTimeAd
         learning_rate=args.learning_rate,
         steps=args.steps,
         images_at_once=args.images_at_once,
+        # The paper's way: pictures share updates.
+        gate=None,
         autocast=torch.bfloat16,
         seed=seed,
     )

@@ -17,21 +17,24 @@ Change = Callable[[Tensor, torch.Generator], Tensor]
 """From pictures ``(B, C, H, W)`` in [0, 1] to pictures changed, each to an extent of its own."""
 
 
-def careless(images: Tensor, generator: torch.Generator, *, clean_share: float = 0.25) -> Tensor:
+def careless(
+    images: Tensor, generator: torch.Generator, *, clean_share: float = 0.25, in_place: bool = False
+) -> Tensor:
     """Change most pictures in one to three ways.
 
     Args:
         images: float32 ``(B, C, H, W)`` in [0, 1].
         generator: For all that is random.
         clean_share: Share of the pictures that stay as they are.
+        in_place: Leave everything where it is in the picture, since maps of it do not change with it.
     """
-    batch = len(images)
+    batch, changes = len(images), [change for change in CHANGES if not (in_place and change is warp)]
     stays = torch.rand(batch, generator=generator) < clean_share
     count = torch.randint(1, 4, (batch,), generator=generator)
     # A picture's own choice of ways, applied in the order in which light, lens and sensor would.
-    chosen = torch.rand(batch, len(CHANGES), generator=generator).argsort(1).argsort(1) < count[:, None]
+    chosen = torch.rand(batch, len(changes), generator=generator).argsort(1).argsort(1) < count[:, None]
     changed = images
-    for place, change in enumerate(CHANGES):
+    for place, change in enumerate(changes):
         applies = chosen[:, place] & ~stays
         changed = torch.where(applies.view(-1, 1, 1, 1), change(changed, generator).clamp(0, 1), changed)
     return changed

@@ -17,7 +17,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from augmentation import CHANGES, warp
+from augmentation import careless
 from diffusers import DDPMScheduler, UNet2DModel
 from diffusion_training import add_training_options, shuffled_batch, stratified, train
 from scene_models import SIZE, TASKS, Task, maps_of, scenes_of
@@ -46,18 +46,6 @@ def build_scheduler() -> DDPMScheduler:
     return DDPMScheduler(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", clip_sample=True)
 
 
-def careless_in_place(images: Tensor, generator: torch.Generator, *, clean_share: float = 0.25) -> Tensor:
-    """Change most pictures in one to three of the ways of `augmentation` that leave everything where it is."""
-    ways = [change for change in CHANGES if change is not warp]
-    stays = torch.rand(len(images), generator=generator) < clean_share
-    count = torch.randint(1, 4, (len(images),), generator=generator)
-    chosen = torch.rand(len(images), len(ways), generator=generator).argsort(1).argsort(1) < count[:, None]
-    for place, change in enumerate(ways):
-        applies = (chosen[:, place] & ~stays).view(-1, 1, 1, 1)
-        images = torch.where(applies, change(images, generator).clamp(0, 1), images)
-    return images
-
-
 def doubt(maps: Tensor, generator: torch.Generator, *, share: float = 0.5) -> Tensor:
     """Mix some class maps with that of another picture, each in proportion to the probability that it is the true one.
 
@@ -81,7 +69,7 @@ def batch_at(step: int, images: Tensor, maps: Tensor, args: argparse.Namespace) 
     index = shuffled_batch(step, len(images), args.batch, args.seed)
     mirrored = torch.rand(args.batch, 1, 1, 1, generator=generator) < 0.5
     x0, shown = (torch.where(mirrored, one[index].flip(3), one[index]) for one in (images, maps))
-    x0 = careless_in_place(x0, generator).mul(2).sub(1)
+    x0 = careless(x0, generator, in_place=True).mul(2).sub(1)
     if args.task == "segmentation":
         shown = doubt(shown, generator)
     timestep = (stratified(args.batch, generator) * 1000).long().clamp(max=999)
