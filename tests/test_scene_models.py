@@ -112,8 +112,8 @@ def test_shipped_models_adapt_to_a_corrupted_scene_and_their_loss_falls(task: Ta
     denoiser, predicts = load_task(task)
     model = Predictor.load(MODELS / f"{task}_predictor_0")
     pictures = adapt_scenes.shifted(scenes_of("choose", 2), "gaussian_noise", 5, seed=0)
-    settings = {"task": predicts, "objective": _SameDraws(8, (0.2, 0.6)), "steps": 4, "learning_rate": 1e-3, "gate": None}
-    found = TestTimeAdapter(model, denoiser, **settings)(pictures)
+    settings = {"task": predicts, "objective": _SameDraws(8, (0.2, 0.6)), "steps": 4, "learning_rate": 1e-3}
+    found = TestTimeAdapter(model, denoiser, gate=None, **settings)(pictures)
     assert found.outputs.shape == (2, len(CLASSES) if task == "segmentation" else 1, SIZE, SIZE)
     assert (found.losses[:, -1] < found.losses[:, 0]).all()
     assert found.adapted.all()

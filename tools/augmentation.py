@@ -1,7 +1,7 @@
 """Pictures as a careless camera would take them: dim, hazy, blurred, coarse, noisy, a little turned.
 
-For training on more than clean pictures. The kinds and strengths are drawn at random and combined; none of them is one
-of `vl_diffusion.corruptions`, though several are near to some of those.
+For training on more than clean pictures. The kinds and strengths are drawn at random and combined. Gaussian noise is
+one of `vl_diffusion.corruptions` as well, and several others are near to some of those.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def arguments(labelled_folder, pixel_dit_folder, source):
 def command(folder, model, source):
     return [
         *("adapt", str(folder), "--model", str(model), "--source", source),
-        *("--corruptions", "fog", "--limit", "10"),
+        *("--corruptions", "fog", "--severities", "3", "--limit", "10"),
     ]
 
 

@@ -76,6 +76,17 @@ def adapt(model, denoiser, images=None, **settings):
     return adapter(pictures() if images is None else images, image_ids=None)
 
 
+def same(one, other):
+    """Whether two states agree to the last bit."""
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
 def same_state(model, state):
     return all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
@@ -241,7 +252,7 @@ def test_a_stream_that_was_interrupted_goes_on_from_its_state(classifier, denois
 
 def test_a_pull_of_one_ends_where_it_began(classifier, denoiser):
     adapter = TestTimeAdapter(
-        classifier, denoiser, objective=DiffusionTTA(4), mode="continual", pull=1.0, learning_rate=0.1
+        classifier, denoiser, objective=DiffusionTTA(4), mode="continual", pull=1.0, learning_rate=0.1, gate=None
     )
     result = adapter(pictures())
     torch.testing.assert_close(result.outputs, result.source)
@@ -285,9 +296,31 @@ def test_recomputation_saves_memory_and_changes_nothing(classifier, denoiser):
         torch.testing.assert_close(saved.outputs, plain.outputs)
 
 
+def test_recomputation_calls_the_network_again(classifier, denoiser, monkeypatch):
+    calls, predict = [], denoiser.predict
+    monkeypatch.setattr(denoiser, "predict", lambda *asked: calls.append(1) or predict(*asked))
+    adapt(classifier, denoiser)
+    plain = len(calls)
+    adapt(classifier, denoiser, checkpointing=True)
+    assert len(calls) - plain == 2 * plain
+
+
 def test_half_precision_comes_close(classifier, denoiser):
     plain, half = adapt(classifier, denoiser), adapt(classifier, denoiser, autocast=torch.bfloat16)
     torch.testing.assert_close(half.losses, plain.losses, rtol=0.02, atol=0.01)
+    assert not torch.equal(half.losses, plain.losses)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_in_half_precision_learns_in_single_precision(classifier, denoiser, dtype):
+    settings = {"learning_rate": 1e-4, "preprocess": lambda picture: picture.to(dtype)}
+    result = adapt(classifier.to(dtype), denoiser, **settings)
+    assert result.restored.tolist() == [0, 0, 0]
+    assert result.source.dtype == result.outputs.dtype == torch.float32
+    assert (result.outputs != result.source).any()
+    adapter = TestTimeAdapter(classifier, denoiser, objective=DiffusionTTA(4), mode="online", gate=None, **settings)
+    adapter(pictures())
+    assert {weight.dtype for weight in adapter.adapted_weights().values()} == {dtype}
 
 
 # ---- Gates ----
@@ -356,7 +389,8 @@ def test_pictures_that_a_gate_turns_away_cost_nothing_and_stay_as_they_are(class
 
 def test_a_text_conditional_teacher_takes_the_names_of_the_logits(tiny):
     model = Counted(classes=3, channels=3)
-    adapter = TestTimeAdapter(model, tiny.stable_diffusion(), classes=("cat", "dog", "ox"), objective=DiffusionTTA(4))
+    settings = {"classes": ("cat", "dog", "ox"), "objective": DiffusionTTA(4), "gate": None}
+    adapter = TestTimeAdapter(model, tiny.stable_diffusion(), **settings)
     result = adapter(pictures(2, 3, 32))
     assert result.outputs.shape == (2, 3)
     assert (result.outputs != result.source).any()
@@ -374,7 +408,105 @@ def test_objectives_without_a_teacher_need_no_denoiser(classifier):
         TestTimeAdapter(classifier, None, classes=CLASSES)(pictures())
 
 
+# ---- What callers do ----
+
+
+def test_a_result_is_a_sequence_of_single_results(classifier, denoiser):
+    result = adapt(classifier, denoiser)
+    assert [len(one) for one in result] == [1, 1, 1]
+    assert torch.equal(result[-1].outputs[0], result.outputs[2])
+    with pytest.raises(IndexError):
+        result[3]
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_callers_who_want_no_gradients_get_the_same_answers(classifier, denoiser, mode):
+    plain = adapt(classifier, denoiser)
+    with mode():
+        quiet = adapt(classifier, denoiser, pictures())
+        assert torch.is_inference_mode_enabled() == (mode is torch.inference_mode)
+    assert torch.equal(quiet.outputs, plain.outputs)
+
+
+def test_buffers_that_a_model_writes_stay_its_own(classifier, denoiser):
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = classifier
+            self.register_buffer("seen", torch.zeros(()))
+
+        def forward(self, images):
+            self.seen += len(images)
+            return self.inner(images)
+
+    model = Counting()
+    adapt(model, denoiser)
+    assert model.seen == 0
+
+
 # ---- Faults ----
+
+
+class Breaking(DiffusionTTA):
+    """Raises in a certain update."""
+
+    def parts(self, output, context, update):
+        if update == self.top:
+            raise MemoryError("no more")
+        return super().parts(output, context, update)
+
+    def _among_the_likeliest(self, output, context):
+        return output
+
+
+def test_what_was_learned_online_survives_an_error_in_the_middle_of_a_picture(classifier, denoiser):
+    settings = {"mode": "online", "gate": None, "learning_rate": 1e-2, "steps": 3}
+    adapter = TestTimeAdapter(classifier, denoiser, objective=DiffusionTTA(4), **settings)
+    adapter(pictures(1))
+    before = adapter.state_dict()
+    adapter.objective = Breaking(4, top=2)
+    with pytest.raises(MemoryError):
+        adapter(pictures(2)[1:])
+    after = adapter.state_dict()
+    assert same(after, before)
+    adapter.reset()
+    with pytest.raises(MemoryError):
+        adapter(pictures(2)[1:])
+    assert adapter.state_dict() == {}
+
+
+def test_a_gradient_too_large_to_square_leaves_the_optimiser_as_it_was(classifier, denoiser):
+    class Huge(DiffusionTTA):
+        def parts(self, output, context, update):
+            yield 1e25 * output.sum(1)
+
+    settings = {"mode": "online", "gate": None, "learning_rate": 1e-2, "steps": 1}
+    adapter = TestTimeAdapter(classifier, denoiser, objective=Huge(4), **settings)
+    with pytest.warns(RuntimeWarning, match="was not finite"):
+        assert adapter(pictures(1)).restored.tolist() == [1]
+    adapter.objective = DiffusionTTA(4)
+    result = adapter(pictures(1))
+    assert (result.outputs != result.source).any()
+
+
+def test_a_state_of_other_parameters_is_refused_and_costs_nothing(classifier, denoiser):
+    settings = {"mode": "online", "gate": None, "objective": DiffusionTTA(4)}
+    adapter = TestTimeAdapter(classifier, denoiser, adapt="layers.1.weight", **settings)
+    adapter(pictures(1))
+    kept = adapter.state_dict()
+    other = TestTimeAdapter(classifier, denoiser, adapt="layers.1.bias", **settings)
+    other(pictures(1))
+    with pytest.raises(ValueError, match="moves other parameters"):
+        adapter.load_state_dict(other.state_dict())
+    with pytest.raises(ValueError, match="lacks names, optimiser, values"):
+        adapter.load_state_dict({"weights": 1})
+    assert same(adapter.state_dict(), kept)
+
+
+def test_parameters_without_effect_are_named_as_the_fault(classifier, denoiser):
+    classifier.unused = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match=r"no parameter that moves has an effect .* choose others with adapt"):
+        adapt(classifier, denoiser, adapt="unused.*")
 
 
 def test_gradients_that_are_no_numbers_cost_no_good_weights(classifier):
@@ -447,6 +579,9 @@ def test_a_model_that_returns_no_numbers_is_found_out_at_once(classifier, denois
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"pull": 2.0}, "carry and pull must lie in"),
         ({"carry": -0.1}, "carry and pull must lie in"),
+        ({"gate": "none"}, "gate must be a gate, None or 'default', got 'none'"),
+        ({"learning_rate": math.inf}, "learning_rate must be positive and finite"),
+        ({"steps": 2.5}, "steps must be at least 1 and whole, got 2.5"),
         ({"objective": ClassEvidence(), "adapt_denoiser": "all"}, "ClassEvidence teaches the denoiser nothing"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"seed": -1}, "seed must be in"),
@@ -481,4 +616,4 @@ def test_a_teacher_that_shows_no_network_cannot_move(classifier):
         encode_classes=lambda names: torch.eye(len(names)),
     )
     with pytest.raises(ValueError, match="adapt_denoiser is given, and CallableDenoiser shows no network"):
-        TestTimeAdapter(classifier, teacher, classes=CLASSES, adapt_denoiser="all")
+        TestTimeAdapter(classifier, teacher, classes=CLASSES, objective=DiffusionTTA(4), adapt_denoiser="all")

@@ -132,6 +132,26 @@ def test_an_update_to_a_class_that_nothing_speaks_for_is_undone():
     assert free.predictions.tolist() == [1]
 
 
+def test_a_gate_may_ask_more_than_the_objective():
+    objective = ClassEvidence(draws=3, top=2, time_range=TIMES)
+    gate = EvidenceGate(ClassEvidence(draws=5, top=4, time_range=TIMES))
+    result = adapter(objective=objective, gate=gate)(uniform(0.3))
+    assert result.forward_passes.tolist() == [3 * 2 + 5 * 4]
+    # The objective's candidates are the first two classes, none of which is right.
+    assert result.predictions.tolist() != [2]
+
+
+def test_a_teacher_that_is_not_finite_is_said_and_teaches_nothing():
+    broken = teacher()
+    predict = broken.predict
+    broken.predict = lambda *asked: predict(*asked) * math.nan
+    adapting = TestTimeAdapter(Brightness((2.0, 1.0, 0.0, 0.0)), broken, classes=CLASSES)
+    with pytest.warns(RuntimeWarning, match=r"errors of 1 pictures are not finite, and say nothing"):
+        result = adapting(uniform(0.3))
+    assert not result.adapted.any()
+    assert torch.equal(result.outputs, result.source)
+
+
 class Push:
     """Makes one class likelier."""
 
@@ -194,6 +214,27 @@ def test_a_prediction_of_maps_is_kept_if_the_error_falls_on_draws_that_were_not_
     assert (result.outputs != result.source).any() == kept
     # Before and after each update, on 4 draws.
     assert result.forward_passes.tolist() == [3 * 4 + 4 * 4 if kept else 4 + 4]
+
+
+def test_a_teacher_that_learns_meanwhile_is_no_merit_of_the_prediction():
+    """The prediction stays as it is, and the denoiser gets better at everything."""
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(0.5))
+
+        def forward(self, x_t, time, depth):
+            return self.scale * x_t + 0 * depth
+
+    denoiser = Depths(
+        Scaled(), SCHEDULE, image_size=8, image_channels=1, encode_classes=lambda names: torch.zeros(1, 1)
+    )
+    settings = {"gate": PairedGate(4), "adapt_denoiser": "all", "learning_rate": 0.05, "steps": 3}
+    result = TestTimeAdapter(Plane(), denoiser, task=DepthTask(denoiser), objective=DiffusionTTA(4), **settings)(
+        uniform(0.3)
+    )
+    assert not result.adapted.any()
 
 
 class Uphill:

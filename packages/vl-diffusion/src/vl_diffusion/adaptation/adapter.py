@@ -10,6 +10,7 @@ first, and then goes through the model once, instead of once for every batch of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -63,17 +64,19 @@ class TestTimeAdapter:
         task: What the model predicts; default: classification.
         objective: What is minimised; default: :class:`~vl_diffusion.ClassEvidence` for classes,
             :class:`~vl_diffusion.DiffusionTTA` for maps.
-        adapt: Which parameters move: ``"all"``, ``"norm"``, ``"last"``, ``"lora"``, a :class:`~vl_diffusion.LoRA`, or
-            a pattern of their names.
+        adapt: Which parameters move, whether or not they require a gradient: ``"all"``, ``"norm"`` (of modules whose
+            class is named so), ``"last"`` (of the module that was registered last), ``"lora"``, a
+            :class:`~vl_diffusion.LoRA`, or a pattern of their names.
         adapt_denoiser: The same for the diffusion model, which moves together with the model; None keeps it as it is.
         mode: Whether weights go on from picture to picture.
         batch_norm: Which statistics batch normalisation uses.
         optimiser: ``"adam"``, ``"sgd"``, or a function from tensors to an optimiser of PyTorch's.
         learning_rate: Of a named optimiser.
         steps: Updates for each picture, or each batch of them where weights go on.
-        carry: Where weights go on and there is a gate: how far they follow those that a picture was answered with, from
-            0 to 1. Each picture is adapted to in full, with weights of its own that begin at those that go on. Without
-            a gate, pictures share updates, and all of what they teach goes on.
+        carry: Where weights go on and there is a gate: how far they follow those that pictures were answered with, from
+            0 to 1. Each picture is adapted to in full, with weights of its own that begin at those that go on, which
+            then move this share of the way to the mean over the pictures that were adapted to together. Without a
+            gate, pictures share updates, and all of what they teach goes on.
         pull: For ``"continual"``: how far weights go back to the source's after each update, from 0 to 1.
         gate: Decides for each picture whether to adapt, and whether to keep the outcome; None adapts to all. Default:
             :class:`~vl_diffusion.EvidenceGate` for classes and :class:`~vl_diffusion.PairedGate` for maps; none for
@@ -137,10 +140,15 @@ class TestTimeAdapter:
         if not callable(optimiser) and optimiser not in get_args(OptimiserName):
             raise ValueError(f"optimiser must be adam, sgd or a function that builds one, got {optimiser!r}")
         for name, number in (("steps", steps), ("images_at_once", images_at_once)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
-        if not learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {learning_rate}")
+            if not isinstance(number, int) or number < 1:
+                raise ValueError(f"{name} must be at least 1 and whole, got {number}")
+        if not 0 < learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
+        if isinstance(gate, str) and gate != "default":
+            raise ValueError(f"gate must be a gate, None or 'default', got {gate!r}")
+        for argument, given, method in (("objective", objective, "parts"), ("gate", gate, "admits")):
+            if isinstance(given, type) or not (given in (None, "default") or hasattr(given, method)):
+                raise TypeError(f"{argument} must be an instance with a method {method}, got {given!r}")
         if not (0 <= carry <= 1 and 0 <= pull <= 1):
             raise ValueError(f"carry and pull must lie in [0, 1], got {carry} and {pull}")
         if denoiser is None:
@@ -206,11 +214,10 @@ class TestTimeAdapter:
         """
         if state and self.mode == "episodic":
             raise ValueError("mode='episodic' keeps nothing from picture to picture; use 'online' or 'continual'")
-        self.reset()
-        if state:
-            fresh = self._fresh()
+        fresh = self._fresh() if state else None
+        if fresh is not None:
             fresh.load_state_dict(state)
-            self._state = fresh
+        self._state = fresh
 
     def __call__(self, images: Any, *, image_ids: Sequence[int] | None = None, progress: bool = False) -> Adaptation:
         """Adapt to one picture or a sequence of them, and predict.
@@ -251,8 +258,21 @@ class TestTimeAdapter:
                 places = range(start, min(start + together, len(images)))
                 pictures = [checked_image(images[i], i) for i in places]
                 chosen = ids[start : places.stop] if ids is not None else [content_id(picture) for picture in pictures]
-                yield self._adapt(pictures, np.asarray(chosen, dtype=np.int64))
+                yield self._undisturbed(pictures, np.asarray(chosen, dtype=np.int64))
                 bar.update(len(places))
+
+    def _undisturbed(self, pictures: Sequence[Tensor], image_ids: np.ndarray) -> Adaptation:
+        """Adapt, whatever gradient mode the caller is in; if anything goes wrong, what was learned before stays."""
+        before = self._state.state_dict() if self._state is not None and self._shares else None
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                return self._adapt([picture.clone() for picture in pictures], image_ids)
+        except BaseException:
+            if before is not None and self._state is not None:
+                self._state.load_state_dict(before)
+            elif self._shares:
+                self._state = None
+            raise
 
     def _adapt(self, pictures: Sequence[Tensor], image_ids: np.ndarray) -> Adaptation:
         inputs = self._inputs(pictures)
@@ -286,7 +306,7 @@ class TestTimeAdapter:
         if self._state is not None and not self._shares:
             self._state.follow(moving, self.carry)
         return Adaptation(
-            source=source.cpu(),
+            source=source.float().cpu(),
             outputs=outputs.cpu(),
             losses=episode.losses,
             updates=episode.updates,

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 BatchNorm = Literal["source", "batch"]
-"""Normalise with the statistics of training, or with those of the pictures that are looked at together."""
+"""Normalise with the statistics of training, or with those of the pictures that go through the model together: all that
+share an update, or each alone where each has weights of its own."""
 
 
 @contextmanager
@@ -21,14 +22,12 @@ def evaluating(model: nn.Module, policy: BatchNorm) -> Iterator[dict[str, Tensor
     """
     modes = {module: module.training for module in model.modules()}
     model.eval()
-    buffers: dict[str, Tensor] = {}
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
     if policy == "batch":
         # In training mode a layer takes the batch's statistics, and writes them into its buffers.
-        for name, module in model.named_modules():
+        for module in model.modules():
             if isinstance(module, _BatchNorm):
                 module.training = True
-                path = f"{name}." if name else ""
-                buffers |= {f"{path}{key}": value.clone() for key, value in module.named_buffers(recurse=False)}
     try:
         yield buffers
     finally:

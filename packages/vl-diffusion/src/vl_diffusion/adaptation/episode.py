@@ -120,6 +120,8 @@ class Episode:
 
     def _differentiate(self, pieces: Sequence[Tensor], context: Context, active: Tensor, update: int) -> bool:
         """Leave the gradient of every active picture's loss in what moves; False if there is no loss."""
+        if not all(piece.requires_grad for piece in pieces):
+            raise ValueError("no parameter that moves has an effect on the model's output; choose others with adapt")
         leaf = torch.cat(list(pieces)).detach().float().to(context.source.device).requires_grad_()
         losses = torch.zeros(len(active))
         # Pictures that share weights count equally, whatever their number.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -55,14 +56,24 @@ class ClassEvidence:
 
     def posterior(self, context: Context) -> Tensor:
         """Probabilities ``(B, K)``, zero for all but the candidates; the network is asked once."""
-        if "posterior" not in context.memo:
-            context.memo["posterior"] = self._posterior(context)
-        return context.memo["posterior"]
+        # Another evidence, such as a gate's own, has a posterior of its own.
+        name = f"posterior of {self!r}"
+        if name not in context.memo:
+            context.memo[name] = self._posterior(context)
+        return context.memo[name]
 
     def _posterior(self, context: Context) -> Tensor:
         log_p = F.log_softmax(context.source, 1)
         log_p, candidates = log_p.topk(min(self.top, log_p.shape[1]), dim=1)
-        errors = comparable(self.errors(candidates, context))
+        errors = self.errors(candidates, context)
+        if strange := int((~torch.isfinite(errors)).flatten(1).any(1).sum()):
+            warnings.warn(
+                f"errors of {strange} pictures are not finite, and say nothing of their classes; check the denoiser's "
+                "weights, or compute in float32",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        errors = comparable(errors)
         unit = self.sharpness * paired_standard_error(errors)[:, None]
         belief = (self.prior * log_p - errors.mean(2) / unit).softmax(1)
         return torch.zeros_like(context.source).scatter(1, candidates, belief)

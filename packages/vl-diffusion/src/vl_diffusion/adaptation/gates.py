@@ -102,9 +102,11 @@ class PairedGate:
         return torch.ones(len(context.source), dtype=torch.bool)
 
     def keeps(self, context: Context, output: Tensor) -> Tensor:
-        if "source_errors" not in context.memo:
-            context.memo["source_errors"] = self._errors(context, context.source)
-        gain = context.memo["source_errors"] - self._errors(context, output.float().to(context.source.device))
+        name = f"source's errors for {self!r}"
+        # A denoiser that moves would be better at any prediction.
+        if name not in context.memo or context.feedback.weights is not None:
+            context.memo[name] = self._errors(context, context.source)
+        gain = context.memo[name] - self._errors(context, output.float().to(context.source.device))
         better: Tensor = gain.mean(1) > self.standard_errors * gain.std(1) / self.draws**0.5
         return better
 

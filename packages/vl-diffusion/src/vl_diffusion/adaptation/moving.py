@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -41,6 +41,7 @@ class Moving:
         self._recipe = recipe
         self._model = recipe.model.start()
         self._denoiser = {} if recipe.denoiser is None else recipe.denoiser.start()
+        self.names = [*self._model, *(f"denoiser.{name}" for name in self._denoiser)]
         self.tensors = [*self._model.values(), *self._denoiser.values()]
         # Nothing where there is no pull.
         self._start = self.snapshot() if recipe.pull else []
@@ -55,9 +56,10 @@ class Moving:
         return {} if self._recipe.denoiser is None else self._recipe.denoiser.weights(self._denoiser)
 
     def is_finite(self) -> bool:
-        """Whether all gradients are numbers."""
+        """Whether all gradients are numbers that can be squared."""
         gradients = [tensor.grad for tensor in self.tensors if tensor.grad is not None]
-        return all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+        # Optimisers square them.
+        return all(bool(torch.isfinite(gradient.square().sum())) for gradient in gradients)
 
     def step(self) -> None:
         """Follow the gradient, go back as far as the recipe says, and forget the gradient."""
@@ -77,8 +79,8 @@ class Moving:
                 tensor.copy_(value)
 
     def branch(self) -> Moving:
-        """Another that begins at these values, without the optimiser's memory."""
-        other = Moving(self._recipe)
+        """Another that begins at these values, without the optimiser's memory and without a pull."""
+        other = Moving(replace(self._recipe, pull=0.0))
         other.restore(self.tensors)
         return other
 
@@ -91,7 +93,8 @@ class Moving:
 
     def state_dict(self) -> dict[str, Any]:
         """Values and the optimiser's memory."""
-        return {"values": self.snapshot(), "optimiser": copy.deepcopy(self.optimiser.state_dict())}
+        optimiser = copy.deepcopy(self.optimiser.state_dict())
+        return {"names": list(self.names), "values": self.snapshot(), "optimiser": optimiser}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """What `state_dict` gave.
@@ -99,8 +102,10 @@ class Moving:
         Raises:
             ValueError: If it is of other tensors.
         """
+        if missing := {"names", "values", "optimiser"} - state.keys():
+            raise ValueError(f"the state must be one of an adapter, and lacks {', '.join(sorted(missing))}")
         shapes = [tuple(value.shape) for value in state["values"]]
-        if shapes != [tuple(tensor.shape) for tensor in self.tensors]:
+        if list(state["names"]) != self.names or shapes != [tuple(tensor.shape) for tensor in self.tensors]:
             raise ValueError("the state is of an adapter that moves other parameters; give it the same settings")
         self.restore(state["values"])
         self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))

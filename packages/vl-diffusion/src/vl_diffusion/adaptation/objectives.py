@@ -28,7 +28,8 @@ class Context:
     Attributes:
         task: What the model predicts.
         feedback: The diffusion model's view of the B pictures.
-        source: The model's outputs before any adaptation, ``(B, ...)``.
+        source: The model's outputs before it is adapted to these pictures, ``(B, ...)``: those of the weights that were
+            given or, where weights go on, of those that other pictures have left.
         memo: What an objective or a gate wants to find again in later updates, ``(B, ...)`` each.
     """
 

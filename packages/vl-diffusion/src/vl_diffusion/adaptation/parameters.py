@@ -46,8 +46,9 @@ def select_parameters(model: nn.Module, adapt: str | LoRA) -> dict[str, nn.Param
 
     Args:
         model: Any module.
-        adapt: ``"all"``, ``"norm"``, ``"last"`` (the parameters of the last module that has some), ``"lora"``, a
-            :class:`LoRA`, or a shell pattern of parameter names, such as ``"blocks.11.*"``.
+        adapt: ``"all"``, whether or not they require a gradient; ``"norm"``, by the names of modules' classes;
+            ``"last"``, the parameters of the module that was registered last; ``"lora"``, a :class:`LoRA`, or a shell
+            pattern of parameter names, such as ``"blocks.11.*"``.
 
     Raises:
         ValueError: If no parameter is meant; the error names some that there are.
@@ -89,27 +90,32 @@ class Movement:
         """Fresh tensors to optimise, with which the model is as it was given: copies, or factors of no correction."""
         source = dict(self._model.named_parameters())
         if self._lora is None:
-            return {name: source[name].detach().clone().requires_grad_() for name in self.names}
+            return {name: _wide(source[name].detach()).clone().requires_grad_() for name in self.names}
         generator = torch.Generator().manual_seed(self._seed)
         factors: Weights = {}
         for name in self.names:
             weight = source[name]
             rows, columns = weight.shape[0], weight[0].numel()
             down = torch.randn(self._lora.rank, columns, generator=generator) / columns**0.5
-            factors[f"{name}/down"] = down.to(weight)
-            factors[f"{name}/up"] = weight.new_zeros(rows, self._lora.rank)
+            factors[f"{name}/down"] = down.to(_wide(weight))
+            factors[f"{name}/up"] = _wide(weight.new_zeros(rows, self._lora.rank))
         return {name: factor.requires_grad_() for name, factor in factors.items()}
 
     def weights(self, moving: Mapping[str, Tensor]) -> Weights:
         """All of the model's parameters by name: those that move, made from what is optimised, and the others."""
         weights = {name: parameter.detach() for name, parameter in self._model.named_parameters()}
         if self._lora is None:
-            return weights | dict(moving)
+            return weights | {name: value.to(weights[name].dtype) for name, value in moving.items()}
         scale = self._lora.alpha / self._lora.rank
         for name in self.names:
             correction = moving[f"{name}/up"] @ moving[f"{name}/down"]
-            weights[name] = weights[name] + scale * correction.view_as(weights[name])
+            weights[name] = weights[name] + (scale * correction).to(weights[name].dtype).view_as(weights[name])
         return weights
+
+
+def _wide(weight: Tensor) -> Tensor:
+    """In float32 at least: an optimiser's steps are lost in half precision."""
+    return weight.float() if weight.dtype.itemsize < 4 else weight
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -18,7 +18,8 @@ class Adaptation:
         outputs: ``(B, ...)``, its outputs after adaptation: logits, or depths.
         losses: float32 ``(B, steps)``, the objective of each picture before each update; NaN where there was none.
         updates: int64 ``(B,)``, updates that each picture took part in.
-        adapted: bool ``(B,)``, whether `outputs` are those of an adapted model; a gate may have kept the source's.
+        adapted: bool ``(B,)``, whether the model was adapted to the picture; where a gate turned it away, `outputs` are
+            those of the weights that it came to: the source's, or those that other pictures have left.
         forward_passes: int64 ``(B,)``, evaluations of the denoising network that each picture cost.
         backward_passes: int64 ``(B,)``, evaluations that a gradient was taken of.
         restored: int64 ``(B,)``, how often weights went back to the last good ones, because a loss or gradient was not
@@ -53,8 +54,16 @@ class Adaptation:
         return self.outputs.softmax(1)
 
     def __getitem__(self, index: int) -> Adaptation:
-        """One picture's part, still with a first dimension of one."""
-        return Adaptation(*(getattr(self, part.name)[index : index + 1] for part in fields(self)))
+        """One picture's part, still with a first dimension of one.
+
+        Raises:
+            IndexError: If there is no such picture.
+        """
+        place = range(len(self))[index]
+        return Adaptation(*(getattr(self, part.name)[place : place + 1] for part in fields(self)))
+
+    def __iter__(self) -> Iterator[Adaptation]:
+        return (self[place] for place in range(len(self)))
 
 
 def concatenate(parts: Sequence[Adaptation]) -> Adaptation:

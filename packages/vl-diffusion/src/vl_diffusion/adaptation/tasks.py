@@ -47,7 +47,9 @@ class ClassificationTask:
                 raise ValueError(f"prompt_template must hold {{}} once, got {prompt_template!r}")
             texts = tuple(prompt_template.replace("{}", name) for name in self.classes)
         self.texts = texts
-        self.conditions = denoiser.encode_classes(texts)
+        # To be differentiated, whatever mode the caller is in.
+        with torch.inference_mode(False):
+            self.conditions = denoiser.encode_classes(texts)
 
     def check(self, output: Tensor, images: int) -> None:
         if output.shape != (images, len(self.classes)):

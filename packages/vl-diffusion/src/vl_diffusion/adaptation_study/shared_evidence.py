@@ -97,7 +97,7 @@ class SharedErrors:
         draws = self.evidence.draws
         image = np.arange(len(latents)).repeat(draws)
         draw = np.tile(np.arange(draws), len(latents))
-        rows = [missing[i] for i in image]
+        rows = [missing[i] for i in image.tolist()]
         jobs = Jobs(image, draw, np.arange(len(image)).repeat([len(row) for row in rows]), np.concatenate(rows))
         device = torch.device(self.denoiser.device).type
         with nullcontext() if self.autocast is None else torch.autocast(device, self.autocast):

@@ -162,6 +162,8 @@ def _checked(settings: Adapt) -> Adapt:
         ("severities", settings.severities, SEVERITIES),
         ("methods", settings.methods, tuple(METHODS)),
     ):
+        if not values:
+            raise ValueError(f"--{option} names none; leave it out for the default")
         if strangers := [value for value in values if value not in known]:
             raise ValueError(f"--{option} must be among {', '.join(map(str, known))}, got {strangers[0]}")
     if not settings.seeds or (wrong := [seed for seed in settings.seeds if not 0 <= seed < 2**31]):
