@@ -400,12 +400,20 @@ def test_a_picture_that_is_too_small_to_corrupt_is_named(arguments, tmp_path, ca
     assert not out.exists()
 
 
+def _worded(record):
+    """The first line of a record, whose answers are words."""
+    line = json.loads(record.splitlines()[0])
+    for outcome in line["outcomes"]:
+        outcome["prediction"] = "cat"
+    return json.dumps(line) + "\n"
+
+
 def test_a_damaged_record_names_its_line(arguments, tmp_path, capsys):
     out = tmp_path / "out"
     assert main([*arguments, "--methods", "source", "--out", str(out)]) == 0
     path = out / "outcomes.jsonl"
     whole = path.read_text()
-    for damaged in ("{]\n", '{"corruption": "fog"}\n', whole.splitlines()[0].replace("adapted", "a") + "\n"):
+    for damaged in ("{]\n", '{"corruption": "fog"}\n', whole.splitlines()[0].replace("adapted", "a") + "\n", _worded(whole)):
         path.write_text(damaged + whole)
         assert main([*arguments, "--methods", "source", "--out", str(out)]) == 2
         assert f"{path}, line 1 is damaged" in said(capsys)

@@ -59,6 +59,11 @@ class Outcome:
     cpu_seconds: float
     """CPU time: its share of the time of pictures that were looked at together."""
 
+    def __post_init__(self) -> None:
+        for name in ("prediction", "forward_passes", "backward_passes"):
+            if not isinstance(getattr(self, name), int):
+                raise TypeError(f"{name} must be an int, got {getattr(self, name)!r}")
+
 
 class StudyRecord(LineFile):
     """Outcomes on disk, a line a group of pictures of one stream; where a picture stands twice, the last line holds.
