@@ -413,7 +413,8 @@ def test_a_damaged_record_names_its_line(arguments, tmp_path, capsys):
     assert main([*arguments, "--methods", "source", "--out", str(out)]) == 0
     path = out / "outcomes.jsonl"
     whole = path.read_text()
-    for damaged in ("{]\n", '{"corruption": "fog"}\n', whole.splitlines()[0].replace("adapted", "a") + "\n", _worded(whole)):
+    lacking = whole.splitlines()[0].replace("adapted", "a") + "\n"
+    for damaged in ("{]\n", '{"corruption": "fog"}\n', lacking, _worded(whole)):
         path.write_text(damaged + whole)
         assert main([*arguments, "--methods", "source", "--out", str(out)]) == 2
         assert f"{path}, line 1 is damaged" in said(capsys)
