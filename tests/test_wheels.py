@@ -77,9 +77,9 @@ def test_wheel_holds_the_package_its_types_and_its_licence_and_nothing_else(whee
         assert {name.split("/")[0] for name in names} == {package.module, metadata}
         assert f"{package.module}/py.typed" in names
         assert archive.read(f"{metadata}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
-        # No model that ships takes more than 10 MB; a package may hold two.
+        # No model that ships takes more than 10 MB; vl-diffusion holds three, with what is learned from one of them.
         assert max(file.file_size for file in archive.infolist()) <= 10_000_000
-    assert wheels["tree"][package.name].stat().st_size <= 20 * MEGABYTE
+    assert wheels["tree"][package.name].stat().st_size <= 24 * MEGABYTE
 
 
 @each_package
