@@ -1,0 +1,139 @@
+"""A randomly initialised student of the teacher's own architecture.
+
+Students that lack parts of their teacher, such as LayerScale or register tokens, can fall below training from scratch;
+with the same parts, randomly initialised, they gain (Attention Transfer Is Not Universally Effective, arXiv
+2605.07191). So the student is made from the teacher itself rather than from a plain ViT.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from typing import Any
+
+import torch
+from timm.layers import DropPath
+from torch import nn
+
+from vl_attention.anatomy import anatomy, block_names
+from vl_attention.taps import AttentionTaps
+
+_TEXT_AND_VISION = {"clip_vision_model": "clip", "siglip_vision_model": "siglip", "siglip2_vision_model": "siglip2"}
+
+
+class ArchitectureMismatchWarning(UserWarning):
+    """The student lacks parts that its teacher has."""
+
+
+def random_student(
+    teacher: nn.Module, num_classes: int | None = None, *, drop_path: float = 0.0, seed: int | None = None
+) -> nn.Module:
+    """A model like the teacher with weights drawn anew: LayerScale, registers, biases and all.
+
+    Args:
+        teacher: A ViT of timm or transformers. It is not changed.
+        num_classes: Outputs of the student's head; default: as many as the teacher's.
+        drop_path: Rate of stochastic depth in the last block, rising linearly from zero (timm's models only).
+        seed: Of the weights; default: PyTorch's generator as it stands.
+
+    Returns:
+        The student, on the teacher's device, in training mode, every parameter trainable.
+
+    Raises:
+        ValueError: If the head has no outputs, or the model cannot be drawn anew.
+    """
+    with torch.random.fork_rng(enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        if hasattr(teacher, "config") and hasattr(teacher, "post_init"):
+            student = _from_config(teacher, num_classes)
+        else:
+            student = _drawn_anew(teacher, num_classes)
+    if drop_path:
+        set_drop_path(student, drop_path)
+    first = next(teacher.parameters())
+    return student.to(first.device, first.dtype).train().requires_grad_(True)
+
+
+def check_components(student: nn.Module, teacher: nn.Module) -> None:
+    """Warn where the student lacks parts of the teacher, and say which."""
+    has, wanted = anatomy(student), anatomy(teacher)
+    missing = sorted(wanted.components - has.components)
+    if missing:
+        warnings.warn(
+            f"the student lacks what its teacher has: {', '.join(missing)}. Students without their teacher's parts "
+            "were seen to fall below training from scratch (arXiv 2605.07191), however the loss is chosen; add these "
+            "parts, randomly initialised, or leave student=None, which builds the student from the teacher's "
+            "architecture",
+            ArchitectureMismatchWarning,
+            stacklevel=4,
+        )
+
+
+def set_drop_path(model: nn.Module, rate: float) -> None:
+    """Give the blocks of a timm model stochastic depth, from 0 in the first to ``rate`` in the last."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"drop_path must be at least 0 and below 1, got {rate}")
+    blocks = [model.get_submodule(name) for name in block_names(anatomy(model).attentions)]
+    places = [[name for name in ("drop_path1", "drop_path2", "drop_path") if hasattr(block, name)] for block in blocks]
+    if not all(places):
+        raise ValueError(f"blocks of {type(model).__name__} have no place for stochastic depth; leave drop_path at 0")
+    for index, (block, names) in enumerate(zip(blocks, places, strict=True)):
+        own = rate * index / max(1, len(blocks) - 1)
+        for name in names:
+            setattr(block, name, DropPath(own) if own else nn.Identity())
+
+
+def _drawn_anew(teacher: Any, num_classes: int | None) -> nn.Module:
+    """A copy of a timm model, initialised as timm does."""
+    if not hasattr(teacher, "init_weights") or not hasattr(teacher, "reset_classifier"):
+        raise ValueError(
+            f"a random student can be made of timm's and transformers' models, not of {type(teacher).__name__}; build "
+            "one yourself and pass it as student="
+        )
+    with AttentionTaps.taken_off(teacher):
+        student = copy.deepcopy(teacher)
+    # What the model's own initialisation leaves out would stay the teacher's; so nothing of the teacher's is left.
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.fill_(torch.nan)
+    student.init_weights(**_reset_option(student))
+    classes = getattr(teacher, "num_classes", 0) if num_classes is None else num_classes
+    if not classes:
+        raise ValueError("num_classes must say how many classes the student tells apart, since the teacher has no head")
+    student.reset_classifier(classes)
+    if isinstance(head := student.get_classifier(), nn.Linear):
+        nn.init.trunc_normal_(head.weight, std=0.02)
+        nn.init.zeros_(head.bias)
+    for name, parameter in student.named_parameters():
+        if parameter.isnan().any():
+            raise ValueError(
+                f"{type(teacher).__name__}.init_weights() does not draw {name}; build a random student yourself and "
+                "pass it as student="
+            )
+    return student  # type: ignore[no-any-return]
+
+
+def _reset_option(model: Any) -> dict[str, bool]:
+    """What makes timm's initialisation reset norms and LayerScale too, where a model's method has that option."""
+    return {"needs_reset": True} if "needs_reset" in inspect.signature(model.init_weights).parameters else {}
+
+
+def _from_config(teacher: Any, num_classes: int | None) -> nn.Module:
+    """A new classifier of transformers from the teacher's configuration."""
+    from transformers import CONFIG_MAPPING, AutoModelForImageClassification
+
+    config: Any = copy.deepcopy(teacher.config)
+    if num_classes is not None:
+        config.num_labels = num_classes
+    if (both := _TEXT_AND_VISION.get(config.model_type)) is not None:
+        both_config: Any = CONFIG_MAPPING[both]
+        config = both_config(text_config={}, vision_config=config.to_dict(), num_labels=config.num_labels)
+    try:
+        return AutoModelForImageClassification.from_config(config)  # type: ignore[no-untyped-call, no-any-return]
+    except ValueError as error:
+        raise ValueError(
+            f"transformers has no classifier of the kind {config.model_type!r}; build a random student yourself and "
+            "pass it as student=, or take the model from timm"
+        ) from error
