@@ -1,0 +1,25 @@
+"""A figure to a PNG, in one step."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from vl_core.runs import atomic_write
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a PNG."""
+    with atomic_write(path, "wb") as file, warnings.catch_warnings():
+        # A character that the font lacks becomes a box, which is better than no chart.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        figure.savefig(file, format="png", dpi=130)

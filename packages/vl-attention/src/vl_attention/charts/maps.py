@@ -1,0 +1,93 @@
+"""Where models look: pictures beside their attention."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vl_attention.calling import check_images
+from vl_attention.charts._saving import new_figure, save
+
+
+def draw_attention(
+    path: str | os.PathLike[str],
+    images: Tensor,
+    maps: Mapping[str, Tensor],
+    *,
+    head: int | None = None,
+    labels: Sequence[str] | None = None,
+    title: str | None = None,
+) -> None:
+    """Write a PNG: a row for each picture, a column for the picture and one for each model.
+
+    Each map is divided by its mean, so that 1 is what every patch gets where attention is even; all panels share one
+    scale.
+
+    Args:
+        path: The file to write.
+        images: ``(B, C, H, W)``, floats in 0..1, of one channel or three.
+        maps: By the model's name, ``(B, heads, rows, columns)`` of `class_attention`. Grids may differ.
+        head: Which head; default: the mean over heads.
+        labels: B names of the pictures.
+        title: Above all.
+
+    Raises:
+        ValueError: If there is no map or picture, or numbers differ.
+    """
+    check_images(images)
+    if not maps or not len(images):
+        raise ValueError(f"maps and images must be at least one each, got {len(maps)} and {len(images)}")
+    wrong = {name: tuple(m.shape) for name, m in maps.items() if m.ndim != 4 or len(m) != len(images)}
+    if wrong or images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"maps must be ({len(images)}, heads, rows, columns) and images of 1 or 3 channels, got "
+            f"{wrong or tuple(images.shape)}"
+        )
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(f"labels must be {len(images)}, one a picture, got {len(labels)}")
+    panels = {name: _over_picture(found, images, head) for name, found in maps.items()}
+    # A few patches that draw all attention should not make the others black.
+    limit = max(float(np.quantile(np.stack(list(panels.values())), 0.99)), 1.5)
+    pixels = images.detach().float().cpu().clamp(0, 1).permute(0, 2, 3, 1).numpy()
+    height = 1.55 * images.shape[-2] / images.shape[-1]
+    figure = new_figure(1.6 * (len(maps) + 1) + 0.8, (height + 0.05) * len(images) + (0.6 if title else 0.3))
+    cells = figure.subplots(len(images), len(maps) + 1, squeeze=False)
+    shown = None
+    for index, row in enumerate(cells):
+        picture = pixels[index]
+        for axes in row:
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[:].set_visible(False)
+        row[0].imshow(picture if picture.shape[-1] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=1)
+        if labels is not None:
+            row[0].set_ylabel(labels[index], fontsize=9, parse_math=False)
+        for axes, values in zip(row[1:], panels.values(), strict=True):
+            axes.imshow(picture.mean(-1), cmap="gray", vmin=0, vmax=1)
+            shown = axes.imshow(values[index], cmap="inferno", vmin=0, vmax=limit, alpha=0.7)
+    for axes, name in zip(cells[0], ["picture", *maps], strict=True):
+        axes.set_title(name, fontsize=10, parse_math=False)
+    assert shown is not None
+    bar = figure.colorbar(shown, ax=cells, fraction=0.03, pad=0.01, extend="max", shrink=min(1.0, 2.4 / len(images)))
+    bar.solids.set_alpha(1)  # type: ignore[union-attr]
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label("attention (1: even)", fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=11, parse_math=False)
+    save(figure, path)
+
+
+def _over_picture(found: Tensor, images: Tensor, head: int | None) -> np.ndarray:
+    """Grids ``(B, heads, rows, columns)`` to ``(B, H, W)``, each of mean one before it is enlarged."""
+    if head is not None and not -found.shape[1] <= head < found.shape[1]:
+        raise ValueError(f"head must be one of 0 to {found.shape[1] - 1}, got {head}")
+    grid = found.detach().float().cpu()
+    grid = grid.mean(1) if head is None else grid[:, head]
+    grid = grid / grid.mean((1, 2), keepdim=True).clamp_min(torch.finfo(grid.dtype).tiny)
+    size = tuple(images.shape[-2:])
+    return F.interpolate(grid[:, None], size, mode="bilinear", align_corners=False)[:, 0].numpy()

@@ -1,0 +1,102 @@
+"""How alike models attend, by layer and head."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from math import log
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from vl_attention.charts._saving import new_figure, save
+from vl_attention.similarity import MapSimilarity, layer_means
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Okabe and Ito's, which are told apart with any colour vision."""
+_MARKERS = "os^Dv<>"
+_UNIT = "Jensen-Shannon divergence (nats)"
+
+
+def draw_head_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimilarity]) -> None:
+    """Write a PNG: for each pair of models, the divergence of each head (across) and layer (upwards).
+
+    Args:
+        path: The file to write.
+        rows: Of `map_similarity`.
+
+    Raises:
+        ValueError: If there are no rows.
+    """
+    pairs, _ = layer_means(_some(rows))
+    tables = []
+    for pair in pairs:
+        own = [row for row in rows if (row.first, row.second) == pair]
+        layers = sorted({(row.first_layer, row.second_layer) for row in own})
+        table = np.full((len(layers), 1 + max(row.head or 0 for row in own)), np.nan)
+        for row in own:
+            table[layers.index((row.first_layer, row.second_layer)), row.head or 0] = row.divergence
+        tables.append((layers, table, own[0].head is None))
+    limit = max(float(np.nanmax(table)) for _, table, _ in tables) or log(2)
+    widths = [max(2.2, 0.3 * table.shape[1] + 0.8) for _, table, _ in tables]
+    tallest = max(len(layers) for layers, *_ in tables)
+    figure = new_figure(sum(widths) + 1.1, max(2.4, 0.28 * tallest + 1.1))
+    cells = figure.subplots(1, len(pairs), squeeze=False, width_ratios=widths)[0]
+    for axes, (first, second), (layers, table, averaged) in zip(cells, pairs, tables, strict=True):
+        shown = axes.imshow(table, cmap="cividis", vmin=0, vmax=limit, aspect="auto", origin="lower")
+        same = all(a == b for a, b in layers)
+        ticks = range(0, len(layers), 1 + len(layers) // 25)
+        axes.set_yticks(ticks, [str(layers[i][0]) if same else f"{layers[i][0]}, {layers[i][1]}" for i in ticks])
+        axes.set_ylabel("layer" if same else "layers of the two", fontsize=9)
+        axes.set_xlabel("mean over heads" if averaged else "head", fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        if averaged:
+            axes.set_xticks([])
+        axes.tick_params(labelsize=8)
+        axes.set_title(f"{first},\n{second}", fontsize=9, parse_math=False)
+    bar = figure.colorbar(shown, ax=list(cells), fraction=0.05, pad=0.02)
+    bar.set_label(_UNIT, fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    save(figure, path)
+
+
+def draw_layer_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimilarity]) -> None:
+    """Write a PNG: a line for each pair of models, the divergence's mean over heads by layer of the first.
+
+    Args:
+        path: The file to write.
+        rows: Of `map_similarity`.
+
+    Raises:
+        ValueError: If there are no rows.
+    """
+    pairs, matrix = layer_means(_some(rows))
+    figure = new_figure(6.4, 3.8)
+    axes = figure.subplots()
+    for index, ((first, second), values) in enumerate(zip(pairs, matrix, strict=True)):
+        there = np.flatnonzero(~np.isnan(values))
+        axes.plot(
+            there,
+            values[there],
+            color=_COLOURS[index % len(_COLOURS)],
+            marker=_MARKERS[index % len(_MARKERS)],
+            linestyle=("-", "--", ":")[index // len(_COLOURS) % 3],
+            markersize=5,
+            label=f"{first}, {second}".replace("$", r"\$"),
+        )
+    axes.axhline(log(2), color="#9a9a9a", linewidth=0.8, linestyle="--")
+    axes.text(0.99, log(2), "ln 2: no key in common ", transform=axes.get_yaxis_transform(), ha="right", va="bottom",
+              fontsize=8, color="#6a6a6a")  # fmt: skip
+    axes.set_ylim(0, 0.76)
+    axes.set_xlabel("layer of the first model")
+    axes.set_ylabel(_UNIT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    save(figure, path)
+
+
+def _some(rows: Sequence[MapSimilarity]) -> Sequence[MapSimilarity]:
+    if not rows:
+        raise ValueError("rows must be those of map_similarity, one or more, got none")
+    return rows
