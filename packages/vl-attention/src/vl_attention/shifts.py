@@ -23,7 +23,7 @@ from vl_attention.attention_maps import evaluating
 from vl_attention.calling import check_images, logits_of
 
 Shift: TypeAlias = Callable[[Tensor, int, torch.Generator], Tensor]
-"""Takes one picture ``(C, H, W)`` in 0..1, a severity from 1 to 5 and a generator on the CPU; returns such a picture."""
+"""From a picture ``(C, H, W)`` in 0..1, a severity from 1 to 5 and a generator on the CPU to such a picture."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,46 @@
+"""Pictures of maps and of their likeness are written, whatever the models' shapes."""
+
+import pytest
+import torch
+from PIL import Image
+from vl_attention.charts.maps import draw_attention
+from vl_attention.charts.similarity import draw_head_similarity, draw_layer_similarity
+from vl_attention.similarity import MapSimilarity
+
+
+def colours(path):
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        return len(picture.convert("RGB").getcolors(1 << 24))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("head", [None, 1])
+def test_maps_of_different_grids_stand_side_by_side(tmp_path, channels, head):
+    images = torch.rand(2, channels, 16, 24, generator=torch.Generator().manual_seed(0))
+    maps = {"teacher": torch.rand(2, 3, 2, 3), "costs $5": torch.rand(2, 2, 4, 6)}
+    draw_attention(tmp_path / "maps.png", images, maps, head=head, labels=["a_$b", "c"], title="layer 3")
+    assert colours(tmp_path / "maps.png") > 100
+
+
+def test_maps_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path):
+    images = torch.rand(2, 3, 16, 16)
+    for maps, options, message in [
+        ({"a": torch.rand(1, 3, 2, 2)}, {}, "maps must be"),
+        ({}, {}, "at least one"),
+        ({"a": torch.rand(2, 3, 2, 2)}, {"head": 3}, "head must be"),
+        ({"a": torch.rand(2, 3, 2, 2)}, {"labels": ["x"]}, "labels must be 2"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            draw_attention(tmp_path / "maps.png", images, maps, **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("draw", [draw_head_similarity, draw_layer_similarity])
+def test_pairs_with_and_without_common_heads_are_drawn(tmp_path, draw):
+    rows = [MapSimilarity("a", "$b", i, i, head, 0.1 * i + 0.02 * head, 4) for i in range(4) for head in range(3)]
+    rows += [MapSimilarity("a", "c", i, 2 * i, None, 0.2, 4) for i in range(4)]
+    draw(tmp_path / "similarity.png", rows)
+    assert colours(tmp_path / "similarity.png") > 20
+    with pytest.raises(ValueError, match="one or more"):
+        draw(tmp_path / "other.png", [])
