@@ -1,0 +1,62 @@
+"""Settings of training for models of the usual sizes.
+
+Those of ViT-L are the published ones of Attention Transfer (Li et al., 2024), for ImageNet-1k at 224 pixels and 2,048
+pictures an update. Those of ViT-B take them over: the same per-picture settings with less stochastic depth, which is a
+property of the model; they are a starting point that was not measured here.
+
+What a recipe does not hold goes to `AttentionTransfer`: ``layers="first:18"`` and ``drop_path=0.2`` for distillation
+into ViT-L.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vl_attention.training.settings import TrainSettings
+
+
+def vit_large_distill() -> TrainSettings:
+    """Attention distillation: 200 epochs, 20 of them warm-up, at 8e-4."""
+    return TrainSettings()
+
+
+def vit_large_copy() -> TrainSettings:
+    """Attention copy: 100 epochs, 5 of them warm-up, at 8e-3 down to 2e-3, rates falling by 0.75 a block."""
+    return TrainSettings(
+        epochs=100,
+        warmup_epochs=5,
+        base_learning_rate=1e-3,
+        min_learning_rate=2e-3,
+        betas=(0.9, 0.999),
+        weight_decay=0.05,
+        layer_decay=0.75,
+    )
+
+
+def vit_base_distill() -> TrainSettings:
+    """Attention distillation into ViT-B, by the settings of ViT-L."""
+    return vit_large_distill()
+
+
+def vit_base_copy() -> TrainSettings:
+    """Attention copy into ViT-B, by the settings of ViT-L but for the decay over blocks, of which it has half."""
+    return replace(vit_large_copy(), layer_decay=0.65)
+
+
+def small_pictures() -> TrainSettings:
+    """A small ViT on small pictures and few labels, on a CPU: mild augmentation, and no mixing of pictures."""
+    return TrainSettings(
+        epochs=120,
+        warmup_epochs=12,
+        batch_size=64,
+        base_learning_rate=4e-3,
+        min_learning_rate=1e-6,
+        weight_decay=0.05,
+        mixup=0.0,
+        cutmix=0.0,
+        random_augment="",
+        crop_scale=(0.6, 1.0),
+        erasing=0.0,
+        average_decay=0.0,
+        small_maps=True,
+    )

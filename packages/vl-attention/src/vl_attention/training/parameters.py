@@ -1,0 +1,49 @@
+"""Which weights decay, and how fast each block learns."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from torch import nn
+
+from vl_attention.anatomy import anatomy, block_names
+
+
+def parameter_groups(student: nn.Module, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+    """Groups for an optimiser, each with its ``lr_scale``, which timm's schedules multiply the rate by.
+
+    The head has the full rate, the last block ``layer_decay`` of it, the block below ``layer_decay`` of that, and so on
+    down to what stands before the first block. Vectors (biases, norms, scales), tokens and positions do not decay.
+
+    Args:
+        student: A model whose blocks `anatomy` finds.
+        weight_decay: Of all that decays.
+        layer_decay: 1 for one rate everywhere.
+    """
+    blocks = _blocks(student)
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in student.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        above = len(blocks) + 1 - _depth(name, blocks)
+        decays = parameter.ndim > 1 and not re.search(r"pos_embed|position_embed|_token|registers?$|rel_pos|bias", name)
+        scale = layer_decay**above
+        group = groups.setdefault(
+            (above, decays), {"params": [], "weight_decay": weight_decay if decays else 0.0, "lr_scale": scale}
+        )
+        group["params"].append(parameter)
+    return list(groups.values())
+
+
+def _blocks(student: nn.Module) -> tuple[str, ...]:
+    return block_names(anatomy(student).attentions)
+
+
+def _depth(name: str, blocks: tuple[str, ...]) -> int:
+    """0 before the first block, 1 to depth in the blocks; what comes after counts with the head."""
+    for index, block in enumerate(blocks):
+        if name.startswith(f"{block}."):
+            return index + 1
+    before = re.search(r"embed|_token|register|norm_pre|pre_layr?norm|rel_pos|rope", name)
+    return 0 if before else len(blocks) + 1

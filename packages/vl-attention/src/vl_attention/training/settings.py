@@ -1,0 +1,82 @@
+"""What a run of training is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a student, or a plain classifier, is trained. The defaults are those of attention distillation for ViT-L."""
+
+    epochs: int = 200
+    """How often each picture is seen, on average."""
+    warmup_epochs: float = 20
+    """Epochs over which the learning rate rises linearly from zero."""
+    batch_size: int = 2048
+    """Pictures an update: over all processes and accumulated passes."""
+    accumulation: int = 1
+    """In how many passes a process computes its share of an update."""
+    base_learning_rate: float = 1e-4
+    """For 256 pictures an update; the rate is this times batch size / 256."""
+    min_learning_rate: float = 1e-6
+    """Where the half cosine ends; not scaled."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Of AdamW."""
+    weight_decay: float = 0.3
+    """Of AdamW; biases, norms and other vectors have none."""
+    layer_decay: float = 1.0
+    """What a block's rate is of the rate of the block above; 1 for the same everywhere."""
+    transfer_weight: float = 3.0
+    """What the transfer's loss, a sum over layers, is multiplied by beside the task's."""
+    label_smoothing: float = 0.1
+    """Share of the target that is spread over all classes."""
+    mixup: float = 0.8
+    """Strength of mixup; 0 for none."""
+    cutmix: float = 1.0
+    """Strength of CutMix; 0 for none."""
+    random_augment: str = "rand-m9-mstd0.5-inc1"
+    """timm's name of an automatic augmentation; empty for none."""
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    """Share of a picture's area that a random crop keeps."""
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Aspect ratio of a random crop."""
+    flip: bool = True
+    """Whether pictures are mirrored at random."""
+    erasing: float = 0.25
+    """Probability that a rectangle is replaced by noise."""
+    average_decay: float = 0.9999
+    """Of the moving average of the weights, which is what is evaluated; 0 for none."""
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """bfloat16: autocast; the weights are float32 either way."""
+    small_maps: bool = False
+    """Whether attention is computed with its maps in memory: faster on a CPU where they are small (up to some hundred
+    tokens), and nowhere else."""
+    compile: bool = False
+    """Whether blocks are compiled."""
+    workers: int = 0
+    """Processes that prepare pictures, for each process that trains."""
+    seed: int = 0
+    """Of the order of pictures and everything else that is random, but for the model's initial weights."""
+
+    def __post_init__(self) -> None:
+        positive = {"epochs": self.epochs, "batch_size": self.batch_size, "accumulation": self.accumulation}
+        for name, count in positive.items():
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
+        shares = {"label_smoothing": self.label_smoothing, "erasing": self.erasing, "average_decay": self.average_decay}
+        for name, value in shares.items():
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}")
+        if not 0 <= self.warmup_epochs <= self.epochs:
+            raise ValueError(f"warmup_epochs must lie in 0..{self.epochs}, got {self.warmup_epochs}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision must be 'float32' or 'bfloat16', got {self.precision!r}")
+
+    @property
+    def learning_rate(self) -> float:
+        """The peak rate."""
+        return self.base_learning_rate * self.batch_size / 256

@@ -1,0 +1,266 @@
+"""Training learns, goes on where it was, and does not depend on how many processes share it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from vl_attention import recipes
+from vl_attention.classifier import Classifier
+from vl_attention.training.augmentation import AugmentedPictures, Mixing, PlainPictures, seeded
+from vl_attention.training.average import WeightAverage
+from vl_attention.training.loop import predict, train
+from vl_attention.training.parameters import parameter_groups
+from vl_attention.training.settings import TrainSettings
+from vl_attention.training.stream import PlaceSampler, picture_at
+
+SCRIPT = Path(__file__).parent / "small_training.py"
+SPEC = importlib.util.spec_from_file_location("small_training", SCRIPT)
+small_training = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(small_training)
+SETTINGS, SIZE, Colours, transfer = (getattr(small_training, n) for n in ("SETTINGS", "SIZE", "Colours", "transfer"))
+LAUNCH = [
+    *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
+    *("--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"),
+]
+
+
+def run(model, out, settings=SETTINGS, pictures=None, **options):
+    train(
+        model,
+        Colours() if pictures is None else pictures,
+        settings,
+        out,
+        classes=2,
+        size=(16, 16),
+        progress=False,
+        **{"checkpoint_every": 5, "log_every": 5, **options},
+    )
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("mode", ["distill", "copy"])
+def test_a_student_learns_its_task_and_its_teachers_attention(tmp_path, mode):
+    model = transfer(mode)
+    run(model, tmp_path, replace(SETTINGS, epochs=12, random_augment="", erasing=0.0))
+    logits, labels = predict(model, Colours(), SETTINGS, size=(16, 16))
+    assert (logits.argmax(-1) == labels).float().mean() == 1
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["task_loss"] < rows[0]["task_loss"]
+    assert (rows[-1]["transfer_loss"] < rows[0]["transfer_loss"]) == (mode == "distill")
+
+
+def test_a_plain_classifier_is_trained_by_the_same_loop(tmp_path):
+    torch.manual_seed(0)
+    model = Classifier(timm.create_model("vit_tiny_patch16_224", num_classes=2, **SIZE))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    after = run(model, tmp_path)
+    assert not equal(before, after)
+
+
+class Interrupted(Colours):
+    def __getitem__(self, index):
+        if self.asked == 100:
+            raise KeyboardInterrupt
+        return super().__getitem__(index)
+
+
+def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path):
+    settings = replace(SETTINGS, mixup=0.8, cutmix=1.0)
+    whole = run(transfer(drop_path=0.3), tmp_path / "whole", settings)
+    with pytest.raises(KeyboardInterrupt):
+        run(transfer(drop_path=0.3), tmp_path / "parts", settings, Interrupted())
+    assert not equal(whole, transfer(drop_path=0.3).state_dict())
+    resumed = run(transfer(drop_path=0.3), tmp_path / "parts", settings)
+    assert equal(whole, resumed)
+    metrics = [(tmp_path / part / "metrics.jsonl").read_text() for part in ("whole", "parts")]
+    assert metrics[0] == metrics[1]
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+    whole = run(transfer(), tmp_path)
+    assert equal(whole, run(transfer(), tmp_path, pictures=[Interrupted()] * 40))
+
+
+def test_a_killed_run_goes_on_and_two_processes_are_one_with_twice_the_pictures(tmp_path):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    program = [sys.executable, str(SCRIPT)]
+    killed = subprocess.run([*program, tmp_path / "killed", "2", "100"], env=environment, capture_output=True)
+    assert killed.returncode == -9
+    assert not (tmp_path / "killed" / "weights.safetensors").exists()
+    jobs = [
+        subprocess.Popen([*program, tmp_path / "killed", "2"], env=environment),
+        subprocess.Popen([*LAUNCH, SCRIPT, tmp_path / "two", "1"], env=environment),
+    ]
+    small_training.main(tmp_path / "whole", 2)
+    assert [job.wait() for job in jobs] == [0, 0]
+    whole, resumed, two = (load_file(tmp_path / n / "weights.safetensors") for n in ("whole", "killed", "two"))
+    assert equal(whole, resumed)
+    for name, value in whole.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5)
+
+
+def test_a_checkpoint_holds_nothing_of_the_teacher(tmp_path):
+    model = transfer()
+    run(model, tmp_path)
+    with safe_open(tmp_path / "checkpoint" / "last.safetensors", "pt") as file:
+        names = set(file.keys())
+    student = {name.removeprefix("student.") for name in model.state_dict()}
+    assert {n.removeprefix("student.") for n in names if n.startswith("student.")} == student
+    assert {name.split(".")[0] for name in names} == {"student", "optimizer", "average"}
+    size = sum(t.numel() for t in model.teacher.parameters())
+    assert sum(t.numel() for t in model.student.parameters()) < 1.2 * size
+
+
+def test_other_settings_are_refused_in_a_folder_that_has_a_run(tmp_path):
+    run(transfer(), tmp_path)
+    with pytest.raises(ValueError, match=r"another configuration: .*weight_decay"):
+        run(transfer(), tmp_path, replace(SETTINGS, weight_decay=0.1))
+
+
+def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
+    model = transfer()
+    with torch.no_grad():
+        model.student.head.bias.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"loss is not finite at update 4 .* lower base_learning_rate"):
+        run(model, tmp_path)
+
+
+def test_no_pictures_are_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"at least one picture"):
+        run(transfer(), tmp_path, pictures=[])
+
+
+def test_each_epoch_shows_every_picture_once_in_an_order_of_its_own():
+    epochs = [[picture_at(place, 7, seed=3) for place in range(7 * e, 7 * e + 7)] for e in range(3)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert epochs[0] != [picture_at(place, 7, seed=4) for place in range(7)]
+
+
+def test_processes_and_passes_divide_an_update_among_them():
+    parts = [list(PlaceSampler(1, 3, 12, 2, rank, 3)) for rank in range(3)]
+    assert all(len(part) == 4 for part in parts)
+    update = sorted(place for part in parts for places in part[:2] for place in places)
+    assert update == list(range(12, 24))
+    with pytest.raises(ValueError, match=r"multiple of processes times accumulation, 3 x 2; got 10"):
+        PlaceSampler(0, 3, 10, 2, 0, 3)
+
+
+def test_an_augmented_picture_depends_on_seed_and_place_alone():
+    dataset = AugmentedPictures(Colours(), TrainSettings(), (16, 16), 3)
+    first = dataset[5]
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
+    dataset[6]
+    again = dataset[5]
+    assert torch.equal(first[0], again[0])
+    assert first[0].shape == (3, 16, 16)
+    assert not torch.equal(first[0], dataset[45][0])
+    assert first[1] == picture_at(5, 40, 0) % 2
+
+
+def test_seeding_leaves_the_generators_as_they_were():
+    def draw():
+        return random.random(), np.random.random(), torch.rand(()).item()  # noqa: NPY002
+
+    random.seed(0), np.random.seed(0), torch.manual_seed(0)  # noqa: NPY002
+    expected = draw()
+    random.seed(0), np.random.seed(0), torch.manual_seed(0)  # noqa: NPY002
+    with seeded(1, 2):
+        inside = draw()
+    with seeded(1, 2):
+        assert draw() == inside
+    assert draw() == expected
+    assert inside != expected
+
+
+def test_targets_without_mixing_are_smoothed_labels():
+    settings = TrainSettings(mixup=0, cutmix=0, label_smoothing=0.2)
+    _, targets = Mixing(settings, 4)(torch.rand(2, 3, 4, 4), torch.tensor([1, 3]), 0)
+    torch.testing.assert_close(targets, torch.tensor([[0.05, 0.85, 0.05, 0.05], [0.05, 0.05, 0.05, 0.85]]))
+
+
+def test_mixed_targets_sum_to_one():
+    _, targets = Mixing(TrainSettings(), 4)(torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 3]), 0)
+    torch.testing.assert_close(targets.sum(-1), torch.ones(4))
+
+
+def test_plain_pictures_are_brought_to_size_and_channels():
+    image, label = PlainPictures(Colours(), (8, 8), 1)[3]
+    assert image.shape == (1, 8, 8)
+    assert label == 1
+
+
+def test_lower_blocks_learn_slower_and_vectors_do_not_decay():
+    student = transfer().student
+    groups = parameter_groups(student, 0.3, 0.5)
+    by_parameter = {id(p): group for group in groups for p in group["params"]}
+    wanted = {
+        "head.weight": (1.0, 0.3),
+        "head.bias": (1.0, 0.0),
+        "norm.weight": (1.0, 0.0),
+        "blocks.1.mlp.fc1.weight": (0.5, 0.3),
+        "blocks.0.attn.qkv.weight": (0.25, 0.3),
+        "blocks.0.attn.qkv.bias": (0.25, 0.0),
+        "patch_embed.proj.weight": (0.125, 0.3),
+        "pos_embed": (0.125, 0.0),
+        "cls_token": (0.125, 0.0),
+    }
+    parameters = dict(student.named_parameters())
+    for name, (scale, decay) in wanted.items():
+        group = by_parameter[id(parameters[name])]
+        assert (group["lr_scale"], group["weight_decay"]) == (scale, decay), name
+    assert len(by_parameter) == len(parameters)
+
+
+def test_the_average_follows_the_weights():
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    average = WeightAverage(model, 0.5)
+    torch.nn.init.ones_(model.weight)
+    average.update(model, 0)
+    assert average.tensors["weight"].item() == pytest.approx(0.9)
+    average.update(model, 100)
+    assert average.tensors["weight"].item() == pytest.approx(0.95)
+    average.become(model)
+    assert model.weight.item() == pytest.approx(0.95)
+
+
+def test_recipes_hold_the_published_settings():
+    distill, copy = recipes.vit_large_distill(), recipes.vit_large_copy()
+    assert distill.learning_rate == pytest.approx(8e-4)
+    assert copy.learning_rate == pytest.approx(8e-3)
+    assert (distill.epochs, distill.warmup_epochs, distill.weight_decay, distill.betas) == (200, 20, 0.3, (0.9, 0.95))
+    assert (copy.epochs, copy.warmup_epochs, copy.layer_decay, copy.min_learning_rate) == (100, 5, 0.75, 2e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, r"epochs must be at least 1, got 0"),
+        ({"batch_size": 0}, r"batch_size must be at least 1"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must be at least 0 and below 1"),
+        ({"layer_decay": 0.0}, r"layer_decay must be above 0"),
+        ({"warmup_epochs": 300}, r"warmup_epochs must lie in 0..200, got 300"),
+        ({"precision": "float16"}, r"precision must be 'float32' or 'bfloat16', got 'float16'"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TrainSettings(**settings)
