@@ -66,7 +66,7 @@ def test_classes_must_agree(images):
         Ensemble([tiny(), tiny(classes=5)])
     silent = Fixed([[0.5, 0.5]])
     with pytest.raises(ValueError, match="same classes"):
-        Ensemble([tiny(), silent])(torch.zeros(1, 3, 32, 32))
+        Ensemble([tiny(), silent], [None, Normalization.none()])(torch.zeros(1, 3, 32, 32))
 
 
 @pytest.mark.parametrize("weights", [[1], [0, 0], [-1, 2], [float("nan"), 1]])

@@ -89,7 +89,7 @@ def class_attention(
         attention = torch.stack(chunks).sum(0) / tap.q.shape[2]
     patches = attention[..., len(prefix) :]
     height, width = _grid(plain, images, patches.shape[-1])
-    return patches.unflatten(-1, (height, width))
+    return patches.reshape(*patches.shape[:-1], height, width)
 
 
 def tap_layers(

@@ -148,7 +148,9 @@ def fit_weight(ensemble: Ensemble, images: Tensor, labels: Tensor, *, steps: int
             f"images, {len(labels)} labels, {steps} steps, batch_size={batch_size}"
         )
     with torch.no_grad(), evaluating(ensemble):
-        answers = torch.cat([ensemble.log_probabilities(part) for part in images.split(batch_size)], 1).cpu().double()
+        answers = (
+            torch.cat([ensemble.log_probabilities(part) for part in torch.split(images, batch_size)], 1).cpu().double()
+        )
     truth = labels.cpu().long()
     best: tuple[tuple[float, float], float] | None = None
     for weight in torch.linspace(0, 1, steps, dtype=torch.float64).tolist():

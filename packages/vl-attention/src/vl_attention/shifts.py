@@ -73,13 +73,13 @@ def apply_shift(
         name, shift = name or shift, SHIFTS[shift]
     if severity == 0 or not len(images):
         return images.clone()
-    name = name or getattr(shift, "__name__", type(shift).__name__)
+    named = name or str(getattr(shift, "__name__", type(shift).__name__))
     shifted = [
-        shift(image, severity, _generator(seed, first_index + index, name)).clamp(0, 1)
+        shift(image, severity, _generator(seed, first_index + index, named)).clamp(0, 1)
         for index, image in enumerate(images)
     ]
     if any(picture.shape != images.shape[1:] for picture in shifted):
-        raise ValueError(f"shift {name!r} must keep the shape {tuple(images.shape[1:])} of a picture")
+        raise ValueError(f"shift {named!r} must keep the shape {tuple(images.shape[1:])} of a picture")
     return torch.stack(shifted)
 
 
@@ -165,7 +165,8 @@ def _sign(generator: torch.Generator) -> int:
 def _gaussian_noise(image: Tensor, severity: int, generator: torch.Generator) -> Tensor:
     """Standard deviation 0.04 to 0.3 of the range."""
     noise = torch.randn(image.shape, generator=generator).to(image)
-    return image + (0.04, 0.08, 0.13, 0.2, 0.3)[severity - 1] * noise
+    shifted: Tensor = image + (0.04, 0.08, 0.13, 0.2, 0.3)[severity - 1] * noise
+    return shifted
 
 
 def _gaussian_blur(image: Tensor, severity: int, generator: torch.Generator) -> Tensor:
@@ -174,35 +175,41 @@ def _gaussian_blur(image: Tensor, severity: int, generator: torch.Generator) -> 
     sigma = max(sigma, 0.2 * severity)
     # Reflection at the border needs a kernel that reaches less far than the picture.
     reach = min(int(3 * sigma + 1), min(image.shape[-2:]) - 1)
-    return F.gaussian_blur(image, [2 * reach + 1] * 2, [sigma, sigma])
+    shifted: Tensor = F.gaussian_blur(image, [2 * reach + 1] * 2, [sigma, sigma])
+    return shifted
 
 
 def _contrast(image: Tensor, severity: int, generator: torch.Generator) -> Tensor:
     """Differences from the mean shrink to 0.7 to 0.1 of what they were."""
-    return F.adjust_contrast(image, (0.7, 0.5, 0.35, 0.2, 0.1)[severity - 1])
+    shifted: Tensor = F.adjust_contrast(image, (0.7, 0.5, 0.35, 0.2, 0.1)[severity - 1])
+    return shifted
 
 
 def _brightness(image: Tensor, severity: int, generator: torch.Generator) -> Tensor:
     """Values multiplied by 1.2 to 2.5, or divided by it."""
-    return F.adjust_brightness(image, (1.2, 1.4, 1.7, 2.0, 2.5)[severity - 1] ** _sign(generator))
+    shifted: Tensor = F.adjust_brightness(image, (1.2, 1.4, 1.7, 2.0, 2.5)[severity - 1] ** _sign(generator))
+    return shifted
 
 
 def _rotation(image: Tensor, severity: int, generator: torch.Generator) -> Tensor:
     """By 8 to 60 degrees, to either side."""
     angle = (8, 15, 25, 40, 60)[severity - 1] * _sign(generator)
-    return F.rotate(image, angle, interpolation=InterpolationMode.BILINEAR, fill=0.5)
+    shifted: Tensor = F.rotate(image, angle, interpolation=InterpolationMode.BILINEAR, fill=0.5)
+    return shifted
 
 
 def _translation(image: Tensor, severity: int, generator: torch.Generator) -> Tensor:
     """By 4 % to 30 % of each side, along both."""
     share = (0.04, 0.08, 0.14, 0.2, 0.3)[severity - 1]
     moves = [_sign(generator) * round(share * side) for side in (image.shape[-1], image.shape[-2])]
-    return F.affine(image, angle=0.0, translate=moves, scale=1.0, shear=[0.0, 0.0], fill=0.5)
+    shifted: Tensor = F.affine(image, angle=0.0, translate=moves, scale=1.0, shear=[0.0, 0.0], fill=0.5)
+    return shifted
 
 
 def _posterize(image: Tensor, severity: int, generator: torch.Generator) -> Tensor:
     """5 bits to 1 bit a channel."""
-    return F.posterize(image, 6 - severity)
+    shifted: Tensor = F.posterize(image, 6 - severity)
+    return shifted
 
 
 def _pixelate(image: Tensor, severity: int, generator: torch.Generator) -> Tensor:
@@ -210,7 +217,8 @@ def _pixelate(image: Tensor, severity: int, generator: torch.Generator) -> Tenso
     height, width = image.shape[-2:]
     share = (0.75, 0.6, 0.45, 0.3, 0.2)[severity - 1]
     small = F.resize(image, [max(1, round(share * side)) for side in (height, width)], antialias=True)
-    return F.resize(small, [height, width], interpolation=InterpolationMode.NEAREST)
+    shifted: Tensor = F.resize(small, [height, width], interpolation=InterpolationMode.NEAREST)
+    return shifted
 
 
 def _occlusion(image: Tensor, severity: int, generator: torch.Generator) -> Tensor:
@@ -220,7 +228,8 @@ def _occlusion(image: Tensor, severity: int, generator: torch.Generator) -> Tens
     high, wide = max(1, round(share * height)), max(1, round(share * width))
     top = round(_uniform(generator, 0, 1) * (height - high))
     left = round(_uniform(generator, 0, 1) * (width - wide))
-    return F.erase(image, top, left, high, wide, image.new_full((image.shape[0], 1, 1), 0.5))
+    shifted: Tensor = F.erase(image, top, left, high, wide, image.new_full((image.shape[0], 1, 1), 0.5))
+    return shifted
 
 
 SHIFTS: Mapping[str, Shift] = MappingProxyType(

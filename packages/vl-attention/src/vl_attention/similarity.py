@@ -34,7 +34,8 @@ class MapSimilarity:
     first_layer: int
     second_layer: int
     head: int | None
-    """None where the models differ in heads: then the maps' means over heads are compared."""
+    """None where the models differ in heads: then the maps' means over heads are compared. Means are evener than what they
+    are of, so such a divergence is lower, and not to be set beside one of single heads."""
     divergence: float
     """Jensen-Shannon divergence in nats, 0 to ln 2; a mean over images and queries."""
     images: int
@@ -158,13 +159,13 @@ def tap_divergence(first: Tap, second: Tap, *, rows_at_once: int | None = None) 
     Where the numbers of heads differ, the maps' means over heads are compared, and there is one column.
     """
     same = first.q.shape[1] == second.q.shape[1]
-    sums = 0.0
+    sums = torch.zeros(first.q.shape[0], first.q.shape[1] if same else 1, dtype=torch.float64)
     for rows in row_chunks(first if first.q.shape[1] > second.q.shape[1] else second, rows_at_once):
         maps = [tap.map(rows) if same else tap.map(rows).mean(1, keepdim=True) for tap in (first, second)]
         precision = torch.promote_types(maps[0].dtype, maps[1].dtype)
         divergence = jensen_shannon(maps[0].to(precision), maps[1].to(precision))
         sums = sums + divergence.sum(-1).cpu().double()
-    return torch.as_tensor(sums) / first.q.shape[2]
+    return sums / first.q.shape[2]
 
 
 def _of_tokens(tap: Tap, tokens: Tokens) -> Tap:
@@ -181,7 +182,7 @@ def _of_tokens(tap: Tap, tokens: Tokens) -> Tap:
 
 def _batches(images: Tensor | Iterable[Any], batch_size: int) -> Iterator[Tensor]:
     if isinstance(images, Tensor):
-        yield from images.split(batch_size) if len(images) else ()
+        yield from torch.split(images, batch_size) if len(images) else ()
         return
     for batch in images:
         yield batch[0] if isinstance(batch, tuple | list) else batch

@@ -14,6 +14,7 @@ def new_figure(width: float, height: float) -> Figure:
     """An empty figure of a size in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.05)  # type: ignore[union-attr]
     return figure
 
 

@@ -16,6 +16,8 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 """Okabe and Ito's, which are told apart with any colour vision."""
 _MARKERS = "os^Dv<>"
 _UNIT = "Jensen-Shannon divergence (nats)"
+# Panels side by side.
+_ACROSS = 3
 
 
 def draw_head_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimilarity]) -> None:
@@ -38,22 +40,26 @@ def draw_head_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimilar
             table[layers.index((row.first_layer, row.second_layer)), row.head or 0] = row.divergence
         tables.append((layers, table, own[0].head is None))
     limit = max(float(np.nanmax(table)) for _, table, _ in tables) or log(2)
-    widths = [max(2.2, 0.3 * table.shape[1] + 0.8) for _, table, _ in tables]
+    across = min(len(pairs), _ACROSS)
+    down = -(-len(pairs) // across)
+    widths = [max(2.2, 0.3 * max(table.shape[1] for _, table, _ in tables[i::across]) + 0.9) for i in range(across)]
     tallest = max(len(layers) for layers, *_ in tables)
-    figure = new_figure(sum(widths) + 1.1, max(2.4, 0.28 * tallest + 1.1))
-    cells = figure.subplots(1, len(pairs), squeeze=False, width_ratios=widths)[0]
-    for axes, (first, second), (layers, table, averaged) in zip(cells, pairs, tables, strict=True):
+    figure = new_figure(sum(widths) + 1.1, down * max(2.4, 0.22 * tallest + 1.1))
+    cells = figure.subplots(down, across, squeeze=False, width_ratios=widths).ravel()
+    for axes in cells[len(pairs) :]:
+        axes.set_axis_off()
+    for axes, (first, second), (layers, table, averaged) in zip(cells[: len(pairs)], pairs, tables, strict=True):
         shown = axes.imshow(table, cmap="cividis", vmin=0, vmax=limit, aspect="auto", origin="lower")
         same = all(a == b for a, b in layers)
         ticks = range(0, len(layers), 1 + len(layers) // 25)
         axes.set_yticks(ticks, [str(layers[i][0]) if same else f"{layers[i][0]}, {layers[i][1]}" for i in ticks])
         axes.set_ylabel("layer" if same else "layers of the two", fontsize=9)
-        axes.set_xlabel("mean over heads" if averaged else "head", fontsize=9)
+        axes.set_xlabel("maps averaged over heads" if averaged else "head", fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         if averaged:
             axes.set_xticks([])
         axes.tick_params(labelsize=8)
-        axes.set_title(f"{first},\n{second}", fontsize=9, parse_math=False)
+        axes.set_title(f"{first}, {second}", fontsize=9, parse_math=False)
     bar = figure.colorbar(shown, ax=list(cells), fraction=0.05, pad=0.02)
     bar.set_label(_UNIT, fontsize=8)
     bar.ax.tick_params(labelsize=8)
@@ -73,6 +79,7 @@ def draw_layer_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimila
     pairs, matrix = layer_means(_some(rows))
     figure = new_figure(6.4, 3.8)
     axes = figure.subplots()
+    averaged = {(row.first, row.second) for row in rows if row.head is None}
     for index, ((first, second), values) in enumerate(zip(pairs, matrix, strict=True)):
         there = np.flatnonzero(~np.isnan(values))
         axes.plot(
@@ -82,7 +89,7 @@ def draw_layer_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimila
             marker=_MARKERS[index % len(_MARKERS)],
             linestyle=("-", "--", ":")[index // len(_COLOURS) % 3],
             markersize=5,
-            label=f"{first}, {second}".replace("$", r"\$"),
+            label=f"{first}, {second}{' *' if (first, second) in averaged else ''}".replace("$", r"\$"),
         )
     axes.axhline(log(2), color="#9a9a9a", linewidth=0.8, linestyle="--")
     axes.text(0.99, log(2), "ln 2: no key in common ", transform=axes.get_yaxis_transform(), ha="right", va="bottom",
@@ -92,7 +99,9 @@ def draw_layer_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimila
     axes.set_ylabel(_UNIT)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    note = "* maps averaged over\nheads, hence lower" if averaged else None
+    legend = axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0), title=note)
+    legend.get_title().set_fontsize(8)
     save(figure, path)
 
 
