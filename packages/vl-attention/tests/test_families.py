@@ -44,9 +44,7 @@ def _map_by_hand(attention, args, kwargs):
     rope = kwargs.get("rope")
     if rope is not None:
         first, half = attention.num_prefix_tokens, attention.rotate_half
-        q, k = (
-            torch.cat([t[:, :, :first], apply_rot_embed_cat(t[:, :, first:], rope, half=half)], 2) for t in (q, k)
-        )
+        q, k = (torch.cat([t[:, :, :first], apply_rot_embed_cat(t[:, :, first:], rope, half=half)], 2) for t in (q, k))
     logits = torch.einsum("bhid,bhjd->bhij", q, k) / q.shape[-1] ** 0.5
     if getattr(attention, "relative_position_bias_table", None) is not None:
         entries = attention.relative_position_bias_table[attention.relative_position_index.flatten()]
