@@ -1,9 +1,30 @@
-"""The installed distribution and the imported package are one and the same."""
+"""The installed distribution and the imported package are one and the same, and the package offers what it names."""
 
+import doctest
+import importlib
+import types
 from importlib.metadata import version
 
+import pytest
+import torch
 import vl_attention
 
 
 def test_version_matches_the_installed_metadata():
     assert vl_attention.__version__ == version("vl-attention")
+
+
+def test_every_public_name_is_there_and_no_other():
+    importlib.import_module("vl_attention.transfer")  # and so every module, none of which may hide a name
+    for name in vl_attention.__all__:
+        assert not isinstance(getattr(vl_attention, name), types.ModuleType), name
+    assert set(vl_attention.__all__) <= set(dir(vl_attention))
+    with pytest.raises(AttributeError, match="no attribute 'Student'"):
+        vl_attention.Student  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["pairing", "normalization", "transfer"])
+def test_docstring_examples_give_what_they_show(name):
+    found = doctest.testmod(importlib.import_module(f"vl_attention.{name}"), extraglobs={"torch": torch})
+    assert found.attempted
+    assert not found.failed

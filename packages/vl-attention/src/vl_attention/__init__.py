@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from vl_attention.__about__ import __version__
 
 if TYPE_CHECKING:
-    from vl_attention.anatomy import Anatomy, anatomy
+    from vl_attention.anatomy import Anatomy
     from vl_attention.normalization import Normalization
     from vl_attention.pairing import pair_heads, pair_layers
     from vl_attention.students import ArchitectureMismatchWarning, random_student, set_drop_path
@@ -23,7 +23,6 @@ else:
         "Normalization": "normalization",
         "Tap": "taps",
         "TransferOutput": "transfer",
-        "anatomy": "anatomy",
         "pair_heads": "pairing",
         "pair_layers": "pairing",
         "random_student": "students",
@@ -48,7 +47,6 @@ __all__ = [
     "Tap",
     "TransferOutput",
     "__version__",
-    "anatomy",
     "pair_heads",
     "pair_layers",
     "random_student",

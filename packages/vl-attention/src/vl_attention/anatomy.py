@@ -28,6 +28,11 @@ class Anatomy:
         """How many layers of attention there are."""
         return len(self.attentions)
 
+    @classmethod
+    def of(cls, model: nn.Module) -> Anatomy:
+        """The same as `anatomy`, under a public name: the package's own ``anatomy`` is this module."""
+        return anatomy(model)
+
 
 def anatomy(model: nn.Module) -> Anatomy:
     """Find a model's layers of attention, its prefix tokens and its components.

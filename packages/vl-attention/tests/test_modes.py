@@ -1,0 +1,145 @@
+"""What each mode computes, against the same by hand."""
+
+import copy
+from contextlib import nullcontext
+
+import pytest
+import torch
+from vl_attention import ArchitectureMismatchWarning, AttentionTransfer
+
+
+def _qkv(model, layer, images):
+    """Queries, keys and values of a plain timm ViT's block, by hand."""
+    x = model._pos_embed(model.patch_embed(images))
+    for block in model.blocks[:layer]:
+        x = block(x)
+    attention = model.blocks[layer].attn
+    parts = attention.qkv(model.blocks[layer].norm1(x)).chunk(3, -1)
+    return [part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts]
+
+
+def _map(q, k):
+    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+
+
+def _cross_entropy(student, teacher):
+    return -(teacher * student.log()).sum(-1).mean()
+
+
+def _pictures(transfer, images):
+    return transfer.teacher_normalization(images)
+
+
+@torch.no_grad()
+def test_distillation_is_the_mean_cross_entropy_of_the_maps_summed_over_layers(make, images):
+    transfer = AttentionTransfer(make(), make(seed=1), layers={0: 2, 1: 1})
+    output, pictures = transfer.train()(images), _pictures(transfer, images)
+    expected = [
+        _cross_entropy(_map(*_qkv(transfer.student, s, pictures)[:2]), _map(*_qkv(transfer.teacher, t, pictures)[:2]))
+        for s, t in transfer.layers
+    ]
+    torch.testing.assert_close(output.layer_losses, torch.stack(expected), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(output.transfer_loss, sum(expected), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_maps_of_several_heads_are_averaged(make, images):
+    transfer = AttentionTransfer(make(), make(seed=1), layers=[1], heads={0: [1, 2], 2: 0})
+    pictures = _pictures(transfer, images)
+    ours, theirs = (_map(*_qkv(m, 1, pictures)[:2]) for m in (transfer.student, transfer.teacher))
+    target = torch.stack([(theirs[:, 1] + theirs[:, 2]) / 2, theirs[:, 0]], 1)
+    expected = _cross_entropy(ours[:, [0, 2]], target)
+    torch.testing.assert_close(transfer(images).transfer_loss, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("registers", [0, 2])
+def test_only_common_tokens_are_compared(make, vit, images, registers):
+    teacher = vit(reg_tokens=4)
+    lacks = pytest.warns(ArchitectureMismatchWarning, match="register tokens")
+    with nullcontext() if registers else lacks:
+        transfer = AttentionTransfer(teacher, vit(seed=1, reg_tokens=registers), layers=[0])
+    pictures = _pictures(transfer, images)
+    places = [*range(1 + registers), *range(5, 21)]
+    q, k, _ = _qkv(teacher, 0, pictures)
+    target = _map(q[:, :, places], k[:, :, places])
+    expected = _cross_entropy(_map(*_qkv(transfer.student, 0, pictures)[:2]), target)
+    torch.testing.assert_close(transfer(images).transfer_loss, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_outputs_are_compared_by_squares(make, images):
+    transfer = AttentionTransfer(make(), make(seed=1), mode="output", layers=[0])
+    outputs = []
+    for model in (transfer.student, transfer.teacher):
+        block = model.blocks[0]
+        x = model._pos_embed(model.patch_embed(_pictures(transfer, images)))
+        outputs.append(block.attn(block.norm1(x)))
+    expected = (outputs[0] - outputs[1]).square().mean()
+    torch.testing.assert_close(transfer(images).transfer_loss, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_relations_compare_other_widths_and_heads(make, vit, images):
+    transfer = AttentionTransfer(make(), vit(seed=1, embed_dim=24, num_heads=2), mode="relations", relation_heads=4)
+    assert transfer.layers == [(2, 2)]
+    pictures, expected = _pictures(transfer, images), 0.0
+    pairs = zip(_qkv(transfer.student, 2, pictures), _qkv(transfer.teacher, 2, pictures), strict=True)
+    for ours, theirs in pairs:
+        maps = []
+        for part in (ours, theirs):
+            part = part.transpose(1, 2).flatten(2).unflatten(-1, (4, -1)).transpose(1, 2)
+            maps.append(_map(part, part))
+        expected += (maps[1] * (maps[1].log() - maps[0].log())).sum(-1).mean() / 3
+    torch.testing.assert_close(transfer(images).transfer_loss, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("mode", ["copy", "copy_q", "copy_k", "copy_v"])
+@pytest.mark.parametrize("heads", ["all", {0: 2, 2: 1}], ids=["all heads", "some heads"])
+def test_a_copy_is_attention_with_the_teachers_part(make, images, mode, heads):
+    teacher, student = make(), make(seed=1)
+    plain = copy.deepcopy(student)  # what the student was before its projections went
+    transfer = AttentionTransfer(teacher, student, mode=mode, layers=[0], heads=heads).eval()
+    pictures = _pictures(transfer, images)
+    ours, theirs = _qkv(plain, 0, pictures), _qkv(teacher, 0, pictures)
+    chosen = {0: 0, 1: 1, 2: 2} if heads == "all" else heads
+    parts = {"copy": "qk", "copy_q": "q", "copy_k": "k", "copy_v": "v"}[mode]
+    by_head = []
+    for head in range(3):
+        q, k, v = (
+            theirs[i][:, chosen[head]] if head in chosen and name in parts else ours[i][:, head]
+            for i, name in enumerate("qkv")
+        )
+        by_head.append(_map(q, k) @ v)
+    expected = plain.blocks[0].attn.proj(torch.cat(by_head, -1))
+    found = []
+    handle = student.blocks[0].attn.register_forward_hook(lambda m, a, output: found.append(output))
+    output = transfer(images)
+    handle.remove()
+    torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=1e-4)
+    assert output.transfer_loss == 0
+    assert not output.layer_losses.numel()
+
+
+_TIMM = ["ViT", "DeiT3", "DINOv2 with registers", "DINOv2 SwiGLU", "CLIP", "SigLIP", "qk_norm", "BEiT", "EVA-02", "EVA"]
+_TIMM += ["DINOv3", "relative positions", "DeiT distilled"]
+
+
+@pytest.mark.parametrize("mode", ["copy", "copy_q", "copy_k", "copy_v"])
+@pytest.mark.parametrize("name", _TIMM)
+def test_a_copying_student_holds_only_what_it_trains(make, images, name, mode):
+    transfer = AttentionTransfer(make(name), mode=mode, seed=1).train()
+    transfer(images).logits.square().sum().backward()
+    idle = [name for name, parameter in transfer.named_parameters() if parameter.grad is None]
+    assert not idle
+    full = AttentionTransfer(make(name), seed=1)
+    width, depth = 48, 3
+    gone = sum(p.numel() for p in full.parameters()) - sum(p.numel() for p in transfer.parameters())
+    assert gone >= (2 if mode == "copy" else 1) * depth * width * width
+
+
+def test_copied_students_of_transformers_have_no_queries_or_keys(make, images):
+    transfer = AttentionTransfer(make("transformers ViT"), mode="copy", num_classes=5).train()
+    transfer(images).logits.sum().backward()
+    assert not [name for name, _ in transfer.named_parameters() if "q_proj" in name or "k_proj" in name]
