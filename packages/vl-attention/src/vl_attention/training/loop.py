@@ -210,9 +210,7 @@ def _open_run(
         return run, run.load_checkpoint()
 
 
-def _tensors(
-    student: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None
-) -> dict[str, Tensor]:
+def _tensors(student: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None) -> dict[str, Tensor]:
     tensors = {f"student.{name}": value for name, value in student.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
