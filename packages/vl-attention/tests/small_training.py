@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from vl_attention import AttentionTransfer
-from vl_attention.training.loop import train
 from vl_attention.training.settings import TrainSettings
+from vl_attention.training.supervised import train
 
 SIZE = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
 SETTINGS = TrainSettings(

@@ -21,10 +21,10 @@ from vl_attention import recipes
 from vl_attention.classifier import Classifier
 from vl_attention.training.augmentation import AugmentedPictures, Mixing, PlainPictures, seeded
 from vl_attention.training.average import WeightAverage
-from vl_attention.training.loop import predict, train
 from vl_attention.training.parameters import parameter_groups
 from vl_attention.training.settings import TrainSettings
 from vl_attention.training.stream import PlaceSampler, picture_at
+from vl_attention.training.supervised import predict, train
 
 SCRIPT = Path(__file__).parent / "small_training.py"
 SPEC = importlib.util.spec_from_file_location("small_training", SCRIPT)
@@ -122,8 +122,8 @@ def test_a_checkpoint_holds_nothing_of_the_teacher(tmp_path):
     with safe_open(tmp_path / "checkpoint" / "last.safetensors", "pt") as file:
         names = set(file.keys())
     student = {name.removeprefix("student.") for name in model.state_dict()}
-    assert {n.removeprefix("student.") for n in names if n.startswith("student.")} == student
-    assert {name.split(".")[0] for name in names} == {"student", "optimizer", "average"}
+    assert {n.removeprefix("trained.") for n in names if n.startswith("trained.")} == student
+    assert {name.split(".")[0] for name in names} == {"trained", "optimizer", "average"}
     size = sum(t.numel() for t in model.teacher.parameters())
     assert sum(t.numel() for t in model.student.parameters()) < 1.2 * size
 

@@ -17,17 +17,17 @@ def parameter_groups(student: nn.Module, weight_decay: float, layer_decay: float
     down to what stands before the first block. Vectors (biases, norms, scales), tokens and positions do not decay.
 
     Args:
-        student: A model whose blocks `anatomy` finds.
+        student: A model; its blocks are looked for where ``layer_decay`` is below 1.
         weight_decay: Of all that decays.
         layer_decay: 1 for one rate everywhere.
     """
-    blocks = _blocks(student)
+    blocks = _blocks(student) if layer_decay < 1 else ()
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in student.named_parameters():
         if not parameter.requires_grad:
             continue
         above = len(blocks) + 1 - _depth(name, blocks)
-        decays = parameter.ndim > 1 and not re.search(r"pos_embed|position_embed|_token|registers?$|rel_pos|bias", name)
+        decays = parameter.ndim > 1 and not re.search(r"pos_embed|position|_token|registers?$|rel_pos|bias", name)
         scale = layer_decay**above
         group = groups.setdefault(
             (above, decays), {"params": [], "weight_decay": weight_decay if decays else 0.0, "lr_scale": scale}

@@ -1,0 +1,68 @@
+"""Pre-training of a teacher on pictures whose labels are not looked at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from vl_attention.masked_autoencoder import MaskedAutoencoder
+from vl_attention.training.augmentation import AugmentedPictures, Pictures
+from vl_attention.training.loop import computing, fit
+from vl_attention.training.parameters import parameter_groups
+from vl_attention.training.settings import TrainSettings
+
+
+def pretrain(
+    model: MaskedAutoencoder,
+    pictures: Pictures,
+    settings: TrainSettings,
+    out: str | os.PathLike[str],
+    *,
+    size: tuple[int, int],
+    channels: int = 3,
+    checkpoint_every: int = 500,
+    log_every: int = 50,
+    progress: bool = True,
+) -> None:
+    """Train a masked autoencoder in place; with the same arguments an interrupted run goes on where it was.
+
+    Metrics, every ``log_every`` updates: ``loss`` (squared error over hidden patches) and ``learning_rate``. Of the
+    settings, those of mixing, of label smoothing and of the decay over blocks do not matter here.
+
+    Args:
+        model: The autoencoder; its ``student`` is the encoder, the teacher to be.
+        pictures: PIL pictures with labels, which are not used.
+        settings: How to train.
+        out: Folder of the run.
+        size: Height and width that pictures are brought to.
+        channels: 1 for greyscale, 3 for colour.
+        checkpoint_every: Updates between checkpoints.
+        log_every: Updates between rows of metrics.
+        progress: Whether a bar is shown.
+
+    Raises:
+        ValueError: If there are no pictures, an update is not divisible, the loss is not finite, or the folder's run
+            had other settings.
+    """
+
+    def losses(prepared: nn.Module, images: Tensor, labels: Tensor, number: int) -> Mapping[str, Tensor]:
+        with computing(settings, images.device):
+            return {"loss": prepared(images).float()}
+
+    fit(
+        model,
+        model,
+        parameter_groups(model, settings.weight_decay, 1.0),
+        AugmentedPictures(pictures, settings, size, channels),
+        len(pictures),
+        losses,
+        settings,
+        out,
+        config={"size": list(size), "channels": channels},
+        checkpoint_every=checkpoint_every,
+        log_every=log_every,
+        progress=progress,
+        find_unused=True,
+    )

@@ -1,0 +1,106 @@
+"""Training of students and plain classifiers from labels, and their answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from vl_attention.calling import is_of_transformers
+from vl_attention.training.augmentation import AugmentedPictures, Mixing, Pictures, PlainPictures
+from vl_attention.training.loop import computing, fit
+from vl_attention.training.parameters import parameter_groups
+from vl_attention.training.settings import TrainSettings
+
+
+def train(
+    model: Any,
+    pictures: Pictures,
+    settings: TrainSettings,
+    out: str | os.PathLike[str],
+    *,
+    classes: int,
+    size: tuple[int, int],
+    channels: int = 3,
+    checkpoint_every: int = 500,
+    log_every: int = 50,
+    progress: bool = True,
+) -> None:
+    """Train ``model.student`` in place; with the same arguments an interrupted run goes on where it was.
+
+    Metrics, every ``log_every`` updates: ``loss``, which is minimised; ``task_loss`` (cross-entropy, nats);
+    ``transfer_loss`` (sum over layers, before its weight); ``learning_rate`` (of the head).
+
+    Args:
+        model: An `AttentionTransfer` or a `Classifier`.
+        pictures: PIL pictures with labels ``0..classes - 1``.
+        settings: How to train.
+        out: Folder of the run: settings, metrics, TensorBoard's events, checkpoint.
+        classes: How many there are.
+        size: Height and width that pictures are brought to.
+        channels: 1 for greyscale, 3 for colour.
+        checkpoint_every: Updates between checkpoints.
+        log_every: Updates between rows of metrics.
+        progress: Whether a bar is shown.
+
+    Raises:
+        ValueError: If there are no pictures, an update is not divisible, the loss is not finite, or the folder's run
+            had other settings.
+    """
+    mix = Mixing(settings, classes)
+
+    def losses(prepared: nn.Module, images: Tensor, labels: Tensor, number: int) -> Mapping[str, Tensor]:
+        images, targets = mix(images, labels, number)
+        with computing(settings, images.device):
+            output = prepared(images)
+        task = -(targets * output.logits.float().log_softmax(-1)).sum(-1).mean()
+        transfer = output.transfer_loss.float()
+        return {"loss": task + settings.transfer_weight * transfer, "task_loss": task, "transfer_loss": transfer}
+
+    if settings.compile:
+        model.compile_blocks()
+    fit(
+        model,
+        model.student,
+        parameter_groups(model.student, settings.weight_decay, settings.layer_decay),
+        AugmentedPictures(pictures, settings, size, channels),
+        len(pictures),
+        losses,
+        settings,
+        out,
+        config={"size": list(size), "channels": channels, "classes": classes},
+        checkpoint_every=checkpoint_every,
+        log_every=log_every,
+        progress=progress,
+        find_unused=is_of_transformers(model.student),
+    )
+
+
+@torch.no_grad()
+def predict(
+    model: Any,
+    pictures: Pictures,
+    settings: TrainSettings,
+    *,
+    size: tuple[int, int],
+    channels: int = 3,
+    batch_size: int = 256,
+) -> tuple[Tensor, Tensor]:
+    """Logits ``(n, classes)`` and labels ``(n,)`` of pictures as they are; the model's mode is restored."""
+    was_training = model.training
+    device = next(model.parameters()).device
+    logits, labels = [], []
+    dataset: Dataset[tuple[Tensor, int]] = PlainPictures(pictures, size, channels)
+    model.eval()
+    try:
+        for images, truth in DataLoader(dataset, batch_size=batch_size, num_workers=settings.workers):
+            with computing(settings, device):
+                logits.append(model(images.to(device)).logits.float().cpu())
+            labels.append(truth)
+    finally:
+        model.train(was_training)
+    return torch.cat(logits), torch.cat(labels)

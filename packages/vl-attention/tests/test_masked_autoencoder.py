@@ -1,0 +1,97 @@
+"""A masked autoencoder sees some patches, predicts the others, and makes a teacher."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from vl_attention import AttentionTransfer, Normalization
+from vl_attention.masked_autoencoder import MaskedAutoencoder
+from vl_attention.training.pretraining import pretrain
+
+SPEC = importlib.util.spec_from_file_location("small_training", Path(__file__).parent / "small_training.py")
+small_training = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(small_training)
+SIZE = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 0}
+
+
+def autoencoder(name="vit_tiny_patch16_224", **options):
+    torch.manual_seed(0)
+    encoder = timm.create_model(name, **SIZE)
+    return MaskedAutoencoder(encoder, decoder_width=16, decoder_depth=1, decoder_heads=2, **options).eval()
+
+
+@pytest.fixture
+def images():
+    return torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2", "deit3_small_patch16_224"])
+def test_with_every_patch_in_view_the_encoder_is_the_model_itself(name, images):
+    model = autoencoder(name)
+    pictures = model.student_normalization(images)
+    places = torch.arange(16).expand(3, -1)
+    torch.testing.assert_close(model.encode(pictures, places), model.student.forward_features(pictures))
+
+
+def test_the_encoder_does_not_see_what_is_hidden(images):
+    model = autoencoder()
+    order = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(i)) for i in range(3)])
+    seen = order[:, : model.seen]
+    assert model.seen == 4
+    changed = images.clone()
+    for picture, hidden in zip(changed, order[:, model.seen :], strict=True):
+        for patch in hidden.tolist():
+            row, column = divmod(patch, 4)
+            picture[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 0.5
+    first, second = (model.encode(model.student_normalization(x), seen) for x in (images, changed))
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-6)
+    assert not torch.allclose(model(images, order), model(changed, order))
+
+
+def test_the_loss_is_that_of_a_loop_over_hidden_patches(images):
+    model = autoencoder(mask_ratio=0.5, normalization=Normalization.none())
+    order = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(i)) for i in range(3)])
+    predicted = model.predict(model.encode(images, order[:, :8]), order)
+    losses = []
+    for picture, places, pixels in zip(images, order, predicted, strict=True):
+        for patch in places[8:].tolist():
+            row, column = divmod(patch, 4)
+            target = picture[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].reshape(-1)
+            target = (target - target.mean()) / (target.var() + 1e-6) ** 0.5
+            losses.append(((pixels[patch] - target) ** 2).mean())
+    torch.testing.assert_close(model(images, order), torch.stack(losses).mean())
+
+
+def test_prediction_of_a_patch_does_not_depend_on_the_order_of_the_others(images):
+    model = autoencoder()
+    order = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(i)) for i in range(3)])
+    other = torch.cat([order[:, : model.seen].flip(1), order[:, model.seen :].flip(1)], 1)
+    torch.testing.assert_close(model(images, order), model(images, other))
+
+
+def test_targets_may_be_the_pixels_themselves(images):
+    model = autoencoder(target_epsilon=None, normalization=Normalization.none())
+    assert torch.equal(model.targets(images)[1, 5].view(3, 4, 4), images[1, :, 4:8, 4:8])
+
+
+def test_a_pretrained_encoder_predicts_better_and_can_teach(tmp_path, images):
+    model = autoencoder(normalization=Normalization.none())
+    settings = replace(small_training.SETTINGS, epochs=24, random_augment="", erasing=0.0)
+    pretrain(model, small_training.Colours(), settings, tmp_path, size=(16, 16), log_every=5, progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["loss"] < 0.98 * rows[0]["loss"]
+    transfer = AttentionTransfer(model.student, num_classes=2)
+    assert transfer(images).logits.shape == (3, 2)
+
+
+def test_what_cannot_be_masked_is_refused():
+    with pytest.raises(TypeError, match=r"encoder must be timm's VisionTransformer, got ResNet"):
+        MaskedAutoencoder(timm.create_model("resnet18"))
+    with pytest.raises(ValueError, match=r"mask_ratio must leave some of 16 patches .* got 0\.99"):
+        autoencoder(mask_ratio=0.99)
