@@ -34,8 +34,8 @@ class MapSimilarity:
     first_layer: int
     second_layer: int
     head: int | None
-    """None where the models differ in heads: then the maps' means over heads are compared. Means are evener than what they
-    are of, so such a divergence is lower, and not to be set beside one of single heads."""
+    """None where the models differ in heads: then the maps' means over heads are compared. Means are evener than what
+    they are of, so such a divergence is lower, and not to be set beside one of single heads."""
     divergence: float
     """Jensen-Shannon divergence in nats, 0 to ln 2; a mean over images and queries."""
     images: int
