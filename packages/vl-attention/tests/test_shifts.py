@@ -74,6 +74,26 @@ def test_rows_count_what_is_right_whatever_the_batch(images):
     assert (rows[0].accuracy, rows[0].low, rows[0].high) == (5 / 6, *wilson_interval(5, 6))
 
 
+def test_a_picture_meets_the_same_shift_in_any_batch():
+    def chance(image, severity, generator):
+        return torch.rand((), generator=generator).expand_as(image)
+
+    def answers(batch_size):
+        seen = []
+
+        def predict(pictures):
+            seen.append(pictures[:, 0, 0, 0])
+            return torch.zeros(len(pictures), 2)
+
+        evaluate_shifts(
+            predict, torch.zeros(7, 3, 2, 2), torch.zeros(7), {"chance": chance}, [1], batch_size=batch_size
+        )
+        return torch.cat(seen)
+
+    assert len(answers(7).unique()) == 7
+    assert torch.equal(answers(2), answers(7))
+
+
 def test_results_do_not_depend_on_the_batch_and_a_module_keeps_its_mode(images):
     torch.manual_seed(0)
     model = timm.create_model(
