@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from vl_attention.attention_maps import attention_maps
+from vl_attention.maps import attention_maps
 from vl_attention.similarity import jensen_shannon, layer_means, map_similarity, tap_divergence
 from vl_attention.taps import Tap
 

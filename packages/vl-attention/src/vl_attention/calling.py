@@ -31,9 +31,9 @@ def logits_of(output: Any) -> Tensor:
     Raises:
         ValueError: If there are none.
     """
-    if isinstance(output, tuple) and output and all(isinstance(part, Tensor) for part in output):
-        return torch.stack(output).mean(0)  # a distilled DeiT has two heads
     logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+    if logits is None and isinstance(output, tuple) and output and all(isinstance(part, Tensor) for part in output):
+        logits = torch.stack(output).mean(0)  # a distilled DeiT has two heads
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         raise ValueError(
             f"the student must return logits (B, classes), got {type(output).__name__}; give a model with a "

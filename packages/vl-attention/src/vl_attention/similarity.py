@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vl_attention.anatomy import anatomy
-from vl_attention.attention_maps import plain_model, row_chunks, tap_layers
+from vl_attention.maps import plain_model, row_chunks, tap_layers
 from vl_attention.normalization import Normalization
 from vl_attention.pairing import Layers, pair_layers
 from vl_attention.taps import Tap

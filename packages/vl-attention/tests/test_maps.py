@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 from vl_attention import AttentionTransfer, Normalization
-from vl_attention.attention_maps import attention_maps, class_attention
+from vl_attention.maps import attention_maps, class_attention
 
 
 def tiny(name="vit_tiny_patch16_224", seed=0, **options):
