@@ -1,0 +1,39 @@
+"""A few labelled pictures of a larger set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+
+def stratified_indices(labels: Sequence[int], count: int, seed: int) -> list[int]:
+    """Which pictures keep their label: as many of each class as of any other, drawn by the seed, in the set's order.
+
+    Args:
+        labels: Of all pictures; -1 for none.
+        count: How many are kept, a multiple of the number of classes.
+        seed: Of the draw.
+
+    Raises:
+        ValueError: If ``count`` is no such multiple, or a class has too few pictures.
+
+    Example:
+        >>> [[0, 1, 0, 1, 0][i] for i in stratified_indices([0, 1, 0, 1, 0], 2, seed=0)] in ([0, 1], [1, 0])
+        True
+    """
+    truth = torch.as_tensor(labels)
+    classes = sorted({int(label) for label in truth.tolist()} - {-1})
+    if count < 1 or not classes or count % len(classes):
+        raise ValueError(f"labels must be a multiple of the number of classes, {len(classes)}; got {count}")
+    generator = torch.Generator().manual_seed(seed)
+    chosen: list[int] = []
+    for label in classes:
+        places = (truth == label).nonzero()[:, 0]
+        if len(places) < count // len(classes):
+            raise ValueError(
+                f"labels={count} needs {count // len(classes)} pictures a class, and class {label} has {len(places)}"
+            )
+        drawn = torch.randperm(len(places), generator=generator)[: count // len(classes)]
+        chosen += places[drawn].tolist()
+    return sorted(chosen)

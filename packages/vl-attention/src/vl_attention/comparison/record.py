@@ -1,0 +1,109 @@
+"""The comparison's record: one row a method and seed, written as they come, and the answers behind them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from vl_core.data import ImageDataset
+from vl_core.results import append_row, read_rows
+
+from vl_attention.comparison.labelled import stratified_indices
+from vl_attention.comparison.methods import ENSEMBLE, ENSEMBLE_MEMBERS, Method
+from vl_attention.comparison.peak_memory import peak_memory
+from vl_attention.normalization import Normalization
+from vl_attention.training.supervised import predict, train
+
+COLUMNS = ("method", "seed", "labels", "epochs", "accuracy", "seconds", "peak_mb")
+
+
+def compare(
+    teacher: nn.Module,
+    train_set: ImageDataset,
+    test_set: ImageDataset,
+    methods: Sequence[Method],
+    out: str | os.PathLike[str],
+    *,
+    labels: int,
+    seeds: Sequence[int],
+    size: tuple[int, int],
+    channels: int = 3,
+    normalization: Normalization | None = None,
+    progress: bool = True,
+) -> list[dict[str, str]]:
+    """Train each method with each seed on a few labels, and measure it on the test set; what was done is not repeated.
+
+    Writes ``transfer.csv`` in ``out`` (`COLUMNS`; ``accuracy`` is a share, ``seconds`` those of training, which an
+    interruption cuts into, ``peak_mb`` the most memory taken), and a folder a run with its record and
+    ``answers.safetensors``: ``logits`` ``(n, classes)`` and ``labels`` of the test set. A seed draws labels, weights
+    and the order of pictures, the same for each method. Where fine-tuning and distillation both are there, a row
+    ``ensemble`` follows.
+
+    Args:
+        teacher: A pre-trained model of timm.
+        train_set: Pictures of which a few keep their labels.
+        test_set: Pictures to be named.
+        methods: What is compared.
+        out: Folder of the comparison.
+        labels: How many labels there are, over all classes.
+        seeds: Of the runs.
+        size: Height and width that pictures are brought to.
+        channels: 1 for greyscale, 3 for colour.
+        normalization: How pictures in 0..1 enter all models; default: as the teacher says.
+        progress: Whether bars are shown.
+
+    Returns:
+        The rows of ``transfer.csv``.
+
+    Raises:
+        ValueError: If there are no such labels, or ``out`` holds other runs of these names.
+    """
+    out, classes = Path(out), len(train_set.classes)
+    normalization = normalization or Normalization.of(teacher)
+    table = out / "transfer.csv"
+    for seed in seeds:
+        few = train_set.subset(stratified_indices(train_set.labels.tolist(), labels, seed))
+        for method in methods:
+            if _has_row(table, method.name, seed):
+                continue
+            run = out / "runs" / f"{method.name}-{seed}"
+            settings = replace(method.settings, seed=seed)
+            started = time.perf_counter()
+            with peak_memory() as peak:
+                model = method.build(teacher, classes, seed, normalization)
+                train(
+                    model, few, settings, run / "training", classes=classes, size=size, channels=channels,
+                    progress=progress,
+                )  # fmt: skip
+            seconds = time.perf_counter() - started
+            answers = predict(model, test_set, settings, size=size, channels=channels)
+            save_file(dict(zip(("logits", "labels"), answers, strict=True)), run / "answers.safetensors")
+            _write(table, method.name, seed, labels, settings.epochs, _accuracy(*answers), seconds, peak.megabytes)
+        names = {method.name for method in methods}
+        if set(ENSEMBLE_MEMBERS) <= names and not _has_row(table, ENSEMBLE, seed):
+            members = [load_file(out / "runs" / f"{name}-{seed}" / "answers.safetensors") for name in ENSEMBLE_MEMBERS]
+            mixed = torch.stack([member["logits"].softmax(-1) for member in members]).mean(0)
+            _write(table, ENSEMBLE, seed, labels, 0, _accuracy(mixed, members[0]["labels"]), 0.0, 0.0)
+    return read_rows(table)
+
+
+def _accuracy(scores: Tensor, labels: Tensor) -> float:
+    return float((scores.argmax(-1) == labels).double().mean())
+
+
+def _has_row(table: Path, method: str, seed: int) -> bool:
+    rows = read_rows(table) if table.exists() else []
+    return any(row["method"] == method and row["seed"] == str(seed) for row in rows)
+
+
+def _write(table: Path, *values: Any) -> None:
+    method, seed, labels, epochs, accuracy, seconds, peak = values
+    numbers = f"{accuracy:.4f}", f"{seconds:.1f}", f"{peak:.0f}"
+    append_row(table, dict(zip(COLUMNS, (method, seed, labels, epochs, *numbers), strict=True)))

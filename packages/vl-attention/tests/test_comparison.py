@@ -1,0 +1,111 @@
+"""The comparison trains what is missing, records what it finds, and draws the same labels for every method."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+from vl_attention.comparison.labelled import stratified_indices
+from vl_attention.comparison.methods import Method
+from vl_attention.comparison.peak_memory import peak_memory
+from vl_attention.comparison.record import COLUMNS, compare
+from vl_attention.normalization import Normalization
+from vl_core.data import ImageDataset
+
+SPEC = importlib.util.spec_from_file_location("small_training", Path(__file__).parent / "small_training.py")
+small_training = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(small_training)
+SETTINGS = replace(small_training.SETTINGS, epochs=6, random_augment="", erasing=0.0)
+NAMES = ("scratch", "copy", "distill", "fine-tune")
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    colours = small_training.Colours()
+    images = [colours[i][0] for i in range(40)]
+    names = [f"{i}.png" for i in range(40)]
+    return ImageDataset(images, [i % 2 for i in range(40)], name="colours", names=names, classes=("red", "blue"))
+
+
+@pytest.fixture
+def teacher():
+    torch.manual_seed(0)
+    return timm.create_model("vit_tiny_patch16_224", num_classes=0, **small_training.SIZE)
+
+
+def run(teacher, pictures, out, names=NAMES, seeds=(0, 1)):
+    methods = [Method(name, SETTINGS, "all") for name in names]
+    return compare(teacher, pictures, pictures, methods, out, labels=16, seeds=seeds, size=(16, 16), progress=False)
+
+
+def test_every_method_and_seed_has_a_row_and_its_answers(teacher, pictures, tmp_path):
+    rows = run(teacher, pictures, tmp_path)
+    assert list(rows[0]) == list(COLUMNS)
+    assert [(row["method"], row["seed"]) for row in rows] == [
+        (name, seed) for seed in "01" for name in (*NAMES, "ensemble")
+    ]
+    assert all(float(row["accuracy"]) == 1 for row in rows)
+    trained = [row for row in rows if row["method"] != "ensemble"]
+    assert all(float(row["peak_mb"]) > 10 and float(row["seconds"]) > 0 and row["epochs"] == "6" for row in trained)
+    answers = load_file(tmp_path / "runs" / "copy-1" / "answers.safetensors")
+    assert answers["logits"].shape == (40, 2)
+    assert answers["labels"].tolist() == [i % 2 for i in range(40)]
+
+
+def test_what_was_done_is_not_done_again(teacher, pictures, tmp_path):
+    first = run(teacher, pictures, tmp_path, ("scratch",), (0,))
+    before = (tmp_path / "runs" / "scratch-0" / "answers.safetensors").stat().st_mtime_ns
+    rows = run(teacher, pictures, tmp_path, ("scratch", "distill"), (0,))
+    assert rows[: len(first)] == first
+    assert [row["method"] for row in rows] == ["scratch", "distill"]
+    assert (tmp_path / "runs" / "scratch-0" / "answers.safetensors").stat().st_mtime_ns == before
+
+
+def test_fine_tuning_starts_from_the_teachers_weights_and_scratch_from_none(teacher):
+    normalization = Normalization.none()
+    tuned = Method("fine-tune", SETTINGS).build(teacher, 2, 0, normalization).student
+    scratch = Method("scratch", SETTINGS).build(teacher, 2, 0, normalization).student
+    distilled = Method("distill", SETTINGS).build(teacher, 2, 0, normalization).student
+    name = "blocks.0.attn.qkv.weight"
+    wanted = teacher.state_dict()[name]
+    assert torch.equal(tuned.state_dict()[name], wanted)
+    assert not torch.equal(scratch.state_dict()[name], wanted)
+    assert torch.equal(scratch.state_dict()[name], distilled.state_dict()[name])
+    assert torch.equal(tuned.state_dict()["head.weight"], scratch.state_dict()["head.weight"])
+    tuned.blocks[0].attn.qkv.weight.data.zero_()
+    assert torch.equal(teacher.state_dict()[name], wanted)
+
+
+def test_each_class_has_as_many_labels_and_the_seed_draws_them():
+    labels = [i % 5 for i in range(100)]
+    chosen = stratified_indices(labels, 20, seed=3)
+    assert Counter(labels[i] for i in chosen) == dict.fromkeys(range(5), 4)
+    assert chosen == sorted(set(chosen)) == stratified_indices(labels, 20, seed=3)
+    assert chosen != stratified_indices(labels, 20, seed=4)
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [
+        (3, r"labels must be a multiple of the number of classes, 2; got 3"),
+        (0, r"labels must be a multiple"),
+        (12, r"labels=12 needs 6 pictures a class, and class 1 has 4"),
+    ],
+)
+def test_labels_that_cannot_be_drawn_are_refused(count, message):
+    with pytest.raises(ValueError, match=message):
+        stratified_indices([0] * 9 + [1] * 4, count, seed=0)
+
+
+def test_the_peak_is_that_of_the_work_within():
+    with peak_memory() as small:
+        pass
+    with peak_memory() as large:
+        torch.ones(50_000_000)
+    assert 150 < large.megabytes - small.megabytes < 260
