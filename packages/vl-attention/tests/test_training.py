@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import timm
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors import safe_open
 from safetensors.torch import load_file
 from vl_attention import recipes
@@ -140,6 +142,15 @@ def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
         model.student.head.bias.fill_(torch.nan)
     with pytest.raises(ValueError, match=r"loss is not finite at update 4 .* lower base_learning_rate"):
         run(model, tmp_path)
+
+
+def test_training_in_one_process_leaves_no_trace_in_accelerate(tmp_path):
+    before = dict(PartialState._shared_state), dict(os.environ)
+    run(transfer(), tmp_path)
+    assert (dict(PartialState._shared_state), dict(os.environ)) == before
+    Accelerator(cpu=True, mixed_precision="bf16")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
 
 
 def test_no_pictures_are_an_error(tmp_path):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from timm.scheduler import CosineLRScheduler
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -70,16 +71,13 @@ def fit(
     """
     if not pictures:
         raise ValueError("pictures must hold at least one picture")
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=find_unused)],
-    )
     updates = max(1, settings.epochs * pictures // settings.batch_size)
-    model.to(accelerator.device).train()
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
-    schedule = _schedule(optimizer, settings, updates)
-    average = WeightAverage(trained, settings.average_decay) if settings.average_decay else None
     with ExitStack() as stack:
+        accelerator = stack.enter_context(_accelerator(find_unused))
+        model.to(accelerator.device).train()
+        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+        schedule = _schedule(optimizer, settings, updates)
+        average = WeightAverage(trained, settings.average_decay) if settings.average_decay else None
         stack.enter_context(torch.random.fork_rng())
         run, checkpoint = _open_run(accelerator, out, {**asdict(settings), **config})
         stack.enter_context(run)
@@ -109,6 +107,22 @@ def fit(
         accelerator.wait_for_everyone()
     if average is not None:
         average.become(trained)
+
+
+@contextmanager
+def _accelerator(find_unused: bool) -> Iterator[Accelerator]:
+    """An accelerator that, in a process by itself, leaves nothing for the caller's own to stumble over."""
+    was_there = bool(PartialState._shared_state)
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=find_unused)],
+    )
+    try:
+        yield accelerator
+    finally:
+        if not was_there and accelerator.num_processes == 1:
+            AcceleratorState._reset_state(reset_partial_state=True)
+            GradientState._reset_state()
 
 
 class _Step:
