@@ -81,7 +81,7 @@ def step(model: nn.Module, images: Tensor) -> float:
     logits, transfer = model(images)[:2]
     (F.cross_entropy(logits.float(), torch.zeros(len(images), dtype=torch.long)) + 3 * transfer).backward()
     model.zero_grad()
-    return float(transfer)
+    return float(transfer.detach())
 
 
 @contextmanager
@@ -163,8 +163,8 @@ def main() -> None:
                 times = measure_time(ways, args.rounds)
                 ratios = times["fused"] / times["eager"]
                 row = {f"{name}_seconds": round(float(np.median(values)), 3) for name, values in times.items()}
-                low, middle, high = np.quantile(ratios, [0.2, 0.5, 0.8])
-                row |= {"ratio": round(middle, 3), "ratio_20": round(low, 3), "ratio_80": round(high, 3)}
+                quantiles = np.quantile(ratios, [0.5, 0.2, 0.8]).round(3).tolist()
+                row |= dict(zip(("ratio", "ratio_20", "ratio_80"), quantiles, strict=True))
         print({**common, **row}, flush=True)
         append_row(ROWS.with_name(f"{ROWS.stem}_{args.what}.csv"), {**common, **row, **provenance()})
 
