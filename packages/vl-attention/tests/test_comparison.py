@@ -67,6 +67,14 @@ def test_what_was_done_is_not_done_again(teacher, pictures, tmp_path):
     assert (tmp_path / "runs" / "scratch-0" / "answers.safetensors").stat().st_mtime_ns == before
 
 
+def test_a_record_of_other_labels_or_epochs_is_refused(teacher, pictures, tmp_path):
+    run(teacher, pictures, tmp_path, ("scratch",), (0,))
+    method = Method("scratch", SETTINGS, "all")
+    for methods, labels in (([method], 8), ([replace(method, settings=replace(SETTINGS, epochs=7))], 16)):
+        with pytest.raises(ValueError, match=r"for 16 labels and 6 epochs, asked for are .*; choose another folder"):
+            compare(teacher, pictures, pictures, methods, tmp_path, labels=labels, seeds=[0], size=(16, 16))
+
+
 def test_fine_tuning_starts_from_the_teachers_weights_and_scratch_from_none(teacher):
     normalization = Normalization.none()
     tuned = Method("fine-tune", SETTINGS).build(teacher, 2, 0, normalization).student

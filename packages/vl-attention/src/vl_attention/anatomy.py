@@ -28,39 +28,39 @@ class Anatomy:
         """How many layers of attention there are."""
         return len(self.attentions)
 
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Names of the blocks that hold the attentions: ``blocks.3`` of ``blocks.3.attn``."""
+        return _block_names(self.attentions)
+
     @classmethod
     def of(cls, model: nn.Module) -> Anatomy:
-        """The same as `anatomy`, under a public name: the package's own ``anatomy`` is this module."""
-        return anatomy(model)
+        """Find a model's layers of attention, its prefix tokens and its components.
+
+        Args:
+            model: A ViT of timm or transformers, or any module built like one: a list of blocks, each with one
+                attention that has a projection ``qkv``, or ``q_proj``, ``k_proj`` and ``v_proj``.
+
+        Raises:
+            ValueError: If no layers of self-attention are found.
+        """
+        attentions = _attention_names(model)
+        if not attentions:
+            raise ValueError(
+                f"{type(model).__name__} has no self-attention that could be transferred; give a vision transformer of "
+                "timm (VisionTransformer, Eva, Beit, DeiT) or of transformers (ViT, DINOv2, CLIP's or SigLIP's vision "
+                "model)"
+            )
+        return cls(attentions, _prefix_tokens(model), _components(model, attentions))
 
 
-def anatomy(model: nn.Module) -> Anatomy:
-    """Find a model's layers of attention, its prefix tokens and its components.
-
-    Args:
-        model: A ViT of timm or transformers, or any module built like one: a list of blocks, each with one attention.
-
-    Raises:
-        ValueError: If no layers of self-attention are found.
-    """
-    attentions = _attention_names(model)
-    if not attentions:
-        raise ValueError(
-            f"{type(model).__name__} has no self-attention that could be transferred; give a vision transformer of "
-            "timm (VisionTransformer, Eva, Beit, DeiT) or of transformers (ViT, DINOv2, CLIP's or SigLIP's vision "
-            "model)"
-        )
-    return Anatomy(attentions, _prefix_tokens(model), _components(model, attentions))
-
-
-def block_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of the blocks that hold the attentions of these names: ``blocks.3`` of ``blocks.3.attn``."""
+def _block_names(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(re.sub(r"(.*\.|^)(\d+)\..*", r"\1\2", name) for name in names)
 
 
 def _attention_names(model: nn.Module) -> tuple[str, ...]:
     found = [name for name, module in model.named_modules() if _is_self_attention(name, module)]
-    stacks = {re.sub(r"\.?\d+$", "", block) for block in block_names(tuple(found))}
+    stacks = {re.sub(r"\.?\d+$", "", block) for block in _block_names(tuple(found))}
     if len(stacks) > 1:
         raise ValueError(
             f"{type(model).__name__} has several stacks of attention, {sorted(stacks)}; give the vision tower alone, "

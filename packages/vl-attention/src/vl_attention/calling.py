@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,6 +25,18 @@ def call(model: nn.Module, images: Tensor) -> Any:
     # Asked for only where it is needed, since not every model of transformers can interpolate its positions.
     interpolate = size is not None and tuple(images.shape[-2:]) != tuple(size)
     return model(pixel_values=images, **({"interpolate_pos_encoding": True} if interpolate else {}))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; each module, frozen or not, then has the mode that it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def logits_of(output: Any) -> Tensor:

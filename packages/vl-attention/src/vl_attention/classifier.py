@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vl_attention.anatomy import anatomy, block_names
+from vl_attention.anatomy import Anatomy
 from vl_attention.calling import call, check_images, logits_of
 from vl_attention.normalization import Normalization
 from vl_attention.transfer import TransferOutput
@@ -33,6 +33,6 @@ class Classifier(nn.Module):
 
     def compile_blocks(self, **options: Any) -> Classifier:
         """Compile each block with `torch.compile`."""
-        for name in block_names(anatomy(self.student).attentions):
+        for name in Anatomy.of(self.student).blocks:
             self.student.get_submodule(name).compile(**options)
         return self

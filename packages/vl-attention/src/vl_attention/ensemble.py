@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vl_attention.calling import call, check_images, logits_of
-from vl_attention.maps import evaluating
+from vl_attention.calling import call, check_images, evaluating, logits_of
 from vl_attention.normalization import Normalization
 from vl_attention.transfer import AttentionTransfer
 

@@ -5,15 +5,14 @@ Training never stores a map; here they are asked for, so mind their size: ``B ×
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from vl_attention.anatomy import anatomy
-from vl_attention.calling import call, check_images
+from vl_attention.anatomy import Anatomy
+from vl_attention.calling import call, check_images, evaluating
 from vl_attention.normalization import Normalization
 from vl_attention.taps import AttentionTaps, Tap
 from vl_attention.transfer import AttentionTransfer
@@ -79,7 +78,7 @@ def class_attention(
         ValueError: As `attention_maps` does, or if the patches form no grid.
     """
     plain, _ = plain_model(model, normalization)
-    prefix = anatomy(plain).prefix
+    prefix = Anatomy.of(plain).prefix
     (tap,) = tap_layers(model, images, [layer], normalization).values()
     if "class" in prefix:
         place = prefix.index("class")
@@ -101,7 +100,7 @@ def tap_layers(
     """The taps of some layers, in ascending order; arguments as of `attention_maps`."""
     check_images(images)
     model, normalization = plain_model(model, normalization)
-    layout = anatomy(model)
+    layout = Anatomy.of(model)
     chosen = sorted({_layer(n, layout.depth) for n in (range(layout.depth) if layers == "all" else layers)})
     if not chosen:
         raise ValueError(f"layers must be 'all' or name at least one layer, got {layers!r}")
@@ -124,18 +123,6 @@ def plain_model(model: nn.Module, normalization: Normalization | None) -> tuple[
             )
         return model.student, normalization or model.student_normalization
     return model, normalization or Normalization.of(model)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; each module, frozen or not, then has the mode that it had."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def row_chunks(tap: Tap, at_once: int | None = None) -> list[slice]:

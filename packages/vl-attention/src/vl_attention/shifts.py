@@ -19,8 +19,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 from vl_core.results import wilson_interval
 
-from vl_attention.calling import check_images, logits_of
-from vl_attention.maps import evaluating
+from vl_attention.calling import check_images, evaluating, logits_of
 
 Shift: TypeAlias = Callable[[Tensor, int, torch.Generator], Tensor]
 """From a picture ``(C, H, W)`` in 0..1, a severity from 1 to 5 and a generator on the CPU to such a picture."""

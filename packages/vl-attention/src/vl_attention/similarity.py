@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vl_attention.anatomy import anatomy
+from vl_attention.anatomy import Anatomy
 from vl_attention.maps import plain_model, row_chunks, tap_layers
 from vl_attention.normalization import Normalization
 from vl_attention.pairing import Layers, pair_layers
@@ -84,7 +84,7 @@ def map_similarity(
         )
     if batch_size < 1 or (rows_at_once is not None and rows_at_once < 1):
         raise ValueError(f"batch_size and rows_at_once must be at least 1, got {batch_size} and {rows_at_once}")
-    layouts = {name: anatomy(plain_model(model, None)[0]) for name, model in models.items()}
+    layouts = {name: Anatomy.of(plain_model(model, None)[0]) for name, model in models.items()}
     plan: list[tuple[str, str, int, int]] = []
     for first, second in pairs:
         depths = layouts[first].depth, layouts[second].depth

@@ -16,7 +16,7 @@ import torch
 from timm.layers import DropPath
 from torch import nn
 
-from vl_attention.anatomy import anatomy, block_names
+from vl_attention.anatomy import Anatomy
 from vl_attention.taps import AttentionTaps
 
 _TEXT_AND_VISION = {"clip_vision_model": "clip", "siglip_vision_model": "siglip", "siglip2_vision_model": "siglip2"}
@@ -58,7 +58,7 @@ def random_student(
 
 def check_components(student: nn.Module, teacher: nn.Module) -> None:
     """Warn where the student lacks parts of the teacher, and say which."""
-    has, wanted = anatomy(student), anatomy(teacher)
+    has, wanted = Anatomy.of(student), Anatomy.of(teacher)
     missing = sorted(wanted.components - has.components)
     if missing:
         warnings.warn(
@@ -75,7 +75,7 @@ def set_drop_path(model: nn.Module, rate: float) -> None:
     """Give the blocks of a timm model stochastic depth, from 0 in the first to ``rate`` in the last."""
     if not 0 <= rate < 1:
         raise ValueError(f"drop_path must be at least 0 and below 1, got {rate}")
-    blocks = [model.get_submodule(name) for name in block_names(anatomy(model).attentions)]
+    blocks = [model.get_submodule(name) for name in Anatomy.of(model).blocks]
     places = [[name for name in ("drop_path1", "drop_path2", "drop_path") if hasattr(block, name)] for block in blocks]
     if not all(places):
         raise ValueError(f"blocks of {type(model).__name__} have no place for stochastic depth; leave drop_path at 0")

@@ -1,6 +1,6 @@
 """Queries, keys and values as they enter a model's softmax, with fused attention left on.
 
-Every vision transformer of timm and of transformers ends its attention in one call of
+The vision transformers of timm and of transformers that are supported end each attention in one call of
 `torch.nn.functional.scaled_dot_product_attention`, after queries and keys were normalised, rotated or repeated, and
 with relative-position biases as its mask. A `torch.overrides.TorchFunctionMode`, which is active only inside of `with`,
 reads the arguments of that call. So what is tapped is what the softmax sees, whatever the family, no map is ever made,

@@ -20,11 +20,11 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from vl_attention.anatomy import Anatomy, anatomy, block_names
+from vl_attention.anatomy import Anatomy
 from vl_attention.calling import call, check_images, head_count, logits_of
 from vl_attention.losses import map_loss, output_loss, relation_loss
 from vl_attention.normalization import Normalization
-from vl_attention.pairing import Heads, Layers, pair_heads, pair_layers
+from vl_attention.pairing import HeadMap, Heads, Layers, pair_heads, pair_layers
 from vl_attention.projections import HandedAttention
 from vl_attention.students import check_components, random_student
 from vl_attention.taps import AttentionTaps, Tap, Taps
@@ -122,7 +122,7 @@ class AttentionTransfer(
         )
         # Not registered, so that neither optimisers nor checkpoints nor averages see it.
         self._teacher = [teacher]
-        self.teacher_anatomy = anatomy(teacher)
+        self.teacher_anatomy = Anatomy.of(teacher)
         self.teacher_normalization = teacher_normalization or Normalization.of(teacher)
         if student is None:
             student = random_student(teacher, num_classes, drop_path=drop_path, seed=seed)
@@ -135,7 +135,7 @@ class AttentionTransfer(
                 raise ValueError("num_classes, drop_path and seed are for a student that is built here")
             check_components(student, teacher)
         self.student = student
-        self.student_anatomy = anatomy(student)
+        self.student_anatomy = Anatomy.of(student)
         self.student_normalization = student_normalization or Normalization.of(student)
         self.mode: Mode = mode
         self.relation_heads = relation_heads
@@ -143,7 +143,7 @@ class AttentionTransfer(
         depths = self.student_anatomy.depth, self.teacher_anatomy.depth
         self.layers = pair_layers(layers, *depths)
         self._heads = heads
-        self._pair_heads()
+        self._check_heads()
         self._teacher_taps = AttentionTaps.of(teacher, _modules(teacher, self.teacher_anatomy))
         self._student_taps: AttentionTaps | None = None
         if mode in _PARTS:
@@ -215,7 +215,7 @@ class AttentionTransfer(
             (self.student, self.student_anatomy, self.student_anatomy.depth),
             (self.teacher, self.teacher_anatomy, last),
         ):
-            for name in block_names(layout.attentions)[:depth]:
+            for name in layout.blocks[:depth]:
                 model.get_submodule(name).compile(**options)
         return self
 
@@ -256,14 +256,19 @@ class AttentionTransfer(
         heads = pair_heads(self._heads, student.q.shape[1], teacher.q.shape[1])
         return map_loss(student, teacher, heads=heads, **tokens)
 
-    def _pair_heads(self) -> None:
-        """Find errors in heads when the transfer is made, where the models say how many they have."""
-        modules = _modules(self.student, self.student_anatomy), _modules(self.teacher, self.teacher_anatomy)
-        for student_layer, teacher_layer in self.layers:
-            counts = head_count(modules[0][student_layer]), head_count(modules[1][teacher_layer])
-            if self.mode in ("output", "relations") or None in counts:
-                continue
-            chosen = pair_heads(self._heads, *counts)  # type: ignore[arg-type]
+    def _heads_of(self, student_layer: int, teacher_layer: int) -> HeadMap | None:
+        """Which head learns from which, where the models say how many they have; None for head by head."""
+        student = self.student.get_submodule(self.student_anatomy.attentions[student_layer])
+        teacher = self.teacher.get_submodule(self.teacher_anatomy.attentions[teacher_layer])
+        own, theirs = head_count(student), head_count(teacher)
+        return None if own is None or theirs is None else pair_heads(self._heads, own, theirs)
+
+    def _check_heads(self) -> None:
+        """Find errors in heads when the transfer is made."""
+        if self.mode in ("output", "relations"):
+            return
+        for pair in self.layers:
+            chosen = self._heads_of(*pair)
             if self.mode in _PARTS and any(isinstance(head, list) for head in chosen or ()):
                 raise ValueError(
                     f"mode={self.mode!r} hands one teacher head to each student head, and the average of several is no "
@@ -272,14 +277,11 @@ class AttentionTransfer(
 
     def _hand_over(self) -> None:
         """Replace the student's attentions by such that wait for the teacher's."""
-        teacher_modules = _modules(self.teacher, self.teacher_anatomy)
         for student_layer, teacher_layer in self.layers:
-            name = self.student_anatomy.attentions[student_layer]
-            module = self.student.get_submodule(name)
-            counts = head_count(module), head_count(teacher_modules[teacher_layer])
-            heads: Any = None if None in counts else pair_heads(self._heads, *counts)  # type: ignore[arg-type]
-            parent, _, leaf = name.rpartition(".")
-            setattr(self.student.get_submodule(parent), leaf, HandedAttention(module, _PARTS[self.mode], heads))
+            parent, _, leaf = self.student_anatomy.attentions[student_layer].rpartition(".")
+            owner = self.student.get_submodule(parent)
+            heads = self._heads_of(student_layer, teacher_layer)
+            setattr(owner, leaf, HandedAttention(getattr(owner, leaf), _PARTS[self.mode], heads))
 
     def _hand(self, taps: dict[int, Tap]) -> None:
         for student_layer, teacher_layer in self.layers:

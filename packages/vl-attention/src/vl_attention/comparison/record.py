@@ -18,6 +18,7 @@ from vl_core.results import append_row, read_rows
 from vl_attention.comparison.labelled import stratified_indices
 from vl_attention.comparison.methods import ENSEMBLE, ENSEMBLE_MEMBERS, Method
 from vl_attention.comparison.peak_memory import peak_memory
+from vl_attention.ensemble import mix
 from vl_attention.normalization import Normalization
 from vl_attention.training.supervised import predict, train
 
@@ -71,7 +72,7 @@ def compare(
     for seed in seeds:
         few = train_set.subset(stratified_indices(train_set.labels.tolist(), labels, seed))
         for method in methods:
-            if _has_row(table, method.name, seed):
+            if _is_done(table, method.name, seed, labels, method.settings.epochs):
                 continue
             run = out / "runs" / f"{method.name}-{seed}"
             settings = replace(method.settings, seed=seed)
@@ -87,9 +88,10 @@ def compare(
             save_file(dict(zip(("logits", "labels"), answers, strict=True)), run / "answers.safetensors")
             _write(table, method.name, seed, labels, settings.epochs, _accuracy(*answers), seconds, peak.megabytes)
         names = {method.name for method in methods}
-        if set(ENSEMBLE_MEMBERS) <= names and not _has_row(table, ENSEMBLE, seed):
+        if set(ENSEMBLE_MEMBERS) <= names and not _is_done(table, ENSEMBLE, seed, labels, 0):
             members = [load_file(out / "runs" / f"{name}-{seed}" / "answers.safetensors") for name in ENSEMBLE_MEMBERS]
-            mixed = torch.stack([member["logits"].softmax(-1) for member in members]).mean(0)
+            their_answers = torch.stack([member["logits"].log_softmax(-1) for member in members])
+            mixed = mix(their_answers, torch.full((len(members),), 1 / len(members)))
             _write(table, ENSEMBLE, seed, labels, 0, _accuracy(mixed, members[0]["labels"]), 0.0, 0.0)
     return read_rows(table)
 
@@ -98,9 +100,16 @@ def _accuracy(scores: Tensor, labels: Tensor) -> float:
     return float((scores.argmax(-1) == labels).double().mean())
 
 
-def _has_row(table: Path, method: str, seed: int) -> bool:
+def _is_done(table: Path, method: str, seed: int, labels: int, epochs: int) -> bool:
+    """Whether the table has this row; raises if it has one of other labels or epochs."""
     rows = read_rows(table) if table.exists() else []
-    return any(row["method"] == method and row["seed"] == str(seed) for row in rows)
+    found = next((row for row in rows if (row["method"], row["seed"]) == (method, str(seed))), None)
+    if found is not None and (found["labels"], found["epochs"]) != (str(labels), str(epochs)):
+        raise ValueError(
+            f"{table} holds {method} with seed {seed} for {found['labels']} labels and {found['epochs']} epochs, asked "
+            f"for are {labels} and {epochs}; choose another folder"
+        )
+    return found is not None
 
 
 def _write(table: Path, *values: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from vl_attention.anatomy import anatomy, block_names
+from vl_attention.anatomy import Anatomy
 
 
 def parameter_groups(student: nn.Module, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def parameter_groups(student: nn.Module, weight_decay: float, layer_decay: float
         weight_decay: Of all that decays.
         layer_decay: 1 for one rate everywhere.
     """
-    blocks = _blocks(student) if layer_decay < 1 else ()
+    blocks = Anatomy.of(student).blocks if layer_decay < 1 else ()
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in student.named_parameters():
         if not parameter.requires_grad:
@@ -34,10 +34,6 @@ def parameter_groups(student: nn.Module, weight_decay: float, layer_decay: float
         )
         group["params"].append(parameter)
     return list(groups.values())
-
-
-def _blocks(student: nn.Module) -> tuple[str, ...]:
-    return block_names(anatomy(student).attentions)
 
 
 def _depth(name: str, blocks: tuple[str, ...]) -> int:

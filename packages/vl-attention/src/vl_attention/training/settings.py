@@ -51,8 +51,8 @@ class TrainSettings:
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """bfloat16: autocast; the weights are float32 either way."""
     small_maps: bool = False
-    """Whether attention is computed with its maps in memory: faster on a CPU where they are small (up to some hundred
-    tokens), and nowhere else."""
+    """Whether attention is computed with its maps in memory: meant for a CPU and few tokens, where the backward
+    pass of fused attention is slow."""
     compile: bool = False
     """Whether blocks are compiled."""
     workers: int = 0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from vl_attention.calling import is_of_transformers
+from vl_attention.calling import evaluating, is_of_transformers
 from vl_attention.training.augmentation import AugmentedPictures, Mixing, Pictures, PlainPictures
 from vl_attention.training.loop import computing, fit
 from vl_attention.training.parameters import parameter_groups
@@ -91,16 +91,12 @@ def predict(
     batch_size: int = 256,
 ) -> tuple[Tensor, Tensor]:
     """Logits ``(n, classes)`` and labels ``(n,)`` of pictures as they are; the model's mode is restored."""
-    was_training = model.training
     device = next(model.parameters()).device
     logits, labels = [], []
     dataset: Dataset[tuple[Tensor, int]] = PlainPictures(pictures, size, channels)
-    model.eval()
-    try:
+    with evaluating(model):
         for images, truth in DataLoader(dataset, batch_size=batch_size, num_workers=settings.workers):
             with computing(settings, device):
                 logits.append(model(images.to(device)).logits.float().cpu())
             labels.append(truth)
-    finally:
-        model.train(was_training)
     return torch.cat(logits), torch.cat(labels)
