@@ -94,6 +94,12 @@ class MaskedAutoencoder(nn.Module):
         errors = (predicted.float() - self.targets(pictures)).square().mean(-1)
         return errors.gather(1, hidden).mean()
 
+    def compile_blocks(self, **options: Any) -> MaskedAutoencoder:
+        """Compile each block of encoder and decoder with `torch.compile`."""
+        for block in (*self.student.blocks, *self.decoder["blocks"]):  # type: ignore[misc]
+            block.compile(**options)
+        return self
+
     def encode(self, pictures: Tensor, places: Tensor) -> Tensor:
         """Tokens ``(B, prefix + seen, width)`` of normalised pictures, of these patches alone ``(B, seen)``."""
         encoder = self.student

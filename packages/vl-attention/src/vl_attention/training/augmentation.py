@@ -120,7 +120,8 @@ def seeded(seed: int, place: int, salt: int = 0) -> Iterator[None]:
         try:
             random.seed(int(numbers[0]))
             np.random.seed(int(numbers[1]))  # noqa: NPY002
-            torch.manual_seed(int(numbers[2]))
+            # torch.manual_seed would note for a GPU to come, with a trace of the stack, at each picture.
+            torch.default_generator.manual_seed(int(numbers[2]))
             yield
         finally:
             random.setstate(before[0])

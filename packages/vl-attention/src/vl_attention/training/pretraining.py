@@ -51,6 +51,8 @@ def pretrain(
         with computing(settings, images.device):
             return {"loss": prepared(images).float()}
 
+    if settings.compile:
+        model.compile_blocks()
     fit(
         model,
         model,

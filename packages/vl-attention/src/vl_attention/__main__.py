@@ -1,0 +1,7 @@
+"""`python -m vl_attention` is `vl-attention`."""
+
+import sys
+
+from vl_attention.cli import main
+
+sys.exit(main())

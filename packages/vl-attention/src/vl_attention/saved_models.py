@@ -1,0 +1,144 @@
+"""Models in files: folders of timm (``config.json``, ``model.safetensors``), hub ids, and the models that ship here.
+
+A student that copies is nothing without its teacher, so its folder is one of `AttentionTransfer.save_pretrained`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.models import save_for_hf
+from torch import nn
+
+from vl_attention.classifier import Classifier
+from vl_attention.normalization import Normalization
+from vl_attention.transfer import AttentionTransfer
+
+PRETRAINED = Path(str(files("vl_attention") / "pretrained"))
+
+BUILT_IN = tuple(sorted(path.parent.name for path in PRETRAINED.glob("*/config.json")))
+"""Models that ship inside the package."""
+
+
+def save_model(
+    model: nn.Module,
+    folder: str | os.PathLike[str],
+    *,
+    normalization: Normalization | None = None,
+    classes: Sequence[str] = (),
+) -> None:
+    """Write a model of timm, so that ``timm.create_model("local-dir:" + folder, pretrained=True)`` reads it.
+
+    Args:
+        model: Made by ``timm.create_model``, or a student of such a model.
+        folder: Made where it is missing.
+        normalization: How pictures in 0..1 enter it; default: as the model says.
+        classes: Names of its logits.
+    """
+    normalization = normalization or Normalization.of(model)
+    config: dict[str, Any] = {"label_names": list(classes)} if classes else {}
+    save_for_hf(
+        model,
+        os.fspath(folder),
+        model_config=config,
+        data_config={"mean": normalization.mean, "std": normalization.std},
+        safe_serialization=True,
+    )
+
+
+def load_model(source: str | os.PathLike[str], *, num_classes: int | None = None) -> Any:
+    """Load a model that ships here, a folder of timm, or a hub id; nothing is unpickled from a folder.
+
+    Args:
+        source: A name in `BUILT_IN`, the path of a folder, or ``owner/name`` on the Hugging Face hub.
+        num_classes: Of a new classifier; default: the model's own.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If the folder holds no model of timm, or it does not fit its configuration.
+    """
+    folder = PRETRAINED / source if str(source) in BUILT_IN else Path(source)
+    options = {} if num_classes is None else {"num_classes": num_classes}
+    if not folder.exists():
+        if isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/", "~")):
+            return timm.create_model(f"hf-hub:{source}", pretrained=True, **options)
+        raise FileNotFoundError(
+            f"no model {os.fspath(source)!r}: it is not built in ({', '.join(BUILT_IN)}), no folder, and no hub id of "
+            "the form owner/name"
+        )
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} holds no model of timm: {name} is missing; write one with save_model")
+    try:
+        return timm.create_model(f"local-dir:{folder}", pretrained=True, **options)
+    # Files that are damaged or do not fit one another make timm raise nearly anything.
+    except Exception as error:
+        raise ValueError(f"{folder} holds no model that timm can load ({error})") from error
+
+
+def save_classifier(
+    model: Classifier | AttentionTransfer, folder: str | os.PathLike[str], *, classes: Sequence[str] = ()
+) -> None:
+    """Write a trained model: as one of timm, or with what it takes from its teacher left out.
+
+    Args:
+        model: What was trained, of timm's models.
+        folder: Made where it is missing.
+        classes: Names of its logits.
+    """
+    if isinstance(model, AttentionTransfer) and model.needs_teacher:
+        model.save_pretrained(os.fspath(folder))
+        return
+    student = model.export() if isinstance(model, AttentionTransfer) else model.student
+    save_model(student, folder, normalization=model.student_normalization, classes=classes)
+
+
+def load_classifier(
+    source: str | os.PathLike[str], *, teacher: nn.Module | None = None
+) -> Classifier | AttentionTransfer:
+    """Load what `save_classifier` wrote, or any classifier of timm; it takes pictures in 0..1.
+
+    Args:
+        source: As `load_model` takes it.
+        teacher: For a student that copies its attention.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it holds no model with a classifier, or its teacher is missing or does not fit.
+    """
+    folder = Path(source)
+    if str(source) not in BUILT_IN and _is_transfer(folder / "config.json"):
+        if teacher is None:
+            raise ValueError(f"the student in {folder} copies its attention and needs its teacher; give it one")
+        try:
+            with redirect_stdout(io.StringIO()):  # the hub's mixin announces what it does
+                return AttentionTransfer.from_pretrained(folder, teacher=teacher).eval()
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"the student in {folder} does not fit this teacher ({error}); give it its own") from error
+    model = load_model(source)
+    if not getattr(model, "num_classes", 0):
+        raise ValueError(f"{os.fspath(source)} has no classifier, as a teacher has none; train one first")
+    return Classifier(model).eval()
+
+
+def _is_transfer(config: Path) -> bool:
+    """Whether this configuration is that of a transfer, and not one of timm's."""
+    try:
+        found = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and "mode" in found and "architecture" not in found
+
+
+def class_names(model: nn.Module) -> tuple[str, ...]:
+    """Names of a model's logits, as `save_model` kept them; none where it did not."""
+    config: Any = getattr(model, "pretrained_cfg", None) or {}
+    return tuple(config.get("label_names") or ())
