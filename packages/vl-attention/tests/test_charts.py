@@ -4,7 +4,11 @@ import pytest
 import torch
 from PIL import Image
 from vl_attention.charts.maps import draw_attention
+from vl_attention.charts.reconstructions import draw_reconstructions
 from vl_attention.charts.similarity import draw_head_similarity, draw_layer_similarity
+from vl_attention.charts.transfer import draw_transfer
+from vl_attention.comparison.record import COLUMNS
+from vl_attention.comparison.summary import summarize
 from vl_attention.similarity import MapSimilarity
 
 
@@ -44,3 +48,26 @@ def test_pairs_with_and_without_common_heads_are_drawn(tmp_path, draw):
     assert colours(tmp_path / "similarity.png") > 20
     with pytest.raises(ValueError, match="one or more"):
         draw(tmp_path / "other.png", [])
+
+
+def test_accuracies_are_drawn_with_a_word_on_what_was_gained(tmp_path):
+    accuracies = {"scratch": (0.7, 0.72), "fine-tune": (0.8, 0.9), "costs $5": (0.1, 0.99)}
+    rows = [
+        dict(zip(COLUMNS, map(str, (name, seed, 8, 4, value, 10, 100)), strict=True))
+        for name, values in accuracies.items()
+        for seed, value in enumerate(values)
+    ]
+    draw_transfer(tmp_path / "transfer.png", summarize(rows, ""), rows, title="a_$b")
+    assert colours(tmp_path / "transfer.png") > 20
+    with pytest.raises(ValueError, match="one or more"):
+        draw_transfer(tmp_path / "other.png", [], [])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_reconstructions_are_drawn(tmp_path, channels):
+    images = torch.rand(4, channels, 8, 8, generator=torch.Generator().manual_seed(0))
+    draw_reconstructions(tmp_path / "guessed.png", images, images, images)
+    assert colours(tmp_path / "guessed.png") > 50
+    with pytest.raises(ValueError, match="one shape"):
+        draw_reconstructions(tmp_path / "other.png", images, images[:2], images)
+    assert not (tmp_path / "other.png").exists()

@@ -95,3 +95,34 @@ def test_what_cannot_be_masked_is_refused():
         MaskedAutoencoder(timm.create_model("resnet18"))
     with pytest.raises(ValueError, match=r"mask_ratio must leave some of 16 patches .* got 0\.99"):
         autoencoder(mask_ratio=0.99)
+
+
+@pytest.mark.parametrize("epsilon", [None, 1e-6])
+def test_a_reconstruction_keeps_what_is_seen_and_fills_what_is_hidden(images, epsilon):
+    model = autoencoder(mask_ratio=0.5, target_epsilon=epsilon)
+    masked, filled = model.reconstruct(images, seed=3)
+    hidden = (masked == 0.5).all(1, keepdim=True).expand_as(images)
+    assert hidden.float().mean() == pytest.approx(0.5, abs=0.01)
+    torch.testing.assert_close(masked[~hidden], images[~hidden])
+    torch.testing.assert_close(filled[~hidden], images[~hidden])
+    assert not filled[hidden].isclose(images[hidden]).all()
+    assert torch.equal(filled, model.reconstruct(images, seed=3)[1])
+
+
+def test_a_perfect_prediction_reconstructs_the_picture(images, monkeypatch):
+    model = autoencoder()
+    monkeypatch.setattr(model, "predict", lambda tokens, order: model.targets(model.student_normalization(images)))
+    _, filled = model.reconstruct(images)
+    torch.testing.assert_close(filled, images, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_compiled_blocks_give_the_same_loss(images):
+    model, order = autoencoder(), torch.arange(16).expand(3, -1)
+    expected = model(images, order)
+    calls = []
+    torch._dynamo.reset()
+    model.compile_blocks(backend=lambda graph, inputs: calls.append(1) or graph.forward)
+    torch.testing.assert_close(model(images, order), expected)
+    assert calls
+    torch._dynamo.reset()

@@ -14,7 +14,7 @@ from timm.layers import Mlp
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from vl_attention.calling import check_images
+from vl_attention.calling import check_images, evaluating
 from vl_attention.normalization import Normalization
 
 
@@ -93,6 +93,39 @@ class MaskedAutoencoder(nn.Module):
         hidden = order[:, self.seen :]
         errors = (predicted.float() - self.targets(pictures)).square().mean(-1)
         return errors.gather(1, hidden).mean()
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Pictures with their hidden patches grey, and with what is predicted in their place: both as ``images``.
+
+        Where targets are normalised by patch, so are predictions; they are given the true patch's mean and deviation.
+
+        Args:
+            images: ``(B, C, H, W)`` in 0..1.
+            seed: Of which patches are hidden.
+        """
+        check_images(images)
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.rand(len(images), self.student.patch_embed.num_patches, generator=generator).argsort(1)
+        order = order.to(images.device)
+        with evaluating(self):
+            pictures = self.student_normalization(images)
+            predicted = self.predict(self.encode(pictures, order[:, : self.seen]), order).float()
+        own = self.student_normalization
+        pixels = nn.functional.unfold(pictures.float(), self.patch_size, stride=self.patch_size).mT
+        if self.target_epsilon is not None:
+            mean, variance = pixels.mean(-1, keepdim=True), pixels.var(-1, keepdim=True)
+            predicted = predicted * (variance + self.target_epsilon).sqrt() + mean
+        hidden = torch.zeros(order.shape, dtype=torch.bool, device=order.device).scatter_(1, order[:, self.seen :], 1)
+        filled = torch.where(hidden[..., None], predicted, pixels)
+        mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (own.mean, own.std))
+        size = tuple(images.shape[-2:])
+        pasted = nn.functional.fold(filled.mT, size, self.patch_size, stride=self.patch_size) * std + mean
+        mask = nn.functional.fold(
+            hidden[:, None].expand(-1, self.patch_size[0] * self.patch_size[1], -1).float(), size, self.patch_size,
+            stride=self.patch_size,
+        )  # fmt: skip
+        return torch.where(mask.bool(), 0.5, images), pasted.clamp(0, 1)
 
     def compile_blocks(self, **options: Any) -> MaskedAutoencoder:
         """Compile each block of encoder and decoder with `torch.compile`."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 import tyro
-from vl_core.data import open_dataset
+from vl_core.data import ImageDataset, UndividedError, open_dataset
 
 from vl_attention import recipes
+from vl_attention.charts.reconstructions import draw_reconstructions
 from vl_attention.masked_autoencoder import MaskedAutoencoder
 from vl_attention.normalization import Normalization
 from vl_attention.saved_models import save_model
+from vl_attention.training.augmentation import PlainPictures
 from vl_attention.training.pretraining import pretrain
 from vl_attention.training.settings import TrainSettings
+
+_SHOWN = 8  # pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,37 @@ class Pretrain:
 
 
 def run(settings: Pretrain) -> None:
+    """Train, or go on, and write the teacher and a picture.
+
+    Raises:
+        ValueError: If an argument or a picture is not what it must be.
+        OSError: If a file is missing or cannot be read.
+    """
+    model = _model(settings)
+    pictures = _pictures(settings)
+    size = settings.image_size, settings.image_size
+    pretrain(model, pictures, settings.train, settings.out / "training", size=size, channels=settings.channels)
+    if int(os.environ.get("RANK", "0")):
+        return
+    encoder: Any = model.student
+    save_model(encoder.cpu(), settings.out / "model", normalization=model.student_normalization)
+    look = PlainPictures(pictures, size, settings.channels)
+    images = torch.stack([look[index][0] for index in range(min(_SHOWN, len(look)))])
+    draw_reconstructions(settings.out / "reconstructions.png", images, *model.cpu().reconstruct(images))
+    print(f"wrote the teacher to {settings.out / 'model'}, and reconstructions.png to {settings.out}")
+
+
+def _model(settings: Pretrain) -> MaskedAutoencoder:
+    sizes = {"image-size": settings.image_size, "patch": settings.patch, "width": settings.width}
+    sizes |= {"depth": settings.depth, "heads": settings.heads, "decoder-width": settings.decoder_width}
+    sizes |= {"decoder-depth": settings.decoder_depth, "decoder-heads": settings.decoder_heads}
+    if wrong := [name for name, value in sizes.items() if value < 1]:
+        raise ValueError(f"--{wrong[0]} must be at least 1, got {sizes[wrong[0]]}")
+    for small, large in (("patch", "image-size"), ("heads", "width"), ("decoder-heads", "decoder-width")):
+        if sizes[large] % sizes[small]:
+            raise ValueError(f"--{large} must be a multiple of --{small}, got {sizes[large]} and {sizes[small]}")
+    if settings.channels not in (1, 3):
+        raise ValueError(f"--channels must be 1 (greyscale) or 3 (colour), got {settings.channels}")
     torch.manual_seed(settings.seed)
     encoder = timm.create_model(
         "vit_tiny_patch16_224",
@@ -86,16 +123,20 @@ def run(settings: Pretrain) -> None:
         class_token=False,
         global_pool="avg",
     )
-    normalization = Normalization((0.5,) * settings.channels, (0.5,) * settings.channels)
-    model = MaskedAutoencoder(
+    return MaskedAutoencoder(
         encoder,
         mask_ratio=settings.mask_ratio,
         decoder_width=settings.decoder_width,
         decoder_depth=settings.decoder_depth,
         decoder_heads=settings.decoder_heads,
-        normalization=normalization,
+        normalization=Normalization((0.5,) * settings.channels, (0.5,) * settings.channels),
     )
-    pictures = open_dataset(settings.images, split=settings.split or "train")
-    size = settings.image_size, settings.image_size
-    pretrain(model, pictures, settings.train, settings.out / "training", size=size, channels=settings.channels)
-    save_model(encoder, settings.out / "model", normalization=normalization)
+
+
+def _pictures(settings: Pretrain) -> ImageDataset:
+    try:
+        return open_dataset(settings.images, split=settings.split or "train", exclude=settings.out)
+    except UndividedError:
+        if settings.split is not None:
+            raise
+    return open_dataset(settings.images, exclude=settings.out)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
+from vl_attention import recipes
 from vl_attention.classifier import Classifier
 from vl_attention.normalization import Normalization
 from vl_attention.pairing import Layers
-from vl_attention.students import random_student
+from vl_attention.students import random_student, set_drop_path
 from vl_attention.taps import AttentionTaps
 from vl_attention.training.settings import TrainSettings
-from vl_attention.transfer import AttentionTransfer, Mode
+from vl_attention.transfer import DEFAULT_WEIGHTS, AttentionTransfer, Mode
 
 ENSEMBLE = "ensemble"
 """Fine-tuned teacher and distilled student together: it trains nothing."""
@@ -30,22 +32,83 @@ class Method:
     settings: TrainSettings
     layers: Layers | None = None
     """Which layers are transferred, see `pair_layers`."""
+    drop_path: float = 0.0
+    """Rate of stochastic depth."""
 
-    def build(self, teacher: nn.Module, classes: int, seed: int, normalization: Normalization) -> Any:
+    def build(
+        self, teacher: nn.Module, classes: int, seed: int, normalization: Normalization | None = None
+    ) -> Any:
         """The model before training: it has the teacher's weights where it is fine-tuned, and random ones else."""
         if self.name == "scratch":
-            return Classifier(random_student(teacher, classes, seed=seed), normalization)
+            student = random_student(teacher, classes, drop_path=self.drop_path, seed=seed)
+            return Classifier(student, normalization)
         if self.name == "fine-tune":
-            return Classifier(_with_new_head(teacher, classes, seed), normalization)
+            tuned = _with_new_head(teacher, classes, seed)
+            set_drop_path(tuned, self.drop_path)
+            return Classifier(tuned, normalization)
         mode: Mode = self.name  # type: ignore[assignment]
         return AttentionTransfer(
             teacher,
             mode=mode,
             layers=self.layers,
             num_classes=classes,
+            drop_path=self.drop_path,
             seed=seed,
             teacher_normalization=normalization,
         )
+
+
+RECIPES: Mapping[str, Mapping[str, Method]] = {
+    "small_pictures": {
+        "scratch": Method("scratch", recipes.small_pictures()),
+        "copy": Method("copy", recipes.small_pictures()),
+        "distill": Method("distill", recipes.small_pictures(), layers="all"),
+        "fine-tune": Method("fine-tune", recipes.small_pictures_fine_tune()),
+    },
+    "vit_base": {
+        "scratch": Method("scratch", recipes.vit_base_scratch(), drop_path=0.1),
+        "copy": Method("copy", recipes.vit_base_copy()),
+        "distill": Method("distill", recipes.vit_base_distill(), drop_path=0.1),
+        "fine-tune": Method("fine-tune", recipes.vit_base_fine_tune(), drop_path=0.1),
+    },
+    "vit_large": {
+        "scratch": Method("scratch", recipes.vit_large_scratch(), drop_path=0.2),
+        "copy": Method("copy", recipes.vit_large_copy()),
+        "distill": Method("distill", recipes.vit_large_distill(), layers="first:18", drop_path=0.2),
+        "fine-tune": Method("fine-tune", recipes.vit_large_fine_tune(), drop_path=0.2),
+    },
+}
+"""Methods by recipe and name."""
+
+# Whose settings the other modes are trained with.
+_LIKE = {"copy_q": "copy", "copy_k": "copy", "copy_v": "copy", "output": "distill", "relations": "distill"}
+METHODS = ("scratch", "copy", "distill", "fine-tune", *_LIKE)
+"""Names of all methods."""
+
+
+def method_of(recipe: str, name: str, *, layers: Layers | None = None, **changes: Any) -> Method:
+    """A recipe's method, changed.
+
+    Args:
+        recipe: A name in `RECIPES`.
+        name: A name in `METHODS`.
+        layers: Which layers are transferred; default: the recipe's, or those of the mode.
+        changes: Fields of `TrainSettings`.
+
+    Raises:
+        ValueError: If a name is unknown or a setting out of range.
+    """
+    if recipe not in RECIPES or name not in METHODS:
+        raise ValueError(
+            f"recipe must be one of {', '.join(RECIPES)} and a method one of {', '.join(METHODS)}; got {recipe!r} and "
+            f"{name!r}"
+        )
+    found = RECIPES[recipe][_LIKE.get(name, name)]
+    if name in _LIKE:
+        weight = DEFAULT_WEIGHTS.get(name, found.settings.transfer_weight)
+        found = replace(found, name=name, layers=None, settings=replace(found.settings, transfer_weight=weight))
+    takes_layers = layers is not None and name not in ("scratch", "fine-tune")
+    return replace(found, settings=replace(found.settings, **changes), **({"layers": layers} if takes_layers else {}))
 
 
 def _with_new_head(teacher: nn.Module, classes: int, seed: int) -> nn.Module:

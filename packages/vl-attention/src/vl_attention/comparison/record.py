@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from vl_attention.comparison.methods import ENSEMBLE, ENSEMBLE_MEMBERS, Method
 from vl_attention.comparison.peak_memory import peak_memory
 from vl_attention.ensemble import mix
 from vl_attention.normalization import Normalization
+from vl_attention.saved_models import save_classifier
 from vl_attention.training.supervised import predict, train
 
 COLUMNS = ("method", "seed", "labels", "epochs", "accuracy", "seconds", "peak_mb")
@@ -32,7 +34,7 @@ def compare(
     methods: Sequence[Method],
     out: str | os.PathLike[str],
     *,
-    labels: int,
+    labels: int | None,
     seeds: Sequence[int],
     size: tuple[int, int],
     channels: int = 3,
@@ -42,18 +44,18 @@ def compare(
     """Train each method with each seed on a few labels, and measure it on the test set; what was done is not repeated.
 
     Writes ``transfer.csv`` in ``out`` (`COLUMNS`; ``accuracy`` is a share, ``seconds`` those of training, which an
-    interruption cuts into, ``peak_mb`` the most memory taken), and a folder a run with its record and
-    ``answers.safetensors``: ``logits`` ``(n, classes)`` and ``labels`` of the test set. A seed draws labels, weights
-    and the order of pictures, the same for each method. Where fine-tuning and distillation both are there, a row
-    ``ensemble`` follows.
+    interruption cuts into, ``peak_mb`` the most memory taken), and a folder a run, ``runs/<method>-<seed>``, with its
+    record, the trained ``model`` (see `save_classifier`) and ``answers.safetensors``: ``logits`` ``(n, classes)`` and
+    ``labels`` of the test set. A seed draws labels, weights and the order of pictures, the same for each method. Where
+    fine-tuning and distillation both are there, a row ``ensemble`` follows.
 
     Args:
         teacher: A pre-trained model of timm.
         train_set: Pictures of which a few keep their labels.
-        test_set: Pictures to be named.
+        test_set: Pictures to be named; those without a label are passed over.
         methods: What is compared.
         out: Folder of the comparison.
-        labels: How many labels there are, over all classes.
+        labels: How many labels there are, over all classes and as many of each; None for all that there are.
         seeds: Of the runs.
         size: Height and width that pictures are brought to.
         channels: 1 for greyscale, 3 for colour.
@@ -64,36 +66,69 @@ def compare(
         The rows of ``transfer.csv``.
 
     Raises:
-        ValueError: If there are no such labels, or ``out`` holds other runs of these names.
+        ValueError: If there are no such labels, no test picture has one, or ``out`` holds other runs of these names.
     """
     out, classes = Path(out), len(train_set.classes)
     normalization = normalization or Normalization.of(teacher)
     table = out / "transfer.csv"
+    test_set = test_set.subset(np.flatnonzero(test_set.labels >= 0))
+    if not len(test_set):
+        raise ValueError("test_set must hold labelled pictures, and has none")
     for seed in seeds:
-        few = train_set.subset(stratified_indices(train_set.labels.tolist(), labels, seed))
+        few = train_set.subset(
+            np.flatnonzero(train_set.labels >= 0)
+            if labels is None
+            else stratified_indices(train_set.labels.tolist(), labels, seed)
+        )
         for method in methods:
-            if _is_done(table, method.name, seed, labels, method.settings.epochs):
+            if _is_done(table, method.name, seed, len(few), method.settings.epochs):
                 continue
-            run = out / "runs" / f"{method.name}-{seed}"
+            run = run_folder(out, method.name, seed)
             settings = replace(method.settings, seed=seed)
             started = time.perf_counter()
             with peak_memory() as peak:
                 model = method.build(teacher, classes, seed, normalization)
                 train(
                     model, few, settings, run / "training", classes=classes, size=size, channels=channels,
-                    progress=progress,
+                    progress=progress, description=f"{method.name}, seed {seed}",
                 )  # fmt: skip
             seconds = time.perf_counter() - started
+            if not _writes_files():
+                continue
             answers = predict(model, test_set, settings, size=size, channels=channels)
+            save_classifier(model, run / "model", classes=train_set.classes)
             save_file(dict(zip(("logits", "labels"), answers, strict=True)), run / "answers.safetensors")
-            _write(table, method.name, seed, labels, settings.epochs, _accuracy(*answers), seconds, peak.megabytes)
+            _write(table, method.name, seed, len(few), settings.epochs, _accuracy(*answers), seconds, peak.megabytes)
         names = {method.name for method in methods}
-        if set(ENSEMBLE_MEMBERS) <= names and not _is_done(table, ENSEMBLE, seed, labels, 0):
-            members = [load_file(out / "runs" / f"{name}-{seed}" / "answers.safetensors") for name in ENSEMBLE_MEMBERS]
-            their_answers = torch.stack([member["logits"].log_softmax(-1) for member in members])
-            mixed = mix(their_answers, torch.full((len(members),), 1 / len(members)))
-            _write(table, ENSEMBLE, seed, labels, 0, _accuracy(mixed, members[0]["labels"]), 0.0, 0.0)
-    return read_rows(table)
+        if set(ENSEMBLE_MEMBERS) <= names and _writes_files() and not _is_done(table, ENSEMBLE, seed, len(few), 0):
+            answers = ensemble_answers(out, seed)
+            _write(table, ENSEMBLE, seed, len(few), 0, _accuracy(*answers), 0.0, 0.0)
+    return read_rows(table) if table.exists() else []
+
+
+def run_folder(out: str | os.PathLike[str], method: str, seed: int) -> Path:
+    """Where one run's files are."""
+    return Path(out) / "runs" / f"{method}-{seed}"
+
+
+def read_answers(out: str | os.PathLike[str], method: str, seed: int) -> tuple[Tensor, Tensor]:
+    """Logits ``(n, classes)`` and labels ``(n,)`` of the test set, of a run or of the ensemble."""
+    if method == ENSEMBLE:
+        return ensemble_answers(out, seed)
+    found = load_file(run_folder(out, method, seed) / "answers.safetensors")
+    return found["logits"], found["labels"]
+
+
+def ensemble_answers(out: str | os.PathLike[str], seed: int) -> tuple[Tensor, Tensor]:
+    """Logarithm of the members' mean probabilities ``(n, classes)``, and labels ``(n,)``."""
+    members = [read_answers(out, name, seed) for name in ENSEMBLE_MEMBERS]
+    log_probabilities = torch.stack([logits.log_softmax(-1) for logits, _ in members])
+    return mix(log_probabilities, torch.full((len(members),), 1 / len(members))), members[0][1]
+
+
+def _writes_files() -> bool:
+    """One of several processes does."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _accuracy(scores: Tensor, labels: Tensor) -> float:

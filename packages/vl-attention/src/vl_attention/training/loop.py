@@ -46,6 +46,7 @@ def fit(
     checkpoint_every: int,
     log_every: int,
     progress: bool,
+    description: str = "train",
     find_unused: bool = False,
 ) -> None:
     """Minimise a loss over a part of a model; with the same arguments an interrupted run goes on where it was.
@@ -63,6 +64,7 @@ def fit(
         checkpoint_every: Updates between checkpoints.
         log_every: Updates between rows of metrics.
         progress: Whether a bar is shown.
+        description: What stands before it.
         find_unused: Whether some parameters of the model take no part in its loss.
 
     Raises:
@@ -87,7 +89,7 @@ def fit(
         passes = iter(DataLoader(dataset, batch_sampler=sampler, num_workers=settings.workers))
         step = _Step(accelerator, accelerator.prepare_model(model), losses, settings)
         shown = progress and accelerator.is_main_process
-        bar = tqdm(range(first, updates), initial=first, total=updates, desc="train", disable=not shown)
+        bar = tqdm(range(first, updates), initial=first, total=updates, desc=description, disable=not shown)
         for update in bar:
             schedule.step_update(update + 1)
             found = step(passes, update)

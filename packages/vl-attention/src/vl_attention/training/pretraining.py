@@ -66,5 +66,6 @@ def pretrain(
         checkpoint_every=checkpoint_every,
         log_every=log_every,
         progress=progress,
+        description="pretrain",
         find_unused=True,
     )

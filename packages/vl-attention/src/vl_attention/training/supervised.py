@@ -29,6 +29,7 @@ def train(
     checkpoint_every: int = 500,
     log_every: int = 50,
     progress: bool = True,
+    description: str = "train",
 ) -> None:
     """Train ``model.student`` in place; with the same arguments an interrupted run goes on where it was.
 
@@ -46,6 +47,7 @@ def train(
         checkpoint_every: Updates between checkpoints.
         log_every: Updates between rows of metrics.
         progress: Whether a bar is shown.
+        description: What stands before it.
 
     Raises:
         ValueError: If there are no pictures, an update is not divisible, the loss is not finite, or the folder's run
@@ -76,6 +78,7 @@ def train(
         checkpoint_every=checkpoint_every,
         log_every=log_every,
         progress=progress,
+        description=description,
         find_unused=is_of_transformers(model.student),
     )
 

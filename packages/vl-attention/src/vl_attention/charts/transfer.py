@@ -1,0 +1,73 @@
+"""Accuracy of the ways to use a teacher, side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from math import isnan
+
+from vl_attention.charts._saving import new_figure, save
+from vl_attention.comparison.summary import FINE_TUNE, SCRATCH, Summary
+
+_COLOURS = {SCRATCH: "#7f7f7f", FINE_TUNE: "#d55e00", "ensemble": "#000000"}
+_TRANSFER = "#0072b2"
+
+
+def draw_transfer(
+    path: str | os.PathLike[str],
+    summaries: Sequence[Summary],
+    rows: Sequence[Mapping[str, str]],
+    *,
+    title: str | None = None,
+) -> None:
+    """Write a PNG: for each method its mean accuracy with its 95 % interval, and a dot a seed.
+
+    Lines mark training from scratch and fine-tuning, between which transfer is expected.
+
+    Args:
+        path: The file to write.
+        summaries: Of `summarize`.
+        rows: Of ``transfer.csv``, for the dots.
+        title: Above all.
+
+    Raises:
+        ValueError: If there are no summaries.
+    """
+    if not summaries:
+        raise ValueError("summaries must be those of summarize, one or more, got none")
+    figure = new_figure(7.0, 0.55 * len(summaries) + (1.5 if title else 1.2))
+    axes = figure.subplots()
+    for place, summary in enumerate(summaries):
+        colour = _COLOURS.get(summary.method, _TRANSFER)
+        accuracy = summary.accuracy
+        if not isnan(accuracy.low):
+            # Few seeds that differ much have an interval beyond what an accuracy can be.
+            ends = [100 * max(accuracy.low, 0.0), 100 * min(accuracy.high, 1.0)]
+            axes.plot(ends, [place, place], color=colour, linewidth=2.2, alpha=0.6)
+        dots = [100 * float(row["accuracy"]) for row in rows if row["method"] == summary.method]
+        axes.scatter(dots, [place] * len(dots), s=16, color=colour, alpha=0.55, linewidths=0)
+        axes.scatter([100 * accuracy.mean], [place], s=52, color=colour, marker="D", zorder=3)
+        axes.annotate(
+            _words(summary), (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=colour
+        )
+        if summary.method in (SCRATCH, FINE_TUNE):
+            axes.axvline(100 * accuracy.mean, color=colour, linewidth=0.9, linestyle=":", zorder=0)
+    axes.set_yticks(range(len(summaries)), [summary.method for summary in summaries])
+    axes.set_ylim(len(summaries) - 0.5, -0.5)
+    axes.set_xlabel("accuracy (%), 95 % interval")
+    axes.grid(axis="x", color="#e5e5e5", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    if title:
+        figure.suptitle(title, fontsize=11, parse_math=False)
+    save(figure, path)
+
+
+def _words(summary: Summary) -> str:
+    words = f"{100 * summary.accuracy.mean:.1f} %"
+    if summary.gain is not None:
+        words += f"  ({100 * summary.gain.mean:+.1f})"
+    if summary.share_of_gap is not None and summary.method not in (SCRATCH, FINE_TUNE):
+        words += f"  {100 * summary.share_of_gap:.0f} % of the gap"
+    return words

@@ -1,0 +1,115 @@
+"""What the comparison's rows say: means over seeds, gains over training from scratch, and their intervals."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan, sqrt
+from statistics import fmean, stdev
+
+from scipy.stats import t as student_t
+from vl_core.results import wilson_interval
+
+from vl_attention.comparison.record import read_answers
+
+SCRATCH, FINE_TUNE = "scratch", "fine-tune"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One method, over its seeds."""
+
+    method: str
+    seeds: tuple[int, ...]
+    accuracy: Interval
+    """Share of the test pictures. Several seeds: Student's interval of their mean. One: Wilson's, over pictures."""
+    gain: Interval | None
+    """Accuracy above training from scratch, by pairs of equal seeds; of one seed, by pairs of equal pictures. None for
+    training from scratch itself, or where it is missing."""
+    share_of_gap: float | None
+    """The gain over that of fine-tuning; None where fine-tuning is missing or gains nothing."""
+    seconds: float
+    """Of training, a mean."""
+    peak_mb: float
+    """The most over seeds."""
+
+
+def summarize(rows: Sequence[Mapping[str, str]], out: str | os.PathLike[str]) -> list[Summary]:
+    """One summary a method, in the order of the rows.
+
+    Args:
+        rows: Of ``transfer.csv``.
+        out: The comparison's folder; its answers are read where there is one seed.
+
+    Raises:
+        ValueError: If there are no rows.
+    """
+    if not rows:
+        raise ValueError("rows must be those of transfer.csv, one or more, got none")
+    by_method: dict[str, dict[int, Mapping[str, str]]] = {}
+    for row in rows:
+        by_method.setdefault(row["method"], {})[int(row["seed"])] = row
+    gains = {name: _gain(by_method, name, out) for name in by_method}
+    whole = gains.get(FINE_TUNE)
+    return [
+        Summary(
+            name,
+            tuple(found),
+            _accuracy(found, name, out),
+            gain := gains[name],
+            gain.mean / whole.mean if gain is not None and whole is not None and whole.mean > 0 else None,
+            fmean(float(row["seconds"]) for row in found.values()),
+            max(float(row["peak_mb"]) for row in found.values()),
+        )
+        for name, found in by_method.items()
+    ]
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Student's 95 % interval of a mean; without ends for a single value.
+
+    Example:
+        >>> found = mean_interval([1.0, 2.0, 3.0])
+        >>> f"{found.mean:.2f} {found.low:.2f} {found.high:.2f}"
+        '2.00 -0.48 4.48'
+    """
+    mean = fmean(values)
+    if len(values) < 2:
+        return Interval(mean, nan, nan)
+    half = float(student_t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
+    return Interval(mean, mean - half, mean + half)
+
+
+def _accuracy(found: Mapping[int, Mapping[str, str]], name: str, out: str | os.PathLike[str]) -> Interval:
+    if len(found) > 1:
+        return mean_interval([float(row["accuracy"]) for row in found.values()])
+    logits, labels = read_answers(out, name, next(iter(found)))
+    correct = int((logits.argmax(-1) == labels).sum())
+    return Interval(correct / len(labels), *wilson_interval(correct, len(labels)))
+
+
+def _gain(
+    by_method: Mapping[str, Mapping[int, Mapping[str, str]]], name: str, out: str | os.PathLike[str]
+) -> Interval | None:
+    if name == SCRATCH:
+        return None
+    seeds = [seed for seed in by_method[name] if seed in by_method.get(SCRATCH, {})]
+    if not seeds:
+        return None
+    if len(seeds) > 1:
+        pairs = [(by_method[name][seed], by_method[SCRATCH][seed]) for seed in seeds]
+        return mean_interval([float(ours["accuracy"]) - float(theirs["accuracy"]) for ours, theirs in pairs])
+    logits, labels = read_answers(out, name, seeds[0])
+    scratch, _ = read_answers(out, SCRATCH, seeds[0])
+    right = (logits.argmax(-1) == labels).double() - (scratch.argmax(-1) == labels).double()
+    return mean_interval(right.tolist())

@@ -1,0 +1,182 @@
+"""`vl-attention train` and `pretrain`: from pictures to a table, figures and models that load again."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from vl_attention import Normalization, cli
+from vl_attention.commands.pretrain import Pretrain
+from vl_attention.commands.pretrain import run as pretrain
+from vl_attention.commands.train import Train
+from vl_attention.commands.train import run as train
+from vl_attention.comparison.methods import METHODS, RECIPES, method_of
+from vl_attention.recipes import small_teacher
+from vl_attention.saved_models import load_classifier, load_model, save_model
+
+SIZE = {"img_size": 16, "patch_size": 8, "in_chans": 1, "embed_dim": 16, "depth": 2, "num_heads": 2}
+TINY = {"image_size": 16, "patch": 8, "width": 16, "depth": 2, "heads": 2, "decoder_width": 16, "decoder_heads": 2}
+QUICK = replace(small_teacher(), epochs=2, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Forty noisy pictures, dark or bright; every fifth is a test picture."""
+    path = tmp_path_factory.mktemp("pictures") / "shades.npz"
+    noise = np.random.default_rng(0).integers(0, 120, (40, 16, 16), np.uint8)
+    labels = np.arange(40) % 2
+    split = np.where(np.arange(40) % 5 < 4, "train", "test")
+    np.savez(path, x=noise + (130 * labels[:, None, None]).astype(np.uint8), y=labels, classes=["dark", "bright"],
+             split=split)  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("teacher") / "model"
+    torch.manual_seed(0)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=0, class_token=False, global_pool="avg", **SIZE)
+    save_model(model, folder, normalization=Normalization((0.5,), (0.5,)))
+    return folder
+
+
+def asked(pictures, teacher, out, **options):
+    given = {"labels": 8, "epochs": 4, "batch_size": 4, "precision": "float32", **options}
+    return Train(images=str(pictures), teacher=str(teacher), out=out, **given)
+
+
+@pytest.fixture(scope="module")
+def trained(pictures, teacher, tmp_path_factory):
+    out = tmp_path_factory.mktemp("train") / "out"
+    train(asked(pictures, teacher, out))
+    return out
+
+
+def rows_of(out):
+    with (out / "transfer.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_training_writes_a_row_a_method_and_pictures(trained):
+    rows = rows_of(trained)
+    assert list(rows[0]) == ["method", "seed", "labels", "epochs", "accuracy", "seconds", "peak_mb"]
+    assert [row["method"] for row in rows] == ["scratch", "copy", "distill", "fine-tune", "ensemble"]
+    assert {row["labels"] for row in rows} == {"8"}
+    for name in ("transfer.png", "maps.png", "similarity.png"):
+        with Image.open(trained / name) as picture:
+            assert min(picture.size) > 200
+    assert (trained / "similarity.csv").read_text().startswith("first,second,first_layer,second_layer,head,divergence")
+
+
+def test_trained_models_answer_as_they_did(trained, teacher):
+    from safetensors.torch import load_file
+
+    images = torch.rand(3, 1, 16, 16)
+    assert load_file(trained / "runs" / "copy-0" / "answers.safetensors")["logits"].shape == (8, 2)
+    student = load_classifier(trained / "runs" / "copy-0" / "model", teacher=load_model(teacher))
+    assert student(images).logits.shape == (3, 2)
+    plain = timm.create_model(f"local-dir:{trained / 'runs' / 'distill-0' / 'model'}", pretrained=True).eval()
+    assert plain.pretrained_cfg["label_names"] == ["dark", "bright"]
+    assert torch.equal(load_classifier(trained / "runs" / "distill-0" / "model")(images).logits,
+                       plain((images - 0.5) / 0.5))  # fmt: skip
+
+
+def test_the_same_command_trains_nothing_again_and_more_seeds_go_on(trained, pictures, teacher, capsys):
+    before = rows_of(trained)
+    train(asked(pictures, teacher, trained, seeds=(0, 1), methods=("scratch",)))
+    assert rows_of(trained)[: len(before)] == before
+    assert [(row["method"], row["seed"]) for row in rows_of(trained)[len(before) :]] == [("scratch", "1")]
+    assert "wrote transfer.csv" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("changed", [{"labels": 4}, {"epochs": 2}, {"recipe": "vit_base"}])
+def test_another_comparison_needs_another_folder(trained, pictures, teacher, changed):
+    with pytest.raises(ValueError, match=next(iter(changed))):
+        train(asked(pictures, teacher, trained, **changed))
+
+
+def test_another_teacher_needs_another_folder(trained, pictures, teacher, tmp_path):
+    other = load_model(teacher)
+    with torch.no_grad():
+        other.patch_embed.proj.bias += 1
+    save_model(other, tmp_path / "other")
+    with pytest.raises(ValueError, match="teacher"):
+        train(asked(pictures, tmp_path / "other", trained))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"labels": 7}, "multiple of the number of classes, 2"),
+        ({"labels": 400}, "needs 200 pictures a class"),
+        ({"methods": ("scratch", "magic")}, "got 'small_pictures' and 'magic'"),
+        ({"methods": ()}, "at least one each"),
+        ({"layers": "first:9"}, r"from 1 to 2|9"),
+        ({"layers": "0,7"}, "7"),
+        ({"limit": 0}, "--limit must be at least 1"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"test_images": "fashion"}, "must have the same classes"),
+    ],
+)
+def test_bad_arguments_are_named_before_anything_is_written(pictures, teacher, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        train(asked(pictures, teacher, tmp_path / "out", **options))
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_a_missing_teacher_ends_in_one_line(pictures, tmp_path, capsys):
+    assert cli.main(["train", str(pictures), "--teacher", "nowhere", "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("vl-attention: error: no model 'nowhere'")
+    assert error.count("\n") == 1
+
+
+def test_all_labels_are_used_where_none_are_counted(pictures, teacher, tmp_path):
+    train(asked(pictures, teacher, tmp_path, labels=0, epochs=1, methods=("scratch",)))
+    assert rows_of(tmp_path)[0]["labels"] == "32"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_recipe_has_every_method(recipe, name):
+    method = method_of(recipe, name, epochs=30, warmup_epochs=3)
+    assert method.name == name
+    assert method.settings.epochs == 30
+    assert (method.settings.transfer_weight == 50) == (name == "output")
+
+
+def test_pretraining_gives_a_teacher_that_training_takes(pictures, tmp_path):
+    settings = Pretrain(images=str(pictures), train=QUICK, out=tmp_path, **TINY)
+    pretrain(settings)
+    first = load_model(tmp_path / "model")
+    pretrain(settings)  # which is finished
+    second = load_model(tmp_path / "model")
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["architecture"] == "vit_tiny_patch16_224"
+    with Image.open(tmp_path / "reconstructions.png") as picture:
+        assert min(picture.size) > 200
+    train(asked(pictures, tmp_path / "model", tmp_path / "out", epochs=1, methods=("distill",)))
+    assert len(rows_of(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 15}, "--image-size must be a multiple of --patch, got 15 and 8"),
+        ({"width": 15}, "--width must be a multiple of --heads"),
+        ({"depth": 0}, "--depth must be at least 1"),
+        ({"channels": 2}, r"--channels must be 1 \(greyscale\) or 3"),
+        ({"mask_ratio": 1.0}, "mask_ratio"),
+        ({"decoder_heads": 3}, "--decoder-width must be a multiple of --decoder-heads"),
+    ],
+)
+def test_a_teacher_that_cannot_be_built_is_refused(pictures, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        pretrain(Pretrain(images=str(pictures), train=QUICK, out=tmp_path / "out", **{**TINY, **options}))
+    assert not (tmp_path / "out").exists()
