@@ -75,10 +75,10 @@ def vit_base_scratch() -> TrainSettings:
 def small_pictures() -> TrainSettings:
     """A small ViT on small pictures and few labels, on a CPU: mild augmentation, and no mixing of pictures."""
     return TrainSettings(
-        epochs=120,
-        warmup_epochs=12,
-        batch_size=64,
-        base_learning_rate=4e-3,
+        epochs=20,
+        warmup_epochs=2,
+        batch_size=32,
+        base_learning_rate=8e-3,
         min_learning_rate=1e-6,
         weight_decay=0.05,
         mixup=0.0,
@@ -87,6 +87,7 @@ def small_pictures() -> TrainSettings:
         crop_scale=(0.6, 1.0),
         erasing=0.0,
         average_decay=0.0,
+        precision="float32",
         small_maps=True,
     )
 

@@ -54,7 +54,7 @@ class Train:
     recipe: Literal["small_pictures", "vit_base", "vit_large"] = "small_pictures"
     """Settings of training, those that are not given below."""
 
-    labels: int = 500
+    labels: int = 2000
     """How many pictures keep their label, over all classes and as many of each; 0 for all pictures as they are."""
 
     seeds: tuple[int, ...] = (0,)
