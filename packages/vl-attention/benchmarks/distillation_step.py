@@ -3,6 +3,11 @@
     python packages/vl-attention/benchmarks/distillation_step.py time --model base --pixels 384 512
     python packages/vl-attention/benchmarks/distillation_step.py memory --model large --pixels 224 512
 
+and on a GPU, without an installation of ours, with timm, accelerate and huggingface-hub at hand::
+
+    PYTHONPATH=packages/vl-core/src:packages/vl-attention/src python \
+        packages/vl-attention/benchmarks/distillation_step.py time --device cuda --precision bfloat16 --batch 32
+
 Both ways start from the same weights, teach the same layers (the first three quarters) and stop the teacher after the
 last of them; their losses are compared before anything is measured. The eager way computes and keeps each map, as
 training code without a fused loss does. Steps alternate; times are medians with 20 % and 80 % quantiles. Memory is
@@ -79,8 +84,11 @@ class EagerDistillation(nn.Module):
 def step(model: nn.Module, images: Tensor) -> float:
     """Forward and backward; the loss of transfer."""
     logits, transfer = model(images)[:2]
-    (F.cross_entropy(logits.float(), torch.zeros(len(images), dtype=torch.long)) + 3 * transfer).backward()
+    truth = torch.zeros(len(images), dtype=torch.long, device=images.device)
+    (F.cross_entropy(logits.float(), truth) + 3 * transfer).backward()
     model.zero_grad()
+    if images.is_cuda:
+        torch.cuda.synchronize()
     return float(transfer.detach())
 
 
@@ -130,14 +138,16 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, nargs="+", default=[384, 512])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     args = parser.parse_args()
     for pixels in args.pixels:
         torch.manual_seed(0)
         teacher = timm.create_model(MODELS[args.model], img_size=pixels)
         fused = AttentionTransfer(teacher, seed=1, teacher_normalization=Normalization.none()).train()
-        eager = EagerDistillation(fused).train()
-        images = torch.randn(args.batch, 3, pixels, pixels)
+        eager = EagerDistillation(fused).to(args.device).train()
+        fused.to(args.device)
+        images = torch.randn(args.batch, 3, pixels, pixels, device=args.device)
         tokens = teacher.patch_embed.num_patches + teacher.num_prefix_tokens
         common = {
             "what": args.what,
@@ -149,7 +159,7 @@ def main() -> None:
             "precision": args.precision,
             "threads": torch.get_num_threads(),
         }
-        with torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bfloat16"):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=args.precision == "bfloat16"):
             losses = step(fused, images), step(eager, images)
             if abs(losses[0] - losses[1]) > 1e-2 * losses[1]:
                 raise SystemExit(f"the two ways disagree: {losses}")

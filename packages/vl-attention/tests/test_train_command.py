@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -128,6 +131,21 @@ def test_bad_arguments_are_named_before_anything_is_written(pictures, teacher, t
     with pytest.raises(ValueError, match=message):
         train(asked(pictures, teacher, tmp_path / "out", **options))
     assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_two_processes_write_one_table(pictures, teacher, tmp_path):
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    options = ["--labels", "8", "--epochs", "2", "--batch-size", "4", "--methods", "fine-tune", "distill"]
+    done = subprocess.run(
+        [*launch, "--module", "vl_attention", "train", pictures, "--teacher", teacher, "--out", tmp_path, *options],
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row["method"] for row in rows_of(tmp_path)] == ["fine-tune", "distill", "ensemble"]
+    assert done.stdout.count("wrote transfer.csv") == 1
 
 
 def test_a_missing_teacher_ends_in_one_line(pictures, tmp_path, capsys):

@@ -44,12 +44,13 @@ def save_model(
         classes: Names of its logits.
     """
     normalization = normalization or Normalization.of(model)
-    config: dict[str, Any] = {"label_names": list(classes)} if classes else {}
+    # The tag names weights that these are not; pictures are resized and not cropped.
+    config: dict[str, Any] = {"pretrained_cfg": {"tag": ""}} | ({"label_names": list(classes)} if classes else {})
     save_for_hf(
         model,
         os.fspath(folder),
         model_config=config,
-        data_config={"mean": normalization.mean, "std": normalization.std},
+        data_config={"mean": normalization.mean, "std": normalization.std, "crop_pct": 1.0},
         safe_serialization=True,
     )
 

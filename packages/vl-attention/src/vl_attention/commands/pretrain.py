@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from vl_attention.normalization import Normalization
 from vl_attention.saved_models import save_model
 from vl_attention.training.augmentation import PlainPictures
 from vl_attention.training.pretraining import pretrain
+from vl_attention.training.processes import is_main_process
 from vl_attention.training.settings import TrainSettings
 
 _SHOWN = 8  # pictures
@@ -89,7 +89,7 @@ def run(settings: Pretrain) -> None:
     pictures = _pictures(settings)
     size = settings.image_size, settings.image_size
     pretrain(model, pictures, settings.train, settings.out / "training", size=size, channels=settings.channels)
-    if int(os.environ.get("RANK", "0")):
+    if not is_main_process():
         return
     encoder: Any = model.student
     save_model(encoder.cpu(), settings.out / "model", normalization=model.student_normalization)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import asdict, dataclass
 from math import isnan
 from pathlib import Path
@@ -28,6 +27,7 @@ from vl_attention.pairing import Layers
 from vl_attention.saved_models import load_classifier, load_model
 from vl_attention.similarity import map_similarity
 from vl_attention.training.augmentation import PlainPictures
+from vl_attention.training.processes import is_main_process
 
 # Whose maps are their own, in the order in which they are shown beside the teacher's.
 _SHOWN = ("fine-tune", "distill", "output", "relations", "scratch")
@@ -117,7 +117,8 @@ def run(settings: Train) -> None:
     for method in methods:
         # What does not fit together is found out before anything is trained.
         method.build(teacher, len(train_set.classes), 0, None)
-    _open_folder(settings, teacher)
+    if is_main_process():
+        _open_folder(settings, teacher)
     rows = compare(
         teacher,
         train_set,
@@ -129,7 +130,7 @@ def run(settings: Train) -> None:
         size=(height, width),
         channels=channels,
     )
-    if int(os.environ.get("RANK", "0")):
+    if not is_main_process():
         return
     summaries = summarize(rows, settings.out)
     title = f"{Path(train_set.name).name}, {rows[0]['labels']} labels, {len(test_set)} test pictures"

@@ -22,6 +22,7 @@ from vl_attention.comparison.peak_memory import peak_memory
 from vl_attention.ensemble import mix
 from vl_attention.normalization import Normalization
 from vl_attention.saved_models import save_classifier
+from vl_attention.training.processes import is_main_process
 from vl_attention.training.supervised import predict, train
 
 COLUMNS = ("method", "seed", "labels", "epochs", "accuracy", "seconds", "peak_mb")
@@ -93,14 +94,14 @@ def compare(
                     progress=progress, description=f"{method.name}, seed {seed}",
                 )  # fmt: skip
             seconds = time.perf_counter() - started
-            if not _writes_files():
+            if not is_main_process():
                 continue
             answers = predict(model, test_set, settings, size=size, channels=channels)
             save_classifier(model, run / "model", classes=train_set.classes)
             save_file(dict(zip(("logits", "labels"), answers, strict=True)), run / "answers.safetensors")
             _write(table, method.name, seed, len(few), settings.epochs, _accuracy(*answers), seconds, peak.megabytes)
         names = {method.name for method in methods}
-        if set(ENSEMBLE_MEMBERS) <= names and _writes_files() and not _is_done(table, ENSEMBLE, seed, len(few), 0):
+        if set(ENSEMBLE_MEMBERS) <= names and is_main_process() and not _is_done(table, ENSEMBLE, seed, len(few), 0):
             answers = ensemble_answers(out, seed)
             _write(table, ENSEMBLE, seed, len(few), 0, _accuracy(*answers), 0.0, 0.0)
     return read_rows(table) if table.exists() else []
@@ -124,11 +125,6 @@ def ensemble_answers(out: str | os.PathLike[str], seed: int) -> tuple[Tensor, Te
     members = [read_answers(out, name, seed) for name in ENSEMBLE_MEMBERS]
     log_probabilities = torch.stack([logits.log_softmax(-1) for logits, _ in members])
     return mix(log_probabilities, torch.full((len(members),), 1 / len(members))), members[0][1]
-
-
-def _writes_files() -> bool:
-    """One of several processes does."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _accuracy(scores: Tensor, labels: Tensor) -> float:
