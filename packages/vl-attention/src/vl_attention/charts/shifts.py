@@ -23,8 +23,8 @@ def draw_shifts(
 ) -> None:
     """Write a PNG: accuracy by severity, a panel for each shift and data set, a line for each model.
 
-    Bands are 95 % intervals of Wilson; a dotted line of a model's colour goes on from its accuracy on pictures as they
-    are. Without any shift there is one panel, with a place for each data set.
+    Bands are 95 % intervals of Wilson. Lines begin at the pictures as they are. Without any shift there is one panel,
+    with a place for each data set.
 
     Args:
         path: The file to write.
@@ -63,7 +63,7 @@ def draw_shifts(
             title = shift if len(sets) == 1 else f"{images}: {shift}"
             _finish(axes, title)
             if column == 0:
-                axes.set_ylabel("right, %", fontsize=9)
+                axes.set_ylabel("right, % (bands: 95 %)", fontsize=9)
             if place + across >= len(shifts):
                 axes.set_xlabel("severity", fontsize=9)
                 axes.tick_params(labelbottom=True)
@@ -88,8 +88,6 @@ def _draw_line(axes: Axes, rows: Sequence[ShiftAccuracy], index: int) -> object:
         axes.fill_between(severities, low, high, color=colour, alpha=0.15, linewidth=0)
     else:
         axes.vlines(severities, low, high, color=colour, linewidth=1.2)
-    if not severities[0]:
-        axes.axhline(100 * rows[0].accuracy, color=colour, linewidth=0.8, linestyle=":", alpha=0.8)
     return axes.plot(
         severities,
         [100 * row.accuracy for row in rows],
