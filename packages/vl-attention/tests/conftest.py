@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -12,6 +14,11 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import nn
+from vl_attention.classifier import Classifier
+from vl_attention.normalization import Normalization
+from vl_attention.saved_models import save_classifier, save_model
+from vl_attention.students import random_student
+from vl_attention.transfer import AttentionTransfer
 
 _TINY = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3}
 _PLAIN = {**_TINY, "num_classes": 5}
@@ -112,3 +119,39 @@ def vit() -> Callable[..., VisionTransformer]:
 def images() -> torch.Tensor:
     """Two pictures in 0..1."""
     return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(7))
+
+
+_SHADES = ("dark", "grey", "bright")
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An .npz file of grey pictures, 24 in its split train and 30 in test, in three classes by their brightness."""
+    labels = np.arange(54) % 3
+    noise = np.random.default_rng(0).integers(-40, 41, (54, 12, 12))
+    x = (np.array([50, 125, 200])[labels, None, None] + noise).astype(np.uint8)
+    path = tmp_path_factory.mktemp("pictures") / "shades.npz"
+    np.savez(path, x=x, y=labels, classes=np.array(_SHADES), split=np.array(["train"] * 24 + ["test"] * 30))
+    return path
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tiny models in files: teacher, distilled, copied, tuned (its classes in another order), unnamed."""
+    folder, half = tmp_path_factory.mktemp("models"), Normalization((0.5,), (0.5,))
+    size = {"img_size": 12, "patch_size": 4, "in_chans": 1, "embed_dim": 16, "depth": 2, "num_heads": 2}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        teacher = timm.create_model("vit_tiny_patch16_224", **size, num_classes=0, class_token=False, global_pool="avg")
+        _stir(teacher, 1)
+        save_model(teacher, folder / "teacher", normalization=half)
+        for name, mode, seed in (("distilled", "distill", 2), ("copied", "copy", 3)):
+            transfer = AttentionTransfer(
+                teacher, mode=mode, num_classes=3, layers="all", seed=seed, teacher_normalization=half
+            )
+            _stir(transfer.student, seed)
+            save_classifier(transfer, folder / name, classes=_SHADES)
+        for name, classes, count in (("tuned", _SHADES[::-1], 3), ("unnamed", (), 3), ("four", (), 4)):
+            model = _stir(random_student(teacher, count, seed=5), 5)
+            save_classifier(Classifier(model, half), folder / name, classes=classes)
+    return folder

@@ -147,10 +147,21 @@ def fit_weight(ensemble: Ensemble, images: Tensor, labels: Tensor, *, steps: int
             f"images, {len(labels)} labels, {steps} steps, batch_size={batch_size}"
         )
     with torch.no_grad(), evaluating(ensemble):
-        answers = (
-            torch.cat([ensemble.log_probabilities(part) for part in torch.split(images, batch_size)], 1).cpu().double()
-        )
-    truth = labels.cpu().long()
+        answers = torch.cat([ensemble.log_probabilities(part) for part in torch.split(images, batch_size)], 1)
+    weight = best_weight(answers, labels, steps=steps)
+    ensemble.set_weights([weight, 1 - weight])
+    return weight
+
+
+def best_weight(log_probabilities: Tensor, labels: Tensor, *, steps: int = 21) -> float:
+    """The first of two members' weight that `fit_weight` chooses, from answers that are there already.
+
+    Args:
+        log_probabilities: ``(2, N, classes)``.
+        labels: int64 ``(N,)``.
+        steps: Weights tried, from 0 to 1; two or more.
+    """
+    answers, truth = log_probabilities.cpu().double(), labels.cpu().long()
     best: tuple[tuple[float, float], float] | None = None
     for weight in torch.linspace(0, 1, steps, dtype=torch.float64).tolist():
         mixed = mix(answers, torch.tensor([weight, 1 - weight], dtype=torch.float64))
@@ -159,7 +170,6 @@ def fit_weight(ensemble: Ensemble, images: Tensor, labels: Tensor, *, steps: int
         if best is None or score > best[0]:
             best = score, weight
     assert best is not None
-    ensemble.set_weights([best[1], 1 - best[1]])
     return best[1]
 
 

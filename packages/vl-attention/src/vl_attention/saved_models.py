@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+from safetensors import SafetensorError
 from timm.models import save_for_hf
 from torch import nn
 
@@ -66,18 +67,21 @@ def load_model(source: str | os.PathLike[str], *, num_classes: int | None = None
         FileNotFoundError: If there is no such folder.
         ValueError: If the folder holds no model of timm, or it does not fit its configuration.
     """
-    folder = PRETRAINED / source if str(source) in BUILT_IN else Path(source)
+    folder = model_folder(source)
     options = {} if num_classes is None else {"num_classes": num_classes}
     if not folder.exists():
         if isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/", "~")):
-            return timm.create_model(f"hf-hub:{source}", pretrained=True, **options)
+            return _from_hub(source, options)
         raise FileNotFoundError(
             f"no model {os.fspath(source)!r}: it is not built in ({', '.join(BUILT_IN)}), no folder, and no hub id of "
             "the form owner/name"
         )
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder} holds no model of timm: {name} is missing; write one with save_model")
+    _check_files(folder)
+    if (mode := transfer_mode(source)) is not None:
+        raise ValueError(
+            f"{folder} holds a student of mode={mode!r}, which needs its teacher, and no model of timm; read it with "
+            "load_classifier and its teacher"
+        )
     try:
         return timm.create_model(f"local-dir:{folder}", pretrained=True, **options)
     # Files that are damaged or do not fit one another make timm raise nearly anything.
@@ -96,7 +100,8 @@ def save_classifier(
         classes: Names of its logits.
     """
     if isinstance(model, AttentionTransfer) and model.needs_teacher:
-        model.save_pretrained(os.fspath(folder))
+        config: Any = model._hub_mixin_config
+        model.save_pretrained(os.fspath(folder), config={**config, "label_names": list(classes)})
         return
     student = model.export() if isinstance(model, AttentionTransfer) else model.student
     save_model(student, folder, normalization=model.student_normalization, classes=classes)
@@ -115,31 +120,71 @@ def load_classifier(
         FileNotFoundError: If there is no such folder.
         ValueError: If it holds no model with a classifier, or its teacher is missing or does not fit.
     """
-    folder = Path(source)
-    if str(source) not in BUILT_IN and _is_transfer(folder / "config.json"):
-        if teacher is None:
-            raise ValueError(f"the student in {folder} copies its attention and needs its teacher; give it one")
-        try:
-            with redirect_stdout(io.StringIO()):  # the hub's mixin announces what it does
-                return AttentionTransfer.from_pretrained(folder, teacher=teacher).eval()
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"the student in {folder} does not fit this teacher ({error}); give it its own") from error
+    if transfer_mode(source) is not None:
+        return _load_transfer(model_folder(source), teacher)
     model = load_model(source)
     if not getattr(model, "num_classes", 0):
         raise ValueError(f"{os.fspath(source)} has no classifier, as a teacher has none; train one first")
     return Classifier(model).eval()
 
 
-def _is_transfer(config: Path) -> bool:
-    """Whether this configuration is that of a transfer, and not one of timm's."""
+def model_folder(source: str | os.PathLike[str]) -> Path:
+    """The folder of a model, if it is one that ships here or on this machine; there is none for an id of the hub."""
+    return PRETRAINED / source if str(source) in BUILT_IN else Path(source)
+
+
+def transfer_mode(source: str | os.PathLike[str]) -> str | None:
+    """The mode of a student that was saved together with what it needs of its teacher; None for a model of timm."""
+    found = _configuration(model_folder(source))
+    return str(found["mode"]) if "mode" in found and "architecture" not in found else None
+
+
+def _load_transfer(folder: Path, teacher: nn.Module | None) -> AttentionTransfer:
+    if teacher is None:
+        raise ValueError(f"the student in {folder} copies its attention and needs its teacher; give it one")
+    _check_files(folder)
     try:
-        found = json.loads(config.read_text(encoding="utf-8"))
+        with redirect_stdout(io.StringIO()):  # the hub's mixin announces what it does
+            transfer = AttentionTransfer.from_pretrained(folder, teacher=teacher).eval()
+    except SafetensorError as error:
+        raise ValueError(f"{folder / 'model.safetensors'} is damaged ({error}); write it again") from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"the student in {folder} does not fit this teacher ({error}); give it its own") from error
+    student: Any = transfer.student
+    if isinstance(known := getattr(student, "pretrained_cfg", None), dict):
+        # What its teacher names is another's.
+        student.pretrained_cfg = {**known, "label_names": tuple(_configuration(folder).get("label_names") or ())}
+    return transfer
+
+
+def _from_hub(source: str, options: dict[str, int]) -> Any:
+    try:
+        return timm.create_model(f"hf-hub:{source}", pretrained=True, **options)
+    except OSError as error:
+        raise FileNotFoundError(f"no model {source!r}: there is no such folder, and no hub id ({error})") from error
+    except Exception as error:
+        raise ValueError(f"{source} on the hub is no model that timm can load ({error})") from error
+
+
+def _check_files(folder: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} holds no model of timm: {name} is missing; write one with save_model")
+
+
+def _configuration(folder: Path) -> dict[str, Any]:
+    """What stands in a folder's ``config.json``; nothing where it is missing or damaged."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and "mode" in found and "architecture" not in found
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def class_names(model: nn.Module) -> tuple[str, ...]:
     """Names of a model's logits, as `save_model` kept them; none where it did not."""
     config: Any = getattr(model, "pretrained_cfg", None) or {}
-    return tuple(config.get("label_names") or ())
+    names = config.get("label_names") or ()
+    # timm's own files may have a mapping from numbers, and names of a head that was replaced since.
+    names = tuple(names[key] for key in sorted(names, key=int)) if isinstance(names, dict) else tuple(names)
+    return names if len(names) == getattr(model, "num_classes", len(names)) else ()

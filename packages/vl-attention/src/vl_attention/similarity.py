@@ -44,7 +44,7 @@ class MapSimilarity:
 
 def map_similarity(
     models: Mapping[str, nn.Module],
-    images: Tensor | Iterable[Any],
+    images: Tensor | Mapping[str, Tensor] | Iterable[Any],
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
     layers: Layers | None = None,
@@ -60,7 +60,8 @@ def map_similarity(
     Args:
         models: By name: ViTs of timm or transformers, or `AttentionTransfer` for its student; on one device.
         images: ``(B, C, H, W)``, floats in 0..1, or batches of these; of a batch that is a tuple or a list, the first
-            entry is taken, so that a loader of pictures and labels will do.
+            entry is taken, so that a loader of pictures and labels will do. For models of different sizes or channels,
+            a mapping from each name to the same pictures as that model takes them.
         pairs: Which models are compared; default: each with each.
         layers: Which layers of the first model are compared with which of the second, see `pair_layers`. Default: layer
             by layer for equal depths, otherwise ``"spread"``.
@@ -72,8 +73,8 @@ def map_similarity(
         A row for each pair, layer and head, in this order.
 
     Raises:
-        ValueError: If there is no pair or no picture, a name is unknown, or two models cut pictures into different
-            numbers of patches.
+        ValueError: If there is no pair or no picture, a name is unknown, two models cut pictures into different
+            numbers of patches, or a mapping lacks a model or differs in the number of pictures.
     """
     pairs = list(combinations(models, 2)) if pairs is None else list(pairs)
     unknown = sorted({name for pair in pairs for name in pair} - set(models))
@@ -94,13 +95,17 @@ def map_similarity(
     for first, second, a, b in plan:
         needed.setdefault(first, []).append(a)
         needed.setdefault(second, []).append(b)
+    if isinstance(images, Mapping):
+        counts = {name: len(images[name]) if name in images else None for name in needed}
+        if len(set(counts.values())) != 1 or None in counts.values():
+            raise ValueError(f"images must hold equally many pictures for each model compared, got {counts}")
     sums: dict[tuple[str, str, int, int], Tensor] = {}
     per_head: dict[tuple[str, str, int, int], bool] = {}
     total = 0
-    for batch in _batches(images, batch_size):
-        total += len(batch)
+    for batch in _batches(images, batch_size, list(needed)):
+        total += len(next(iter(batch.values())))
         taps = {
-            name: tap_layers(models[name], batch, chosen, (normalizations or {}).get(name))
+            name: tap_layers(models[name], batch[name], chosen, (normalizations or {}).get(name))
             for name, chosen in needed.items()
         }
         for place in plan:
@@ -180,9 +185,12 @@ def _of_tokens(tap: Tap, tokens: Tokens) -> Tap:
     return Tap(q, k, v, bias, tap.scale)
 
 
-def _batches(images: Tensor | Iterable[Any], batch_size: int) -> Iterator[Tensor]:
-    if isinstance(images, Tensor):
-        yield from torch.split(images, batch_size) if len(images) else ()
+def _batches(images: Any, batch_size: int, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Batches by model, which share one tensor unless each model has its own."""
+    if isinstance(images, Mapping):
+        for start in range(0, len(images[names[0]]), batch_size):
+            yield {name: images[name][start : start + batch_size] for name in names}
         return
-    for batch in images:
-        yield batch[0] if isinstance(batch, tuple | list) else batch
+    parts = (torch.split(images, batch_size) if len(images) else ()) if isinstance(images, Tensor) else images
+    for part in parts:
+        yield dict.fromkeys(names, part[0] if isinstance(part, tuple | list) else part)

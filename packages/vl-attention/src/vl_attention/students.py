@@ -103,6 +103,9 @@ def _drawn_anew(teacher: Any, num_classes: int | None) -> nn.Module:
     if not classes:
         raise ValueError("num_classes must say how many classes the student tells apart, since the teacher has no head")
     student.reset_classifier(classes)
+    if isinstance(known := getattr(student, "pretrained_cfg", None), dict):
+        # The new head's classes are not those that the teacher names.
+        student.pretrained_cfg = {key: value for key, value in known.items() if not key.startswith("label_")}
     if isinstance(head := student.get_classifier(), nn.Linear):
         nn.init.trunc_normal_(head.weight, std=0.02)
         nn.init.zeros_(head.bias)

@@ -1,0 +1,145 @@
+"""How well classifiers stand shifts of their pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from vl_attention.charts._saving import new_figure, save
+from vl_attention.shifts import ShiftAccuracy
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Okabe and Ito's, which are told apart with any colour vision."""
+_MARKERS = "os^Dv<>"
+# Panels side by side.
+_ACROSS = 4
+
+
+def draw_shifts(
+    path: str | os.PathLike[str], rows: Mapping[tuple[str, str], Sequence[ShiftAccuracy]], *, unshifted: str = "none"
+) -> None:
+    """Write a PNG: accuracy by severity, a panel for each shift and data set, a line for each model.
+
+    Bands are 95 % intervals of Wilson. Lines begin at the pictures as they are. Without any shift there is one panel,
+    with a place for each data set.
+
+    Args:
+        path: The file to write.
+        rows: By model and data set, those of `evaluate_shifts`.
+        unshifted: Name of the shift that stands for pictures as they are, and has no panel where there are others.
+
+    Raises:
+        ValueError: If there are no rows.
+    """
+    if not any(rows.values()):
+        raise ValueError("rows must hold at least one accuracy, got none")
+    models = list(dict.fromkeys(model for model, _ in rows))
+    sets = list(dict.fromkeys(images for _, images in rows))
+    shifts = list(dict.fromkeys(row.shift for own in rows.values() for row in own if row.shift != unshifted))
+    if not shifts:
+        _draw_unshifted(path, rows, models, sets)
+        return
+    across = min(len(shifts), _ACROSS)
+    down = -(-len(shifts) // across) * len(sets)
+    figure = new_figure(max(2.5 * across + 0.5, 5.2), 2.25 * down + 0.3 + 0.22 * -(-len(models) // 3))
+    cells = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    for axes in cells.flat:
+        axes.set_axis_off()
+    lines: dict[str, object] = {}
+    for number, images in enumerate(sets):
+        for place, shift in enumerate(shifts):
+            row, column = divmod(place, across)
+            axes = cells[number * (down // len(sets)) + row, column]
+            axes.set_axis_on()
+            for index, model in enumerate(models):
+                own = rows.get((model, images), ())
+                found = [one for one in own if one.shift == shift and one.severity]
+                start = [one for one in own if not one.severity and one.shift in (shift, unshifted)][:1]
+                if found or start:
+                    lines.setdefault(model, _draw_line(axes, [*start, *found], index))
+            title = shift if len(sets) == 1 else f"{images}: {shift}"
+            _finish(axes, title)
+            if column == 0:
+                axes.set_ylabel("right, % (bands: 95 %)", fontsize=9)
+            if place + across >= len(shifts):
+                axes.set_xlabel("severity", fontsize=9)
+                axes.tick_params(labelbottom=True)
+    figure.legend(
+        list(lines.values()),
+        [_escaped(model) for model in lines],
+        loc="outside lower center",
+        ncols=min(3, len(lines)),
+        frameon=False,
+        fontsize=9,
+    )
+    save(figure, path)
+
+
+def _draw_line(axes: Axes, rows: Sequence[ShiftAccuracy], index: int) -> object:
+    """One model's accuracies, in the order of severity."""
+    rows = sorted(rows, key=lambda row: row.severity)
+    severities = [row.severity for row in rows]
+    colour = _COLOURS[index % len(_COLOURS)]
+    low, high = ([100 * end for end in ends] for ends in zip(*((row.low, row.high) for row in rows), strict=True))
+    if len(rows) > 1:
+        axes.fill_between(severities, low, high, color=colour, alpha=0.15, linewidth=0)
+    else:
+        axes.vlines(severities, low, high, color=colour, linewidth=1.2)
+    return axes.plot(
+        severities,
+        [100 * row.accuracy for row in rows],
+        color=colour,
+        marker=_MARKERS[index % len(_MARKERS)],
+        linestyle=("-", "--", ":")[index // len(_COLOURS) % 3],
+        markersize=4,
+        linewidth=1.4,
+    )[0]
+
+
+def _draw_unshifted(
+    path: str | os.PathLike[str],
+    rows: Mapping[tuple[str, str], Sequence[ShiftAccuracy]],
+    models: Sequence[str],
+    sets: Sequence[str],
+) -> None:
+    figure = new_figure(max(4.6, 1.3 * len(sets) + 3.2), 3.4)
+    axes = figure.subplots()
+    for index, model in enumerate(models):
+        own = [(place, rows[model, images][0]) for place, images in enumerate(sets) if rows.get((model, images))]
+        shift = 0.5 * ((index + 0.5) / len(models) - 0.5)
+        axes.errorbar(
+            [place + shift for place, _ in own],
+            [100 * row.accuracy for _, row in own],
+            [
+                [100 * (row.accuracy - row.low) for _, row in own],
+                [100 * (row.high - row.accuracy) for _, row in own],
+            ],
+            color=_COLOURS[index % len(_COLOURS)],
+            marker=_MARKERS[index % len(_MARKERS)],
+            linestyle="none",
+            capsize=3,
+            label=_escaped(model),
+        )
+    axes.set_xlim(-0.5, len(sets) - 0.5)
+    axes.set_xticks(range(len(sets)), sets, parse_math=False)
+    axes.set_ylabel("right, % (bars: 95 %)")
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    save(figure, path)
+
+
+def _finish(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=9, parse_math=False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.grid(axis="y", alpha=0.3)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _escaped(name: str) -> str:
+    """A name that starts with an underscore would be left out of a legend, and dollars would set mathematics."""
+    return name.replace("$", r"\$")

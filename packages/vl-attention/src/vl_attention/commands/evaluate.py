@@ -1,0 +1,266 @@
+"""`vl-attention evaluate`: accuracy of classifiers on pictures as they are, and under shifts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from torch import Tensor
+from tqdm.auto import tqdm
+from vl_core.data import ImageDataset
+from vl_core.results import append_row, read_rows
+from vl_core.runs import RunFolder
+
+from vl_attention.charts.shifts import draw_shifts
+from vl_attention.commands._models import GivenModel, find_device, load_classifiers, unique_names
+from vl_attention.commands._pictures import (
+    at_most,
+    check_at_least,
+    describe,
+    labelled,
+    match_classes,
+    open_pictures,
+    tensors,
+)
+from vl_attention.commands._tables import percent, text_table
+from vl_attention.shifts import SHIFTS, ShiftAccuracy, evaluate_shifts
+
+NONE = "none"
+"""The shift that is none."""
+
+Cell = tuple[str, int]
+"""A shift and its severity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Say how often classifiers are right, on pictures as they are and on shifted ones.
+
+    Without arguments: 500 held-out pictures of clothes under four shifts, less than a minute on two cores. An
+    interrupted command goes on where it stopped; with more models, data sets, shifts or severities a finished one goes
+    on, too.
+    """
+
+    models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_distilled", "fashion_fine_tuned")
+    """Names of built-in models, folders, or hub ids of timm's models."""
+
+    teacher: str | None = None
+    """For students that copy their attention: the model that they copy it from."""
+
+    images: tuple[str, ...] = ("fashion",)
+    """Image folders with a folder a class, .npz or .parquet files, or names of built-in sets, such as the shifted
+    splits of one task; each is measured by itself."""
+
+    split: str | None = None
+    """Which split of these; default: test, where they are divided into splits."""
+
+    shifts: tuple[str, ...] = ("gaussian_noise", "gaussian_blur", "rotation", "occlusion")
+    """Names of shifts, "all" nine, or "none"; pictures as they are, are always measured."""
+
+    severities: tuple[int, ...] = (1, 3, 5)
+    """How strong the shifts are, from 1 to 5."""
+
+    limit: int | None = 500
+    """At most this many pictures of each set, all classes in proportion; None for all of them."""
+
+    batch_size: int = 100
+    """Pictures in one call of a model; results do not depend on it."""
+
+    seed: int = 0
+    """Of the shifts."""
+
+    device: str = "auto"
+    """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
+
+    out: Path = Path("vl-attention-evaluate")
+    """Folder for evaluate.csv and evaluate.png."""
+
+
+def run(settings: Evaluate) -> None:
+    """Measure what `settings.out` does not hold yet, and write the table and the chart.
+
+    Raises:
+        ValueError: If an argument, a model or a picture is not what it must be, or the folder's figures are of others.
+        OSError: If a file or a model is missing or cannot be read.
+        ModuleNotFoundError: If a data set needs an extra that is not installed.
+        KeyboardInterrupt: If it is interrupted; a note says how much is kept.
+    """
+    cells = _cells(settings)
+    device = find_device(settings.device)
+    names = unique_names(settings.images, "--images")
+    sets = {
+        name: at_most(labelled(open_pictures(spec, settings.split, out=settings.out)), settings.limit)
+        for name, spec in zip(names, settings.images, strict=True)
+    }
+    models = load_classifiers(settings.models, settings.teacher, device)
+    columns = {
+        (given.name, name): match_classes(given.name, given.classes, given.class_count, pictures)
+        for given in models
+        for name, pictures in sets.items()
+    }
+    _open_folder(settings, models, sets)
+    record = Record(settings.out / "evaluate.csv")
+    todo = [
+        (given.name, name, *cell)
+        for name in sets
+        for given in models
+        for cell in cells
+        if (given.name, name, *cell) not in record.rows
+    ]
+    total = len(models) * len(sets) * len(cells)
+    if len(todo) < total:
+        print(f"{total - len(todo)} of {total} figures are in {settings.out} already", file=sys.stderr)
+    try:
+        with tqdm(total=total, initial=total - len(todo), desc="evaluate", unit="figure", disable=None) as bar:
+            _measure(todo, models, sets, columns, settings, device, record, bar)
+    except (Exception, KeyboardInterrupt) as error:
+        kept = sum((given.name, name, *cell) in record.rows for given in models for name in sets for cell in cells)
+        error.add_note(f"{kept} of {total} figures are kept in {settings.out}")
+        raise
+    keys = [(given.name, name) for given in models for name in sets]
+    rows = {key: [record.rows[*key, *cell] for cell in cells] for key in keys}
+    print(_table(rows, cells, several=len(sets) > 1))
+    draw_shifts(settings.out / "evaluate.png", rows, unshifted=NONE)
+    print(f"wrote evaluate.csv and evaluate.png to {settings.out}")
+
+
+class Record:
+    """The figures of a folder, by model, data set, shift and severity."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows: dict[tuple[str, str, str, int], ShiftAccuracy] = {}
+        for row in read_rows(path) if path.exists() else []:
+            try:
+                figures = int(row["correct"]), int(row["total"]), *(float(row[n]) for n in ("accuracy", "low", "high"))
+                key = row["model"], row["images"], row["shift"], int(row["severity"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"{path} has a row that is none of an evaluation: {row}; remove it") from error
+            self.rows[key] = ShiftAccuracy(key[2], key[3], *figures)
+
+    def add(self, model: str, images: str, row: ShiftAccuracy) -> None:
+        """Keep one figure, on the disk too."""
+        accuracy, low, high = (f"{share:.6g}" for share in (row.accuracy, row.low, row.high))
+        append_row(
+            self._path,
+            {
+                "model": model,
+                "images": images,
+                "shift": row.shift,
+                "severity": row.severity,
+                "correct": row.correct,
+                "total": row.total,
+                "accuracy": accuracy,
+                "low": low,
+                "high": high,
+            },
+        )
+        self.rows[model, images, row.shift, row.severity] = row
+
+
+def _cells(settings: Evaluate) -> list[Cell]:
+    """Pictures as they are, and every shift at every severity.
+
+    Raises:
+        ValueError: If a name is unknown or a number out of range.
+    """
+    check_at_least("--limit", settings.limit, 1)
+    check_at_least("--batch-size", settings.batch_size, 1)
+    shifts = tuple(SHIFTS) if settings.shifts == ("all",) else tuple(map(_spoken, settings.shifts))
+    if NONE in shifts:
+        if len(shifts) > 1:
+            raise ValueError(f"--shifts none goes with no other, got {', '.join(settings.shifts)}")
+        return [(NONE, 0)]
+    if unknown := [name for name in shifts if name not in SHIFTS]:
+        known = ", ".join(name.replace(" ", "_") for name in SHIFTS)
+        raise ValueError(f"--shifts must be among {known}, or all, or none, got {unknown[0]!r}")
+    if wrong := [severity for severity in settings.severities if severity not in range(6)]:
+        raise ValueError(f"--severities must be from 1 to 5 (0, pictures as they are, is always there), got {wrong[0]}")
+    severities = sorted(set(settings.severities) - {0})
+    return [(NONE, 0), *((name, severity) for name in dict.fromkeys(shifts) for severity in severities)]
+
+
+def _spoken(shift: str) -> str:
+    """A name may be written without blanks, which a shell would need quotes for."""
+    return shift.replace("_", " ").replace("-", " ")
+
+
+def _open_folder(settings: Evaluate, models: Sequence[GivenModel], sets: Mapping[str, ImageDataset]) -> None:
+    """Make the folder, or check that its figures are of these pictures, models and shifts.
+
+    More models, data sets, shifts and severities are nothing else.
+    """
+    config = {"split": settings.split, "limit": settings.limit, "seed": settings.seed}
+    RunFolder(settings.out, {"command": "evaluate", **config}).close()
+    kept = [("models", given.name, {"sha256": given.sha256}) for given in models]
+    kept += [("images", name, describe(spec, sets[name])) for name, spec in zip(sets, settings.images, strict=True)]
+    for kind, name, what in kept:
+        try:
+            RunFolder(settings.out / "kept" / kind / name.replace("/", "+"), what).close()
+        except ValueError as error:
+            raise ValueError(
+                f"{settings.out} holds figures of other {kind} that were called {name!r}, or these have changed since; "
+                "choose another --out"
+            ) from error
+
+
+def _measure(
+    todo: Sequence[tuple[str, str, str, int]],
+    models: Sequence[GivenModel],
+    sets: Mapping[str, ImageDataset],
+    columns: Mapping[tuple[str, str], list[int]],
+    settings: Evaluate,
+    device: str,
+    record: Record,
+    bar: tqdm[None],
+) -> None:
+    """Each figure that is still to be made, in the order given."""
+    by_name = {given.name: given for given in models}
+    opened: tuple[object, Tensor, Tensor] | None = None
+    for model, images, shift, severity in todo:
+        given, chosen = by_name[model], columns[model, images]
+        wanted = images, given.size, given.channels
+        if opened is None or opened[0] != wanted:
+            opened = wanted, *tensors(sets[images], given.size, given.channels)
+
+        def predict(pictures: Tensor, given: GivenModel = given, chosen: list[int] = chosen) -> Tensor:
+            logits: Tensor = given.model(pictures.to(device)).logits
+            return logits[:, chosen]
+
+        kinds = {shift: SHIFTS.get(shift, _unchanged)}
+        (row,) = evaluate_shifts(
+            predict, opened[1], opened[2], kinds, [severity], settings.seed, batch_size=settings.batch_size
+        )
+        record.add(model, images, row)
+        bar.update()
+
+
+def _unchanged(image: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    return image
+
+
+def _table(rows: Mapping[tuple[str, str], Sequence[ShiftAccuracy]], cells: Sequence[Cell], *, several: bool) -> str:
+    """Accuracy as it is with its interval, and below it by shift and severity; in per cent."""
+    keys = [[model, *([images] if several else [])] for model, images in rows]
+    head = ["model", *(["images"] if several else [])]
+    plain = [
+        [*key, f"{own[0].correct} of {own[0].total}", percent(own[0].accuracy),
+         f"{percent(own[0].low)} to {percent(own[0].high)}"]
+        for key, own in zip(keys, rows.values(), strict=True)
+    ]  # fmt: skip
+    text = text_table([*head, "right", "%", "95 %"], plain, left=len(head))
+    severities = sorted({severity for _, severity in cells})
+    shifts = list(dict.fromkeys(shift for shift, _ in cells if shift != NONE))
+    if not shifts:
+        return text
+    shifted = []
+    for shift in shifts:
+        for key, own in zip(keys, rows.values(), strict=True):
+            found = {row.severity: percent(row.accuracy) for row in own if row.shift in (shift, NONE)}
+            shifted.append([shift, *key, *(found.get(severity, "") for severity in severities)])
+    table = text_table(["shift", *head, *map(str, severities)], shifted, left=len(head) + 1)
+    return f"{text}\n\nright, %, by severity\n{table}"

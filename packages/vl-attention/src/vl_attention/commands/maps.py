@@ -1,0 +1,163 @@
+"""`vl-attention maps`: where models look, side by side, and how alike."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+from vl_core.data import ImageDataset
+
+from vl_attention.charts.maps import draw_attention
+from vl_attention.charts.similarity import draw_head_similarity, draw_layer_similarity
+from vl_attention.commands._models import GivenModel, find_device, load_models
+from vl_attention.commands._pictures import at_most, balanced_order, check_at_least, open_pictures, tensors
+from vl_attention.commands._tables import text_table, write_rows
+from vl_attention.maps import class_attention
+from vl_attention.similarity import layer_means, map_similarity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maps:
+    """Draw the attention of several models on the same pictures, and measure how alike it is.
+
+    Without arguments: a teacher, a student that learned from its attention, and the fine-tuned teacher, on held-out
+    pictures of clothes.
+    """
+
+    models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_teacher", "fashion_distilled", "fashion_fine_tuned")
+    """Names of built-in models, folders, or hub ids of timm's models; they need no classifier."""
+
+    images: str = "fashion"
+    """An image folder, an .npz or .parquet file, or the name of a built-in set."""
+
+    split: str | None = None
+    """Which of its splits; default: test, where it is divided into splits."""
+
+    count: int = 6
+    """Pictures that are drawn, of different classes as far as there are any."""
+
+    layer: int = -1
+    """The layer whose maps are drawn; negative ones count from the last."""
+
+    head: int | None = None
+    """The head whose maps are drawn; default: the mean over heads."""
+
+    limit: int | None = 200
+    """At most this many pictures are compared, all classes in proportion; None for all of them."""
+
+    batch_size: int = 32
+    """Pictures in one call of a model; results do not depend on it."""
+
+    device: str = "auto"
+    """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
+
+    out: Path = Path("vl-attention-maps")
+    """Folder for maps.png, layers.png and heads.png (divergence of the maps by layer and head), and similarity.csv."""
+
+
+def run(settings: Maps) -> None:
+    """Draw the maps, and compare them in pairs.
+
+    Raises:
+        ValueError: If an argument, a model or a picture is not what it must be, or a layer or head does not exist.
+        OSError: If a file or a model is missing or cannot be read.
+        ModuleNotFoundError: If a data set needs an extra that is not installed.
+    """
+    for option, value in (
+        ("--count", settings.count),
+        ("--limit", settings.limit),
+        ("--batch-size", settings.batch_size),
+    ):
+        check_at_least(option, value, 1)
+    device = find_device(settings.device)
+    pictures = open_pictures(settings.images, settings.split, out=settings.out)
+    models = load_models(settings.models, device)
+    shown = pictures.subset(_of_different_classes(pictures.labels.tolist(), settings.count))
+    maps = {given.name: _class_attention(given, shown, settings, device) for given in models}
+    pairs = _comparable([given.name for given in models], maps)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    labels = [pictures.classes[label] if label >= 0 else "" for label in shown.labels.tolist()]
+    which = f"layer {settings.layer}" if settings.layer >= 0 else f"layer {settings.layer} (from the last)"
+    over = "mean over heads" if settings.head is None else f"head {settings.head}"
+    draw_attention(
+        settings.out / "maps.png",
+        _pictures_to_show(shown, models),
+        maps,
+        head=settings.head,
+        labels=labels if any(labels) else None,
+        title=f"{'last layer' if settings.layer == -1 else which}, {over}",
+    )
+    if not pairs:
+        print(f"no two models to compare; wrote maps.png to {settings.out}")
+        return
+    compared = at_most(pictures, settings.limit)
+    inputs: dict[tuple[tuple[int, int], int], Tensor] = {}
+    for given in models:
+        if (given.size, given.channels) not in inputs:
+            inputs[given.size, given.channels] = tensors(compared, given.size, given.channels)[0].to(device)
+    rows = map_similarity(
+        {given.name: given.model for given in models},
+        {given.name: inputs[given.size, given.channels] for given in models},
+        pairs=pairs,
+        batch_size=settings.batch_size,
+    )
+    write_rows(settings.out / "similarity.csv", [asdict(row) for row in rows])
+    draw_layer_similarity(settings.out / "layers.png", rows)
+    draw_head_similarity(settings.out / "heads.png", rows)
+    print(f"Jensen-Shannon divergence of the maps in nats, mean over heads and {len(compared)} pictures, by layer")
+    found, matrix = layer_means(rows)
+    cells = [
+        [f"{first}, {second}", *("" if np.isnan(value) else f"{value:.3f}" for value in values)]
+        for (first, second), values in zip(found, matrix, strict=True)
+    ]
+    print(text_table(["models", *map(str, range(matrix.shape[1]))], cells))
+    print(f"wrote maps.png, layers.png, heads.png and similarity.csv to {settings.out}")
+
+
+def _of_different_classes(labels: Sequence[int], count: int) -> list[int]:
+    """Places of so many pictures: one of each class, then a second one of each, and so on; sorted by class."""
+    ranked: list[tuple[int, int, int]] = []
+    seen: dict[int, int] = {}
+    for order, place in enumerate(balanced_order(labels)):
+        rank = seen[labels[place]] = seen.get(labels[place], -1) + 1
+        ranked.append((rank, order, place))
+    chosen = [place for _, _, place in sorted(ranked)[:count]]
+    return sorted(chosen, key=lambda place: (labels[place], place))
+
+
+@torch.no_grad()
+def _class_attention(given: GivenModel, pictures: ImageDataset, settings: Maps, device: str) -> Tensor:
+    images, _ = tensors(pictures, given.size, given.channels)
+    parts = torch.split(images.to(device), settings.batch_size)
+    try:
+        return torch.cat([class_attention(given.model, part, settings.layer).cpu() for part in parts])
+    except ValueError as error:
+        raise ValueError(f"{given.name}: {error}") from error
+
+
+def _pictures_to_show(pictures: ImageDataset, models: Sequence[GivenModel]) -> Tensor:
+    """As the model of the largest pictures sees them; in colour if they have any."""
+    largest = max((given.size for given in models), key=lambda size: size[0] * size[1])
+    colour = any(pictures[index][0].mode != "L" for index in range(len(pictures)))
+    return tensors(pictures, largest, 3 if colour else 1)[0]
+
+
+def _comparable(names: Sequence[str], maps: dict[str, Tensor]) -> list[tuple[str, str]]:
+    """Pairs of models that cut pictures into the same grid; a line on standard error tells of the others."""
+    pairs = list(combinations(names, 2))
+    same = [pair for pair in pairs if maps[pair[0]].shape[-2:] == maps[pair[1]].shape[-2:]]
+    for first, second in pairs:
+        if (first, second) not in same:
+            ours, theirs = ("x".join(map(str, maps[name].shape[-2:])) for name in (first, second))
+            print(
+                f"{first} and {second} cut pictures into {ours} and {theirs} patches and are not compared",
+                file=sys.stderr,
+            )
+    return same

@@ -1,0 +1,153 @@
+"""Models in files: what is read again answers as before, and what is damaged is named."""
+
+import json
+import re
+import shutil
+
+import pytest
+import timm
+import torch
+from vl_attention import AttentionTransfer, Classifier, Normalization, random_student
+from vl_attention.saved_models import (
+    class_names,
+    load_classifier,
+    load_model,
+    save_classifier,
+    save_model,
+    transfer_mode,
+)
+
+
+@pytest.fixture
+def grey():
+    return torch.rand(2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def teacher(saved):
+    return load_model(saved / "teacher")
+
+
+def answers(model, images):
+    with torch.no_grad():
+        return model.eval()(images).logits
+
+
+def test_a_plain_model_is_read_again_with_its_normalisation_and_classes(tmp_path):
+    size = {"img_size": (8, 16), "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 3}
+    model = timm.create_model("vit_tiny_patch16_224", **size).eval()
+    normalization = Normalization((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    save_model(model, tmp_path / "new" / "model", normalization=normalization, classes=["a", "b", "c"])
+    again = load_model(tmp_path / "new" / "model").eval()
+    images = torch.rand(2, 3, 8, 16)
+    assert torch.equal(again(images), model(images))
+    assert Normalization.of(again) == normalization
+    assert class_names(again) == ("a", "b", "c")
+    assert again.patch_embed.img_size == (8, 16)
+
+
+def test_timm_itself_reads_the_folder(saved, grey, teacher):
+    found = timm.create_model(f"local-dir:{saved / 'teacher'}", pretrained=True).eval()
+    assert torch.equal(found(grey), teacher.eval()(grey))
+
+
+def test_a_new_head_has_no_names(saved):
+    model = load_model(saved / "tuned", num_classes=5)
+    assert model.num_classes == 5
+    assert class_names(model) == ()
+
+
+@pytest.mark.parametrize("mode", ["plain", "distill", "output", "copy", "copy_q", "copy_k", "copy_v"])
+def test_a_trained_model_answers_as_before(mode, tmp_path, grey, teacher):
+    if mode == "plain":
+        model = Classifier(random_student(teacher, 3, seed=1), Normalization((0.3,), (0.2,)))
+    else:
+        model = AttentionTransfer(teacher, mode=mode, num_classes=3, layers="first:1", seed=1)
+    save_classifier(model, tmp_path / "model", classes=["a", "b", "c"])
+    copies = mode.startswith("copy")
+    assert transfer_mode(tmp_path / "model") == (mode if copies else None)
+    again = load_classifier(tmp_path / "model", teacher=teacher if copies else None)
+    assert not again.training
+    assert torch.equal(answers(again, grey), answers(model, grey))
+    assert again.student_normalization == model.student_normalization
+    assert class_names(again.student) == ("a", "b", "c")
+
+
+def test_a_copying_student_does_not_take_its_teachers_names_for_its_own(tmp_path, saved):
+    tuned = load_model(saved / "tuned")
+    assert class_names(tuned) == ("bright", "grey", "dark")
+    save_classifier(AttentionTransfer(tuned, mode="copy", num_classes=3, seed=0), tmp_path / "model")
+    assert class_names(load_classifier(tmp_path / "model", teacher=tuned).student) == ()
+
+
+def test_a_random_student_does_not_take_its_teachers_names_for_its_own(tmp_path, saved):
+    tuned = load_model(saved / "tuned")
+    student = random_student(tuned, 3, seed=0)
+    assert class_names(student) == ()
+    assert class_names(tuned) == ("bright", "grey", "dark")
+    save_model(student, tmp_path / "model")
+    assert class_names(load_model(tmp_path / "model")) == ()
+
+
+def test_a_missing_teacher_is_asked_for(saved):
+    with pytest.raises(ValueError, match=r"copied copies its attention and needs its teacher"):
+        load_classifier(saved / "copied")
+
+
+def test_another_teacher_is_refused(saved):
+    other = timm.create_model("vit_tiny_patch16_224", img_size=12, patch_size=4, in_chans=1, embed_dim=24, depth=2,
+                              num_heads=2)  # fmt: skip
+    with pytest.raises(ValueError, match="does not fit this teacher"):
+        load_classifier(saved / "copied", teacher=other)
+
+
+def test_a_copying_student_is_no_model_of_timm(saved):
+    with pytest.raises(ValueError, match=r"student of mode='copy', .* load_classifier"):
+        load_model(saved / "copied")
+
+
+def test_a_teacher_is_no_classifier(saved):
+    with pytest.raises(ValueError, match="teacher has no classifier"):
+        load_classifier(saved / "teacher")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "some/where/else", "nobody/nothing"])
+def test_a_model_that_is_not_there_is_named(name):
+    with pytest.raises(FileNotFoundError, match=f"no model '{name}'"):
+        load_model(name)
+
+
+@pytest.mark.parametrize("model", ["distilled", "copied"])
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_damaged_folder_is_named(model, file, damage, saved, tmp_path, teacher):
+    folder = shutil.copytree(saved / model, tmp_path / model)
+    if damage == "missing":
+        (folder / file).unlink()
+    else:
+        (folder / file).write_bytes((folder / file).read_bytes()[:40])
+    with pytest.raises(ValueError, match=re.escape(str(folder))):
+        load_classifier(folder, teacher=teacher)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"architecture": "no_such_model"}', '{"mode": 5}'])
+def test_a_configuration_of_something_else_is_named(content, saved, tmp_path, teacher):
+    folder = shutil.copytree(saved / "distilled", tmp_path / "model")
+    (folder / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=re.escape(str(folder))):
+        load_classifier(folder, teacher=teacher)
+
+
+def test_weights_of_another_model_are_refused(saved, tmp_path):
+    folder = shutil.copytree(saved / "distilled", tmp_path / "model")
+    shutil.copy(saved / "four" / "model.safetensors", folder / "model.safetensors")
+    with pytest.raises(ValueError, match="no model that timm can load"):
+        load_model(folder)
+
+
+def test_names_may_be_a_mapping_from_numbers(saved, tmp_path):
+    folder = shutil.copytree(saved / "distilled", tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["label_names"] = {"10": "c", "2": "b", "1": "a"}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert class_names(load_model(folder)) == ("a", "b", "c")
