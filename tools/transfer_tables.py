@@ -3,8 +3,8 @@
     python tools/transfer_tables.py
 
 prints a Markdown table for each folder of `packages/vl-attention/results/`: a line a method with its accuracy in per
-cent over all seeds, the gain over training from scratch in points with Student's 95 % interval over seeds, and the share
-of the gap to fine-tuning; and below it how the ensemble stands to the better of its members, seed by seed.
+cent over all seeds, the gain over training from scratch in points with Student's 95 % interval over seeds, and the
+share of the gap to fine-tuning; and below it how the ensemble stands to the better of its members, seed by seed.
 """
 
 from __future__ import annotations

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 import tyro
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 from vl_core.data import ImageDataset, open_dataset
-from vl_core.results import append_row
 from vl_core.runs import RunFolder
 
 from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.similarity import draw_layer_similarity
 from vl_attention.charts.transfer import draw_transfer
+from vl_attention.commands._models import fingerprint, input_size
+from vl_attention.commands._pictures import at_most, balanced_order, check_at_least
+from vl_attention.commands._tables import text_table, write_rows
 from vl_attention.comparison.methods import Method, method_of
 from vl_attention.comparison.record import compare, run_folder
 from vl_attention.comparison.summary import Interval, Summary, summarize
 from vl_attention.maps import class_attention
+from vl_attention.normalization import Normalization
 from vl_attention.pairing import Layers
 from vl_attention.saved_models import load_classifier, load_model
 from vl_attention.similarity import map_similarity
@@ -31,6 +33,8 @@ from vl_attention.training.processes import is_main_process
 
 # Whose maps are their own, in the order in which they are shown beside the teacher's.
 _SHOWN = ("fine-tune", "distill", "output", "relations", "scratch")
+_DRAWN = 6  # pictures
+_COMPARED = 200  # pictures whose maps are compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,7 @@ class Train:
     """Which layers are transferred: "all", "first:18", "first:75%", "last:6", "0,3,5"; default: the recipe's."""
 
     limit: int | None = None
-    """At most this many test pictures."""
+    """At most this many test pictures, all classes in proportion."""
 
     epochs: int | None = None
     """How often each labelled picture is seen; default: the recipe's."""
@@ -98,7 +102,7 @@ class Train:
     """Whose maps are drawn; negative numbers count from the last."""
 
     out: Path = Path("vl-attention-train")
-    """Folder for transfer.csv, transfer.png, maps.png, similarity.csv, similarity.png, and the runs with their models."""
+    """Folder for transfer.csv, transfer.png, maps.png, similarity.csv and similarity.png, and runs/ with the models."""
 
 
 def run(settings: Train) -> None:
@@ -113,12 +117,12 @@ def run(settings: Train) -> None:
         raise ValueError("--methods and --seeds must name at least one each; leave them out for the defaults")
     train_set, test_set = _pictures(settings)
     teacher = load_model(settings.teacher)
-    channels, height, width = teacher.pretrained_cfg["input_size"]
+    size, channels = input_size(teacher), len(Normalization.of(teacher).mean)
     for method in methods:
         # What does not fit together is found out before anything is trained.
         method.build(teacher, len(train_set.classes), 0, None)
     if is_main_process():
-        _open_folder(settings, teacher)
+        _open_folder(settings)
     rows = compare(
         teacher,
         train_set,
@@ -127,7 +131,7 @@ def run(settings: Train) -> None:
         settings.out,
         labels=settings.labels or None,
         seeds=list(dict.fromkeys(settings.seeds)),
-        size=(height, width),
+        size=size,
         channels=channels,
     )
     if not is_main_process():
@@ -135,7 +139,7 @@ def run(settings: Train) -> None:
     summaries = summarize(rows, settings.out)
     title = f"{Path(train_set.name).name}, {rows[0]['labels']} labels, {len(test_set)} test pictures"
     draw_transfer(settings.out / "transfer.png", summaries, rows, title=title)
-    look = PlainPictures(test_set, (height, width), channels)
+    look = PlainPictures(test_set, size, channels)
     written = ["transfer.csv", "transfer.png", *_draw_maps(settings, teacher, look, test_set)]
     print(_table(summaries))
     print(f"wrote {', '.join(written)} and the trained models to {settings.out}")
@@ -163,10 +167,8 @@ def _pictures(settings: Train) -> tuple[ImageDataset, ImageDataset]:
     train_set = open_dataset(settings.images, split="train", exclude=settings.out)
     source = settings.test_images or settings.images
     test_set = open_dataset(source, split="test", exclude=settings.out)
-    if settings.limit is not None:
-        if settings.limit < 1:
-            raise ValueError(f"--limit must be at least 1, got {settings.limit}")
-        test_set = test_set.subset(range(min(settings.limit, len(test_set))))
+    check_at_least("--limit", settings.limit, 1)
+    test_set = at_most(test_set, settings.limit)
     if not train_set.classes or train_set.classes != test_set.classes:
         raise ValueError(
             f"training and test pictures must have the same classes, at least two; got {list(train_set.classes)} and "
@@ -175,21 +177,12 @@ def _pictures(settings: Train) -> tuple[ImageDataset, ImageDataset]:
     return train_set, test_set
 
 
-def _open_folder(settings: Train, teacher: nn.Module) -> None:
+def _open_folder(settings: Train) -> None:
     """Make the folder, or check that it holds a comparison of the same pictures, teacher and settings."""
     config = asdict(settings)
     for name in ("out", "seeds", "methods", "map_layer", "workers", "compile"):
         config.pop(name)
-    RunFolder(settings.out, {**config, "teacher_sha256": _fingerprint(teacher)}).close()
-
-
-def _fingerprint(model: nn.Module) -> str:
-    """A digest of all weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    RunFolder(settings.out, {**config, "teacher_sha256": fingerprint(settings.teacher)}).close()
 
 
 def _draw_maps(settings: Train, teacher: nn.Module, look: PlainPictures, test_set: ImageDataset) -> list[str]:
@@ -202,45 +195,43 @@ def _draw_maps(settings: Train, teacher: nn.Module, look: PlainPictures, test_se
             models[name] = load_classifier(folder).student
     if len(models) < 2:
         return []
-    by_class = [int((test_set.labels == label).argmax()) for label in range(len(test_set.classes))][:6]
-    images = _images(look, by_class)
+    order = balanced_order(test_set.labels.tolist())
+    first = order[: min(_DRAWN, len(test_set.classes))]
+    images = _images(look, first)
     maps = {name: class_attention(model, images, settings.map_layer) for name, model in models.items()}
-    names = [test_set.classes[int(test_set.labels[index])] for index in by_class]
+    names = [test_set.classes[int(test_set.labels[index])] for index in first]
     draw_attention(settings.out / "maps.png", images, maps, labels=names)
     others = [("teacher", name) for name in models if name != "teacher"]
-    similarity = map_similarity(models, _images(look, range(min(200, len(look)))), pairs=others)
-    table = settings.out / "similarity.csv"
-    table.unlink(missing_ok=True)
-    for row in similarity:
-        append_row(table, {**asdict(row), "divergence": f"{row.divergence:.4f}"})
+    similarity = map_similarity(models, _images(look, order[:_COMPARED]), pairs=others)
+    write_rows(settings.out / "similarity.csv", [asdict(row) for row in similarity])
     draw_layer_similarity(settings.out / "similarity.png", similarity)
     return ["maps.png", "similarity.csv", "similarity.png"]
 
 
-def _images(look: PlainPictures, indices: Any) -> Tensor:
+def _images(look: PlainPictures, indices: Sequence[int]) -> Tensor:
     images: Tensor = default_collate([look[index][0] for index in indices])
     return images
 
 
 def _table(summaries: list[Summary]) -> str:
-    lines = [("method", "seeds", "accuracy, %", "over scratch", "of the gap", "seconds", "MB")]
+    rows = []
     for summary in summaries:
-        share = "" if summary.share_of_gap is None else f"{100 * summary.share_of_gap:.0f} %"
-        lines.append(
-            (
+        rows.append(
+            [
                 summary.method,
                 str(len(summary.seeds)),
-                _percent(summary.accuracy),
-                "" if summary.gain is None else _percent(summary.gain, sign="+"),
-                share,
+                _interval(summary.accuracy),
+                "" if summary.gain is None else _interval(summary.gain, sign="+"),
+                "" if summary.share_of_gap is None else f"{100 * summary.share_of_gap:.0f} %",
                 f"{summary.seconds:.0f}",
                 f"{summary.peak_mb:.0f}",
-            )
+            ]
         )
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return text_table(["method", "seeds", "right, %", "over scratch", "of the gap", "seconds", "MB"], rows)
 
 
-def _percent(interval: Interval, sign: str = "") -> str:
+def _interval(interval: Interval, sign: str = "") -> str:
     mean = f"{100 * interval.mean:{sign}.1f}"
-    return mean if isnan(interval.low) else f"{mean} ({100 * interval.low:{sign}.1f} to {100 * interval.high:{sign}.1f})"
+    if isnan(interval.low):
+        return mean
+    return f"{mean} ({100 * interval.low:{sign}.1f} to {100 * interval.high:{sign}.1f})"

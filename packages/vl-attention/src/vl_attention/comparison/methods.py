@@ -35,9 +35,7 @@ class Method:
     drop_path: float = 0.0
     """Rate of stochastic depth."""
 
-    def build(
-        self, teacher: nn.Module, classes: int, seed: int, normalization: Normalization | None = None
-    ) -> Any:
+    def build(self, teacher: nn.Module, classes: int, seed: int, normalization: Normalization | None = None) -> Any:
         """The model before training: it has the teacher's weights where it is fine-tuned, and random ones else."""
         if self.name == "scratch":
             student = random_student(teacher, classes, drop_path=self.drop_path, seed=seed)
@@ -60,7 +58,7 @@ class Method:
 
 RECIPES: Mapping[str, Mapping[str, Method]] = {
     "small_pictures": {
-        "scratch": Method("scratch", recipes.small_pictures()),
+        "scratch": Method("scratch", recipes.small_pictures_scratch()),
         "copy": Method("copy", recipes.small_pictures()),
         "distill": Method("distill", recipes.small_pictures(), layers="all"),
         "fine-tune": Method("fine-tune", recipes.small_pictures_fine_tune()),
