@@ -5,10 +5,12 @@ import torch
 from PIL import Image
 from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.reconstructions import draw_reconstructions
+from vl_attention.charts.shifts import draw_shifts
 from vl_attention.charts.similarity import draw_head_similarity, draw_layer_similarity
 from vl_attention.charts.transfer import draw_transfer
 from vl_attention.comparison.record import COLUMNS
 from vl_attention.comparison.summary import summarize
+from vl_attention.shifts import SHIFTS, ShiftAccuracy
 from vl_attention.similarity import MapSimilarity
 
 
@@ -71,3 +73,23 @@ def test_reconstructions_are_drawn(tmp_path, channels):
     with pytest.raises(ValueError, match="one shape"):
         draw_reconstructions(tmp_path / "other.png", images, images[:2], images)
     assert not (tmp_path / "other.png").exists()
+
+
+@pytest.mark.parametrize("sets", [["photos"], ["photos", "$sketches$"]])
+@pytest.mark.parametrize("shifts", [[], ["rotation"], list(SHIFTS)])
+def test_accuracies_are_drawn_with_and_without_shifts(tmp_path, sets, shifts):
+    def accuracy(shift, severity):
+        share = 0.9 - 0.15 * severity
+        return ShiftAccuracy(shift, severity, int(100 * share), 100, share, share - 0.08, share + 0.05)
+
+    rows = {
+        (model, images): [accuracy("none", 0), *(accuracy(shift, severity) for shift in shifts for severity in (5, 1))]
+        for model in ("_plain", "costs $5$", "third")
+        for images in sets
+    }
+    # What was not measured is left out.
+    rows["third", sets[0]] = rows["third", sets[0]][1:]
+    draw_shifts(tmp_path / "shifts.png", rows)
+    assert colours(tmp_path / "shifts.png") > 20
+    with pytest.raises(ValueError, match="at least one accuracy"):
+        draw_shifts(tmp_path / "other.png", {("a", "b"): []})

@@ -69,7 +69,7 @@ def draw_shifts(
                 axes.tick_params(labelbottom=True)
     figure.legend(
         list(lines.values()),
-        [_escaped(model) for model in lines],
+        list(map(_escaped, lines)),
         loc="outside lower center",
         ncols=min(3, len(lines)),
         frameon=False,
@@ -141,5 +141,5 @@ def _finish(axes: Axes, title: str) -> None:
 
 
 def _escaped(name: str) -> str:
-    """A name that starts with an underscore would be left out of a legend, and dollars would set mathematics."""
-    return name.replace("$", r"\$")
+    """A legend leaves out what starts with an underscore, and takes what stands between dollars for mathematics."""
+    return f"{' ' if name.startswith('_') else ''}{name}".replace("$", r"\$")

@@ -136,11 +136,12 @@ class Record:
         self.rows: dict[tuple[str, str, str, int], ShiftAccuracy] = {}
         for row in read_rows(path) if path.exists() else []:
             try:
-                figures = int(row["correct"]), int(row["total"]), *(float(row[n]) for n in ("accuracy", "low", "high"))
-                key = row["model"], row["images"], row["shift"], int(row["severity"])
+                model, images, shift, severity = row["model"], row["images"], row["shift"], int(row["severity"])
+                correct, total = int(row["correct"]), int(row["total"])
+                shares = [float(row[name]) for name in ("accuracy", "low", "high")]
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{path} has a row that is none of an evaluation: {row}; remove it") from error
-            self.rows[key] = ShiftAccuracy(key[2], key[3], *figures)
+            self.rows[model, images, shift, severity] = ShiftAccuracy(shift, severity, correct, total, *shares)
 
     def add(self, model: str, images: str, row: ShiftAccuracy) -> None:
         """Keep one figure, on the disk too."""

@@ -137,9 +137,12 @@ def _class_attention(given: GivenModel, pictures: ImageDataset, settings: Maps, 
     images, _ = tensors(pictures, given.size, given.channels)
     parts = torch.split(images.to(device), settings.batch_size)
     try:
-        return torch.cat([class_attention(given.model, part, settings.layer).cpu() for part in parts])
+        found = torch.cat([class_attention(given.model, part, settings.layer).cpu() for part in parts])
     except ValueError as error:
         raise ValueError(f"{given.name}: {error}") from error
+    if settings.head is not None and settings.head not in range(found.shape[1]):
+        raise ValueError(f"--head must be from 0 to {found.shape[1] - 1}, those of {given.name}, got {settings.head}")
+    return found
 
 
 def _pictures_to_show(pictures: ImageDataset, models: Sequence[GivenModel]) -> Tensor:
