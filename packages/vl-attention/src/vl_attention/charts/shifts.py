@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from vl_attention.charts._saving import new_figure, save
@@ -48,7 +49,7 @@ def draw_shifts(
     cells = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     for axes in cells.flat:
         axes.set_axis_off()
-    lines: dict[str, object] = {}
+    lines: dict[str, Line2D] = {}
     for number, images in enumerate(sets):
         for place, shift in enumerate(shifts):
             row, column = divmod(place, across)
@@ -78,7 +79,7 @@ def draw_shifts(
     save(figure, path)
 
 
-def _draw_line(axes: Axes, rows: Sequence[ShiftAccuracy], index: int) -> object:
+def _draw_line(axes: Axes, rows: Sequence[ShiftAccuracy], index: int) -> Line2D:
     """One model's accuracies, in the order of severity."""
     rows = sorted(rows, key=lambda row: row.severity)
     severities = [row.severity for row in rows]

@@ -130,7 +130,7 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
         0.125
     """
     total, fewer = only_first + only_second, min(only_first, only_second)
-    return min(1.0, 2 * sum(comb(total, k) for k in range(fewer + 1)) / 2**total)
+    return min(1.0, 2 * sum(comb(total, k) for k in range(fewer + 1)) / (1 << total))
 
 
 def _pictures(settings: EnsembleModels) -> tuple[ImageDataset, ImageDataset | None]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -217,7 +218,7 @@ def _measure(
     settings: Evaluate,
     device: str,
     record: Record,
-    bar: tqdm[None],
+    bar: tqdm[Any],
 ) -> None:
     """Each figure that is still to be made, in the order given."""
     by_name = {given.name: given for given in models}

@@ -105,8 +105,9 @@ def method_of(recipe: str, name: str, *, layers: Layers | None = None, **changes
     if name in _LIKE:
         weight = DEFAULT_WEIGHTS.get(name, found.settings.transfer_weight)
         found = replace(found, name=name, layers=None, settings=replace(found.settings, transfer_weight=weight))
-    takes_layers = layers is not None and name not in ("scratch", "fine-tune")
-    return replace(found, settings=replace(found.settings, **changes), **({"layers": layers} if takes_layers else {}))
+    if layers is not None and name not in ("scratch", "fine-tune"):
+        found = replace(found, layers=layers)
+    return replace(found, settings=replace(found.settings, **changes))
 
 
 def _with_new_head(teacher: nn.Module, classes: int, seed: int) -> nn.Module:
