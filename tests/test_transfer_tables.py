@@ -19,6 +19,14 @@ def test_every_study_has_its_table_on_the_page() -> None:
         assert transfer_tables.ensemble_line(rows) in text, path.parent.name
 
 
+def test_the_readme_shows_the_figures_of_the_page() -> None:
+    readme = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
+    table = transfer_tables.methods_table(read_rows(transfer_tables.RESULTS / "clothes/transfer.csv"))
+    for line in table.splitlines()[2:]:
+        _, _, _, accuracy, gain, *_ = (cell.strip() for cell in line.split("|"))
+        assert f"| {accuracy} | {gain}" in readme
+
+
 def test_the_ensemble_is_compared_with_the_better_member_of_its_seed() -> None:
     def row(method: str, seed: int, accuracy: float) -> dict[str, str]:
         return {"method": method, "seed": str(seed), "accuracy": str(accuracy)}

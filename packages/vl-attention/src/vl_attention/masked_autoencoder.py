@@ -111,21 +111,17 @@ class MaskedAutoencoder(nn.Module):
         with evaluating(self):
             pictures = self.student_normalization(images)
             predicted = self.predict(self.encode(pictures, order[:, : self.seen]), order).float()
-        own = self.student_normalization
-        pixels = nn.functional.unfold(pictures.float(), self.patch_size, stride=self.patch_size).mT
-        if self.target_epsilon is not None:
-            mean, variance = pixels.mean(-1, keepdim=True), pixels.var(-1, keepdim=True)
-            predicted = predicted * (variance + self.target_epsilon).sqrt() + mean
-        hidden = torch.zeros(order.shape, dtype=torch.bool, device=order.device).scatter_(1, order[:, self.seen :], 1)
-        filled = torch.where(hidden[..., None], predicted, pixels)
-        mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (own.mean, own.std))
+        mean, scale = self._patch_statistics(pictures)
+        hidden = torch.zeros_like(predicted[..., :1]).scatter_(1, order[:, self.seen :, None], 1).expand_as(predicted)
         size = tuple(images.shape[-2:])
-        pasted = nn.functional.fold(filled.mT, size, self.patch_size, stride=self.patch_size) * std + mean
-        mask = nn.functional.fold(
-            hidden[:, None].expand(-1, self.patch_size[0] * self.patch_size[1], -1).float(), size, self.patch_size,
-            stride=self.patch_size,
-        )  # fmt: skip
-        return torch.where(mask.bool(), 0.5, images), pasted.clamp(0, 1)
+        mask, guessed = (
+            nn.functional.fold(patches.mT, size, self.patch_size, stride=self.patch_size)
+            for patches in (hidden, predicted * scale + mean)
+        )
+        own = self.student_normalization
+        mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (own.mean, own.std))
+        guessed = (guessed * std + mean).clamp(0, 1)
+        return torch.where(mask.bool(), 0.5, images), torch.where(mask.bool(), guessed, images)
 
     def compile_blocks(self, **options: Any) -> MaskedAutoencoder:
         """Compile each block of encoder and decoder with `torch.compile`."""
@@ -160,11 +156,20 @@ class MaskedAutoencoder(nn.Module):
 
     def targets(self, pictures: Tensor) -> Tensor:
         """What is to be predicted, ``(B, patches, pixels)``: pixels, by default normalised within each patch."""
-        pixels = nn.functional.unfold(pictures.float(), self.patch_size, stride=self.patch_size).mT
-        if self.target_epsilon is None:
-            return pixels
+        mean, scale = self._patch_statistics(pictures)
+        return (self._patches(pictures) - mean) / scale
+
+    def _patches(self, pictures: Tensor) -> Tensor:
+        """``(B, patches, pixels)``."""
+        return nn.functional.unfold(pictures.float(), self.patch_size, stride=self.patch_size).mT
+
+    def _patch_statistics(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """What targets are normalised by, mean and scale ``(B, patches, 1)``: 0 and 1 where they are not."""
+        pixels = self._patches(pictures)
         mean, variance = pixels.mean(-1, keepdim=True), pixels.var(-1, keepdim=True)
-        return (pixels - mean) / (variance + self.target_epsilon).sqrt()
+        if self.target_epsilon is None:
+            return torch.zeros_like(mean), torch.ones_like(mean)
+        return mean, (variance + self.target_epsilon).sqrt()
 
 
 def _at(tokens: Tensor, places: Tensor) -> Tensor:

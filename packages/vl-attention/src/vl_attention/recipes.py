@@ -103,21 +103,14 @@ def small_pictures_fine_tune() -> TrainSettings:
 
 
 def small_teacher() -> TrainSettings:
-    """Masked autoencoding with a small ViT on small pictures, on a CPU."""
-    return TrainSettings(
+    """Masked autoencoding with such a ViT, for which nothing but pictures is needed."""
+    return replace(
+        small_pictures(),
         epochs=8,
         warmup_epochs=1,
         batch_size=256,
         base_learning_rate=2e-3,
-        min_learning_rate=1e-6,
-        weight_decay=0.05,
         label_smoothing=0.0,
-        mixup=0.0,
-        cutmix=0.0,
-        random_augment="",
         crop_scale=(0.5, 1.0),
-        erasing=0.0,
         average_decay=0.999,
-        precision="float32",
-        small_maps=True,
     )

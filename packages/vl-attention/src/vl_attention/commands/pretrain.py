@@ -9,14 +9,13 @@ from typing import Any
 import timm
 import torch
 import tyro
-from vl_core.data import ImageDataset, UndividedError, open_dataset
 
 from vl_attention import recipes
 from vl_attention.charts.reconstructions import draw_reconstructions
+from vl_attention.commands._pictures import open_pictures, tensors
 from vl_attention.masked_autoencoder import MaskedAutoencoder
 from vl_attention.normalization import Normalization
 from vl_attention.saved_models import save_model
-from vl_attention.training.augmentation import PlainPictures
 from vl_attention.training.pretraining import pretrain
 from vl_attention.training.processes import is_main_process
 from vl_attention.training.settings import TrainSettings
@@ -86,15 +85,14 @@ def run(settings: Pretrain) -> None:
         OSError: If a file is missing or cannot be read.
     """
     model = _model(settings)
-    pictures = _pictures(settings)
+    pictures = open_pictures(settings.images, settings.split, default_split="train", out=settings.out)
     size = settings.image_size, settings.image_size
     pretrain(model, pictures, settings.train, settings.out / "training", size=size, channels=settings.channels)
     if not is_main_process():
         return
     encoder: Any = model.student
     save_model(encoder.cpu(), settings.out / "model", normalization=model.student_normalization)
-    look = PlainPictures(pictures, size, settings.channels)
-    images = torch.stack([look[index][0] for index in range(min(_SHOWN, len(look)))])
+    images, _ = tensors(pictures.subset(range(min(_SHOWN, len(pictures)))), size, settings.channels)
     draw_reconstructions(settings.out / "reconstructions.png", images, *model.cpu().reconstruct(images))
     print(f"wrote the teacher to {settings.out / 'model'}, and reconstructions.png to {settings.out}")
 
@@ -131,12 +129,3 @@ def _model(settings: Pretrain) -> MaskedAutoencoder:
         decoder_heads=settings.decoder_heads,
         normalization=Normalization((0.5,) * settings.channels, (0.5,) * settings.channels),
     )
-
-
-def _pictures(settings: Pretrain) -> ImageDataset:
-    try:
-        return open_dataset(settings.images, split=settings.split or "train", exclude=settings.out)
-    except UndividedError:
-        if settings.split is not None:
-            raise
-    return open_dataset(settings.images, exclude=settings.out)

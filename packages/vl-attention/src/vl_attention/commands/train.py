@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from torch import Tensor, nn
-from torch.utils.data import default_collate
+from torch import nn
 from vl_core.data import ImageDataset, open_dataset
 from vl_core.runs import RunFolder
 
@@ -18,7 +16,7 @@ from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.similarity import draw_layer_similarity
 from vl_attention.charts.transfer import draw_transfer
 from vl_attention.commands._models import fingerprint, input_size
-from vl_attention.commands._pictures import at_most, balanced_order, check_at_least
+from vl_attention.commands._pictures import at_most, balanced_order, check_at_least, labelled, tensors
 from vl_attention.commands._tables import text_table, write_rows
 from vl_attention.comparison.methods import Method, method_of
 from vl_attention.comparison.record import compare, run_folder
@@ -28,7 +26,6 @@ from vl_attention.normalization import Normalization
 from vl_attention.pairing import Layers
 from vl_attention.saved_models import load_classifier, load_model
 from vl_attention.similarity import map_similarity
-from vl_attention.training.augmentation import PlainPictures
 from vl_attention.training.processes import is_main_process
 
 # Whose maps are their own, in the order in which they are shown beside the teacher's.
@@ -120,7 +117,7 @@ def run(settings: Train) -> None:
     size, channels = input_size(teacher), len(Normalization.of(teacher).mean)
     for method in methods:
         # What does not fit together is found out before anything is trained.
-        method.build(teacher, len(train_set.classes), 0, None)
+        method.build(teacher, len(train_set.classes), seed=0)
     if is_main_process():
         _open_folder(settings)
     rows = compare(
@@ -139,8 +136,7 @@ def run(settings: Train) -> None:
     summaries = summarize(rows, settings.out)
     title = f"{Path(train_set.name).name}, {rows[0]['labels']} labels, {len(test_set)} test pictures"
     draw_transfer(settings.out / "transfer.png", summaries, rows, title=title)
-    look = PlainPictures(test_set, size, channels)
-    written = ["transfer.csv", "transfer.png", *_draw_maps(settings, teacher, look, test_set)]
+    written = ["transfer.csv", "transfer.png", *_draw_maps(settings, teacher, test_set, size, channels)]
     print(_table(summaries))
     print(f"wrote {', '.join(written)} and the trained models to {settings.out}")
 
@@ -168,7 +164,7 @@ def _pictures(settings: Train) -> tuple[ImageDataset, ImageDataset]:
     source = settings.test_images or settings.images
     test_set = open_dataset(source, split="test", exclude=settings.out)
     check_at_least("--limit", settings.limit, 1)
-    test_set = at_most(test_set, settings.limit)
+    test_set = at_most(labelled(test_set), settings.limit)
     if not train_set.classes or train_set.classes != test_set.classes:
         raise ValueError(
             f"training and test pictures must have the same classes, at least two; got {list(train_set.classes)} and "
@@ -185,7 +181,9 @@ def _open_folder(settings: Train) -> None:
     RunFolder(settings.out, {**config, "teacher_sha256": fingerprint(settings.teacher)}).close()
 
 
-def _draw_maps(settings: Train, teacher: nn.Module, look: PlainPictures, test_set: ImageDataset) -> list[str]:
+def _draw_maps(
+    settings: Train, teacher: nn.Module, test_set: ImageDataset, size: tuple[int, int], channels: int
+) -> list[str]:
     """Maps of the teacher and of what has maps of its own, side by side, and how far they are apart."""
     seed = settings.seeds[0]
     models: dict[str, nn.Module] = {"teacher": teacher}
@@ -197,20 +195,16 @@ def _draw_maps(settings: Train, teacher: nn.Module, look: PlainPictures, test_se
         return []
     order = balanced_order(test_set.labels.tolist())
     first = order[: min(_DRAWN, len(test_set.classes))]
-    images = _images(look, first)
+    images, _ = tensors(test_set.subset(first), size, channels)
     maps = {name: class_attention(model, images, settings.map_layer) for name, model in models.items()}
     names = [test_set.classes[int(test_set.labels[index])] for index in first]
     draw_attention(settings.out / "maps.png", images, maps, labels=names)
     others = [("teacher", name) for name in models if name != "teacher"]
-    similarity = map_similarity(models, _images(look, order[:_COMPARED]), pairs=others)
+    compared, _ = tensors(test_set.subset(order[:_COMPARED]), size, channels)
+    similarity = map_similarity(models, compared, pairs=others)
     write_rows(settings.out / "similarity.csv", [asdict(row) for row in similarity])
     draw_layer_similarity(settings.out / "similarity.png", similarity)
     return ["maps.png", "similarity.csv", "similarity.png"]
-
-
-def _images(look: PlainPictures, indices: Sequence[int]) -> Tensor:
-    images: Tensor = default_collate([look[index][0] for index in indices])
-    return images
 
 
 def _table(summaries: list[Summary]) -> str:
