@@ -13,12 +13,12 @@ from vl_core.results import read_rows
 
 def test_a_run_leaves_its_model_and_a_row_with_its_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, results = tmp_path / "run", tmp_path / "rows.csv"
-    options = ["--out", out, "--results", results, "--epochs", 1, "--batch", 1024, "--width", 2]
+    options = ["--out", out, "--results", results, "--epochs", 1, "--batch", 1024, "--width", 8]
     threads = torch.get_num_threads()
     monkeypatch.setattr("sys.argv", ["train_emoji_dual_encoder.py", *map(str, options), "--threads", str(threads)])
     train_emoji_dual_encoder.main()
     (row,) = read_rows(results)
-    assert (row["width"], row["epochs"], row["validation_images"]) == ("2", "1", "153")
+    assert (row["width"], row["epochs"], row["validation_images"]) == ("8", "1", "153")
     assert float(row["low"]) < float(row["accuracy"]) < float(row["high"])
     model = train_emoji_dual_encoder.load(out, build_tokenizer(open_style(*TRAINING_STYLES)))
     assert int(row["parameters"]) == sum(p.numel() for p in model.parameters())

@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "packages/vl-diffusion/results/emoji_dual_encoder.csv")
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--width", type=int, default=16, help="channels of the first convolution")
+    parser.add_argument("--width", type=int, default=16, help="channels of the first convolution, 8 or more")
     parser.add_argument("--peak-lr", type=float, default=2e-3)
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--tag-share", type=float, default=0.1, help="share of pictures shown with tags")
@@ -172,6 +172,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    if args.width < 8:
+        # oneDNN's AVX2 kernel writes outside the gradient of a strided 1x1 convolution of fewer channels-last inputs.
+        parser.error(f"--width is {args.width}, 8 or more expected")
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
 
