@@ -24,6 +24,15 @@ def test_a_run_leaves_its_model_and_a_row_with_its_accuracy(tmp_path: Path, monk
     assert int(row["parameters"]) == sum(p.numel() for p in model.parameters())
 
 
+def test_a_network_too_narrow_for_its_kernels_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["train_emoji_dual_encoder.py", "--width", "4"])
+    with pytest.raises(SystemExit):
+        train_emoji_dual_encoder.main()
+    assert "--width is 4, 8 or more expected" in capsys.readouterr().err
+
+
 def test_pairs_of_one_concept_are_all_right_answers() -> None:
     same = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
     right = torch.where(same, 20.0, -20.0)
