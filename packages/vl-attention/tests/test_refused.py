@@ -37,7 +37,10 @@ def test_two_towers_are_refused():
         ({"mode": "output", "heads": [0]}, r"heads cannot be chosen in mode='output'"),
         ({"mode": "relations", "heads": [0]}, r"heads cannot be chosen in mode='relations'"),
         ({"mode": "copy", "heads": {0: [1, 2]}}, r"average of several is no head.*use mode='distill'"),
-        ({"num_classes": 0}, r"num_classes must say how many classes"),
+        ({"num_classes": 0}, r"num_classes must say how many classes .*, 1 or more, got 0"),
+        ({"num_classes": -1}, r"num_classes must say how many classes .*, got -1"),
+        ({"num_classes": 2.5}, r"num_classes must say how many classes .*, got 2.5"),
+        ({"layers": 2}, r"layers must hold whole numbers, got the number 2; for one alone give \[2\]"),
         ({"drop_path": 1.0}, r"drop_path must be at least 0 and below 1"),
         ({"student_normalization": Normalization((0.5,), (0.5,))}, r"images must have 1 channels, got 3"),
     ],
@@ -57,6 +60,33 @@ def test_a_student_that_is_the_teacher_is_refused(make):
 def test_options_of_a_built_student_are_refused_beside_a_given_one(make):
     with pytest.raises(ValueError, match=r"are for a student that is built here"):
         AttentionTransfer(make(), make(seed=1), num_classes=3)
+
+
+@pytest.mark.parametrize("name", ["transformers CLIP", "transformers SigLIP"])
+def test_a_teacher_without_a_classifier_asks_for_a_number(make, name):
+    with pytest.raises(ValueError, match=r"num_classes must say .* teacher has no classifier"):
+        AttentionTransfer(make(name))
+
+
+def test_a_student_without_a_classifier_is_refused(make, vit):
+    with pytest.raises(ValueError, match=r"student has no classifier .*reset_classifier"):
+        AttentionTransfer(make(), vit(seed=1, num_classes=0))
+
+
+@pytest.mark.parametrize("mode", ["copy_q", "copy_k", "copy_v"])
+def test_a_part_of_another_width_is_refused(make, vit, images, mode):
+    transfer = AttentionTransfer(make(), vit(seed=1, embed_dim=24), mode=mode)
+    with pytest.raises(ValueError, match=r"student have 8 dimensions and those of the teacher 16; .*mode='copy'"):
+        transfer(images)
+
+
+@pytest.mark.parametrize(
+    "options", [{"depth": 5}, {"depth": 2}, {"init_values": 0.1}, {"qk_norm": True}], ids=lambda o: str(*o.items())
+)
+def test_a_saved_student_of_another_build_is_refused(vit, tmp_path, options):
+    AttentionTransfer(vit(), layers=[0]).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"does not fit this teacher's architecture"):
+        AttentionTransfer.from_pretrained(tmp_path, teacher=vit(**options))
 
 
 def test_other_patches_are_refused(make, vit, images):

@@ -128,6 +128,9 @@ def _end_and_count(name: str, spec: str, most: int, also: str) -> tuple[str, int
 
 def _as_pairs(name: str, chosen: Any) -> list[tuple[Any, Any]]:
     """Student's and teacher's side of a mapping, of pairs, or of numbers that are the same in both."""
+    chosen = chosen.tolist() if hasattr(chosen, "tolist") else chosen  # of NumPy's and torch's numbers
+    if isinstance(chosen, int):
+        raise ValueError(f"{name} must hold whole numbers, got the number {chosen}; for one alone give [{chosen}]")
     items = list(chosen.items() if isinstance(chosen, Mapping) else chosen)
     pairs = [(item, item) if isinstance(item, int) else item for item in items]
     if any(not isinstance(pair, Sequence) or len(pair) != 2 for pair in pairs):

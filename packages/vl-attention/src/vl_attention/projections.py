@@ -39,14 +39,17 @@ class HandedAttention(nn.Module):
             remove_projections(attention, parts)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Like the module's own; `handed` must have been set."""
+        """Like the module's own; `handed` must have been set, and is what `AttentionTransfer` sets for each picture."""
         with Interception(self._attend):
             return self.attention(*args, **kwargs)
 
     def _attend(self, own: Tap, dropout: float) -> Tensor:
         handed = self.handed
         if handed is None:
-            raise RuntimeError("this attention waits for a teacher's; call the AttentionTransfer that it belongs to")
+            raise RuntimeError(
+                "this attention waits for a teacher's; call the AttentionTransfer that it belongs to, and turn gradient "
+                "checkpointing off, which calls it once more in the backward pass"
+            )
         if handed.q.shape[2] != own.q.shape[2]:
             raise ValueError(
                 f"the student has {own.q.shape[2]} tokens and the teacher {handed.q.shape[2]}; to copy they must have "
@@ -66,16 +69,25 @@ class HandedAttention(nn.Module):
             taught if part in self.parts else mine
             for part, mine, taught in zip(PARTS, own[:3], handed[:3], strict=True)
         )
+        if q.shape[-1] != k.shape[-1] or v.shape[-1] != own.v.shape[-1]:
+            raise ValueError(
+                f"heads of the student have {own.q.shape[-1]} dimensions and those of the teacher "
+                f"{handed.q.shape[-1]}; copy queries and keys both, mode='copy', or give a student of the same widths"
+            )
         if not ("q" in self.parts and "k" in self.parts):
             return attend(Tap(q, k, v, own.bias, own.scale), dropout)
         bias = None if handed.bias is None else handed.bias.to(v.dtype)
         return attend(Tap(q, k, v, bias, handed.scale), dropout)
 
     def _among_own(self, own: Tap, handed: Tap) -> Tap:
-        """The teacher's heads in their places among the student's own, at the student's scale."""
+        """The teacher's heads in their places among the student's own, at the student's scale.
+
+        Maps that are copied keep the teacher's scale; queries or keys alone have the student's, as without heads.
+        """
         index = torch.tensor(self._kept, device=own.q.device)
-        scaled = handed._replace(q=handed.q * (handed.scale / own.scale))
-        q, k, v = (mine.index_copy(1, index, taught) for mine, taught in zip(own[:3], scaled[:3], strict=True))
+        if "q" in self.parts and "k" in self.parts:
+            handed = handed._replace(q=handed.q * (handed.scale / own.scale))
+        q, k, v = (mine.index_copy(1, index, taught) for mine, taught in zip(own[:3], handed[:3], strict=True))
         if own.bias is None and handed.bias is None:
             return Tap(q, k, v, None, own.scale)
         tokens = own.q.shape[2]

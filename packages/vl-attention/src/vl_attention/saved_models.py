@@ -141,7 +141,12 @@ def transfer_mode(source: str | os.PathLike[str]) -> str | None:
 
 def _load_transfer(folder: Path, teacher: nn.Module | None) -> AttentionTransfer:
     if teacher is None:
-        raise ValueError(f"the student in {folder} copies its attention and needs its teacher; give it one")
+        raise ValueError(
+            f"the student in {folder} copies its attention and needs its teacher; give it one"
+            if str(transfer_mode(folder)).startswith("copy")
+            else f"{folder} was written with save_pretrained, and is read with its teacher; give it, or write the "
+            "student alone, with save_classifier"
+        )
     _check_files(folder)
     try:
         with redirect_stdout(io.StringIO()):  # the hub's mixin announces what it does

@@ -17,7 +17,6 @@ from timm.layers import DropPath
 from torch import nn
 
 from vl_attention.anatomy import Anatomy
-from vl_attention.taps import AttentionTaps
 
 _TEXT_AND_VISION = {"clip_vision_model": "clip", "siglip_vision_model": "siglip", "siglip2_vision_model": "siglip2"}
 
@@ -43,6 +42,8 @@ def random_student(
     Raises:
         ValueError: If the head has no outputs, or the model cannot be drawn anew.
     """
+    Anatomy.of(teacher)  # or an error that says what it lacks
+    _check_class_count(teacher, num_classes)
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
@@ -54,6 +55,12 @@ def random_student(
         set_drop_path(student, drop_path)
     first = next(teacher.parameters())
     return student.to(first.device, first.dtype).train().requires_grad_(True)
+
+
+def classifiers(model: Any) -> list[nn.Linear]:
+    """A timm model's linear classifiers: one, or the two of a distilled DeiT."""
+    found = model.get_classifier()
+    return [head for head in (found if isinstance(found, tuple) else (found,)) if isinstance(head, nn.Linear)]
 
 
 def check_components(student: nn.Module, teacher: nn.Module) -> None:
@@ -85,30 +92,43 @@ def set_drop_path(model: nn.Module, rate: float) -> None:
             setattr(block, name, DropPath(own) if own else nn.Identity())
 
 
+def _check_class_count(teacher: Any, num_classes: int | None) -> None:
+    """Raise unless it is said, by number or by the teacher's classifier, how many classes there are."""
+    if num_classes is None:
+        if not getattr(teacher, "num_classes", hasattr(teacher, "classifier")):
+            raise ValueError(
+                "num_classes must say how many classes the student tells apart, since the teacher has no classifier"
+            )
+    elif isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+        raise ValueError(
+            f"num_classes must say how many classes the student tells apart, 1 or more, got {num_classes!r}"
+        )
+
+
 def _drawn_anew(teacher: Any, num_classes: int | None) -> nn.Module:
     """A copy of a timm model, initialised as timm does."""
     if not hasattr(teacher, "init_weights") or not hasattr(teacher, "reset_classifier"):
         raise ValueError(
-            f"a random student can be made of timm's and transformers' models, not of {type(teacher).__name__}; build "
-            "one yourself and pass it as student="
+            "a random student can be made of models with timm's init_weights() and reset_classifier(), and of "
+            f"transformers' models, not of {type(teacher).__name__}; build one yourself and pass it as student="
         )
-    with AttentionTaps.taken_off(teacher):
-        student = copy.deepcopy(teacher)
+    student: Any = copy.deepcopy(teacher)
+    _forget_hooks(student)
+    if hasattr(student, "patch_drop"):
+        student.patch_drop = nn.Identity()  # the teacher's training, not its architecture
     # What the model's own initialisation leaves out would stay the teacher's; so nothing of the teacher's is left.
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.fill_(torch.nan)
     student.init_weights(**_reset_option(student))
-    classes = getattr(teacher, "num_classes", 0) if num_classes is None else num_classes
-    if not classes:
-        raise ValueError("num_classes must say how many classes the student tells apart, since the teacher has no head")
-    student.reset_classifier(classes)
+    student.reset_classifier(getattr(teacher, "num_classes", 0) if num_classes is None else num_classes)
     if isinstance(known := getattr(student, "pretrained_cfg", None), dict):
         # The new head's classes are not those that the teacher names.
         student.pretrained_cfg = {key: value for key, value in known.items() if not key.startswith("label_")}
-    if isinstance(head := student.get_classifier(), nn.Linear):
+    for head in classifiers(student):
         nn.init.trunc_normal_(head.weight, std=0.02)
         nn.init.zeros_(head.bias)
+    _draw_the_rest(student)
     for name, parameter in student.named_parameters():
         if parameter.isnan().any():
             raise ValueError(
@@ -116,6 +136,22 @@ def _drawn_anew(teacher: Any, num_classes: int | None) -> nn.Module:
                 "pass it as student="
             )
     return student  # type: ignore[no-any-return]
+
+
+def _forget_hooks(model: nn.Module) -> None:
+    """Leave behind what watches the original, ours and the caller's."""
+    for module in model.modules():
+        for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
+            getattr(module, name).clear()
+
+
+def _draw_the_rest(model: nn.Module) -> None:
+    """Initialise by their own methods the parts that the model's initialisation passes over, such as pooling."""
+    for part in model.modules():
+        if any(parameter.isnan().any() for parameter in part.parameters(recurse=False)):
+            method: Any = getattr(part, "reset_parameters", None) or getattr(part, "init_weights", None)
+            if part is not model and method is not None:
+                method()
 
 
 def _reset_option(model: Any) -> dict[str, bool]:
@@ -128,6 +164,7 @@ def _from_config(teacher: Any, num_classes: int | None) -> nn.Module:
     from transformers import CONFIG_MAPPING, AutoModelForImageClassification
 
     config: Any = copy.deepcopy(teacher.config)
+    config.architectures = config.architectures or []  # of DeiT's two classifiers, the one without a second teacher
     if num_classes is not None:
         config.num_labels = num_classes
     if (both := _TEXT_AND_VISION.get(config.model_type)) is not None:

@@ -9,9 +9,10 @@ and nothing global is changed. Hooks on the attention modules say which layer a 
 
 from __future__ import annotations
 
+import copy
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -114,6 +115,7 @@ class _Layer:
         self.recording = recording
         self.stop_at: Literal["", "call", "output"] = ""
         self.tap: Tap | None = None
+        self.has_gradient = True
         self.output: Tensor | None = None
 
     def enter(self, module: nn.Module, args: Any) -> None:
@@ -143,7 +145,7 @@ class _Recording(Interception):
             return
         if layer.tap is not None:
             raise ValueError("an attention computes more than one map, which no mode here transfers")
-        layer.tap = tap
+        layer.tap, layer.has_gradient = tap, torch.is_grad_enabled()
         if layer.stop_at == "call":
             raise LastLayerReached
 
@@ -156,6 +158,8 @@ class Taps(NamedTuple):
     by_layer: dict[int, Tap]
     outputs: dict[int, Tensor]
     """Of the attention modules ``(B, N, D)``, where they were asked for."""
+    without_gradient: list[int]
+    """Layers that ran without gradients although the model was called with them: reentrant checkpointing does that."""
 
 
 class AttentionTaps:
@@ -173,7 +177,15 @@ class AttentionTaps:
         self._recording = _Recording()
         self._layers = [_Layer(self._recording) for _ in attentions]
         self._handles: list[RemovableHandle] = []
+        live = {id(taps._recording) for taps in self._of_model.values()}
+        _take_off(model, live)  # a copied model has hooks of nobody
         self._attach()
+        weakref.finalize(self, _remove, self._handles)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy, made with its model, is that model's taps."""
+        self.__dict__.update(state)
+        self._of_model[id(self.model)] = self
         weakref.finalize(self, _remove, self._handles)
 
     @classmethod
@@ -188,20 +200,6 @@ class AttentionTaps:
         if found is None or found._modules != list(attentions):
             found = cls._of_model[id(model)] = cls(model, attentions)
         return found
-
-    @classmethod
-    @contextmanager
-    def taken_off(cls, model: nn.Module) -> Iterator[None]:
-        """While active, the model is without hooks of ours, to be copied."""
-        taps = cls._of_model.get(id(model))
-        if taps is None:
-            yield
-            return
-        _remove(taps._handles)
-        try:
-            yield
-        finally:
-            taps._attach()
 
     def run(
         self,
@@ -233,6 +231,7 @@ class AttentionTaps:
                 result = forward()
             taps = {layer: self._layers[layer].tap for layer in layers}
             outputs = {layer: self._layers[layer].output for layer in layers if with_outputs}
+            without = [layer for layer in layers if torch.is_grad_enabled() and not self._layers[layer].has_gradient]
         finally:
             self._recording.with_outputs = False
             self._clear()
@@ -244,7 +243,7 @@ class AttentionTaps:
                     "timm.layers.set_fused_attn(True) before the model is made, or attn_implementation='sdpa' in "
                     "transformers"
                 )
-        return Taps(result, taps, outputs)  # type: ignore[arg-type]
+        return Taps(result, taps, outputs, without)  # type: ignore[arg-type]
 
     def _attach(self) -> None:
         for layer, module in zip(self._layers, self._modules, strict=True):
@@ -255,7 +254,28 @@ class AttentionTaps:
         self._recording.current = None
         for layer in self._layers:
             layer.tap = layer.output = None
+            layer.has_gradient = True
             layer.stop_at = ""
+
+
+def copy_without_taps(model: nn.Module) -> nn.Module:
+    """A deep copy of a model without hooks of ours; its own go with it."""
+    copied = copy.deepcopy(model)
+    _take_off(copied)
+    return copied
+
+
+def _take_off(model: nn.Module, spared: Collection[int] = ()) -> None:
+    """Remove hooks of ours, but for those of some recordings, by their ids.
+
+    A copy of a model has copies of its hooks, which nothing else would remove.
+    """
+    for module in model.modules():
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
+            for key, hook in list(hooks.items()):
+                layer = getattr(hook, "__self__", None)
+                if isinstance(layer, _Layer) and id(layer.recording) not in spared:
+                    del hooks[key]
 
 
 def _remove(handles: list[RemovableHandle]) -> None:

@@ -11,8 +11,8 @@ that is asked of it; and no map of attention is ever stored.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -27,7 +27,7 @@ from vl_attention.normalization import Normalization
 from vl_attention.pairing import HeadMap, Heads, Layers, pair_heads, pair_layers
 from vl_attention.projections import HandedAttention
 from vl_attention.students import check_components, random_student
-from vl_attention.taps import AttentionTaps, Tap, Taps
+from vl_attention.taps import AttentionTaps, Tap, Taps, copy_without_taps
 from vl_attention.tokens import CommonTokens
 
 Mode = Literal["distill", "copy", "copy_q", "copy_k", "copy_v", "output", "relations"]
@@ -133,6 +133,8 @@ class AttentionTransfer(
                 raise ValueError("student and teacher are one object; leave student=None for a new one, or copy it")
             if num_classes is not None or drop_path or seed is not None:
                 raise ValueError("num_classes, drop_path and seed are for a student that is built here")
+            if getattr(student, "num_classes", None) == 0:
+                raise ValueError("the student has no classifier (num_classes=0); give it one, with reset_classifier")
             check_components(student, teacher)
         self.student = student
         self.student_anatomy = Anatomy.of(student)
@@ -154,6 +156,28 @@ class AttentionTransfer(
         # Pairs, since a mapping of numbers does not survive JSON.
         pairs = list(heads.items()) if isinstance(heads, Mapping) else heads
         self._hub_mixin_config = {**_as_dict(self._hub_mixin_config), "layers": self.layers, "heads": pairs}
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, strict: bool = True, **options: Any) -> AttentionTransfer:
+        """Read what `save_pretrained` wrote.
+
+        Args:
+            args: The folder, or the hub's id.
+            strict: Whether the saved weights must be all that this student has, and no others.
+            options: ``teacher``, ``student`` if one was given, and those of
+                `huggingface_hub.PyTorchModelHubMixin.from_pretrained`.
+
+        Raises:
+            ValueError: If the weights are of another student, because the teacher has another architecture.
+        """
+        try:
+            transfer: AttentionTransfer = super().from_pretrained(*args, strict=strict, **options)
+        except RuntimeError as error:
+            raise ValueError(
+                f"the saved student does not fit this teacher's architecture ({error}); give the teacher that it "
+                "learned from, and student= if it was made with one"
+            ) from error
+        return transfer
 
     @property
     def teacher(self) -> nn.Module:
@@ -178,14 +202,20 @@ class AttentionTransfer(
         check_images(images)
         none = images.new_zeros((), dtype=torch.float32), images.new_zeros(0, dtype=torch.float32)
         if self._student_taps is None:
-            self._hand(self._ask_teacher(images).by_layer)
-            return TransferOutput(self._ask_student(images), *none)
+            with self._handing(self._ask_teacher(images).by_layer):
+                return TransferOutput(self._ask_student(images), *none)
         if not self.training:
             return TransferOutput(self._ask_student(images), *none)
         taught = self._ask_teacher(images)
         learned = self._student_taps.run(
             lambda: self._ask_student(images), [s for s, _ in self.layers], with_outputs=self.mode == "output"
         )
+        if learned.without_gradient:
+            raise ValueError(
+                f"the student computes the attention of layer {learned.without_gradient[0]} without gradients, as "
+                "reentrant checkpointing does, so the transfer would teach it nothing; use the other kind, "
+                "use_reentrant=False"
+            )
         losses = torch.stack([self._layer_loss(*pair, learned, taught) for pair in self.layers])
         return TransferOutput(learned.result, losses.sum(), losses)
 
@@ -202,8 +232,7 @@ class AttentionTransfer(
                 f"a student of mode={self.mode!r} has no attention of its own and needs its teacher at inference; "
                 "call this AttentionTransfer itself, or train with mode='distill'"
             )
-        with AttentionTaps.taken_off(self.student):
-            return copy.deepcopy(self.student)
+        return copy_without_taps(self.student)
 
     def compile_blocks(self, **options: Any) -> AttentionTransfer:
         """Compile each block of both models with `torch.compile`; all but the teacher's last, where it is stopped.
@@ -283,11 +312,17 @@ class AttentionTransfer(
             heads = self._heads_of(student_layer, teacher_layer)
             setattr(owner, leaf, HandedAttention(getattr(owner, leaf), _PARTS[self.mode], heads))
 
-    def _hand(self, taps: dict[int, Tap]) -> None:
-        for student_layer, teacher_layer in self.layers:
-            module = self.student.get_submodule(self.student_anatomy.attentions[student_layer])
-            assert isinstance(module, HandedAttention)
-            module.handed = taps[teacher_layer]
+    @contextmanager
+    def _handing(self, taps: dict[int, Tap]) -> Iterator[None]:
+        """While active, the student's attentions have these pictures' of the teacher; no others ever meet them."""
+        modules: list[Any] = [self.student.get_submodule(name) for name in self.student_anatomy.attentions]
+        try:
+            for student_layer, teacher_layer in self.layers:
+                modules[student_layer].handed = taps[teacher_layer]
+            yield
+        finally:
+            for student_layer, _ in self.layers:
+                modules[student_layer].handed = None
 
 
 def _check_model(name: str, model: nn.Module) -> None:

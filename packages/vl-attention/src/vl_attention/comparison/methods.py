@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +12,8 @@ from vl_attention import recipes
 from vl_attention.classifier import Classifier
 from vl_attention.normalization import Normalization
 from vl_attention.pairing import Layers
-from vl_attention.students import random_student, set_drop_path
-from vl_attention.taps import AttentionTaps
+from vl_attention.students import classifiers, random_student, set_drop_path
+from vl_attention.taps import copy_without_taps
 from vl_attention.training.settings import TrainSettings
 from vl_attention.transfer import DEFAULT_WEIGHTS, AttentionTransfer, Mode
 
@@ -112,9 +111,9 @@ def method_of(recipe: str, name: str, *, layers: Layers | None = None, **changes
 
 def _with_new_head(teacher: nn.Module, classes: int, seed: int) -> nn.Module:
     """A copy of a timm model with a new classifier, drawn as `random_student` draws it."""
-    with AttentionTaps.taken_off(teacher):
-        model: Any = copy.deepcopy(teacher)
+    model: Any = copy_without_taps(teacher)
     model.reset_classifier(classes)
     drawn: Any = random_student(teacher, classes, seed=seed)
-    model.get_classifier().load_state_dict(drawn.get_classifier().state_dict())
+    for head, new in zip(classifiers(model), classifiers(drawn), strict=True):
+        head.load_state_dict(new.state_dict())
     return model.train().requires_grad_(True)  # type: ignore[no-any-return]
