@@ -78,6 +78,24 @@ def test_models_of_transformers_are_read_too(images):
     assert attention_maps(model, images)[1].shape == (2, 2, 19, 19)
 
 
+@pytest.mark.parametrize("family", ["CLIP", "SigLIP"])
+@pytest.mark.parametrize("size", [(16, 64), (24, 48)])
+def test_classifiers_of_vision_towers_have_their_towers_grid(make, family, size):
+    images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1))
+    teacher = make(f"transformers {family}")
+    transfer = AttentionTransfer(teacher, num_classes=5, seed=1)
+    assert type(transfer.student).__name__.endswith("ForImageClassification")
+    for model in (teacher, transfer):
+        assert class_attention(model, images).shape[-2:] == (size[0] // 8, size[1] // 8)
+
+
+def test_a_grid_is_guessed_for_square_pictures_alone():
+    model = tiny(img_size=(16, 64))
+    model.patch_embed.patch_size = None
+    with pytest.raises(ValueError, match=r"16 patches of pictures \(16, 64\) form no grid"):
+        class_attention(model, torch.rand(1, 3, 16, 64))
+
+
 def test_a_transfer_stands_for_its_student_and_goes_on_training(images):
     transfer = AttentionTransfer(tiny(), seed=1)
     torch.testing.assert_close(attention_maps(transfer, images)[0], attention_maps(transfer.student, images)[0])

@@ -20,9 +20,9 @@ SPEC.loader.exec_module(small_training)
 SIZE = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 0}
 
 
-def autoencoder(name="vit_tiny_patch16_224", **options):
+def autoencoder(name="vit_tiny_patch16_224", dynamic=False, **options):
     torch.manual_seed(0)
-    encoder = timm.create_model(name, **SIZE)
+    encoder = timm.create_model(name, **SIZE, dynamic_img_size=dynamic)
     return MaskedAutoencoder(encoder, decoder_width=16, decoder_depth=1, decoder_heads=2, **options).eval()
 
 
@@ -37,6 +37,14 @@ def test_with_every_patch_in_view_the_encoder_is_the_model_itself(name, images):
     pictures = model.student_normalization(images)
     places = torch.arange(16).expand(3, -1)
     torch.testing.assert_close(model.encode(pictures, places), model.student.forward_features(pictures))
+
+
+def test_an_encoder_for_any_size_is_trained_at_its_own(images):
+    fixed, dynamic = autoencoder(), autoencoder(dynamic=True)
+    order = torch.arange(16).expand(3, -1)
+    torch.testing.assert_close(dynamic(images, order), fixed(images, order), rtol=0, atol=0)
+    with pytest.raises(ValueError, match=r"images must have the encoder's size \(16, 16\), got \(24, 24\)"):
+        dynamic(torch.rand(1, 3, 24, 24))
 
 
 def test_the_encoder_does_not_see_what_is_hidden(images):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from timm.models.beit import Beit
 from vl_attention.maps import attention_maps
 from vl_attention.similarity import jensen_shannon, layer_means, map_similarity, tap_divergence
 from vl_attention.taps import Tap
@@ -96,6 +97,21 @@ def test_other_depth_heads_and_tokens_are_paired(images):
     patches = patches / patches.sum(-1, keepdim=True)
     expected = dense(patches.mean(1), theirs[3].mean(1)).mean()
     assert rows[1].divergence == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_biases_are_cut_to_the_tokens_in_common(images):
+    torch.manual_seed(2)
+    size = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3}
+    biased = Beit(**size, use_rel_pos_bias=True, use_abs_pos_emb=False)
+    with torch.no_grad():
+        for block in biased.blocks:
+            block.attn.relative_position_bias_table.normal_()
+    models = {"a": biased, "b": tiny(seed=1, class_token=False, global_pool="avg")}
+    ours, theirs = (attention_maps(model, images) for model in models.values())
+    patches = [found[:, :, 1:, 1:] / found[:, :, 1:, 1:].sum(-1, keepdim=True) for found in ours.values()]
+    expected = torch.cat([dense(patches[layer], theirs[layer]).mean((0, 2)) for layer in range(3)])
+    assert expected.min() > 1e-2
+    torch.testing.assert_close(values(map_similarity(models, images)), expected, atol=1e-6, rtol=1e-5)
 
 
 def test_layer_means_average_heads(images):

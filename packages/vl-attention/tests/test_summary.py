@@ -39,6 +39,24 @@ def test_gains_are_over_scratch_with_the_same_seed(three_seeds):
     assert (distilled.seeds, distilled.seconds, distilled.peak_mb) == ((0, 1, 2), 10, 102)
 
 
+def test_shares_of_the_gap_are_over_the_seeds_that_all_three_have(three_seeds):
+    rows = [row for row in three_seeds if (row["method"], row["seed"]) not in (("fine-tune", "2"), ("distill", "0"))]
+    _, tuned, distilled = summarize(rows, "")
+    assert (tuned.seeds, distilled.seeds) == ((0, 1), (1, 2))
+    assert distilled.gain.mean == pytest.approx((0.08 + 0.07) / 2)
+    assert distilled.share_of_gap == pytest.approx(0.08 / 0.11)
+    assert tuned.share_of_gap == 1
+
+
+def test_without_a_seed_in_common_there_is_no_share_of_the_gap(three_seeds):
+    rows = [row for row in three_seeds if row["method"] == "scratch" or row["seed"] != "2"]
+    others = [row("distill", 2, 0.78), row("distill", 3, 0.8), row("scratch", 3, 0.7)]
+    found = summarize([*(row for row in rows if row["method"] != "distill"), *others], "")
+    assert found[-1].method == "distill"
+    assert found[-1].gain.mean == pytest.approx(0.085)
+    assert found[-1].share_of_gap is None
+
+
 def test_a_single_seed_is_measured_over_pictures(tmp_path):
     labels = torch.arange(100) % 2
     answers = {"scratch": labels.clone(), "distill": labels.clone()}

@@ -11,6 +11,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
+_TOKENS_OF_TRANSFORMERS = {
+    "cls_token": "class",
+    "class_embedding": "class",
+    "distillation_token": "distillation",
+    "register_tokens": "register",
+}
+"""Kinds of the tokens before the patches, by the last part of their parameters' names."""
+
 
 @dataclass(frozen=True)
 class Anatomy:
@@ -60,7 +68,12 @@ def _block_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _attention_names(model: nn.Module) -> tuple[str, ...]:
     found = [name for name, module in model.named_modules() if _is_self_attention(name, module)]
-    stacks = {re.sub(r"\.?\d+$", "", block) for block in _block_names(tuple(found))}
+    stacks = list(dict.fromkeys(re.sub(r"\.?\d+$", "", block) for block in _block_names(tuple(found))))
+    if len(stacks) > 1 and len({re.split(r"\.\d+\.", stack)[0] for stack in stacks}) == 1:
+        raise ValueError(
+            f"{type(model).__name__} has stages, or blocks of several attentions each, such as {stacks[0]} and "
+            f"{stacks[1]}; attention transfer is for models with one list of blocks and one attention in each"
+        )
     if len(stacks) > 1:
         raise ValueError(
             f"{type(model).__name__} has several stacks of attention, {sorted(stacks)}; give the vision tower alone, "
@@ -78,14 +91,25 @@ def _is_self_attention(name: str, module: nn.Module) -> bool:
 
 def _prefix_tokens(model: nn.Module) -> tuple[str, ...]:
     """Class token, registers and others, in the order in which they stand."""
-    if config := getattr(model, "config", None):
-        kind = getattr(config, "model_type", "")
-        registers = getattr(config, "num_register_tokens", 0)
-        return (() if "siglip" in kind else ("class",)) + tuple(f"register {i}" for i in range(registers))
+    if getattr(model, "config", None) is not None:
+        return _prefix_tokens_of_transformers(model)
     count = getattr(model, "num_prefix_tokens", 1 if getattr(model, "cls_token", None) is not None else 0)
     first = [kind for kind, token in (("class", "cls_token"), ("distillation", "dist_token"))
              if getattr(model, token, None) is not None]  # fmt: skip
     return tuple(first[:count]) + tuple(f"register {i}" for i in range(count - len(first)))
+
+
+def _prefix_tokens_of_transformers(model: nn.Module) -> tuple[str, ...]:
+    """By the tokens' parameters, since configurations name registers alone."""
+    counts = {"class": 0, "distillation": 0, "register": 0}
+    for name, parameter in model.named_parameters():
+        owner, _, leaf = name.rpartition(".")
+        # A pooling head may have a class token of its own, which no layer of attention sees.
+        if leaf in _TOKENS_OF_TRANSFORMERS and "head" not in owner:
+            counts[_TOKENS_OF_TRANSFORMERS[leaf]] = parameter.shape[-2] if parameter.ndim > 1 else 1
+    first = ["class", *(f"class {i}" for i in range(1, counts["class"]))][: counts["class"]]
+    second = ["distillation"][: counts["distillation"]]
+    return (*first, *second, *(f"register {i}" for i in range(counts["register"])))
 
 
 def _components(model: nn.Module, attentions: tuple[str, ...]) -> frozenset[str]:

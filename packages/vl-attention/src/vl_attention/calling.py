@@ -15,12 +15,17 @@ def is_of_transformers(model: nn.Module) -> bool:
     return getattr(model, "config", None) is not None and hasattr(model, "post_init")
 
 
+def vision_config(model: nn.Module) -> Any:
+    """The configuration of a model of transformers as far as pictures go; None for other models."""
+    config = getattr(model, "config", None)
+    return getattr(config, "vision_config", config)
+
+
 def call(model: nn.Module, images: Tensor) -> Any:
     """What a model returns for normalised pictures ``(B, C, H, W)`` of any size that it can take."""
     if not is_of_transformers(model):
         return model(images)
-    config = getattr(model.config, "vision_config", model.config)
-    size = getattr(config, "image_size", None)
+    size = getattr(vision_config(model), "image_size", None)
     size = (size, size) if isinstance(size, int) else size
     # Asked for only where it is needed, since not every model of transformers can interpolate its positions.
     interpolate = size is not None and tuple(images.shape[-2:]) != tuple(size)

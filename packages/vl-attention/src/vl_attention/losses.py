@@ -59,8 +59,8 @@ def relation_loss(
     Args:
         student: The student's tap.
         teacher: The teacher's tap.
-        relation_heads: Into how many heads both are divided; default: the most that both widths allow and that neither
-            model exceeds.
+        relation_heads: Into how many heads both are divided; default: the largest divisor of both widths that is not
+            above the number of heads of the model that has more.
         tokens_student: Which of the student's tokens take part.
         tokens_teacher: Which of the teacher's tokens take part.
 

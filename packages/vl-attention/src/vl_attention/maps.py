@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vl_attention.anatomy import Anatomy
-from vl_attention.calling import call, check_images, evaluating
+from vl_attention.calling import call, check_images, evaluating, vision_config
 from vl_attention.normalization import Normalization
 from vl_attention.taps import AttentionTaps, Tap
 from vl_attention.transfer import AttentionTransfer
@@ -139,16 +139,17 @@ def _layer(number: Any, depth: int) -> int:
 
 
 def _grid(model: nn.Module, images: Tensor, patches: int) -> tuple[int, int]:
-    """Rows and columns of patches, by the patch size, or the square root."""
+    """Rows and columns of patches, by the patch size, or of square pictures the square root."""
     size: Any = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    size = size if size is not None else getattr(getattr(model, "config", None), "patch_size", None)
+    if size is None:
+        size = getattr(vision_config(model), "patch_size", None)
     if size is not None:
         high, wide = (size, size) if isinstance(size, int) else tuple(size)
         grid = images.shape[-2] // high, images.shape[-1] // wide
         if grid[0] * grid[1] == patches:
             return grid
     side = round(patches**0.5)
-    if side * side != patches:
+    if side * side != patches or images.shape[-2] != images.shape[-1]:
         raise ValueError(
             f"{patches} patches of pictures {tuple(images.shape[-2:])} form no grid that {type(model).__name__} tells "
             "of; use attention_maps, and give the tokens their shape yourself"

@@ -130,9 +130,20 @@ class MaskedAutoencoder(nn.Module):
         return self
 
     def encode(self, pictures: Tensor, places: Tensor) -> Tensor:
-        """Tokens ``(B, prefix + seen, width)`` of normalised pictures, of these patches alone ``(B, seen)``."""
+        """Tokens ``(B, prefix + seen, width)`` of normalised pictures, of these patches alone ``(B, seen)``.
+
+        Raises:
+            ValueError: If the pictures are not of the encoder's size, where it would take another.
+        """
         encoder = self.student
         patches = encoder.patch_embed(pictures)
+        if encoder.dynamic_img_size:
+            patches = patches.flatten(1, 2)
+            if patches.shape[1] != encoder.patch_embed.num_patches:
+                raise ValueError(
+                    f"images must have the encoder's size {tuple(encoder.patch_embed.img_size)}, got "
+                    f"{tuple(pictures.shape[-2:])}; the decoder has positions for that size alone"
+                )
         prefix = [token for token in (encoder.cls_token, encoder.reg_token) if token is not None]
         positions = encoder.pos_embed
         if positions is not None:

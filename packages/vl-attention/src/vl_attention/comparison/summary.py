@@ -37,7 +37,8 @@ class Summary:
     """Accuracy above training from scratch, by pairs of equal seeds; of one seed, by pairs of equal pictures. None for
     training from scratch itself, or where it is missing."""
     share_of_gap: float | None
-    """The gain over that of fine-tuning; None where fine-tuning is missing or gains nothing."""
+    """The gain over that of fine-tuning, both over the seeds that the method, fine-tuning and training from scratch have
+    in common; None where there are none or fine-tuning gains nothing."""
     seconds: float
     """Of training, a mean."""
     peak_mb: float
@@ -59,15 +60,13 @@ def summarize(rows: Sequence[Mapping[str, str]], out: str | os.PathLike[str]) ->
     by_method: dict[str, dict[int, Mapping[str, str]]] = {}
     for row in rows:
         by_method.setdefault(row["method"], {})[int(row["seed"])] = row
-    gains = {name: _gain(by_method, name, out) for name in by_method}
-    whole = gains.get(FINE_TUNE)
     return [
         Summary(
             name,
             tuple(found),
             _accuracy(found, name, out),
-            gain := gains[name],
-            gain.mean / whole.mean if gain is not None and whole is not None and whole.mean > 0 else None,
+            _gain(by_method, name, out),
+            _share_of_gap(by_method, name),
             fmean(float(row["seconds"]) for row in found.values()),
             max(float(row["peak_mb"]) for row in found.values()),
         )
@@ -113,3 +112,15 @@ def _gain(
     scratch, _ = read_answers(out, SCRATCH, seeds[0])
     right = (logits.argmax(-1) == labels).double() - (scratch.argmax(-1) == labels).double()
     return mean_interval(right.tolist())
+
+
+def _share_of_gap(by_method: Mapping[str, Mapping[int, Mapping[str, str]]], name: str) -> float | None:
+    scratch, tuned, own = (by_method.get(method, {}) for method in (SCRATCH, FINE_TUNE, name))
+    seeds = [seed for seed in own if seed in scratch and seed in tuned]
+    if name == SCRATCH or not seeds:
+        return None
+    gain, whole = (
+        fmean(float(found[seed]["accuracy"]) - float(scratch[seed]["accuracy"]) for seed in seeds)
+        for found in (own, tuned)
+    )
+    return gain / whole if whole > 0 else None
