@@ -19,11 +19,14 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors import safe_open
 from safetensors.torch import load_file
-from vl_attention import recipes
+from vl_attention import AttentionTransfer, recipes
 from vl_attention.classifier import Classifier
+from vl_attention.masked_autoencoder import MaskedAutoencoder
 from vl_attention.training.augmentation import AugmentedPictures, Mixing, PlainPictures, seeded
 from vl_attention.training.average import WeightAverage
+from vl_attention.training.identity import digest
 from vl_attention.training.parameters import parameter_groups
+from vl_attention.training.pretraining import pretrain
 from vl_attention.training.settings import TrainSettings
 from vl_attention.training.stream import PlaceSampler, picture_at
 from vl_attention.training.supervised import predict, train
@@ -134,6 +137,54 @@ def test_other_settings_are_refused_in_a_folder_that_has_a_run(tmp_path):
     run(transfer(), tmp_path)
     with pytest.raises(ValueError, match=r"another configuration: .*weight_decay"):
         run(transfer(), tmp_path, replace(SETTINGS, weight_decay=0.1))
+
+
+def of_another_teacher():
+    teacher = transfer().teacher
+    with torch.no_grad():
+        teacher.blocks[0].attn.qkv.bias[0] += 1e-3
+    return AttentionTransfer(teacher, num_classes=2, layers="all", seed=1)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (lambda: transfer("output"), r"model\.mode \('distill' in the folder, now 'output'\)"),
+        (lambda: AttentionTransfer(transfer().teacher, num_classes=2, layers=[1], seed=1), r"model\.layers"),
+        (lambda: transfer(heads="first:1"), r"model\.heads \('all' in the folder, now 'first:1'\)"),
+        (of_another_teacher, r"model\.teacher_sha256"),
+        (lambda: Classifier(transfer().student), r"model\.kind .* now 'Classifier'"),
+    ],
+)
+def test_another_models_run_is_not_gone_on_with(tmp_path, other, named):
+    with pytest.raises(KeyboardInterrupt):
+        run(transfer(), tmp_path, pictures=Interrupted())
+    with pytest.raises(ValueError, match=rf"holds a run with another configuration: .*{named}"):
+        run(other(), tmp_path)
+
+
+def test_heads_that_average_are_kept_with_the_run(tmp_path):
+    for _ in range(2):
+        run(transfer(heads={0: [0, 1]}), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["model"]["heads"] == [[0, [0, 1]]]
+
+
+def test_another_share_of_hidden_patches_is_another_run_of_pretraining(tmp_path):
+    def start(mask_ratio, pictures):
+        encoder = timm.create_model("vit_tiny_patch16_224", num_classes=0, **SIZE)
+        model = MaskedAutoencoder(encoder, mask_ratio=mask_ratio, decoder_width=16, decoder_depth=1, decoder_heads=2)
+        pretrain(model, pictures, SETTINGS, tmp_path, size=(16, 16), checkpoint_every=5, progress=False)
+
+    with pytest.raises(KeyboardInterrupt):
+        start(0.5, Interrupted())
+    with pytest.raises(ValueError, match=r"model\.seen \(2 in the folder, now 1\)"):
+        start(0.75, Colours())
+
+
+def test_a_digest_is_that_of_the_weights_whatever_their_kind():
+    model = transfer().teacher
+    assert digest(model) == digest(transfer().teacher)
+    assert len({digest(model), digest(model.bfloat16()), digest(model.double())}) == 3
 
 
 def test_a_loss_that_is_not_finite_is_an_error(tmp_path):

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vl_attention.calling import evaluating, is_of_transformers
 from vl_attention.training.augmentation import AugmentedPictures, Mixing, Pictures, PlainPictures
+from vl_attention.training.identity import identity
 from vl_attention.training.loop import computing, fit
 from vl_attention.training.parameters import parameter_groups
 from vl_attention.training.settings import TrainSettings
@@ -51,7 +52,7 @@ def train(
 
     Raises:
         ValueError: If there are no pictures, an update is not divisible, the loss is not finite, or the folder's run
-            had other settings.
+            had other settings, another kind of model or mode, or another teacher.
     """
     mix = Mixing(settings, classes)
 
@@ -74,7 +75,7 @@ def train(
         losses,
         settings,
         out,
-        config={"size": list(size), "channels": channels, "classes": classes},
+        config={"size": list(size), "channels": channels, "classes": classes, "model": identity(model)},
         checkpoint_every=checkpoint_every,
         log_every=log_every,
         progress=progress,
