@@ -30,6 +30,7 @@ from vl_attention.training.pretraining import pretrain
 from vl_attention.training.settings import TrainSettings
 from vl_attention.training.stream import PlaceSampler, picture_at
 from vl_attention.training.supervised import predict, train
+from vl_core.runs import RunFolder
 
 SCRIPT = Path(__file__).parent / "small_training.py"
 SPEC = importlib.util.spec_from_file_location("small_training", SCRIPT)
@@ -193,6 +194,22 @@ def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
         model.student.head.bias.fill_(torch.nan)
     with pytest.raises(ValueError, match=r"loss is not finite at update 4 .* lower base_learning_rate"):
         run(model, tmp_path)
+
+
+@pytest.mark.parametrize(("broken", "saved"), [(6, 5), (3, None), (19, 15)])
+def test_weights_that_are_not_finite_are_an_error_and_in_no_checkpoint(tmp_path, broken, saved):
+    model, passes = transfer(), []  # of 20 updates; a loss is looked at in the last one alone, before its step
+
+    def spoil(gradient):
+        passes.append(1)
+        return gradient * torch.nan if len(passes) == broken + 1 else gradient
+
+    model.student.head.bias.register_hook(spoil)
+    with pytest.raises(ValueError, match=r"the weight \S+ is not finite after update \d+; lower base_learning_rate"):
+        run(model, tmp_path, replace(SETTINGS, average_decay=0.0), log_every=100)
+    checkpoint = RunFolder(tmp_path, json.loads((tmp_path / "config.json").read_text())).load_checkpoint()
+    assert (checkpoint and checkpoint.step) == saved
+    assert checkpoint is None or all(tensor.isfinite().all() for tensor in checkpoint.tensors.values())
 
 
 def test_training_in_one_process_leaves_no_trace_in_accelerate(tmp_path):

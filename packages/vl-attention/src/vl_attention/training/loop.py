@@ -68,8 +68,8 @@ def fit(
         find_unused: Whether some parameters of the model take no part in its loss.
 
     Raises:
-        ValueError: If there are no pictures, an update is not divisible, the loss is not finite, or the folder's run
-            had other settings.
+        ValueError: If there are no pictures, an update is not divisible, the loss or a weight is not finite, or the
+            folder's run had other settings.
     """
     if not pictures:
         raise ValueError("pictures must hold at least one picture")
@@ -104,8 +104,10 @@ def fit(
                 if accelerator.is_main_process:
                     run.log(update, **row, learning_rate=max(group["lr"] for group in optimizer.param_groups))
                 bar.set_postfix({name: f"{value:.3f}" for name, value in row.items()})
-            if ((update + 1) % checkpoint_every == 0 or last) and accelerator.is_main_process:
-                run.save_checkpoint(update + 1, _tensors(trained, optimizer, average), {})
+            if (update + 1) % checkpoint_every == 0 or last:
+                _check_weights(trained, update)
+                if accelerator.is_main_process:
+                    run.save_checkpoint(update + 1, _tensors(trained, optimizer, average), {})
         accelerator.wait_for_everyone()
     if average is not None:
         average.become(trained)
@@ -186,7 +188,22 @@ def _check_finite(row: Mapping[str, float], update: int) -> None:
     if not all(math.isfinite(value) for value in row.values()):
         raise ValueError(
             f"the loss is not finite at update {update} ({row}); lower base_learning_rate, or train with "
-            "precision='float32'; the last checkpoint is whole"
+            "precision='float32'; the last checkpoint, where there is one, is whole"
+        )
+
+
+def _check_weights(trained: nn.Module, update: int) -> None:
+    """Raise rather than save what is not finite; a weight that once was NaN stays it, and makes its average NaN."""
+    weights = {name: p for name, p in trained.named_parameters() if p.requires_grad and p.numel()}
+    if not weights:
+        return
+    with torch.no_grad():
+        finite = torch.stack(torch._foreach_norm(list(weights.values()), math.inf)).isfinite()
+    if not finite.all():
+        first = next(name for name, fine in zip(weights, finite.tolist(), strict=True) if not fine)
+        raise ValueError(
+            f"the weight {first} is not finite after update {update}; lower base_learning_rate, or train with "
+            "precision='float32'; the last checkpoint, where there is one, is whole"
         )
 
 

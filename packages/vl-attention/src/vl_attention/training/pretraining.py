@@ -44,8 +44,8 @@ def pretrain(
         progress: Whether a bar is shown.
 
     Raises:
-        ValueError: If there are no pictures, an update is not divisible, the loss is not finite, or the folder's run
-            had other settings or another task, such as another share of hidden patches.
+        ValueError: If there are no pictures, an update is not divisible, the loss or a weight is not finite, or the
+            folder's run had other settings or another task, such as another share of hidden patches.
     """
 
     def losses(prepared: nn.Module, images: Tensor, labels: Tensor, number: int) -> Mapping[str, Tensor]:

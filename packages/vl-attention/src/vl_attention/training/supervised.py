@@ -51,8 +51,8 @@ def train(
         description: What stands before it.
 
     Raises:
-        ValueError: If there are no pictures, an update is not divisible, the loss is not finite, or the folder's run
-            had other settings, another kind of model or mode, or another teacher.
+        ValueError: If there are no pictures, an update is not divisible, the loss or a weight is not finite, or the
+            folder's run had other settings, another kind of model or mode, or another teacher.
     """
     mix = Mixing(settings, classes)
 
