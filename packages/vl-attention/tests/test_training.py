@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import random
 import subprocess
@@ -138,6 +139,16 @@ def test_other_settings_are_refused_in_a_folder_that_has_a_run(tmp_path):
     run(transfer(), tmp_path)
     with pytest.raises(ValueError, match=r"another configuration: .*weight_decay"):
         run(transfer(), tmp_path, replace(SETTINGS, weight_decay=0.1))
+
+
+def test_the_learning_rate_rises_linearly_and_falls_along_half_a_cosine(tmp_path):
+    settings = replace(SETTINGS, min_learning_rate=1e-3)
+    run(Classifier(timm.create_model("vit_tiny_patch16_224", num_classes=2, **SIZE)), tmp_path, settings, log_every=1)
+    rates = [json.loads(line)["learning_rate"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    peak, least = 0.1 * 8 / 256, 1e-3
+    rise = [peak * update / 5 for update in range(1, 6)]  # an epoch of 5 updates, the last one at the peak
+    fall = [least + (peak - least) * (1 + math.cos(math.pi * update / 15)) / 2 for update in range(1, 16)]
+    assert rates == pytest.approx(rise + fall)
 
 
 def of_another_teacher():
