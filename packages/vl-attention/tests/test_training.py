@@ -20,6 +20,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch.utils.data import DataLoader
 from vl_attention import AttentionTransfer, recipes
 from vl_attention.classifier import Classifier
 from vl_attention.masked_autoencoder import MaskedAutoencoder
@@ -103,6 +104,19 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path):
 def test_a_finished_run_is_not_run_again(tmp_path):
     whole = run(transfer(), tmp_path)
     assert equal(whole, run(transfer(), tmp_path, pictures=[Interrupted()] * 40))
+
+
+def test_workers_and_compilation_may_be_changed_on_the_way(tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(AttentionTransfer, "compile_blocks", lambda self: compiled.append(self))
+    alone = lambda *given, num_workers, **options: DataLoader(*given, **options)  # noqa: E731
+    monkeypatch.setattr("vl_attention.training.loop.DataLoader", alone)
+    whole = run(transfer(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(transfer(), tmp_path / "parts", pictures=Interrupted())
+    resumed = run(transfer(), tmp_path / "parts", replace(SETTINGS, workers=2, compile=True))
+    assert equal(whole, resumed)
+    assert len(compiled) == 1
 
 
 def test_a_killed_run_goes_on_and_two_processes_are_one_with_twice_the_pictures(tmp_path):

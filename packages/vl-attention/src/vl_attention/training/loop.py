@@ -1,7 +1,9 @@
 """The one loop that trains, on any number of processes, and resumes exactly.
 
 Everything random is a function of the seed and the place in the run, so that an interrupted run, started again, ends in
-the same weights. A checkpoint holds what is trained, its average and the optimiser; never a teacher.
+the same weights. How many workers prepare pictures and whether blocks are compiled may be changed on the way: workers
+change nothing; compiled blocks round differently, so that the weights may then differ in their last bits. A checkpoint
+holds what is trained, its average and the optimiser; never a teacher.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ from vl_attention.training.average import WeightAverage
 from vl_attention.training.settings import TrainSettings
 from vl_attention.training.stream import PlaceSampler
 
+# Settings of how the work is done, not of what is done.
+_FREE = ("workers", "compile")
+
 Losses = Callable[[nn.Module, Tensor, Tensor, int], Mapping[str, Tensor]]
 """From the model (wrapped, where several processes share the work), pictures, labels and the number of the pass to
 scalars; the one called ``"loss"`` is minimised, and all are logged."""
@@ -50,6 +55,8 @@ def fit(
     find_unused: bool = False,
 ) -> None:
     """Minimise a loss over a part of a model; with the same arguments an interrupted run goes on where it was.
+
+    ``workers`` and ``compile`` may be others then; see the module for what that means.
 
     Args:
         model: What is called.
@@ -81,7 +88,8 @@ def fit(
         schedule = _schedule(optimizer, settings, updates)
         average = WeightAverage(trained, settings.average_decay) if settings.average_decay else None
         stack.enter_context(torch.random.fork_rng())
-        run, checkpoint = _open_run(accelerator, out, {**asdict(settings), **config})
+        kept = {name: value for name, value in asdict(settings).items() if name not in _FREE}
+        run, checkpoint = _open_run(accelerator, out, {**kept, **config})
         stack.enter_context(run)
         first = _restore(checkpoint, trained, optimizer, average)
         ranks = accelerator.process_index, accelerator.num_processes

@@ -54,9 +54,9 @@ class TrainSettings:
     """Whether attention is computed with its maps in memory: meant for a CPU and few tokens, where the backward
     pass of fused attention is slow."""
     compile: bool = False
-    """Whether blocks are compiled."""
+    """Whether blocks are compiled; a run that is gone on with may change it, and may then differ in last bits."""
     workers: int = 0
-    """Processes that prepare pictures, for each process that trains."""
+    """Processes that prepare pictures, for each process that trains; they change nothing in what comes out."""
     seed: int = 0
     """Of the order of pictures and everything else that is random, but for the model's initial weights."""
 

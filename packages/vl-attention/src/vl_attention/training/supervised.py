@@ -34,6 +34,9 @@ def train(
 ) -> None:
     """Train ``model.student`` in place; with the same arguments an interrupted run goes on where it was.
 
+    The weights are then those of an uninterrupted run to the last bit. ``settings.workers`` and ``settings.compile``
+    may be changed on the way; compiled blocks round differently, though.
+
     Metrics, every ``log_every`` updates: ``loss``, which is minimised; ``task_loss`` (cross-entropy, nats);
     ``transfer_loss`` (sum over layers, before its weight); ``learning_rate`` (of the head).
 
