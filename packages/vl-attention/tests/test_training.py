@@ -333,6 +333,41 @@ def test_lower_blocks_learn_slower_and_vectors_do_not_decay():
     assert len(by_parameter) == len(parameters)
 
 
+@pytest.mark.parametrize(
+    ("name", "depth"),
+    [
+        ("dinov2_with_registers.layernorm.weight", 2),
+        ("dinov2_with_registers.embeddings.register_tokens", 0),
+        ("dinov2_with_registers.encoder.layer.0.norm1.weight", 1),
+        ("classifier.weight", 2),
+    ],
+)
+def test_registers_in_a_models_name_make_nothing_an_embedding(name, depth):
+    assert _depth(name, ("dinov2_with_registers.encoder.layer.0",)) == depth
+
+
+@pytest.mark.parametrize(
+    ("name", "depth"),
+    [
+        ("vision_model.pre_layrnorm.weight", 0),
+        ("vision_model.post_layernorm.weight", 2),
+        ("vision_model.embeddings.patch_embedding.weight", 0),
+        ("vision_model.head.probe", 2),
+    ],
+)
+def test_norms_before_and_after_the_blocks_are_told_apart(name, depth):
+    assert _depth(name, ("vision_model.encoder.layers.0",)) == depth
+
+
+def test_the_query_of_attention_pooling_is_a_token_and_learns_with_the_head():
+    student = timm.create_model("vit_base_patch16_siglip_224", num_classes=2, **SIZE)
+    groups = parameter_groups(student, 0.3, 0.5)
+    found = next(g for g in groups if any(p is student.attn_pool.latent for p in g["params"]))
+    assert (found["lr_scale"], found["weight_decay"]) == (1.0, 0.0)
+    assert _UNDECAYED.search("vision_model.head.probe")
+    assert not _UNDECAYED.search("attn_pool.kv.weight")
+
+
 def test_the_average_follows_the_weights():
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(model.weight)
