@@ -18,16 +18,17 @@ import timm
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
-from vl_attention import AttentionTransfer, recipes
+from vl_attention import AttentionTransfer, Normalization, recipes
 from vl_attention.classifier import Classifier
 from vl_attention.masked_autoencoder import MaskedAutoencoder
 from vl_attention.training.augmentation import AugmentedPictures, Mixing, PlainPictures, seeded
 from vl_attention.training.average import WeightAverage
 from vl_attention.training.identity import digest
-from vl_attention.training.parameters import parameter_groups
+from vl_attention.training.parameters import _UNDECAYED, _depth, parameter_groups
 from vl_attention.training.pretraining import pretrain
 from vl_attention.training.settings import TrainSettings
 from vl_attention.training.stream import PlaceSampler, picture_at
@@ -277,6 +278,52 @@ def test_an_augmented_picture_depends_on_seed_and_place_alone():
     assert first[0].shape == (3, 16, 16)
     assert not torch.equal(first[0], dataset[45][0])
     assert first[1] == picture_at(5, 40, 0) % 2
+
+
+class Grey:
+    """One picture, all of it at its mean."""
+
+    def __init__(self, *mean):
+        self.mean = mean
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        pixels = np.full((16, 16, 3), 255 * np.array(self.mean)).round().astype(np.uint8)
+        return Image.fromarray(pixels), 0
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_moved_in_from_outside_has_the_mean_of_the_pictures(channels):
+    mean = (0.5,) if channels == 1 else (0.8, 0.4, 0.2)
+    settings = replace(SETTINGS, random_augment="rand-m9-n1", erasing=0.0)
+    moved = AugmentedPictures(Grey(*mean), settings, (16, 16), channels, mean)
+    operations = moved._transform.transforms[1].transforms[0].ops
+    operations[:] = [op for op in operations if op.name in ("Rotate", "ShearX", "ShearY", "TranslateXRel")]
+    everywhere = torch.tensor(mean)[:, None, None].expand(-1, 16, 16)
+    for place in range(20):
+        torch.testing.assert_close(moved[place][0], everywhere, rtol=0, atol=5e-3)
+
+
+def test_training_fills_with_what_the_model_was_made_for(tmp_path, monkeypatch):
+    given = []
+
+    def recorded(*arguments):
+        given.append(arguments[-1])
+        return AugmentedPictures(*arguments)
+
+    monkeypatch.setattr("vl_attention.training.supervised.AugmentedPictures", recorded)
+    run(
+        transfer(teacher_normalization=Normalization((0.1, 0.2, 0.3), (1, 1, 1))), tmp_path, replace(SETTINGS, epochs=1)
+    )
+    assert given == [(0.1, 0.2, 0.3)]
+
+
+def test_pictures_without_automatic_augmentation_do_not_depend_on_the_fill():
+    settings = replace(SETTINGS, random_augment="")
+    first, second = (AugmentedPictures(Colours(), settings, (16, 16), 3, fill)[5][0] for fill in (None, (0, 0, 0)))
+    assert torch.equal(first, second)
 
 
 def test_seeding_leaves_the_generators_as_they_were():

@@ -59,7 +59,7 @@ def pretrain(
         model,
         model,
         parameter_groups(model, settings.weight_decay, 1.0),
-        AugmentedPictures(pictures, settings, size, channels),
+        AugmentedPictures(pictures, settings, size, channels, model.student_normalization.mean),
         len(pictures),
         losses,
         settings,

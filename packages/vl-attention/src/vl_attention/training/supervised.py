@@ -73,7 +73,7 @@ def train(
         model,
         model.student,
         parameter_groups(model.student, settings.weight_decay, settings.layer_decay),
-        AugmentedPictures(pictures, settings, size, channels),
+        AugmentedPictures(pictures, settings, size, channels, model.student_normalization.mean),
         len(pictures),
         losses,
         settings,
