@@ -24,7 +24,8 @@ def identity(model: Any) -> dict[str, Any]:
     """
     found = {"kind": type(model).__name__, "normalization": model.student_normalization}
     if isinstance(model, AttentionTransfer):
-        heads = model._hub_mixin_config["heads"]
+        config: Any = model._hub_mixin_config
+        heads = config["heads"]
         found |= {
             "mode": model.mode,
             "layers": model.layers,

@@ -46,6 +46,6 @@ def _depth(name: str, blocks: tuple[str, ...]) -> int:
     for index, block in enumerate(blocks):
         if name.startswith(f"{block}."):
             return index + 1
-    parts, block = name.split("."), blocks[0].split(".") if blocks else []
-    beside = next((part for part, other in zip(parts, block, strict=False) if part != other), parts[0])
+    parts, first = name.split("."), blocks[0].split(".") if blocks else []
+    beside = next((part for part, other in zip(parts, first, strict=False) if part != other), parts[0])
     return 0 if _BEFORE.search(beside) else len(blocks) + 1
