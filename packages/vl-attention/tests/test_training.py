@@ -444,6 +444,7 @@ def test_recipes_hold_the_published_settings():
         ({"label_smoothing": 1.0}, r"label_smoothing must be at least 0 and below 1"),
         ({"layer_decay": 0.0}, r"layer_decay must be above 0"),
         ({"warmup_epochs": 300}, r"warmup_epochs must lie in 0..200, got 300"),
+        ({"base_learning_rate": 1e-3, "batch_size": 256, "min_learning_rate": 2e-3}, r"0\.002 and 0\.001 \* 256 / 256"),
         ({"precision": "float16"}, r"precision must be 'float32' or 'bfloat16', got 'float16'"),
     ],
 )

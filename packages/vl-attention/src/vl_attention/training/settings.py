@@ -21,7 +21,7 @@ class TrainSettings:
     base_learning_rate: float = 1e-4
     """For 256 pictures an update; the rate is this times batch size / 256."""
     min_learning_rate: float = 1e-6
-    """Where the half cosine ends; not scaled."""
+    """Where the half cosine ends; not scaled, and at most the peak rate."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Of AdamW."""
     weight_decay: float = 0.3
@@ -73,6 +73,12 @@ class TrainSettings:
             raise ValueError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}")
         if not 0 <= self.warmup_epochs <= self.epochs:
             raise ValueError(f"warmup_epochs must lie in 0..{self.epochs}, got {self.warmup_epochs}")
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(
+                "min_learning_rate must be at most the peak rate, base_learning_rate * batch_size / 256, got "
+                f"{self.min_learning_rate:g} and {self.base_learning_rate:g} * {self.batch_size} / 256 = "
+                f"{self.learning_rate:g}; lower min_learning_rate along with them, in the same call, or raise the peak"
+            )
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be 'float32' or 'bfloat16', got {self.precision!r}")
 
