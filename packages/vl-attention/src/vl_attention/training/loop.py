@@ -52,6 +52,7 @@ def fit(
     log_every: int,
     progress: bool,
     description: str = "train",
+    even_passes: bool = False,
     find_unused: bool = False,
 ) -> None:
     """Minimise a loss over a part of a model; with the same arguments an interrupted run goes on where it was.
@@ -72,17 +73,20 @@ def fit(
         log_every: Updates between rows of metrics.
         progress: Whether a bar is shown.
         description: What stands before it.
+        even_passes: Whether each pass must have an even number of pictures, as mixing them asks for.
         find_unused: Whether some parameters of the model take no part in its loss.
 
     Raises:
-        ValueError: If there are no pictures, an update is not divisible, the loss or a weight is not finite, or the
-            folder's run had other settings.
+        ValueError: If there are no pictures, an update is not divisible as it must be, the loss or a weight is not
+            finite, or the folder's run had other settings.
     """
     if not pictures:
         raise ValueError("pictures must hold at least one picture")
     updates = max(1, settings.epochs * pictures // settings.batch_size)
     with ExitStack() as stack:
         accelerator = stack.enter_context(_accelerator(find_unused))
+        if even_passes:
+            _check_even(settings, accelerator.num_processes)
         model.to(accelerator.device).train()
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
         schedule = _schedule(optimizer, settings, updates)
@@ -190,6 +194,16 @@ def _open_run(
     with accelerator.main_process_first():
         run = RunFolder(out, config)
         return run, run.load_checkpoint()
+
+
+def _check_even(settings: TrainSettings, processes: int) -> None:
+    passes = settings.accumulation * processes
+    if settings.batch_size % (2 * passes):
+        raise ValueError(
+            "batch_size must give an even number of pictures to each pass of each process, since mixup and CutMix mix "
+            f"them in pairs, got {settings.batch_size} over {processes} processes times accumulation "
+            f"{settings.accumulation}; take a multiple of {2 * passes}, or mixup=0 and cutmix=0"
+        )
 
 
 def _check_finite(row: Mapping[str, float], update: int) -> None:

@@ -54,10 +54,13 @@ def train(
         description: What stands before it.
 
     Raises:
-        ValueError: If there are no pictures, an update is not divisible, the loss or a weight is not finite, or the
-            folder's run had other settings, another kind of model or mode, or another teacher.
+        ValueError: If there are no pictures, an update is not divisible, or an odd number of pictures would be mixed;
+            if the loss or a weight is not finite; or if the folder's run had other settings, another kind of model or
+            mode, or another teacher.
     """
-    mix = Mixing(settings, classes)
+    mix, weight = Mixing(settings, classes), settings.transfer_weight
+    if weight is None:
+        weight = DEFAULT_WEIGHTS.get(getattr(model, "mode", ""), 1.0)  # the others have no loss to weigh
 
     def losses(prepared: nn.Module, images: Tensor, labels: Tensor, number: int) -> Mapping[str, Tensor]:
         images, targets = mix(images, labels, number)
@@ -83,6 +86,7 @@ def train(
         log_every=log_every,
         progress=progress,
         description=description,
+        even_passes=bool(settings.mixup or settings.cutmix),
         find_unused=is_of_transformers(model.student),
     )
 
