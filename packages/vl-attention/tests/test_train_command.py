@@ -168,7 +168,7 @@ def test_every_recipe_has_every_method(recipe, name):
     method = method_of(recipe, name, epochs=30, warmup_epochs=3)
     assert method.name == name
     assert method.settings.epochs == 30
-    assert (method.settings.transfer_weight == 50) == (name == "output")
+    assert method.settings.transfer_weight is None  # so that it is the mode's own
 
 
 def test_pretraining_gives_a_teacher_that_training_takes(pictures, tmp_path):

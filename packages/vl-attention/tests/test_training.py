@@ -247,6 +247,26 @@ def test_training_in_one_process_leaves_no_trace_in_accelerate(tmp_path):
     GradientState._reset_state()
 
 
+@pytest.mark.parametrize("settings", [{"batch_size": 5}, {"batch_size": 6, "accumulation": 2}])
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_an_odd_number_of_pictures_to_mix_is_an_error_before_anything_is_written(tmp_path, settings, mixing):
+    with pytest.raises(ValueError, match=r"batch_size must give an even number .* got [56] .* take a multiple of [24]"):
+        run(transfer(), tmp_path / "run", replace(SETTINGS, **settings, **{mixing: 0.5}))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "given", "weight"),
+    [("distill", None, 3), ("output", None, 50), ("relations", None, 1), ("output", 2.0, 2), ("output", 0.0, 0)],
+)
+def test_the_loss_of_a_transfer_has_its_modes_weight_unless_told_otherwise(tmp_path, mode, given, weight):
+    settings = replace(SETTINGS, epochs=1, transfer_weight=given)
+    run(transfer(mode), tmp_path, settings, log_every=1)
+    row = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert row["transfer_loss"] > 0
+    assert row["loss"] == pytest.approx(row["task_loss"] + weight * row["transfer_loss"])
+
+
 def test_no_pictures_are_an_error(tmp_path):
     with pytest.raises(ValueError, match=r"at least one picture"):
         run(transfer(), tmp_path, pictures=[])

@@ -28,8 +28,9 @@ class TrainSettings:
     """Of AdamW; biases, norms and other vectors have none."""
     layer_decay: float = 1.0
     """What a block's rate is of the rate of the block above; 1 for the same everywhere."""
-    transfer_weight: float = 3.0
-    """What the transfer's loss, a sum over layers, is multiplied by beside the task's."""
+    transfer_weight: float | None = None
+    """What the transfer's loss, a sum over layers, is multiplied by beside the task's; None for the mode's own, see
+    `vl_attention.transfer.DEFAULT_WEIGHTS`."""
     label_smoothing: float = 0.1
     """Share of the target that is spread over all classes."""
     mixup: float = 0.8

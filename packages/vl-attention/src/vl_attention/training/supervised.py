@@ -16,6 +16,7 @@ from vl_attention.training.identity import identity
 from vl_attention.training.loop import computing, fit
 from vl_attention.training.parameters import parameter_groups
 from vl_attention.training.settings import TrainSettings
+from vl_attention.transfer import DEFAULT_WEIGHTS
 
 
 def train(
@@ -68,7 +69,7 @@ def train(
             output = prepared(images)
         task = -(targets * output.logits.float().log_softmax(-1)).sum(-1).mean()
         transfer = output.transfer_loss.float()
-        return {"loss": task + settings.transfer_weight * transfer, "task_loss": task, "transfer_loss": transfer}
+        return {"loss": task + weight * transfer, "task_loss": task, "transfer_loss": transfer}
 
     if settings.compile:
         model.compile_blocks()
@@ -81,7 +82,13 @@ def train(
         losses,
         settings,
         out,
-        config={"size": list(size), "channels": channels, "classes": classes, "model": identity(model)},
+        config={
+            "size": list(size),
+            "channels": channels,
+            "classes": classes,
+            "transfer_weight": weight,
+            "model": identity(model),
+        },
         checkpoint_every=checkpoint_every,
         log_every=log_every,
         progress=progress,
