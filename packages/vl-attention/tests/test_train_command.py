@@ -98,7 +98,7 @@ def test_the_same_command_trains_nothing_again_and_more_seeds_go_on(trained, pic
     assert "wrote transfer.csv" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("changed", [{"labels": 4}, {"epochs": 2}, {"recipe": "vit_base"}])
+@pytest.mark.parametrize("changed", [{"labels": 4}, {"epochs": 2}, {"recipe": "vit_base", "methods": ("distill",)}])
 def test_another_comparison_needs_another_folder(trained, pictures, teacher, changed):
     with pytest.raises(ValueError, match=next(iter(changed))):
         train(asked(pictures, teacher, trained, **changed))
@@ -124,6 +124,8 @@ def test_another_teacher_needs_another_folder(trained, pictures, teacher, tmp_pa
         ({"layers": "0,7"}, "7"),
         ({"limit": 0}, "--limit must be at least 1"),
         ({"epochs": 0}, "epochs must be at least 1"),
+        ({"recipe": "vit_large"}, r"min_learning_rate must be at most the peak rate, .* 0\.002 and 0\.001 \* 4 / 256"),
+        ({"min_learning_rate": 1.0}, r"min_learning_rate must be at most the peak rate"),
         ({"test_images": "fashion"}, "must have the same classes"),
     ],
 )
@@ -166,7 +168,7 @@ def test_every_recipe_has_every_method(recipe, name):
     method = method_of(recipe, name, epochs=30, warmup_epochs=3)
     assert method.name == name
     assert method.settings.epochs == 30
-    assert (method.settings.transfer_weight == 50) == (name == "output")
+    assert method.settings.transfer_weight is None  # so that it is the mode's own
 
 
 def test_pretraining_gives_a_teacher_that_training_takes(pictures, tmp_path):

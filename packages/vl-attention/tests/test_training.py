@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import random
 import subprocess
@@ -17,16 +18,22 @@ import timm
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
-from vl_attention import recipes
+from torch.utils.data import DataLoader
+from vl_attention import AttentionTransfer, Normalization, recipes
 from vl_attention.classifier import Classifier
+from vl_attention.masked_autoencoder import MaskedAutoencoder
 from vl_attention.training.augmentation import AugmentedPictures, Mixing, PlainPictures, seeded
 from vl_attention.training.average import WeightAverage
-from vl_attention.training.parameters import parameter_groups
+from vl_attention.training.identity import digest
+from vl_attention.training.parameters import _UNDECAYED, _depth, parameter_groups
+from vl_attention.training.pretraining import pretrain
 from vl_attention.training.settings import TrainSettings
 from vl_attention.training.stream import PlaceSampler, picture_at
 from vl_attention.training.supervised import predict, train
+from vl_core.runs import RunFolder
 
 SCRIPT = Path(__file__).parent / "small_training.py"
 SPEC = importlib.util.spec_from_file_location("small_training", SCRIPT)
@@ -100,6 +107,19 @@ def test_a_finished_run_is_not_run_again(tmp_path):
     assert equal(whole, run(transfer(), tmp_path, pictures=[Interrupted()] * 40))
 
 
+def test_workers_and_compilation_may_be_changed_on_the_way(tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(AttentionTransfer, "compile_blocks", lambda self: compiled.append(self))
+    alone = lambda *given, num_workers, **options: DataLoader(*given, **options)  # noqa: E731
+    monkeypatch.setattr("vl_attention.training.loop.DataLoader", alone)
+    whole = run(transfer(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(transfer(), tmp_path / "parts", pictures=Interrupted())
+    resumed = run(transfer(), tmp_path / "parts", replace(SETTINGS, workers=2, compile=True))
+    assert equal(whole, resumed)
+    assert len(compiled) == 1
+
+
 def test_a_killed_run_goes_on_and_two_processes_are_one_with_twice_the_pictures(tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     program = [sys.executable, str(SCRIPT)]
@@ -136,12 +156,86 @@ def test_other_settings_are_refused_in_a_folder_that_has_a_run(tmp_path):
         run(transfer(), tmp_path, replace(SETTINGS, weight_decay=0.1))
 
 
+def test_the_learning_rate_rises_linearly_and_falls_along_half_a_cosine(tmp_path):
+    settings = replace(SETTINGS, min_learning_rate=1e-3)
+    run(Classifier(timm.create_model("vit_tiny_patch16_224", num_classes=2, **SIZE)), tmp_path, settings, log_every=1)
+    rates = [json.loads(line)["learning_rate"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    peak, least = 0.1 * 8 / 256, 1e-3
+    rise = [peak * update / 5 for update in range(1, 6)]  # an epoch of 5 updates, the last one at the peak
+    fall = [least + (peak - least) * (1 + math.cos(math.pi * update / 15)) / 2 for update in range(1, 16)]
+    assert rates == pytest.approx(rise + fall)
+
+
+def of_another_teacher():
+    teacher = transfer().teacher
+    with torch.no_grad():
+        teacher.blocks[0].attn.qkv.bias[0] += 1e-3
+    return AttentionTransfer(teacher, num_classes=2, layers="all", seed=1)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (lambda: transfer("output"), r"model\.mode \('distill' in the folder, now 'output'\)"),
+        (lambda: AttentionTransfer(transfer().teacher, num_classes=2, layers=[1], seed=1), r"model\.layers"),
+        (lambda: transfer(heads="first:1"), r"model\.heads \('all' in the folder, now 'first:1'\)"),
+        (of_another_teacher, r"model\.teacher_sha256"),
+        (lambda: Classifier(transfer().student), r"model\.kind .* now 'Classifier'"),
+    ],
+)
+def test_another_models_run_is_not_gone_on_with(tmp_path, other, named):
+    with pytest.raises(KeyboardInterrupt):
+        run(transfer(), tmp_path, pictures=Interrupted())
+    with pytest.raises(ValueError, match=rf"holds a run with another configuration: .*{named}"):
+        run(other(), tmp_path)
+
+
+def test_heads_that_average_are_kept_with_the_run(tmp_path):
+    for _ in range(2):
+        run(transfer(heads={0: [0, 1]}), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["model"]["heads"] == [[0, [0, 1]]]
+
+
+def test_another_share_of_hidden_patches_is_another_run_of_pretraining(tmp_path):
+    def start(mask_ratio, pictures):
+        encoder = timm.create_model("vit_tiny_patch16_224", num_classes=0, **SIZE)
+        model = MaskedAutoencoder(encoder, mask_ratio=mask_ratio, decoder_width=16, decoder_depth=1, decoder_heads=2)
+        pretrain(model, pictures, SETTINGS, tmp_path, size=(16, 16), checkpoint_every=5, progress=False)
+
+    with pytest.raises(KeyboardInterrupt):
+        start(0.5, Interrupted())
+    with pytest.raises(ValueError, match=r"model\.seen \(2 in the folder, now 1\)"):
+        start(0.75, Colours())
+
+
+def test_a_digest_is_that_of_the_weights_whatever_their_kind():
+    model = transfer().teacher
+    assert digest(model) == digest(transfer().teacher)
+    assert len({digest(model), digest(model.bfloat16()), digest(model.double())}) == 3
+
+
 def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
     model = transfer()
     with torch.no_grad():
         model.student.head.bias.fill_(torch.nan)
     with pytest.raises(ValueError, match=r"loss is not finite at update 4 .* lower base_learning_rate"):
         run(model, tmp_path)
+
+
+@pytest.mark.parametrize(("broken", "saved"), [(6, 5), (3, None), (19, 15)])
+def test_weights_that_are_not_finite_are_an_error_and_in_no_checkpoint(tmp_path, broken, saved):
+    model, passes = transfer(), []  # of 20 updates; a loss is looked at in the last one alone, before its step
+
+    def spoil(gradient):
+        passes.append(1)
+        return gradient * torch.nan if len(passes) == broken + 1 else gradient
+
+    model.student.head.bias.register_hook(spoil)
+    with pytest.raises(ValueError, match=r"the weight \S+ is not finite after update \d+; lower base_learning_rate"):
+        run(model, tmp_path, replace(SETTINGS, average_decay=0.0), log_every=100)
+    checkpoint = RunFolder(tmp_path, json.loads((tmp_path / "config.json").read_text())).load_checkpoint()
+    assert (checkpoint and checkpoint.step) == saved
+    assert checkpoint is None or all(tensor.isfinite().all() for tensor in checkpoint.tensors.values())
 
 
 def test_training_in_one_process_leaves_no_trace_in_accelerate(tmp_path):
@@ -151,6 +245,26 @@ def test_training_in_one_process_leaves_no_trace_in_accelerate(tmp_path):
     Accelerator(cpu=True, mixed_precision="bf16")
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 5}, {"batch_size": 6, "accumulation": 2}])
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_an_odd_number_of_pictures_to_mix_is_an_error_before_anything_is_written(tmp_path, settings, mixing):
+    with pytest.raises(ValueError, match=r"batch_size must give an even number .* got [56] .* take a multiple of [24]"):
+        run(transfer(), tmp_path / "run", replace(SETTINGS, **settings, **{mixing: 0.5}))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "given", "weight"),
+    [("distill", None, 3), ("output", None, 50), ("relations", None, 1), ("output", 2.0, 2), ("output", 0.0, 0)],
+)
+def test_the_loss_of_a_transfer_has_its_modes_weight_unless_told_otherwise(tmp_path, mode, given, weight):
+    settings = replace(SETTINGS, epochs=1, transfer_weight=given)
+    run(transfer(mode), tmp_path, settings, log_every=1)
+    row = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert row["transfer_loss"] > 0
+    assert row["loss"] == pytest.approx(row["task_loss"] + weight * row["transfer_loss"])
 
 
 def test_no_pictures_are_an_error(tmp_path):
@@ -184,6 +298,52 @@ def test_an_augmented_picture_depends_on_seed_and_place_alone():
     assert first[0].shape == (3, 16, 16)
     assert not torch.equal(first[0], dataset[45][0])
     assert first[1] == picture_at(5, 40, 0) % 2
+
+
+class Grey:
+    """One picture, all of it at its mean."""
+
+    def __init__(self, *mean):
+        self.mean = mean
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        pixels = np.full((16, 16, 3), 255 * np.array(self.mean)).round().astype(np.uint8)
+        return Image.fromarray(pixels), 0
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_moved_in_from_outside_has_the_mean_of_the_pictures(channels):
+    mean = (0.5,) if channels == 1 else (0.8, 0.4, 0.2)
+    settings = replace(SETTINGS, random_augment="rand-m9-n1", erasing=0.0)
+    moved = AugmentedPictures(Grey(*mean), settings, (16, 16), channels, mean)
+    operations = moved._transform.transforms[1].transforms[0].ops
+    operations[:] = [op for op in operations if op.name in ("Rotate", "ShearX", "ShearY", "TranslateXRel")]
+    everywhere = torch.tensor(mean)[:, None, None].expand(-1, 16, 16)
+    for place in range(20):
+        torch.testing.assert_close(moved[place][0], everywhere, rtol=0, atol=5e-3)
+
+
+def test_training_fills_with_what_the_model_was_made_for(tmp_path, monkeypatch):
+    given = []
+
+    def recorded(*arguments):
+        given.append(arguments[-1])
+        return AugmentedPictures(*arguments)
+
+    monkeypatch.setattr("vl_attention.training.supervised.AugmentedPictures", recorded)
+    run(
+        transfer(teacher_normalization=Normalization((0.1, 0.2, 0.3), (1, 1, 1))), tmp_path, replace(SETTINGS, epochs=1)
+    )
+    assert given == [(0.1, 0.2, 0.3)]
+
+
+def test_pictures_without_automatic_augmentation_do_not_depend_on_the_fill():
+    settings = replace(SETTINGS, random_augment="")
+    first, second = (AugmentedPictures(Colours(), settings, (16, 16), 3, fill)[5][0] for fill in (None, (0, 0, 0)))
+    assert torch.equal(first, second)
 
 
 def test_seeding_leaves_the_generators_as_they_were():
@@ -240,6 +400,41 @@ def test_lower_blocks_learn_slower_and_vectors_do_not_decay():
     assert len(by_parameter) == len(parameters)
 
 
+@pytest.mark.parametrize(
+    ("name", "depth"),
+    [
+        ("dinov2_with_registers.layernorm.weight", 2),
+        ("dinov2_with_registers.embeddings.register_tokens", 0),
+        ("dinov2_with_registers.encoder.layer.0.norm1.weight", 1),
+        ("classifier.weight", 2),
+    ],
+)
+def test_registers_in_a_models_name_make_nothing_an_embedding(name, depth):
+    assert _depth(name, ("dinov2_with_registers.encoder.layer.0",)) == depth
+
+
+@pytest.mark.parametrize(
+    ("name", "depth"),
+    [
+        ("vision_model.pre_layrnorm.weight", 0),
+        ("vision_model.post_layernorm.weight", 2),
+        ("vision_model.embeddings.patch_embedding.weight", 0),
+        ("vision_model.head.probe", 2),
+    ],
+)
+def test_norms_before_and_after_the_blocks_are_told_apart(name, depth):
+    assert _depth(name, ("vision_model.encoder.layers.0",)) == depth
+
+
+def test_the_query_of_attention_pooling_is_a_token_and_learns_with_the_head():
+    student = timm.create_model("vit_base_patch16_siglip_224", num_classes=2, **SIZE)
+    groups = parameter_groups(student, 0.3, 0.5)
+    found = next(g for g in groups if any(p is student.attn_pool.latent for p in g["params"]))
+    assert (found["lr_scale"], found["weight_decay"]) == (1.0, 0.0)
+    assert _UNDECAYED.search("vision_model.head.probe")
+    assert not _UNDECAYED.search("attn_pool.kv.weight")
+
+
 def test_the_average_follows_the_weights():
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(model.weight)
@@ -269,6 +464,7 @@ def test_recipes_hold_the_published_settings():
         ({"label_smoothing": 1.0}, r"label_smoothing must be at least 0 and below 1"),
         ({"layer_decay": 0.0}, r"layer_decay must be above 0"),
         ({"warmup_epochs": 300}, r"warmup_epochs must lie in 0..200, got 300"),
+        ({"base_learning_rate": 1e-3, "batch_size": 256, "min_learning_rate": 2e-3}, r"0\.002 and 0\.001 \* 256 / 256"),
         ({"precision": "float16"}, r"precision must be 'float32' or 'bfloat16', got 'float16'"),
     ],
 )

@@ -86,6 +86,9 @@ class Train:
     base_learning_rate: float | None = None
     """For 256 pictures an update."""
 
+    min_learning_rate: float | None = None
+    """Where the rate ends; default: the recipe's, which may be too much for small updates."""
+
     precision: Literal["float32", "bfloat16"] | None = None
     """bfloat16: autocast."""
 
@@ -143,7 +146,10 @@ def run(settings: Train) -> None:
 
 def _method(settings: Train, name: str) -> Method:
     changes: dict[str, Any] = {"workers": settings.workers, "compile": settings.compile}
-    for field in ("epochs", "warmup_epochs", "batch_size", "accumulation", "base_learning_rate", "precision"):
+    for field in (
+        *("epochs", "warmup_epochs", "batch_size", "accumulation"),
+        *("base_learning_rate", "min_learning_rate", "precision"),
+    ):
         if (value := getattr(settings, field)) is not None:
             changes[field] = value
     if settings.epochs is not None and settings.warmup_epochs is None:

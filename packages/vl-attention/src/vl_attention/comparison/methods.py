@@ -15,7 +15,7 @@ from vl_attention.pairing import Layers
 from vl_attention.students import classifiers, random_student, set_drop_path
 from vl_attention.taps import copy_without_taps
 from vl_attention.training.settings import TrainSettings
-from vl_attention.transfer import DEFAULT_WEIGHTS, AttentionTransfer, Mode
+from vl_attention.transfer import AttentionTransfer, Mode
 
 ENSEMBLE = "ensemble"
 """Fine-tuned teacher and distilled student together: it trains nothing."""
@@ -102,8 +102,7 @@ def method_of(recipe: str, name: str, *, layers: Layers | None = None, **changes
         )
     found = RECIPES[recipe][_LIKE.get(name, name)]
     if name in _LIKE:
-        weight = DEFAULT_WEIGHTS.get(name, found.settings.transfer_weight)
-        found = replace(found, name=name, layers=None, settings=replace(found.settings, transfer_weight=weight))
+        found = replace(found, name=name, layers=None)
     if layers is not None and name not in ("scratch", "fine-tune"):
         found = replace(found, layers=layers)
     return replace(found, settings=replace(found.settings, **changes))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from timm.data import Mixup, create_transform
+from timm.data import IMAGENET_DEFAULT_MEAN, Mixup, create_transform
 from timm.data.random_erasing import RandomErasing
+from timm.data.transforms import MaybeToTensor
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.transforms import Compose
 from vl_core.data import image_to_tensor
 
 from vl_attention.training.settings import TrainSettings
@@ -35,12 +37,22 @@ class AugmentedPictures(Dataset[tuple[Tensor, int]]):
         settings: Which augmentation.
         size: Height and width of what comes out.
         channels: 1 or 3.
+        fill: What stands in for pixels from outside of a picture that the automatic augmentation moves, by channel and
+            in 0..1: the mean of what the model was made for. Default: ImageNet's.
     """
 
-    def __init__(self, pictures: Pictures, settings: TrainSettings, size: tuple[int, int], channels: int):
+    def __init__(
+        self,
+        pictures: Pictures,
+        settings: TrainSettings,
+        size: tuple[int, int],
+        channels: int,
+        fill: Sequence[float] | None = None,
+    ):
         self._pictures, self._seed, self._channels = pictures, settings.seed, channels
-        # Mean 0 and deviation 1, since each model normalises by itself.
-        self._transform = create_transform(
+        if fill is None:
+            fill = IMAGENET_DEFAULT_MEAN if channels == 3 else (sum(IMAGENET_DEFAULT_MEAN) / 3,) * channels
+        geometry, automatic, _ = create_transform(
             input_size=(channels, *size),
             is_training=True,
             scale=settings.crop_scale,
@@ -49,9 +61,11 @@ class AugmentedPictures(Dataset[tuple[Tensor, int]]):
             color_jitter=None,
             auto_augment=settings.random_augment or None,
             interpolation="bicubic",
-            mean=(0.0,) * channels,
-            std=(1.0,) * channels,
+            mean=tuple(fill),  # which is all that timm fills with; pictures are not normalised by it
+            separate=True,
         )
+        # The third part would normalise, which each model does by itself.
+        self._transform = Compose([geometry, automatic, MaybeToTensor()])
         self._erase = RandomErasing(settings.erasing, mode="pixel", device="cpu") if settings.erasing else None
 
     def __getitem__(self, place: int) -> tuple[Tensor, int]:

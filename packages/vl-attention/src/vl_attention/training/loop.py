@@ -1,7 +1,9 @@
 """The one loop that trains, on any number of processes, and resumes exactly.
 
 Everything random is a function of the seed and the place in the run, so that an interrupted run, started again, ends in
-the same weights. A checkpoint holds what is trained, its average and the optimiser; never a teacher.
+the same weights. How many workers prepare pictures and whether blocks are compiled may be changed on the way: workers
+change nothing; compiled blocks round differently, so that the weights may then differ in their last bits. A checkpoint
+holds what is trained, its average and the optimiser; never a teacher.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ from vl_attention.training.average import WeightAverage
 from vl_attention.training.settings import TrainSettings
 from vl_attention.training.stream import PlaceSampler
 
+# Settings of how the work is done, not of what is done.
+_FREE = ("workers", "compile")
+
 Losses = Callable[[nn.Module, Tensor, Tensor, int], Mapping[str, Tensor]]
 """From the model (wrapped, where several processes share the work), pictures, labels and the number of the pass to
 scalars; the one called ``"loss"`` is minimised, and all are logged."""
@@ -47,9 +52,12 @@ def fit(
     log_every: int,
     progress: bool,
     description: str = "train",
+    even_passes: bool = False,
     find_unused: bool = False,
 ) -> None:
     """Minimise a loss over a part of a model; with the same arguments an interrupted run goes on where it was.
+
+    ``workers`` and ``compile`` may be others then; see the module for what that means.
 
     Args:
         model: What is called.
@@ -65,23 +73,27 @@ def fit(
         log_every: Updates between rows of metrics.
         progress: Whether a bar is shown.
         description: What stands before it.
+        even_passes: Whether each pass must have an even number of pictures, as mixing them asks for.
         find_unused: Whether some parameters of the model take no part in its loss.
 
     Raises:
-        ValueError: If there are no pictures, an update is not divisible, the loss is not finite, or the folder's run
-            had other settings.
+        ValueError: If there are no pictures, an update is not divisible as it must be, the loss or a weight is not
+            finite, or the folder's run had other settings.
     """
     if not pictures:
         raise ValueError("pictures must hold at least one picture")
     updates = max(1, settings.epochs * pictures // settings.batch_size)
     with ExitStack() as stack:
         accelerator = stack.enter_context(_accelerator(find_unused))
+        if even_passes:
+            _check_even(settings, accelerator.num_processes)
         model.to(accelerator.device).train()
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
         schedule = _schedule(optimizer, settings, updates)
         average = WeightAverage(trained, settings.average_decay) if settings.average_decay else None
         stack.enter_context(torch.random.fork_rng())
-        run, checkpoint = _open_run(accelerator, out, {**asdict(settings), **config})
+        kept = {name: value for name, value in asdict(settings).items() if name not in _FREE}
+        run, checkpoint = _open_run(accelerator, out, {**kept, **config})
         stack.enter_context(run)
         first = _restore(checkpoint, trained, optimizer, average)
         ranks = accelerator.process_index, accelerator.num_processes
@@ -104,8 +116,10 @@ def fit(
                 if accelerator.is_main_process:
                     run.log(update, **row, learning_rate=max(group["lr"] for group in optimizer.param_groups))
                 bar.set_postfix({name: f"{value:.3f}" for name, value in row.items()})
-            if ((update + 1) % checkpoint_every == 0 or last) and accelerator.is_main_process:
-                run.save_checkpoint(update + 1, _tensors(trained, optimizer, average), {})
+            if (update + 1) % checkpoint_every == 0 or last:
+                _check_weights(trained, update)
+                if accelerator.is_main_process:
+                    run.save_checkpoint(update + 1, _tensors(trained, optimizer, average), {})
         accelerator.wait_for_everyone()
     if average is not None:
         average.become(trained)
@@ -182,11 +196,36 @@ def _open_run(
         return run, run.load_checkpoint()
 
 
+def _check_even(settings: TrainSettings, processes: int) -> None:
+    passes = settings.accumulation * processes
+    if settings.batch_size % (2 * passes):
+        raise ValueError(
+            "batch_size must give an even number of pictures to each pass of each process, since mixup and CutMix mix "
+            f"them in pairs, got {settings.batch_size} over {processes} processes times accumulation "
+            f"{settings.accumulation}; take a multiple of {2 * passes}, or mixup=0 and cutmix=0"
+        )
+
+
 def _check_finite(row: Mapping[str, float], update: int) -> None:
     if not all(math.isfinite(value) for value in row.values()):
         raise ValueError(
             f"the loss is not finite at update {update} ({row}); lower base_learning_rate, or train with "
-            "precision='float32'; the last checkpoint is whole"
+            "precision='float32'; the last checkpoint, where there is one, is whole"
+        )
+
+
+def _check_weights(trained: nn.Module, update: int) -> None:
+    """Raise rather than save what is not finite; a weight that once was NaN stays it, and makes its average NaN."""
+    weights = {name: p for name, p in trained.named_parameters() if p.requires_grad and p.numel()}
+    if not weights:
+        return
+    with torch.no_grad():
+        finite = torch.stack(torch._foreach_norm(list(weights.values()), math.inf)).isfinite()
+    if not finite.all():
+        first = next(name for name, fine in zip(weights, finite.tolist(), strict=True) if not fine)
+        raise ValueError(
+            f"the weight {first} is not finite after update {update}; lower base_learning_rate, or train with "
+            "precision='float32'; the last checkpoint, where there is one, is whole"
         )
 
 

@@ -9,6 +9,11 @@ from torch import nn
 
 from vl_attention.anatomy import Anatomy
 
+# Tokens, the queries of attention pooling in timm and transformers among them, and positions.
+_UNDECAYED = re.compile(r"pos_embed|position|_token|registers?$|rel_pos|bias|(^|\.)(latent|probe)$")
+# Of a name, the part that stands beside the blocks' own: what is above, such as dinov2_with_registers, says nothing.
+_BEFORE = re.compile(r"embed|_token$|register|norm_pre|pre_layr?norm|rel_pos|rope")
+
 
 def parameter_groups(student: nn.Module, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
     """Groups for an optimiser, each with its ``lr_scale``, which timm's schedules multiply the rate by.
@@ -27,7 +32,7 @@ def parameter_groups(student: nn.Module, weight_decay: float, layer_decay: float
         if not parameter.requires_grad:
             continue
         above = len(blocks) + 1 - _depth(name, blocks)
-        decays = parameter.ndim > 1 and not re.search(r"pos_embed|position|_token|registers?$|rel_pos|bias", name)
+        decays = parameter.ndim > 1 and not _UNDECAYED.search(name)
         scale = layer_decay**above
         group = groups.setdefault(
             (above, decays), {"params": [], "weight_decay": weight_decay if decays else 0.0, "lr_scale": scale}
@@ -41,5 +46,6 @@ def _depth(name: str, blocks: tuple[str, ...]) -> int:
     for index, block in enumerate(blocks):
         if name.startswith(f"{block}."):
             return index + 1
-    before = re.search(r"embed|_token|register|norm_pre|pre_layr?norm|rel_pos|rope", name)
-    return 0 if before else len(blocks) + 1
+    parts, first = name.split("."), blocks[0].split(".") if blocks else []
+    beside = next((part for part, other in zip(parts, first, strict=False) if part != other), parts[0])
+    return 0 if _BEFORE.search(beside) else len(blocks) + 1

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vl_attention.masked_autoencoder import MaskedAutoencoder
 from vl_attention.training.augmentation import AugmentedPictures, Pictures
+from vl_attention.training.identity import identity
 from vl_attention.training.loop import computing, fit
 from vl_attention.training.parameters import parameter_groups
 from vl_attention.training.settings import TrainSettings
@@ -43,26 +44,27 @@ def pretrain(
         progress: Whether a bar is shown.
 
     Raises:
-        ValueError: If there are no pictures, an update is not divisible, the loss is not finite, or the folder's run
-            had other settings.
+        ValueError: If there are no pictures, an update is not divisible, the loss or a weight is not finite, or the
+            folder's run had other settings or another task, such as another share of hidden patches.
     """
 
     def losses(prepared: nn.Module, images: Tensor, labels: Tensor, number: int) -> Mapping[str, Tensor]:
         with computing(settings, images.device):
             return {"loss": prepared(images).float()}
 
+    task = {"seen": model.seen, "target_epsilon": model.target_epsilon}
     if settings.compile:
         model.compile_blocks()
     fit(
         model,
         model,
         parameter_groups(model, settings.weight_decay, 1.0),
-        AugmentedPictures(pictures, settings, size, channels),
+        AugmentedPictures(pictures, settings, size, channels, model.student_normalization.mean),
         len(pictures),
         losses,
         settings,
         out,
-        config={"size": list(size), "channels": channels},
+        config={"size": list(size), "channels": channels, "model": {**identity(model), **task}},
         checkpoint_every=checkpoint_every,
         log_every=log_every,
         progress=progress,

@@ -21,15 +21,16 @@ class TrainSettings:
     base_learning_rate: float = 1e-4
     """For 256 pictures an update; the rate is this times batch size / 256."""
     min_learning_rate: float = 1e-6
-    """Where the half cosine ends; not scaled."""
+    """Where the half cosine ends; not scaled, and at most the peak rate."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Of AdamW."""
     weight_decay: float = 0.3
     """Of AdamW; biases, norms and other vectors have none."""
     layer_decay: float = 1.0
     """What a block's rate is of the rate of the block above; 1 for the same everywhere."""
-    transfer_weight: float = 3.0
-    """What the transfer's loss, a sum over layers, is multiplied by beside the task's."""
+    transfer_weight: float | None = None
+    """What the transfer's loss, a sum over layers, is multiplied by beside the task's; None for the mode's own, see
+    `vl_attention.transfer.DEFAULT_WEIGHTS`."""
     label_smoothing: float = 0.1
     """Share of the target that is spread over all classes."""
     mixup: float = 0.8
@@ -54,9 +55,9 @@ class TrainSettings:
     """Whether attention is computed with its maps in memory: meant for a CPU and few tokens, where the backward
     pass of fused attention is slow."""
     compile: bool = False
-    """Whether blocks are compiled."""
+    """Whether blocks are compiled; a run that is gone on with may change it, and may then differ in last bits."""
     workers: int = 0
-    """Processes that prepare pictures, for each process that trains."""
+    """Processes that prepare pictures, for each process that trains; they change nothing in what comes out."""
     seed: int = 0
     """Of the order of pictures and everything else that is random, but for the model's initial weights."""
 
@@ -73,6 +74,12 @@ class TrainSettings:
             raise ValueError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}")
         if not 0 <= self.warmup_epochs <= self.epochs:
             raise ValueError(f"warmup_epochs must lie in 0..{self.epochs}, got {self.warmup_epochs}")
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(
+                "min_learning_rate must be at most the peak rate, base_learning_rate * batch_size / 256, got "
+                f"{self.min_learning_rate:g} and {self.base_learning_rate:g} * {self.batch_size} / 256 = "
+                f"{self.learning_rate:g}; lower min_learning_rate along with them, in the same call, or raise the peak"
+            )
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be 'float32' or 'bfloat16', got {self.precision!r}")
 

@@ -12,9 +12,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from vl_attention.calling import evaluating, is_of_transformers
 from vl_attention.training.augmentation import AugmentedPictures, Mixing, Pictures, PlainPictures
+from vl_attention.training.identity import identity
 from vl_attention.training.loop import computing, fit
 from vl_attention.training.parameters import parameter_groups
 from vl_attention.training.settings import TrainSettings
+from vl_attention.transfer import DEFAULT_WEIGHTS
 
 
 def train(
@@ -33,6 +35,9 @@ def train(
 ) -> None:
     """Train ``model.student`` in place; with the same arguments an interrupted run goes on where it was.
 
+    The weights are then those of an uninterrupted run to the last bit. ``settings.workers`` and ``settings.compile``
+    may be changed on the way; compiled blocks round differently, though.
+
     Metrics, every ``log_every`` updates: ``loss``, which is minimised; ``task_loss`` (cross-entropy, nats);
     ``transfer_loss`` (sum over layers, before its weight); ``learning_rate`` (of the head).
 
@@ -50,10 +55,13 @@ def train(
         description: What stands before it.
 
     Raises:
-        ValueError: If there are no pictures, an update is not divisible, the loss is not finite, or the folder's run
-            had other settings.
+        ValueError: If there are no pictures, an update is not divisible, or an odd number of pictures would be mixed;
+            if the loss or a weight is not finite; or if the folder's run had other settings, another kind of model or
+            mode, or another teacher.
     """
-    mix = Mixing(settings, classes)
+    mix, weight = Mixing(settings, classes), settings.transfer_weight
+    if weight is None:
+        weight = DEFAULT_WEIGHTS.get(getattr(model, "mode", ""), 1.0)  # the others have no loss to weigh
 
     def losses(prepared: nn.Module, images: Tensor, labels: Tensor, number: int) -> Mapping[str, Tensor]:
         images, targets = mix(images, labels, number)
@@ -61,7 +69,7 @@ def train(
             output = prepared(images)
         task = -(targets * output.logits.float().log_softmax(-1)).sum(-1).mean()
         transfer = output.transfer_loss.float()
-        return {"loss": task + settings.transfer_weight * transfer, "task_loss": task, "transfer_loss": transfer}
+        return {"loss": task + weight * transfer, "task_loss": task, "transfer_loss": transfer}
 
     if settings.compile:
         model.compile_blocks()
@@ -69,16 +77,23 @@ def train(
         model,
         model.student,
         parameter_groups(model.student, settings.weight_decay, settings.layer_decay),
-        AugmentedPictures(pictures, settings, size, channels),
+        AugmentedPictures(pictures, settings, size, channels, model.student_normalization.mean),
         len(pictures),
         losses,
         settings,
         out,
-        config={"size": list(size), "channels": channels, "classes": classes},
+        config={
+            "size": list(size),
+            "channels": channels,
+            "classes": classes,
+            "transfer_weight": weight,
+            "model": identity(model),
+        },
         checkpoint_every=checkpoint_every,
         log_every=log_every,
         progress=progress,
         description=description,
+        even_passes=bool(settings.mixup or settings.cutmix),
         find_unused=is_of_transformers(model.student),
     )
 
