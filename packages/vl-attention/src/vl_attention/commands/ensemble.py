@@ -15,10 +15,10 @@ from vl_core.data import ImageDataset
 from vl_core.results import wilson_interval
 
 from vl_attention.commands._models import GivenModel, find_device, load_classifiers
+from vl_attention.commands._options import check_at_least
 from vl_attention.commands._pictures import (
     at_most,
     balanced_order,
-    check_at_least,
     labelled,
     match_classes,
     open_pictures,

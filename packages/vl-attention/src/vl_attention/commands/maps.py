@@ -17,7 +17,8 @@ from vl_core.data import ImageDataset
 from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.similarity import draw_head_similarity, draw_layer_similarity
 from vl_attention.commands._models import GivenModel, find_device, load_models
-from vl_attention.commands._pictures import at_most, balanced_order, check_at_least, open_pictures, tensors
+from vl_attention.commands._options import check_at_least
+from vl_attention.commands._pictures import at_most, balanced_order, open_pictures, tensors
 from vl_attention.commands._tables import text_table, write_rows
 from vl_attention.maps import class_attention
 from vl_attention.similarity import layer_means, map_similarity

@@ -16,7 +16,8 @@ from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.similarity import draw_layer_similarity
 from vl_attention.charts.transfer import draw_transfer
 from vl_attention.commands._models import fingerprint, input_size
-from vl_attention.commands._pictures import at_most, balanced_order, check_at_least, labelled, tensors
+from vl_attention.commands._options import check_at_least
+from vl_attention.commands._pictures import at_most, balanced_order, labelled, tensors
 from vl_attention.commands._tables import text_table, write_rows
 from vl_attention.comparison.methods import Method, method_of
 from vl_attention.comparison.record import compare, run_folder
