@@ -23,6 +23,7 @@ from vl_attention.comparison.methods import METHODS, RECIPES, method_of
 from vl_attention.recipes import small_teacher
 from vl_attention.saved_models import load_classifier, load_model, save_model
 
+from vl_core.data import open_dataset
 SIZE = {"img_size": 16, "patch_size": 8, "in_chans": 1, "embed_dim": 16, "depth": 2, "num_heads": 2}
 TINY = {"image_size": 16, "patch": 8, "width": 16, "depth": 2, "heads": 2, "decoder_width": 16, "decoder_heads": 2}
 QUICK = replace(small_teacher(), epochs=2, batch_size=8)
@@ -196,5 +197,44 @@ def test_pretraining_gives_a_teacher_that_training_takes(pictures, tmp_path):
 )
 def test_a_teacher_that_cannot_be_built_is_refused(pictures, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        pretrain(Pretrain(images=str(pictures), train=QUICK, out=tmp_path / "out", **{**TINY, **options}))
+        pretrain(Pretrain(images=str(pictures), out=tmp_path / "out", **{"train": QUICK, **TINY, **options}))
     assert not (tmp_path / "out").exists()
+@pytest.fixture(scope="module")
+def pretrained(pictures, tmp_path_factory):
+    settings = Pretrain(images=str(pictures), train=QUICK, out=tmp_path_factory.mktemp("pretrain") / "out", **TINY)
+    pretrain(settings)
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"heads": 4}, r"heads \(2 in the folder, now 4\)"),
+        ({"width": 32}, "width"),
+        ({"seed": 1}, "seed"),
+        ({"mask_ratio": 0.5}, "mask_ratio"),
+        ({"split": "test"}, r"images\.pictures \('32' in the folder, now '8'\)"),
+        ({"train": replace(QUICK, flip=False)}, r"train\.flip"),
+    ],
+)
+def test_another_teacher_does_not_go_into_the_folder_of_one(pretrained, change, field):
+    before = (pretrained.out / "model" / "config.json").read_bytes()
+    with pytest.raises(ValueError, match=f"holds a run with another configuration: {field}"):
+        pretrain(replace(pretrained, **change))
+    assert (pretrained.out / "model" / "config.json").read_bytes() == before
+
+
+def test_reconstructions_are_of_all_classes(pretrained, monkeypatch):
+    shown = []
+    monkeypatch.setattr("vl_attention.commands.pretrain.draw_reconstructions", lambda *given: shown.append(given[1]))
+    found = open_dataset(pretrained.images, split="train")
+    by_class = found.subset(np.argsort(found.labels, kind="stable"))
+    monkeypatch.setattr("vl_attention.commands.pretrain.open_pictures", lambda *given, **named: by_class)
+    pretrain(replace(pretrained, out=pretrained.out.parent / "sorted"))
+    bright = shown[0].mean((1, 2, 3)) > 0.5
+    assert (len(bright), int(bright.sum())) == (8, 4)
+
+
+        ({"train": replace(QUICK, base_learning_rate=0.0)}, "--train.base-learning-rate must be above 0"),
+        ({"train": replace(QUICK, workers=-1)}, "--train.workers must be at least 0"),
+        ({"train": replace(QUICK, batch_size=9, accumulation=2)}, "--train.batch-size must be a multiple of"),
