@@ -19,7 +19,7 @@ from vl_attention.anatomy import Anatomy
 from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.similarity import draw_layer_similarity
 from vl_attention.charts.transfer import draw_transfer
-from vl_attention.commands._models import fingerprint, input_size
+from vl_attention.commands._models import check_takes, fingerprint, input_size
 from vl_attention.commands._options import check_above_zero, check_at_least, check_update
 from vl_attention.commands._pictures import at_most, balanced_order, describe, labelled, open_pictures, tensors
 from vl_attention.commands._tables import text_table, write_rows
@@ -142,6 +142,7 @@ def run(settings: Train) -> None:
     teacher = load_model(settings.teacher)
     labels = _labels(settings.labels, train_set)
     size, channels = input_size(teacher), len(Normalization.of(teacher).mean)
+    check_takes(settings.teacher, teacher, size, channels)
     depth = Anatomy.of(teacher).depth
     if not -depth <= settings.map_layer < depth:
         raise ValueError(f"--map-layer must be from {-depth} to {depth - 1}, got {settings.map_layer}")
