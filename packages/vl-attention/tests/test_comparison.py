@@ -101,14 +101,19 @@ def test_each_class_has_as_many_labels_and_the_seed_draws_them():
 @pytest.mark.parametrize(
     ("count", "message"),
     [
-        (3, r"labels must be a multiple of the number of classes, 2; got 3"),
-        (0, r"labels must be a multiple"),
-        (12, r"labels=12 needs 6 pictures a class, and class 1 has 4"),
+        (3, r"labels must be a positive multiple of the number of classes, 2; got 3; take 2"),
+        (0, r"labels must be a positive multiple .* take 2"),
+        (12, r"labels=12 needs 6 pictures a class, and class 1 has 4; take 8 at most"),
     ],
 )
 def test_labels_that_cannot_be_drawn_are_refused(count, message):
     with pytest.raises(ValueError, match=message):
         stratified_indices([0] * 9 + [1] * 4, count, seed=0)
+
+
+def test_labels_without_any_label_are_refused():
+    with pytest.raises(ValueError, match="labels=2 needs labelled pictures"):
+        stratified_indices([-1, -1], 2, seed=0)
 
 
 def test_the_peak_is_that_of_the_work_within():

@@ -68,6 +68,8 @@ def test_members_and_their_ensemble_are_counted(settings, saved, pictures, capsy
         assert float(row["p"]) == pytest.approx(mcnemar_p(*counts[1:3]), rel=1e-4)
     printed = capsys.readouterr().out
     assert "McNemar's exact test" in printed
+    counts = [int(right[name].sum()) for name in ("distilled", "unnamed")]
+    assert counts[0] != counts[1]
     assert f"{better} is the better member" in printed
 
 
@@ -88,7 +90,7 @@ def test_logits_are_brought_into_one_order(settings, saved):
     assert int(again[0]["correct"]) == tuned != unnamed
 
 
-def test_an_ensemble_of_a_model_and_its_renamed_self_is_itself(settings, saved, tmp_path):
+def test_an_ensemble_of_a_model_and_its_renamed_self_is_itself(settings, saved, tmp_path, capsys):
     # The same logits under the same names, stored in another order.
     model = load_classifier(saved / "tuned")
     with torch.no_grad():
@@ -100,6 +102,11 @@ def test_an_ensemble_of_a_model_and_its_renamed_self_is_itself(settings, saved, 
     assert len({row["correct"] for row in rows}) == 1
     pair, against = read(settings.out / "agreement.csv")
     assert (pair["only_first"], pair["only_second"], against["p"]) == ("0", "0", "1")
+    assert "both members are equally good, by these same pictures" in capsys.readouterr().out
+    run(replace(settings, models=(str(saved / "tuned"), str(saved / "distilled"), str(tmp_path / "flipped"))))
+    correct = {row["member"]: int(row["correct"]) for row in read(settings.out / "ensemble.csv")}
+    assert correct["tuned"] > correct["distilled"]
+    assert "tuned and flipped are the best members and equally good" in capsys.readouterr().out
 
 
 def test_the_weight_is_fitted_on_the_training_split(settings, saved, pictures, capsys):

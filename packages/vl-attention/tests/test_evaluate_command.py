@@ -243,8 +243,24 @@ def test_the_same_model_twice_is_refused(settings, saved):
 
 
 def test_names_are_as_short_as_tells_them_apart():
-    sources = ["a/x/model", "b/x/model", "model", "b/y"]
-    assert unique_names(sources, "models") == ["a/x/model", "b/x/model", "model", "y"]
+    sources = ["a/x/model", "b/x/model", "b/y"]
+    assert unique_names(sources, "models") == ["a/x/model", "b/x/model", "y"]
+
+
+def test_what_training_calls_model_has_its_name_from_the_folder_above(tmp_path, monkeypatch):
+    (tmp_path / "distill-0").mkdir()
+    monkeypatch.chdir(tmp_path / "distill-0")
+    for source in (tmp_path / "distill-0" / "model", "model", "../distill-0/model"):
+        assert unique_names([str(source)], "models") == ["distill-0/model"]
+    assert unique_names(["model", "../fine-tune-0/model"], "models") == ["distill-0/model", "fine-tune-0/model"]
+
+
+def test_a_model_that_does_not_take_its_pictures_is_named(settings, saved, monkeypatch):
+    monkeypatch.setattr("vl_attention.commands._models.input_size", lambda model: (16, 16))
+    for load, given in ((load_classifiers, ([str(saved / "tuned")], None, "cpu")),
+                        (load_models, ([str(saved / "teacher")], "cpu"))):  # fmt: skip
+        with pytest.raises(ValueError, match=r"does not take pictures of 16x16 pixels and 1 channel \(Input height"):
+            load(*given)
 
 
 def test_models_of_one_name_are_told_apart(settings, saved, tmp_path):

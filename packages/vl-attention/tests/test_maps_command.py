@@ -77,7 +77,7 @@ def test_every_pair_is_compared_and_drawn(settings, saved, pictures, drawn, caps
     assert len(drawn["labels"]) == 4
     printed = capsys.readouterr().out
     mean = np.mean([row.divergence for row in expected if (row.first, row.first_layer) == ("distilled", 1)])
-    assert f"{mean:.3f}" in next(line for line in printed.splitlines() if line.startswith("distilled, tuned"))
+    assert f" {mean:#.3g}" in next(line for line in printed.splitlines() if line.startswith("distilled, tuned"))
 
 
 def test_layer_head_and_limit_are_taken(settings, drawn):
@@ -97,6 +97,27 @@ def test_one_model_is_drawn_and_not_compared(settings, capsys):
     run(replace(settings, models=settings.models[:1]))
     assert [path.name for path in settings.out.iterdir()] == ["maps.png"]
     assert "no two models to compare" in capsys.readouterr().out
+
+
+def test_small_divergences_are_told_from_none(settings, saved, tmp_path, capsys):
+    model = load_model(saved / "teacher")
+    with torch.no_grad():
+        model.blocks[0].attn.qkv.weight.mul_(1 + 1e-3)
+    save_model(model, tmp_path / "near", normalization=Normalization((0.5,), (0.5,)))
+    run(replace(settings, models=(settings.models[0], str(tmp_path / "near"))))
+    values = capsys.readouterr().out.splitlines()[-2].split()[-2:]
+    assert all(0 < float(value) < 5e-4 for value in values)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_figures_of_other_models_do_not_stay_beside_new_maps(settings, tmp_path, alone):
+    run(settings)
+    before = (settings.out / "maps.png").read_bytes()
+    fine = another(tmp_path / "fine", img_size=12, patch_size=2, in_chans=1)
+    models = settings.models[:1] if alone else (settings.models[0], fine)
+    with pytest.raises(ValueError, match=r"holds layers\.png, heads\.png, similarity\.csv of other models.* --out"):
+        run(replace(settings, models=models))
+    assert (settings.out / "maps.png").read_bytes() == before
 
 
 def test_models_of_other_sizes_and_channels_see_their_own_pictures(settings, tmp_path, drawn):

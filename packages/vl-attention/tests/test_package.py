@@ -8,10 +8,16 @@ from importlib.metadata import version
 import pytest
 import torch
 import vl_attention
+from vl_attention import cli
 
 
 def test_version_matches_the_installed_metadata():
     assert vl_attention.__version__ == version("vl-attention")
+
+
+def test_the_command_says_its_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"vl-attention {vl_attention.__version__}\n"
 
 
 def test_every_public_name_is_there_and_no_other():

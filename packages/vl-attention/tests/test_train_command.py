@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,11 +18,12 @@ from PIL import Image
 from vl_attention import Normalization, cli
 from vl_attention.commands.pretrain import Pretrain
 from vl_attention.commands.pretrain import run as pretrain
-from vl_attention.commands.train import Train
+from vl_attention.commands.train import Train, _method
 from vl_attention.commands.train import run as train
 from vl_attention.comparison.methods import METHODS, RECIPES, method_of
 from vl_attention.recipes import small_teacher
 from vl_attention.saved_models import load_classifier, load_model, save_model
+from vl_core.data import open_dataset
 
 SIZE = {"img_size": 16, "patch_size": 8, "in_chans": 1, "embed_dim": 16, "depth": 2, "num_heads": 2}
 TINY = {"image_size": 16, "patch": 8, "width": 16, "depth": 2, "heads": 2, "decoder_width": 16, "decoder_heads": 2}
@@ -116,23 +118,126 @@ def test_another_teacher_needs_another_folder(trained, pictures, teacher, tmp_pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"labels": 7}, "multiple of the number of classes, 2"),
-        ({"labels": 400}, "needs 200 pictures a class"),
+        ({"labels": 1}, "--labels must be at least 2, one a class, or 0"),
+        ({"labels": -8}, "--labels must be at least 0, got -8"),
+        ({"labels": 400}, r"needs 200 pictures of each class, and 'dark' has 16 .* --labels 32 is the most .* 0 takes"),
         ({"methods": ("scratch", "magic")}, "got 'small_pictures' and 'magic'"),
         ({"methods": ()}, "at least one each"),
         ({"layers": "first:9"}, r"from 1 to 2|9"),
         ({"layers": "0,7"}, "7"),
         ({"limit": 0}, "--limit must be at least 1"),
-        ({"epochs": 0}, "epochs must be at least 1"),
         ({"recipe": "vit_large"}, r"min_learning_rate must be at most the peak rate, .* 0\.002 and 0\.001 \* 4 / 256"),
         ({"min_learning_rate": 1.0}, r"min_learning_rate must be at most the peak rate"),
+        ({"epochs": 0}, "--epochs must be at least 1"),
+        ({"layers": "0-1"}, r"--layers must be all, first:K .* got '0-1'"),
+        ({"layers": "0,"}, "--layers must be"),
+        ({"map_layer": 99}, "--map-layer must be from -2 to 1, got 99"),
+        ({"workers": -1}, "--workers must be at least 0"),
+        ({"base_learning_rate": -1.0}, "--base-learning-rate must be above 0"),
+        ({"base_learning_rate": float("nan")}, "--base-learning-rate must be above 0"),
+        ({"min_learning_rate": -1.0}, "--min-learning-rate must be at least 0"),
+        ({"transfer_weight": -1.0}, "--transfer-weight must be at least 0"),
+        ({"batch_size": 33, "accumulation": 2}, "--batch-size must be a multiple of --accumulation, 2; got 33"),
+        ({"batch_size": 6, "accumulation": 2, "recipe": "vit_base"}, "of twice --accumulation, 4, since pictures are"),
         ({"test_images": "fashion"}, "must have the same classes"),
     ],
 )
 def test_bad_arguments_are_named_before_anything_is_written(pictures, teacher, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         train(asked(pictures, teacher, tmp_path / "out", **options))
-    assert not (tmp_path / "out" / "runs").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_layer_list_may_have_blanks_and_labels_lose_their_remainder(trained, pictures, teacher, tmp_path, capsys):
+    given = asked(pictures, teacher, tmp_path / "out", labels=9, methods=("distill",), layers=" 0, 1 ", epochs=1)
+    train(given)
+    found = capsys.readouterr()
+    assert "--labels 9 is no multiple of 2 classes; 8 are kept" in found.err
+    assert "brought to" not in found.err
+    assert rows_of(tmp_path / "out")[0]["labels"] == "8"
+    train(replace(given, labels=8, layers="0,1"))  # which is the same
+    with pytest.raises(ValueError, match="transfer_weight"):
+        train(replace(given, transfer_weight=1.0))
+
+
+def test_numbers_of_training_are_taken(pictures, teacher):
+    method = _method(Train(transfer_weight=7.0, min_learning_rate=1e-3), "distill", None)
+    assert (method.settings.transfer_weight, method.settings.min_learning_rate) == (7.0, 1e-3)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_other_pictures_need_another_folder(trained, pictures, teacher, tmp_path, split):
+    shutil.copytree(trained, tmp_path / "out")
+    with np.load(pictures) as file:
+        arrays = dict(file)
+    held = int((arrays["split"] == split).sum())
+    gone = int(np.flatnonzero(arrays["split"] == split)[0])
+    for name in ("x", "y", "split"):
+        arrays[name] = np.delete(arrays[name], gone, axis=0)
+    before = pictures.read_bytes()
+    np.savez(pictures, **arrays)
+    try:
+        with pytest.raises(ValueError, match=rf"another configuration: .*images\.pictures \('{held}' in the folder"):
+            train(asked(pictures, teacher, tmp_path / "out"))
+    finally:
+        pictures.write_bytes(before)
+
+
+def test_the_same_places_are_the_same_however_they_are_written(trained, pictures, teacher, monkeypatch):
+    before = rows_of(trained)
+    monkeypatch.chdir(pictures.parent)
+    train(asked(f"./{pictures.name}", f"{teacher}/", trained))
+    assert rows_of(trained) == before
+
+
+def save_folder(folder, classes=("bright", "dark"), count=6, side=20):
+    for number, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = np.random.default_rng(index).integers(0, 120, (side, side + 4, 3), np.uint8) + 130 * number
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{index}.png")
+    return folder
+
+
+def test_plain_folders_of_classes_are_used_whole(teacher, tmp_path, capsys):
+    own, tests = save_folder(tmp_path / "own"), save_folder(tmp_path / "tests", count=3)
+    given = asked(own, teacher, tmp_path / "out", test_images=str(tests), labels=0, epochs=1, methods=("scratch",))
+    train(given)
+    assert rows_of(tmp_path / "out")[0]["labels"] == "12"
+    assert "brought to 16x16 pixels in grey, which the teacher takes; the first has 24x20 pixels in colour" in (
+        capsys.readouterr().err
+    )
+    with pytest.raises(ValueError, match=r"own is not divided .* into train/ and test/, or say with --test-images"):
+        train(replace(given, test_images=None, out=tmp_path / "other"))
+    with pytest.raises(ValueError, match="--test-images must be other pictures than those to train on"):
+        train(replace(given, test_images=f"{own}/", out=tmp_path / "other"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty holds no pictures"):
+        train(replace(given, images=str(tmp_path / "empty"), test_images=None, out=tmp_path / "other"))
+    with pytest.raises(ValueError, match="empty holds no pictures"):
+        train(replace(given, test_images=str(tmp_path / "empty"), out=tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+
+
+def test_one_class_is_nothing_to_tell_apart(teacher, tmp_path):
+    own, tests = (save_folder(tmp_path / name, classes=("bright",)) for name in ("own", "tests"))
+    with pytest.raises(ValueError, match="the same classes, at least two"):
+        train(asked(own, teacher, tmp_path / "out", test_images=str(tests), labels=0))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_table_is_printed_before_anything_is_drawn(trained, pictures, teacher, monkeypatch, capsys):
+    def broken(*given, **named):
+        raise ValueError("no ink")
+
+    monkeypatch.setattr("vl_attention.commands.train.draw_transfer", broken)
+    with pytest.raises(ValueError, match="no ink"):
+        train(asked(pictures, teacher, trained))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert {row[0] for row in rows[2:]} >= {"scratch", "ensemble"}
+    # The ensemble has neither seconds nor memory of its own.
+    ensemble = next(row for row in rows if row[0] == "ensemble")
+    assert ensemble[-1] == "%" or ensemble[-1].endswith(")")
 
 
 def test_two_processes_write_one_table(pictures, teacher, tmp_path):
@@ -185,9 +290,48 @@ def test_pretraining_gives_a_teacher_that_training_takes(pictures, tmp_path):
     assert len(rows_of(tmp_path / "out")) == 1
 
 
+@pytest.fixture(scope="module")
+def pretrained(pictures, tmp_path_factory):
+    settings = Pretrain(images=str(pictures), train=QUICK, out=tmp_path_factory.mktemp("pretrain") / "out", **TINY)
+    pretrain(settings)
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"heads": 4}, r"heads \(2 in the folder, now 4\)"),
+        ({"width": 32}, "width"),
+        ({"seed": 1}, "seed"),
+        ({"mask_ratio": 0.5}, "mask_ratio"),
+        ({"split": "test"}, r"images\.pictures \('32' in the folder, now '8'\)"),
+        ({"train": replace(QUICK, flip=False)}, r"train\.flip"),
+    ],
+)
+def test_another_teacher_does_not_go_into_the_folder_of_one(pretrained, change, field):
+    before = (pretrained.out / "model" / "config.json").read_bytes()
+    with pytest.raises(ValueError, match=f"holds a run with another configuration: {field}"):
+        pretrain(replace(pretrained, **change))
+    assert (pretrained.out / "model" / "config.json").read_bytes() == before
+
+
+def test_reconstructions_are_of_all_classes(pretrained, monkeypatch):
+    shown = []
+    monkeypatch.setattr("vl_attention.commands.pretrain.draw_reconstructions", lambda *given: shown.append(given[1]))
+    found = open_dataset(pretrained.images, split="train")
+    by_class = found.subset(np.argsort(found.labels, kind="stable"))
+    monkeypatch.setattr("vl_attention.commands.pretrain.open_pictures", lambda *given, **named: by_class)
+    pretrain(replace(pretrained, out=pretrained.out.parent / "sorted"))
+    bright = shown[0].mean((1, 2, 3)) > 0.5
+    assert (len(bright), int(bright.sum())) == (8, 4)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"train": replace(QUICK, base_learning_rate=0.0)}, "--train.base-learning-rate must be above 0"),
+        ({"train": replace(QUICK, workers=-1)}, "--train.workers must be at least 0"),
+        ({"train": replace(QUICK, batch_size=9, accumulation=2)}, "--train.batch-size must be a multiple of"),
         ({"image_size": 15}, "--image-size must be a multiple of --patch, got 15 and 8"),
         ({"width": 15}, "--width must be a multiple of --heads"),
         ({"depth": 0}, "--depth must be at least 1"),
@@ -198,5 +342,5 @@ def test_pretraining_gives_a_teacher_that_training_takes(pictures, tmp_path):
 )
 def test_a_teacher_that_cannot_be_built_is_refused(pictures, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        pretrain(Pretrain(images=str(pictures), train=QUICK, out=tmp_path / "out", **{**TINY, **options}))
+        pretrain(Pretrain(images=str(pictures), out=tmp_path / "out", **{"train": QUICK, **TINY, **options}))
     assert not (tmp_path / "out").exists()

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from vl_attention.__about__ import __version__
+
 _COMMANDS = {
     "pretrain": "Pretrain",
     "train": "Train",
@@ -17,7 +19,7 @@ _COMMANDS = {
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run a command; bad input ends in one line on standard error and exit status 2.
+    """Run a command, or say with ``--version`` which one this is; bad input ends in one line and exit status 2.
 
     Args:
         args: The command line without the program's name; default: the process's own.
@@ -28,6 +30,10 @@ def main(args: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal's encoding lacks must not cost the table; standard error does this by itself.
         sys.stdout.reconfigure(errors="backslashreplace")
+    args = sys.argv[1:] if args is None else args
+    if list(args) == ["--version"]:
+        print(f"vl-attention {__version__}")
+        return 0
     try:
         # These take seconds; an interruption meanwhile is one line too.
         from tyro.extras import subcommand_cli_from_dict

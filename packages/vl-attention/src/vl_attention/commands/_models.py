@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from vl_attention.calling import call, evaluating
 from vl_attention.normalization import Normalization
 from vl_attention.saved_models import class_names, load_classifier, load_model, model_folder, transfer_mode
 
@@ -46,7 +47,8 @@ def load_classifiers(sources: Sequence[str], teacher: str | None, device: str) -
 
     Raises:
         FileNotFoundError: If there is no such model.
-        ValueError: If one is given twice, is damaged, has no classifier, or lacks its teacher.
+        ValueError: If one is given twice, is damaged, has no classifier, lacks its teacher, or takes no pictures of the
+            size that it was made for.
     """
     names = unique_names(sources, "models")
     loaded_teacher: Any = None
@@ -63,13 +65,15 @@ def load_classifiers(sources: Sequence[str], teacher: str | None, device: str) -
             raise
         model.to(device)
         student: Any = model.student
+        size, channels = input_size(student), len(model.student_normalization.mean)
+        check_takes(source, model, size, channels)
         mark = fingerprint(source) + (fingerprint(teacher) if copies and teacher else "")
         given.append(
             GivenModel(
                 name,
                 model,
-                input_size(student),
-                len(model.student_normalization.mean),
+                size,
+                channels,
                 class_names(student),
                 int(student.num_classes),
                 mark,
@@ -83,7 +87,8 @@ def load_models(sources: Sequence[str], device: str) -> list[GivenModel]:
 
     Raises:
         FileNotFoundError: If there is no such model.
-        ValueError: If one is given twice, is damaged, or is a student that copies.
+        ValueError: If one is given twice, is damaged, is a student that copies, or takes no pictures of the size that
+            it was made for.
     """
     names = unique_names(sources, "models")
     given = []
@@ -94,35 +99,67 @@ def load_models(sources: Sequence[str], device: str) -> list[GivenModel]:
                 "own; give its teacher instead"
             )
         model = load_model(source).eval().to(device)
-        channels, count = len(Normalization.of(model).mean), int(getattr(model, "num_classes", 0) or 0)
-        given.append(
-            GivenModel(name, model, input_size(model), channels, class_names(model), count, fingerprint(source))
-        )
+        size, channels = input_size(model), len(Normalization.of(model).mean)
+        check_takes(source, model, size, channels)
+        count = int(getattr(model, "num_classes", 0) or 0)
+        given.append(GivenModel(name, model, size, channels, class_names(model), count, fingerprint(source)))
     return given
 
 
 def unique_names(sources: Sequence[str], argument: str) -> list[str]:
     """The last part of each path, or as many of its last parts as tell it from the others.
 
+    The last part ``model``, as training calls all of its models, is never a name by itself: others that are named later
+    would change it.
+
     Raises:
         ValueError: If there are none, or one is given twice.
 
     Example:
-        >>> unique_names(["runs/a/model", "runs/b/model", "teacher"], "models")
-        ['a/model', 'b/model', 'teacher']
+        >>> unique_names(["runs/a/model", "teacher"], "models")
+        ['a/model', 'teacher']
     """
     if not sources:
         raise ValueError(f"{argument} must name at least one, got none")
-    parts = [Path(source).parts or (source,) for source in sources]
+    parts = [_parts(source) for source in sources]
     places = [str(Path(source).resolve()) for source in sources]
     twice = next((source for source, place in zip(sources, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
         raise ValueError(f"{argument} must differ, got {twice!r} more than once; leave one out")
     names = []
     for own in parts:
-        count = next(n for n in range(1, len(own) + 1) if n == len(own) or [p[-n:] for p in parts].count(own[-n:]) == 1)
+        first = min(2 if own[-1] == "model" else 1, len(own))
+        count = next(
+            n for n in range(first, len(own) + 1) if n == len(own) or [p[-n:] for p in parts].count(own[-n:]) == 1
+        )
         names.append("/".join(own[-count:]))
     return names
+
+
+def check_takes(source: str, model: Any, size: tuple[int, int], channels: int) -> None:
+    """Raise where a model does not take one grey picture of the size that is meant for it.
+
+    Raises:
+        ValueError: If the model refuses it; its words are in the message.
+    """
+    image = torch.full((1, channels, *size), 0.5, device=next(model.parameters()).device)
+    try:
+        with torch.no_grad(), evaluating(model):
+            call(model, image)
+    # timm says in these ways that shapes do not fit, and so does torch.
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{source} does not take pictures of {size[0]}x{size[1]} pixels and {channels} "
+            f"{'channel' if channels == 1 else 'channels'} ({reason}); give it the teacher or the files that it was "
+            "made with"
+        ) from error
+
+
+def _parts(source: str) -> tuple[str, ...]:
+    """Of the path as it was given; of where it leads, if it says no more than how to get there."""
+    found = Path(source).parts
+    return Path(source).resolve().parts if ".." in found or found in ((), ("model",)) else found
 
 
 def input_size(model: Any) -> tuple[int, int]:

@@ -77,16 +77,6 @@ def at_most(pictures: ImageDataset, limit: int | None) -> ImageDataset:
     return pictures.subset(sorted(balanced_order(pictures.labels.tolist())[:limit]))
 
 
-def check_at_least(option: str, value: int | None, least: int) -> None:
-    """Raise where a number is too small.
-
-    Raises:
-        ValueError: If it is.
-    """
-    if value is not None and value < least:
-        raise ValueError(f"{option} must be at least {least}, got {value}")
-
-
 def tensors(pictures: ImageDataset, size: tuple[int, int], channels: int) -> tuple[Tensor, Tensor]:
     """Pictures ``(N, channels, *size)`` in 0..1 and int64 labels ``(N,)``, as training and its answers see them."""
     found = PlainPictures(pictures, size, channels)

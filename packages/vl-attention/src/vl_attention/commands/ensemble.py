@@ -15,10 +15,10 @@ from vl_core.data import ImageDataset
 from vl_core.results import wilson_interval
 
 from vl_attention.commands._models import GivenModel, find_device, load_classifiers
+from vl_attention.commands._options import check_at_least
 from vl_attention.commands._pictures import (
     at_most,
     balanced_order,
-    check_at_least,
     labelled,
     match_classes,
     open_pictures,
@@ -104,12 +104,13 @@ def run(settings: EnsembleModels) -> None:
         weights[FITTED] = weight, 1 - weight
         right[FITTED] = _right(answers, weights[FITTED], truth)
     accuracies = _accuracies(right, dict(zip(names, weights.get(FITTED, equal), strict=True)))
-    better = max(names, key=lambda name: int(right[name].sum()))
-    pairs = [*combinations(names, 2), *((name, better) for name in weights)]
+    most = max(int(right[name].sum()) for name in names)
+    best = [name for name in names if int(right[name].sum()) == most]
+    pairs = [*combinations(names, 2), *((name, best[0]) for name in weights)]
     agreements = [_agreement(*pair, right) for pair in pairs]
     write_rows(settings.out / "ensemble.csv", accuracies)
     write_rows(settings.out / "agreement.csv", agreements)
-    _show(accuracies, agreements, better, fitted)
+    _show(accuracies, agreements, _verdict(best, len(names)), fitted)
     print(f"wrote ensemble.csv and agreement.csv to {settings.out}")
 
 
@@ -225,7 +226,7 @@ def _agreement(first: str, second: str, right: Mapping[str, Tensor]) -> dict[str
 def _show(
     accuracies: Sequence[Mapping[str, object]],
     agreements: Sequence[Mapping[str, object]],
-    better: str,
+    verdict: str,
     fitted: ImageDataset | None,
 ) -> None:
     table = []
@@ -239,4 +240,13 @@ def _show(
     print("\non how many pictures two are right (p: McNemar's exact test, two-sided)")
     cells = [[f"{v:.2g}" if isinstance(v, float) else str(v) for v in row.values()] for row in agreements]
     print(text_table([name.replace("_", " ") for name in agreements[0]], cells, left=2))
-    print(f"{better} is the better member, by these same pictures")
+    print(f"{verdict}, by these same pictures")
+
+
+def _verdict(best: Sequence[str], members: int) -> str:
+    """Who is right most often."""
+    if len(best) == members:
+        return "all members are equally good" if members > 2 else "both members are equally good"
+    if len(best) > 1:
+        return f"{', '.join(best[:-1])} and {best[-1]} are the best members and equally good"
+    return f"{best[0]} is the {'best' if members > 2 else 'better'} member"

@@ -18,9 +18,9 @@ from vl_core.runs import RunFolder
 
 from vl_attention.charts.shifts import draw_shifts
 from vl_attention.commands._models import GivenModel, find_device, load_classifiers, unique_names
+from vl_attention.commands._options import check_at_least
 from vl_attention.commands._pictures import (
     at_most,
-    check_at_least,
     describe,
     labelled,
     match_classes,

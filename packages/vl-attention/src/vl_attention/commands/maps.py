@@ -17,10 +17,14 @@ from vl_core.data import ImageDataset
 from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.similarity import draw_head_similarity, draw_layer_similarity
 from vl_attention.commands._models import GivenModel, find_device, load_models
-from vl_attention.commands._pictures import at_most, balanced_order, check_at_least, open_pictures, tensors
+from vl_attention.commands._options import check_at_least
+from vl_attention.commands._pictures import at_most, balanced_order, open_pictures, tensors
 from vl_attention.commands._tables import text_table, write_rows
 from vl_attention.maps import class_attention
 from vl_attention.similarity import layer_means, map_similarity
+
+# What is written besides the maps, where there are models to compare.
+_OF_PAIRS = ("layers.png", "heads.png", "similarity.csv")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,8 @@ def run(settings: Maps) -> None:
     """Draw the maps, and compare them in pairs.
 
     Raises:
-        ValueError: If an argument, a model or a picture is not what it must be, or a layer or head does not exist.
+        ValueError: If an argument, a model or a picture is not what it must be, a layer or head does not exist, or
+            there is nothing to compare and the folder holds comparisons of a former call.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
     """
@@ -82,6 +87,11 @@ def run(settings: Maps) -> None:
     shown = pictures.subset(_of_different_classes(pictures.labels.tolist(), settings.count))
     maps = {given.name: _class_attention(given, shown, settings, device) for given in models}
     pairs = _comparable([given.name for given in models], maps)
+    if not pairs and (former := [name for name in _OF_PAIRS if (settings.out / name).exists()]):
+        raise ValueError(
+            f"{settings.out} holds {', '.join(former)} of other models, and these models give maps.png alone; choose "
+            "another --out"
+        )
     settings.out.mkdir(parents=True, exist_ok=True)
     labels = [pictures.classes[label] if label >= 0 else "" for label in shown.labels.tolist()]
     which = f"layer {settings.layer}" if settings.layer >= 0 else f"layer {settings.layer} (from the last)"
@@ -114,7 +124,7 @@ def run(settings: Maps) -> None:
     print(f"Jensen-Shannon divergence of the maps in nats, mean over heads and {len(compared)} pictures, by layer")
     found, matrix = layer_means(rows)
     cells = [
-        [f"{first}, {second}", *("" if np.isnan(value) else f"{value:.3f}" for value in values)]
+        [f"{first}, {second}", *("" if np.isnan(value) else f"{value:#.3g}" for value in values)]
         for (first, second), values in zip(found, matrix, strict=True)
     ]
     print(text_table(["models", *map(str, range(matrix.shape[1]))], cells))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 import tyro
+from vl_core.data import ImageDataset
+from vl_core.runs import RunFolder
 
 from vl_attention import recipes
 from vl_attention.charts.reconstructions import draw_reconstructions
-from vl_attention.commands._pictures import open_pictures, tensors
+from vl_attention.commands._options import check_above_zero, check_at_least, check_update
+from vl_attention.commands._pictures import balanced_order, describe, open_pictures, tensors
 from vl_attention.masked_autoencoder import MaskedAutoencoder
 from vl_attention.normalization import Normalization
 from vl_attention.saved_models import save_model
@@ -81,20 +84,33 @@ def run(settings: Pretrain) -> None:
     """Train, or go on, and write the teacher and a picture.
 
     Raises:
-        ValueError: If an argument or a picture is not what it must be.
+        ValueError: If an argument or a picture is not what it must be, or the folder's teacher is of others.
         OSError: If a file is missing or cannot be read.
     """
     model = _model(settings)
     pictures = open_pictures(settings.images, settings.split, default_split="train", out=settings.out)
+    if is_main_process():
+        _open_folder(settings, pictures)
     size = settings.image_size, settings.image_size
     pretrain(model, pictures, settings.train, settings.out / "training", size=size, channels=settings.channels)
     if not is_main_process():
         return
     encoder: Any = model.student
     save_model(encoder.cpu(), settings.out / "model", normalization=model.student_normalization)
-    images, _ = tensors(pictures.subset(range(min(_SHOWN, len(pictures)))), size, settings.channels)
+    shown = balanced_order(pictures.labels.tolist())[:_SHOWN]
+    images, _ = tensors(pictures.subset(shown), size, settings.channels)
     draw_reconstructions(settings.out / "reconstructions.png", images, *model.cpu().reconstruct(images))
     print(f"wrote the teacher to {settings.out / 'model'}, and reconstructions.png to {settings.out}")
+
+
+def _open_folder(settings: Pretrain, pictures: ImageDataset) -> None:
+    """Make the folder, or check that it holds a run of the same model, pictures and settings."""
+    config = asdict(settings)
+    for name in ("out", "images", "split"):
+        config.pop(name)
+    for name in ("workers", "compile"):
+        config["train"].pop(name)
+    RunFolder(settings.out, {**config, "images": describe(settings.images, pictures)}).close()
 
 
 def _model(settings: Pretrain) -> MaskedAutoencoder:
@@ -108,6 +124,10 @@ def _model(settings: Pretrain) -> MaskedAutoencoder:
             raise ValueError(f"--{large} must be a multiple of --{small}, got {sizes[large]} and {sizes[small]}")
     if settings.channels not in (1, 3):
         raise ValueError(f"--channels must be 1 (greyscale) or 3 (colour), got {settings.channels}")
+    check_above_zero("--train.base-learning-rate", settings.train.base_learning_rate)
+    check_at_least("--train.min-learning-rate", settings.train.min_learning_rate, 0)
+    check_at_least("--train.workers", settings.train.workers, 0)
+    check_update(settings.train, "--train.", mixing=False)
     torch.manual_seed(settings.seed)
     encoder = timm.create_model(
         "vit_tiny_patch16_224",

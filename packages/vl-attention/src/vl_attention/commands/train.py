@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import asdict, dataclass
 from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import tyro
 from torch import nn
-from vl_core.data import ImageDataset, open_dataset
+from vl_core.data import ImageDataset, UndividedError, open_dataset
 from vl_core.runs import RunFolder
 
+from vl_attention.anatomy import Anatomy
 from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.similarity import draw_layer_similarity
 from vl_attention.charts.transfer import draw_transfer
-from vl_attention.commands._models import fingerprint, input_size
-from vl_attention.commands._pictures import at_most, balanced_order, check_at_least, labelled, tensors
+from vl_attention.commands._models import check_takes, fingerprint, input_size
+from vl_attention.commands._options import check_above_zero, check_at_least, check_update
+from vl_attention.commands._pictures import at_most, balanced_order, describe, labelled, open_pictures, tensors
 from vl_attention.commands._tables import text_table, write_rows
-from vl_attention.comparison.methods import Method, method_of
+from vl_attention.comparison.methods import ENSEMBLE, Method, method_of
 from vl_attention.comparison.record import compare, run_folder
 from vl_attention.comparison.summary import Interval, Summary, summarize
 from vl_attention.maps import class_attention
@@ -30,6 +35,16 @@ from vl_attention.training.processes import is_main_process
 
 # Whose maps are their own, in the order in which they are shown beside the teacher's.
 _SHOWN = ("fine-tune", "distill", "output", "relations", "scratch")
+# What may be said instead of the recipe.
+_OVERRIDES = (
+    *("epochs", "warmup_epochs", "batch_size", "accumulation"),
+    *("base_learning_rate", "min_learning_rate", "transfer_weight", "precision"),
+)
+# What makes no other rows. Pictures and the teacher are kept by what they are, and not by how they were named.
+_NOT_KEPT = (
+    *("out", "seeds", "methods", "map_layer", "workers", "compile"),
+    *("images", "test_images", "teacher"),
+)
 _DRAWN = 6  # pictures
 _COMPARED = 200  # pictures whose maps are compared
 
@@ -44,10 +59,12 @@ class Train:
     """
 
     images: tyro.conf.Positional[str] = "fashion"
-    """An image folder with a folder a class, an .npz or .parquet file, or the name of a built-in set."""
+    """An image folder with train/ and test/, and in both of them a folder a class; a folder with nothing but a folder a
+    class, which then needs --test-images; an .npz or .parquet file with splits, or the name of a built-in set."""
 
     test_images: str | None = None
-    """The pictures that accuracy is measured on; default: the test split of the same set."""
+    """The pictures that accuracy is measured on, of the same classes: the test split of this set, or all of it where it
+    has no splits; default: the test split of the same set as above."""
 
     teacher: str = "fashion_teacher"
     """A model that is built in, a folder of timm's, such as `vl-attention pretrain` writes, or a hub id."""
@@ -56,7 +73,8 @@ class Train:
     """Settings of training, those that are not given below."""
 
     labels: int = 2000
-    """How many pictures keep their label, over all classes and as many of each; 0 for all pictures as they are."""
+    """How many pictures keep their label, over all classes and as many of each, so that a remainder is left out; 0 for
+    all pictures as they are."""
 
     seeds: tuple[int, ...] = (0,)
     """Of the labels, the weights and the order of pictures."""
@@ -67,6 +85,9 @@ class Train:
 
     layers: str | None = None
     """Which layers are transferred: "all", "first:18", "first:75%", "last:6", "0,3,5"; default: the recipe's."""
+
+    transfer_weight: float | None = None
+    """What the transfer's loss, a sum over layers, is multiplied by; default: the recipe's, or the method's."""
 
     limit: int | None = None
     """At most this many test pictures, all classes in proportion."""
@@ -109,27 +130,35 @@ def run(settings: Train) -> None:
     """Run what `settings.out` does not hold yet, and write the table and the pictures.
 
     Raises:
-        ValueError: If an argument, a picture or a model is not what it must be.
+        ValueError: If an argument, a picture or a model is not what it must be, or the folder's rows are of others.
         OSError: If a file or a model is missing or cannot be read.
     """
-    methods = [_method(settings, name) for name in dict.fromkeys(settings.methods)]
-    if not methods or not settings.seeds:
-        raise ValueError("--methods and --seeds must name at least one each; leave them out for the defaults")
+    _check_options(settings)
+    layers = _layers(settings.layers)
+    methods = [_method(settings, name, layers) for name in dict.fromkeys(settings.methods)]
+    for method in methods:
+        check_update(method.settings)
     train_set, test_set = _pictures(settings)
     teacher = load_model(settings.teacher)
+    labels = _labels(settings.labels, train_set)
     size, channels = input_size(teacher), len(Normalization.of(teacher).mean)
+    check_takes(settings.teacher, teacher, size, channels)
+    depth = Anatomy.of(teacher).depth
+    if not -depth <= settings.map_layer < depth:
+        raise ValueError(f"--map-layer must be from {-depth} to {depth - 1}, got {settings.map_layer}")
     for method in methods:
         # What does not fit together is found out before anything is trained.
         method.build(teacher, len(train_set.classes), seed=0)
     if is_main_process():
-        _open_folder(settings)
+        _open_folder(settings, layers, labels, train_set, test_set)
+        _tell_of_conversion(train_set, size, channels)
     rows = compare(
         teacher,
         train_set,
         test_set,
         methods,
         settings.out,
-        labels=settings.labels or None,
+        labels=labels,
         seeds=list(dict.fromkeys(settings.seeds)),
         size=size,
         channels=channels,
@@ -137,54 +166,135 @@ def run(settings: Train) -> None:
     if not is_main_process():
         return
     summaries = summarize(rows, settings.out)
+    print(_table(summaries))
     title = f"{Path(train_set.name).name}, {rows[0]['labels']} labels, {len(test_set)} test pictures"
     draw_transfer(settings.out / "transfer.png", summaries, rows, title=title)
     written = ["transfer.csv", "transfer.png", *_draw_maps(settings, teacher, test_set, size, channels)]
-    print(_table(summaries))
     print(f"wrote {', '.join(written)} and the trained models to {settings.out}")
 
 
-def _method(settings: Train, name: str) -> Method:
+def _check_options(settings: Train) -> None:
+    """Numbers that are wrong whatever the recipe; a folder keeps them, so they must be found out before."""
+    if not settings.methods or not settings.seeds:
+        raise ValueError("--methods and --seeds must name at least one each; leave them out for the defaults")
+    check_at_least("--labels", settings.labels, 0)
+    check_at_least("--limit", settings.limit, 1)
+    check_at_least("--epochs", settings.epochs, 1)
+    check_at_least("--warmup-epochs", settings.warmup_epochs, 0)
+    check_at_least("--batch-size", settings.batch_size, 1)
+    check_at_least("--accumulation", settings.accumulation, 1)
+    check_above_zero("--base-learning-rate", settings.base_learning_rate)
+    check_at_least("--min-learning-rate", settings.min_learning_rate, 0)
+    check_at_least("--transfer-weight", settings.transfer_weight, 0)
+    check_at_least("--workers", settings.workers, 0)
+
+
+def _method(settings: Train, name: str, layers: Layers | None) -> Method:
     changes: dict[str, Any] = {"workers": settings.workers, "compile": settings.compile}
-    for field in (
-        *("epochs", "warmup_epochs", "batch_size", "accumulation"),
-        *("base_learning_rate", "min_learning_rate", "precision"),
-    ):
+    for field in _OVERRIDES:
         if (value := getattr(settings, field)) is not None:
             changes[field] = value
     if settings.epochs is not None and settings.warmup_epochs is None:
         own = method_of(settings.recipe, name).settings
         changes["warmup_epochs"] = settings.epochs * own.warmup_epochs / own.epochs
-    return method_of(settings.recipe, name, layers=_layers(settings.layers), **changes)
+    return method_of(settings.recipe, name, layers=layers, **changes)
 
 
 def _layers(text: str | None) -> Layers | None:
-    if text is None or not text.replace(",", "").replace("-", "").isdigit():
-        return text
-    return [int(number) for number in text.split(",")]
+    """What `pair_layers` takes.
+
+    Raises:
+        ValueError: If it is neither a list of numbers nor one of the names.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if all(re.fullmatch(r"-?[0-9]+", part) for part in parts):
+        return [int(part) for part in parts]
+    if not re.fullmatch(r"all|spread|(first|last):[0-9]+%?", text.strip()):
+        raise ValueError(
+            "--layers must be all, first:K or last:K, where K is a number or a share such as 75%, or numbers such as "
+            f"0,3,5; got {text!r}"
+        )
+    return text.strip()
 
 
 def _pictures(settings: Train) -> tuple[ImageDataset, ImageDataset]:
     """Training and test set, of the same classes."""
-    train_set = open_dataset(settings.images, split="train", exclude=settings.out)
     source = settings.test_images or settings.images
-    test_set = open_dataset(source, split="test", exclude=settings.out)
-    check_at_least("--limit", settings.limit, 1)
+    train_set = _open(settings, settings.images, "train")
+    test_set = _open(settings, source, "test")
+    if describe(settings.images, train_set) == describe(source, test_set):
+        raise ValueError(f"--test-images must be other pictures than those to train on, got all of {source} for both")
     test_set = at_most(labelled(test_set), settings.limit)
-    if not train_set.classes or train_set.classes != test_set.classes:
+    known = {train_set.classes[label] for label in train_set.labels.tolist() if label >= 0}
+    if len(known) < 2 or train_set.classes != test_set.classes:
         raise ValueError(
-            f"training and test pictures must have the same classes, at least two; got {list(train_set.classes)} and "
+            f"training and test pictures must have the same classes, at least two; got {sorted(known)} and "
             f"{list(test_set.classes)}; put each class into a folder of its name"
         )
     return train_set, test_set
 
 
-def _open_folder(settings: Train) -> None:
+def _open(settings: Train, spec: str, split: str) -> ImageDataset:
+    """A split of a set, or all of a set that has none, where test pictures are named apart."""
+    if settings.test_images is not None:
+        return open_pictures(spec, None, default_split=split, out=settings.out)
+    try:
+        return open_dataset(spec, split=split, exclude=settings.out)
+    except UndividedError as error:
+        open_pictures(spec, None, out=settings.out)  # which says so where there is no picture at all
+        raise ValueError(
+            f"{spec} is not divided into training and test pictures; move its folders of classes into train/ and "
+            "test/, or say with --test-images where test pictures are"
+        ) from error
+
+
+def _labels(asked: int, pictures: ImageDataset) -> int | None:
+    """How many labels are kept, a multiple of the number of classes; None for all.
+
+    Raises:
+        ValueError: If a class has too few pictures.
+    """
+    if not asked:
+        return None
+    counts = np.bincount(pictures.labels[pictures.labels >= 0], minlength=len(pictures.classes))
+    fewest = min(np.flatnonzero(counts).tolist(), key=lambda label: int(counts[label]))
+    classes = int((counts > 0).sum())
+    each, rest = divmod(asked, classes)
+    if not each:
+        raise ValueError(
+            f"--labels must be at least {classes}, one a class, or 0 for all pictures as they are; got {asked}"
+        )
+    if counts[fewest] < each:
+        raise ValueError(
+            f"--labels {asked} needs {each} pictures of each class, and {pictures.classes[fewest]!r} has "
+            f"{counts[fewest]} to train on; --labels {classes * counts[fewest]} is the most that can be had, and "
+            "--labels 0 takes all pictures as they are"
+        )
+    if rest and is_main_process():
+        print(f"--labels {asked} is no multiple of {classes} classes; {asked - rest} are kept", file=sys.stderr)
+    return asked - rest
+
+
+def _tell_of_conversion(pictures: ImageDataset, size: tuple[int, int], channels: int) -> None:
+    """A line on standard error, if pictures are not of the size and the colours that the teacher takes."""
+    first = pictures[0][0]
+    found, wanted = (*first.size, 1 if first.mode == "L" else 3), (size[1], size[0], channels)
+    if found != wanted:
+        own, theirs = (f"{w}x{h} pixels in {'grey' if c == 1 else 'colour'}" for w, h, c in (found, wanted))
+        print(f"pictures are brought to {theirs}, which the teacher takes; the first has {own}", file=sys.stderr)
+
+
+def _open_folder(
+    settings: Train, layers: Layers | None, labels: int | None, train_set: ImageDataset, test_set: ImageDataset
+) -> None:
     """Make the folder, or check that it holds a comparison of the same pictures, teacher and settings."""
-    config = asdict(settings)
-    for name in ("out", "seeds", "methods", "map_layer", "workers", "compile"):
-        config.pop(name)
-    RunFolder(settings.out, {**config, "teacher_sha256": fingerprint(settings.teacher)}).close()
+    config = {name: value for name, value in asdict(settings).items() if name not in _NOT_KEPT}
+    config |= {"layers": layers, "labels": labels, "teacher_sha256": fingerprint(settings.teacher)}
+    config["images"] = describe(settings.images, train_set)
+    config["test_images"] = describe(settings.test_images or settings.images, test_set)
+    RunFolder(settings.out, config).close()
 
 
 def _draw_maps(
@@ -223,8 +333,9 @@ def _table(summaries: list[Summary]) -> str:
                 _interval(summary.accuracy),
                 "" if summary.gain is None else _interval(summary.gain, sign="+"),
                 "" if summary.share_of_gap is None else f"{100 * summary.share_of_gap:.0f} %",
-                f"{summary.seconds:.0f}",
-                f"{summary.peak_mb:.0f}",
+                # The ensemble trains nothing.
+                "" if summary.method == ENSEMBLE else f"{summary.seconds:.0f}",
+                "" if summary.method == ENSEMBLE else f"{summary.peak_mb:.0f}",
             ]
         )
     return text_table(["method", "seeds", "right, %", "over scratch", "of the gap", "seconds", "MB"], rows)

@@ -24,15 +24,21 @@ def stratified_indices(labels: Sequence[int], count: int, seed: int) -> list[int
     """
     truth = torch.as_tensor(labels)
     classes = sorted({int(label) for label in truth.tolist()} - {-1})
-    if count < 1 or not classes or count % len(classes):
-        raise ValueError(f"labels must be a multiple of the number of classes, {len(classes)}; got {count}")
+    if not classes:
+        raise ValueError(f"labels={count} needs labelled pictures, and none has a label")
+    if count < 1 or count % len(classes):
+        raise ValueError(
+            f"labels must be a positive multiple of the number of classes, {len(classes)}; got {count}; take "
+            f"{max(1, count // len(classes)) * len(classes)}"
+        )
     generator = torch.Generator().manual_seed(seed)
     chosen: list[int] = []
     for label in classes:
         places = (truth == label).nonzero()[:, 0]
         if len(places) < count // len(classes):
             raise ValueError(
-                f"labels={count} needs {count // len(classes)} pictures a class, and class {label} has {len(places)}"
+                f"labels={count} needs {count // len(classes)} pictures a class, and class {label} has {len(places)}; "
+                f"take {min(int((truth == one).sum()) for one in classes) * len(classes)} at most"
             )
         drawn = torch.randperm(len(places), generator=generator)[: count // len(classes)]
         chosen += places[drawn].tolist()
