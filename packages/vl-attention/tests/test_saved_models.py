@@ -1,5 +1,6 @@
 """Models in files: what is read again answers as before, and what is damaged is named."""
 
+import copy
 import json
 import re
 import shutil
@@ -92,6 +93,20 @@ def test_a_random_student_does_not_take_its_teachers_names_for_its_own(tmp_path,
 def test_a_missing_teacher_is_asked_for(saved):
     with pytest.raises(ValueError, match=r"copied copies its attention and needs its teacher"):
         load_classifier(saved / "copied")
+
+
+def test_a_teacher_of_other_weights_is_refused(saved, teacher):
+    changed = copy.deepcopy(teacher)
+    with torch.no_grad():
+        next(changed.parameters()).add_(1)
+    with pytest.raises(ValueError, match="copied from a teacher of other weights"):
+        load_classifier(saved / "copied", teacher=changed)
+
+
+def test_a_transfer_that_was_written_whole_asks_for_its_teacher(tmp_path, teacher):
+    AttentionTransfer(teacher, num_classes=3, seed=0).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"written with save_pretrained, .* with save_classifier"):
+        load_classifier(tmp_path)
 
 
 def test_another_teacher_is_refused(saved):

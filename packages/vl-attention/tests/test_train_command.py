@@ -329,7 +329,10 @@ def test_reconstructions_are_of_all_classes(pretrained, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"train": replace(QUICK, base_learning_rate=0.0)}, "--train.base-learning-rate must be above 0"),
+        (
+            {"train": replace(QUICK, base_learning_rate=0.0, min_learning_rate=0.0)},
+            "--train.base-learning-rate must be above 0",
+        ),
         ({"train": replace(QUICK, workers=-1)}, "--train.workers must be at least 0"),
         ({"train": replace(QUICK, batch_size=9, accumulation=2)}, "--train.batch-size must be a multiple of"),
         ({"image_size": 15}, "--image-size must be a multiple of --patch, got 15 and 8"),

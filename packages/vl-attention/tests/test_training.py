@@ -102,6 +102,13 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path):
     assert metrics[0] == metrics[1]
 
 
+def test_slow_updates_are_kept_by_the_clock(tmp_path, monkeypatch):
+    monkeypatch.setattr("vl_attention.training.loop.CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        run(transfer(), tmp_path, pictures=Interrupted(), checkpoint_every=1000)
+    assert RunFolder(tmp_path, json.loads((tmp_path / "config.json").read_text())).load_checkpoint().step > 1
+
+
 def test_a_finished_run_is_not_run_again(tmp_path):
     whole = run(transfer(), tmp_path)
     assert equal(whole, run(transfer(), tmp_path, pictures=[Interrupted()] * 40))

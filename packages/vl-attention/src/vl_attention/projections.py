@@ -47,8 +47,8 @@ class HandedAttention(nn.Module):
         handed = self.handed
         if handed is None:
             raise RuntimeError(
-                "this attention waits for a teacher's; call the AttentionTransfer that it belongs to, and turn gradient "
-                "checkpointing off, which calls it once more in the backward pass"
+                "this attention waits for a teacher's; call the AttentionTransfer that it belongs to, and turn "
+                "gradient checkpointing off, which calls it once more in the backward pass"
             )
         if handed.q.shape[2] != own.q.shape[2]:
             raise ValueError(

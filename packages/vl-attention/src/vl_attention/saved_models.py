@@ -21,6 +21,7 @@ from torch import nn
 
 from vl_attention.classifier import Classifier
 from vl_attention.normalization import Normalization
+from vl_attention.training.identity import digest
 from vl_attention.transfer import AttentionTransfer
 
 PRETRAINED = Path(str(files("vl_attention") / "pretrained"))
@@ -101,7 +102,8 @@ def save_classifier(
     """
     if isinstance(model, AttentionTransfer) and model.needs_teacher:
         config: Any = model._hub_mixin_config
-        model.save_pretrained(os.fspath(folder), config={**config, "label_names": list(classes)})
+        kept = {"label_names": list(classes), "teacher_sha256": digest(model.teacher)}
+        model.save_pretrained(os.fspath(folder), config={**config, **kept})
         return
     student = model.export() if isinstance(model, AttentionTransfer) else model.student
     save_model(student, folder, normalization=model.student_normalization, classes=classes)
@@ -155,6 +157,8 @@ def _load_transfer(folder: Path, teacher: nn.Module | None) -> AttentionTransfer
         raise ValueError(f"{folder / 'model.safetensors'} is damaged ({error}); write it again") from error
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"the student in {folder} does not fit this teacher ({error}); give it its own") from error
+    if _configuration(folder).get("teacher_sha256", own := digest(teacher)) != own:
+        raise ValueError(f"the student in {folder} copied from a teacher of other weights; give it its own")
     student: Any = transfer.student
     if isinstance(known := getattr(student, "pretrained_cfg", None), dict):
         # What its teacher names is another's.

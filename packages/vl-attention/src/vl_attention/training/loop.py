@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -28,6 +29,9 @@ from vl_core.runs import Checkpoint, RunFolder
 from vl_attention.training.average import WeightAverage
 from vl_attention.training.settings import TrainSettings
 from vl_attention.training.stream import PlaceSampler
+
+CHECKPOINT_SECONDS = 60.0
+"""Checkpoints are no further apart, however long an update takes."""
 
 # Settings of how the work is done, not of what is done.
 _FREE = ("workers", "compile")
@@ -69,7 +73,7 @@ def fit(
         settings: How to train.
         out: Folder of the run.
         config: What else makes the run what it is; kept in the folder, and compared when it is resumed.
-        checkpoint_every: Updates between checkpoints.
+        checkpoint_every: The most updates between checkpoints; there is one a minute in any case.
         log_every: Updates between rows of metrics.
         progress: Whether a bar is shown.
         description: What stands before it.
@@ -100,6 +104,7 @@ def fit(
         sampler = PlaceSampler(first, updates, settings.batch_size, settings.accumulation, *ranks)
         passes = iter(DataLoader(dataset, batch_sampler=sampler, num_workers=settings.workers))
         step = _Step(accelerator, accelerator.prepare_model(model), losses, settings)
+        saved = time.monotonic()
         shown = progress and accelerator.is_main_process
         bar = tqdm(range(first, updates), initial=first, total=updates, desc=description, disable=not shown)
         for update in bar:
@@ -116,10 +121,12 @@ def fit(
                 if accelerator.is_main_process:
                     run.log(update, **row, learning_rate=max(group["lr"] for group in optimizer.param_groups))
                 bar.set_postfix({name: f"{value:.3f}" for name, value in row.items()})
-            if (update + 1) % checkpoint_every == 0 or last:
+            due = (update + 1) % checkpoint_every == 0 or last
+            if due or time.monotonic() - saved >= CHECKPOINT_SECONDS:
                 _check_weights(trained, update)
                 if accelerator.is_main_process:
                     run.save_checkpoint(update + 1, _tensors(trained, optimizer, average), {})
+                saved = time.monotonic()
         accelerator.wait_for_everyone()
     if average is not None:
         average.become(trained)

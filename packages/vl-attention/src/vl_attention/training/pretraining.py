@@ -39,7 +39,7 @@ def pretrain(
         out: Folder of the run.
         size: Height and width that pictures are brought to.
         channels: 1 for greyscale, 3 for colour.
-        checkpoint_every: Updates between checkpoints.
+        checkpoint_every: The most updates between checkpoints; there is one a minute in any case.
         log_every: Updates between rows of metrics.
         progress: Whether a bar is shown.
 

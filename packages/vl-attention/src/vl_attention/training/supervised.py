@@ -49,7 +49,7 @@ def train(
         classes: How many there are.
         size: Height and width that pictures are brought to.
         channels: 1 for greyscale, 3 for colour.
-        checkpoint_every: Updates between checkpoints.
+        checkpoint_every: The most updates between checkpoints; there is one a minute in any case.
         log_every: Updates between rows of metrics.
         progress: Whether a bar is shown.
         description: What stands before it.
