@@ -37,8 +37,8 @@ class Summary:
     """Accuracy above training from scratch, by pairs of equal seeds; of one seed, by pairs of equal pictures. None for
     training from scratch itself, or where it is missing."""
     share_of_gap: float | None
-    """The gain over that of fine-tuning, both over the seeds that the method, fine-tuning and training from scratch have
-    in common; None where there are none or fine-tuning gains nothing."""
+    """The gain over that of fine-tuning, both over the seeds that the method, fine-tuning and training from scratch
+    have in common; None where there are none or fine-tuning gains nothing."""
     seconds: float
     """Of training, a mean."""
     peak_mb: float
