@@ -2,10 +2,12 @@
 
 import copy
 from contextlib import nullcontext
+from typing import get_args
 
 import pytest
 import torch
 from vl_attention import ArchitectureMismatchWarning, AttentionTransfer
+from vl_attention.transfer import Mode
 
 
 def _qkv(model, layer, images):
@@ -95,6 +97,20 @@ def test_relations_compare_other_widths_and_heads(make, vit, images):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(("width", "heads", "expected"), [(24, 2, 3), (48, 6, 6), (32, 4, 4)])
+def test_relations_have_as_many_heads_as_both_widths_and_the_larger_model_allow(
+    make, vit, images, width, heads, expected
+):
+    teacher, student = make(), vit(seed=1, embed_dim=width, num_heads=heads)  # the teacher: width 48, 3 heads
+    ours, theirs = (
+        AttentionTransfer(teacher, student, mode="relations", relation_heads=n)(images).transfer_loss
+        for n in (None, expected)
+    )
+    assert ours > 0
+    assert torch.equal(ours, theirs)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("mode", ["copy", "copy_q", "copy_k", "copy_v"])
 @pytest.mark.parametrize("heads", ["all", {0: 2, 2: 1}], ids=["all heads", "some heads"])
 def test_a_copy_is_attention_with_the_teachers_part(make, images, mode, heads):
@@ -120,6 +136,16 @@ def test_a_copy_is_attention_with_the_teachers_part(make, images, mode, heads):
     torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=1e-4)
     assert output.transfer_loss == 0
     assert not output.layer_losses.numel()
+
+
+@pytest.mark.parametrize("mode", get_args(Mode))
+def test_the_teacher_gets_no_gradient(make, images, mode):
+    teacher = make().requires_grad_(True)
+    transfer = AttentionTransfer(teacher, mode=mode, seed=1).train()
+    output = transfer(images)
+    (output.logits.sum() + output.transfer_loss).backward()
+    assert any(parameter.grad is not None for parameter in transfer.parameters())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
 _TIMM = ["ViT", "DeiT3", "DINOv2 with registers", "DINOv2 SwiGLU", "CLIP", "SigLIP", "qk_norm", "BEiT", "EVA-02", "EVA"]
