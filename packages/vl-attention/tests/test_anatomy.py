@@ -36,8 +36,7 @@ def test_tokens_before_the_patches_are_those_of_the_model(name, config, options,
 
 
 def test_a_distilled_deit_of_transformers_teaches_that_of_timm():
-    options = {"num_labels": 5, "architectures": ["DeiTForImageClassification"]}
-    teacher = of_transformers("DeiTForImageClassification", "DeiTConfig", **options)
+    teacher = of_transformers("DeiTForImageClassification", "DeiTConfig", num_labels=5)
     student = timm.create_model("deit_tiny_distilled_patch16_224", **_TINY)
     for transfer in (AttentionTransfer(teacher, student, mode="copy"), AttentionTransfer(teacher, mode="copy")):
         assert transfer(torch.rand(2, 3, 32, 32)).logits.shape == (2, 5)

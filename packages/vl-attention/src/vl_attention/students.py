@@ -164,7 +164,7 @@ def _from_config(teacher: Any, num_classes: int | None) -> nn.Module:
     from transformers import CONFIG_MAPPING, AutoModelForImageClassification
 
     config: Any = copy.deepcopy(teacher.config)
-    config.architectures = config.architectures or []  # of DeiT's two classifiers, the one without a second teacher
+    config.architectures = [type(teacher).__name__]  # of DeiT's two classifiers, the teacher's own
     if num_classes is not None:
         config.num_labels = num_classes
     if (both := _TEXT_AND_VISION.get(config.model_type)) is not None:
