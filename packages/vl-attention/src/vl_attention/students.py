@@ -114,7 +114,8 @@ def _drawn_anew(teacher: Any, num_classes: int | None) -> nn.Module:
         )
     student: Any = copy.deepcopy(teacher)
     _forget_hooks(student)
-    if hasattr(patch_drop := getattr(student, "patch_drop", None), "prob"):
+    patch_drop: Any = getattr(student, "patch_drop", None)
+    if hasattr(patch_drop, "prob"):
         patch_drop.prob = 0.0  # of the teacher's training, not of its architecture
     # What the model's own initialisation leaves out would stay the teacher's; so nothing of the teacher's is left.
     with torch.no_grad():
