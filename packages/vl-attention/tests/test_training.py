@@ -407,30 +407,26 @@ def test_lower_blocks_learn_slower_and_vectors_do_not_decay():
     assert len(by_parameter) == len(parameters)
 
 
-@pytest.mark.parametrize(
-    ("name", "depth"),
-    [
-        ("dinov2_with_registers.layernorm.weight", 2),
-        ("dinov2_with_registers.embeddings.register_tokens", 0),
-        ("dinov2_with_registers.encoder.layer.0.norm1.weight", 1),
-        ("classifier.weight", 2),
-    ],
-)
-def test_registers_in_a_models_name_make_nothing_an_embedding(name, depth):
-    assert _depth(name, ("dinov2_with_registers.encoder.layer.0",)) == depth
+_REGISTERS, _VISION = "dinov2_with_registers.encoder.layer.0", "vision_model.encoder.layers.0"
 
 
 @pytest.mark.parametrize(
-    ("name", "depth"),
+    ("name", "block", "depth"),
     [
-        ("vision_model.pre_layrnorm.weight", 0),
-        ("vision_model.post_layernorm.weight", 2),
-        ("vision_model.embeddings.patch_embedding.weight", 0),
-        ("vision_model.head.probe", 2),
+        # A word in the model's own name says nothing.
+        ("dinov2_with_registers.layernorm.weight", _REGISTERS, 2),
+        ("dinov2_with_registers.embeddings.register_tokens", _REGISTERS, 0),
+        ("dinov2_with_registers.encoder.layer.0.norm1.weight", _REGISTERS, 1),
+        ("classifier.weight", _REGISTERS, 2),
+        # Norms stand before and after the blocks.
+        ("vision_model.pre_layrnorm.weight", _VISION, 0),
+        ("vision_model.post_layernorm.weight", _VISION, 2),
+        ("vision_model.embeddings.patch_embedding.weight", _VISION, 0),
+        ("vision_model.head.probe", _VISION, 2),
     ],
 )
-def test_norms_before_and_after_the_blocks_are_told_apart(name, depth):
-    assert _depth(name, ("vision_model.encoder.layers.0",)) == depth
+def test_parameters_of_transformers_are_before_in_or_after_the_blocks(name, block, depth):
+    assert _depth(name, (block,)) == depth
 
 
 def test_the_query_of_attention_pooling_is_a_token_and_learns_with_the_head():
