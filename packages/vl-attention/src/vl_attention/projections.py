@@ -39,7 +39,7 @@ class HandedAttention(nn.Module):
             remove_projections(attention, parts)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Like the module's own; `handed` must have been set, and is what `AttentionTransfer` sets for each picture."""
+        """Like the module's own; `handed` must have been set, as `AttentionTransfer` does for each of its calls."""
         with Interception(self._attend):
             return self.attention(*args, **kwargs)
 

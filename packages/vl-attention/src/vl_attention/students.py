@@ -122,7 +122,7 @@ def _drawn_anew(teacher: Any, num_classes: int | None) -> nn.Module:
         for parameter in student.parameters():
             parameter.fill_(torch.nan)
     student.init_weights(**_reset_option(student))
-    student.reset_classifier(getattr(teacher, "num_classes", 0) if num_classes is None else num_classes)
+    student.reset_classifier(num_classes or teacher.num_classes)
     if isinstance(known := getattr(student, "pretrained_cfg", None), dict):
         # The new head's classes are not those that the teacher names.
         student.pretrained_cfg = {key: value for key, value in known.items() if not key.startswith("label_")}

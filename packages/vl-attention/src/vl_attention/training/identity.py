@@ -38,7 +38,7 @@ def identity(model: Any) -> dict[str, Any]:
 
 
 def digest(model: nn.Module) -> str:
-    """The first 16 digits of a SHA-256 over names, kinds, shapes and bytes of a model's weights.
+    """The first 16 digits of a SHA-256 over names, dtypes, shapes and bytes of a model's weights.
 
     Bytes are read where they are, so that a model in main memory is not copied: a gigabyte takes a second or a few.
     """
