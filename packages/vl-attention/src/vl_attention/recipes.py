@@ -75,7 +75,7 @@ def vit_base_scratch() -> TrainSettings:
 def small_pictures() -> TrainSettings:
     """A small ViT on small pictures and few labels, on a CPU: mild augmentation, and no mixing of pictures."""
     return TrainSettings(
-        epochs=20,
+        epochs=16,
         warmup_epochs=2,
         batch_size=32,
         base_learning_rate=16e-3,

@@ -92,7 +92,7 @@ def fit(
         if even_passes:
             _check_even(settings, accelerator.num_processes)
         model.to(accelerator.device).train()
-        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
         schedule = _schedule(optimizer, settings, updates)
         average = WeightAverage(trained, settings.average_decay) if settings.average_decay else None
         stack.enter_context(torch.random.fork_rng())
