@@ -76,7 +76,7 @@ def small_pictures() -> TrainSettings:
     """A small ViT on small pictures and few labels, on a CPU: mild augmentation, and no mixing of pictures."""
     return TrainSettings(
         epochs=16,
-        warmup_epochs=2,
+        warmup_epochs=1.6,
         batch_size=32,
         base_learning_rate=16e-3,
         min_learning_rate=1e-6,

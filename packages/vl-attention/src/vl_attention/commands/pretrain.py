@@ -30,7 +30,7 @@ _SHOWN = 8  # pictures
 class Pretrain:
     """Train a small ViT by masked autoencoding, as a teacher for `vl-attention train`; labels are not looked at.
 
-    Without arguments: 10,000 pictures of clothes, some two minutes on two cores. An interrupted command goes on where
+    Without arguments: 10,000 pictures of clothes, some three minutes on two cores. An interrupted command goes on where
     it stopped.
     """
 

@@ -1,0 +1,81 @@
+"""The peak learning rate of each way to use a teacher, searched on training pictures that are held out.
+
+    python tools/search_transfer_rates.py --compile
+
+A student from scratch, one that copies, one that distils and the fine-tuned teacher learn from the labels that the
+study of vl-attention gives them (the built-in pictures of clothes, less 200 held out of each class), and are measured
+on the held-out pictures. A row a method, rate and seed goes to `packages/vl-attention/results/rates.csv`; rows that are
+there are not made again, and an interrupted run goes on, with its files in `--work`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from vl_attention.comparison.labelled import stratified_indices
+from vl_attention.comparison.methods import METHODS, Method, method_of
+from vl_attention.comparison.record import compare
+from vl_attention.saved_models import load_model
+from vl_core.data import ImageDataset, open_dataset
+from vl_core.results import append_row, provenance, read_rows
+
+ROWS = Path(__file__).resolve().parents[1] / "packages/vl-attention/results/rates.csv"
+RECIPE = "small_pictures"
+UPDATE_OF_BASE_RATE = 256  # pictures
+
+
+def held_out_split(pictures: ImageDataset, count: int) -> tuple[ImageDataset, ImageDataset]:
+    """What is left to train on, and ``count`` held-out pictures, as many of each class; always the same."""
+    chosen = stratified_indices(pictures.labels.tolist(), count, seed=12345)
+    rest = np.setdiff1d(np.arange(len(pictures)), chosen)
+    return pictures.subset(rest), pictures.subset(chosen)
+
+
+def with_peak_rate(method: Method, rate: float) -> Method:
+    """The method with another peak rate, whatever its updates hold."""
+    base = rate * UPDATE_OF_BASE_RATE / method.settings.batch_size
+    return replace(method, settings=replace(method.settings, base_learning_rate=base))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["scratch", "copy", "distill", "fine-tune"])
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--labels", type=int, default=2000)
+    parser.add_argument("--held-out", type=int, default=2000)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--rows", type=Path, default=ROWS)
+    parser.add_argument("--work", type=Path, default=Path("rates"), help="folder of the runs")
+    args = parser.parse_args()
+    teacher = load_model("fashion_teacher")
+    train_set, held_out = held_out_split(open_dataset("fashion", split="train"), args.held_out)
+    for seed in args.seeds:
+        for name in args.methods:
+            method = method_of(RECIPE, name, compile=args.compile)
+            for rate in args.rates:
+                key = {"method": name, "rate": f"{rate:g}", "seed": str(seed)}
+                found = read_rows(args.rows) if args.rows.exists() else []
+                if any(all(row[field] == value for field, value in key.items()) for row in found):
+                    continue
+                rows = compare(
+                    teacher,
+                    train_set,
+                    held_out,
+                    [with_peak_rate(method, rate)],
+                    args.work / f"{name}-{rate:g}",
+                    labels=args.labels,
+                    seeds=[seed],
+                    size=(28, 28),
+                    channels=1,
+                )
+                row = next(row for row in rows if row["seed"] == str(seed))
+                sizes = {"epochs": row["epochs"], "labels": row["labels"], "held_out": len(held_out)}
+                append_row(args.rows, {**key, **sizes, "accuracy": row["accuracy"], **provenance()})
+
+
+if __name__ == "__main__":
+    main()
