@@ -26,7 +26,8 @@ def _counted(pictures: ImageDataset) -> Counter[bytes]:
 
 @pytest.mark.parametrize("rate", [1e-3, 4e-3])
 def test_the_rate_is_the_one_that_the_optimiser_reaches(rate: float) -> None:
-    assert search.with_peak_rate(method_of("small_pictures", "copy"), rate).settings.learning_rate == pytest.approx(rate)
+    method = search.with_peak_rate(method_of("small_pictures", "copy"), rate)
+    assert method.settings.learning_rate == pytest.approx(rate)
 
 
 def test_a_row_a_method_and_rate_that_is_not_made_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,8 +54,8 @@ class Train:
     """Train students from a teacher's attention, beside a fine-tuned teacher and a student without one.
 
     Without arguments: a small teacher that ships with the package and a few labels of pictures of clothes, some twelve
-    minutes on two cores. An interrupted command goes on where it stopped; with more methods or seeds a finished one goes on,
-    too. Start it with `accelerate launch -m vl_attention train` for several GPUs.
+    minutes on two cores. An interrupted command goes on where it stopped; with more methods or seeds a finished one
+    goes on, too. Start it with `accelerate launch -m vl_attention train` for several GPUs.
     """
 
     images: tyro.conf.Positional[str] = "fashion"
