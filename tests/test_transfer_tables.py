@@ -19,6 +19,22 @@ def test_every_study_has_its_table_on_the_page() -> None:
         assert transfer_tables.ensemble_line(rows) in text, path.parent.name
 
 
+def test_the_rates_that_were_searched_stand_on_the_page() -> None:
+    table = transfer_tables.rates_table(read_rows(transfer_tables.RESULTS / "rates.csv"))
+    assert table in PAGE.read_text(encoding="utf-8")
+
+
+def test_rates_stand_in_order_and_seeds_are_averaged() -> None:
+    def row(method: str, rate: str, accuracy: str) -> dict[str, str]:
+        return {"method": method, "rate": rate, "accuracy": accuracy}
+
+    rows = [row("copy", "0.01", "0.5"), row("copy", "0.002", "0.7"), row("copy", "0.002", "0.8")]
+    table = transfer_tables.rates_table([*rows, row("scratch", "0.002", "0.6")])
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert cells[0] == ["method", "0.002", "0.01"]
+    assert cells[2:] == [["copy", "75.0", "50.0"], ["scratch", "60.0", ""]]
+
+
 def test_the_readme_shows_the_figures_of_the_page() -> None:
     readme = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
     table = transfer_tables.methods_table(read_rows(transfer_tables.RESULTS / "clothes_40_epochs/transfer.csv"))

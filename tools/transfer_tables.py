@@ -4,7 +4,8 @@
 
 prints a Markdown table for each folder of `packages/vl-attention/results/`: a line a method with its accuracy in per
 cent over all seeds, the gain over training from scratch in points with Student's 95 % interval over seeds, and the
-share of the gap to fine-tuning; and below it how the ensemble stands to the better of its members, seed by seed.
+share of the gap to fine-tuning; and below it how the ensemble stands to the better of its members, seed by seed. Last
+comes what `tools/search_transfer_rates.py` found: accuracy on held-out pictures by method and peak learning rate.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from vl_attention.comparison.methods import ENSEMBLE, ENSEMBLE_MEMBERS
 from vl_attention.comparison.summary import Interval, mean_interval, summarize
@@ -54,6 +56,21 @@ def ensemble_line(rows: Sequence[Row]) -> str:
     return f"ensemble over the better of its members, by seed: {each}; mean {mean_interval(gains).mean:+.1f}\n"
 
 
+def rates_table(rows: Sequence[Row]) -> str:
+    """A line a method, and a column a peak learning rate: accuracy in per cent, the mean over seeds."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        found.setdefault((row["method"], row["rate"]), []).append(100 * float(row["accuracy"]))
+    methods = dict.fromkeys(method for method, _ in found)
+    rates = sorted({rate for _, rate in found}, key=float)
+    lines = [
+        {"method": method}
+        | {rate: f"{fmean(found[method, rate]):.1f}" if (method, rate) in found else "" for rate in rates}
+        for method in methods
+    ]
+    return markdown_table(lines, list(lines[0]))
+
+
 def _points(gain: Interval) -> str:
     return f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
 
@@ -61,9 +78,12 @@ def _points(gain: Interval) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    for path in sorted(parser.parse_args().results.glob("*/transfer.csv")):
+    results = parser.parse_args().results
+    for path in sorted(results.glob("*/transfer.csv")):
         rows = read_rows(path)
         print(f"{path.parent.name}\n\n{methods_table(rows)}\n{ensemble_line(rows)}")
+    if (rates := results / "rates.csv").exists():
+        print(f"rates\n\n{rates_table(read_rows(rates))}")
 
 
 if __name__ == "__main__":

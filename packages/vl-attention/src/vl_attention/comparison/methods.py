@@ -59,7 +59,7 @@ RECIPES: Mapping[str, Mapping[str, Method]] = {
     "small_pictures": {
         "scratch": Method("scratch", recipes.small_pictures_scratch()),
         "copy": Method("copy", recipes.small_pictures()),
-        "distill": Method("distill", recipes.small_pictures(), layers="all"),
+        "distill": Method("distill", recipes.small_pictures_distill(), layers="all"),
         "fine-tune": Method("fine-tune", recipes.small_pictures_fine_tune()),
     },
     "vit_base": {
