@@ -61,6 +61,9 @@ RECIPES: Mapping[str, Mapping[str, Method]] = {
         "copy": Method("copy", recipes.small_pictures()),
         "distill": Method("distill", recipes.small_pictures_distill(), layers="all"),
         "fine-tune": Method("fine-tune", recipes.small_pictures_fine_tune()),
+        # Which were not searched, and need not bear the rate of distillation.
+        "output": Method("output", recipes.small_pictures()),
+        "relations": Method("relations", recipes.small_pictures()),
     },
     "vit_base": {
         "scratch": Method("scratch", recipes.vit_base_scratch(), drop_path=0.1),
@@ -77,7 +80,7 @@ RECIPES: Mapping[str, Mapping[str, Method]] = {
 }
 """Methods by recipe and name."""
 
-# Whose settings the other modes are trained with.
+# Whose settings the other modes are trained with, where the recipe has none of their own.
 _LIKE = {"copy_q": "copy", "copy_k": "copy", "copy_v": "copy", "output": "distill", "relations": "distill"}
 METHODS = ("scratch", "copy", "distill", "fine-tune", *_LIKE)
 """Names of all methods."""
@@ -100,9 +103,8 @@ def method_of(recipe: str, name: str, *, layers: Layers | None = None, **changes
             f"recipe must be one of {', '.join(RECIPES)} and a method one of {', '.join(METHODS)}; got {recipe!r} and "
             f"{name!r}"
         )
-    found = RECIPES[recipe][_LIKE.get(name, name)]
-    if name in _LIKE:
-        found = replace(found, name=name, layers=None)
+    known = RECIPES[recipe]
+    found = known[name] if name in known else replace(known[_LIKE[name]], name=name, layers=None)
     if layers is not None and name not in ("scratch", "fine-tune"):
         found = replace(found, layers=layers)
     return replace(found, settings=replace(found.settings, **changes))
