@@ -12,6 +12,7 @@ _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711
 _HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 _BY_MODEL_TYPE = {
     "vit": _HALF,
+    "beit": _HALF,
     "clip_vision_model": _CLIP,
     "clip": _CLIP,
     "siglip_vision_model": _HALF,
