@@ -9,6 +9,7 @@ import os
 import random
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader
 from vl_attention import AttentionTransfer, Normalization, recipes
 from vl_attention.classifier import Classifier
 from vl_attention.masked_autoencoder import MaskedAutoencoder
@@ -186,6 +187,7 @@ def of_another_teacher():
         (lambda: transfer("output"), r"model\.mode \('distill' in the folder, now 'output'\)"),
         (lambda: AttentionTransfer(transfer().teacher, num_classes=2, layers=[1], seed=1), r"model\.layers"),
         (lambda: transfer(heads="first:1"), r"model\.heads \('all' in the folder, now 'first:1'\)"),
+        (lambda: transfer(drop_path=0.5), r"model\.dropout"),
         (of_another_teacher, r"model\.teacher_sha256"),
         (lambda: Classifier(transfer().student), r"model\.kind .* now 'Classifier'"),
     ],
@@ -195,6 +197,35 @@ def test_another_models_run_is_not_gone_on_with(tmp_path, other, named):
         run(transfer(), tmp_path, pictures=Interrupted())
     with pytest.raises(ValueError, match=rf"holds a run with another configuration: .*{named}"):
         run(other(), tmp_path)
+
+
+def test_a_run_does_not_go_on_with_other_parameters_frozen(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(transfer(), tmp_path, pictures=Interrupted())
+    model = transfer()
+    model.student.patch_embed.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"frozen \(\[\] in the folder, now \['patch_embed\.proj\.bias', "):
+        run(model, tmp_path)
+
+
+def test_a_run_with_frozen_parameters_resumes_exactly(tmp_path):
+    def frozen():
+        model = transfer()
+        model.student.patch_embed.requires_grad_(False)
+        return model
+
+    whole = run(frozen(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(frozen(), tmp_path / "parts", pictures=Interrupted())
+    assert equal(whole, run(frozen(), tmp_path / "parts"))
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_run_does_not_go_on_with_more_pictures(finished, tmp_path):
+    with nullcontext() if finished else pytest.raises(KeyboardInterrupt):
+        run(transfer(), tmp_path, pictures=Colours() if finished else Interrupted())
+    with pytest.raises(ValueError, match=r"pictures \(40 in the folder, now 80\)"):
+        run(transfer(), tmp_path, pictures=ConcatDataset([Colours(), Colours()]))
 
 
 def test_heads_that_average_are_kept_with_the_run(tmp_path):
@@ -474,3 +505,8 @@ def test_recipes_hold_the_published_settings():
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         TrainSettings(**settings)
+
+
+@pytest.mark.parametrize(("recipe", "rate"), [("vit_large_fine_tune", 4e-3), ("vit_base_fine_tune", 2e-3)])
+def test_fine_tuning_is_at_the_published_rate(recipe, rate):
+    assert getattr(recipes, recipe)().learning_rate == pytest.approx(rate)

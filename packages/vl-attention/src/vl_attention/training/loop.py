@@ -97,9 +97,11 @@ def fit(
         average = WeightAverage(trained, settings.average_decay) if settings.average_decay else None
         stack.enter_context(torch.random.fork_rng())
         kept = {name: value for name, value in asdict(settings).items() if name not in _FREE}
-        run, checkpoint = _open_run(accelerator, out, {**kept, **config})
+        frozen = sorted(name for name, parameter in trained.named_parameters() if not parameter.requires_grad)
+        run, checkpoint = _open_run(accelerator, out, {**kept, "pictures": pictures, "frozen": frozen, **config})
         stack.enter_context(run)
-        first = _restore(checkpoint, trained, optimizer, average)
+        names: Names = {parameter: name for name, parameter in model.named_parameters()}
+        first = _restore(checkpoint, trained, optimizer, names, average)
         ranks = accelerator.process_index, accelerator.num_processes
         sampler = PlaceSampler(first, updates, settings.batch_size, settings.accumulation, *ranks)
         passes = iter(DataLoader(dataset, batch_sampler=sampler, num_workers=settings.workers))
@@ -125,7 +127,7 @@ def fit(
             if due or time.monotonic() - saved >= CHECKPOINT_SECONDS:
                 _check_weights(trained, update)
                 if accelerator.is_main_process:
-                    run.save_checkpoint(update + 1, _tensors(trained, optimizer, average), {})
+                    run.save_checkpoint(update + 1, _tensors(trained, optimizer, names, average), {})
                 saved = time.monotonic()
         accelerator.wait_for_everyone()
     if average is not None:
@@ -236,17 +238,27 @@ def _check_weights(trained: nn.Module, update: int) -> None:
         )
 
 
-def _tensors(trained: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None) -> dict[str, Tensor]:
+Names = Mapping[Tensor, str]
+"""By which the optimiser's state is kept, since its own numbers say nothing of what they number."""
+
+
+def _tensors(
+    trained: nn.Module, optimizer: torch.optim.Optimizer, names: Names, average: WeightAverage | None
+) -> dict[str, Tensor]:
     tensors = {f"trained.{name}": value for name, value in trained.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    for parameter, state in optimizer.state.items():
+        tensors |= {f"optimizer.{names[parameter]}.{key}": torch.as_tensor(value) for key, value in state.items()}
     if average is not None:
         tensors |= {f"average.{name}": value for name, value in average.tensors.items()}
     return tensors
 
 
 def _restore(
-    checkpoint: Checkpoint | None, trained: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None
+    checkpoint: Checkpoint | None,
+    trained: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    names: Names,
+    average: WeightAverage | None,
 ) -> int:
     """Put a checkpoint into place; the first update that is still to be done."""
     if checkpoint is None:
@@ -256,10 +268,14 @@ def _restore(
         part, _, rest = name.partition(".")
         parts[part][rest] = tensor
     trained.load_state_dict(parts["trained"])
+    order = {
+        names[parameter]: index
+        for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"])
+    }
     states: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimizer"].items():
-        index, _, key = name.partition(".")
-        states.setdefault(int(index), {})[key] = tensor
+    for rest, tensor in parts["optimizer"].items():
+        name, _, key = rest.rpartition(".")
+        states.setdefault(order[name], {})[key] = tensor
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
     if average is not None:
         for name, tensor in parts["average"].items():

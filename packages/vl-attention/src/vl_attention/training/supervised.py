@@ -94,7 +94,8 @@ def train(
         progress=progress,
         description=description,
         even_passes=bool(settings.mixup or settings.cutmix),
-        find_unused=is_of_transformers(model.student),
+        # A student that copies may hold positions that nothing of its own reads.
+        find_unused=is_of_transformers(model.student) or getattr(model, "needs_teacher", False),
     )
 
 
