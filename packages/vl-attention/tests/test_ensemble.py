@@ -5,6 +5,7 @@ import timm
 import torch
 from torch import nn
 from vl_attention import AttentionTransfer, Normalization
+from vl_attention.classifier import Classifier
 from vl_attention.ensemble import Ensemble, fit_weight
 
 
@@ -53,6 +54,19 @@ def test_transfers_and_models_of_transformers_take_part(images):
     assert not members[0].training
     torch.testing.assert_close(ensemble.log_probabilities(images)[0].exp(), expected)
     torch.testing.assert_close(found.exp().sum(-1), torch.ones(3))
+
+
+def test_classifiers_normalise_by_themselves(images):
+    models = [tiny(0), tiny(1)]
+    halves = Normalization((0.5,) * 3, (0.5,) * 3)
+    with torch.no_grad():
+        plain = Ensemble(models, [halves, None])(images)
+        wrapped = Ensemble([Classifier(models[0], halves), Classifier(models[1])])(images)
+    torch.testing.assert_close(wrapped, plain, rtol=0, atol=0)
+    with pytest.raises(ValueError, match=r"normalizations\[0\] must be None, since this Classifier normalises"):
+        Ensemble([Classifier(models[0]), models[1]], [halves, None])
+    with pytest.raises(ValueError, match=r"same classes, got \{0: 4, 1: 5\}"):
+        Ensemble([Classifier(models[0]), Classifier(tiny(1, classes=5))])
 
 
 def test_a_weight_of_zero_leaves_a_member_out(images):

@@ -39,6 +39,11 @@ def test_with_every_patch_in_view_the_encoder_is_the_model_itself(name, images):
     torch.testing.assert_close(model.encode(pictures, places), model.student.forward_features(pictures))
 
 
+def test_a_distilled_encoder_is_refused():
+    with pytest.raises(ValueError, match=r"encoder must have no distillation token"):
+        autoencoder("deit_tiny_distilled_patch16_224")
+
+
 def test_an_encoder_for_any_size_is_trained_at_its_own(images):
     fixed, dynamic = autoencoder(), autoencoder(dynamic=True)
     order = torch.arange(16).expand(3, -1)

@@ -66,6 +66,8 @@ def test_heads_are_paired(heads, student, teacher, expected):
         ({0: 4}, r"teacher head 4, and there are 4"),
         ({5: 0}, r"student head 5, and there are 3"),
         ({0: []}, r"empty list"),
+        ([(0, 1), (0, 2)], r"each head of the student once"),
+        ({0: 1, -3: 2}, r"each head of the student once"),
         ([], r"at least one head"),
         ("some", r"got 'some'"),
     ],

@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 from vl_attention import AttentionTransfer, Normalization
+from vl_attention.classifier import Classifier
 
 
 def test_a_teacher_without_attention_is_refused():
@@ -14,6 +15,22 @@ def test_a_teacher_without_attention_is_refused():
 def test_a_teacher_by_name_is_refused():
     with pytest.raises(TypeError, match=r"teacher must be a model, got str; load it first"):
         AttentionTransfer("vit_tiny_patch16_224")
+
+
+def test_a_masked_autoencoder_of_transformers_is_refused():
+    from transformers import ViTMAEConfig, ViTMAEModel
+
+    size = {"image_size": 16, "patch_size": 8, "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    with pytest.raises(ValueError, match=r"ViTMAEModel hides and shuffles patches.*ViTModel\.from_pretrained"):
+        AttentionTransfer(ViTMAEModel(ViTMAEConfig(**size, mask_ratio=0.0)))
+
+
+def test_models_that_hold_a_model_are_refused(make):
+    wrapped = Classifier(make(seed=1))
+    with pytest.raises(ValueError, match=r"student must be a plain model .*, got Classifier.* give its \.student"):
+        AttentionTransfer(make(), wrapped)
+    with pytest.raises(ValueError, match=r"teacher must be a plain model .*, got AttentionTransfer"):
+        AttentionTransfer(AttentionTransfer(make()))
 
 
 def test_two_towers_are_refused():

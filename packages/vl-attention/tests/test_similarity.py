@@ -7,7 +7,9 @@ import pytest
 import timm
 import torch
 from timm.models.beit import Beit
-from vl_attention.maps import attention_maps
+from vl_attention import Normalization
+from vl_attention.classifier import Classifier
+from vl_attention.maps import attention_maps, class_attention
 from vl_attention.similarity import jensen_shannon, layer_means, map_similarity, tap_divergence
 from vl_attention.taps import Tap
 
@@ -59,6 +61,19 @@ def test_divergence_of_two_coins_is_the_formulas():
 def test_one_model_is_like_itself(images):
     model = tiny()
     assert values(map_similarity({"a": model, "b": model}, images)).abs().max() == 0
+
+
+def test_a_pair_given_twice_is_compared_once(images):
+    models = {"a": tiny(seed=0), "b": tiny(seed=1)}
+    assert map_similarity(models, images, pairs=[("a", "b")] * 2) == map_similarity(models, images)
+
+
+def test_a_classifier_is_looked_at_as_it_sees(images):
+    model, halves = tiny(), Normalization((0.5,) * 3, (0.5,) * 3)
+    wrapped = Classifier(model, halves)
+    assert values(map_similarity({"a": model, "b": wrapped}, images, normalizations={"a": halves})).abs().max() == 0
+    seen = class_attention(wrapped, images)
+    torch.testing.assert_close(seen, class_attention(model, images, normalization=halves), rtol=0, atol=0)
 
 
 def test_rows_equal_a_dense_computation_in_float64(images):

@@ -4,8 +4,10 @@ import copy
 import warnings
 
 import pytest
+import timm
 import torch
 from timm.layers import DropPath
+from transformers import Dinov2Config, Dinov2Model
 from vl_attention import ArchitectureMismatchWarning, AttentionTransfer, random_student
 
 
@@ -48,6 +50,22 @@ def test_stochastic_depth_rises_to_the_last_block(make):
     student = random_student(make(), drop_path=0.2)
     rates = [b.drop_path1.drop_prob if isinstance(b.drop_path1, DropPath) else 0 for b in student.blocks]
     assert rates == pytest.approx([0, 0.1, 0.2])
+
+
+def test_rates_of_the_teachers_training_are_not_taken_over():
+    rates = {"drop_path_rate": 0.5, "proj_drop_rate": 0.3, "attn_drop_rate": 0.2, "patch_drop_rate": 0.5}
+    size = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
+    student = random_student(timm.create_model("vit_tiny_patch16_224", **size, **rates))
+    images = torch.rand(4, 3, 16, 16)
+    assert torch.equal(student.train()(images), student(images))
+
+
+def test_rates_of_a_teacher_of_transformers_are_not_taken_over():
+    size = {"image_size": 16, "patch_size": 8, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    rates = {"drop_path_rate": 0.5, "hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.2}
+    student = random_student(Dinov2Model(Dinov2Config(**size, **rates)), 3).train()
+    images = torch.rand(4, 3, 16, 16)
+    assert torch.equal(student(images).logits, student(images).logits)
 
 
 def test_a_student_without_its_teachers_parts_is_warned_of(make):

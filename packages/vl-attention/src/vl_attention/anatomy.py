@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from vl_attention.calling import is_of_transformers, vision_config
+
 _TOKENS_OF_TRANSFORMERS = {
     "cls_token": "class",
     "class_embedding": "class",
@@ -50,8 +52,13 @@ class Anatomy:
                 attention that has a projection ``qkv``, or ``q_proj``, ``k_proj`` and ``v_proj``.
 
         Raises:
-            ValueError: If no layers of self-attention are found.
+            ValueError: If no layers of self-attention are found, or the model is a masked autoencoder of transformers.
         """
+        if is_of_transformers(model) and vision_config(model).model_type == "vit_mae":
+            raise ValueError(
+                f"{type(model).__name__} hides and shuffles patches, so that its attention is of random places; load "
+                "its encoder as a plain model, transformers.ViTModel.from_pretrained"
+            )
         attentions = _attention_names(model)
         if not attentions:
             raise ValueError(
@@ -91,7 +98,7 @@ def _is_self_attention(name: str, module: nn.Module) -> bool:
 
 def _prefix_tokens(model: nn.Module) -> tuple[str, ...]:
     """Class token, registers and others, in the order in which they stand."""
-    if getattr(model, "config", None) is not None:
+    if is_of_transformers(model):
         return _prefix_tokens_of_transformers(model)
     count = getattr(model, "num_prefix_tokens", 1 if getattr(model, "cls_token", None) is not None else 0)
     first = [kind for kind, token in (("class", "cls_token"), ("distillation", "dist_token"))

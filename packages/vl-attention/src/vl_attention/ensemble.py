@@ -13,17 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from vl_attention.calling import call, check_images, evaluating, logits_of
+from vl_attention.classifier import Classifier
 from vl_attention.normalization import Normalization
 from vl_attention.transfer import AttentionTransfer
+
+_NORMALIZING = AttentionTransfer, Classifier
+"""What takes pictures in 0..1 as they are."""
 
 
 class Ensemble(nn.Module):
     """Averages the probabilities of classifiers. It starts in evaluation mode.
 
     Args:
-        models: Two or more: `AttentionTransfer`, models of timm or of transformers, or any from pictures to logits.
+        models: Two or more: `AttentionTransfer` or `Classifier`, models of timm or of transformers, or any from
+            pictures to logits.
         normalizations: How pictures in 0..1 enter each; None, for all or for one: as the model says. An
-            `AttentionTransfer` normalises by itself.
+            `AttentionTransfer` and a `Classifier` normalise by themselves.
         weights: Of each, above or equal to 0; they are scaled to sum to one. Default: equal ones.
 
     Raises:
@@ -54,16 +59,16 @@ class Ensemble(nn.Module):
         if len(given) != len(models):
             raise ValueError(f"normalizations must be one a model, {len(models)}, got {len(given)}")
         for index, (model, normalization) in enumerate(zip(models, given, strict=True)):
-            if isinstance(model, AttentionTransfer) and normalization is not None:
+            if isinstance(model, _NORMALIZING) and normalization is not None:
                 raise ValueError(
-                    f"normalizations[{index}] must be None, since an AttentionTransfer normalises by itself; give it "
-                    "student_normalization="
+                    f"normalizations[{index}] must be None, since this {type(model).__name__} normalises by itself; "
+                    "say how when it is made"
                 )
         counts = {index: n for index, model in enumerate(models) if (n := _class_count(model)) is not None}
         _check_classes(counts)
         self.models = nn.ModuleList(models)
         self.normalizations = [
-            None if isinstance(model, AttentionTransfer) else normalization or Normalization.of(model)
+            None if isinstance(model, _NORMALIZING) else normalization or Normalization.of(model)
             for model, normalization in zip(models, given, strict=True)
         ]
         # Float64 whatever .half() does to the members, and so no buffer.
@@ -175,7 +180,7 @@ def best_weight(log_probabilities: Tensor, labels: Tensor, *, steps: int = 21) -
 
 def _class_count(model: Any) -> int | None:
     """How many classes a model says that it tells apart."""
-    if isinstance(model, AttentionTransfer):
+    if isinstance(model, _NORMALIZING):
         return _class_count(model.student)
     for owner, name in ((model, "num_classes"), (getattr(model, "config", None), "num_labels")):
         if isinstance(count := getattr(owner, name, None), int) and count:

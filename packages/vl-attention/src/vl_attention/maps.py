@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vl_attention.anatomy import Anatomy
 from vl_attention.calling import call, check_images, evaluating, vision_config
+from vl_attention.classifier import Classifier
 from vl_attention.normalization import Normalization
 from vl_attention.taps import AttentionTaps, Tap
 from vl_attention.transfer import AttentionTransfer
@@ -34,7 +35,7 @@ def attention_maps(
     The model runs in evaluation mode and without gradients; afterwards each of its modules is in the mode that it was.
 
     Args:
-        model: A ViT of timm or transformers, or an `AttentionTransfer`, for its student.
+        model: A ViT of timm or transformers, or an `AttentionTransfer` or a `Classifier`, for its student.
         images: ``(B, C, H, W)``, floats in 0..1, on the model's device.
         layers: Numbers of layers, negative ones from the end, or ``"all"``.
         rows: Which queries; default: all.
@@ -66,7 +67,7 @@ def class_attention(
     A model without a class token is shown by the mean over all its queries.
 
     Args:
-        model: A ViT of timm or transformers, or an `AttentionTransfer`, for its student.
+        model: A ViT of timm or transformers, or an `AttentionTransfer` or a `Classifier`, for its student.
         images: ``(B, C, H, W)``, floats in 0..1.
         layer: Its number; negative ones count from the end.
         normalization: How pictures enter the model; default: as the model says.
@@ -115,12 +116,12 @@ def plain_model(model: nn.Module, normalization: Normalization | None) -> tuple[
     Raises:
         ValueError: If it is a student that attends with its teacher's maps.
     """
-    if isinstance(model, AttentionTransfer):
-        if model.needs_teacher:
-            raise ValueError(
-                f"a student of mode={model.mode!r} has no whole attention of its own; give its teacher instead, "
-                "transfer.teacher"
-            )
+    if isinstance(model, AttentionTransfer) and model.needs_teacher:
+        raise ValueError(
+            f"a student of mode={model.mode!r} has no whole attention of its own; give its teacher instead, "
+            "transfer.teacher"
+        )
+    if isinstance(model, AttentionTransfer | Classifier):
         return model.student, normalization or model.student_normalization
     return model, normalization or Normalization.of(model)
 

@@ -33,7 +33,7 @@ class MaskedAutoencoder(nn.Module):
 
     Raises:
         TypeError: If the encoder is none of timm's `VisionTransformer`.
-        ValueError: If the share leaves no patch to see or none to predict.
+        ValueError: If the share leaves no patch to see or none to predict, or the encoder has a distillation token.
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class MaskedAutoencoder(nn.Module):
         super().__init__()
         if not isinstance(encoder, VisionTransformer):
             raise TypeError(f"encoder must be timm's VisionTransformer, got {type(encoder).__name__}")
+        if getattr(encoder, "dist_token", None) is not None:
+            raise ValueError("encoder must have no distillation token, which hidden patches teach nothing; got one")
         self.student: Any = encoder
         self.student_normalization = normalization or Normalization.of(encoder)
         embed = self.student.patch_embed

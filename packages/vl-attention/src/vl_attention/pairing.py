@@ -40,7 +40,7 @@ def pair_layers(layers: Layers, student_depth: int, teacher_depth: int) -> list[
     else:
         pairs = [
             (_index("layers", "student layer", s, student_depth), _index("layers", "teacher layer", t, teacher_depth))
-            for s, t in _as_pairs("layers", layers)
+            for s, t in as_pairs("layers", layers)
         ]
     if not pairs:
         raise ValueError(f"layers must name at least one layer, got {layers!r}")
@@ -104,12 +104,15 @@ def pair_heads(heads: Heads, student_heads: int, teacher_heads: int) -> HeadMap 
         end, count = _end_and_count("heads", heads, min(student_heads, teacher_heads), "'all'")
         heads = range(count) if end == "first" else [-1 - i for i in range(count)]
     chosen: HeadMap = [None] * student_heads
-    for student, teacher in _as_pairs("heads", heads):
+    for student, teacher in as_pairs("heads", heads):
         numbers = [teacher] if isinstance(teacher, int) else list(teacher)
         found = [_index("heads", "teacher head", n, teacher_heads) for n in numbers]
         if not found:
             raise ValueError(f"heads must name a teacher head for student head {student}, got an empty list")
-        chosen[_index("heads", "student head", student, student_heads)] = found if len(found) > 1 else found[0]
+        own = _index("heads", "student head", student, student_heads)
+        if chosen[own] is not None:
+            raise ValueError(f"heads must name each head of the student once, got {heads!r}")
+        chosen[own] = found if len(found) > 1 else found[0]
     if all(head is None for head in chosen):
         raise ValueError(f"heads must name at least one head, got {heads!r}")
     return chosen
@@ -126,7 +129,7 @@ def _end_and_count(name: str, spec: str, most: int, also: str) -> tuple[str, int
     return end, count
 
 
-def _as_pairs(name: str, chosen: Any) -> list[tuple[Any, Any]]:
+def as_pairs(name: str, chosen: Any) -> list[tuple[Any, Any]]:
     """Student's and teacher's side of a mapping, of pairs, or of numbers that are the same in both."""
     chosen = chosen.tolist() if hasattr(chosen, "tolist") else chosen  # of NumPy's and torch's numbers
     if isinstance(chosen, int):

@@ -58,7 +58,8 @@ def map_similarity(
     are left out, as queries and as keys; the rest of each row is scaled to sum to one.
 
     Args:
-        models: By name: ViTs of timm or transformers, or `AttentionTransfer` for its student; on one device.
+        models: By name: ViTs of timm or transformers, `AttentionTransfer` or `Classifier` for its student; on
+            one device.
         images: ``(B, C, H, W)``, floats in 0..1, or batches of these; of a batch that is a tuple or a list, the first
             entry is taken, so that a loader of pictures and labels will do. For models of different sizes or channels,
             a mapping from each name to the same pictures as that model takes them.
@@ -76,7 +77,7 @@ def map_similarity(
         ValueError: If there is no pair or no picture, a name is unknown, two models cut pictures into different
             numbers of patches, or a mapping lacks a model or differs in the number of pictures.
     """
-    pairs = list(combinations(models, 2)) if pairs is None else list(pairs)
+    pairs = list(combinations(models, 2)) if pairs is None else list(dict.fromkeys(pairs))
     unknown = sorted({name for pair in pairs for name in pair} - set(models))
     if not pairs or unknown:
         raise ValueError(

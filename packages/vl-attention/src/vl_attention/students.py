@@ -17,6 +17,7 @@ from timm.layers import DropPath
 from torch import nn
 
 from vl_attention.anatomy import Anatomy
+from vl_attention.calling import is_of_transformers
 
 _TEXT_AND_VISION = {"clip_vision_model": "clip", "siglip_vision_model": "siglip", "siglip2_vision_model": "siglip2"}
 
@@ -33,7 +34,8 @@ def random_student(
     Args:
         teacher: A ViT of timm or transformers. It is not changed.
         num_classes: Outputs of the student's head; default: as many as the teacher's.
-        drop_path: Rate of stochastic depth in the last block, rising linearly from zero (timm's models only).
+        drop_path: Rate of stochastic depth in the last block, rising linearly from zero (timm's models only). Dropout
+            and stochastic depth of the teacher's own training are not taken over.
         seed: Of the weights; default: PyTorch's generator as it stands.
 
     Returns:
@@ -47,10 +49,11 @@ def random_student(
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        if hasattr(teacher, "config") and hasattr(teacher, "post_init"):
+        if is_of_transformers(teacher):
             student = _from_config(teacher, num_classes)
         else:
             student = _drawn_anew(teacher, num_classes)
+    forget_dropout(student)
     if drop_path:
         set_drop_path(student, drop_path)
     first = next(teacher.parameters())
@@ -92,6 +95,17 @@ def set_drop_path(model: nn.Module, rate: float) -> None:
             setattr(block, name, DropPath(own) if own else nn.Identity())
 
 
+def forget_dropout(model: nn.Module) -> None:
+    """Set rates of dropout, stochastic depth and patch dropout to 0: they belong to a training, not to a build."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        # Of attention's dropout in transformers, and of both libraries' DropPath and PatchDropout.
+        for name in ("dropout_prob", "attention_dropout", "dropout", "drop_prob", "prob"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
 def _check_class_count(teacher: Any, num_classes: int | None) -> None:
     """Raise unless it is said, by number or by the teacher's classifier, how many classes there are."""
     if num_classes is None:
@@ -114,9 +128,6 @@ def _drawn_anew(teacher: Any, num_classes: int | None) -> nn.Module:
         )
     student: Any = copy.deepcopy(teacher)
     _forget_hooks(student)
-    patch_drop: Any = getattr(student, "patch_drop", None)
-    if hasattr(patch_drop, "prob"):
-        patch_drop.prob = 0.0  # of the teacher's training, not of its architecture
     # What the model's own initialisation leaves out would stay the teacher's; so nothing of the teacher's is left.
     with torch.no_grad():
         for parameter in student.parameters():

@@ -24,7 +24,7 @@ from vl_attention.anatomy import Anatomy
 from vl_attention.calling import call, check_images, head_count, logits_of
 from vl_attention.losses import map_loss, output_loss, relation_loss
 from vl_attention.normalization import Normalization
-from vl_attention.pairing import HeadMap, Heads, Layers, pair_heads, pair_layers
+from vl_attention.pairing import HeadMap, Heads, Layers, as_pairs, pair_heads, pair_layers
 from vl_attention.projections import HandedAttention
 from vl_attention.students import check_components, random_student
 from vl_attention.taps import AttentionTaps, Tap, Taps, copy_without_taps
@@ -154,7 +154,7 @@ class AttentionTransfer(
             self._student_taps = AttentionTaps.of(student, _modules(student, self.student_anatomy))
         self._tokens = CommonTokens(self.student_anatomy.prefix, self.teacher_anatomy.prefix)
         # Pairs, since a mapping of numbers does not survive JSON.
-        pairs = list(heads.items()) if isinstance(heads, Mapping) else heads
+        pairs = heads if isinstance(heads, str) else as_pairs("heads", heads)
         self._hub_mixin_config = {**_as_dict(self._hub_mixin_config), "layers": self.layers, "heads": pairs}
 
     @classmethod
@@ -222,7 +222,7 @@ class AttentionTransfer(
     def export(self) -> nn.Module:
         """The trained student as a plain model of timm or transformers: a copy without hooks, which needs no teacher.
 
-        It takes pictures that are normalised already: see `student_normalization`.
+        It takes pictures that are normalised already: see `student_normalization`. It is in evaluation mode.
 
         Raises:
             ValueError: If the student copies, so that it is nothing without its teacher.
@@ -232,7 +232,7 @@ class AttentionTransfer(
                 f"a student of mode={self.mode!r} has no attention of its own and needs its teacher at inference; "
                 "call this AttentionTransfer itself, or train with mode='distill'"
             )
-        return copy_without_taps(self.student)
+        return copy_without_taps(self.student).eval()
 
     def compile_blocks(self, **options: Any) -> AttentionTransfer:
         """Compile each block of both models with `torch.compile`; all but the teacher's last, where it is stopped.
@@ -330,6 +330,11 @@ def _check_model(name: str, model: nn.Module) -> None:
         raise TypeError(
             f"{name} must be a model, got {type(model).__name__}; load it first, with timm.create_model or "
             "from_pretrained"
+        )
+    if hasattr(model, "student_normalization"):
+        raise ValueError(
+            f"{name} must be a plain model of timm or transformers, got {type(model).__name__}, which holds one; give "
+            "its .student, and its .student_normalization apart"
         )
 
 

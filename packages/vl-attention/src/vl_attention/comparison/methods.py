@@ -12,7 +12,7 @@ from vl_attention import recipes
 from vl_attention.classifier import Classifier
 from vl_attention.normalization import Normalization
 from vl_attention.pairing import Layers
-from vl_attention.students import classifiers, random_student, set_drop_path
+from vl_attention.students import classifiers, forget_dropout, random_student, set_drop_path
 from vl_attention.taps import copy_without_taps
 from vl_attention.training.settings import TrainSettings
 from vl_attention.transfer import AttentionTransfer, Mode
@@ -41,7 +41,9 @@ class Method:
             return Classifier(student, normalization)
         if self.name == "fine-tune":
             tuned = _with_new_head(teacher, classes, seed)
-            set_drop_path(tuned, self.drop_path)
+            forget_dropout(tuned)
+            if self.drop_path:
+                set_drop_path(tuned, self.drop_path)
             return Classifier(tuned, normalization)
         mode: Mode = self.name  # type: ignore[assignment]
         return AttentionTransfer(
