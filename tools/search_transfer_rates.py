@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,6 @@ from vl_core.results import append_row, provenance, read_rows
 
 ROWS = Path(__file__).resolve().parents[1] / "packages/vl-attention/results/rates.csv"
 RECIPE = "small_pictures"
-UPDATE_OF_BASE_RATE = 256  # pictures
 
 
 def held_out_split(pictures: ImageDataset, count: int) -> tuple[ImageDataset, ImageDataset]:
@@ -35,9 +35,10 @@ def held_out_split(pictures: ImageDataset, count: int) -> tuple[ImageDataset, Im
 
 
 def with_peak_rate(method: Method, rate: float) -> Method:
-    """The method with another peak rate, whatever its updates hold."""
-    base = rate * UPDATE_OF_BASE_RATE / method.settings.batch_size
-    return replace(method, settings=replace(method.settings, base_learning_rate=base))
+    """The method with another peak rate."""
+    settings = method.settings
+    base = settings.base_learning_rate * rate / settings.learning_rate
+    return replace(method, settings=replace(settings, base_learning_rate=base))
 
 
 def main() -> None:
@@ -53,28 +54,25 @@ def main() -> None:
     args = parser.parse_args()
     teacher = load_model("fashion_teacher")
     train_set, held_out = held_out_split(open_dataset("fashion", split="train"), args.held_out)
-    for seed in args.seeds:
-        for name in args.methods:
-            method = method_of(RECIPE, name, compile=args.compile)
-            for rate in args.rates:
-                key = {"method": name, "rate": f"{rate:g}", "seed": str(seed)}
-                found = read_rows(args.rows) if args.rows.exists() else []
-                if any(all(row[field] == value for field, value in key.items()) for row in found):
-                    continue
-                rows = compare(
-                    teacher,
-                    train_set,
-                    held_out,
-                    [with_peak_rate(method, rate)],
-                    args.work / f"{name}-{rate:g}",
-                    labels=args.labels,
-                    seeds=[seed],
-                    size=(28, 28),
-                    channels=1,
-                )
-                row = next(row for row in rows if row["seed"] == str(seed))
-                sizes = {"epochs": row["epochs"], "labels": row["labels"], "held_out": len(held_out)}
-                append_row(args.rows, {**key, **sizes, "accuracy": row["accuracy"], **provenance()})
+    for seed, name, rate in product(args.seeds, args.methods, args.rates):
+        key = {"method": name, "rate": f"{rate:g}", "seed": str(seed)}
+        found = read_rows(args.rows) if args.rows.exists() else []
+        if any(row.items() >= key.items() for row in found):
+            continue
+        rows = compare(
+            teacher,
+            train_set,
+            held_out,
+            [with_peak_rate(method_of(RECIPE, name, compile=args.compile), rate)],
+            args.work / f"{name}-{rate:g}",
+            labels=args.labels,
+            seeds=[seed],
+            size=(28, 28),
+            channels=1,
+        )
+        row = next(row for row in rows if row["seed"] == str(seed))
+        sizes = {"epochs": row["epochs"], "labels": row["labels"], "held_out": len(held_out)}
+        append_row(args.rows, {**key, **sizes, "accuracy": row["accuracy"], **provenance()})
 
 
 if __name__ == "__main__":

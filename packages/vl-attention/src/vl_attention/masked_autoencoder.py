@@ -51,7 +51,7 @@ class MaskedAutoencoder(nn.Module):
         if not isinstance(encoder, VisionTransformer):
             raise TypeError(f"encoder must be timm's VisionTransformer, got {type(encoder).__name__}")
         if getattr(encoder, "dist_token", None) is not None:
-            raise ValueError("encoder must have no distillation token, which hidden patches teach nothing; got one")
+            raise ValueError("encoder must have no distillation token: masked autoencoding has no use for it")
         self.student: Any = encoder
         self.student_normalization = normalization or Normalization.of(encoder)
         embed = self.student.patch_embed

@@ -18,6 +18,7 @@ from torch import nn
 
 from vl_attention.anatomy import Anatomy
 from vl_attention.calling import is_of_transformers
+from vl_attention.dropout import forget_dropout
 
 _TEXT_AND_VISION = {"clip_vision_model": "clip", "siglip_vision_model": "siglip", "siglip2_vision_model": "siglip2"}
 
@@ -93,17 +94,6 @@ def set_drop_path(model: nn.Module, rate: float) -> None:
         own = rate * index / max(1, len(blocks) - 1)
         for name in names:
             setattr(block, name, DropPath(own) if own else nn.Identity())
-
-
-def forget_dropout(model: nn.Module) -> None:
-    """Set rates of dropout, stochastic depth and patch dropout to 0: they belong to a training, not to a build."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        # Of attention's dropout in transformers, and of both libraries' DropPath and PatchDropout.
-        for name in ("dropout_prob", "attention_dropout", "dropout", "drop_prob", "prob"):
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, 0.0)
 
 
 def _check_class_count(teacher: Any, num_classes: int | None) -> None:

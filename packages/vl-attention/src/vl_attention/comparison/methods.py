@@ -10,9 +10,10 @@ from torch import nn
 
 from vl_attention import recipes
 from vl_attention.classifier import Classifier
+from vl_attention.dropout import forget_dropout
 from vl_attention.normalization import Normalization
 from vl_attention.pairing import Layers
-from vl_attention.students import classifiers, forget_dropout, random_student, set_drop_path
+from vl_attention.students import classifiers, random_student, set_drop_path
 from vl_attention.taps import copy_without_taps
 from vl_attention.training.settings import TrainSettings
 from vl_attention.transfer import AttentionTransfer, Mode

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vl_attention.dropout import dropout_rates
 from vl_attention.transfer import AttentionTransfer
 
 
@@ -18,14 +19,14 @@ def identity(model: Any) -> dict[str, Any]:
         model: An `AttentionTransfer`, or another model with a ``student`` and its ``student_normalization``.
 
     Returns:
-        ``kind``, ``normalization`` and the ``dropout`` of the student's modules; of an `AttentionTransfer` its
+        ``kind``, ``normalization`` and the student's `dropout_rates`; of an `AttentionTransfer` its
         ``mode``, ``layers``, ``heads`` and ``relation_heads`` too, how pictures enter the teacher, and the `digest` of
         the teacher's weights. As JSON can keep it.
     """
     found = {
         "kind": type(model).__name__,
         "normalization": model.student_normalization,
-        "dropout": _dropout(model.student),
+        "dropout": dropout_rates(model.student),
     }
     if isinstance(model, AttentionTransfer):
         config: Any = model._hub_mixin_config
@@ -39,16 +40,6 @@ def identity(model: Any) -> dict[str, Any]:
             "teacher_sha256": digest(model.teacher),
         }
     return found
-
-
-def _dropout(model: nn.Module) -> dict[str, float]:
-    """Rates above zero, of dropout, stochastic depth and patch dropout, by the names of their modules."""
-    rates: dict[str, float] = {}
-    for name, module in model.named_modules():
-        rate = module.p if isinstance(module, nn.Dropout) else getattr(module, "drop_prob", getattr(module, "prob", 0))
-        if rate and isinstance(rate, float | int):
-            rates[name] = float(rate)
-    return rates
 
 
 def digest(model: nn.Module) -> str:

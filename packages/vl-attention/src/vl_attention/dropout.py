@@ -1,0 +1,33 @@
+"""Rates of dropout, stochastic depth and patch dropout: they belong to a model's training, and not to its build."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+# Of attention in transformers, and of DropPath and PatchDropout in both libraries.
+_RATES = ("dropout_prob", "attention_dropout", "dropout", "drop_prob", "prob")
+
+
+def dropout_rates(model: nn.Module) -> dict[str, float]:
+    """Those above zero, by names such as ``blocks.1.drop_path1.drop_prob``."""
+    return {
+        f"{module_name}.{name}": rate
+        for module_name, module in model.named_modules()
+        for name in _rate_names(module)
+        if (rate := getattr(module, name))
+    }
+
+
+def forget_dropout(model: nn.Module) -> None:
+    """Set all of them to zero."""
+    for module in model.modules():
+        for name in _rate_names(module):
+            setattr(module, name, 0.0)
+
+
+def _rate_names(module: nn.Module) -> Iterator[str]:
+    if isinstance(module, nn.Dropout):
+        yield "p"
+    yield from (name for name in _RATES if isinstance(getattr(module, name, None), float))
