@@ -1,4 +1,4 @@
-"""Pictures as a careless camera takes them."""
+"""Images as a augmented camera takes them."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ import torch
 from torch import Tensor
 
 
-def pictures(count: int = 64, size: int = 28, channels: int = 1) -> Tensor:
+def make_images(count: int = 64, size: int = 28, channels: int = 1) -> Tensor:
     """A bright square on black in each."""
     images = torch.zeros(count, channels, size, size)
     images[:, :, 8:20, 8:20] = 0.8
     return images
 
 
-def careless(images: Tensor, seed: int = 0, **settings: float) -> Tensor:
-    return augmentation.careless(images, torch.Generator().manual_seed(seed), **settings)
+def augmented(images: Tensor, seed: int = 0, **settings: float) -> Tensor:
+    return augmentation.augmented(images, torch.Generator().manual_seed(seed), **settings)
 
 
-def test_most_pictures_change_and_some_stay() -> None:
-    images = pictures(400)
-    changed = careless(images)
+def test_most_images_change_and_some_stay() -> None:
+    images = make_images(400)
+    changed = augmented(images)
     assert changed.shape == images.shape
     assert changed.min() >= 0
     assert changed.max() <= 1
     share = (changed != images).flatten(1).any(1).float().mean()
     assert 0.68 < share < 0.82
-    assert torch.equal(careless(images, clean_share=1.0), images)
-    assert torch.equal(careless(images), changed)
-    assert not torch.equal(careless(images, seed=1), changed)
+    assert torch.equal(augmented(images, clean_share=1.0), images)
+    assert torch.equal(augmented(images), changed)
+    assert not torch.equal(augmented(images, seed=1), changed)
 
 
 @pytest.mark.parametrize("change", augmentation.CHANGES, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_change_changes_each_picture_in_its_own_way(change: augmentation.Change, channels: int) -> None:
-    images = pictures(6, channels=channels)
+def test_every_change_changes_each_image_in_its_own_way(change: augmentation.Change, channels: int) -> None:
+    images = make_images(6, channels=channels)
     changed = change(images, torch.Generator().manual_seed(0))
     assert changed.shape == images.shape
     assert torch.isfinite(changed).all()
@@ -45,7 +45,7 @@ def test_every_change_changes_each_picture_in_its_own_way(change: augmentation.C
 
 
 def test_a_blur_keeps_the_mean_and_exposure_the_order_of_brightness() -> None:
-    images = pictures(8)
+    images = make_images(8)
     blurred = augmentation.blur(images, torch.Generator().manual_seed(0))
     torch.testing.assert_close(blurred.mean((1, 2, 3)), images.mean((1, 2, 3)), rtol=1e-4, atol=1e-5)
     ramp = torch.linspace(0, 1, 28 * 28).view(1, 1, 28, 28).expand(8, -1, -1, -1)
@@ -56,7 +56,7 @@ def test_a_blur_keeps_the_mean_and_exposure_the_order_of_brightness() -> None:
 def test_changes_in_place_keep_everything_where_it_is() -> None:
     images = torch.zeros(200, 3, 24, 24)
     images[..., 12:] = 1
-    changed = careless(images, in_place=True)
-    assert not torch.equal(changed, careless(images))
+    changed = augmented(images, in_place=True)
+    assert not torch.equal(changed, augmented(images))
     left, right = changed[..., 2:6].mean((1, 2, 3)), changed[..., -6:-2].mean((1, 2, 3))
     assert (right > left).float().mean() > 0.95

@@ -15,7 +15,7 @@ from vl_core.data.idx import read_idx
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    """Thirty training and twenty test pictures whose pixels are their position, and three concepts in two styles."""
+    """Thirty training and twenty test images whose pixels are their position, and three concepts in two styles."""
     monkeypatch.setattr(build, "PER_CLASS", {"train": 2, "test": 1})
     monkeypatch.setattr(build, "STYLES", ("noto", "fluent"))
     folder = tmp_path / "source"
@@ -45,7 +45,7 @@ def run(source, target, seed=0):
     return {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*") if path.is_file()}
 
 
-def test_pictures_are_drawn_evenly_and_know_where_they_come_from(source, tmp_path):
+def test_images_are_drawn_evenly_and_know_where_they_come_from(source, tmp_path):
     run(source, tmp_path / "out")
     for split, original, per_class in (("train", "train", 2), ("test", "t10k", 1)):
         out = tmp_path / "out/fashion"

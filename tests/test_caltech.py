@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import caltech_card
-import caltech_pictures
+import caltech_images
 import numpy as np
 import pytest
 import torch
 import train_caltech_cnn
 import train_caltech_dit
-from caltech_pictures import Pictures
+from caltech_images import Images
 from diffusers import DDPMScheduler, DiTTransformer2DModel
 from PIL import Image
 from safetensors.torch import load_file
@@ -30,7 +30,7 @@ LARGEST = [8, 4, 0, 1, 2, 5, 6, 7, 9, 10]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """JPEG files end to end, each of one grey of its class and noise; every third picture of a class is a test one."""
+    """JPEG files end to end, each of one gray of its class and noise; every third image of a class is a test one."""
     random, files, label, split = np.random.default_rng(0), [], [], []
     for one, size in enumerate(SIZES):
         for index in range(size):
@@ -65,23 +65,23 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-# ---- Pictures ----
+# ---- Images ----
 
 
-def test_the_ten_classes_with_the_most_pictures_are_read_in_that_order(data: Path) -> None:
-    train, test = (caltech_pictures.read_pictures(data, split) for split in ("train", "test"))
+def test_the_ten_classes_with_the_most_images_are_read_in_that_order(data: Path) -> None:
+    train, test = (caltech_images.read_images(data, split) for split in ("train", "test"))
     assert train.classes == test.classes == tuple(f"class {one}" for one in LARGEST)
     assert train.labels.bincount().tolist() == [SIZES[one] // 3 * 2 for one in LARGEST]
     assert test.labels.bincount().tolist() == [SIZES[one] // 3 for one in LARGEST]
     assert train.images.shape == (len(train), 3, 64, 64)
     assert train.images.dtype == torch.uint8
-    for picture, label in zip(test.images, test.labels, strict=True):
-        assert abs(picture.float().mean() - (20 * LARGEST[int(label)] + 9.5)) < 2
+    for image, label in zip(test.images, test.labels, strict=True):
+        assert abs(image.float().mean() - (20 * LARGEST[int(label)] + 9.5)) < 2
 
 
 def test_a_fifth_of_each_class_is_put_aside() -> None:
     images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1)
-    kept, aside = caltech_pictures.put_aside(Pictures(images, torch.arange(20) % 2, ("a", "b")))
+    kept, aside = caltech_images.put_aside(Images(images, torch.arange(20) % 2, ("a", "b")))
     assert aside.labels.bincount().tolist() == [2, 2]
     assert sorted([*kept.images.flatten().tolist(), *aside.images.flatten().tolist()]) == list(range(20))
 
@@ -90,14 +90,14 @@ def test_balance_shows_small_classes_more_often() -> None:
     labels = torch.tensor([0] * 90 + [1] * 10)
     for balance, share in ((0.0, 0.1), (0.5, 0.25), (1.0, 0.5)):
         generator = torch.Generator().manual_seed(0)
-        drawn = labels[caltech_pictures.draw_indices(labels, 4000, balance=balance, generator=generator)]
+        drawn = labels[caltech_images.draw_indices(labels, 4000, balance=balance, generator=generator)]
         assert abs(drawn.float().mean() - share) < 0.03
 
 
-def test_augmented_pictures_stay_in_range_and_keep_their_middle() -> None:
+def test_augmented_images_stay_in_range_and_keep_their_middle() -> None:
     images = torch.full((64, 3, 64, 64), -1.0)
     images[:, :, 24:40, 24:40] = 1
-    moved = caltech_pictures.augment(images, generator=torch.Generator().manual_seed(0))
+    moved = caltech_images.augment(images, generator=torch.Generator().manual_seed(0))
     assert moved.min() >= -1
     assert moved.max() <= 1
     assert (moved[:, :, 31:33, 31:33] > 0.5).all()
@@ -105,17 +105,17 @@ def test_augmented_pictures_stay_in_range_and_keep_their_middle() -> None:
     assert len(moved.flatten(1).unique(dim=0)) == 64
 
 
-def test_augmentation_mirrors_half_of_the_pictures() -> None:
+def test_augmentation_mirrors_half_of_the_images() -> None:
     ramp = torch.linspace(-0.8, 0.8, 64).expand(400, 3, 64, 64)
-    moved = caltech_pictures.augment(ramp, generator=torch.Generator().manual_seed(0))
+    moved = caltech_images.augment(ramp, generator=torch.Generator().manual_seed(0))
     assert 160 < (moved[:, 0, 32, 48] < moved[:, 0, 32, 16]).sum() < 240
 
 
-def test_the_shared_pictures_are_as_the_card_says() -> None:
+def test_the_shared_images_are_as_the_card_says() -> None:
     path = SHARED / "caltech101_64/caltech101_64.npz"
     if not path.exists():
         pytest.skip(f"the photographs are not committed, and {path} is absent")
-    train, test = (caltech_pictures.read_pictures(path, split) for split in ("train", "test"))
+    train, test = (caltech_images.read_images(path, split) for split in ("train", "test"))
     assert (len(train), len(test)) == (1809, 899)
     assert list(train.classes) == json.loads((caltech_card.MODEL / "classes.json").read_text())
 
@@ -159,27 +159,27 @@ def test_exported_folder_is_the_average_in_half_precision_for_the_classifier_to_
 
 
 def test_each_batch_depends_on_the_seed_and_the_step_alone(data: Path) -> None:
-    pictures = caltech_pictures.read_pictures(data, "train")
+    images = caltech_images.read_images(data, "train")
     args = train_caltech_dit.argparse.Namespace(seed=0, batch=8, balance=0.5, null_share=0.5)
-    first, again, later = (train_caltech_dit.batch_at(step, pictures, args) for step in (5, 5, 6))
+    first, again, later = (train_caltech_dit.batch_at(step, images, args) for step in (5, 5, 6))
     torch.testing.assert_close(first, again, rtol=0, atol=0)
     assert not torch.equal(first[3], later[3])
     # What is shown without its class must not change the labels of the data.
-    torch.testing.assert_close(pictures.labels, caltech_pictures.read_pictures(data, "train").labels)
+    torch.testing.assert_close(images.labels, caltech_images.read_images(data, "train").labels)
 
 
 # ---- What is measured ----
 
 
-def test_the_test_names_each_picture_once_and_goes_on_where_it_stopped(data: Path, whole: Path, tmp_path: Path) -> None:
-    pictures = caltech_pictures.read_pictures(data, "test")
+def test_the_test_names_each_image_once_and_goes_on_where_it_stopped(data: Path, whole: Path, tmp_path: Path) -> None:
+    images = caltech_images.read_images(data, "test")
     classifier = DiffusionClassifier.from_pretrained(whole / "model", search=Staged((1, 2), (2, 1)))
-    named = caltech_card.name_all(classifier, pictures, tmp_path / "whole.csv")
-    assert [row["true"] for row in named] == [pictures.classes[label] for label in pictures.labels]
+    named = caltech_card.name_all(classifier, images, tmp_path / "whole.csv")
+    assert [row["true"] for row in named] == [images.classes[label] for label in images.labels]
     assert {row["evaluations"] for row in named} == {"12"}
     lines = (tmp_path / "whole.csv").read_text().splitlines(keepends=True)
     (tmp_path / "cut.csv").write_text("".join(lines[:8]))
-    assert caltech_card.name_all(classifier, pictures, tmp_path / "cut.csv") == named
+    assert caltech_card.name_all(classifier, images, tmp_path / "cut.csv") == named
     assert (tmp_path / "cut.csv").read_text() == "".join(lines)
 
 
@@ -197,12 +197,12 @@ def test_the_classifiers_write_rows_of_one_file(
     assert int(dit["parameters"]) == sum(p.numel() for p in train_caltech_dit.build_model().parameters())
 
 
-def test_settings_are_chosen_without_the_test_pictures(
+def test_settings_are_chosen_without_the_test_images(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "caltech.csv"
     run(monkeypatch, train_caltech_cnn, "--data", data, "--out", out, "--steps", 1, "--width", 2, "--validate")
-    aside = caltech_pictures.put_aside(caltech_pictures.read_pictures(data, "train"))[1]
+    aside = caltech_images.put_aside(caltech_images.read_images(data, "train"))[1]
     assert f"images={len(aside)} " in capsys.readouterr().out
     assert not out.exists()
 

@@ -19,7 +19,7 @@ ROW = {
 }
 
 
-def test_a_row_says_accuracy_of_pictures_and_of_classes() -> None:
+def test_a_row_says_accuracy_of_images_and_of_classes() -> None:
     row = diffusion_tables.classifier_row(**ROW)
     low, high = (f"{100 * end:.2f}" for end in wilson_interval(3, 4))
     assert set(diffusion_tables.COLUMNS) <= set(row)

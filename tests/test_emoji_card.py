@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import emoji_card
-import emoji_pictures
+import emoji_images
 import pytest
 import torch
 import train_emoji_pixart
@@ -14,10 +14,10 @@ from vl_core.results import wilson_interval
 
 
 def test_a_row_counts_what_is_right_among_the_candidates_of_its_seed() -> None:
-    pictures, labels = emoji_card.tested_pictures(40)
+    images, labels = emoji_card.tested_images(40)
 
     def right_in_the_first_half(shown, choices):
-        assert torch.equal(shown, pictures)
+        assert torch.equal(shown, images)
         assert all(label in row and len(set(row)) == 20 for label, row in zip(labels, choices, strict=True))
         wrong = [next(name for name in row if name != label) for row, label in zip(choices, labels, strict=True)]
         return labels[:20] + wrong[20:]
@@ -29,18 +29,18 @@ def test_a_row_counts_what_is_right_among_the_candidates_of_its_seed() -> None:
     assert {"hardware", "torch", "command", "commit"} <= set(row)
 
 
-def test_no_tested_picture_chooses_settings() -> None:
-    _, tested = emoji_card.tested_pictures(600)
-    _, choosing = emoji_pictures.held_out(settings=True)
+def test_no_tested_image_chooses_settings() -> None:
+    _, tested = emoji_card.tested_images(600)
+    _, choosing = emoji_images.held_out(settings=True)
     assert len(tested) == 600
     assert not set(tested) & set(choosing)
 
 
-def test_the_nearest_training_picture_of_a_training_picture_is_itself() -> None:
-    emoji = emoji_pictures.open_style("twemoji")
+def test_the_nearest_training_image_of_a_training_image_is_itself() -> None:
+    emoji = emoji_images.open_style("twemoji")
     places = [emoji.labels.index(name) for name in ("hot dog", "palm tree", "robot")]
     choices = [["palm tree", "hot dog"], ["palm tree", "robot"], ["hot dog", "robot"]]
-    named = emoji_card.nearest_training_picture(emoji.pictures[places].float() / 127.5 - 1, choices)
+    named = emoji_card.nearest_training_image(emoji.images[places].float() / 127.5 - 1, choices)
     assert named == ["hot dog", "palm tree", "robot"]
 
 
@@ -52,7 +52,7 @@ def test_the_table_has_a_line_for_every_row() -> None:
 
 
 def test_samples_are_a_column_for_every_name_shown(tmp_path: Path) -> None:
-    tokenizer = emoji_pictures.build_tokenizer(emoji_pictures.open_style("noto"))
+    tokenizer = emoji_images.build_tokenizer(emoji_images.open_style("noto"))
     torch.manual_seed(0)
     model = train_emoji_pixart.TextDenoiser(len(tokenizer), width=16, blocks=1, text_width=16)
     pipeline = train_emoji_pixart.as_pipeline(model.state_dict(), model, tokenizer)
@@ -63,4 +63,4 @@ def test_samples_are_a_column_for_every_name_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", emoji_card.SHOWN)
 def test_names_shown_are_names_of_the_data(name: str) -> None:
-    assert name in emoji_pictures.open_style(*emoji_pictures.TRAINING_STYLES).labels
+    assert name in emoji_images.open_style(*emoji_images.TRAINING_STYLES).labels

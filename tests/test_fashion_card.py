@@ -10,7 +10,7 @@ from vl_core.results import wilson_interval
 def test_the_summary_counts_what_is_right_and_names_the_worst_class() -> None:
     named = [("bag", "bag", 240), ("bag", "bag", 240), ("coat", "shirt", 250), ("coat", "coat", 270)]
     rows = [dict(zip(("true", "predicted", "evaluations"), map(str, row), strict=True)) for row in named]
-    summary = fashion_card.summarise(rows)
+    summary = fashion_card.summarize(rows)
     low, high = (f"{100 * end:.2f}" for end in wilson_interval(3, 4))
     assert summary == {
         "images": 4,
@@ -24,7 +24,7 @@ def test_the_summary_counts_what_is_right_and_names_the_worst_class() -> None:
     }
 
 
-def test_the_table_shows_the_model_above_the_yardstick() -> None:
+def test_the_table_shows_the_model_above_the_baseline() -> None:
     ours = {"accuracy": "91.00", "low": "89.70", "high": "92.20", "evaluations_per_image": "240"}
     cnn = {"model": "cnn5-24", "seed": "0", "accuracy": "91.30", "low": "89.98", "high": "92.46"}
     lines = fashion_card.card_table(ours, [cnn]).splitlines()

@@ -40,7 +40,7 @@ def made_up_weights() -> dict[str, Tensor]:
     return weights
 
 
-def test_features_have_the_published_width_and_depend_on_the_picture() -> None:
+def test_features_have_the_published_width_and_depend_on_the_image() -> None:
     images = torch.randint(256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     features = probe_caltech.Features(made_up_weights())(images)
     assert features.shape == (2, 1280)

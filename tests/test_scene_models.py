@@ -19,7 +19,7 @@ from scenes import CLASSES
 from torch import Tensor
 from vl_core.results import read_rows
 from vl_diffusion import Adaptation, DiffusionTTA, TestTimeAdapter
-from vl_diffusion.adaptation.objectives import Context
+from vl_diffusion.adaptation.losses import Context
 
 SCRIPTS = {"denoiser": train_scene_denoiser, "predictor": train_scene_predictor}
 TINY = ["--scenes", 8, "--steps", 4, "--batch", 4, "--warm-up", 2, "--checkpoint-every", 2]
@@ -111,9 +111,9 @@ class _SameDraws(DiffusionTTA):
 def test_shipped_models_adapt_to_a_corrupted_scene_and_their_loss_falls(task: Task) -> None:
     denoiser, predicts = load_task(task)
     model = Predictor.load(MODELS / f"{task}_predictor_0")
-    pictures = adapt_scenes.shifted(scenes_of("choose", 2), "gaussian_noise", 5, seed=0)
+    images = adapt_scenes.shifted(scenes_of("choose", 2), "gaussian_noise", 5, seed=0)
     settings = {"task": predicts, "objective": _SameDraws(8, (0.2, 0.6)), "steps": 4, "learning_rate": 1e-3}
-    found = TestTimeAdapter(model, denoiser, gate=None, **settings)(pictures)
+    found = TestTimeAdapter(model, denoiser, gate=None, **settings)(images)
     assert found.outputs.shape == (2, len(CLASSES) if task == "segmentation" else 1, SIZE, SIZE)
     assert (found.losses[:, -1] < found.losses[:, 0]).all()
     assert found.adapted.all()
@@ -153,7 +153,7 @@ def test_a_gain_is_an_improvement_of_similarity_and_of_error() -> None:
     assert error["gain"] == error["source"]
 
 
-def test_the_card_shows_percent_of_classes_and_metres_of_depth() -> None:
+def test_the_card_shows_percent_of_classes_and_meters_of_depth() -> None:
     row = {"corruption": "shot_noise", "severity": "5", "method": "diffusion", "seed": "all", "source": "0.25"}
     row |= {"adapted": "0.375", "gain": "0.125", "low": "0.1", "high": "0.15"}
     rows = [row | {"task": "segmentation", "metric": "miou"}, row | {"task": "depth", "metric": "rmse"}]
@@ -164,8 +164,8 @@ def test_the_card_shows_percent_of_classes_and_metres_of_depth() -> None:
     assert line == "| shot noise | 5 | diffusion | RMSE | 0.250 | 0.375 | +0.125 | +0.100 to +0.150 |"
 
 
-def test_pictures_masks_and_depths_are_drawn_side_by_side(tmp_path: Path) -> None:
+def test_images_masks_and_depths_are_drawn_side_by_side(tmp_path: Path) -> None:
     views = scenes_of("choose", 2)
-    columns = [("picture", list(views.images)), ("classes", list(views.masks)), ("depth", list(views.depths))]
+    columns = [("image", list(views.images)), ("classes", list(views.masks)), ("depth", list(views.depths))]
     scenes_card.draw(columns, tmp_path / "grid.png")
     assert imread(tmp_path / "grid.png").ndim == 3

@@ -27,7 +27,7 @@ def one_solid(kind: str, *, z: float = 4.0, x: float = 0.0, turn: float = 0.0, t
         tilt=torch.tensor([tilt]),
         light=torch.tensor([[0.0, 1.0, 0.0]]),
         ambient=torch.tensor([0.25]),
-        colours=torch.tensor([[[0.2, 0.2, 0.2], [0.4, 0.4, 0.4], [0.8, 0.6, 0.4]]]),
+        colors=torch.tensor([[[0.2, 0.2, 0.2], [0.4, 0.4, 0.4], [0.8, 0.6, 0.4]]]),
         contrast=torch.zeros(1, 3),
         haze=torch.zeros(1),
         air=torch.zeros(1, 3),
@@ -93,7 +93,7 @@ def test_light_from_above_lights_the_ground_and_not_the_front() -> None:
     torch.testing.assert_close(views.images[0, :, 14, 12], 0.25 * torch.tensor([0.8, 0.6, 0.4]))
 
 
-def test_haze_takes_colour_by_distance() -> None:
+def test_haze_takes_color_by_distance() -> None:
     hazy = dataclasses.replace(one_solid("box"), haze=torch.tensor([0.1]), air=torch.ones(1, 3))
     clear = math.exp(-0.35)
     expected = clear * 0.25 * torch.tensor([0.8, 0.6, 0.4]) + 1 - clear
@@ -151,10 +151,10 @@ def test_the_interval_of_a_gain_covers_it_as_often_as_it_says() -> None:
     generator = torch.Generator().manual_seed(0)
     covered = 0
     for trial in range(200):
-        picture = 5 * torch.randn(60, generator=generator)
-        before = picture + torch.randn(60, generator=generator)
-        after = picture + 0.5 + torch.randn(60, generator=generator)
+        image = 5 * torch.randn(60, generator=generator)
+        before = image + torch.randn(60, generator=generator)
+        after = image + 0.5 + torch.randn(60, generator=generator)
         low, high = dense_scores.paired_interval(before, after, lambda mean: mean, draws=500, seed=trial)
-        assert 0.3 < high - low < 1.2, "what pictures have in common widens the interval"
+        assert 0.3 < high - low < 1.2, "what images have in common widens the interval"
         covered += low <= 0.5 <= high
     assert 180 <= covered <= 198

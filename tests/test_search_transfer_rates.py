@@ -12,21 +12,21 @@ from vl_core.data import ImageDataset, open_dataset
 from vl_core.results import read_rows
 
 
-def test_held_out_pictures_are_of_all_classes_and_not_trained_on() -> None:
-    pictures = open_dataset("fashion", split="train")
-    rest, held_out = search.held_out_split(pictures, 100)
-    assert (len(rest), len(held_out)) == (len(pictures) - 100, 100)
+def test_held_out_images_are_of_all_classes_and_not_trained_on() -> None:
+    images = open_dataset("fashion", split="train")
+    rest, held_out = search.held_out_split(images, 100)
+    assert (len(rest), len(held_out)) == (len(images) - 100, 100)
     assert sorted(held_out.labels.tolist()) == sorted(list(range(10)) * 10)
-    assert _counted(rest) + _counted(held_out) == _counted(pictures)
+    assert _counted(rest) + _counted(held_out) == _counted(images)
 
 
-def _counted(pictures: ImageDataset) -> Counter[bytes]:
-    return Counter(picture.tobytes() for picture, _ in pictures)
+def _counted(images: ImageDataset) -> Counter[bytes]:
+    return Counter(image.tobytes() for image, _ in images)
 
 
 @pytest.mark.parametrize("rate", [1e-3, 4e-3])
-def test_the_rate_is_the_one_that_the_optimiser_reaches(rate: float) -> None:
-    method = search.with_peak_rate(method_of("small_pictures", "copy"), rate)
+def test_the_rate_is_the_one_that_the_optimizer_reaches(rate: float) -> None:
+    method = search.with_peak_rate(method_of("small_images", "copy"), rate)
     assert method.settings.learning_rate == pytest.approx(rate)
 
 

@@ -1,4 +1,4 @@
-"""The script that trains the yardstick of the emoji model, for an epoch of a tiny model."""
+"""The script that trains the baseline of the emoji model, for an epoch of a tiny model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import train_emoji_dual_encoder
-from emoji_pictures import TRAINING_STYLES, build_tokenizer, held_out, open_style
+from emoji_images import TRAINING_STYLES, build_tokenizer, held_out, open_style
 from vl_core.results import read_rows
 
 
@@ -43,10 +43,10 @@ def test_pairs_of_one_concept_are_all_right_answers() -> None:
 def test_the_nearest_name_is_chosen_of_the_candidates_alone() -> None:
     tokenizer = build_tokenizer(open_style("noto"))
     model = train_emoji_dual_encoder.DualEncoder(len(tokenizer), width=2).eval()
-    pictures, _ = held_out(settings=True)
+    inputs, _ = held_out(settings=True)
     choices = [["hot dog", "red apple", "cat"], ["cat", "dog"]]
     with torch.no_grad():
-        images = model.encode_images(pictures[:2])
+        images = model.encode_images(inputs[:2])
         texts = {
             name: model.encode_texts(*train_emoji_dual_encoder.tokenize(tokenizer, [name]))[0]
             for name in ("hot dog", "red apple", "cat", "dog")
@@ -54,5 +54,5 @@ def test_the_nearest_name_is_chosen_of_the_candidates_alone() -> None:
     expected = [
         max(row, key=lambda name, i=image: float(texts[name] @ i)) for image, row in zip(images, choices, strict=True)
     ]
-    assert train_emoji_dual_encoder.choose(model, tokenizer, pictures[:2], choices) == expected
+    assert train_emoji_dual_encoder.choose(model, tokenizer, inputs[:2], choices) == expected
     torch.testing.assert_close(images.norm(dim=1), torch.ones(2))

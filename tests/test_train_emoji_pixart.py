@@ -109,10 +109,10 @@ def test_an_untrained_network_predicts_nothing_and_a_trained_one_heeds_its_promp
 
 
 def test_errors_are_those_of_the_definition_whatever_the_other_candidates(pipeline: PixArtAlphaPipeline) -> None:
-    picture = train_emoji_pixart.held_out(settings=True)[0][:2]
+    image = train_emoji_pixart.held_out(settings=True)[0][:2]
     timesteps, choices = torch.tensor([300, 700]), [["hot dog", "face with crossed-out eyes"], ["cat", "hot dog"]]
-    errors = emoji_zero_shot.denoising_errors(pipeline, picture, choices, timesteps, seed=5)
-    unscaled = emoji_zero_shot.denoising_errors(pipeline, picture, choices, timesteps, space="velocity", seed=5)
+    errors = emoji_zero_shot.denoising_errors(pipeline, image, choices, timesteps, seed=5)
+    unscaled = emoji_zero_shot.denoising_errors(pipeline, image, choices, timesteps, space="velocity", seed=5)
     alphas = pipeline.scheduler.alphas_cumprod[timesteps]
     torch.testing.assert_close(unscaled * alphas[:, None], errors, rtol=1e-4, atol=1e-6)
     level = pipeline.scheduler.alphas_cumprod
@@ -120,7 +120,7 @@ def test_errors_are_those_of_the_definition_whatever_the_other_candidates(pipeli
         for draw, timestep in enumerate(timesteps):
             noise = gaussian(make_keys(5, number, draw)[None], (3, 32, 32))[0]
             alpha, sigma = level[timestep].sqrt(), (1 - level[timestep]).sqrt()
-            x_t = (alpha * picture[number] + sigma * noise)[None]
+            x_t = (alpha * image[number] + sigma * noise)[None]
             for candidate, name in enumerate(row):
                 tokens, mask = train_emoji_pixart.tokenize(pipeline.tokenizer, [name])
                 with torch.no_grad():
@@ -132,7 +132,7 @@ def test_errors_are_those_of_the_definition_whatever_the_other_candidates(pipeli
                 torch.testing.assert_close(errors[number, draw, candidate], expected, rtol=2e-4, atol=1e-5)
 
 
-def test_the_smallest_mean_error_names_the_picture() -> None:
+def test_the_smallest_mean_error_names_the_image() -> None:
     errors = torch.tensor([[[1.0, 3.0], [2.0, 1.0]], [[0.5, 0.4], [0.3, 0.2]]])
     assert emoji_zero_shot.named(errors, [["a", "b"], ["c", "d"]]) == ["a", "d"]
 

@@ -1,4 +1,4 @@
-"""The script that trains the yardstick of the diffusion classifier, on a few made-up pictures."""
+"""The script that trains the baseline of the diffusion classifier, on a few made-up images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_idx(path: Path, values: np.ndarray) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Forty-eight pictures whose brightness is their class, in the files of Fashion-MNIST."""
+    """Forty-eight images whose brightness is their class, in the files of Fashion-MNIST."""
     labels = np.arange(48) % 10
     write_idx(tmp_path / "train-images-idx3-ubyte.gz", np.broadcast_to(25 * labels[:, None, None], (48, 28, 28)))
     write_idx(tmp_path / "train-labels-idx1-ubyte.gz", labels)
@@ -36,7 +36,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, str]]]:
     """The script with a tiny model and more arguments; the rows that there are afterwards."""
-    out = data / "rows" / "yardstick.csv"
+    out = data / "rows" / "baseline.csv"
     tiny = ["--data", str(data), "--out", str(out), "--epochs", "1", "--batch", "16", "--width", "2"]
 
     def call(*more: str) -> list[dict[str, str]]:
@@ -47,7 +47,7 @@ def run(data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[
     return call
 
 
-def test_each_run_appends_a_row_on_the_held_out_pictures_and_a_seed_repeats_it(
+def test_each_run_appends_a_row_on_the_held_out_images_and_a_seed_repeats_it(
     run: Callable[..., list[dict[str, str]]],
 ) -> None:
     threads = torch.get_num_threads()
@@ -62,7 +62,7 @@ def test_each_run_appends_a_row_on_the_held_out_pictures_and_a_seed_repeats_it(
     assert first["correct"] == again["correct"]
 
 
-def test_validation_tests_on_training_pictures_put_aside_and_writes_nothing(
+def test_validation_tests_on_training_images_put_aside_and_writes_nothing(
     run: Callable[..., list[dict[str, str]]],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -73,21 +73,21 @@ def test_validation_tests_on_training_pictures_put_aside_and_writes_nothing(
     assert "train_images=32 " in capsys.readouterr().out
 
 
-def test_augmentation_mirrors_and_shifts_whole_pictures() -> None:
-    picture = torch.zeros(5, 5, dtype=torch.uint8)
-    picture[2, 1], picture[2, 2] = 3, 7
-    shown = train_fashion_cnn.augment(picture.expand(400, 5, 5), shift=1, generator=torch.Generator().manual_seed(0))
+def test_augmentation_mirrors_and_shifts_whole_images() -> None:
+    original = torch.zeros(5, 5, dtype=torch.uint8)
+    original[2, 1], original[2, 2] = 3, 7
+    shown = train_fashion_cnn.augment(original.expand(400, 5, 5), shift=1, generator=torch.Generator().manual_seed(0))
     assert shown.dtype == torch.uint8
     possible = {
         torch.roll(version, (down, right), (0, 1)).numpy().tobytes()
-        for version in (picture, picture.flip(1))
+        for version in (original, original.flip(1))
         for down in (-1, 0, 1)
         for right in (-1, 0, 1)
     }
     assert {image.numpy().tobytes() for image in shown} == possible
 
 
-def test_held_out_pictures_are_two_hundred_of_each_class() -> None:
+def test_held_out_images_are_two_hundred_of_each_class() -> None:
     images, labels = train_fashion_cnn.held_out()
     assert images.shape == (2000, 28, 28)
     assert images.dtype == torch.uint8

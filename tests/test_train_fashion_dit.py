@@ -1,4 +1,4 @@
-"""The script that trains the diffusion model which ships, on a few made-up pictures."""
+"""The script that trains the diffusion model which ships, on a few made-up images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, *more: object) -
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty-four pictures of noise, in the files of Fashion-MNIST."""
+    """Sixty-four images of noise, in the files of Fashion-MNIST."""
     folder, random = tmp_path_factory.mktemp("fashion_mnist"), np.random.default_rng(0)
     write_idx(folder / "train-images-idx3-ubyte.gz", random.integers(0, 256, (64, 28, 28)))
     write_idx(folder / "train-labels-idx1-ubyte.gz", np.arange(64) % 10)
@@ -121,7 +121,7 @@ def test_a_batch_draws_one_time_step_in_each_part_of_the_schedule() -> None:
     assert (timestep // 125).tolist() == list(range(8))
 
 
-def test_a_run_can_begin_with_a_trained_model_and_go_on_with_careless_pictures(
+def test_a_run_can_begin_with_a_trained_model_and_go_on_with_augmented_images(
     data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def begun(*more: object) -> torch.Tensor:
@@ -130,7 +130,7 @@ def test_a_run_can_begin_with_a_trained_model_and_go_on_with_careless_pictures(
         return weights["pos_embed.proj.weight"].float()
 
     start = load_file(whole / "model/diffusion_pytorch_model.safetensors")["pos_embed.proj.weight"].float()
-    clean, careless = begun(), begun("--augment")
-    for weights in (clean, careless):
+    clean, augmented = begun(), begun("--augment")
+    for weights in (clean, augmented):
         torch.testing.assert_close(weights, start, rtol=0, atol=1e-3)
-    assert not torch.equal(clean, careless)
+    assert not torch.equal(clean, augmented)

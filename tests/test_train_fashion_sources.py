@@ -1,4 +1,4 @@
-"""The script that trains the classifiers which the study of test-time adaptation begins with, on made-up pictures."""
+"""The script that trains the classifiers which the study of test-time adaptation begins with, on made-up images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import train_fashion_sources
-from vl_diffusion.small_cnn import SmallCNN
+from vl_diffusion.models.small_cnn import SmallCNN
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:
@@ -28,12 +28,12 @@ def run(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, *more: str) -> N
 
 def test_labels_are_chosen_evenly_and_by_the_seed() -> None:
     labels = torch.arange(300) % 10
-    chosen = train_fashion_sources.labelled_part(labels, 50, 0)
+    chosen = train_fashion_sources.labeled_part(labels, 50, 0)
     assert labels[chosen].bincount().tolist() == [5] * 10
     assert len(chosen.unique()) == 50
-    assert torch.equal(chosen, train_fashion_sources.labelled_part(labels, 50, 0))
-    assert not torch.equal(chosen, train_fashion_sources.labelled_part(labels, 50, 1))
-    assert len(train_fashion_sources.labelled_part(labels, None, 0)) == 300
+    assert torch.equal(chosen, train_fashion_sources.labeled_part(labels, 50, 0))
+    assert not torch.equal(chosen, train_fashion_sources.labeled_part(labels, 50, 1))
+    assert len(train_fashion_sources.labeled_part(labels, None, 0)) == 300
 
 
 @pytest.mark.parametrize("more", [(), ("--augment",)])

@@ -70,7 +70,7 @@ def test_sdist_makes_the_same_wheel_as_the_tree(wheels: Wheels, package: Package
 
 
 @each_package
-def test_wheel_holds_the_package_its_types_and_its_licence_and_nothing_else(wheels: Wheels, package: Package) -> None:
+def test_wheel_holds_the_package_its_types_and_its_license_and_nothing_else(wheels: Wheels, package: Package) -> None:
     with zipfile.ZipFile(wheels["tree"][package.name]) as archive:
         names = archive.namelist()
         metadata = next(name.split("/")[0] for name in names if name.endswith(".dist-info/METADATA"))

@@ -67,7 +67,7 @@ def test_waiting_changelog_fragments_can_be_folded() -> None:
 
 
 @each_package
-def test_licence_equals_the_one_at_the_root(package: Package) -> None:
+def test_license_equals_the_one_at_the_root(package: Package) -> None:
     assert (package.folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 

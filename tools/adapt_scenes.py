@@ -1,14 +1,14 @@
-"""Adapt the segmenter, or the depth network, of the scenes to corrupted pictures, and say what it was worth.
+"""Adapt the segmenter, or the depth network, of the scenes to corrupted images, and say what it was worth.
 
-For every corruption, level and seed, a stream of corrupted pictures is predicted as the network stands and with
-test-time adaptation, the same pictures for both::
+For every corruption, level and seed, a stream of corrupted images is predicted as the network stands and with
+test-time adaptation, the same images for both::
 
     python tools/adapt_scenes.py --task segmentation
     python tools/adapt_scenes.py --task depth
 
 append rows to `packages/vl-diffusion/results/dense.csv`: one a seed and metric, and one of all seeds together, each
 with the gain, which is more than nothing where adaptation is an improvement, and its 95 % interval. A seed has a
-network, pictures, corruptions and noise of its own. Cells that the file has are not computed again, so that an
+network, images, corruptions and noise of its own. Cells that the file has are not computed again, so that an
 interrupted study goes on. `--split choose` is for choosing settings, on other scenes than those that are reported.
 """
 
@@ -33,7 +33,7 @@ from vl_diffusion.corruptions import corrupt
 RESULTS = MODELS.parent / "dense.csv"
 CORRUPTIONS = ("gaussian_noise", "shot_noise", "fog", "frost", "contrast", "pixelate")
 
-_SHARED = {"adapt": "all", "mode": "online", "optimiser": "adam", "steps": 1, "images_at_once": 8}
+_SHARED = {"adapt": "all", "mode": "online", "optimizer": "adam", "steps": 1, "images_at_once": 8}
 CHOSEN: dict[Task, dict[str, Any]] = {
     "segmentation": _SHARED | {"learning_rate": 2e-4, "draws": 16, "time_range": (0.01, 0.4)},
     "depth": _SHARED | {"learning_rate": 1e-4, "draws": 8, "time_range": (0.01, 0.2)},
@@ -43,7 +43,7 @@ CHOSEN: dict[Task, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of maps, from statistics that are averaged over pictures."""
+    """A score of maps, from statistics that are averaged over images."""
 
     statistics: Callable[[Tensor, Views], Tensor]
     """From a network's outputs and the truth to ``(B, ...)``."""
@@ -63,15 +63,15 @@ METRICS: dict[Task, dict[str, Metric]] = {
         "rmse": Metric(lambda output, views: rmse(output, views.depths), lambda mean: mean, less_is_better=True),
     },
 }
-"""Mean intersection over union of the pixels of all pictures; and means over pictures of similarity and error."""
+"""Mean intersection over union of the pixels of all images; and means over images of similarity and error."""
 
 
 def shifted(views: Views, corruption: str, severity: int, seed: int) -> Tensor:
-    """The pictures under a corruption as it was published for large pictures; level 0 leaves them as they are."""
+    """The images under a corruption as it was published for large images; level 0 leaves them as they are."""
     if not severity:
         return views.images
-    pictures: Tensor = corrupt(views.images, corruption, severity, seed=seed, tuned_for=224)
-    return pictures
+    images: Tensor = corrupt(views.images, corruption, severity, seed=seed, tuned_for=224)
+    return images
 
 
 def make_adapter(args: argparse.Namespace, method: str, seed: int) -> TestTimeAdapter:
@@ -85,11 +85,11 @@ def make_adapter(args: argparse.Namespace, method: str, seed: int) -> TestTimeAd
         objective=objective,
         adapt=args.adapt,
         mode=args.mode,
-        optimiser=args.optimiser,
+        optimizer=args.optimizer,
         learning_rate=args.learning_rate,
         steps=args.steps,
         images_at_once=args.images_at_once,
-        # The paper's way: pictures share updates.
+        # The paper's way: images share updates.
         gate=None,
         autocast=torch.bfloat16,
         seed=seed,
@@ -117,10 +117,10 @@ def run_cell(args: argparse.Namespace, corruption: str, severity: int, method: s
     for seed in range(args.seeds):
         views = scenes_of(args.split, args.images, first=seed * args.images)
         adapter = make_adapter(args, method, seed)
-        pictures = shifted(views, corruption, severity, seed)
+        images = shifted(views, corruption, severity, seed)
         with torch.no_grad():
-            source = adapter.model(pictures)
-        run = (source, adapter(pictures), views)
+            source = adapter.model(images)
+        run = (source, adapter(images), views)
         runs.append(run)
         rows += [{"seed": seed} | row for row in compare(args.task, [run])]
     passes = {
@@ -139,15 +139,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--split", choices=("choose", "test"), default="test")
     parser.add_argument("--corruptions", nargs="+", default=CORRUPTIONS)
-    parser.add_argument("--severities", type=int, nargs="+", default=[0, 3, 5], help="0 for clean pictures")
+    parser.add_argument("--severities", type=int, nargs="+", default=[0, 3, 5], help="0 for clean images")
     parser.add_argument("--methods", nargs="+", choices=("diffusion", "entropy"), default=["diffusion"])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=100, help="pictures a seed")
+    parser.add_argument("--images", type=int, default=100, help="images a seed")
     settings = parser.add_argument_group("settings of the adapter, by default CHOSEN[task]")
     settings.argument_default = argparse.SUPPRESS
     settings.add_argument("--adapt")
     settings.add_argument("--mode", choices=("episodic", "online", "continual"))
-    settings.add_argument("--optimiser", choices=("adam", "sgd"))
+    settings.add_argument("--optimizer", choices=("adam", "sgd"))
     settings.add_argument("--learning-rate", type=float)
     settings.add_argument("--steps", type=int)
     settings.add_argument("--draws", type=int)
@@ -163,7 +163,7 @@ def main() -> None:
     settings = {name: str(getattr(args, name)) for name in CHOSEN[args.task]}
     settings["time_range"] = "{} to {}".format(*args.time_range)
     done = read_rows(args.out) if args.out.exists() else []
-    # Clean pictures are the same whatever the corruption.
+    # Clean images are the same whatever the corruption.
     cells = dict.fromkeys(
         (c if s else "none", s, m) for s in args.severities for c in args.corruptions for m in args.methods
     )

@@ -41,18 +41,18 @@ def gains_table(gains: Sequence[Row]) -> str:
 
 
 def cost_table(rows: Sequence[Row], gains: Sequence[Row]) -> str:
-    """What each method cost a picture and what it gained, over all cells and seeds."""
+    """What each method cost an image and what it gained, over all cells and seeds."""
     over_all = {row["method"]: row for row in gains if row["corruption"] == "all"}
     lines = []
     for method in _methods(gains):
         own = [row for row in rows if row["method"] == method]
-        pictures = sum(int(row["images"]) for row in own)
+        images = sum(int(row["images"]) for row in own)
         lines.append(
             {
                 "method": _title(method),
                 "gain over all cells": _gain(over_all[method]),
-                "evaluations a picture": f"{_mean(own, 'passes_per_image'):,.0f}",
-                "CPU seconds a picture": f"{sum(float(row['cpu_seconds']) for row in own) / pictures:.3f}",
+                "evaluations an image": f"{_mean(own, 'passes_per_image'):,.0f}",
+                "CPU seconds an image": f"{sum(float(row['cpu_seconds']) for row in own) / images:.3f}",
             }
         )
     return markdown_table(lines, list(lines[0]))

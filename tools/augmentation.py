@@ -1,6 +1,6 @@
-"""Pictures as a careless camera would take them: dim, hazy, blurred, coarse, noisy, a little turned.
+"""Images as a augmented camera would take them: dim, hazy, blurred, coarse, noisy, a little turned.
 
-For training on more than clean pictures. The kinds and strengths are drawn at random and combined. Gaussian noise is
+For training on more than clean images. The kinds and strengths are drawn at random and combined. Gaussian noise is
 one of `vl_diffusion.corruptions` as well, and several others are near to some of those.
 """
 
@@ -14,24 +14,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
-"""From pictures ``(B, C, H, W)`` in [0, 1] to pictures changed, each to an extent of its own."""
+"""From images ``(B, C, H, W)`` in [0, 1] to images changed, each to an extent of its own."""
 
 
-def careless(
+def augmented(
     images: Tensor, generator: torch.Generator, *, clean_share: float = 0.25, in_place: bool = False
 ) -> Tensor:
-    """Change most pictures in one to three ways.
+    """Change most images in one to three ways.
 
     Args:
         images: float32 ``(B, C, H, W)`` in [0, 1].
         generator: For all that is random.
-        clean_share: Share of the pictures that stay as they are.
-        in_place: Leave everything where it is in the picture, since maps of it do not change with it.
+        clean_share: Share of the images that stay as they are.
+        in_place: Leave everything where it is in the image, since maps of it do not change with it.
     """
     batch, changes = len(images), [change for change in CHANGES if not (in_place and change is warp)]
     stays = torch.rand(batch, generator=generator) < clean_share
     count = torch.randint(1, 4, (batch,), generator=generator)
-    # A picture's own choice of ways, applied in the order in which light, lens and sensor would.
+    # An image's own choice of ways, applied in the order in which light, lens and sensor would.
     chosen = torch.rand(batch, len(changes), generator=generator).argsort(1).argsort(1) < count[:, None]
     changed = images
     for place, change in enumerate(changes):
@@ -54,7 +54,7 @@ def warp(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def haze(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Lay a smooth bright field over each picture, and bring the sum back to a range of one."""
+    """Lay a smooth bright field over each image, and bring the sum back to a range of one."""
     batch, _, height, width = images.shape
     strength = _uniform(batch, 0.1, 1.5, generator).view(-1, 1, 1, 1)
     field = (_field(batch, height, width, generator)[:, None] + 1) / 2
@@ -66,7 +66,7 @@ def exposure(images: Tensor, generator: torch.Generator) -> Tensor:
     batch = len(images)
     extent = _uniform(batch, 0.1, 1.0, generator).view(-1, 1, 1, 1)
     lift = torch.rand(batch, 1, 1, 1, generator=generator)
-    # Some pictures are overexposed: what is too bright is cut off.
+    # Some images are overexposed: what is too bright is cut off.
     over = torch.where(torch.rand(batch, 1, 1, 1, generator=generator) < 0.3, 0.4 * lift, 0.0)
     return images * extent + lift * (1 - extent) + over
 
@@ -98,7 +98,7 @@ def coarsen(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def sensor_noise(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Gaussian noise, in some pictures at a share of the pixels alone and then stronger."""
+    """Gaussian noise, in some images at a share of the pixels alone and then stronger."""
     batch = len(images)
     spread = _uniform(batch, 0.02, 0.35, generator).view(-1, 1, 1, 1)
     sparse = torch.rand(batch, 1, 1, 1, generator=generator) < 0.3

@@ -4,7 +4,7 @@
 
 The folder defaults to `$VL_DATA`. `fashion_mnist/` holds the four original IDX files (the Debian package
 `dataset-fashion-mnist` has them); `emoji_styles/` holds `concepts.jsonl` and `<style>_64.npz` with arrays `x`
-(n, 64, 64, 3) and `hexcode` (n,). The same source and seed give the same arrays again. Data cards and licence notices
+(n, 64, 64, 3) and `hexcode` (n,). The same source and seed give the same arrays again. Data cards and license notices
 lie beside the data and are written by hand.
 """
 
@@ -38,7 +38,7 @@ def write_idx(path: Path, values: UInt8) -> None:
 
 
 def choose(labels: UInt8, per_class: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Positions of ``per_class`` pictures of each class, so that any ten in a row hold every class once."""
+    """Positions of ``per_class`` images of each class, so that any ten in a row hold every class once."""
     columns = []
     for label in range(10):
         members = np.flatnonzero(labels == label)
@@ -47,7 +47,7 @@ def choose(labels: UInt8, per_class: int, generator: np.random.Generator) -> npt
 
 
 def build_fashion(source: Path, target: Path, seed: int) -> None:
-    """Write a stratified part of each split of Fashion-MNIST, with each picture's position in the original."""
+    """Write a stratified part of each split of Fashion-MNIST, with each image's position in the original."""
     target.mkdir(parents=True, exist_ok=True)
     for split, per_class in PER_CLASS.items():
         images = read_idx(source / f"{ORIGINAL[split]}-images-idx3-ubyte.gz")

@@ -1,10 +1,10 @@
 """Test the Caltech-101 diffusion model as a classifier, and draw samples of it: what its card says.
 
-Every test picture of the ten classes is named by the class under which the model predicts the noise best::
+Every test image of the ten classes is named by the class under which the model predicts the noise best::
 
     python tools/caltech_card.py --data ../shared/data/caltech101_64/caltech101_64.npz
 
-appends a row to `packages/vl-diffusion/results/caltech.csv`, prints the card's table (beside the rows of the yardsticks
+appends a row to `packages/vl-diffusion/results/caltech.csv`, prints the card's table (beside the rows of the baselines
 that stand there), and writes `samples.png` into the model's folder. What was named is kept in `--named`, so that an
 interrupted test goes on.
 """
@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from caltech_pictures import Pictures, add_data_options, put_aside, read_pictures
+from caltech_images import Images, add_data_options, put_aside, read_images
 from diffusers import DDIMScheduler, DiTTransformer2DModel
 from diffusion_tables import RESULTS, classifier_row, table
 from PIL import Image
@@ -27,17 +27,17 @@ from vl_diffusion import DiffusionClassifier, Staged
 MODEL = RESULTS / "caltech"
 
 
-def name_all(classifier: DiffusionClassifier, pictures: Pictures, path: Path) -> list[dict[str, str]]:
-    """Name each picture; rows of `path` (`picture`, `true`, `predicted`, `evaluations`) that are there are kept."""
-    done = {int(row["picture"]) for row in read_rows(path)} if path.exists() else set()
-    places = [place for place in range(len(pictures)) if place not in done]
-    waiting = list(pictures.images[places].float().div(255))
+def name_all(classifier: DiffusionClassifier, images: Images, path: Path) -> list[dict[str, str]]:
+    """Name each image; rows of `path` (`image`, `true`, `predicted`, `evaluations`) that are there are kept."""
+    done = {int(row["image"]) for row in read_rows(path)} if path.exists() else set()
+    places = [place for place in range(len(images)) if place not in done]
+    waiting = list(images.images[places].float().div(255))
     named = classifier.stream(waiting) if waiting else iter(())
-    for index, result in tqdm(named, total=len(pictures), initial=len(done), desc="name", mininterval=5):
-        truth = pictures.classes[int(pictures.labels[places[index]])]
-        row = {"picture": places[index], "true": truth, "predicted": result.labels[0]}
+    for index, result in tqdm(named, total=len(images), initial=len(done), desc="name", mininterval=5):
+        truth = images.classes[int(images.labels[places[index]])]
+        row = {"image": places[index], "true": truth, "predicted": result.labels[0]}
         append_row(path, row | {"evaluations": int(result.total_evaluations[0])})
-    return sorted(read_rows(path), key=lambda row: int(row["picture"]))
+    return sorted(read_rows(path), key=lambda row: int(row["image"]))
 
 
 @torch.no_grad()
@@ -70,7 +70,7 @@ def main() -> None:
     add_data_options(parser)
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--out", type=Path, default=RESULTS / "caltech.csv")
-    parser.add_argument("--named", type=Path, default=Path("runs/caltech_named.csv"), help="a row a picture")
+    parser.add_argument("--named", type=Path, default=Path("runs/caltech_named.csv"), help="a row an image")
     parser.add_argument("--draws", type=int, nargs="+", default=[4, 12, 36], help="draws a class after each stage")
     parser.add_argument("--keep", type=int, nargs="+", default=[4, 2, 1], help="classes kept after each stage")
     parser.add_argument("--batch-size", type=int, default=64)
@@ -78,20 +78,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    pictures = put_aside(read_pictures(args.data, "train"))[1] if args.validate else read_pictures(args.data, "test")
+    images = put_aside(read_images(args.data, "train"))[1] if args.validate else read_images(args.data, "test")
     search = Staged(tuple(args.draws), tuple(args.keep))
     classifier = DiffusionClassifier.from_pretrained(
         args.model, search=search, seed=args.seed, batch_size=args.batch_size
     )
-    named = name_all(classifier, pictures, args.named)
-    place = {name: index for index, name in enumerate(pictures.classes)}
+    named = name_all(classifier, images, args.named)
+    place = {name: index for index, name in enumerate(images.classes)}
     row = classifier_row(
         data="Caltech-101, 64 px",
         model="DiT, class of least denoising error",
         seed=args.seed,
         truth=[place[line["true"]] for line in named],
         predicted=[place[line["predicted"]] for line in named],
-        classes=len(pictures.classes),
+        classes=len(images.classes),
         evaluations_per_image=sum(int(line["evaluations"]) for line in named) / len(named),
     ) | {"parameters": count_parameters(args.model), **provenance()}
     print(" ".join(f"{name}={value}" for name, value in row.items()))

@@ -1,6 +1,6 @@
 """How good maps are: intersection over union of classes, structural similarity and error of depths, and intervals.
 
-Scores of many pictures are kept as statistics a picture, so that an interval can be had by drawing pictures again.
+Scores of many images are kept as statistics an image, so that an interval can be had by drawing images again.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ def mean_iou(counts: Tensor) -> Tensor:
 
 
 def rmse(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Root of the mean squared error of each picture, ``(B,)``, of depths ``(B, 1, H, W)``."""
+    """Root of the mean squared error of each image, ``(B,)``, of depths ``(B, 1, H, W)``."""
     return (predicted - truth).double().square().flatten(1).mean(1).sqrt()
 
 
 def ssim(predicted: Tensor, truth: Tensor, *, extent: float, sigma: float = 1.5, window: int = 11) -> Tensor:
-    """Mean structural similarity of each picture, ``(B,)``, of maps ``(B, 1, H, W)``.
+    """Mean structural similarity of each image, ``(B,)``, of maps ``(B, 1, H, W)``.
 
     Wang, Bovik, Sheikh & Simoncelli (2004), equation 13, with their constants and Gaussian window, wherever the window
-    lies within the picture.
+    lies within the image.
 
     Args:
-        predicted: One map a picture.
+        predicted: One map an image.
         truth: Likewise.
         extent: The largest value less the smallest that there can be.
         sigma: Of the Gaussian, in pixels.
@@ -69,13 +69,13 @@ def ssim(predicted: Tensor, truth: Tensor, *, extent: float, sigma: float = 1.5,
 def paired_interval(
     before: Tensor, after: Tensor, score: Callable[[Tensor], Tensor], *, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % interval of ``score(after) - score(before)`` over pictures, by drawing the same pictures again for both.
+    """95 % interval of ``score(after) - score(before)`` over images, by drawing the same images again for both.
 
     Args:
-        before: Statistics of n pictures, ``(n, ...)``.
-        after: Of the same pictures.
-        score: From the mean of such statistics over pictures, ``(..., *)``, to scores ``(...)``.
-        draws: How often n pictures are drawn, with replacement.
+        before: Statistics of n images, ``(n, ...)``.
+        after: Of the same images.
+        score: From the mean of such statistics over images, ``(..., *)``, to scores ``(...)``.
+        draws: How often n images are drawn, with replacement.
         seed: Of the draws.
     """
     count = len(before)

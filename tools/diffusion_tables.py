@@ -1,7 +1,7 @@
 """Rows of vl-diffusion's results, and the README's tables made from them.
 
-A classifier's row says on which data how many pictures of how many classes it named rightly; a search's row, as
-`vl-diffusion compare-search` writes it, what it found and cost on the same pictures as the others::
+A classifier's row says on which data how many images of how many classes it named rightly; a search's row, as
+`vl-diffusion compare-search` writes it, what it found and cost on the same images as the others::
 
     python tools/diffusion_tables.py
 
@@ -41,10 +41,10 @@ def classifier_row(
         data: Name of the test data.
         model: Name of the classifier.
         seed: Seed of its training or, where there is none, of its evaluation.
-        truth: Class of each picture, in ``0 ... classes - 1``.
+        truth: Class of each image, in ``0 ... classes - 1``.
         predicted: Class that it was given.
         classes: Number of candidates.
-        evaluations_per_image: Calls of the network for one picture, on average.
+        evaluations_per_image: Calls of the network for one image, on average.
     """
     true, right = np.asarray(truth), np.asarray(truth) == np.asarray(predicted)
     low, high = wilson_interval(int(right.sum()), len(right))
@@ -73,7 +73,7 @@ def table(rows: Iterable[Mapping[str, str]]) -> str:
             "data": row.get("data", ""),
             "classifier": row["model"],
             "seed": row.get("seed") or row.get("candidate_seed", ""),
-            "pictures": row["images"],
+            "images": row["images"],
             "classes": row.get("classes") or row.get("candidates", ""),
             "accuracy": f"{row['accuracy']} %",
             "95 % interval": f"{row['low']} to {row['high']} %",
@@ -82,7 +82,7 @@ def table(rows: Iterable[Mapping[str, str]]) -> str:
         }
         for row in rows
     ]
-    header = ["data", "classifier", "seed", "pictures", "classes", "accuracy", "95 % interval", "mean a class"]
+    header = ["data", "classifier", "seed", "images", "classes", "accuracy", "95 % interval", "mean a class"]
     return markdown_table(lines, [*header, "evaluations an image"])
 
 

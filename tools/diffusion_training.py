@@ -53,7 +53,7 @@ def plateau_rate(step: int, steps: int, peak: float, warm_up: int, decay_share: 
 
 
 def shuffled_batch(step: int, size: int, batch: int, seed: int) -> Tensor:
-    """Which ``batch`` of ``size`` pictures a step shows; each epoch has an order of its own."""
+    """Which ``batch`` of ``size`` images a step shows; each epoch has an order of its own."""
     per_epoch = size // batch
     order = torch.Generator().manual_seed(seed * 1_000_003 - 1 - step // per_epoch)
     start = step % per_epoch * batch
@@ -84,7 +84,7 @@ def save_atomically(tensors: dict[str, Tensor], path: Path) -> None:
 def save_checkpoint(
     out: Path, step: int, model: torch.nn.Module, ema: dict[str, Tensor], optimizer: torch.optim.Optimizer
 ) -> None:
-    """Weights, their average and the optimiser's moments in one safetensors file that carries its step."""
+    """Weights, their average and the optimizer's moments in one safetensors file that carries its step."""
     tensors = {f"model.{k}": v.detach() for k, v in model.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in ema.items()}
     for index, state in optimizer.state_dict()["state"].items():

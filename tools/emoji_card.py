@@ -1,6 +1,6 @@
-"""Measure the emoji model that ships, as its card reports it, beside the dual encoder and the nearest training picture.
+"""Measure the emoji model that ships, as its card reports it, beside the dual encoder and the nearest training image.
 
-All three name the same pictures of the style that nothing was trained on, each among the same twenty names::
+All three name the same images of the style that nothing was trained on, each among the same twenty names::
 
     python tools/train_emoji_dual_encoder.py --out runs/emoji_dual_encoder
     python tools/emoji_card.py --dual-encoder runs/emoji_dual_encoder
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, PixArtAlphaPipeline
-from emoji_pictures import (
+from emoji_images import (
     HELD_OUT_STYLE,
     TRAINING_STYLES,
     candidates,
@@ -33,7 +33,7 @@ from torch import Tensor
 from train_emoji_dual_encoder import choose, load
 from vl_core.results import append_row, markdown_table, provenance, read_rows, wilson_interval
 from vl_diffusion import DiffusionClassifier, Exhaustive
-from vl_diffusion.loading import as_denoiser
+from vl_diffusion.models.loading import as_denoiser
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "packages/vl-diffusion/src/vl_diffusion/pretrained/emoji"
@@ -61,34 +61,34 @@ def open_model(folder: Path) -> Any:
     return pipeline
 
 
-def tested_pictures(count: int) -> tuple[Tensor, list[str]]:
-    """So many of the pictures that are for testing, drawn once and for all."""
-    pictures, labels = held_out(settings=False)
+def tested_images(count: int) -> tuple[Tensor, list[str]]:
+    """So many of the images that are for testing, drawn once and for all."""
+    tested, labels = held_out(settings=False)
     drawn = np.random.default_rng(0).permutation(len(labels))[:count]
-    return pictures[drawn], [labels[place] for place in drawn]
+    return tested[drawn], [labels[place] for place in drawn]
 
 
-def nearest_training_picture(pictures: Tensor, choices: list[list[str]]) -> list[str]:
-    """The candidate of which some training picture differs least from each picture, pixel by pixel."""
+def nearest_training_image(tested: Tensor, choices: list[list[str]]) -> list[str]:
+    """The candidate of which some training image differs least from each image, pixel by pixel."""
     emoji = open_style(*TRAINING_STYLES)
-    known = emoji.pictures.float() / 127.5 - 1
+    known = emoji.images.float() / 127.5 - 1
     places: dict[str, list[int]] = {}
     for place, label in enumerate(emoji.labels):
         places.setdefault(label, []).append(place)
     best = []
-    for picture, row in zip(pictures, choices, strict=True):
-        distance = [float((known[places[name]] - picture).square().mean((1, 2, 3)).min()) for name in row]
+    for image, row in zip(tested, choices, strict=True):
+        distance = [float((known[places[name]] - image).square().mean((1, 2, 3)).min()) for name in row]
         best.append(row[int(np.argmin(distance))])
     return best
 
 
 def named_by_denoising(
-    pipeline: Any, pictures: Tensor, choices: list[list[str]], *, draws: int, time_range: tuple[float, float]
+    pipeline: Any, tested: Tensor, choices: list[list[str]], *, draws: int, time_range: tuple[float, float]
 ) -> list[str]:
     """The candidate under which vl-diffusion's classifier finds the least error of the velocity."""
     denoiser = as_denoiser(pipeline)
     names: list[str] = []
-    for number, (picture, row) in enumerate(zip(pictures, choices, strict=True)):
+    for number, (image, row) in enumerate(zip(tested, choices, strict=True)):
         classifier = DiffusionClassifier(
             denoiser,
             row,
@@ -97,7 +97,7 @@ def named_by_denoising(
             error_space="v_prediction",
             time_range=time_range,
         )
-        names += classifier.classify((picture + 1) / 2, image_ids=[number]).labels
+        names += classifier.classify((image + 1) / 2, image_ids=[number]).labels
     return names
 
 
@@ -110,11 +110,11 @@ def measure(
     parameters: int,
     draws: int = 0,
 ) -> dict[str, object]:
-    """A row of the results: how many pictures a classifier names rightly, with the 95 % interval in per cent."""
-    pictures, labels = tested_pictures(images)
+    """A row of the results: how many images a classifier names rightly, with the 95 % interval in per cent."""
+    tested, labels = tested_images(images)
     choices = candidates(labels, open_style(HELD_OUT_STYLE).labels, CHOICES, candidate_seed)
     started = time.process_time()
-    right = sum(map(str.__eq__, classify(pictures, choices), labels))
+    right = sum(map(str.__eq__, classify(tested, choices), labels))
     seconds = time.process_time() - started
     low, high = wilson_interval(right, len(labels))
     row: dict[str, object] = {
@@ -142,13 +142,13 @@ def card_table(rows: list[dict[str, str]]) -> str:
             {
                 "classifier": row["model"],
                 "names drawn with seed": row["candidate_seed"],
-                "pictures": row["images"],
+                "images": row["images"],
                 "accuracy": f"{row['accuracy']} %",
                 interval: f"{row['low']} to {row['high']} %",
             }
             for row in rows
         ],
-        ["classifier", "names drawn with seed", "pictures", "accuracy", interval],
+        ["classifier", "names drawn with seed", "images", "accuracy", interval],
     )
 
 
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--draws", type=int, default=12)
-    # Of the ranges tried on the pictures that choose settings this was the best, and errors of the velocity were
+    # Of the ranges tried on the images that choose settings this was the best, and errors of the velocity were
     # better there than those of the noise: 62.7 against 56.2 %.
     parser.add_argument("--first", type=float, default=0.58, help="draws are spread over the schedule from here")
     parser.add_argument("--last", type=float, default=0.99, help="to here")
@@ -204,11 +204,11 @@ def main() -> None:
         )
     }
     classifiers: dict[str, tuple[Callable[[Tensor, list[list[str]]], list[str]], int]] = {
-        "nearest training picture": (nearest_training_picture, 0),
-        "dual encoder": (lambda pictures, choices: choose(dual_encoder, pipeline.tokenizer, pictures, choices), 0),
+        "nearest training image": (nearest_training_image, 0),
+        "dual encoder": (lambda tested, choices: choose(dual_encoder, pipeline.tokenizer, tested, choices), 0),
         "PixArt: name of least denoising error": (
-            lambda pictures, choices: named_by_denoising(
-                pipeline, pictures, choices, draws=args.draws, time_range=(args.first, args.last)
+            lambda tested, choices: named_by_denoising(
+                pipeline, tested, choices, draws=args.draws, time_range=(args.first, args.last)
             ),
             args.draws,
         ),

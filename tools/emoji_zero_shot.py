@@ -1,4 +1,4 @@
-"""The emoji diffusion model as a classifier, in a plain loop: the name under which a picture is denoised best.
+"""The emoji diffusion model as a classifier, in a plain loop: the name under which an image is denoised best.
 
 Written from the definition (Li et al., 2023, "Your Diffusion Model is Secretly a Zero-Shot Classifier"), with all draws
 for all candidates and nothing clever, so that the package's own classifier can be held against it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from emoji_pictures import tokenize
+from emoji_images import tokenize
 from torch import Tensor
 from vl_core.kernels.noise_evaluation import diffuse, noise_error
 from vl_core.noise import make_keys
@@ -23,7 +23,7 @@ def spaced_timesteps(draws: int, first: int, last: int) -> Tensor:
 @torch.no_grad()
 def denoising_errors(
     pipeline: Any,
-    pictures: Tensor,
+    images: Tensor,
     choices: list[list[str]],
     timesteps: Tensor,
     *,
@@ -31,19 +31,19 @@ def denoising_errors(
     seed: int = 0,
     autocast: bool = False,
 ) -> Tensor:
-    """Mean squared errors of the prediction, ``(N, D, K)``, for every picture, draw and candidate.
+    """Mean squared errors of the prediction, ``(N, D, K)``, for every image, draw and candidate.
 
     A draw's noise is the same for all candidates, so that they differ in nothing but the name.
 
     Args:
         pipeline: Anything with ``tokenizer``, ``text_encoder``, ``transformer`` and ``scheduler`` whose model predicts
             the velocity of pixels.
-        pictures: ``(N, C, H, W)`` in -1..1.
-        choices: K names for each picture.
+        images: ``(N, C, H, W)`` in -1..1.
+        choices: K names for each image.
         timesteps: int64 ``(D,)``, one for each draw.
         space: In which errors are measured: of the noise, or of the velocity, which is what the model was trained on
             and counts strong noise for more.
-        seed: Of the noise; a picture's noise depends on it, its place and the draw.
+        seed: Of the noise; an image's noise depends on it, its place and the draw.
         autocast: Whether the network may compute in bfloat16.
     """
     level = pipeline.scheduler.alphas_cumprod.double()[timesteps]
@@ -53,12 +53,12 @@ def denoising_errors(
     tokens, mask = tokenize(pipeline.tokenizer, names)
     states = pipeline.text_encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
     draws, count = len(timesteps), len(choices[0])
-    errors = torch.empty(len(pictures), draws, count)
-    for number, (picture, row) in enumerate(zip(pictures, choices, strict=True)):
+    errors = torch.empty(len(images), draws, count)
+    for number, (x0, row) in enumerate(zip(images, choices, strict=True)):
         chosen = torch.tensor([place[name] for name in row])
         longest = int(mask[chosen].sum(1).max())
         keys, image = make_keys(seed, number, torch.arange(draws)), torch.zeros(draws, dtype=torch.int64)
-        x_t = diffuse(picture[None], keys, alpha, sigma, image=image)
+        x_t = diffuse(x0[None], keys, alpha, sigma, image=image)
         # A draw's candidates lie side by side.
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             velocity = pipeline.transformer(
@@ -71,7 +71,7 @@ def denoising_errors(
             velocity.float(),
             keys.repeat_interleave(count, 0),
             target="v_prediction",
-            x0=picture[None],
+            x0=x0[None],
             image=image.repeat_interleave(count),
             alpha=alpha.repeat_interleave(count),
             sigma=sigma.repeat_interleave(count),
@@ -81,5 +81,5 @@ def denoising_errors(
 
 
 def named(errors: Tensor, choices: list[list[str]]) -> list[str]:
-    """The name with the smallest mean error of each picture, from `denoising_errors`."""
+    """The name with the smallest mean error of each image, from `denoising_errors`."""
     return [row[int(best)] for row, best in zip(choices, errors.mean(1).argmin(1), strict=True)]

@@ -4,8 +4,8 @@ After `vl-diffusion classify fashion --split test --search staged --out runs/hel
 
     python tools/fashion_card.py --results runs/heldout/classify.csv
 
-appends a row to `packages/vl-diffusion/benchmarks/fashion_heldout.csv`, prints the card's table (the yardstick's rows
-are read from `fashion_yardstick.csv` beside it), and writes `samples.png` into the model's folder.
+appends a row to `packages/vl-diffusion/benchmarks/fashion_heldout.csv`, prints the card's table (the baseline's rows
+are read from `fashion_baseline.csv` beside it), and writes `samples.png` into the model's folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CLASSIFIED_BY = "vl-diffusion classify fashion --split test --search staged --ou
 BENCHMARKS = ROOT / "packages/vl-diffusion/benchmarks"
 
 
-def summarise(rows: Sequence[dict[str, str]]) -> dict[str, object]:
+def summarize(rows: Sequence[dict[str, str]]) -> dict[str, object]:
     """Accuracy with its 95 % interval, in per cent, the worst class, and evaluations an image, from `classify.csv`."""
     right = np.array([row["true"] == row["predicted"] for row in rows])
     truth = np.array([row["true"] for row in rows])
@@ -46,12 +46,12 @@ def summarise(rows: Sequence[dict[str, str]]) -> dict[str, object]:
     }
 
 
-def card_table(measured: dict[str, object], yardstick: Sequence[dict[str, str]]) -> str:
+def card_table(measured: dict[str, object], baseline: Sequence[dict[str, str]]) -> str:
     """The classifiers of the card below one another."""
     ours = f"this model, {measured['evaluations_per_image']} evaluations an image"
     named: list[tuple[str, Mapping[str, object]]] = [
         (ours, measured),
-        *((f"CNN `{row['model']}`, seed {row['seed']}", row) for row in yardstick),
+        *((f"CNN `{row['model']}`, seed {row['seed']}", row) for row in baseline),
     ]
     accuracy, interval = "held-out accuracy", "95 % interval"
     rows = [
@@ -85,9 +85,9 @@ def main() -> None:
     args = parser.parse_args()
     if not args.results.is_file():
         sys.exit(f"{args.results} is missing; make it with `{args.classified_by}`")
-    measured = summarise(read_rows(args.results))
+    measured = summarize(read_rows(args.results))
     append_row(BENCHMARKS / "fashion_heldout.csv", measured | provenance() | {"classified_by": args.classified_by})
-    print(card_table(measured, read_rows(BENCHMARKS / "fashion_yardstick.csv")), end="")
+    print(card_table(measured, read_rows(BENCHMARKS / "fashion_baseline.csv")), end="")
     draw_samples(MODEL / "samples.png")
 
 

@@ -1,8 +1,8 @@
-"""A second yardstick for Caltech-101: a linear classifier on the features of a network trained on ImageNet.
+"""A second baseline for Caltech-101: a linear classifier on the features of a network trained on ImageNet.
 
-It has seen a million photographs more than the diffusion model has, and shows what the test pictures allow. The
+It has seen a million photographs more than the diffusion model has, and shows what the test images allow. The
 network is EfficientNet-Lite0 (Tan & Le, 2019, without squeeze-and-excitation and with ReLU6), read from the shared
-data; pictures are enlarged to 128x128::
+data; images are enlarged to 128x128::
 
     python tools/probe_caltech.py --data ../shared/data/caltech101_64/caltech101_64.npz
 
@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from caltech_pictures import DATA, read_pictures
+from caltech_images import DATA, read_images
 from diffusion_tables import RESULTS, classifier_row
 from safetensors.torch import load_file
 from torch import Tensor
@@ -56,7 +56,7 @@ class Features:
         return narrow + x if narrow.shape == x.shape else narrow
 
     def _layer(self, x: Tensor, kernel: str, norm: str, *, stride: int = 1, bounded: bool = True) -> Tensor:
-        """Convolution with TensorFlow's padding, batch normalisation, and ReLU6 unless not `bounded`."""
+        """Convolution with TensorFlow's padding, batch normalization, and ReLU6 unless not `bounded`."""
         weight = self.weights[f"{kernel}.weight"]
         size = weight.shape[-1]
         # As many zeros as the output wants, the odd one on the right and below.
@@ -79,7 +79,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model = Features(load_file(args.weights or args.data.parents[1] / WEIGHTS))
-    train, test = read_pictures(args.data, "train"), read_pictures(args.data, "test")
+    train, test = read_images(args.data, "train"), read_images(args.data, "test")
     train_features, test_features = (extract(model, p.images, progress=True)[0] for p in (train, test))
     result = linear_probe(train_features, train.labels, test_features, test.labels)
     row = classifier_row(

@@ -16,7 +16,7 @@ Task = Literal["segmentation", "depth"]
 TASKS: tuple[Task, ...] = ("segmentation", "depth")
 
 SIZE = 24
-"""Of the pictures, in pixels."""
+"""Of the images, in pixels."""
 
 SPLITS = {"denoiser": 0, "predictor": 1, "choose": 2, "test": 3}
 """Seeds of the scenes: what each kind of model is trained on, what settings are chosen on, and what is reported."""
@@ -30,7 +30,7 @@ def scenes_of(split: str, count: int, first: int = 0) -> Views:
 
 
 class Predictor(nn.Module):
-    """From pictures to logits of `CLASSES` a pixel, or to depths: an encoder and a decoder over three resolutions.
+    """From images to logits of `CLASSES` a pixel, or to depths: an encoder and a decoder over three resolutions.
 
     Args:
         task: What it predicts.
@@ -85,7 +85,7 @@ def maps_of(task: Task, views: Views) -> Tensor:
 
 
 def _layers(inputs: int, outputs: int) -> nn.Sequential:
-    """Two convolutions, each with group normalisation and a gate."""
+    """Two convolutions, each with group normalization and a gate."""
     parts: list[Any] = []
     for channels in (inputs, outputs):
         parts += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.GroupNorm(4, outputs), nn.SiLU()]

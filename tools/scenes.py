@@ -1,9 +1,9 @@
-"""Pictures of simple solids on a ground before a wall, with the class and the depth of every pixel exactly known.
+"""Images of simple solids on a ground before a wall, with the class and the depth of every pixel exactly known.
 
 Rays are cast through a pinhole camera at spheres, boxes and cylinders that stand on a checked ground. Everything about
-a scene is drawn from its seed and its number alone: solids, colours, light, haze, and the camera's height and tilt. How
+a scene is drawn from its seed and its number alone: solids, colors, light, haze, and the camera's height and tilt. How
 far a pixel is can be told from where it lies on the ground, from the size of the checks and from the haze; what it is,
-from shapes and shading alone, since every surface can have any colour.
+from shapes and shading alone, since every surface can have any color.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ CLASSES = ("wall", "ground", "sphere", "box", "cylinder")
 """Names of the classes in a mask, in their order."""
 
 NEAREST, FARTHEST = 1.0, 10.0
-"""Between these lie all depths. The camera is 1.2 to 1.8 above the ground, so think of metres."""
+"""Between these lie all depths. The camera is 1.2 to 1.8 above the ground, so think of meters."""
 
 MOST_SOLIDS = 4
-_HALF_WIDTH = 0.6  # of the picture at a distance of one, a field of view of 62 degrees
+_HALF_WIDTH = 0.6  # of the image at a distance of one, a field of view of 62 degrees
 _WALL, _GROUND, _SPHERE, _BOX, _CYLINDER = range(len(CLASSES))
 
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """B pictures and what is true of them.
+    """B images and what is true of them.
 
     Attributes:
         images: float32 ``(B, 3, size, size)`` in [0, 1].
-        masks: int64 ``(B, size, size)``, a class a pixel: what the ray through its centre meets.
+        masks: int64 ``(B, size, size)``, a class a pixel: what the ray through its center meets.
         depths: float32 ``(B, 1, size, size)``: how far off that is, along the camera's axis.
     """
 
@@ -76,10 +76,10 @@ class Scenes:
         tilt: How far it looks down, in radians.
         light: ``(B, 3)``, unit vector to the light.
         ambient: Share of the light that comes from everywhere.
-        colours: ``(B, 2 + M, 3)``, of the surfaces.
+        colors: ``(B, 2 + M, 3)``, of the surfaces.
         contrast: ``(B, 2 + M)``, how much darker every second check or stripe is.
-        haze: How much of a surface's colour is lost per unit of distance.
-        air: ``(B, 3)``, the colour of the haze.
+        haze: How much of a surface's color is lost per unit of distance.
+        air: ``(B, 3)``, the color of the haze.
     """
 
     solids: Solids
@@ -88,7 +88,7 @@ class Scenes:
     tilt: Tensor
     light: Tensor
     ambient: Tensor
-    colours: Tensor
+    colors: Tensor
     contrast: Tensor
     haze: Tensor
     air: Tensor
@@ -108,7 +108,7 @@ def make_views(seed: int, indices: Iterable[int], *, size: int = 32, at_once: in
 
 
 def draw_scenes(seed: int, indices: Iterable[int]) -> Scenes:
-    """Two to four solids each, in any colours under any light."""
+    """Two to four solids each, in any colors under any light."""
     rows = [np.random.default_rng([seed, index]).random(48 + 8 * MOST_SOLIDS) for index in indices]
     uniform = torch.from_numpy(np.stack(rows)).float()
     used = 0
@@ -142,7 +142,7 @@ def draw_scenes(seed: int, indices: Iterable[int]) -> Scenes:
         tilt=draw(0.05, 0.3),
         light=torch.stack([aside.sin() * up.cos(), up.sin(), -aside.cos() * up.cos()], -1),
         ambient=draw(0.3, 0.5),
-        colours=draw(0.1, 1.0, surfaces, 3),
+        colors=draw(0.1, 1.0, surfaces, 3),
         contrast=draw(0.1, 0.5, surfaces),
         haze=draw(0.0, 0.1),
         air=draw(0.4, 0.9, 1).expand(-1, 3),
@@ -163,12 +163,12 @@ def render(scenes: Scenes, *, size: int = 32, rays_a_side: int = 3) -> Views:
     depth, normal, surface = _first_hits(scenes, direction)
     point = direction * depth[..., None]
     point[..., 1] += scenes.camera[:, None]
-    colour = _shade(scenes, point, normal, surface, depth)
+    color = _shade(scenes, point, normal, surface, depth)
 
     kinds = torch.cat([torch.tensor([[_WALL, _GROUND]]).expand(len(scenes), 2), scenes.solids.kind], 1)
     kind = kinds.gather(1, surface)
     middle = slice(rays_a_side // 2, None, rays_a_side)
-    images = colour.view(-1, size, rays_a_side, size, rays_a_side, 3).mean((2, 4)).permute(0, 3, 1, 2)
+    images = color.view(-1, size, rays_a_side, size, rays_a_side, 3).mean((2, 4)).permute(0, 3, 1, 2)
     return Views(
         images=images.clamp(0, 1).contiguous(),
         masks=kind.view(-1, rays, rays)[:, middle, middle].contiguous(),
@@ -203,8 +203,8 @@ def _first_hits(scenes: Scenes, direction: Tensor) -> tuple[Tensor, Tensor, Tens
 
 
 def _meet_sphere(origin: Tensor, ray: Tensor, radius: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
-    centre = torch.stack([torch.zeros_like(radius), radius, torch.zeros_like(radius)], -1)
-    offset = origin - centre
+    center = torch.stack([torch.zeros_like(radius), radius, torch.zeros_like(radius)], -1)
+    offset = origin - center
     depth = _smaller_root((ray * ray).sum(-1), (ray * offset).sum(-1), (offset * offset).sum(-1) - radius**2)
     normal = (offset + ray * depth.nan_to_num(posinf=0)[..., None]) / radius[..., None]
     return depth, normal
@@ -260,12 +260,12 @@ def _turned(vector: Tensor, angle: Tensor) -> Tensor:
 
 
 def _shade(scenes: Scenes, point: Tensor, normal: Tensor, surface: Tensor, depth: Tensor) -> Tensor:
-    """Colours ``(B, N, 3)``: checks on the ground, stripes on all else, diffuse light, and haze."""
+    """Colors ``(B, N, 3)``: checks on the ground, stripes on all else, diffuse light, and haze."""
     x, y, z = point.unbind(-1)
     checks = (x.floor() + z.floor()) % 2
     stripes = (4 * y).floor() % 2
     pattern = torch.where(surface == 1, checks, stripes)
-    base = scenes.colours.gather(1, surface[..., None].expand(-1, -1, 3))
+    base = scenes.colors.gather(1, surface[..., None].expand(-1, -1, 3))
     base = base * (1 - scenes.contrast.gather(1, surface) * pattern)[..., None]
     facing = (normal * scenes.light[:, None]).sum(-1).clamp(min=0)
     lit = base * (scenes.ambient[:, None] + (1 - scenes.ambient[:, None]) * facing)[..., None]

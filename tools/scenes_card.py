@@ -1,11 +1,11 @@
-"""Make what the card of the scenes shows: tables of `dense.csv`, and a picture of predictions before and after.
+"""Make what the card of the scenes shows: tables of `dense.csv`, and an image of predictions before and after.
 
 ::
 
     python tools/scenes_card.py
 
 prints a Markdown table for each task, and writes `adapted.png` into the models' folder: for some corruptions the last
-picture of a short test stream, the truth, and predictions of the network as it stands and adapted, as in the study.
+image of a short test stream, the truth, and predictions of the network as it stands and adapted, as in the study.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def card_table(rows: Sequence[Mapping[str, str]], task: Task) -> str:
 
 
 def draw(columns: Sequence[tuple[str, Sequence[Tensor]]], path: Path) -> None:
-    """A grid of pictures ``(3, H, W)``, masks ``(H, W)`` and depths ``(1, H, W)``, columns with their titles."""
+    """A grid of images ``(3, H, W)``, masks ``(H, W)`` and depths ``(1, H, W)``, columns with their titles."""
     height = len(columns[0][1])
     figure = Figure(figsize=(1.35 * len(columns), 1.35 * height + 0.3), layout="constrained")
     axes = figure.subplots(height, len(columns), squeeze=False)
@@ -75,11 +75,11 @@ def draw(columns: Sequence[tuple[str, Sequence[Tensor]]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def before_and_after(adapter: TestTimeAdapter, pictures: Tensor, views: Views, task: Task) -> list[Tensor]:
-    """Of the last picture of a stream: truth, and the predictions of the source and of the adapted network."""
+def before_and_after(adapter: TestTimeAdapter, images: Tensor, views: Views, task: Task) -> list[Tensor]:
+    """Of the last image of a stream: truth, and the predictions of the source and of the adapted network."""
     with torch.no_grad():
-        source = adapter.model(pictures[-1:])[0]
-    adapted = adapter(pictures).outputs[-1]
+        source = adapter.model(images[-1:])[0]
+    adapted = adapter(images).outputs[-1]
     if task == "segmentation":
         return [views.masks[-1], source.argmax(0), adapted.argmax(0)]
     return [views.depths[-1], source, adapted]
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=adapt_scenes.RESULTS)
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--out", type=Path, default=MODELS / "adapted.png")
-    parser.add_argument("--images", type=int, default=24, help="pictures of the stream, of which the last is shown")
+    parser.add_argument("--images", type=int, default=24, help="images of the stream, of which the last is shown")
     parser.add_argument("--corruptions", nargs="+", default=["gaussian_noise", "fog", "contrast"])
     parser.add_argument("--severity", type=int, default=3)
     args = parser.parse_args()
@@ -101,12 +101,12 @@ def main() -> None:
     views = scenes_of("test", args.images)
     cells = []
     for corruption in args.corruptions:
-        pictures = adapt_scenes.shifted(views, corruption, args.severity, 0)
-        cells.append([pictures[-1]])
+        images = adapt_scenes.shifted(views, corruption, args.severity, 0)
+        cells.append([images[-1]])
         for task in TASKS:
             settings = adapt_scenes.parse(["--task", task, "--models", str(args.models)])
-            cells[-1] += before_and_after(adapt_scenes.make_adapter(settings, "diffusion", 0), pictures, views, task)
-    titles = ["picture", "classes", "source", "adapted", "depth", "source", "adapted"]
+            cells[-1] += before_and_after(adapt_scenes.make_adapter(settings, "diffusion", 0), images, views, task)
+    titles = ["image", "classes", "source", "adapted", "depth", "source", "adapted"]
     draw([(title, [line[i] for line in cells]) for i, title in enumerate(titles)], args.out)
 
 

@@ -1,10 +1,10 @@
-"""The peak learning rate of each way to use a teacher, searched on training pictures that are held out.
+"""The peak learning rate of each way to use a teacher, searched on training images that are held out.
 
     python tools/search_transfer_rates.py --compile
 
 A student from scratch, one that copies, one that distils and the fine-tuned teacher learn from the labels that the
-study of vl-attention gives them (the built-in pictures of clothes, less 200 held out of each class), and are measured
-on the held-out pictures. A row a method, rate and seed goes to `packages/vl-attention/results/rates.csv`; rows that are
+study of vl-attention gives them (the built-in images of clothes, less 200 held out of each class), and are measured
+on the held-out images. A row a method, rate and seed goes to `packages/vl-attention/results/rates.csv`; rows that are
 there are not made again, and an interrupted run goes on, with its files in `--work`.
 """
 
@@ -16,22 +16,22 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from vl_attention.comparison.labelled import stratified_indices
+from vl_attention.classifiers.saved_models import load_model
 from vl_attention.comparison.methods import METHODS, Method, method_of
 from vl_attention.comparison.record import compare
-from vl_attention.saved_models import load_model
+from vl_attention.comparison.subsets import stratified_indices
 from vl_core.data import ImageDataset, open_dataset
 from vl_core.results import append_row, provenance, read_rows
 
 ROWS = Path(__file__).resolve().parents[1] / "packages/vl-attention/results/rates.csv"
-RECIPE = "small_pictures"
+RECIPE = "small_images"
 
 
-def held_out_split(pictures: ImageDataset, count: int) -> tuple[ImageDataset, ImageDataset]:
-    """What is left to train on, and ``count`` held-out pictures, as many of each class; always the same."""
-    chosen = stratified_indices(pictures.labels.tolist(), count, seed=12345)
-    rest = np.setdiff1d(np.arange(len(pictures)), chosen)
-    return pictures.subset(rest), pictures.subset(chosen)
+def held_out_split(images: ImageDataset, count: int) -> tuple[ImageDataset, ImageDataset]:
+    """What is left to train on, and ``count`` held-out images, as many of each class; always the same."""
+    chosen = stratified_indices(images.labels.tolist(), count, seed=12345)
+    rest = np.setdiff1d(np.arange(len(images)), chosen)
+    return images.subset(rest), images.subset(chosen)
 
 
 def with_peak_rate(method: Method, rate: float) -> Method:

@@ -19,15 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from caltech_pictures import (
+from caltech_images import (
     CLASSES,
-    Pictures,
+    Images,
     add_data_options,
     augment,
     draw_indices,
-    normalise,
+    normalize,
     put_aside,
-    read_pictures,
+    read_images,
 )
 from diffusers import DDPMScheduler, DiTTransformer2DModel
 from diffusion_training import add_training_options, stratified, train
@@ -68,15 +68,15 @@ def build_scheduler() -> DDPMScheduler:
     )
 
 
-def batch_at(step: int, pictures: Pictures, args: argparse.Namespace) -> tuple[Tensor, ...]:
+def batch_at(step: int, images: Images, args: argparse.Namespace) -> tuple[Tensor, ...]:
     """Everything random about one step, from the seed and the step alone, so that a resumed run is the same run.
 
     Time steps are stratified: one in each of `batch` equal parts of the schedule, which lowers the loss's variance.
     """
     generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
-    index = draw_indices(pictures.labels, args.batch, balance=args.balance, generator=generator)
-    x0 = augment(normalise(pictures.images[index]), generator=generator)
-    label = pictures.labels[index]
+    index = draw_indices(images.labels, args.batch, balance=args.balance, generator=generator)
+    x0 = augment(normalize(images.images[index]), generator=generator)
+    label = images.labels[index]
     label[torch.rand(args.batch, generator=generator) < args.null_share] = NULL_CLASS
     timestep = (stratified(args.batch, generator) * 1000).long().clamp(max=999)
     noise = torch.randn(x0.shape, generator=generator)
@@ -96,19 +96,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data_options(parser)
     parser.add_argument("--out", type=Path, default=Path("runs/caltech_dit"))
-    parser.add_argument("--balance", type=float, default=0.5, help="0 shows all pictures alike, 1 all classes alike")
-    parser.add_argument("--null-share", type=float, default=0.05, help="share of pictures shown without their class")
+    parser.add_argument("--balance", type=float, default=0.5, help="0 shows all images alike, 1 all classes alike")
+    parser.add_argument("--null-share", type=float, default=0.05, help="share of images shown without their class")
     add_training_options(parser, steps=3000, batch=32, peak_lr=7e-4, warm_up=300)
     args = parser.parse_args()
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    pictures = read_pictures(args.data, "train")
+    images = read_images(args.data, "train")
     if args.validate:
-        pictures, _ = put_aside(pictures)
+        images, _ = put_aside(images)
 
     torch.manual_seed(args.seed)
     # Evaluation mode on purpose: in training mode every block of this class drops its own labels independently, and
-    # half of the pictures would be shown with a class in some blocks and without it in others.
+    # half of the images would be shown with a class in some blocks and without it in others.
     model = build_model().to(device).eval()
     network = torch.compile(model) if args.compile else model
     alphas_cumprod = build_scheduler().alphas_cumprod.double()
@@ -116,7 +116,7 @@ def main() -> None:
     spread = (1 - alphas_cumprod).sqrt().float().to(device)
 
     def loss_at(step: int) -> Tensor:
-        x0, label, timestep, noise = (t.to(device) for t in batch_at(step, pictures, args))
+        x0, label, timestep, noise = (t.to(device) for t in batch_at(step, images, args))
         level = signal[timestep].view(-1, 1, 1, 1), spread[timestep].view(-1, 1, 1, 1)
         x_t, velocity = level[0] * x0 + level[1] * noise, level[0] * noise - level[1] * x0
         # The fused attention's backward in bfloat16 takes ten times longer on a CPU than 64 patches written out.
@@ -124,7 +124,7 @@ def main() -> None:
             predicted = network(x_t, timestep=timestep, class_labels=label).sample
         return F.mse_loss(predicted.float(), velocity)
 
-    export(args.out, train(model, loss_at, args), pictures.classes)
+    export(args.out, train(model, loss_at, args), images.classes)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Train the yardstick of the emoji diffusion model: a dual encoder (Radford et al., 2021, "CLIP") on the same pictures.
+"""Train the baseline of the emoji diffusion model: a dual encoder (Radford et al., 2021, "CLIP") on the same images.
 
-A small residual CNN reads the picture and the diffusion model's kind of text encoder reads the name; a picture and its
-name are to be nearer to one another than to any other of the batch. Pictures, captions and augmentation are those of
-`train_emoji_pixart`. Settings are chosen on the held-out style's pictures that do not count in the test: each run
+A small residual CNN reads the image and the diffusion model's kind of text encoder reads the name; an image and its
+name are to be nearer to one another than to any other of the batch. Images, captions and augmentation are those of
+`train_emoji_pixart`. Settings are chosen on the held-out style's images that do not count in the test: each run
 appends one row to `packages/vl-diffusion/results/emoji_dual_encoder.csv` with its accuracy there::
 
     python tools/train_emoji_dual_encoder.py --out runs/emoji_dual_encoder
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusion_training import learning_rate, save_atomically, shuffled_batch
-from emoji_pictures import (
+from emoji_images import (
     HELD_OUT_STYLE,
     TRAINING_STYLES,
     augment,
@@ -44,7 +44,7 @@ CHOICES = 20
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions with batch normalisation, and what came in added; the first may halve the picture."""
+    """Two 3x3 convolutions with batch normalization, and what came in added; the first may halve the image."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Residual(nn.Module):
 
 
 class DualEncoder(nn.Module):
-    """Pictures and prompts to unit vectors of one space."""
+    """Images and prompts to unit vectors of one space."""
 
     def __init__(self, vocabulary: int, *, width: int = 16, dimension: int = 128) -> None:
         super().__init__()
@@ -83,9 +83,9 @@ class DualEncoder(nn.Module):
         self.text_projection = nn.Linear(self.text_encoder.config.d_model, dimension)
         self.log_scale = nn.Parameter(torch.tensor(10.0).log())
 
-    def encode_images(self, pictures: Tensor) -> Tensor:
-        """Unit vectors ``(B, D)`` of pictures ``(B, 3, 32, 32)`` in -1..1."""
-        return F.normalize(self.image_encoder(pictures), dim=-1)
+    def encode_images(self, batch: Tensor) -> Tensor:
+        """Unit vectors ``(B, D)`` of images ``(B, 3, 32, 32)`` in -1..1."""
+        return F.normalize(self.image_encoder(batch), dim=-1)
 
     def encode_texts(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Unit vectors ``(B, D)`` of prompts, from the mean of their tokens' states."""
@@ -98,7 +98,7 @@ def contrastive_loss(similarity: Tensor, same: Tensor) -> Tensor:
     """Mean cross-entropy of both directions.
 
     Args:
-        similarity: Scaled cosines ``(B, B)``, a row a picture.
+        similarity: Scaled cosines ``(B, B)``, a row an image.
         same: bool ``(B, B)``, pairs of one concept; each is as right an answer as the pair's own.
     """
     target = same.float() / same.float().sum(1, keepdim=True)
@@ -123,11 +123,11 @@ def train(tokenizer: T5Tokenizer, args: argparse.Namespace) -> DualEncoder:
         seed = args.seed * 1_000_003 + step
         generator, chooser = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
         index = shuffled_batch(step, len(emoji.labels), args.batch, args.seed)
-        pictures = augment(emoji, index, generator, args.augmentation).contiguous(memory_format=torch.channels_last)
+        batch = augment(emoji, index, generator, args.augmentation).contiguous(memory_format=torch.channels_last)
         prompts = [caption(emoji, place, args.tag_share, chooser) for place in index.tolist()]
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, args.peak_lr, steps // 20 + 1)
-        cosine = model.encode_images(pictures) @ model.encode_texts(*tokenize(tokenizer, prompts)).T
+        cosine = model.encode_images(batch) @ model.encode_texts(*tokenize(tokenizer, prompts)).T
         same = concept[index][:, None] == concept[index]
         loss = contrastive_loss(model.log_scale.clamp(max=4.6).exp() * cosine, same)
         optimizer.zero_grad()
@@ -140,12 +140,12 @@ def train(tokenizer: T5Tokenizer, args: argparse.Namespace) -> DualEncoder:
 
 
 @torch.no_grad()
-def choose(model: DualEncoder, tokenizer: T5Tokenizer, pictures: Tensor, choices: list[list[str]]) -> list[str]:
-    """The nearest of each picture's candidate names."""
+def choose(model: DualEncoder, tokenizer: T5Tokenizer, batch: Tensor, choices: list[list[str]]) -> list[str]:
+    """The nearest of each image's candidate names."""
     names = sorted({name for row in choices for name in row})
     place = {name: number for number, name in enumerate(names)}
     texts = model.encode_texts(*tokenize(tokenizer, names))
-    images = torch.cat([model.encode_images(pictures[start : start + 256]) for start in range(0, len(pictures), 256)])
+    images = torch.cat([model.encode_images(batch[start : start + 256]) for start in range(0, len(batch), 256)])
     best = [(texts[[place[name] for name in row]] @ image).argmax() for image, row in zip(images, choices, strict=True)]
     return [row[int(number)] for row, number in zip(choices, best, strict=True)]
 
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=16, help="channels of the first convolution, 8 or more")
     parser.add_argument("--peak-lr", type=float, default=2e-3)
     parser.add_argument("--weight-decay", type=float, default=0.05)
-    parser.add_argument("--tag-share", type=float, default=0.1, help="share of pictures shown with tags")
+    parser.add_argument("--tag-share", type=float, default=0.1, help="share of images shown with tags")
     parser.add_argument("--augmentation", type=float, default=1.0, help="strength, 0 for none")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -185,10 +185,10 @@ def main() -> None:
     save_atomically(model.state_dict(), args.out / "model.safetensors")
     (args.out / "model.json").write_text(json.dumps({"width": args.width}) + "\n")
 
-    pictures, labels = held_out(settings=True)
+    batch, labels = held_out(settings=True)
     pool, right, total = open_style(HELD_OUT_STYLE).labels, 0, 0
     for seed in range(3):
-        chosen = choose(model, tokenizer, pictures, candidates(labels, pool, CHOICES, seed))
+        chosen = choose(model, tokenizer, batch, candidates(labels, pool, CHOICES, seed))
         right, total = right + sum(map(str.__eq__, chosen, labels)), total + len(labels)
     low, high = wilson_interval(right // 3, total // 3)
     settings = {key: value for key, value in vars(args).items() if key not in ("out", "results")}

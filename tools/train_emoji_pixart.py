@@ -2,8 +2,8 @@ r"""Train the text-conditional diffusion model that ships inside vl-diffusion.
 
 A small PixArt transformer (Chen et al., 2023, "PixArt-alpha") with a small T5 encoder, both trained from nothing and
 together, learns to denoise 32x32 emoji of two styles given their names; there is no autoencoder. The third style is for
-testing only, see `emoji_pictures`. Everything random comes from one seed, and an interrupted run goes on with the same
-command. What ships was made in two runs: in the first, pictures are learnt sooner than names; the second takes over its
+testing only, see `emoji_images`. Everything random comes from one seed, and an interrupted run goes on with the same
+command. What ships was made in two runs: in the first, images are learned sooner than names; the second takes over its
 weights and the text encoder of a dual encoder, and looks more at strong noise, where the name says most::
 
     python tools/train_emoji_dual_encoder.py --out runs/emoji_dual_encoder
@@ -13,7 +13,7 @@ weights and the text encoder of a dual encoder, and looks more at strong noise, 
         --focus 600 980 --focus-share 0.7 --compile
 
 The folder then holds `model/` (what ships), `checkpoint.safetensors`, `metrics.jsonl`, and `validation.jsonl`: now and
-then the accuracy on pictures of the held-out style that do not count in the test.
+then the accuracy on images of the held-out style that do not count in the test.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from diffusion_training import (
     stratified,
     update_average,
 )
-from emoji_pictures import (
+from emoji_images import (
     HELD_OUT_STYLE,
     PROMPT_LENGTH,
     TRAINING_STYLES,
@@ -89,7 +89,7 @@ class TextDenoiser(nn.Module):
         nn.init.zeros_(self.transformer.proj_out.bias)
 
     def forward(self, x_t: Tensor, timestep: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Velocity ``(B, 3, 32, 32)`` of noisy pictures with prompts ``(B, L)``."""
+        """Velocity ``(B, 3, 32, 32)`` of noisy images with prompts ``(B, L)``."""
         states = self.text_encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
         predicted: Tensor = self.transformer(
             x_t, encoder_hidden_states=states, encoder_attention_mask=mask, timestep=timestep
@@ -119,7 +119,7 @@ def batch_at(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Everything random about one step, from the seed and the step alone, so that a resumed run is the same run.
 
-    Pictures, time steps, noise, token numbers and mask. Time steps are stratified, which lowers the loss's variance.
+    Images, time steps, noise, token numbers and mask. Time steps are stratified, which lowers the loss's variance.
     """
     seed = args.seed * 1_000_003 + step
     generator, chooser = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
@@ -140,7 +140,7 @@ def batch_at(
 def start_from(model: TextDenoiser, run: Path | None, dual_encoder: Path | None) -> None:
     """Take over the averaged weights of an earlier run, and the text encoder of a dual encoder, where they are given.
 
-    A dual encoder learns in minutes what a name looks like; from noisy pictures that takes hours.
+    A dual encoder learns in minutes what a name looks like; from noisy images that takes hours.
     """
     if run is not None:
         weights = load_file(run / "checkpoint.safetensors")
@@ -173,11 +173,11 @@ def as_pipeline(weights: dict[str, Tensor], model: TextDenoiser, tokenizer: T5To
 
 
 def validate(pipeline: PixArtAlphaPipeline, images: int, draws: int) -> float:
-    """Accuracy in per cent among 20 names, on pictures of the held-out style that do not count in the test."""
-    pictures, labels = held_out(settings=True)
+    """Accuracy in per cent among 20 names, on images of the held-out style that do not count in the test."""
+    batch, labels = held_out(settings=True)
     choices = candidates(labels, open_style(HELD_OUT_STYLE).labels, 20, seed=0)[:images]
     timesteps = spaced_timesteps(draws, 580, 990)
-    errors = denoising_errors(pipeline, pictures[:images], choices, timesteps, space="velocity", autocast=True)
+    errors = denoising_errors(pipeline, batch[:images], choices, timesteps, space="velocity", autocast=True)
     return 100 * float(np.mean([name == label for name, label in zip(named(errors, choices), labels, strict=False)]))
 
 
@@ -197,10 +197,10 @@ def main() -> None:
     parser.add_argument("--decay-share", type=float, default=0.3, help="share of the steps in which the rate falls")
     parser.add_argument("--weight-decay", type=float, default=0.03)
     parser.add_argument("--ema", type=float, default=0.998)
-    parser.add_argument("--null-share", type=float, default=0.05, help="share of pictures shown without their name")
-    parser.add_argument("--tag-share", type=float, default=0.1, help="share of pictures shown with tags")
+    parser.add_argument("--null-share", type=float, default=0.05, help="share of images shown without their name")
+    parser.add_argument("--tag-share", type=float, default=0.1, help="share of images shown with tags")
     parser.add_argument("--focus", type=int, nargs=2, default=[250, 950], help="time steps shown more often")
-    parser.add_argument("--focus-share", type=float, default=0.5, help="share of pictures for these time steps alone")
+    parser.add_argument("--focus-share", type=float, default=0.5, help="share of images for these time steps alone")
     parser.add_argument("--augmentation", type=float, default=1.0, help="strength, 0 for none")
     parser.add_argument("--checkpoint-every", type=int, default=500, help="steps between checkpoints")
     parser.add_argument("--validate-every", type=int, default=1000, help="steps between validations, 0 for none")

@@ -1,13 +1,13 @@
-"""Train the yardstick of the Fashion-MNIST diffusion model: a small CNN on the same 60,000 pictures.
+"""Train the baseline of the Fashion-MNIST diffusion model: a small CNN on the same 60,000 images.
 
-Five 3x3 convolutions with batch normalisation, shown flipped and shifted pictures, the learning rate warmed up and then
-let down along a cosine. It is tested once, at the end, on the 2,000 held-out pictures on which the diffusion model is
-tested as a classifier; settings are for `--validate` to choose, which tests on training pictures put aside and writes
+Five 3x3 convolutions with batch normalization, shown flipped and shifted images, the learning rate warmed up and then
+let down along a cosine. It is tested once, at the end, on the 2,000 held-out images on which the diffusion model is
+tested as a classifier; settings are for `--validate` to choose, which tests on training images put aside and writes
 nothing::
 
     VL_DATA=<folder with fashion_mnist/> python tools/train_fashion_cnn.py --seed 0
 
-appends one row to `packages/vl-diffusion/benchmarks/fashion_yardstick.csv`: accuracy in per cent with its 95 % Wilson
+appends one row to `packages/vl-diffusion/benchmarks/fashion_baseline.csv`: accuracy in per cent with its 95 % Wilson
 interval, and the CPU seconds of training, which a busy machine stretches less than those of the clock.
 """
 
@@ -33,13 +33,13 @@ CLASSES = 10
 
 
 def convolution(inputs: int, outputs: int, *, halve: bool = False) -> list[nn.Module]:
-    """3x3 convolution, batch normalisation, ReLU; halving comes early, so that the rest costs a quarter."""
+    """3x3 convolution, batch normalization, ReLU; halving comes early, so that the rest costs a quarter."""
     layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)]
     return [*layers, *([nn.MaxPool2d(2)] if halve else []), nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
 def build_model(width: int) -> nn.Sequential:
-    """Pictures ``(B, 1, 28, 28)`` in -1..1 to logits ``(B, 10)``."""
+    """Images ``(B, 1, 28, 28)`` in -1..1 to logits ``(B, 10)``."""
     return nn.Sequential(
         *convolution(1, width, halve=True),
         *convolution(width, 2 * width),
@@ -52,13 +52,13 @@ def build_model(width: int) -> nn.Sequential:
     )
 
 
-def normalise(images: Tensor) -> Tensor:
+def normalize(images: Tensor) -> Tensor:
     """Bytes ``(B, 28, 28)`` to float32 ``(B, 1, 28, 28)`` in -1..1."""
     return images[:, None].float().div(127.5).sub(1)
 
 
 def augment(images: Tensor, *, shift: int, generator: torch.Generator) -> Tensor:
-    """Mirror half of the pictures ``(B, H, W)`` and move each by up to ``shift`` pixels either way, black coming in."""
+    """Mirror half of the images ``(B, H, W)`` and move each by up to ``shift`` pixels either way, black coming in."""
     batch, height, width = images.shape
     flip = torch.rand(batch, 1, 1, generator=generator) < 0.5
     padded = F.pad(torch.where(flip, images.flip(2), images), (shift,) * 4)
@@ -86,10 +86,10 @@ def train(images: Tensor, labels: Tensor, args: argparse.Namespace) -> nn.Module
         if step % per_epoch == 0:
             order = torch.randperm(len(images), generator=generator)
         index = order[step % per_epoch * args.batch :][: args.batch]
-        pictures = normalise(augment(images[index], shift=args.shift, generator=generator))
+        batch = normalize(augment(images[index], shift=args.shift, generator=generator))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, args.peak_lr, warm_up)
-        loss = F.cross_entropy(model(pictures.contiguous(memory_format=torch.channels_last)), labels[index])
+        loss = F.cross_entropy(model(batch.contiguous(memory_format=torch.channels_last)), labels[index])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -100,9 +100,9 @@ def train(images: Tensor, labels: Tensor, args: argparse.Namespace) -> nn.Module
 
 @torch.no_grad()
 def count_correct(model: nn.Module, images: Tensor, labels: Tensor) -> int:
-    """How many of the pictures ``(N, 28, 28)`` the model names rightly."""
+    """How many of the images ``(N, 28, 28)`` the model names rightly."""
     parts = [slice(start, start + 250) for start in range(0, len(images), 250)]
-    return sum(int((model(normalise(images[part])).argmax(1) == labels[part]).sum()) for part in parts)
+    return sum(int((model(normalize(images[part])).argmax(1) == labels[part]).sum()) for part in parts)
 
 
 def held_out() -> tuple[Tensor, Tensor]:
@@ -115,16 +115,16 @@ def held_out() -> tuple[Tensor, Tensor]:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VL_DATA", "data")) / "fashion_mnist")
-    parser.add_argument("--out", type=Path, default=ROOT / "packages/vl-diffusion/benchmarks/fashion_yardstick.csv")
+    parser.add_argument("--out", type=Path, default=ROOT / "packages/vl-diffusion/benchmarks/fashion_baseline.csv")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--width", type=int, default=24, help="channels of the first convolution")
-    # Two epochs on 12,000 pictures named 83.5 % of 2,000 others with 6e-3 and 82.6 % with 2e-3.
+    # Two epochs on 12,000 images named 83.5 % of 2,000 others with 6e-3 and 82.6 % with 2e-3.
     parser.add_argument("--peak-lr", type=float, default=6e-3)
     parser.add_argument("--weight-decay", type=float, default=0.02)
-    parser.add_argument("--shift", type=int, default=2, help="pixels a training picture may move along each axis")
-    parser.add_argument("--train-images", type=int, help="train on so many pictures only")
-    parser.add_argument("--validate", type=int, default=0, help="test on so many training pictures; write no row")
+    parser.add_argument("--shift", type=int, default=2, help="pixels a training image may move along each axis")
+    parser.add_argument("--train-images", type=int, help="train on so many images only")
+    parser.add_argument("--validate", type=int, default=0, help="test on so many training images; write no row")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

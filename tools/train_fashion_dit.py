@@ -1,7 +1,7 @@
 """Train the class-conditional diffusion model that ships inside vl-diffusion.
 
 A small DiT (Peebles & Xie, 2023, "Scalable Diffusion Models with Transformers"), as diffusers' `DiTTransformer2DModel`,
-predicts the noise in 28x28 grey pictures of the ten Fashion-MNIST classes. Everything random comes from one seed, and
+predicts the noise in 28x28 gray images of the ten Fashion-MNIST classes. Everything random comes from one seed, and
 an interrupted run goes on with the same command::
 
     VL_DATA=<folder with fashion_mnist/> python tools/train_fashion_dit.py --out runs/fashion_dit --compile
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from augmentation import careless
+from augmentation import augmented
 from diffusers import DDPMScheduler, DiTTransformer2DModel
 from diffusion_training import add_training_options, shuffled_batch, stratified, train
 from torch.nn import functional as F
@@ -64,7 +64,7 @@ def batch_at(
     index = shuffled_batch(step, len(images), args.batch, args.seed)
     x0 = images[index].float().div(255)
     if args.augment:
-        x0 = careless(x0, generator)
+        x0 = augmented(x0, generator)
     x0 = x0.mul(2).sub(1)
     label = labels[index].clone()
     label[torch.rand(args.batch, generator=generator) < args.null_share] = NULL_CLASS
@@ -86,8 +86,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VL_DATA", "data")) / "fashion_mnist")
     parser.add_argument("--out", type=Path, default=Path("runs/fashion_dit"))
-    parser.add_argument("--null-share", type=float, default=0.05, help="share of pictures shown without their class")
-    parser.add_argument("--augment", action="store_true", help="show dim, hazy, blurred, coarse and noisy pictures")
+    parser.add_argument("--null-share", type=float, default=0.05, help="share of images shown without their class")
+    parser.add_argument("--augment", action="store_true", help="show dim, hazy, blurred, coarse and noisy images")
     parser.add_argument("--begin-with", type=Path, help="folder of a trained model to begin with, such as one of clean")
     add_training_options(parser, steps=20_000, batch=64, peak_lr=1e-3, warm_up=300)
     args = parser.parse_args()
@@ -98,7 +98,7 @@ def main() -> None:
 
     torch.manual_seed(args.seed)
     # Evaluation mode on purpose: in training mode every block of this class drops its own labels independently, and
-    # half of the pictures would be shown with a class in some blocks and without it in others.
+    # half of the images would be shown with a class in some blocks and without it in others.
     model = build_model()
     if args.begin_with is not None:
         model.load_state_dict(DiTTransformer2DModel.from_pretrained(args.begin_with).float().state_dict())

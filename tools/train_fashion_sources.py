@@ -1,12 +1,12 @@
 """Train the classifiers that vl-diffusion's study of test-time adaptation begins with.
 
-Small convolutional networks (`vl_diffusion.small_cnn`) on some or all of Fashion-MNIST's training pictures, mirrored
-and moved by up to two pixels, and with ``--augment`` made as careless as those of the study's diffusion model. Labels
+Small convolutional networks (`vl_diffusion.models.small_cnn`) on some or all of Fashion-MNIST's training images, mirrored
+and moved by up to two pixels, and with ``--augment`` made as augmented as those of the study's diffusion model. Labels
 are taken in equal numbers from every class; another seed takes others::
 
     VL_DATA=<folder with fashion_mnist/> python tools/train_fashion_sources.py --labels 500 --seeds 0 1 2 --out DIR
 
-writes `DIR/seed-0` and so on, and says how many of the held-out pictures each names rightly.
+writes `DIR/seed-0` and so on, and says how many of the held-out images each names rightly.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from augmentation import careless
+from augmentation import augmented
 from diffusion_training import learning_rate
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,11 +25,11 @@ from tqdm.auto import tqdm
 from train_fashion_cnn import augment, held_out
 from vl_core.data import open_dataset
 from vl_core.data.idx import read_idx
-from vl_diffusion.small_cnn import SmallCNN
+from vl_diffusion.models.small_cnn import SmallCNN
 
 
-def labelled_part(labels: Tensor, count: int | None, seed: int) -> Tensor:
-    """Places of `count` pictures, equally many of each class, chosen by the seed; all for None."""
+def labeled_part(labels: Tensor, count: int | None, seed: int) -> Tensor:
+    """Places of `count` images, equally many of each class, chosen by the seed; all for None."""
     if count is None:
         return torch.arange(len(labels))
     generator = torch.Generator().manual_seed(seed)
@@ -48,12 +48,12 @@ def train(images: Tensor, labels: Tensor, classes: tuple[str, ...], seed: int, a
     bar = tqdm(range(args.steps), desc=f"seed {seed}", mininterval=5)
     for step in bar:
         index = torch.randint(len(images), (batch,), generator=generator)
-        pictures = augment(images[index], shift=2, generator=generator)[:, None].float().div(255)
+        batch = augment(images[index], shift=2, generator=generator)[:, None].float().div(255)
         if args.augment:
-            pictures = careless(pictures, generator)
+            batch = augmented(batch, generator)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, args.steps, args.peak_lr, args.steps // 10)
-        loss = F.cross_entropy(model(pictures.contiguous(memory_format=torch.channels_last)), labels[index])
+        loss = F.cross_entropy(model(batch.contiguous(memory_format=torch.channels_last)), labels[index])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -64,7 +64,7 @@ def train(images: Tensor, labels: Tensor, classes: tuple[str, ...], seed: int, a
 
 @torch.no_grad()
 def accuracy(model: SmallCNN, images: Tensor, labels: Tensor) -> float:
-    """Share of the pictures ``(N, 28, 28)`` that the model names rightly."""
+    """Share of the images ``(N, 28, 28)`` that the model names rightly."""
     predicted = torch.cat([model(part[:, None].float().div(255)).argmax(1) for part in torch.split(images, 250)])
     return float((predicted == labels).float().mean())
 
@@ -74,8 +74,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VL_DATA", "data")) / "fashion_mnist")
     parser.add_argument("--out", type=Path, default=Path("runs/fashion_sources"))
-    parser.add_argument("--labels", type=int, help="train on so many pictures only, equally many of each class")
-    parser.add_argument("--augment", action="store_true", help="show dim, hazy, blurred, coarse and noisy pictures")
+    parser.add_argument("--labels", type=int, help="train on so many images only, equally many of each class")
+    parser.add_argument("--augment", action="store_true", help="show dim, hazy, blurred, coarse and noisy images")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--width", type=int, default=24)
@@ -91,11 +91,11 @@ def main() -> None:
     classes = tuple(open_dataset("fashion").classes)
     test_images, test_labels = held_out()
     for seed in args.seeds:
-        part = labelled_part(labels, args.labels, seed)
+        part = labeled_part(labels, args.labels, seed)
         model = train(images[part], labels[part], classes, seed, args)
         model.save_pretrained(args.out / f"seed-{seed}")
         right = 100 * accuracy(model, test_images, test_labels)
-        print(f"seed {seed}: {len(part)} labels, {right:.2f} % of {len(test_labels)} held-out pictures")
+        print(f"seed {seed}: {len(part)} labels, {right:.2f} % of {len(test_labels)} held-out images")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Train a diffusion model of scenes that is told the class, or the depth, of every pixel.
 
-A small U-Net, as diffusers' `UNet2DModel`, predicts the noise in 24x24 colour pictures of `scenes.py`, and sees their
-class map (a channel a class) or their depth as further input channels. Most pictures are shown dim, hazy, blurred,
-coarse or noisy, always with the map of the clean one: a teacher must know such pictures to judge a prediction of them.
+A small U-Net, as diffusers' `UNet2DModel`, predicts the noise in 24x24 color images of `scenes.py`, and sees their
+class map (a channel a class) or their depth as further input channels. Most images are shown dim, hazy, blurred,
+coarse or noisy, always with the map of the clean one: a teacher must know such images to judge a prediction of them.
 Everything random comes from one seed, and an interrupted run goes on with the same command::
 
     python tools/train_scene_denoiser.py --task segmentation --compile
@@ -17,7 +17,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from augmentation import careless
+from augmentation import augmented
 from diffusers import DDPMScheduler, UNet2DModel
 from diffusion_training import add_training_options, shuffled_batch, stratified, train
 from scene_models import SIZE, TASKS, Task, maps_of, scenes_of
@@ -47,7 +47,7 @@ def build_scheduler() -> DDPMScheduler:
 
 
 def doubt(maps: Tensor, generator: torch.Generator, *, share: float = 0.5) -> Tensor:
-    """Mix some class maps with that of another picture, each in proportion to the probability that it is the true one.
+    """Mix some class maps with that of another image, each in proportion to the probability that it is the true one.
 
     So a map of probabilities means to the model what it says: the heavier of the two is the wrong one as often as its
     weight claims.
@@ -69,7 +69,7 @@ def batch_at(step: int, images: Tensor, maps: Tensor, args: argparse.Namespace) 
     index = shuffled_batch(step, len(images), args.batch, args.seed)
     mirrored = torch.rand(args.batch, 1, 1, 1, generator=generator) < 0.5
     x0, shown = (torch.where(mirrored, one[index].flip(3), one[index]) for one in (images, maps))
-    x0 = careless(x0, generator, in_place=True).mul(2).sub(1)
+    x0 = augmented(x0, generator, in_place=True).mul(2).sub(1)
     if args.task == "segmentation":
         shown = doubt(shown, generator)
     timestep = (stratified(args.batch, generator) * 1000).long().clamp(max=999)

@@ -1,4 +1,4 @@
-"""Train what is to be adapted: a small network that segments scenes, or tells their depth, from few clean pictures.
+"""Train what is to be adapted: a small network that segments scenes, or tells their depth, from few clean images.
 
 Everything random comes from one seed, and an interrupted run goes on with the same command::
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--out", type=Path, help="default: runs/TASK_predictor_SEED")
-    parser.add_argument("--scenes", type=int, default=1024, help="pictures to learn from, others for every seed")
+    parser.add_argument("--scenes", type=int, default=1024, help="images to learn from, others for every seed")
     add_training_options(parser, steps=800, batch=32, peak_lr=3e-3, warm_up=50)
     args = parser.parse_args()
     args.out = args.out or Path(f"runs/{args.task}_predictor_{args.seed}")

@@ -56,7 +56,7 @@ class Package:
 
 
 def distribution(requirement: str) -> str:
-    """Give the normalised name at the head of a requirement: `"Vl_Core[x]==1"` names `"vl-core"`.
+    """Give the normalized name at the head of a requirement: `"Vl_Core[x]==1"` names `"vl-core"`.
 
     Raises:
         ValueError: If the text does not begin with a name.

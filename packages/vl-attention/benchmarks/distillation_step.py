@@ -69,10 +69,10 @@ class EagerDistillation(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and the sum of the layers' losses."""
-        pictures = self.normalization(images)
+        normalized = self.normalization(images)
         with torch.no_grad():
-            self.teacher.forward_features(pictures)
-        logits = self.student(pictures)
+            self.teacher.forward_features(normalized)
+        logits = self.student(normalized)
         loss = logits.new_zeros(())
         for layer in self.layers:
             target = self.teacher.blocks[layer].attn.logits.softmax(-1)

@@ -14,11 +14,11 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import nn
-from vl_attention.classifier import Classifier
-from vl_attention.normalization import Normalization
-from vl_attention.saved_models import save_classifier, save_model
-from vl_attention.students import random_student
-from vl_attention.transfer import AttentionTransfer
+from vl_attention.classifiers.classifier import Classifier
+from vl_attention.classifiers.saved_models import save_classifier, save_model
+from vl_attention.models.normalization import Normalization
+from vl_attention.models.students import random_student
+from vl_attention.transfer.attention_transfer import AttentionTransfer
 
 _TINY = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3}
 _PLAIN = {**_TINY, "num_classes": 5}
@@ -77,7 +77,7 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
 
 
 def _stir(model: nn.Module, seed: int) -> nn.Module:
-    """Weights far from their initialisation: with biases, LayerScale and tables that do something."""
+    """Weights far from their initialization: with biases, LayerScale and tables that do something."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -117,20 +117,20 @@ def vit() -> Callable[..., VisionTransformer]:
 
 @pytest.fixture
 def images() -> torch.Tensor:
-    """Two pictures in 0..1."""
+    """Two images in 0..1."""
     return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(7))
 
 
-_SHADES = ("dark", "grey", "bright")
+_SHADES = ("dark", "gray", "bright")
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An .npz file of grey pictures, 24 in its split train and 30 in test, in three classes by their brightness."""
+def images_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An .npz file of gray images, 24 in its split train and 30 in test, in three classes by their brightness."""
     labels = np.arange(54) % 3
     noise = np.random.default_rng(0).integers(-40, 41, (54, 12, 12))
     x = (np.array([50, 125, 200])[labels, None, None] + noise).astype(np.uint8)
-    path = tmp_path_factory.mktemp("pictures") / "shades.npz"
+    path = tmp_path_factory.mktemp("images") / "shades.npz"
     np.savez(path, x=x, y=labels, classes=np.array(_SHADES), split=np.array(["train"] * 24 + ["test"] * 30))
     return path
 

@@ -1,7 +1,7 @@
 """A training run of a few seconds, as a script: ``python small_training.py OUT ACCUMULATION [DIES_AT]``.
 
-It trains a tiny student on pictures of two colours, writes its weights to ``OUT/weights.safetensors``, and kills its
-process when picture number DIES_AT is asked for.
+It trains a tiny student on images of two colors, writes its weights to ``OUT/weights.safetensors``, and kills its
+process when image number DIES_AT is asked for.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ SETTINGS = TrainSettings(
 )
 
 
-class Colours:
-    """Forty noisy red or blue pictures, alternating."""
+class Colors:
+    """Forty noisy red or blue images, alternating."""
 
     def __init__(self, dies_at=None):
         self.asked, self.dies_at = 0, dies_at
@@ -67,7 +67,7 @@ def main(out, accumulation, dies_at=None):
     torch.set_num_threads(1)
     model = transfer()
     settings = replace(SETTINGS, accumulation=accumulation)
-    train(model, Colours(dies_at), settings, out, classes=2, size=(16, 16), checkpoint_every=5, progress=False)
+    train(model, Colors(dies_at), settings, out, classes=2, size=(16, 16), checkpoint_every=5, progress=False)
     if int(os.environ.get("RANK", 0)) == 0:
         save_file(model.state_dict(), Path(out) / "weights.safetensors")
 

@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 from timm.models.vision_transformer import ParallelThingsBlock
-from vl_attention import Anatomy, AttentionTransfer, attention_maps
+from vl_attention import AttentionTransfer, ViTLayout, attention_maps
 
 _SIZE = {"image_size": 32, "patch_size": 8, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
 _TINY = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 5}
@@ -30,7 +30,7 @@ def of_transformers(name, config, **options):
 )
 def test_tokens_before_the_patches_are_those_of_the_model(name, config, options, prefix):
     model = of_transformers(name, config, **options)
-    assert Anatomy.of(model).prefix == prefix
+    assert ViTLayout.of(model).prefix == prefix
     tokens = attention_maps(model, torch.rand(1, 3, 32, 32), layers=[0])[0].shape[-1]
     assert tokens == len(prefix) + 16
 
@@ -52,7 +52,7 @@ def test_a_teacher_without_a_class_token_teaches_its_patches():
 def test_blocks_of_several_attentions_and_stages_are_refused_as_such():
     parallel = timm.create_model("vit_tiny_patch16_224", **_TINY, block_fn=ParallelThingsBlock)
     with pytest.raises(ValueError, match=r"several attentions each, such as blocks\.0\.attns .* one attention in each"):
-        Anatomy.of(parallel)
+        ViTLayout.of(parallel)
     staged = timm.create_model("swin_tiny_patch4_window7_224", img_size=32, window_size=2, embed_dim=24, depths=(1, 1))
     with pytest.raises(ValueError, match=r"has stages, .* layers\.0\.blocks and layers\.1\.blocks; .* one list of"):
-        Anatomy.of(staged)
+        ViTLayout.of(staged)

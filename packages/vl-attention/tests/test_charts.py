@@ -1,8 +1,10 @@
-"""Pictures of maps and of their likeness are written, whatever the models' shapes."""
+"""Images of maps and of their likeness are written, whatever the models' shapes."""
 
 import pytest
 import torch
 from PIL import Image
+from vl_attention.analysis.shifts import SHIFTS, ShiftAccuracy
+from vl_attention.analysis.similarity import MapSimilarity
 from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.reconstructions import draw_reconstructions
 from vl_attention.charts.shifts import draw_shifts
@@ -10,14 +12,12 @@ from vl_attention.charts.similarity import draw_head_similarity, draw_layer_simi
 from vl_attention.charts.transfer import draw_transfer
 from vl_attention.comparison.record import COLUMNS
 from vl_attention.comparison.summary import summarize
-from vl_attention.shifts import SHIFTS, ShiftAccuracy
-from vl_attention.similarity import MapSimilarity
 
 
-def colours(path):
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        return len(picture.convert("RGB").getcolors(1 << 24))
+def colors(path):
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return len(image.convert("RGB").getcolors(1 << 24))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -26,7 +26,7 @@ def test_maps_of_different_grids_stand_side_by_side(tmp_path, channels, head):
     images = torch.rand(2, channels, 16, 24, generator=torch.Generator().manual_seed(0))
     maps = {"teacher": torch.rand(2, 3, 2, 3), "costs $5": torch.rand(2, 2, 4, 6)}
     draw_attention(tmp_path / "maps.png", images, maps, head=head, labels=["a_$b", "c"], title="layer 3")
-    assert colours(tmp_path / "maps.png") > 100
+    assert colors(tmp_path / "maps.png") > 100
 
 
 def test_maps_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path):
@@ -47,7 +47,7 @@ def test_pairs_with_and_without_common_heads_are_drawn(tmp_path, draw):
     rows = [MapSimilarity("a", "$b", i, i, head, 0.1 * i + 0.02 * head, 4) for i in range(4) for head in range(3)]
     rows += [MapSimilarity("a", "c", i, 2 * i, None, 0.2, 4) for i in range(4)]
     draw(tmp_path / "similarity.png", rows)
-    assert colours(tmp_path / "similarity.png") > 20
+    assert colors(tmp_path / "similarity.png") > 20
     with pytest.raises(ValueError, match="one or more"):
         draw(tmp_path / "other.png", [])
 
@@ -60,7 +60,7 @@ def test_accuracies_are_drawn_with_a_word_on_what_was_gained(tmp_path):
         for seed, value in enumerate(values)
     ]
     draw_transfer(tmp_path / "transfer.png", summarize(rows, ""), rows, title="a_$b")
-    assert colours(tmp_path / "transfer.png") > 20
+    assert colors(tmp_path / "transfer.png") > 20
     with pytest.raises(ValueError, match="one or more"):
         draw_transfer(tmp_path / "other.png", [], [])
 
@@ -69,7 +69,7 @@ def test_accuracies_are_drawn_with_a_word_on_what_was_gained(tmp_path):
 def test_reconstructions_are_drawn(tmp_path, channels):
     images = torch.rand(4, channels, 8, 8, generator=torch.Generator().manual_seed(0))
     draw_reconstructions(tmp_path / "guessed.png", images, images, images)
-    assert colours(tmp_path / "guessed.png") > 50
+    assert colors(tmp_path / "guessed.png") > 50
     with pytest.raises(ValueError, match="one shape"):
         draw_reconstructions(tmp_path / "other.png", images, images[:2], images)
     assert not (tmp_path / "other.png").exists()
@@ -90,6 +90,6 @@ def test_accuracies_are_drawn_with_and_without_shifts(tmp_path, sets, shifts):
     # What was not measured is left out.
     rows["third", sets[0]] = rows["third", sets[0]][1:]
     draw_shifts(tmp_path / "shifts.png", rows)
-    assert colours(tmp_path / "shifts.png") > 20
+    assert colors(tmp_path / "shifts.png") > 20
     with pytest.raises(ValueError, match="at least one accuracy"):
         draw_shifts(tmp_path / "other.png", {("a", "b"): []})

@@ -11,11 +11,11 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
-from vl_attention.comparison.labelled import stratified_indices
 from vl_attention.comparison.methods import Method
 from vl_attention.comparison.peak_memory import peak_memory
 from vl_attention.comparison.record import COLUMNS, compare
-from vl_attention.normalization import Normalization
+from vl_attention.comparison.subsets import stratified_indices
+from vl_attention.models.normalization import Normalization
 from vl_core.data import ImageDataset
 
 SPEC = importlib.util.spec_from_file_location("small_training", Path(__file__).parent / "small_training.py")
@@ -26,11 +26,11 @@ NAMES = ("scratch", "copy", "distill", "fine-tune")
 
 
 @pytest.fixture(scope="module")
-def pictures():
-    colours = small_training.Colours()
-    images = [colours[i][0] for i in range(40)]
+def dataset():
+    colors = small_training.Colors()
+    images = [colors[i][0] for i in range(40)]
     names = [f"{i}.png" for i in range(40)]
-    return ImageDataset(images, [i % 2 for i in range(40)], name="colours", names=names, classes=("red", "blue"))
+    return ImageDataset(images, [i % 2 for i in range(40)], name="colors", names=names, classes=("red", "blue"))
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def teacher():
     return timm.create_model("vit_tiny_patch16_224", num_classes=0, **small_training.SIZE)
 
 
-def run(teacher, pictures, out, names=NAMES, seeds=(0, 1)):
+def run(teacher, dataset, out, names=NAMES, seeds=(0, 1)):
     methods = [Method(name, SETTINGS, "all") for name in names]
-    return compare(teacher, pictures, pictures, methods, out, labels=16, seeds=seeds, size=(16, 16), progress=False)
+    return compare(teacher, dataset, dataset, methods, out, labels=16, seeds=seeds, size=(16, 16), progress=False)
 
 
-def test_every_method_and_seed_has_a_row_and_its_answers(teacher, pictures, tmp_path):
-    rows = run(teacher, pictures, tmp_path)
+def test_every_method_and_seed_has_a_row_and_its_answers(teacher, dataset, tmp_path):
+    rows = run(teacher, dataset, tmp_path)
     assert list(rows[0]) == list(COLUMNS)
     assert [(row["method"], row["seed"]) for row in rows] == [
         (name, seed) for seed in "01" for name in (*NAMES, "ensemble")
@@ -58,21 +58,21 @@ def test_every_method_and_seed_has_a_row_and_its_answers(teacher, pictures, tmp_
     assert answers["labels"].tolist() == [i % 2 for i in range(40)]
 
 
-def test_what_was_done_is_not_done_again(teacher, pictures, tmp_path):
-    first = run(teacher, pictures, tmp_path, ("scratch",), (0,))
+def test_what_was_done_is_not_done_again(teacher, dataset, tmp_path):
+    first = run(teacher, dataset, tmp_path, ("scratch",), (0,))
     before = (tmp_path / "runs" / "scratch-0" / "answers.safetensors").stat().st_mtime_ns
-    rows = run(teacher, pictures, tmp_path, ("scratch", "distill"), (0,))
+    rows = run(teacher, dataset, tmp_path, ("scratch", "distill"), (0,))
     assert rows[: len(first)] == first
     assert [row["method"] for row in rows] == ["scratch", "distill"]
     assert (tmp_path / "runs" / "scratch-0" / "answers.safetensors").stat().st_mtime_ns == before
 
 
-def test_a_record_of_other_labels_or_epochs_is_refused(teacher, pictures, tmp_path):
-    run(teacher, pictures, tmp_path, ("scratch",), (0,))
+def test_a_record_of_other_labels_or_epochs_is_refused(teacher, dataset, tmp_path):
+    run(teacher, dataset, tmp_path, ("scratch",), (0,))
     method = Method("scratch", SETTINGS, "all")
     for methods, labels in (([method], 8), ([replace(method, settings=replace(SETTINGS, epochs=7))], 16)):
         with pytest.raises(ValueError, match=r"for 16 labels and 6 epochs, asked for are .*; choose another folder"):
-            compare(teacher, pictures, pictures, methods, tmp_path, labels=labels, seeds=[0], size=(16, 16))
+            compare(teacher, dataset, dataset, methods, tmp_path, labels=labels, seeds=[0], size=(16, 16))
 
 
 def test_fine_tuning_starts_from_the_teachers_weights_and_scratch_from_none(teacher):
@@ -103,7 +103,7 @@ def test_each_class_has_as_many_labels_and_the_seed_draws_them():
     [
         (3, r"labels must be a positive multiple of the number of classes, 2; got 3; take 2"),
         (0, r"labels must be a positive multiple .* take 2"),
-        (12, r"labels=12 needs 6 pictures a class, and class 1 has 4; take 8 at most"),
+        (12, r"labels=12 needs 6 images a class, and class 1 has 4; take 8 at most"),
     ],
 )
 def test_labels_that_cannot_be_drawn_are_refused(count, message):
@@ -112,7 +112,7 @@ def test_labels_that_cannot_be_drawn_are_refused(count, message):
 
 
 def test_labels_without_any_label_are_refused():
-    with pytest.raises(ValueError, match="labels=2 needs labelled pictures"):
+    with pytest.raises(ValueError, match="labels=2 needs labeled images"):
         stratified_indices([-1, -1], 2, seed=0)
 
 

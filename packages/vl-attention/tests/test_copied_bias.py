@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from vl_attention import AttentionTransfer
-from vl_attention.projections import HandedAttention
-from vl_attention.taps import Tap
+from vl_attention.attention.inputs import AttentionInputs
+from vl_attention.transfer.copied_attention import CopiedAttention
 
 
 def _parts(model, images):
@@ -30,8 +30,8 @@ def test_biases_are_the_teachers_where_the_map_is(make, images, mode, heads):
     teacher, student = make("BEiT"), make("BEiT", seed=1)
     plain = copy.deepcopy(student)  # what the student was before its projections went
     transfer = AttentionTransfer(teacher, student, mode=mode, layers=[0], heads=heads).eval()
-    pictures = transfer.teacher_normalization(images)
-    ours, theirs = _parts(plain, pictures), _parts(teacher, pictures)
+    normalized = transfer.teacher_normalization(images)
+    ours, theirs = _parts(plain, normalized), _parts(teacher, normalized)
     assert not torch.allclose(ours[3], theirs[3], atol=0.05)
     chosen = {head: head for head in range(3)} if heads == "all" else heads
     taken = {"copy": (0, 1, 3), "copy_q": (0,), "copy_v": (2,)}[mode]
@@ -75,8 +75,8 @@ def test_maps_are_copied_at_the_teachers_scale(heads):
     q, k, v = torch.randn(3, 1, 2, 5, 4, generator=generator)
     x = torch.randn(1, 5, 8, generator=generator)
     mine = own.parts(x)
-    handed = HandedAttention(copy.deepcopy(own), "qk", heads)
-    handed.handed = Tap(q, k, v, None, 1.5)
+    handed = CopiedAttention(copy.deepcopy(own), "qk", heads)
+    handed.handed = AttentionInputs(q, k, v, None, 1.5)
     expected = []
     for head, taught in enumerate([0, 1] if heads is None else heads):
         own_logits = 0.25 * mine[0][:, head] @ mine[1][:, head].mT

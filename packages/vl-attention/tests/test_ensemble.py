@@ -5,8 +5,8 @@ import timm
 import torch
 from torch import nn
 from vl_attention import AttentionTransfer, Normalization
-from vl_attention.classifier import Classifier
-from vl_attention.ensemble import Ensemble, fit_weight
+from vl_attention.classifiers.classifier import Classifier
+from vl_attention.classifiers.ensemble import Ensemble, fit_weight
 
 
 def tiny(seed=0, classes=4):
@@ -21,7 +21,7 @@ def images():
 
 
 class Fixed(nn.Module):
-    """Answers by a picture's first pixel, which is the picture's number."""
+    """Answers by an image's first pixel, which is the image's number."""
 
     def __init__(self, probabilities):
         super().__init__()
@@ -31,7 +31,7 @@ class Fixed(nn.Module):
         return self.logits[images[:, 0, 0, 0].round().long()]
 
 
-def test_probabilities_are_averaged_with_each_members_normalisation(images):
+def test_probabilities_are_averaged_with_each_members_normalization(images):
     first, second = tiny(0), tiny(1)
     with torch.no_grad():
         first.head.weight.mul_(20)
@@ -56,14 +56,14 @@ def test_transfers_and_models_of_transformers_take_part(images):
     torch.testing.assert_close(found.exp().sum(-1), torch.ones(3))
 
 
-def test_classifiers_normalise_by_themselves(images):
+def test_classifiers_normalize_by_themselves(images):
     models = [tiny(0), tiny(1)]
     halves = Normalization((0.5,) * 3, (0.5,) * 3)
     with torch.no_grad():
         plain = Ensemble(models, [halves, None])(images)
         wrapped = Ensemble([Classifier(models[0], halves), Classifier(models[1])])(images)
     torch.testing.assert_close(wrapped, plain, rtol=0, atol=0)
-    with pytest.raises(ValueError, match=r"normalizations\[0\] must be None, since this Classifier normalises"):
+    with pytest.raises(ValueError, match=r"normalizations\[0\] must be None, since this Classifier normalizes"):
         Ensemble([Classifier(models[0]), models[1]], [halves, None])
     with pytest.raises(ValueError, match=r"same classes, got \{0: 4, 1: 5\}"):
         Ensemble([Classifier(models[0]), Classifier(tiny(1, classes=5))])
@@ -98,12 +98,12 @@ def test_weights_are_saved_with_the_members():
 
 def test_the_fitted_weight_is_the_best_on_the_grid():
     none = Normalization.none()
-    # The truth is class 0. Picture 0 needs w > 0.4 of the first, picture 1 needs w < 0.8.
+    # The truth is class 0. Image 0 needs w > 0.4 of the first, image 1 needs w < 0.8.
     first = Fixed([[0.8, 0.2], [0.4, 0.6]])
     second = Fixed([[0.3, 0.7], [0.9, 0.1]])
     ensemble = Ensemble([first, second], [none, none])
-    pictures = torch.arange(2.0)[:, None, None, None].expand(2, 3, 4, 4).clone()
-    weight = fit_weight(ensemble, pictures, torch.zeros(2, dtype=torch.long), steps=11, batch_size=1)
+    indexed = torch.arange(2.0)[:, None, None, None].expand(2, 3, 4, 4).clone()
+    weight = fit_weight(ensemble, indexed, torch.zeros(2, dtype=torch.long), steps=11, batch_size=1)
     likelihood = {w / 10: (0.3 + 0.05 * w) * (0.9 - 0.05 * w) for w in range(5, 10)}
     assert weight == pytest.approx(max(likelihood, key=likelihood.get))
     assert ensemble.weights.tolist() == pytest.approx([weight, 1 - weight])

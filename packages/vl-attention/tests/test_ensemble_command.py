@@ -1,4 +1,4 @@
-"""`vl-attention ensemble`: members and their ensemble are counted right, and weights come from other pictures."""
+"""`vl-attention ensemble`: members and their ensemble are counted right, and weights come from other images."""
 
 import csv
 from dataclasses import replace
@@ -10,17 +10,17 @@ import torch
 import tyro
 from scipy.stats import binomtest
 from vl_attention import Classifier, Ensemble, fit_weight
+from vl_attention.classifiers.saved_models import load_classifier, save_classifier
 from vl_attention.commands.ensemble import EnsembleModels, mcnemar_p, run
-from vl_attention.saved_models import load_classifier, save_classifier
 from vl_core.data import image_to_tensor, open_dataset
 from vl_core.results import wilson_interval
 
 
 @pytest.fixture
-def settings(saved, pictures, tmp_path):
+def settings(saved, images_folder, tmp_path):
     return EnsembleModels(
         models=(str(saved / "distilled"), str(saved / "unnamed")),
-        images=str(pictures),
+        images=str(images_folder),
         batch_size=7,
         device="cpu",
         out=tmp_path / "out",
@@ -37,9 +37,9 @@ def tensors(path, split):
     return torch.stack([image_to_tensor(image) for image, _ in found]), torch.as_tensor(found.labels.copy())
 
 
-def test_members_and_their_ensemble_are_counted(settings, saved, pictures, capsys):
+def test_members_and_their_ensemble_are_counted(settings, saved, images_folder, capsys):
     run(settings)
-    images, labels = tensors(pictures, "test")
+    images, labels = tensors(images_folder, "test")
     members = [load_classifier(saved / name) for name in ("distilled", "unnamed")]
     with torch.no_grad():
         right = {
@@ -96,39 +96,39 @@ def test_an_ensemble_of_a_model_and_its_renamed_self_is_itself(settings, saved, 
     with torch.no_grad():
         for parameter in model.student.head.parameters():
             parameter.copy_(parameter.flip(0))
-    save_classifier(model, tmp_path / "flipped", classes=("dark", "grey", "bright"))
+    save_classifier(model, tmp_path / "flipped", classes=("dark", "gray", "bright"))
     run(replace(settings, models=(str(saved / "tuned"), str(tmp_path / "flipped"))))
     rows = read(settings.out / "ensemble.csv")
     assert len({row["correct"] for row in rows}) == 1
     pair, against = read(settings.out / "agreement.csv")
     assert (pair["only_first"], pair["only_second"], against["p"]) == ("0", "0", "1")
-    assert "both members are equally good, by these same pictures" in capsys.readouterr().out
+    assert "both members are equally good, by these same images" in capsys.readouterr().out
     run(replace(settings, models=(str(saved / "tuned"), str(saved / "distilled"), str(tmp_path / "flipped"))))
     correct = {row["member"]: int(row["correct"]) for row in read(settings.out / "ensemble.csv")}
     assert correct["tuned"] > correct["distilled"]
     assert "tuned and flipped are the best members and equally good" in capsys.readouterr().out
 
 
-def test_the_weight_is_fitted_on_the_training_split(settings, saved, pictures, capsys):
+def test_the_weight_is_fitted_on_the_training_split(settings, saved, images_folder, capsys):
     run(replace(settings, fit=24))
-    images, labels = tensors(pictures, "train")
+    images, labels = tensors(images_folder, "train")
     members = [load_classifier(saved / name) for name in ("distilled", "unnamed")]
     ensemble = Ensemble([m.student for m in members], [m.student_normalization for m in members])
     weight = fit_weight(ensemble, images, labels)
     rows = read(settings.out / "ensemble.csv")
     assert [row["member"] for row in rows] == ["distilled", "unnamed", "ensemble", "ensemble (fitted)"]
     assert [float(row["weight"]) for row in rows[:2]] == pytest.approx([weight, 1 - weight])
-    images, labels = tensors(pictures, "test")
+    images, labels = tensors(images_folder, "test")
     with torch.no_grad():
         assert rows[-1]["correct"] == str(int((ensemble(images).argmax(-1) == labels).sum()))
     assert len(read(settings.out / "agreement.csv")) == 3
-    assert "weights fitted on 24 other pictures" in capsys.readouterr().out
+    assert "weights fitted on 24 other images" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("undivided", [True, False])
-def test_pictures_that_choose_the_weight_are_not_measured(settings, pictures, tmp_path, undivided):
+def test_images_that_choose_the_weight_are_not_measured(settings, images_folder, tmp_path, undivided):
     if undivided:
-        with np.load(pictures) as file:
+        with np.load(images_folder) as file:
             arrays = {name: file[name] for name in ("x", "y", "classes")}
         np.savez(tmp_path / "all.npz", **arrays)
         given, total = replace(settings, images=str(tmp_path / "all.npz")), 54
@@ -138,14 +138,14 @@ def test_pictures_that_choose_the_weight_are_not_measured(settings, pictures, tm
     assert {row["total"] for row in read(settings.out / "ensemble.csv")} == {str(total - 6)}
     run(replace(given, fit=6, limit=9))
     assert {row["total"] for row in read(settings.out / "ensemble.csv")} == {"9"}
-    with pytest.raises(ValueError, match=f"--fit must leave pictures to be measured and be less than {total}"):
+    with pytest.raises(ValueError, match=f"--fit must leave images to be measured and be less than {total}"):
         run(replace(given, fit=total))
 
 
 def test_three_members_of_different_sizes_and_channels(settings, saved, tmp_path):
     large = timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=8, embed_dim=16, depth=1, num_heads=2,
                               num_classes=3)  # fmt: skip
-    save_classifier(Classifier(large), tmp_path / "large", classes=("grey", "dark", "bright"))
+    save_classifier(Classifier(large), tmp_path / "large", classes=("gray", "dark", "bright"))
     models = (*settings.models, str(tmp_path / "large"), str(saved / "copied"))
     run(replace(settings, models=models, teacher=str(saved / "teacher"), limit=12))
     rows = read(settings.out / "ensemble.csv")
@@ -174,7 +174,7 @@ def test_bad_input_is_refused_before_anything_is_written(case, settings):
 
 
 def test_members_must_know_the_same_classes(settings, saved, tmp_path):
-    names = ("dark", "grey", "bright", "black")
+    names = ("dark", "gray", "bright", "black")
     save_classifier(load_classifier(saved / "four"), tmp_path / "more", classes=names)
     for other, message in [
         (saved / "four", "tells apart 4 classes"),

@@ -11,22 +11,22 @@ import torch
 import tyro
 from PIL import Image
 from vl_attention import Classifier
+from vl_attention.analysis.shifts import SHIFTS, evaluate_shifts
+from vl_attention.classifiers.saved_models import load_classifier, save_classifier
 from vl_attention.commands import evaluate
+from vl_attention.commands._images import balanced_order
 from vl_attention.commands._models import load_classifiers, load_models, unique_names
-from vl_attention.commands._pictures import balanced_order
 from vl_attention.commands.evaluate import Evaluate, run
-from vl_attention.saved_models import load_classifier, save_classifier
-from vl_attention.shifts import SHIFTS, evaluate_shifts
 from vl_core.data import image_to_tensor, open_dataset
 from vl_core.results import wilson_interval
 
 
 @pytest.fixture
-def settings(saved, pictures, tmp_path):
+def settings(saved, images_folder, tmp_path):
     """Two models, one of which names its classes in another order, under two shifts."""
     return Evaluate(
         models=(str(saved / "distilled"), str(saved / "tuned")),
-        images=(str(pictures),),
+        images=(str(images_folder),),
         shifts=("rotation", "gaussian_noise"),
         severities=(2, 5),
         limit=None,
@@ -50,9 +50,9 @@ def nothing_computed(patch):
     patch.setattr(evaluate, "evaluate_shifts", lambda *given, **named: pytest.fail("something was computed"))
 
 
-def test_figures_are_those_of_each_models_own_answers(settings, saved, pictures, capsys):
+def test_figures_are_those_of_each_models_own_answers(settings, saved, images_folder, capsys):
     run(settings)
-    test = open_dataset(pictures, split="test")
+    test = open_dataset(images_folder, split="test")
     images = torch.stack([image_to_tensor(test[index][0]) for index in range(len(test))])
     found = rows(settings)
     assert len(found) == 2 * 5
@@ -125,10 +125,10 @@ def test_an_interrupted_command_ends_with_the_same_figures(settings, monkeypatch
     assert (settings.out / "evaluate.csv").read_bytes() == (whole.out / "evaluate.csv").read_bytes()
 
 
-def test_more_models_sets_and_shifts_go_on(settings, saved, pictures, tmp_path, monkeypatch):
+def test_more_models_sets_and_shifts_go_on(settings, saved, images_folder, tmp_path, monkeypatch):
     run(replace(settings, models=settings.models[:1], shifts=("rotation",)))
     before = counted(settings)
-    other = shutil.copy(pictures, tmp_path / "other.npz")
+    other = shutil.copy(images_folder, tmp_path / "other.npz")
     made = []
 
     def watched(*given, **named):
@@ -141,7 +141,7 @@ def test_more_models_sets_and_shifts_go_on(settings, saved, pictures, tmp_path, 
     assert len(before) == 3
     assert len(made) == 2 * 2 * 7 - 3
     assert before.items() <= after.items()
-    # Equal pictures in two sets: equal figures.
+    # Equal images in two sets: equal figures.
     for (model, images, *cell), correct in after.items():
         assert images == "shades.npz" or correct == after[model, "shades.npz", *cell]
 
@@ -155,7 +155,7 @@ def test_another_configuration_in_the_folder_is_refused(settings, change):
     assert (settings.out / "evaluate.csv").read_bytes() == before
 
 
-def test_another_model_or_set_of_the_same_name_is_refused(settings, saved, pictures, tmp_path):
+def test_another_model_or_set_of_the_same_name_is_refused(settings, saved, images_folder, tmp_path):
     model = shutil.copytree(saved / "distilled", tmp_path / "distilled")
     plain = replace(settings, models=(str(model),), shifts=("none",))
     run(plain)
@@ -165,12 +165,12 @@ def test_another_model_or_set_of_the_same_name_is_refused(settings, saved, pictu
     with pytest.raises(ValueError, match="figures of other models that were called 'distilled'"):
         run(plain)
     (tmp_path / "elsewhere").mkdir()
-    other = shutil.copy(pictures, tmp_path / "elsewhere")
+    other = shutil.copy(images_folder, tmp_path / "elsewhere")
     with pytest.raises(ValueError, match=r"figures of other images that were called 'shades\.npz'"):
         run(replace(plain, models=(str(saved / "distilled"),), images=(str(other),)))
 
 
-def test_the_limit_takes_all_classes_in_proportion(settings, pictures):
+def test_the_limit_takes_all_classes_in_proportion(settings, images_folder):
     run(replace(settings, shifts=("none",), limit=12))
     assert [row["total"] for row in rows(settings)] == ["12", "12"]
     labels = [0] * 20 + [1] * 10 + [2] * 40
@@ -181,9 +181,9 @@ def test_the_limit_takes_all_classes_in_proportion(settings, pictures):
         assert np.abs(taken - np.array([2, 1, 4]) * count / 7).max() <= 1
 
 
-def test_pictures_without_a_label_are_left_out_and_counted(settings, tmp_path, capsys):
+def test_images_without_a_label_are_left_out_and_counted(settings, tmp_path, capsys):
     np.savez(tmp_path / "some.npz", x=np.zeros((4, 12, 12), np.uint8), y=np.array([0, -1, 2, 1]),
-             classes=np.array(["dark", "grey", "bright"]))  # fmt: skip
+             classes=np.array(["dark", "gray", "bright"]))  # fmt: skip
     run(replace(settings, images=(str(tmp_path / "some.npz"),), shifts=("none",)))
     assert "some.npz have no label and are left out" in capsys.readouterr().err
     assert {row["total"] for row in rows(settings)} == {"3"}
@@ -191,13 +191,13 @@ def test_pictures_without_a_label_are_left_out_and_counted(settings, tmp_path, c
 
 def test_a_set_may_lack_classes_but_have_no_others(settings, tmp_path):
     path, x = tmp_path / "few.npz", np.full((6, 12, 12), 200, np.uint8)
-    np.savez(path, x=x, y=np.arange(6) % 2, classes=np.array(["grey", "bright"]))
+    np.savez(path, x=x, y=np.arange(6) % 2, classes=np.array(["gray", "bright"]))
     run(replace(settings, images=(str(path),), shifts=("none",)))
     model = load_classifier(settings.models[1])
     with torch.no_grad():
-        guess = ("bright", "grey", "dark")[int(model(torch.full((1, 1, 12, 12), 200 / 255)).logits.argmax())]
+        guess = ("bright", "gray", "dark")[int(model(torch.full((1, 1, 12, 12), 200 / 255)).logits.argmax())]
     assert rows(settings)[1]["correct"] == ("0" if guess == "dark" else "3")
-    np.savez(path, x=x, y=np.arange(6) % 2, classes=np.array(["grey", "black"]))
+    np.savez(path, x=x, y=np.arange(6) % 2, classes=np.array(["gray", "black"]))
     with pytest.raises(ValueError, match=r"few\.npz has 'black', which distilled does not know \(it knows dark, "):
         run(replace(settings, images=(str(path),)))
 
@@ -255,11 +255,11 @@ def test_what_training_calls_model_has_its_name_from_the_folder_above(tmp_path, 
     assert unique_names(["model", "../fine-tune-0/model"], "models") == ["distill-0/model", "fine-tune-0/model"]
 
 
-def test_a_model_that_does_not_take_its_pictures_is_named(settings, saved, monkeypatch):
+def test_a_model_that_does_not_take_its_images_is_named(settings, saved, monkeypatch):
     monkeypatch.setattr("vl_attention.commands._models.input_size", lambda model: (16, 16))
     for load, given in ((load_classifiers, ([str(saved / "tuned")], None, "cpu")),
                         (load_models, ([str(saved / "teacher")], "cpu"))):  # fmt: skip
-        with pytest.raises(ValueError, match=r"does not take pictures of 16x16 pixels and 1 channel \(Input height"):
+        with pytest.raises(ValueError, match=r"does not take images of 16x16 pixels and 1 channel \(Input height"):
             load(*given)
 
 
@@ -270,10 +270,10 @@ def test_models_of_one_name_are_told_apart(settings, saved, tmp_path):
     assert [row["model"] for row in rows(settings)] == ["a/model", "b/model"]
 
 
-def test_models_of_other_sizes_see_pictures_of_their_own_size(settings, saved, tmp_path):
+def test_models_of_other_sizes_see_images_of_their_own_size(settings, saved, tmp_path):
     large = timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=8, embed_dim=16, depth=1, num_heads=2,
                               num_classes=3)  # fmt: skip
-    save_classifier(Classifier(large), tmp_path / "large", classes=("grey", "dark", "bright"))
+    save_classifier(Classifier(large), tmp_path / "large", classes=("gray", "dark", "bright"))
     run(replace(settings, models=(*settings.models, str(tmp_path / "large"))))
     assert len(rows(settings)) == 15
 
@@ -299,6 +299,6 @@ def test_what_enters_a_model_is_read_off_it(saved):
     assert (tuned.size, tuned.channels, tuned.classes, tuned.class_count) == (
         (12, 12),
         1,
-        ("bright", "grey", "dark"),
+        ("bright", "gray", "dark"),
         3,
     )

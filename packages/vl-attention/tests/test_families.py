@@ -7,13 +7,13 @@ import pytest
 import torch
 from timm.layers import apply_rot_embed_cat
 from torch.nn import functional as F
-from vl_attention import Anatomy, AttentionTransfer, Normalization
+from vl_attention import AttentionTransfer, Normalization, ViTLayout
 
 
 def _inputs_of_attentions(model, run):
     """Positional and named arguments of every attention, caught by hooks of this test's own."""
     caught, handles = [], []
-    for name in Anatomy.of(model).attentions:
+    for name in ViTLayout.of(model).attentions:
         module = model.get_submodule(name)
         handles.append(
             module.register_forward_pre_hook(
@@ -58,8 +58,8 @@ def _map_by_hand(attention, args, kwargs):
     return logits.exp() / logits.exp().sum(-1, keepdim=True)
 
 
-def _logits(model, pictures):
-    output = model(pictures)
+def _logits(model, normalized):
+    output = model(normalized)
     return getattr(output, "logits", output)
 
 
@@ -70,8 +70,8 @@ def test_taps_give_the_map_of_the_softmax(family, make, images):
     taps = {}
 
     def run():
-        pictures = transfer.teacher_normalization(images)
-        taps.update(transfer._teacher_taps.run(lambda: teacher(pictures), range(3)).by_layer)
+        normalized = transfer.teacher_normalization(images)
+        taps.update(transfer._teacher_taps.run(lambda: teacher(normalized), range(3)).by_layer)
 
     inputs = _inputs_of_attentions(teacher, run)
     assert len(inputs) == len(taps) == 3
@@ -108,7 +108,7 @@ def test_an_export_is_the_student_without_hooks_or_teacher(family, make, images)
     teacher = make(family)
     transfer = AttentionTransfer(teacher, num_classes=5, seed=1).eval()
     expected = transfer(images).logits
-    pictures = transfer.student_normalization(images)
+    normalized = transfer.student_normalization(images)
     kind = type(transfer.student)
     exported = transfer.export()
     assert torch.equal(transfer(images).logits, expected)  # the transfer goes on
@@ -119,7 +119,7 @@ def test_an_export_is_the_student_without_hooks_or_teacher(family, make, images)
     for module in exported.modules():
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
-    logits = _logits(exported.eval(), pictures)
+    logits = _logits(exported.eval(), normalized)
     logits = torch.stack(logits).mean(0) if isinstance(logits, tuple) else logits
     assert torch.equal(logits, expected)
 

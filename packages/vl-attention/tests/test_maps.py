@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 from vl_attention import AttentionTransfer, Normalization
-from vl_attention.maps import attention_maps, class_attention
+from vl_attention.analysis.maps import attention_maps, class_attention
 
 
 def tiny(name="vit_tiny_patch16_224", seed=0, **options):
@@ -55,7 +55,7 @@ def test_each_module_keeps_its_mode_and_no_hook_stays(images):
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_class_attention_is_the_class_row_in_the_pictures_shape():
+def test_class_attention_is_the_class_row_in_the_images_shape():
     model = tiny(img_size=(16, 32))
     images = torch.rand(2, 3, 16, 32, generator=torch.Generator().manual_seed(1))
     found = class_attention(model, images, 1)
@@ -89,10 +89,10 @@ def test_classifiers_of_vision_towers_have_their_towers_grid(make, family, size)
         assert class_attention(model, images).shape[-2:] == (size[0] // 8, size[1] // 8)
 
 
-def test_a_grid_is_guessed_for_square_pictures_alone():
+def test_a_grid_is_guessed_for_square_images_alone():
     model = tiny(img_size=(16, 64))
     model.patch_embed.patch_size = None
-    with pytest.raises(ValueError, match=r"16 patches of pictures \(16, 64\) form no grid"):
+    with pytest.raises(ValueError, match=r"16 patches of images \(16, 64\) form no grid"):
         class_attention(model, torch.rand(1, 3, 16, 64))
 
 

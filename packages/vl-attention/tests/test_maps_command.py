@@ -10,17 +10,17 @@ import torch
 import tyro
 from PIL import Image
 from vl_attention import Normalization, map_similarity
+from vl_attention.classifiers.saved_models import load_model, save_model
 from vl_attention.commands import maps
 from vl_attention.commands.maps import Maps, run
-from vl_attention.saved_models import load_model, save_model
 from vl_core.data import image_to_tensor, open_dataset
 
 
 @pytest.fixture
-def settings(saved, pictures, tmp_path):
+def settings(saved, images_folder, tmp_path):
     return Maps(
         models=tuple(str(saved / name) for name in ("teacher", "distilled", "tuned")),
-        images=str(pictures),
+        images=str(images_folder),
         count=4,
         limit=None,
         batch_size=7,
@@ -54,9 +54,9 @@ def another(folder, **options):
     return str(folder)
 
 
-def test_every_pair_is_compared_and_drawn(settings, saved, pictures, drawn, capsys):
+def test_every_pair_is_compared_and_drawn(settings, saved, images_folder, drawn, capsys):
     run(settings)
-    test = open_dataset(pictures, split="test")
+    test = open_dataset(images_folder, split="test")
     images = torch.stack([image_to_tensor(image) for image, _ in test])
     models = {name: load_model(saved / name) for name in ("teacher", "distilled", "tuned")}
     expected = map_similarity(models, images)
@@ -73,7 +73,7 @@ def test_every_pair_is_compared_and_drawn(settings, saved, pictures, drawn, caps
     assert list(drawn["maps"]) == ["teacher", "distilled", "tuned"]
     assert drawn["maps"]["tuned"].shape == (4, 2, 3, 3)
     # One of each class, and a second one of some class.
-    assert sorted(set(drawn["labels"])) == ["bright", "dark", "grey"]
+    assert sorted(set(drawn["labels"])) == ["bright", "dark", "gray"]
     assert len(drawn["labels"]) == 4
     printed = capsys.readouterr().out
     mean = np.mean([row.divergence for row in expected if (row.first, row.first_layer) == ("distilled", 1)])
@@ -86,7 +86,7 @@ def test_layer_head_and_limit_are_taken(settings, drawn):
     assert {row["images"] for row in read(settings)} == {"9"}
 
 
-def test_the_same_pictures_are_drawn_each_time(settings, drawn):
+def test_the_same_images_are_drawn_each_time(settings, drawn):
     run(settings)
     first = drawn["images"]
     run(settings)
@@ -120,8 +120,8 @@ def test_figures_of_other_models_do_not_stay_beside_new_maps(settings, tmp_path,
     assert (settings.out / "maps.png").read_bytes() == before
 
 
-def test_models_of_other_sizes_and_channels_see_their_own_pictures(settings, tmp_path, drawn):
-    # Three by three patches, as the others have, of a larger picture in colour.
+def test_models_of_other_sizes_and_channels_see_their_own_images(settings, tmp_path, drawn):
+    # Three by three patches, as the others have, of a larger image in color.
     large = another(tmp_path / "large", img_size=24, patch_size=8)
     run(replace(settings, models=(*settings.models[:2], large)))
     assert drawn["images"].shape == (4, 1, 24, 24)
@@ -137,10 +137,10 @@ def test_other_grids_are_drawn_and_not_compared(settings, tmp_path, drawn, capsy
     run(replace(settings, models=(*settings.models[:2], fine)))
     assert drawn["maps"]["fine"].shape == (4, 2, 6, 6)
     assert {(row["first"], row["second"]) for row in read(settings)} == {("teacher", "distilled")}
-    assert "teacher and fine cut pictures into 3x3 and 6x6 patches" in capsys.readouterr().err
+    assert "teacher and fine cut images into 3x3 and 6x6 patches" in capsys.readouterr().err
 
 
-def test_pictures_need_no_labels(settings, tmp_path, drawn):
+def test_images_need_no_labels(settings, tmp_path, drawn):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 12, 12), np.uint8)
     np.savez(tmp_path / "plain.npz", x=pixels)
     run(replace(settings, images=str(tmp_path / "plain.npz"), count=9))
@@ -178,7 +178,7 @@ def test_the_command_line_has_positional_models():
     assert tyro.cli(Maps, args=[]) == Maps()
 
 
-def test_each_models_own_pictures_are_compared(saved):
+def test_each_models_own_images_are_compared(saved):
     images = torch.rand(5, 1, 12, 12, generator=torch.Generator().manual_seed(0))
     models = {name: load_model(saved / name) for name in ("teacher", "tuned")}
     shared = map_similarity(models, images, batch_size=2)
@@ -188,6 +188,6 @@ def test_each_models_own_pictures_are_compared(saved):
     other = map_similarity(models, {"teacher": images, "tuned": 1 - images})
     assert [row.divergence for row in other] != pytest.approx([row.divergence for row in shared], rel=1e-3)
     for given in ({"teacher": images}, {"teacher": images, "tuned": images[:3]}):
-        with pytest.raises(ValueError, match="equally many pictures for each model"):
+        with pytest.raises(ValueError, match="equally many images for each model"):
             map_similarity(models, given)
     assert Normalization.of(models["teacher"]) == Normalization((0.5,), (0.5,))

@@ -11,7 +11,7 @@ import pytest
 import timm
 import torch
 from vl_attention import AttentionTransfer, Normalization
-from vl_attention.masked_autoencoder import MaskedAutoencoder
+from vl_attention.models.masked_autoencoder import MaskedAutoencoder
 from vl_attention.training.pretraining import pretrain
 
 SPEC = importlib.util.spec_from_file_location("small_training", Path(__file__).parent / "small_training.py")
@@ -34,9 +34,9 @@ def images():
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2", "deit3_small_patch16_224"])
 def test_with_every_patch_in_view_the_encoder_is_the_model_itself(name, images):
     model = autoencoder(name)
-    pictures = model.student_normalization(images)
+    normalized = model.student_normalization(images)
     places = torch.arange(16).expand(3, -1)
-    torch.testing.assert_close(model.encode(pictures, places), model.student.forward_features(pictures))
+    torch.testing.assert_close(model.encode(normalized, places), model.student.forward_features(normalized))
 
 
 def test_a_distilled_encoder_is_refused():
@@ -58,10 +58,10 @@ def test_the_encoder_does_not_see_what_is_hidden(images):
     seen = order[:, : model.seen]
     assert model.seen == 4
     changed = images.clone()
-    for picture, hidden in zip(changed, order[:, model.seen :], strict=True):
+    for image, hidden in zip(changed, order[:, model.seen :], strict=True):
         for patch in hidden.tolist():
             row, column = divmod(patch, 4)
-            picture[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 0.5
+            image[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 0.5
     first, second = (model.encode(model.student_normalization(x), seen) for x in (images, changed))
     torch.testing.assert_close(first, second, rtol=0, atol=1e-6)
     assert not torch.allclose(model(images, order), model(changed, order))
@@ -72,10 +72,10 @@ def test_the_loss_is_that_of_a_loop_over_hidden_patches(images):
     order = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(i)) for i in range(3)])
     predicted = model.predict(model.encode(images, order[:, :8]), order)
     losses = []
-    for picture, places, pixels in zip(images, order, predicted, strict=True):
+    for image, places, pixels in zip(images, order, predicted, strict=True):
         for patch in places[8:].tolist():
             row, column = divmod(patch, 4)
-            target = picture[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].reshape(-1)
+            target = image[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].reshape(-1)
             target = (target - target.mean()) / (target.var() + 1e-6) ** 0.5
             losses.append(((pixels[patch] - target) ** 2).mean())
     torch.testing.assert_close(model(images, order), torch.stack(losses).mean())
@@ -96,7 +96,7 @@ def test_targets_may_be_the_pixels_themselves(images):
 def test_a_pretrained_encoder_predicts_better_and_can_teach(tmp_path, images):
     model = autoencoder(normalization=Normalization.none())
     settings = replace(small_training.SETTINGS, epochs=24, random_augment="", erasing=0.0)
-    pretrain(model, small_training.Colours(), settings, tmp_path, size=(16, 16), log_every=5, progress=False)
+    pretrain(model, small_training.Colors(), settings, tmp_path, size=(16, 16), log_every=5, progress=False)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["loss"] < 0.98 * rows[0]["loss"]
     transfer = AttentionTransfer(model.student, num_classes=2)
@@ -122,7 +122,7 @@ def test_a_reconstruction_keeps_what_is_seen_and_fills_what_is_hidden(images, ep
     assert torch.equal(filled, model.reconstruct(images, seed=3)[1])
 
 
-def test_a_perfect_prediction_reconstructs_the_picture(images, monkeypatch):
+def test_a_perfect_prediction_reconstructs_the_image(images, monkeypatch):
     model = autoencoder()
     monkeypatch.setattr(model, "predict", lambda tokens, order: model.targets(model.student_normalization(images)))
     _, filled = model.reconstruct(images)

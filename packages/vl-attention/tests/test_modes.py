@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 import torch
 from vl_attention import ArchitectureMismatchWarning, AttentionTransfer
-from vl_attention.transfer import Mode
+from vl_attention.transfer.attention_transfer import Mode
 
 
 def _qkv(model, layer, images):
@@ -28,16 +28,18 @@ def _cross_entropy(student, teacher):
     return -(teacher * student.log()).sum(-1).mean()
 
 
-def _pictures(transfer, images):
+def _images(transfer, images):
     return transfer.teacher_normalization(images)
 
 
 @torch.no_grad()
 def test_distillation_is_the_mean_cross_entropy_of_the_maps_summed_over_layers(make, images):
     transfer = AttentionTransfer(make(), make(seed=1), layers={0: 2, 1: 1})
-    output, pictures = transfer.train()(images), _pictures(transfer, images)
+    output, normalized = transfer.train()(images), _images(transfer, images)
     expected = [
-        _cross_entropy(_map(*_qkv(transfer.student, s, pictures)[:2]), _map(*_qkv(transfer.teacher, t, pictures)[:2]))
+        _cross_entropy(
+            _map(*_qkv(transfer.student, s, normalized)[:2]), _map(*_qkv(transfer.teacher, t, normalized)[:2])
+        )
         for s, t in transfer.layers
     ]
     torch.testing.assert_close(output.layer_losses, torch.stack(expected), atol=1e-5, rtol=1e-5)
@@ -47,8 +49,8 @@ def test_distillation_is_the_mean_cross_entropy_of_the_maps_summed_over_layers(m
 @torch.no_grad()
 def test_maps_of_several_heads_are_averaged(make, images):
     transfer = AttentionTransfer(make(), make(seed=1), layers=[1], heads={0: [1, 2], 2: 0})
-    pictures = _pictures(transfer, images)
-    ours, theirs = (_map(*_qkv(m, 1, pictures)[:2]) for m in (transfer.student, transfer.teacher))
+    normalized = _images(transfer, images)
+    ours, theirs = (_map(*_qkv(m, 1, normalized)[:2]) for m in (transfer.student, transfer.teacher))
     target = torch.stack([(theirs[:, 1] + theirs[:, 2]) / 2, theirs[:, 0]], 1)
     expected = _cross_entropy(ours[:, [0, 2]], target)
     torch.testing.assert_close(transfer(images).transfer_loss, expected, atol=1e-5, rtol=1e-5)
@@ -61,11 +63,11 @@ def test_only_common_tokens_are_compared(make, vit, images, registers):
     lacks = pytest.warns(ArchitectureMismatchWarning, match="register tokens")
     with nullcontext() if registers else lacks:
         transfer = AttentionTransfer(teacher, vit(seed=1, reg_tokens=registers), layers=[0])
-    pictures = _pictures(transfer, images)
+    normalized = _images(transfer, images)
     places = [*range(1 + registers), *range(5, 21)]
-    q, k, _ = _qkv(teacher, 0, pictures)
+    q, k, _ = _qkv(teacher, 0, normalized)
     target = _map(q[:, :, places], k[:, :, places])
-    expected = _cross_entropy(_map(*_qkv(transfer.student, 0, pictures)[:2]), target)
+    expected = _cross_entropy(_map(*_qkv(transfer.student, 0, normalized)[:2]), target)
     torch.testing.assert_close(transfer(images).transfer_loss, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -75,7 +77,7 @@ def test_outputs_are_compared_by_squares(make, images):
     outputs = []
     for model in (transfer.student, transfer.teacher):
         block = model.blocks[0]
-        x = model._pos_embed(model.patch_embed(_pictures(transfer, images)))
+        x = model._pos_embed(model.patch_embed(_images(transfer, images)))
         outputs.append(block.attn(block.norm1(x)))
     expected = (outputs[0] - outputs[1]).square().mean()
     torch.testing.assert_close(transfer(images).transfer_loss, expected, atol=1e-5, rtol=1e-5)
@@ -85,8 +87,8 @@ def test_outputs_are_compared_by_squares(make, images):
 def test_relations_compare_other_widths_and_heads(make, vit, images):
     transfer = AttentionTransfer(make(), vit(seed=1, embed_dim=24, num_heads=2), mode="relations", relation_heads=4)
     assert transfer.layers == [(2, 2)]
-    pictures, expected = _pictures(transfer, images), 0.0
-    pairs = zip(_qkv(transfer.student, 2, pictures), _qkv(transfer.teacher, 2, pictures), strict=True)
+    normalized, expected = _images(transfer, images), 0.0
+    pairs = zip(_qkv(transfer.student, 2, normalized), _qkv(transfer.teacher, 2, normalized), strict=True)
     for ours, theirs in pairs:
         maps = []
         for part in (ours, theirs):
@@ -117,8 +119,8 @@ def test_a_copy_is_attention_with_the_teachers_part(make, images, mode, heads):
     teacher, student = make(), make(seed=1)
     plain = copy.deepcopy(student)  # what the student was before its projections went
     transfer = AttentionTransfer(teacher, student, mode=mode, layers=[0], heads=heads).eval()
-    pictures = _pictures(transfer, images)
-    ours, theirs = _qkv(plain, 0, pictures), _qkv(teacher, 0, pictures)
+    normalized = _images(transfer, images)
+    ours, theirs = _qkv(plain, 0, normalized), _qkv(teacher, 0, normalized)
     chosen = {0: 0, 1: 1, 2: 2} if heads == "all" else heads
     parts = {"copy": "qk", "copy_q": "q", "copy_k": "k", "copy_v": "v"}[mode]
     by_head = []

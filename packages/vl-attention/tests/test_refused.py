@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 from vl_attention import AttentionTransfer, Normalization
-from vl_attention.classifier import Classifier
+from vl_attention.classifiers.classifier import Classifier
 
 
 def test_a_teacher_without_attention_is_refused():
@@ -113,13 +113,13 @@ def test_other_patches_are_refused(make, vit, images):
 
 
 @pytest.mark.parametrize(
-    "pictures",
+    "images",
     [torch.rand(3, 32, 32), torch.zeros(2, 3, 32, 32, dtype=torch.uint8), [[0.5]]],
     ids=["rank", "dtype", "list"],
 )
-def test_what_is_no_batch_of_pictures_is_refused(make, pictures):
+def test_what_is_no_batch_of_images_is_refused(make, images):
     with pytest.raises(ValueError, match=r"images must be floats \(B, C, H, W\) in 0..1, got"):
-        AttentionTransfer(make())(pictures)
+        AttentionTransfer(make())(images)
 
 
 def test_another_number_of_channels_is_refused(make):

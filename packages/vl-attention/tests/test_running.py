@@ -62,16 +62,16 @@ def _maps_among(shapes, tokens):
 
 @pytest.mark.parametrize("heads", ["all", [0], {0: [1, 2]}], ids=str)
 def test_a_step_of_distillation_keeps_no_map(vit, heads):
-    pictures = torch.rand(1, 3, 80, 80)
+    images = torch.rand(1, 3, 80, 80)
     sizes = {"img_size": 80, "patch_size": 8, "embed_dim": 24, "num_classes": 3}  # 101 tokens, wider than any layer
     transfer = AttentionTransfer(vit(**sizes), layers="all", heads=heads, seed=1).train()
-    shapes, output = _saved(transfer, pictures)
+    shapes, output = _saved(transfer, images)
     assert shapes
     assert not _maps_among(shapes, 101)
     (output.transfer_loss + output.logits.sum()).backward()
     for block in transfer.student.blocks:
         block.attn.fused_attn = False
-    assert _maps_among(_saved(transfer.student, pictures)[0], 101)  # the same look finds them where they are
+    assert _maps_among(_saved(transfer.student, images)[0], 101)  # the same look finds them where they are
 
 
 def test_two_transfers_share_a_teacher(make, images):
@@ -125,7 +125,7 @@ def test_compiled_blocks_give_the_same_and_share_their_code(make, vit, images):
 
 
 def test_the_loss_of_a_random_vit_l_is_near_the_number_of_keys():
-    """About ln 197 a layer: 112.2 over 21 layers and 96.2 over 18 with the initialisation of MAE."""
+    """About ln 197 a layer: 112.2 over 21 layers and 96.2 over 18 with the initialization of MAE."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         teacher = timm.create_model("vit_large_patch16_224")

@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 from vl_attention import AttentionTransfer, Classifier, Normalization, random_student
-from vl_attention.saved_models import (
+from vl_attention.classifiers.saved_models import (
     class_names,
     load_classifier,
     load_model,
@@ -20,7 +20,7 @@ from vl_attention.saved_models import (
 
 
 @pytest.fixture
-def grey():
+def gray():
     return torch.rand(2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
 
 
@@ -34,7 +34,7 @@ def answers(model, images):
         return model.eval()(images).logits
 
 
-def test_a_plain_model_is_read_again_with_its_normalisation_and_classes(tmp_path):
+def test_a_plain_model_is_read_again_with_its_normalization_and_classes(tmp_path):
     size = {"img_size": (8, 16), "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 3}
     model = timm.create_model("vit_tiny_patch16_224", **size).eval()
     normalization = Normalization((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
@@ -47,9 +47,9 @@ def test_a_plain_model_is_read_again_with_its_normalisation_and_classes(tmp_path
     assert again.patch_embed.img_size == (8, 16)
 
 
-def test_timm_itself_reads_the_folder(saved, grey, teacher):
+def test_timm_itself_reads_the_folder(saved, gray, teacher):
     found = timm.create_model(f"local-dir:{saved / 'teacher'}", pretrained=True).eval()
-    assert torch.equal(found(grey), teacher.eval()(grey))
+    assert torch.equal(found(gray), teacher.eval()(gray))
 
 
 def test_a_new_head_has_no_names(saved):
@@ -59,7 +59,7 @@ def test_a_new_head_has_no_names(saved):
 
 
 @pytest.mark.parametrize("mode", ["plain", "distill", "output", "copy", "copy_q", "copy_k", "copy_v"])
-def test_a_trained_model_answers_as_before(mode, tmp_path, grey, teacher):
+def test_a_trained_model_answers_as_before(mode, tmp_path, gray, teacher):
     if mode == "plain":
         model = Classifier(random_student(teacher, 3, seed=1), Normalization((0.3,), (0.2,)))
     else:
@@ -69,14 +69,14 @@ def test_a_trained_model_answers_as_before(mode, tmp_path, grey, teacher):
     assert transfer_mode(tmp_path / "model") == (mode if copies else None)
     again = load_classifier(tmp_path / "model", teacher=teacher if copies else None)
     assert not again.training
-    assert torch.equal(answers(again, grey), answers(model, grey))
+    assert torch.equal(answers(again, gray), answers(model, gray))
     assert again.student_normalization == model.student_normalization
     assert class_names(again.student) == ("a", "b", "c")
 
 
 def test_a_copying_student_does_not_take_its_teachers_names_for_its_own(tmp_path, saved):
     tuned = load_model(saved / "tuned")
-    assert class_names(tuned) == ("bright", "grey", "dark")
+    assert class_names(tuned) == ("bright", "gray", "dark")
     save_classifier(AttentionTransfer(tuned, mode="copy", num_classes=3, seed=0), tmp_path / "model")
     assert class_names(load_classifier(tmp_path / "model", teacher=tuned).student) == ()
 
@@ -85,7 +85,7 @@ def test_a_random_student_does_not_take_its_teachers_names_for_its_own(tmp_path,
     tuned = load_model(saved / "tuned")
     student = random_student(tuned, 3, seed=0)
     assert class_names(student) == ()
-    assert class_names(tuned) == ("bright", "grey", "dark")
+    assert class_names(tuned) == ("bright", "gray", "dark")
     save_model(student, tmp_path / "model")
     assert class_names(load_model(tmp_path / "model")) == ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from vl_attention import recipes
+from vl_attention.training import recipes
 from vl_attention.training.settings import TrainSettings
 
 

@@ -1,16 +1,16 @@
-"""Shifts of pictures: repeatable, growing with severity, and counted right."""
+"""Shifts of images: repeatable, growing with severity, and counted right."""
 
 import pytest
 import timm
 import torch
 from vl_attention import AttentionTransfer
-from vl_attention.shifts import SHIFTS, apply_shift, evaluate_shifts
+from vl_attention.analysis.shifts import SHIFTS, apply_shift, evaluate_shifts
 from vl_core.results import wilson_interval
 
 
 @pytest.fixture
 def images():
-    # Smooth pictures, as photographs are: each shift changes them more the stronger it is.
+    # Smooth images, as photographs are: each shift changes them more the stronger it is.
     small = torch.rand(6, 3, 6, 6, generator=torch.Generator().manual_seed(0))
     return torch.nn.functional.interpolate(small, (32, 32), mode="bicubic").clamp(0, 1)
 
@@ -19,30 +19,30 @@ def images():
 def test_a_shift_grows_and_stays_within_range(images, name):
     shifted = [apply_shift(images, name, severity) for severity in range(6)]
     assert torch.equal(shifted[0], images)
-    changes = [(picture - images).abs().mean().item() for picture in shifted]
+    changes = [(image - images).abs().mean().item() for image in shifted]
     assert changes[1] > 0
     # A texture moved further need not differ more.
     assert name == "translation" or changes == sorted(changes)
-    for picture in shifted:
-        assert picture.shape == images.shape
-        assert picture.dtype == images.dtype
-        assert 0 <= picture.min() <= picture.max() <= 1
+    for image in shifted:
+        assert image.shape == images.shape
+        assert image.dtype == images.dtype
+        assert 0 <= image.min() <= image.max() <= 1
 
 
-def test_a_translation_leaves_more_of_the_picture_the_stronger_it_is():
+def test_a_translation_leaves_more_of_the_image_the_stronger_it_is():
     left = [(apply_shift(torch.ones(1, 1, 50, 50), "translation", severity) == 0.5).sum() for severity in range(1, 6)]
     assert [int(n) for n in left] == [2500 - (50 - n) ** 2 for n in (2, 4, 7, 10, 15)]
 
 
 @pytest.mark.parametrize("name", SHIFTS)
 @pytest.mark.parametrize("shape", [(1, 9, 14), (3, 2, 3)])
-def test_grey_and_very_small_pictures_are_shifted_too(name, shape):
-    pictures = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
-    assert all(apply_shift(pictures, name, severity).shape == pictures.shape for severity in (1, 5))
+def test_gray_and_very_small_images_are_shifted_too(name, shape):
+    batch = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    assert all(apply_shift(batch, name, severity).shape == batch.shape for severity in (1, 5))
 
 
 @pytest.mark.parametrize("name", SHIFTS)
-def test_a_pictures_shift_depends_on_seed_and_index_alone(images, name):
+def test_a_images_shift_depends_on_seed_and_index_alone(images, name):
     whole = apply_shift(images, name, 3, seed=5)
     part = apply_shift(images[2:4], name, 3, seed=5, first_index=2)
     assert torch.equal(whole[2:4], part)
@@ -60,13 +60,13 @@ def test_rows_count_what_is_right_whatever_the_batch(images):
     def invert(image, severity, generator):
         return 1 - image
 
-    def predict(pictures):
-        bright = (pictures.mean((1, 2, 3)) > 0.5).float()
+    def predict(batch):
+        bright = (batch.mean((1, 2, 3)) > 0.5).float()
         return torch.stack([1 - bright, bright], 1)
 
-    pictures = labels[:, None, None, None].float().expand(6, 3, 8, 8).clone()
-    pictures[0] = 1  # one is wrong as it is, and right when it is inverted
-    rows = evaluate_shifts(predict, pictures, labels, {"invert": invert}, [0, 4], batch_size=4)
+    batch = labels[:, None, None, None].float().expand(6, 3, 8, 8).clone()
+    batch[0] = 1  # one is wrong as it is, and right when it is inverted
+    rows = evaluate_shifts(predict, batch, labels, {"invert": invert}, [0, 4], batch_size=4)
     assert [(row.shift, row.severity, row.correct, row.total) for row in rows] == [
         ("invert", 0, 5, 6),
         ("invert", 4, 1, 6),
@@ -74,16 +74,16 @@ def test_rows_count_what_is_right_whatever_the_batch(images):
     assert (rows[0].accuracy, rows[0].low, rows[0].high) == (5 / 6, *wilson_interval(5, 6))
 
 
-def test_a_picture_meets_the_same_shift_in_any_batch():
+def test_a_image_meets_the_same_shift_in_any_batch():
     def chance(image, severity, generator):
         return torch.rand((), generator=generator).expand_as(image)
 
     def answers(batch_size):
         seen = []
 
-        def predict(pictures):
-            seen.append(pictures[:, 0, 0, 0])
-            return torch.zeros(len(pictures), 2)
+        def predict(batch):
+            seen.append(batch[:, 0, 0, 0])
+            return torch.zeros(len(batch), 2)
 
         evaluate_shifts(
             predict, torch.zeros(7, 3, 2, 2), torch.zeros(7), {"chance": chance}, [1], batch_size=batch_size

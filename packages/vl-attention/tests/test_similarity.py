@@ -8,10 +8,10 @@ import timm
 import torch
 from timm.models.beit import Beit
 from vl_attention import Normalization
-from vl_attention.classifier import Classifier
-from vl_attention.maps import attention_maps, class_attention
-from vl_attention.similarity import jensen_shannon, layer_means, map_similarity, tap_divergence
-from vl_attention.taps import Tap
+from vl_attention.analysis.maps import attention_maps, class_attention
+from vl_attention.analysis.similarity import jensen_shannon, layer_means, map_similarity, tap_divergence
+from vl_attention.attention.inputs import AttentionInputs
+from vl_attention.classifiers.classifier import Classifier
 
 
 def tiny(name="vit_tiny_patch16_224", seed=0, **options):
@@ -42,7 +42,7 @@ def values(rows):
 def one_hot_tap(places, tokens=4):
     """Attention of each query to one place alone."""
     k = torch.eye(tokens)[None, None]
-    return Tap(1000 * k[:, :, places], k, k, None, 1.0)
+    return AttentionInputs(1000 * k[:, :, places], k, k, None, 1.0)
 
 
 def test_disjoint_maps_differ_by_ln_2_and_equal_ones_by_nothing():
@@ -145,5 +145,5 @@ def test_nothing_to_compare_is_refused(images):
         map_similarity({"a": model, "b": model}, images, pairs=[("a", "c")])
     with pytest.raises(ValueError, match="at least one pair"):
         map_similarity({"a": model}, images)
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         map_similarity({"a": model, "b": model}, [])

@@ -57,7 +57,7 @@ def test_without_a_seed_in_common_there_is_no_share_of_the_gap(three_seeds):
     assert found[-1].share_of_gap is None
 
 
-def test_a_single_seed_is_measured_over_pictures(tmp_path):
+def test_a_single_seed_is_measured_over_images(tmp_path):
     labels = torch.arange(100) % 2
     answers = {"scratch": labels.clone(), "distill": labels.clone()}
     answers["scratch"][:30] = 1 - labels[:30]
@@ -70,7 +70,7 @@ def test_a_single_seed_is_measured_over_pictures(tmp_path):
     scratch, distilled = summarize([row("scratch", 0, 0.7), row("distill", 0, 0.9)], tmp_path)
     assert scratch.accuracy.mean == pytest.approx(0.7)
     assert 0.6 < scratch.accuracy.low < 0.7 < scratch.accuracy.high < 0.8
-    # Right where scratch is wrong on 20 of 100 pictures, nowhere the other way round.
+    # Right where scratch is wrong on 20 of 100 images, nowhere the other way round.
     assert distilled.gain.mean == pytest.approx(0.2)
     assert distilled.gain.high - distilled.gain.low == pytest.approx(2 * 1.984 * 0.402 / 10, rel=0.01)
     assert distilled.share_of_gap is None

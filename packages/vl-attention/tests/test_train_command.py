@@ -1,4 +1,4 @@
-"""`vl-attention train` and `pretrain`: from pictures to a table, figures and models that load again."""
+"""`vl-attention train` and `pretrain`: from images to a table, figures and models that load again."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import timm
 import torch
 from PIL import Image
 from vl_attention import Normalization, cli
+from vl_attention.classifiers.saved_models import load_classifier, load_model, save_model
 from vl_attention.commands.pretrain import Pretrain
 from vl_attention.commands.pretrain import run as pretrain
 from vl_attention.commands.train import Train, _method
 from vl_attention.commands.train import run as train
 from vl_attention.comparison.methods import METHODS, RECIPES, method_of
-from vl_attention.recipes import small_teacher
-from vl_attention.saved_models import load_classifier, load_model, save_model
+from vl_attention.training.recipes import small_teacher
 from vl_core.data import open_dataset
 
 SIZE = {"img_size": 16, "patch_size": 8, "in_chans": 1, "embed_dim": 16, "depth": 2, "num_heads": 2}
@@ -31,9 +31,9 @@ QUICK = replace(small_teacher(), epochs=2, batch_size=8)
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Forty noisy pictures, dark or bright; every fifth is a test picture."""
-    path = tmp_path_factory.mktemp("pictures") / "shades.npz"
+def images_folder(tmp_path_factory):
+    """Forty noisy images, dark or bright; every fifth is a test image."""
+    path = tmp_path_factory.mktemp("images") / "shades.npz"
     noise = np.random.default_rng(0).integers(0, 120, (40, 16, 16), np.uint8)
     labels = np.arange(40) % 2
     split = np.where(np.arange(40) % 5 < 4, "train", "test")
@@ -51,15 +51,15 @@ def teacher(tmp_path_factory):
     return folder
 
 
-def asked(pictures, teacher, out, **options):
+def asked(images_folder, teacher, out, **options):
     given = {"labels": 8, "epochs": 4, "batch_size": 4, "precision": "float32", **options}
-    return Train(images=str(pictures), teacher=str(teacher), out=out, **given)
+    return Train(images=str(images_folder), teacher=str(teacher), out=out, **given)
 
 
 @pytest.fixture(scope="module")
-def trained(pictures, teacher, tmp_path_factory):
+def trained(images_folder, teacher, tmp_path_factory):
     out = tmp_path_factory.mktemp("train") / "out"
-    train(asked(pictures, teacher, out))
+    train(asked(images_folder, teacher, out))
     return out
 
 
@@ -68,14 +68,14 @@ def rows_of(out):
         return list(csv.DictReader(file))
 
 
-def test_training_writes_a_row_a_method_and_pictures(trained):
+def test_training_writes_a_row_a_method_and_images(trained):
     rows = rows_of(trained)
     assert list(rows[0]) == ["method", "seed", "labels", "epochs", "accuracy", "seconds", "peak_mb"]
     assert [row["method"] for row in rows] == ["scratch", "copy", "distill", "fine-tune", "ensemble"]
     assert {row["labels"] for row in rows} == {"8"}
     for name in ("transfer.png", "maps.png", "similarity.png"):
-        with Image.open(trained / name) as picture:
-            assert min(picture.size) > 200
+        with Image.open(trained / name) as image:
+            assert min(image.size) > 200
     assert (trained / "similarity.csv").read_text().startswith("first,second,first_layer,second_layer,head,divergence")
 
 
@@ -92,27 +92,27 @@ def test_trained_models_answer_as_they_did(trained, teacher):
                        plain((images - 0.5) / 0.5))  # fmt: skip
 
 
-def test_the_same_command_trains_nothing_again_and_more_seeds_go_on(trained, pictures, teacher, capsys):
+def test_the_same_command_trains_nothing_again_and_more_seeds_go_on(trained, images_folder, teacher, capsys):
     before = rows_of(trained)
-    train(asked(pictures, teacher, trained, seeds=(0, 1), methods=("scratch",)))
+    train(asked(images_folder, teacher, trained, seeds=(0, 1), methods=("scratch",)))
     assert rows_of(trained)[: len(before)] == before
     assert [(row["method"], row["seed"]) for row in rows_of(trained)[len(before) :]] == [("scratch", "1")]
     assert "wrote transfer.csv" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("changed", [{"labels": 4}, {"epochs": 2}, {"recipe": "vit_base", "methods": ("distill",)}])
-def test_another_comparison_needs_another_folder(trained, pictures, teacher, changed):
+def test_another_comparison_needs_another_folder(trained, images_folder, teacher, changed):
     with pytest.raises(ValueError, match=next(iter(changed))):
-        train(asked(pictures, teacher, trained, **changed))
+        train(asked(images_folder, teacher, trained, **changed))
 
 
-def test_another_teacher_needs_another_folder(trained, pictures, teacher, tmp_path):
+def test_another_teacher_needs_another_folder(trained, images_folder, teacher, tmp_path):
     other = load_model(teacher)
     with torch.no_grad():
         other.patch_embed.proj.bias += 1
     save_model(other, tmp_path / "other")
     with pytest.raises(ValueError, match="teacher"):
-        train(asked(pictures, tmp_path / "other", trained))
+        train(asked(images_folder, tmp_path / "other", trained))
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_another_teacher_needs_another_folder(trained, pictures, teacher, tmp_pa
     [
         ({"labels": 1}, "--labels must be at least 2, one a class, or 0"),
         ({"labels": -8}, "--labels must be at least 0, got -8"),
-        ({"labels": 400}, r"needs 200 pictures of each class, and 'dark' has 16 .* --labels 32 is the most .* 0 takes"),
-        ({"methods": ("scratch", "magic")}, "got 'small_pictures' and 'magic'"),
+        ({"labels": 400}, r"needs 200 images of each class, and 'dark' has 16 .* --labels 32 is the most .* 0 takes"),
+        ({"methods": ("scratch", "magic")}, "got 'small_images' and 'magic'"),
         ({"methods": ()}, "at least one each"),
         ({"layers": "first:9"}, r"from 1 to 2|9"),
         ({"layers": "0,7"}, "7"),
@@ -140,19 +140,21 @@ def test_another_teacher_needs_another_folder(trained, pictures, teacher, tmp_pa
         ({"batch_size": 33, "accumulation": 2}, "--batch-size must be a multiple of --accumulation, 2; got 33"),
         (
             {"batch_size": 6, "accumulation": 2, "recipe": "vit_base", "methods": ("distill",)},
-            "of twice --accumulation, 4, since pictures are mixed",
+            "of twice --accumulation, 4, since images are mixed",
         ),
         ({"test_images": "fashion"}, "must have the same classes"),
     ],
 )
-def test_bad_arguments_are_named_before_anything_is_written(pictures, teacher, tmp_path, options, message):
+def test_bad_arguments_are_named_before_anything_is_written(images_folder, teacher, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        train(asked(pictures, teacher, tmp_path / "out", **options))
+        train(asked(images_folder, teacher, tmp_path / "out", **options))
     assert not (tmp_path / "out").exists()
 
 
-def test_a_layer_list_may_have_blanks_and_labels_lose_their_remainder(trained, pictures, teacher, tmp_path, capsys):
-    given = asked(pictures, teacher, tmp_path / "out", labels=9, methods=("distill",), layers=" 0, 1 ", epochs=1)
+def test_a_layer_list_may_have_blanks_and_labels_lose_their_remainder(
+    trained, images_folder, teacher, tmp_path, capsys
+):
+    given = asked(images_folder, teacher, tmp_path / "out", labels=9, methods=("distill",), layers=" 0, 1 ", epochs=1)
     train(given)
     found = capsys.readouterr()
     assert "--labels 9 is no multiple of 2 classes; 8 are kept" in found.err
@@ -163,33 +165,33 @@ def test_a_layer_list_may_have_blanks_and_labels_lose_their_remainder(trained, p
         train(replace(given, transfer_weight=1.0))
 
 
-def test_numbers_of_training_are_taken(pictures, teacher):
+def test_numbers_of_training_are_taken(images_folder, teacher):
     method = _method(Train(transfer_weight=7.0, min_learning_rate=1e-3), "distill", None)
     assert (method.settings.transfer_weight, method.settings.min_learning_rate) == (7.0, 1e-3)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_other_pictures_need_another_folder(trained, pictures, teacher, tmp_path, split):
+def test_other_images_need_another_folder(trained, images_folder, teacher, tmp_path, split):
     shutil.copytree(trained, tmp_path / "out")
-    with np.load(pictures) as file:
+    with np.load(images_folder) as file:
         arrays = dict(file)
     held = int((arrays["split"] == split).sum())
     gone = int(np.flatnonzero(arrays["split"] == split)[0])
     for name in ("x", "y", "split"):
         arrays[name] = np.delete(arrays[name], gone, axis=0)
-    before = pictures.read_bytes()
-    np.savez(pictures, **arrays)
+    before = images_folder.read_bytes()
+    np.savez(images_folder, **arrays)
     try:
-        with pytest.raises(ValueError, match=rf"another configuration: .*images\.pictures \('{held}' in the folder"):
-            train(asked(pictures, teacher, tmp_path / "out"))
+        with pytest.raises(ValueError, match=rf"another configuration: .*images\.images \('{held}' in the folder"):
+            train(asked(images_folder, teacher, tmp_path / "out"))
     finally:
-        pictures.write_bytes(before)
+        images_folder.write_bytes(before)
 
 
-def test_the_same_places_are_the_same_however_they_are_written(trained, pictures, teacher, monkeypatch):
+def test_the_same_places_are_the_same_however_they_are_written(trained, images_folder, teacher, monkeypatch):
     before = rows_of(trained)
-    monkeypatch.chdir(pictures.parent)
-    train(asked(f"./{pictures.name}", f"{teacher}/", trained))
+    monkeypatch.chdir(images_folder.parent)
+    train(asked(f"./{images_folder.name}", f"{teacher}/", trained))
     assert rows_of(trained) == before
 
 
@@ -207,17 +209,17 @@ def test_plain_folders_of_classes_are_used_whole(teacher, tmp_path, capsys):
     given = asked(own, teacher, tmp_path / "out", test_images=str(tests), labels=0, epochs=1, methods=("scratch",))
     train(given)
     assert rows_of(tmp_path / "out")[0]["labels"] == "12"
-    assert "brought to 16x16 pixels in grey, which the teacher takes; the first has 24x20 pixels in colour" in (
+    assert "brought to 16x16 pixels in gray, which the teacher takes; the first has 24x20 pixels in color" in (
         capsys.readouterr().err
     )
     with pytest.raises(ValueError, match=r"own is not divided .* into train/ and test/, or say with --test-images"):
         train(replace(given, test_images=None, out=tmp_path / "other"))
-    with pytest.raises(ValueError, match="--test-images must be other pictures than those to train on"):
+    with pytest.raises(ValueError, match="--test-images must be other images than those to train on"):
         train(replace(given, test_images=f"{own}/", out=tmp_path / "other"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty holds no pictures"):
+    with pytest.raises(ValueError, match="empty holds no images"):
         train(replace(given, images=str(tmp_path / "empty"), test_images=None, out=tmp_path / "other"))
-    with pytest.raises(ValueError, match="empty holds no pictures"):
+    with pytest.raises(ValueError, match="empty holds no images"):
         train(replace(given, test_images=str(tmp_path / "empty"), out=tmp_path / "other"))
     assert not (tmp_path / "other").exists()
 
@@ -229,13 +231,13 @@ def test_one_class_is_nothing_to_tell_apart(teacher, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_table_is_printed_before_anything_is_drawn(trained, pictures, teacher, monkeypatch, capsys):
+def test_the_table_is_printed_before_anything_is_drawn(trained, images_folder, teacher, monkeypatch, capsys):
     def broken(*given, **named):
         raise ValueError("no ink")
 
     monkeypatch.setattr("vl_attention.commands.train.draw_transfer", broken)
     with pytest.raises(ValueError, match="no ink"):
-        train(asked(pictures, teacher, trained))
+        train(asked(images_folder, teacher, trained))
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert {row[0] for row in rows[2:]} >= {"scratch", "ensemble"}
     # The ensemble has neither seconds nor memory of its own.
@@ -243,12 +245,23 @@ def test_the_table_is_printed_before_anything_is_drawn(trained, pictures, teache
     assert ensemble[-1] == "%" or ensemble[-1].endswith(")")
 
 
-def test_two_processes_write_one_table(pictures, teacher, tmp_path):
+def test_two_processes_write_one_table(images_folder, teacher, tmp_path):
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"]
     options = ["--labels", "8", "--epochs", "2", "--batch-size", "4", "--methods", "fine-tune", "distill"]
     done = subprocess.run(
-        [*launch, "--module", "vl_attention", "train", pictures, "--teacher", teacher, "--out", tmp_path, *options],
+        [
+            *launch,
+            "--module",
+            "vl_attention",
+            "train",
+            images_folder,
+            "--teacher",
+            teacher,
+            "--out",
+            tmp_path,
+            *options,
+        ],
         env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -258,15 +271,15 @@ def test_two_processes_write_one_table(pictures, teacher, tmp_path):
     assert done.stdout.count("wrote transfer.csv") == 1
 
 
-def test_a_missing_teacher_ends_in_one_line(pictures, tmp_path, capsys):
-    assert cli.main(["train", str(pictures), "--teacher", "nowhere", "--out", str(tmp_path / "out")]) == 2
+def test_a_missing_teacher_ends_in_one_line(images_folder, tmp_path, capsys):
+    assert cli.main(["train", str(images_folder), "--teacher", "nowhere", "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("vl-attention: error: no model 'nowhere'")
     assert error.count("\n") == 1
 
 
-def test_all_labels_are_used_where_none_are_counted(pictures, teacher, tmp_path):
-    train(asked(pictures, teacher, tmp_path, labels=0, epochs=1, methods=("scratch",)))
+def test_all_labels_are_used_where_none_are_counted(images_folder, teacher, tmp_path):
+    train(asked(images_folder, teacher, tmp_path, labels=0, epochs=1, methods=("scratch",)))
     assert rows_of(tmp_path)[0]["labels"] == "32"
 
 
@@ -279,23 +292,23 @@ def test_every_recipe_has_every_method(recipe, name):
     assert method.settings.transfer_weight is None  # so that it is the mode's own
 
 
-def test_pretraining_gives_a_teacher_that_training_takes(pictures, tmp_path):
-    settings = Pretrain(images=str(pictures), train=QUICK, out=tmp_path, **TINY)
+def test_pretraining_gives_a_teacher_that_training_takes(images_folder, tmp_path):
+    settings = Pretrain(images=str(images_folder), train=QUICK, out=tmp_path, **TINY)
     pretrain(settings)
     first = load_model(tmp_path / "model")
     pretrain(settings)  # which is finished
     second = load_model(tmp_path / "model")
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert json.loads((tmp_path / "model" / "config.json").read_text())["architecture"] == "vit_tiny_patch16_224"
-    with Image.open(tmp_path / "reconstructions.png") as picture:
-        assert min(picture.size) > 200
-    train(asked(pictures, tmp_path / "model", tmp_path / "out", epochs=1, methods=("distill",)))
+    with Image.open(tmp_path / "reconstructions.png") as image:
+        assert min(image.size) > 200
+    train(asked(images_folder, tmp_path / "model", tmp_path / "out", epochs=1, methods=("distill",)))
     assert len(rows_of(tmp_path / "out")) == 1
 
 
 @pytest.fixture(scope="module")
-def pretrained(pictures, tmp_path_factory):
-    settings = Pretrain(images=str(pictures), train=QUICK, out=tmp_path_factory.mktemp("pretrain") / "out", **TINY)
+def pretrained(images_folder, tmp_path_factory):
+    settings = Pretrain(images=str(images_folder), train=QUICK, out=tmp_path_factory.mktemp("pretrain") / "out", **TINY)
     pretrain(settings)
     return settings
 
@@ -307,7 +320,7 @@ def pretrained(pictures, tmp_path_factory):
         ({"width": 32}, "width"),
         ({"seed": 1}, "seed"),
         ({"mask_ratio": 0.5}, "mask_ratio"),
-        ({"split": "test"}, r"images\.pictures \('32' in the folder, now '8'\)"),
+        ({"split": "test"}, r"images\.images \('32' in the folder, now '8'\)"),
         ({"train": replace(QUICK, flip=False)}, r"train\.flip"),
     ],
 )
@@ -323,7 +336,7 @@ def test_reconstructions_are_of_all_classes(pretrained, monkeypatch):
     monkeypatch.setattr("vl_attention.commands.pretrain.draw_reconstructions", lambda *given: shown.append(given[1]))
     found = open_dataset(pretrained.images, split="train")
     by_class = found.subset(np.argsort(found.labels, kind="stable"))
-    monkeypatch.setattr("vl_attention.commands.pretrain.open_pictures", lambda *given, **named: by_class)
+    monkeypatch.setattr("vl_attention.commands.pretrain.open_images", lambda *given, **named: by_class)
     pretrain(replace(pretrained, out=pretrained.out.parent / "sorted"))
     bright = shown[0].mean((1, 2, 3)) > 0.5
     assert (len(bright), int(bright.sum())) == (8, 4)
@@ -341,12 +354,12 @@ def test_reconstructions_are_of_all_classes(pretrained, monkeypatch):
         ({"image_size": 15}, "--image-size must be a multiple of --patch, got 15 and 8"),
         ({"width": 15}, "--width must be a multiple of --heads"),
         ({"depth": 0}, "--depth must be at least 1"),
-        ({"channels": 2}, r"--channels must be 1 \(greyscale\) or 3"),
+        ({"channels": 2}, r"--channels must be 1 \(grayscale\) or 3"),
         ({"mask_ratio": 1.0}, "mask_ratio"),
         ({"decoder_heads": 3}, "--decoder-width must be a multiple of --decoder-heads"),
     ],
 )
-def test_a_teacher_that_cannot_be_built_is_refused(pictures, tmp_path, options, message):
+def test_a_teacher_that_cannot_be_built_is_refused(images_folder, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        pretrain(Pretrain(images=str(pictures), out=tmp_path / "out", **{"train": QUICK, **TINY, **options}))
+        pretrain(Pretrain(images=str(images_folder), out=tmp_path / "out", **{"train": QUICK, **TINY, **options}))
     assert not (tmp_path / "out").exists()

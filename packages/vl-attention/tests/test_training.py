@@ -24,15 +24,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch.utils.data import ConcatDataset, DataLoader
 from vl_attention import AttentionTransfer, Normalization
-from vl_attention.classifier import Classifier
-from vl_attention.masked_autoencoder import MaskedAutoencoder
-from vl_attention.training.augmentation import AugmentedPictures, Mixing, PlainPictures, seeded
+from vl_attention.classifiers.classifier import Classifier
+from vl_attention.models.masked_autoencoder import MaskedAutoencoder
+from vl_attention.training.augmentation import AugmentedImages, Mixing, PlainImages, seeded
 from vl_attention.training.average import WeightAverage
 from vl_attention.training.identity import digest
 from vl_attention.training.parameters import _UNDECAYED, _depth, parameter_groups
 from vl_attention.training.pretraining import pretrain
 from vl_attention.training.settings import TrainSettings
-from vl_attention.training.stream import PlaceSampler, picture_at
+from vl_attention.training.stream import ResumableBatchSampler, image_at
 from vl_attention.training.supervised import predict, train
 from vl_core.runs import RunFolder
 
@@ -40,17 +40,17 @@ SCRIPT = Path(__file__).parent / "small_training.py"
 SPEC = importlib.util.spec_from_file_location("small_training", SCRIPT)
 small_training = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(small_training)
-SETTINGS, SIZE, Colours, transfer = (getattr(small_training, n) for n in ("SETTINGS", "SIZE", "Colours", "transfer"))
+SETTINGS, SIZE, Colors, transfer = (getattr(small_training, n) for n in ("SETTINGS", "SIZE", "Colors", "transfer"))
 LAUNCH = [
     *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
     *("--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"),
 ]
 
 
-def run(model, out, settings=SETTINGS, pictures=None, **options):
+def run(model, out, settings=SETTINGS, images=None, **options):
     train(
         model,
-        Colours() if pictures is None else pictures,
+        Colors() if images is None else images,
         settings,
         out,
         classes=2,
@@ -69,7 +69,7 @@ def equal(first, second):
 def test_a_student_learns_its_task_and_its_teachers_attention(tmp_path, mode):
     model = transfer(mode)
     run(model, tmp_path, replace(SETTINGS, epochs=12, random_augment="", erasing=0.0))
-    logits, labels = predict(model, Colours(), SETTINGS, size=(16, 16))
+    logits, labels = predict(model, Colors(), SETTINGS, size=(16, 16))
     assert (logits.argmax(-1) == labels).float().mean() == 1
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["task_loss"] < rows[0]["task_loss"]
@@ -84,7 +84,7 @@ def test_a_plain_classifier_is_trained_by_the_same_loop(tmp_path):
     assert not equal(before, after)
 
 
-class Interrupted(Colours):
+class Interrupted(Colors):
     def __getitem__(self, index):
         if self.asked == 100:
             raise KeyboardInterrupt
@@ -106,13 +106,13 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path):
 def test_slow_updates_are_kept_by_the_clock(tmp_path, monkeypatch):
     monkeypatch.setattr("vl_attention.training.loop.CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
-        run(transfer(), tmp_path, pictures=Interrupted(), checkpoint_every=1000)
+        run(transfer(), tmp_path, images=Interrupted(), checkpoint_every=1000)
     assert RunFolder(tmp_path, json.loads((tmp_path / "config.json").read_text())).load_checkpoint().step > 1
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):
     whole = run(transfer(), tmp_path)
-    assert equal(whole, run(transfer(), tmp_path, pictures=[Interrupted()] * 40))
+    assert equal(whole, run(transfer(), tmp_path, images=[Interrupted()] * 40))
 
 
 def test_workers_and_compilation_may_be_changed_on_the_way(tmp_path, monkeypatch):
@@ -122,13 +122,13 @@ def test_workers_and_compilation_may_be_changed_on_the_way(tmp_path, monkeypatch
     monkeypatch.setattr("vl_attention.training.loop.DataLoader", alone)
     whole = run(transfer(), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        run(transfer(), tmp_path / "parts", pictures=Interrupted())
+        run(transfer(), tmp_path / "parts", images=Interrupted())
     resumed = run(transfer(), tmp_path / "parts", replace(SETTINGS, workers=2, compile=True))
     assert equal(whole, resumed)
     assert len(compiled) == 1
 
 
-def test_a_killed_run_goes_on_and_two_processes_are_one_with_twice_the_pictures(tmp_path):
+def test_a_killed_run_goes_on_and_two_processes_are_one_with_twice_the_images(tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     program = [sys.executable, str(SCRIPT)]
     killed = subprocess.run([*program, tmp_path / "killed", "2", "100"], env=environment, capture_output=True)
@@ -194,14 +194,14 @@ def of_another_teacher():
 )
 def test_another_models_run_is_not_gone_on_with(tmp_path, other, named):
     with pytest.raises(KeyboardInterrupt):
-        run(transfer(), tmp_path, pictures=Interrupted())
+        run(transfer(), tmp_path, images=Interrupted())
     with pytest.raises(ValueError, match=rf"holds a run with another configuration: .*{named}"):
         run(other(), tmp_path)
 
 
 def test_a_run_does_not_go_on_with_other_parameters_frozen(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run(transfer(), tmp_path, pictures=Interrupted())
+        run(transfer(), tmp_path, images=Interrupted())
     model = transfer()
     model.student.patch_embed.requires_grad_(False)
     with pytest.raises(ValueError, match=r"frozen \(\[\] in the folder, now \['patch_embed\.proj\.bias', "):
@@ -216,16 +216,16 @@ def test_a_run_with_frozen_parameters_resumes_exactly(tmp_path):
 
     whole = run(frozen(), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        run(frozen(), tmp_path / "parts", pictures=Interrupted())
+        run(frozen(), tmp_path / "parts", images=Interrupted())
     assert equal(whole, run(frozen(), tmp_path / "parts"))
 
 
 @pytest.mark.parametrize("finished", [False, True])
-def test_a_run_does_not_go_on_with_more_pictures(finished, tmp_path):
+def test_a_run_does_not_go_on_with_more_images(finished, tmp_path):
     with nullcontext() if finished else pytest.raises(KeyboardInterrupt):
-        run(transfer(), tmp_path, pictures=Colours() if finished else Interrupted())
-    with pytest.raises(ValueError, match=r"pictures \(40 in the folder, now 80\)"):
-        run(transfer(), tmp_path, pictures=ConcatDataset([Colours(), Colours()]))
+        run(transfer(), tmp_path, images=Colors() if finished else Interrupted())
+    with pytest.raises(ValueError, match=r"images \(40 in the folder, now 80\)"):
+        run(transfer(), tmp_path, images=ConcatDataset([Colors(), Colors()]))
 
 
 def test_heads_that_average_are_kept_with_the_run(tmp_path):
@@ -235,15 +235,15 @@ def test_heads_that_average_are_kept_with_the_run(tmp_path):
 
 
 def test_another_share_of_hidden_patches_is_another_run_of_pretraining(tmp_path):
-    def start(mask_ratio, pictures):
+    def start(mask_ratio, images):
         encoder = timm.create_model("vit_tiny_patch16_224", num_classes=0, **SIZE)
         model = MaskedAutoencoder(encoder, mask_ratio=mask_ratio, decoder_width=16, decoder_depth=1, decoder_heads=2)
-        pretrain(model, pictures, SETTINGS, tmp_path, size=(16, 16), checkpoint_every=5, progress=False)
+        pretrain(model, images, SETTINGS, tmp_path, size=(16, 16), checkpoint_every=5, progress=False)
 
     with pytest.raises(KeyboardInterrupt):
         start(0.5, Interrupted())
     with pytest.raises(ValueError, match=r"model\.seen \(2 in the folder, now 1\)"):
-        start(0.75, Colours())
+        start(0.75, Colors())
 
 
 def test_a_digest_is_that_of_the_weights_whatever_their_kind():
@@ -287,7 +287,7 @@ def test_training_in_one_process_leaves_no_trace_in_accelerate(tmp_path):
 
 @pytest.mark.parametrize("settings", [{"batch_size": 5}, {"batch_size": 6, "accumulation": 2}])
 @pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
-def test_an_odd_number_of_pictures_to_mix_is_an_error_before_anything_is_written(tmp_path, settings, mixing):
+def test_an_odd_number_of_images_to_mix_is_an_error_before_anything_is_written(tmp_path, settings, mixing):
     with pytest.raises(ValueError, match=r"batch_size must give an even number .* got [56] .* take a multiple of [24]"):
         run(transfer(), tmp_path / "run", replace(SETTINGS, **settings, **{mixing: 0.5}))
     assert not (tmp_path / "run").exists()
@@ -305,29 +305,29 @@ def test_the_loss_of_a_transfer_has_its_modes_weight_unless_told_otherwise(tmp_p
     assert row["loss"] == pytest.approx(row["task_loss"] + weight * row["transfer_loss"])
 
 
-def test_no_pictures_are_an_error(tmp_path):
-    with pytest.raises(ValueError, match=r"at least one picture"):
-        run(transfer(), tmp_path, pictures=[])
+def test_no_images_are_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"at least one image"):
+        run(transfer(), tmp_path, images=[])
 
 
-def test_each_epoch_shows_every_picture_once_in_an_order_of_its_own():
-    epochs = [[picture_at(place, 7, seed=3) for place in range(7 * e, 7 * e + 7)] for e in range(3)]
+def test_each_epoch_shows_every_image_once_in_an_order_of_its_own():
+    epochs = [[image_at(place, 7, seed=3) for place in range(7 * e, 7 * e + 7)] for e in range(3)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert epochs[0] != epochs[1]
-    assert epochs[0] != [picture_at(place, 7, seed=4) for place in range(7)]
+    assert epochs[0] != [image_at(place, 7, seed=4) for place in range(7)]
 
 
 def test_processes_and_passes_divide_an_update_among_them():
-    parts = [list(PlaceSampler(1, 3, 12, 2, rank, 3)) for rank in range(3)]
+    parts = [list(ResumableBatchSampler(1, 3, 12, 2, rank, 3)) for rank in range(3)]
     assert all(len(part) == 4 for part in parts)
     update = sorted(place for part in parts for places in part[:2] for place in places)
     assert update == list(range(12, 24))
     with pytest.raises(ValueError, match=r"multiple of processes times accumulation, 3 x 2; got 10"):
-        PlaceSampler(0, 3, 10, 2, 0, 3)
+        ResumableBatchSampler(0, 3, 10, 2, 0, 3)
 
 
-def test_an_augmented_picture_depends_on_seed_and_place_alone():
-    dataset = AugmentedPictures(Colours(), TrainSettings(), (16, 16), 3)
+def test_an_augmented_image_depends_on_seed_and_place_alone():
+    dataset = AugmentedImages(Colors(), TrainSettings(), (16, 16), 3)
     first = dataset[5]
     random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
     dataset[6]
@@ -335,11 +335,11 @@ def test_an_augmented_picture_depends_on_seed_and_place_alone():
     assert torch.equal(first[0], again[0])
     assert first[0].shape == (3, 16, 16)
     assert not torch.equal(first[0], dataset[45][0])
-    assert first[1] == picture_at(5, 40, 0) % 2
+    assert first[1] == image_at(5, 40, 0) % 2
 
 
-class Grey:
-    """One picture, all of it at its mean."""
+class Gray:
+    """One image, all of it at its mean."""
 
     def __init__(self, *mean):
         self.mean = mean
@@ -353,10 +353,10 @@ class Grey:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_moved_in_from_outside_has_the_mean_of_the_pictures(channels):
+def test_what_is_moved_in_from_outside_has_the_mean_of_the_images(channels):
     mean = (0.5,) if channels == 1 else (0.8, 0.4, 0.2)
     settings = replace(SETTINGS, random_augment="rand-m9-n1", erasing=0.0)
-    moved = AugmentedPictures(Grey(*mean), settings, (16, 16), channels, mean)
+    moved = AugmentedImages(Gray(*mean), settings, (16, 16), channels, mean)
     operations = moved._transform.transforms[1].transforms[0].ops
     operations[:] = [op for op in operations if op.name in ("Rotate", "ShearX", "ShearY", "TranslateXRel")]
     everywhere = torch.tensor(mean)[:, None, None].expand(-1, 16, 16)
@@ -369,18 +369,18 @@ def test_training_fills_with_what_the_model_was_made_for(tmp_path, monkeypatch):
 
     def recorded(*arguments):
         given.append(arguments[-1])
-        return AugmentedPictures(*arguments)
+        return AugmentedImages(*arguments)
 
-    monkeypatch.setattr("vl_attention.training.supervised.AugmentedPictures", recorded)
+    monkeypatch.setattr("vl_attention.training.supervised.AugmentedImages", recorded)
     run(
         transfer(teacher_normalization=Normalization((0.1, 0.2, 0.3), (1, 1, 1))), tmp_path, replace(SETTINGS, epochs=1)
     )
     assert given == [(0.1, 0.2, 0.3)]
 
 
-def test_pictures_without_automatic_augmentation_do_not_depend_on_the_fill():
+def test_images_without_automatic_augmentation_do_not_depend_on_the_fill():
     settings = replace(SETTINGS, random_augment="")
-    first, second = (AugmentedPictures(Colours(), settings, (16, 16), 3, fill)[5][0] for fill in (None, (0, 0, 0)))
+    first, second = (AugmentedImages(Colors(), settings, (16, 16), 3, fill)[5][0] for fill in (None, (0, 0, 0)))
     assert torch.equal(first, second)
 
 
@@ -410,8 +410,8 @@ def test_mixed_targets_sum_to_one():
     torch.testing.assert_close(targets.sum(-1), torch.ones(4))
 
 
-def test_plain_pictures_are_brought_to_size_and_channels():
-    image, label = PlainPictures(Colours(), (8, 8), 1)[3]
+def test_plain_images_are_brought_to_size_and_channels():
+    image, label = PlainImages(Colors(), (8, 8), 1)[3]
     assert image.shape == (1, 8, 8)
     assert label == 1
 

@@ -37,7 +37,7 @@ class Shape:
     values: tuple[int, int, int]
 
 
-# Latents of Stable Diffusion and DiT at 512 and 256 pixels, and CIFAR's pictures.
+# Latents of Stable Diffusion and DiT at 512 and 256 pixels, and CIFAR's images.
 CPU_SHAPES = [Shape(1, 16, 10, (4, 64, 64)), Shape(4, 16, 10, (4, 32, 32)), Shape(16, 16, 10, (3, 32, 32))]
 GPU_SHAPES = [Shape(4, 256, 10, (4, 64, 64)), Shape(16, 256, 10, (4, 32, 32)), Shape(64, 64, 10, (3, 32, 32))]
 

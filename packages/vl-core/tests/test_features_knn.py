@@ -10,8 +10,8 @@ from vl_core.features import _knn, knn_accuracy
 def draw(seed, count, dimension=5, classes=3):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(classes, (count,), generator=generator)
-    centres = torch.randn(classes, dimension, generator=torch.Generator().manual_seed(99))
-    return centres[labels] + torch.randn(count, dimension, generator=generator), labels
+    centers = torch.randn(classes, dimension, generator=torch.Generator().manual_seed(99))
+    return centers[labels] + torch.randn(count, dimension, generator=generator), labels
 
 
 def knn_loop(train, train_labels, test, test_labels, k, temperature):
@@ -68,21 +68,21 @@ def test_a_row_of_zeros_is_equally_near_to_all():
 
 
 def test_separate_clusters_are_all_named_whatever_their_labels():
-    centres = torch.eye(4) * 10
+    centers = torch.eye(4) * 10
     labels = torch.tensor([-1, 7, 100, 3]).repeat_interleave(5)
-    features = centres.repeat_interleave(5, 0) + torch.rand(20, 4, generator=torch.Generator().manual_seed(0))
+    features = centers.repeat_interleave(5, 0) + torch.rand(20, 4, generator=torch.Generator().manual_seed(0))
     assert knn_accuracy(features, labels, features, labels, k=5) == 1.0
     assert knn_accuracy(features, labels, features, labels + 1000, k=5) == 0.0
 
 
-def test_one_near_neighbour_outvotes_two_far_ones_when_cold():
+def test_one_near_neighbor_outvotes_two_far_ones_when_cold():
     train, labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 1, 1])
     test, truth = torch.tensor([[1.0, 0.6]]), torch.tensor([0])
     assert knn_accuracy(train, labels, test, truth, k=3, temperature=0.07) == 1.0
     assert knn_accuracy(train, labels, test, truth, k=3, temperature=10.0) == 0.0
 
 
-def test_a_tiny_temperature_is_the_nearest_neighbour():
+def test_a_tiny_temperature_is_the_nearest_neighbor():
     train, test = draw(0, 60), draw(1, 40)
     assert knn_accuracy(*train, *test, k=30, temperature=1e-6) == knn_accuracy(*train, *test, k=1)
 

@@ -10,8 +10,8 @@ from vl_core.features._probe import fit
 def draw(seed, count, *, spread=1.0, dimension=5, classes=3):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % classes
-    centres = torch.randn(classes, dimension, generator=torch.Generator().manual_seed(99))
-    return centres[labels] + spread * torch.randn(count, dimension, generator=generator), labels
+    centers = torch.randn(classes, dimension, generator=torch.Generator().manual_seed(99))
+    return centers[labels] + spread * torch.randn(count, dimension, generator=generator), labels
 
 
 @pytest.mark.parametrize("regularization", [1e-4, 0.1, 10.0])

@@ -69,7 +69,7 @@ def test_each_place_in_a_block_passes_kolmogorov_smirnov(place):
 
 
 @pytest.mark.parametrize("vary", ["image", "draw", "seed", "first column of one"])
-def test_neighbouring_keys_are_uncorrelated(vary):
+def test_neighboring_keys_are_uncorrelated(vary):
     count, size = 48, 20_000
     near = torch.arange(count)
     keys = {

@@ -1,6 +1,6 @@
 """How much longer a classification takes than its network alone, with the model that ships.
 
-The same race is run over pictures twice in turn: as it is, with the time inside the network's own calls taken from
+The same race is run over images twice in turn: as it is, with the time inside the network's own calls taken from
 within. The ratio is wall time over that time::
 
     python packages/vl-diffusion/benchmarks/engine.py --out packages/vl-diffusion/benchmarks/engine.csv
@@ -18,7 +18,7 @@ import torch
 from vl_core.data import open_dataset
 from vl_core.results import append_row, provenance
 from vl_diffusion import DiffusionClassifier, Racing
-from vl_diffusion.loading import load_denoiser
+from vl_diffusion.models.loading import load_denoiser
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy import stats
 from vl_core.results import append_row, provenance, read_rows, wilson_interval
-from vl_diffusion.search import Problem, Racing, Request, nested_order
+from vl_diffusion.search import Racing, Request, SearchInput, nested_order
 
 CLASSES, LEVEL = 10, 0.01
 GAP, DRAWS = 0.2, 2000
@@ -79,7 +79,7 @@ def critical(count: int) -> float:
 
 
 def racing(**settings: object) -> Play:
-    return lambda errors: Racing(draws=errors.shape[1], level=LEVEL, **settings).requests(Problem(CLASSES))
+    return lambda errors: Racing(draws=errors.shape[1], level=LEVEL, **settings).requests(SearchInput(CLASSES))
 
 
 def play(search: Play, errors: np.ndarray) -> tuple[int, int]:

@@ -77,13 +77,13 @@ def main() -> None:
 def measure(network: Any, call: Callable[[], Tensor], repeats: int) -> tuple[float, float]:
     """Median share of a call's time in the projections of prompts, and a call's median seconds."""
     inside, started = [0.0], [0.0]
-    _synchronised()
+    _synchronized()
 
     def before(*_: Any) -> None:
-        started[0] = _synchronised()
+        started[0] = _synchronized()
 
     def after(*_: Any) -> None:
-        inside[0] += _synchronised() - started[0]
+        inside[0] += _synchronized() - started[0]
 
     for module_name, module in network.named_modules():
         if module_name.endswith(("attn2.to_k", "attn2.to_v")):
@@ -92,9 +92,9 @@ def measure(network: Any, call: Callable[[], Tensor], repeats: int) -> tuple[flo
     call()
     shares, seconds = [], []
     for _ in range(repeats):
-        inside[0], start = 0.0, _synchronised()
+        inside[0], start = 0.0, _synchronized()
         call()
-        seconds.append(_synchronised() - start)
+        seconds.append(_synchronized() - start)
         shares.append(inside[0] / seconds[-1])
     return float(np.median(shares)), float(np.median(seconds))
 
@@ -105,7 +105,7 @@ def _inputs(image: tuple[int, ...], text: tuple[int, ...], device: str) -> tuple
     return x, states
 
 
-def _synchronised() -> float:
+def _synchronized() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from vl_diffusion.cli import main
-from vl_diffusion.families.class_conditional import ClassConditionalDenoiser
+from vl_diffusion.models.families.class_conditional import ClassConditionalDenoiser
 
 
 def slow_down(seconds: float) -> None:

@@ -25,10 +25,10 @@ def plain() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def labelled_folder(pixel_dit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen pictures in folders of classes, three quarters of them where the tiny DiT sees them on eight draws."""
-    make = _module("labelled").make_folder
-    return make(tmp_path_factory.mktemp("labelled"), pixel_dit_folder, count=16, draws=8)
+def labeled_folder(pixel_dit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen images in folders of classes, three quarters of them where the tiny DiT sees them on eight draws."""
+    make = _module("labeled").make_folder
+    return make(tmp_path_factory.mktemp("labeled"), pixel_dit_folder, count=16, draws=8)
 
 
 def _module(name: str) -> ModuleType:
@@ -65,13 +65,13 @@ def dit_folder(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def pixel_dit_folder(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """DiT on grey 28x28 pixels, in the layout of the model that ships."""
+    """DiT on gray 28x28 pixels, in the layout of the model that ships."""
     return tiny.save_pixel_model(tiny.pixel_dit(), tmp_path_factory.mktemp("pixel_dit"), tiny.CLASSES)
 
 
 @pytest.fixture(scope="session")
 def pixel_unet_folder(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """U-Net with class labels on grey 28x28 pixels, in the same layout."""
+    """U-Net with class labels on gray 28x28 pixels, in the same layout."""
     return tiny.save_pixel_model(tiny.pixel_unet(), tmp_path_factory.mktemp("pixel_unet"), tiny.CLASSES)
 
 

@@ -1,7 +1,7 @@
 """Each family evaluated by hand, one image, draw and prompt at a time, as the documentation of its pipeline says.
 
 Nothing here comes from the package: the noise levels are those of the published formulas in double precision, prompts
-are tokenised here, and the network is called here. The noise alone is `vl_core`'s, under the keys that the package
+are tokenized here, and the network is called here. The noise alone is `vl_core`'s, under the keys that the package
 promises.
 """
 
@@ -39,12 +39,12 @@ def levels(scheduler: Any, step: int) -> tuple[float, float]:
     return float(power**0.5), float((1 - power) ** 0.5)
 
 
-def latent(pipeline: Any, picture: Tensor) -> Tensor:
-    """What is denoised, of one picture ``(1, C, H, W)`` in [0, 1]."""
+def latent(pipeline: Any, image: Tensor) -> Tensor:
+    """What is denoised, of one image ``(1, C, H, W)`` in [0, 1]."""
     vae = getattr(pipeline, "vae", None)
     if vae is None:
-        return picture * 2 - 1
-    mean = vae.encode(picture * 2 - 1).latent_dist.mean
+        return image * 2 - 1
+    mean = vae.encode(image * 2 - 1).latent_dist.mean
     return (mean - (vae.config.shift_factor or 0)) * vae.config.scaling_factor
 
 
@@ -160,7 +160,7 @@ def errors(
     network: Network,
     pipeline: Any,
     native: str,
-    picture: Tensor,
+    image: Tensor,
     image_id: int,
     prompts: Sequence[str],
     steps: Sequence[int],
@@ -168,7 +168,7 @@ def errors(
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Mean squared errors ``(prompts, draws)`` of each quantity."""
-    x0 = latent(pipeline, picture)
+    x0 = latent(pipeline, image)
     found: dict[str, np.ndarray] = {name: np.zeros((len(prompts), len(steps))) for name in truth(x0, x0, 1, 1)}
     for k, prompt in enumerate(prompts):
         for draw, step in enumerate(steps):

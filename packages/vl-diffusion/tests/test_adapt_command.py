@@ -1,4 +1,4 @@
-"""`vl-diffusion adapt`: every method on the same corrupted pictures, and nothing lost when it stops half-way."""
+"""`vl-diffusion adapt`: every method on the same corrupted images, and nothing lost when it stops half-way."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from transformers import ResNetConfig, ResNetForImageClassification, ViTImagePro
 from vl_core.data import open_dataset
 from vl_core.runs import RunFolder
 from vl_diffusion import DiffusionClassifier, DiffusionTTA, Exhaustive
-from vl_diffusion.adaptation_study.corrupted import CellPictures
-from vl_diffusion.adaptation_study.examples import choose_changes
-from vl_diffusion.adaptation_study.gains import Study
-from vl_diffusion.adaptation_study.methods import METHODS, Method
-from vl_diffusion.adaptation_study.record import CLEAN, Cell, Outcome, Stream, StudyRecord
-from vl_diffusion.adaptation_study.sources import Source, load_source, source_folder
-from vl_diffusion.adaptation_study.streams import packed, run_stream, unpacked
-from vl_diffusion.adaptation_study.workers import Adapting, Setup, set_up
 from vl_diffusion.cli import main
 from vl_diffusion.corruptions import corrupt
-from vl_diffusion.families.class_conditional import ClassConditionalDenoiser
-from vl_diffusion.images import content_id, to_tensor
-from vl_diffusion.loading import load_denoiser
-from vl_diffusion.small_cnn import SmallCNN
+from vl_diffusion.models.families.class_conditional import ClassConditionalDenoiser
+from vl_diffusion.models.images import content_id, to_tensor
+from vl_diffusion.models.loading import load_denoiser
+from vl_diffusion.models.small_cnn import SmallCNN
+from vl_diffusion.studies.adaptation.corrupted import CorruptedImages
+from vl_diffusion.studies.adaptation.examples import choose_changes
+from vl_diffusion.studies.adaptation.gains import Study
+from vl_diffusion.studies.adaptation.methods import METHODS, Method
+from vl_diffusion.studies.adaptation.record import CLEAN, Cell, Outcome, Stream, StudyRecord
+from vl_diffusion.studies.adaptation.sources import Source, load_source, source_folder
+from vl_diffusion.studies.adaptation.streams import packed, run_stream, unpacked
+from vl_diffusion.studies.adaptation.workers import Adapting, Setup, set_up
 
 COLUMNS = "corruption,severity,method,seed,images,accuracy,passes_per_image,cpu_seconds"
 FOG = Cell("fog", 3)
@@ -45,7 +45,7 @@ def source(tmp_path_factory, tiny):
 
 
 def make_quick(patch):
-    """Put methods in place of the defaults that learn much from few passes, three pictures at a time online."""
+    """Put methods in place of the defaults that learn much from few passes, three images at a time online."""
 
     def adapting(**settings):
         objective = DiffusionTTA(draws=3)
@@ -66,9 +66,9 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
-def arguments(labelled_folder, pixel_dit_folder, source):
-    """The command but for its methods and its folder: ten pictures, clean and in fog."""
-    return command(labelled_folder, pixel_dit_folder, source)
+def arguments(labeled_folder, pixel_dit_folder, source):
+    """The command but for its methods and its folder: ten images, clean and in fog."""
+    return command(labeled_folder, pixel_dit_folder, source)
 
 
 def command(folder, model, source):
@@ -79,10 +79,10 @@ def command(folder, model, source):
 
 
 @pytest.fixture(scope="module")
-def whole(labelled_folder, pixel_dit_folder, source, tmp_path_factory):
+def whole(labeled_folder, pixel_dit_folder, source, tmp_path_factory):
     """The folder of an episodic and an online method that nothing interrupted."""
     out = tmp_path_factory.mktemp("adapt") / "whole"
-    given = command(labelled_folder, pixel_dit_folder, source)
+    given = command(labeled_folder, pixel_dit_folder, source)
     with pytest.MonkeyPatch.context() as patch:
         make_quick(patch)
         assert main([*given, "--methods", "default", "default_online", "--out", str(out)]) == 0
@@ -121,10 +121,10 @@ def test_a_row_a_cell_method_and_seed(arguments, tmp_path, capsys):
     assert len(gains) == 3 * 6
     assert {(row["corruption"], row["severity"]) for row in gains[-6:]} == {("all", "all")}
     assert {row["gain"] for row in gains if row["method"] == "source"} == {"0"}
-    for name in ("adapt.png", "pictures.png"):
-        with Image.open(out / name) as picture:
-            assert picture.width > 600
-    assert "passes a picture" in capsys.readouterr().out
+    for name in ("adapt.png", "images.png"):
+        with Image.open(out / name) as image:
+            assert image.width > 600
+    assert "passes an image" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stops", ["record", "state"])
@@ -153,7 +153,7 @@ def test_an_interrupted_study_ends_with_the_same_rows(stops, whole, quick, argum
     assert main([*arguments, str(out)]) == 0
     assert f"{kept} of 60 answers are finished in {out}" in capsys.readouterr().err
     assert without_seconds(out) == without_seconds(whole)
-    for name in ("gains.csv", "pictures.png", "adapt.png"):
+    for name in ("gains.csv", "images.png", "adapt.png"):
         assert (out / name).read_bytes() == (whole / name).read_bytes()
     # What was learned on the way ends the same, too, to the last bit.
     last = "kept/streams/fog-3-default_online-0/checkpoint/last.safetensors"
@@ -163,7 +163,7 @@ def test_an_interrupted_study_ends_with_the_same_rows(stops, whole, quick, argum
 def test_what_is_learned_online_is_kept_after_every_full_group(whole, source):
     stream = Stream(FOG, "default_online", 0)
     kept = RunFolder(whole / "kept" / "streams" / stream.name, {"stream": stream}).load_checkpoint()
-    # The tenth picture makes no group of three.
+    # The tenth image makes no group of three.
     assert kept.step == 9
     values = unpacked(kept.state["worker"], kept.tensors)["values"]
     start = SmallCNN.from_pretrained(source_folder(source, 0)).parameters()
@@ -173,7 +173,7 @@ def test_what_is_learned_online_is_kept_after_every_full_group(whole, source):
 def test_a_larger_limit_goes_on_and_ends_as_if_it_had_been_there_at_once(whole, quick, arguments, tmp_path, capsys):
     arguments += ["--methods", "default", "default_online", "--out"]
     out = tmp_path / "out"
-    # Four pictures are a full group of three and one more, which is looked at again among others.
+    # Four images are a full group of three and one more, which is looked at again among others.
     assert main([*arguments, str(out), "--limit", "4"]) == 0
     assert {row["images"] for row in rows(out)} == {"4"}
     capsys.readouterr()
@@ -182,14 +182,14 @@ def test_a_larger_limit_goes_on_and_ends_as_if_it_had_been_there_at_once(whole, 
     assert without_seconds(out) == without_seconds(whole)
 
 
-def test_what_was_learned_from_other_pictures_is_not_gone_on_with(quick, source, pixel_dit_folder, tmp_path):
+def test_what_was_learned_from_other_images_is_not_gone_on_with(quick, source, pixel_dit_folder, tmp_path):
     denoiser, stream = load_denoiser(pixel_dit_folder), Stream(CLEAN, "default_online", 0)
-    pictures = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
     def answers(ids, folder, record):
         worker = METHODS["default_online"].start(set_up(load_source(source_folder(source, 0)), denoiser, seed=0))
         with record:
-            run_stream(stream, worker, lambda i: pictures[ids[i]], ids, record, tmp_path / folder)
+            run_stream(stream, worker, lambda i: images[ids[i]], ids, record, tmp_path / folder)
         return worker.state_dict()["values"]
 
     record = StudyRecord(tmp_path / "first.jsonl")
@@ -205,53 +205,53 @@ def test_more_methods_corruptions_and_seeds_join_a_finished_study(quick, argumen
     before = (out / "outcomes.jsonl").read_bytes()
     assert main([*arguments, *more, "--out", str(out)]) == 0
     assert (out / "outcomes.jsonl").read_bytes().startswith(before)
-    # The source's answers for clean pictures were there already.
+    # The source's answers for clean images were there already.
     assert "10 of 80 answers are finished" in capsys.readouterr().err
     assert {(row["corruption"], row["method"]) for row in rows(out)} == {
         (corruption, method) for corruption in ("clean", "contrast") for method in ("source", "tent")
     }
 
 
-def test_every_seed_has_its_own_classifier_and_the_same_pictures(arguments, labelled_folder, source, tmp_path):
+def test_every_seed_has_its_own_classifier_and_the_same_images(arguments, labeled_folder, source, tmp_path):
     out = tmp_path / "out"
     assert main([*arguments, "--limit", "16", "--methods", "source", "--seeds", "0", "1", "--out", str(out)]) == 0
-    data = open_dataset(labelled_folder)
-    pictures = [to_tensor(data[i][0]) for i in range(len(data))]
-    ids = [content_id(picture) for picture in pictures]
-    corrupted = corrupt(torch.stack(pictures), "fog", 3, image_ids=ids)
+    data = open_dataset(labeled_folder)
+    images = [to_tensor(data[i][0]) for i in range(len(data))]
+    ids = [content_id(image) for image in images]
+    corrupted = corrupt(torch.stack(images), "fog", 3, image_ids=ids)
     record = StudyRecord(out / "outcomes.jsonl")
     for seed in (0, 1):
         model = SmallCNN.from_pretrained(source_folder(source, seed))
-        for cell, shown in ((CLEAN, torch.stack(pictures)), (FOG, corrupted)):
+        for cell, shown in ((CLEAN, torch.stack(images)), (FOG, corrupted)):
             with torch.no_grad():
                 wanted = model(shown).argmax(1).tolist()
             found = record.of(Stream(cell, "source", seed))
             assert [found[image_id].prediction for image_id in ids] == wanted
 
 
-def test_a_corrupted_picture_belongs_to_its_id(labelled_folder):
+def test_a_corrupted_image_belongs_to_its_id(labeled_folder):
     class Two:
-        pictures = ()
+        images = ()
 
         def __getitem__(self, i):
             return np.full((8, 8), 128, np.uint8)
 
     noise = Cell("gaussian_noise", 5)
-    first, again = (CellPictures(Two(), ids, noise) for ids in ([4, 5], [5, 4]))
+    first, again = (CorruptedImages(Two(), ids, noise) for ids in ([4, 5], [5, 4]))
     assert torch.equal(first(0), again(1))
     assert torch.equal(first(1), again(0))
     assert not torch.equal(first(0), first(1))
-    assert not torch.equal(first(0), CellPictures(Two(), [4], noise, tuned_for=224)(0))
+    assert not torch.equal(first(0), CorruptedImages(Two(), [4], noise, tuned_for=224)(0))
 
 
-def test_the_diffusion_classifier_answers_as_it_does_alone(arguments, labelled_folder, pixel_dit_folder, tmp_path):
+def test_the_diffusion_classifier_answers_as_it_does_alone(arguments, labeled_folder, pixel_dit_folder, tmp_path):
     out = tmp_path / "out"
     assert main([*arguments, "--limit", "3", "--methods", "diffusion_classifier", "--out", str(out)]) == 0
     record = StudyRecord(out / "outcomes.jsonl")
     found = record.of(Stream(FOG, "diffusion_classifier", 0))
-    data = open_dataset(labelled_folder)
-    pictures = {content_id(to_tensor(data[i][0])): to_tensor(data[i][0]) for i in range(len(data))}
-    shown = [corrupt(pictures[image_id], "fog", 3, image_ids=[image_id])[0] for image_id in found]
+    data = open_dataset(labeled_folder)
+    images = {content_id(to_tensor(data[i][0])): to_tensor(data[i][0]) for i in range(len(data))}
+    shown = [corrupt(images[image_id], "fog", 3, image_ids=[image_id])[0] for image_id in found]
     # The grid of nine draws is the same.
     classifier = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Exhaustive(9))
     result = classifier.classify(shown, image_ids=list(found))
@@ -265,14 +265,14 @@ def test_shared_errors_are_those_that_an_adapter_computes_alone(pixel_dit_folder
     # Compiling takes half a minute; that batches are filled up for it is what matters here.
     monkeypatch.setattr(torch, "compile", lambda function, **settings: function)
     setup = set_up(load_source(source_folder(source, 0)), load_denoiser(pixel_dit_folder), seed=3, compile=compile)
-    pictures = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    alone = setup.adapter()(pictures, image_ids=[5, 6, 7])
+    images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    alone = setup.adapter()(images, image_ids=[5, 6, 7])
     for ids, evaluations in (([5, 6], 2 * 45), ([5, 6, 7], 3 * 45)):
-        shared = setup.adapter(objective=setup.evidence())(pictures[: len(ids)], image_ids=ids)
+        shared = setup.adapter(objective=setup.evidence())(images[: len(ids)], image_ids=ids)
         torch.testing.assert_close(shared.outputs, alone.outputs[: len(ids)], rtol=1e-4, atol=1e-5)
         assert shared.forward_passes.tolist() == alone.forward_passes.tolist()[: len(ids)] == [45] * len(ids)
         assert setup.errors.evaluations == evaluations
-    other = setup.adapter(objective=setup.evidence())(1 - pictures, image_ids=[5, 6, 7])
+    other = setup.adapter(objective=setup.evidence())(1 - images, image_ids=[5, 6, 7])
     assert not torch.equal(other.outputs, alone.outputs)
     assert setup.errors.evaluations == 6 * 45
 
@@ -283,15 +283,15 @@ def test_methods_are_what_their_names_say(pixel_dit_folder, sd_folder, source, t
     workers = {name: method.start(setup) for name, method in METHODS.items()}
     assert [name for name, worker in workers.items() if worker.goes_on] == ["tent", "default_online"]
     literal = workers["diffusion_tta"].adapter
-    assert (literal.steps, literal.optimiser, literal.learning_rate, literal.gate) == (5, "sgd", 5e-3, None)
+    assert (literal.steps, literal.optimizer, literal.learning_rate, literal.gate) == (5, "sgd", 5e-3, None)
     assert literal.objective == DiffusionTTA(draws=180, placement="random")
     result = literal(torch.rand(1, 28, 28))
     assert (result.forward_passes.tolist(), result.backward_passes.tolist()) == ([900], [900])
     tent = workers["tent"].adapter
     assert (tent.batch_norm, tent.mode, set(tent.moving) < set(literal.moving)) == ("source", "online", True)
-    # Its batch normalisation takes the statistics of the pictures that are looked at together.
-    normalised = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(784), torch.nn.Linear(784, 10))
-    other = set_up(Source(normalised, lambda picture: picture, tiny.CLASSES), setup.denoiser, seed=0)
+    # Its batch normalization takes the statistics of the images that are looked at together.
+    normalized = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(784), torch.nn.Linear(784, 10))
+    other = set_up(Source(normalized, lambda image: image, tiny.CLASSES), setup.denoiser, seed=0)
     assert METHODS["tent"].start(other).adapter.batch_norm == "batch"
 
 
@@ -353,7 +353,7 @@ def test_an_image_classifier_of_transformers_is_a_source(arguments, tmp_path, ti
         (["--limit", "0"], "--limit must be at least 1, got 0"),
         (["--batch-size", "0"], "--batch-size must be at least 1, got 0"),
         (["--tuned-for", "9"], "--tuned-for must lie in 32 ... 224"),
-        (["--classes", "cat", "dog"], "the pictures' labels must be classes of the source (cat, dog), got "),
+        (["--classes", "cat", "dog"], "the images' labels must be classes of the source (cat, dog), got "),
         (["--device", "nonsense"], "--device must be auto or a device of this machine"),
     ],
 )
@@ -383,7 +383,7 @@ def test_a_denoiser_without_the_classes_is_refused(arguments, pixel_dit_folder, 
     assert not out.exists()
 
 
-def test_pictures_that_are_no_numbers_are_refused(arguments, tmp_path, capsys):
+def test_images_that_are_no_numbers_are_refused(arguments, tmp_path, capsys):
     np.savez(tmp_path / "nan.npz", x=np.full((2, 28, 28), np.nan), y=[0, 1], classes=["cat", "dog"])
     arguments[1], out = str(tmp_path / "nan.npz"), tmp_path / "out"
     assert main([*arguments, "--out", str(out)]) == 2
@@ -391,7 +391,7 @@ def test_pictures_that_are_no_numbers_are_refused(arguments, tmp_path, capsys):
     assert not out.exists()
 
 
-def test_a_picture_that_is_too_small_to_corrupt_is_named(arguments, tmp_path, capsys):
+def test_a_image_that_is_too_small_to_corrupt_is_named(arguments, tmp_path, capsys):
     (tmp_path / "small" / "cat").mkdir(parents=True)
     Image.new("L", (6, 6), 90).save(tmp_path / "small" / "cat" / "tiny.png")
     arguments[1], out = str(tmp_path / "small"), tmp_path / "out"
@@ -442,20 +442,20 @@ def test_outcomes_of_other_settings_are_not_mixed(quick, arguments, source, tmp_
     assert "source_sha256" in said(capsys)
 
 
-def test_equal_pictures_are_looked_at_once(arguments, labelled_folder, tmp_path, capsys):
+def test_equal_images_are_looked_at_once(arguments, labeled_folder, tmp_path, capsys):
     folder, out = tmp_path / "twice", tmp_path / "out"
-    shutil.copytree(labelled_folder, folder)
+    shutil.copytree(labeled_folder, folder)
     first = sorted(folder.glob("*/*.png"))[0]
     shutil.copy(first, first.with_name("copy.png"))
     arguments[1] = str(folder)
     assert main([*arguments, "--limit", "17", "--methods", "source", "--out", str(out)]) == 0
-    assert "1 of 17 pictures equal others and are left out" in capsys.readouterr().err
+    assert "1 of 17 images equal others and are left out" in capsys.readouterr().err
     assert {row["images"] for row in rows(out)} == {"16"}
 
 
 @pytest.fixture
 def by_hand(tmp_path):
-    """Four pictures of the classes 0, 0, 1 and 1, two seeds, and the clean cell beside fog."""
+    """Four images of the classes 0, 0, 1 and 1, two seeds, and the clean cell beside fog."""
     predictions = {
         (CLEAN, "source", 0): [0, 0, 1, 0],
         (CLEAN, "source", 1): [0, 1, 1, 0],
@@ -478,7 +478,7 @@ def by_hand(tmp_path):
     return Study(StudyRecord(tmp_path / "outcomes.jsonl"), ids, np.array([0, 0, 1, 1]), (0, 1))
 
 
-def test_gains_are_over_pictures_whatever_their_seeds(by_hand):
+def test_gains_are_over_images_whatever_their_seeds(by_hand):
     assert [row.accuracy for row in by_hand.rows([FOG], ["source", "default"])] == [0.25, 0.5, 0.5, 0.75]
     row = by_hand.row(FOG, "default", 1)
     assert (row.images, row.passes_per_image, row.cpu_seconds) == (4, 15, 1.0)
@@ -488,12 +488,12 @@ def test_gains_are_over_pictures_whatever_their_seeds(by_hand):
     ]
     fog, everything = gains[3], gains[5]
     assert (fog.source_accuracy, fog.accuracy, fog.gain) == (0.375, 0.625, 25.0)
-    # Means of the pictures over both seeds: the first gains twice, the second loses once, the third gains once.
+    # Means of the images over both seeds: the first gains twice, the second loses once, the third gains once.
     interval = stats.ttest_1samp([100, -50, 50, 0], 0).confidence_interval()
     assert (fog.gain_low, fog.gain_high) == pytest.approx((interval.low, 100.0))
     assert interval.high > 100
     assert (fog.adapted, fog.passes_per_image) == (0.75, 10)
-    # Of eight answers, the fourth picture's two are wrong both before and after.
+    # Of eight answers, the fourth image's two are wrong both before and after.
     assert fog.oracle_accuracy == 0.75
     interval = stats.ttest_1samp([50, 0, 25, 25], 0).confidence_interval()
     assert (everything.gain, everything.images, everything.seeds) == (25.0, 4, 2)
@@ -512,16 +512,16 @@ def test_answers_that_changed_are_shown_in_proportion(by_hand):
     assert all(change.before == change.after for change in more[4:])
 
 
-def test_an_optimisers_state_is_kept_as_it_is():
+def test_an_optimizers_state_is_kept_as_it_is():
     weight = torch.nn.Parameter(torch.arange(3.0))
-    optimiser = torch.optim.Adam([weight], lr=0.1)
+    optimizer = torch.optim.Adam([weight], lr=0.1)
     weight.sum().backward()
-    optimiser.step()
+    optimizer.step()
     tensors = {}
-    kept = json.loads(json.dumps(packed({"values": [weight], "optimiser": optimiser.state_dict()}, tensors)))
+    kept = json.loads(json.dumps(packed({"values": [weight], "optimizer": optimizer.state_dict()}, tensors)))
     state = unpacked(kept, tensors)
     assert torch.equal(state["values"][0], weight)
     again = torch.optim.Adam([torch.nn.Parameter(torch.zeros(3))], lr=1.0)
-    again.load_state_dict(state["optimiser"])
+    again.load_state_dict(state["optimizer"])
     assert again.param_groups[0]["lr"] == 0.1
-    assert torch.equal(again.state_dict()["state"][0]["exp_avg"], optimiser.state_dict()["state"][0]["exp_avg"])
+    assert torch.equal(again.state_dict()["state"][0]["exp_avg"], optimizer.state_dict()["state"][0]["exp_avg"])

@@ -13,17 +13,17 @@ from torch.func import functional_call
 from vl_core.noise import gaussian, make_keys
 from vl_diffusion.adaptation.adapter import TestTimeAdapter
 from vl_diffusion.adaptation.evidence import ClassEvidence
-from vl_diffusion.adaptation.objectives import DUSA, DiffusionTTA, Entropy, NoAdaptation
-from vl_diffusion.denoiser import mix_conditions
-from vl_diffusion.families.callable import CallableDenoiser
-from vl_diffusion.loading import load_denoiser
-from vl_diffusion.schedule import NoiseSchedule
+from vl_diffusion.adaptation.losses import DUSA, DiffusionTTA, Entropy, NoAdaptation
+from vl_diffusion.models.denoiser import mix_conditions
+from vl_diffusion.models.families.callable import CallableDenoiser
+from vl_diffusion.models.loading import load_denoiser
+from vl_diffusion.models.schedule import NoiseSchedule
 
 CLASSES = ("airplane", "bird", "cat", "deer", "dog", "frog", "horse", "mountain", "ship", "truck")
 
 
 class Counted(nn.Module):
-    """A small classifier with batch normalisation and dropout, which counts what goes through it and back."""
+    """A small classifier with batch normalization and dropout, which counts what goes through it and back."""
 
     def __init__(self, classes=10, channels=1):
         super().__init__()
@@ -65,7 +65,7 @@ def denoiser(pixel_dit_folder):
     return load_denoiser(pixel_dit_folder)
 
 
-def pictures(count=3, channels=1, size=28):
+def make_images(count=3, channels=1, size=28):
     generator = torch.Generator().manual_seed(7)
     return torch.rand(count, channels, size, size, generator=generator)
 
@@ -73,7 +73,7 @@ def pictures(count=3, channels=1, size=28):
 def adapt(model, denoiser, images=None, **settings):
     defaults = {"objective": DiffusionTTA(draws=6), "gate": None, "steps": 2, "learning_rate": 1e-2, "batch_size": 8}
     adapter = TestTimeAdapter(model, denoiser, **(defaults | settings))
-    return adapter(pictures() if images is None else images, image_ids=None)
+    return adapter(make_images() if images is None else images, image_ids=None)
 
 
 def same(one, other):
@@ -94,18 +94,18 @@ def same_state(model, state):
 # ---- Gradients ----
 
 
-def end_to_end(model, denoiser, picture, image_id, objective, update=0):
+def end_to_end(model, denoiser, image, image_id, objective, update=0):
     """Every gradient of the loss by one graph from the classifier's weights to the error, written out."""
     schedule, count = denoiser.schedule, objective.draws
     weights = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
-    logits = functional_call(model, weights, (picture[None],))
+    logits = functional_call(model, weights, (image[None],))
     condition = mix_conditions(denoiser, denoiser.encode_classes(CLASSES), logits.softmax(1).expand(count, -1))
     places = (np.arange(count) + (0.5 + update * (math.sqrt(5) - 1) / 2) % 1) / count
     steps = (places * len(schedule)).astype(int)
     keys = make_keys(0, torch.full((count,), image_id), torch.arange(count) + update * count)
     noise = gaussian(keys, (1, 28, 28))
     alpha, sigma = (level.view(-1, 1, 1, 1) for level in schedule.levels(steps))
-    x_t = alpha * (2 * picture - 1) + sigma * noise
+    x_t = alpha * (2 * image - 1) + sigma * noise
     loss = (denoiser.predict(x_t, torch.from_numpy(steps), condition) - noise).square().mean()
     return loss, dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
 
@@ -125,7 +125,7 @@ class Watched(torch.optim.SGD):
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
 def test_the_gradient_by_way_of_the_outputs_is_the_gradient_end_to_end(classifier, denoiser, batch_size):
     """In parts of one draw or all at once, with the classifier gone through once."""
-    objective, images, ids = DiffusionTTA(draws=6), pictures(2), [11, 12]
+    objective, images, ids = DiffusionTTA(draws=6), make_images(2), [11, 12]
     seen = []
     adapter = TestTimeAdapter(
         classifier,
@@ -133,7 +133,7 @@ def test_the_gradient_by_way_of_the_outputs_is_the_gradient_end_to_end(classifie
         objective=objective,
         steps=1,
         batch_size=batch_size,
-        optimiser=lambda tensors: Watched(tensors, seen),
+        optimizer=lambda tensors: Watched(tensors, seen),
     )
     result = adapter(images, image_ids=ids)
     for place, image_id in enumerate(ids):
@@ -159,7 +159,7 @@ def test_the_mixture_of_predictions_needs_no_backward_pass_through_the_teacher(c
 
 
 def test_the_mixture_of_predictions_is_what_its_formula_says(classifier, denoiser):
-    images, ids = pictures(1), [5]
+    images, ids = make_images(1), [5]
     result = adapt(classifier, denoiser, images, objective=DUSA(time=0.25, draws=3, top=10, sampled=0), steps=1)
     again = TestTimeAdapter(
         classifier, denoiser, objective=DUSA(time=0.25, draws=3, top=10, sampled=0), steps=1, learning_rate=1e-2
@@ -197,7 +197,7 @@ def test_no_adaptation_is_the_model_itself(classifier, denoiser):
 @pytest.mark.parametrize("mode", ["episodic", "online", "continual"])
 @pytest.mark.parametrize("batch_norm", ["source", "batch"])
 def test_the_wrapped_model_and_its_teacher_are_never_written_to(classifier, denoiser, mode, batch_norm):
-    """Every bit, the buffers of batch normalisation included, and the modes of its layers."""
+    """Every bit, the buffers of batch normalization included, and the modes of its layers."""
     classifier.train()
     classifier.layers[3].eval()
     state, teacher = copy.deepcopy(classifier.state_dict()), copy.deepcopy(denoiser.model.state_dict())
@@ -212,16 +212,16 @@ def test_the_wrapped_model_and_its_teacher_are_never_written_to(classifier, deno
     assert all(parameter.grad is None for parameter in denoiser.model.parameters())
 
 
-def test_pictures_do_not_know_of_one_another_in_episodes(classifier, denoiser):
+def test_images_do_not_know_of_one_another_in_episodes(classifier, denoiser):
     together = adapt(classifier, denoiser, images_at_once=3)
-    alone = [adapt(classifier, denoiser, pictures()[i : i + 1]) for i in (2, 0, 1)]
+    alone = [adapt(classifier, denoiser, make_images()[i : i + 1]) for i in (2, 0, 1)]
     for place, i in enumerate((2, 0, 1)):
         torch.testing.assert_close(together.outputs[i], alone[place].outputs[0], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(together.losses[i], alone[place].losses[0], rtol=1e-4, atol=1e-6)
 
 
-def test_weights_go_on_from_picture_to_picture_online(classifier, denoiser):
-    twice = torch.cat([pictures(1), pictures(1)])
+def test_weights_go_on_from_image_to_image_online(classifier, denoiser):
+    twice = torch.cat([make_images(1), make_images(1)])
     online = TestTimeAdapter(classifier, denoiser, objective=DiffusionTTA(4), mode="online", images_at_once=1)
     first = online(twice, image_ids=[1, 1])
     assert not torch.equal(first.outputs[0], first.outputs[1])
@@ -237,7 +237,7 @@ def test_a_stream_that_was_interrupted_goes_on_from_its_state(classifier, denois
             classifier, denoiser, objective=DiffusionTTA(4), mode="online", images_at_once=2, learning_rate=1e-2
         )
 
-    images, ids = pictures(6), list(range(6))
+    images, ids = make_images(6), list(range(6))
     whole = build()(images, image_ids=ids)
     first, second = build(), build()
     first(images[:4], image_ids=ids[:4])
@@ -246,15 +246,21 @@ def test_a_stream_that_was_interrupted_goes_on_from_its_state(classifier, denois
     assert torch.equal(rest.outputs, whole.outputs[4:])
     with pytest.raises(ValueError, match="moves other parameters"):
         TestTimeAdapter(classifier, denoiser, mode="online", adapt="last").load_state_dict(first.state_dict())
-    with pytest.raises(ValueError, match="keeps nothing from picture to picture"):
+    with pytest.raises(ValueError, match="keeps nothing from image to image"):
         TestTimeAdapter(classifier, denoiser).load_state_dict(first.state_dict())
 
 
 def test_a_pull_of_one_ends_where_it_began(classifier, denoiser):
     adapter = TestTimeAdapter(
-        classifier, denoiser, objective=DiffusionTTA(4), mode="continual", pull=1.0, learning_rate=0.1, gate=None
+        classifier,
+        denoiser,
+        objective=DiffusionTTA(4),
+        mode="continual",
+        restore_rate=1.0,
+        learning_rate=0.1,
+        gate=None,
     )
-    result = adapter(pictures())
+    result = adapter(make_images())
     torch.testing.assert_close(result.outputs, result.source)
     weights = adapter.adapted_weights()
     assert all(torch.equal(weights[name], value) for name, value in classifier.named_parameters())
@@ -263,11 +269,11 @@ def test_a_pull_of_one_ends_where_it_began(classifier, denoiser):
 def test_adapted_weights_can_be_put_into_a_model(classifier, denoiser):
     settings = {"objective": DiffusionTTA(4), "mode": "online", "learning_rate": 1e-2, "images_at_once": 3}
     adapter = TestTimeAdapter(classifier, denoiser, adapt="lora", gate=None, **settings)
-    result = adapter(pictures())
+    result = adapter(make_images())
     other = copy.deepcopy(classifier).eval()
     other.load_state_dict(adapter.adapted_weights(), strict=False)
     with torch.no_grad():
-        torch.testing.assert_close(other(pictures()), result.outputs)
+        torch.testing.assert_close(other(make_images()), result.outputs)
 
 
 @pytest.mark.parametrize(
@@ -313,13 +319,13 @@ def test_half_precision_comes_close(classifier, denoiser):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_model_in_half_precision_learns_in_single_precision(classifier, denoiser, dtype):
-    settings = {"learning_rate": 1e-4, "preprocess": lambda picture: picture.to(dtype)}
+    settings = {"learning_rate": 1e-4, "preprocess": lambda image: image.to(dtype)}
     result = adapt(classifier.to(dtype), denoiser, **settings)
     assert result.restored.tolist() == [0, 0, 0]
     assert result.source.dtype == result.outputs.dtype == torch.float32
     assert (result.outputs != result.source).any()
     adapter = TestTimeAdapter(classifier, denoiser, objective=DiffusionTTA(4), mode="online", gate=None, **settings)
-    adapter(pictures())
+    adapter(make_images())
     assert {weight.dtype for weight in adapter.adapted_weights().values()} == {dtype}
 
 
@@ -327,7 +333,7 @@ def test_a_model_in_half_precision_learns_in_single_precision(classifier, denois
 
 
 class Doorkeeper:
-    """Lets some pictures in, keeps so many updates of each, and after so many has had enough."""
+    """Lets some images in, keeps so many updates of each, and after so many has had enough."""
 
     def __init__(self, admitted, kept, enough=99):
         self.admitted, self.kept, self.enough, self.looks = torch.tensor(admitted), kept, enough, 0
@@ -347,25 +353,27 @@ class Doorkeeper:
 @pytest.mark.parametrize("mode", ["episodic", "online"])
 def test_a_gate_decides_who_is_adapted_to_and_what_is_kept(classifier, denoiser, mode, count):
     settings = {"mode": mode, "images_at_once": 3, "adapt": "last"}
-    once = adapt(classifier, denoiser, pictures(count), steps=1, gate=Doorkeeper([True] * count, 9), **settings)
-    result = adapt(classifier, denoiser, pictures(count), steps=3, gate=Doorkeeper([True] * count, 1), **settings)
+    once = adapt(classifier, denoiser, make_images(count), steps=1, gate=Doorkeeper([True] * count, 9), **settings)
+    result = adapt(classifier, denoiser, make_images(count), steps=3, gate=Doorkeeper([True] * count, 1), **settings)
     torch.testing.assert_close(result.outputs, once.outputs, rtol=0, atol=0)
     assert result.updates.tolist() == [1] * count
     assert result.adapted.all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_weights_that_go_on_follow_those_that_pictures_were_answered_with(classifier, denoiser, share):
+def test_weights_that_go_on_follow_those_that_images_were_answered_with(classifier, denoiser, share):
     settings = {"objective": DiffusionTTA(4), "adapt": "last", "learning_rate": 1e-2, "images_at_once": 2}
     gate = Doorkeeper([True, True], 99)
     own = []
     for place in range(2):
-        alone = TestTimeAdapter(classifier, denoiser, mode="online", carry=1.0, gate=Doorkeeper([True], 99), **settings)
-        alone(pictures(2)[place : place + 1])
+        alone = TestTimeAdapter(
+            classifier, denoiser, mode="online", online_rate=1.0, gate=Doorkeeper([True], 99), **settings
+        )
+        alone(make_images(2)[place : place + 1])
         own.append(alone.adapted_weights())
-    adapter = TestTimeAdapter(classifier, denoiser, mode="online", carry=share, gate=gate, **settings)
-    first = adapter(pictures(2))
-    episodic = TestTimeAdapter(classifier, denoiser, gate=Doorkeeper([True, True], 99), **settings)(pictures(2))
+    adapter = TestTimeAdapter(classifier, denoiser, mode="online", online_rate=share, gate=gate, **settings)
+    first = adapter(make_images(2))
+    episodic = TestTimeAdapter(classifier, denoiser, gate=Doorkeeper([True, True], 99), **settings)(make_images(2))
     torch.testing.assert_close(first.outputs, episodic.outputs)
     for name, weight in adapter.adapted_weights().items():
         start = classifier.get_parameter(name)
@@ -373,7 +381,7 @@ def test_weights_that_go_on_follow_those_that_pictures_were_answered_with(classi
         torch.testing.assert_close(weight, wanted)
 
 
-def test_pictures_that_a_gate_turns_away_cost_nothing_and_stay_as_they_are(classifier, denoiser):
+def test_images_that_a_gate_turns_away_cost_nothing_and_stay_as_they_are(classifier, denoiser):
     result = adapt(classifier, denoiser, gate=Doorkeeper([True, False, True], 9), images_at_once=3)
     free = adapt(classifier, denoiser, images_at_once=3)
     assert result.adapted.tolist() == [True, False, True]
@@ -391,7 +399,7 @@ def test_a_text_conditional_teacher_takes_the_names_of_the_logits(tiny):
     model = Counted(classes=3, channels=3)
     settings = {"classes": ("cat", "dog", "ox"), "objective": DiffusionTTA(4), "gate": None}
     adapter = TestTimeAdapter(model, tiny.stable_diffusion(), **settings)
-    result = adapter(pictures(2, 3, 32))
+    result = adapter(make_images(2, 3, 32))
     assert result.outputs.shape == (2, 3)
     assert (result.outputs != result.source).any()
 
@@ -401,11 +409,11 @@ def test_a_text_conditional_teacher_takes_the_names_of_the_logits(tiny):
 
 def test_objectives_without_a_teacher_need_no_denoiser(classifier):
     settings = {"objective": Entropy(), "adapt": "norm", "mode": "online", "learning_rate": 1e-2}
-    result = TestTimeAdapter(classifier, None, classes=CLASSES, **settings)(pictures())
+    result = TestTimeAdapter(classifier, None, classes=CLASSES, **settings)(make_images())
     assert result.forward_passes.tolist() == [0, 0, 0]
     assert (result.outputs != result.source).any()
     with pytest.raises(ValueError, match=r"asks a denoiser, and denoiser is None; give one"):
-        TestTimeAdapter(classifier, None, classes=CLASSES)(pictures())
+        TestTimeAdapter(classifier, None, classes=CLASSES)(make_images())
 
 
 # ---- What callers do ----
@@ -423,7 +431,7 @@ def test_a_result_is_a_sequence_of_single_results(classifier, denoiser):
 def test_callers_who_want_no_gradients_get_the_same_answers(classifier, denoiser, mode):
     plain = adapt(classifier, denoiser)
     with mode():
-        quiet = adapt(classifier, denoiser, pictures())
+        quiet = adapt(classifier, denoiser, make_images())
         assert torch.is_inference_mode_enabled() == (mode is torch.inference_mode)
     assert torch.equal(quiet.outputs, plain.outputs)
 
@@ -459,23 +467,23 @@ class Breaking(DiffusionTTA):
         return output
 
 
-def test_what_was_learned_online_survives_an_error_in_the_middle_of_a_picture(classifier, denoiser):
+def test_what_was_learned_online_survives_an_error_in_the_middle_of_a_image(classifier, denoiser):
     settings = {"mode": "online", "gate": None, "learning_rate": 1e-2, "steps": 3}
     adapter = TestTimeAdapter(classifier, denoiser, objective=DiffusionTTA(4), **settings)
-    adapter(pictures(1))
+    adapter(make_images(1))
     before = adapter.state_dict()
     adapter.objective = Breaking(4, top=2)
     with pytest.raises(MemoryError):
-        adapter(pictures(2)[1:])
+        adapter(make_images(2)[1:])
     after = adapter.state_dict()
     assert same(after, before)
     adapter.reset()
     with pytest.raises(MemoryError):
-        adapter(pictures(2)[1:])
+        adapter(make_images(2)[1:])
     assert adapter.state_dict() == {}
 
 
-def test_a_gradient_too_large_to_square_leaves_the_optimiser_as_it_was(classifier, denoiser):
+def test_a_gradient_too_large_to_square_leaves_the_optimizer_as_it_was(classifier, denoiser):
     class Huge(DiffusionTTA):
         def parts(self, output, context, update):
             yield 1e25 * output.sum(1)
@@ -483,22 +491,22 @@ def test_a_gradient_too_large_to_square_leaves_the_optimiser_as_it_was(classifie
     settings = {"mode": "online", "gate": None, "learning_rate": 1e-2, "steps": 1}
     adapter = TestTimeAdapter(classifier, denoiser, objective=Huge(4), **settings)
     with pytest.warns(RuntimeWarning, match="was not finite"):
-        assert adapter(pictures(1)).restored.tolist() == [1]
+        assert adapter(make_images(1)).restored.tolist() == [1]
     adapter.objective = DiffusionTTA(4)
-    result = adapter(pictures(1))
+    result = adapter(make_images(1))
     assert (result.outputs != result.source).any()
 
 
 def test_a_state_of_other_parameters_is_refused_and_costs_nothing(classifier, denoiser):
     settings = {"mode": "online", "gate": None, "objective": DiffusionTTA(4)}
     adapter = TestTimeAdapter(classifier, denoiser, adapt="layers.1.weight", **settings)
-    adapter(pictures(1))
+    adapter(make_images(1))
     kept = adapter.state_dict()
     other = TestTimeAdapter(classifier, denoiser, adapt="layers.1.bias", **settings)
-    other(pictures(1))
+    other(make_images(1))
     with pytest.raises(ValueError, match="moves other parameters"):
         adapter.load_state_dict(other.state_dict())
-    with pytest.raises(ValueError, match="lacks names, optimiser, values"):
+    with pytest.raises(ValueError, match="lacks names, optimizer, values"):
         adapter.load_state_dict({"weights": 1})
     assert same(adapter.state_dict(), kept)
 
@@ -525,10 +533,10 @@ def test_gradients_that_are_no_numbers_cost_no_good_weights(classifier):
         encode_classes=lambda names: torch.linspace(0, 1, len(names))[:, None],
     )
     settings = {"classes": CLASSES, "objective": DiffusionTTA(4), "gate": None, "learning_rate": 1e-2}
-    one = TestTimeAdapter(classifier, teacher, steps=1, **settings)(pictures(1))
+    one = TestTimeAdapter(classifier, teacher, steps=1, **settings)(make_images(1))
     calls.clear()
-    with pytest.warns(RuntimeWarning, match=r"1 pictures was not finite: .* last good ones"):
-        three = TestTimeAdapter(classifier, teacher, steps=3, **settings)(pictures(1))
+    with pytest.warns(RuntimeWarning, match=r"1 images was not finite: .* last good ones"):
+        three = TestTimeAdapter(classifier, teacher, steps=3, **settings)(make_images(1))
     assert torch.equal(three.outputs, one.outputs)
     assert three.restored.tolist() == [1]
     assert three.updates.tolist() == [1]
@@ -543,8 +551,8 @@ def test_steps_that_are_far_too_large_end_at_the_last_finite_outputs(classifier,
         assert result.restored.sum() > 0
 
 
-def test_bad_pictures_are_named(classifier, denoiser):
-    broken = pictures()
+def test_bad_images_are_named(classifier, denoiser):
+    broken = make_images()
     broken[1, 0, 3, 3] = torch.nan
     with pytest.raises(ValueError, match=r"image 1: .*NaN"):
         adapt(classifier, denoiser, broken)
@@ -564,7 +572,7 @@ def test_logits_have_to_be_those_of_the_classes(denoiser):
 def test_a_model_that_returns_no_numbers_is_found_out_at_once(classifier, denoiser):
     with torch.no_grad():
         classifier.layers[-1].bias.fill_(math.nan)
-    with pytest.raises(ValueError, match="the model's output for picture 0 of these is NaN"):
+    with pytest.raises(ValueError, match="the model's output for image 0 of these is NaN"):
         adapt(classifier, denoiser)
 
 
@@ -573,7 +581,7 @@ def test_a_model_that_returns_no_numbers_is_found_out_at_once(classifier, denois
     [
         ({"mode": "forever"}, "mode must be one of episodic, online, continual"),
         ({"batch_norm": "mine"}, "batch_norm must be one of source, batch"),
-        ({"optimiser": "lbfgs"}, "optimiser must be adam, sgd or a function"),
+        ({"optimizer": "lbfgs"}, "optimizer must be adam, sgd or a function"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"images_at_once": 0}, "images_at_once must be at least 1"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),

@@ -1,4 +1,4 @@
-"""Dense predictions: a class or a depth a pixel, given to a denoiser as channels beside the noisy picture."""
+"""Dense predictions: a class or a depth a pixel, given to a denoiser as channels beside the noisy image."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 from vl_diffusion.adaptation.adapter import TestTimeAdapter
-from vl_diffusion.adaptation.objectives import DUSA, DiffusionTTA, Entropy
+from vl_diffusion.adaptation.losses import DUSA, DiffusionTTA, Entropy
 from vl_diffusion.adaptation.tasks import DepthTask, SegmentationTask
-from vl_diffusion.families.map_conditional import MapConditionalDenoiser
-from vl_diffusion.schedule import NoiseSchedule
+from vl_diffusion.models.families.map_conditional import MapConditionalDenoiser
+from vl_diffusion.models.schedule import NoiseSchedule
 
 SCHEDULE = NoiseSchedule.from_config({"beta_schedule": "linear"})
 
@@ -32,17 +32,17 @@ def network(maps, channels=3, size=16):
 
 
 def predictor(channels, size=32):
-    """From pictures to maps of half their height."""
+    """From images to maps of half their height."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, channels, 3, 1, 1))
 
 
-def pictures(count=2, size=32):
+def images(count=2, size=32):
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(3))
 
 
-def test_a_denoiser_is_shown_the_map_beside_the_picture():
+def test_a_denoiser_is_shown_the_map_beside_the_image():
     model = network(4)
     denoiser = MapConditionalDenoiser(model, SCHEDULE)
     assert (denoiser.condition_channels, denoiser.condition_size, denoiser.image_size) == (4, 16, 16)
@@ -74,7 +74,7 @@ def test_segmentation_moves_the_model_through_probabilities_a_pixel(mode):
     denoiser = MapConditionalDenoiser(network(4), SCHEDULE)
     settings = {"objective": DiffusionTTA(4), "gate": None, "mode": mode, "learning_rate": 1e-2}
     adapter = TestTimeAdapter(predictor(4), denoiser, task=SegmentationTask(denoiser), **settings)
-    result = adapter(pictures())
+    result = adapter(images())
     assert result.outputs.shape == (2, 4, 16, 16)
     assert result.predictions.shape == (2, 16, 16)
     assert (result.outputs != result.source).flatten(1).any(1).all()
@@ -103,7 +103,7 @@ def test_depth_is_scaled_to_what_the_denoiser_was_told():
     adapter = TestTimeAdapter(
         predictor(1), denoiser, task=DepthTask(denoiser), objective=DiffusionTTA(4), adapt="2.*", learning_rate=1e-2
     )
-    result = adapter(pictures())
+    result = adapter(images())
     assert result.outputs.shape == (2, 1, 16, 16)
     assert (result.outputs != result.source).any()
 
@@ -112,25 +112,25 @@ def test_what_does_not_fit_is_named():
     denoiser = MapConditionalDenoiser(network(4), SCHEDULE)
     depth = MapConditionalDenoiser(network(1), SCHEDULE)
     with pytest.raises(ValueError, match=r"must return logits \(2, 4, height, width\), got \(2, 3, 16, 16\)"):
-        TestTimeAdapter(predictor(3), denoiser, task=SegmentationTask(denoiser))(pictures())
+        TestTimeAdapter(predictor(3), denoiser, task=SegmentationTask(denoiser))(images())
     with pytest.raises(ValueError, match=r"must return depths \(2, 1, height, width\), got \(2, 4, 16, 16\)"):
-        TestTimeAdapter(predictor(4), depth, task=DepthTask(depth))(pictures())
-    millimetres = nn.Sequential(predictor(1), nn.Flatten(1), nn.Unflatten(1, (1, 16, 16)))
+        TestTimeAdapter(predictor(4), depth, task=DepthTask(depth))(images())
+    millimeters = nn.Sequential(predictor(1), nn.Flatten(1), nn.Unflatten(1, (1, 16, 16)))
     with torch.no_grad():
-        millimetres[0][2].bias += 4000.0
+        millimeters[0][2].bias += 4000.0
     with pytest.raises(ValueError, match=r"nearest=0.0 and farthest=1.0, got .*same unit"):
-        TestTimeAdapter(millimetres, depth, task=DepthTask(depth))(pictures())
+        TestTimeAdapter(millimeters, depth, task=DepthTask(depth))(images())
     with pytest.raises(ValueError, match="nearest must be less than farthest"):
         DepthTask(depth, nearest=1.0, farthest=1.0)
     with pytest.raises(ValueError, match="depth is one channel, and the denoiser is conditioned on 4"):
         DepthTask(denoiser)
     with pytest.raises(ValueError, match="DUSA is of classification"):
-        TestTimeAdapter(predictor(4), denoiser, task=SegmentationTask(denoiser), objective=DUSA())(pictures())
+        TestTimeAdapter(predictor(4), denoiser, task=SegmentationTask(denoiser), objective=DUSA())(images())
 
 
 def test_entropy_of_maps_is_the_mean_over_pixels():
     denoiser = MapConditionalDenoiser(network(4), SCHEDULE)
     adapter = TestTimeAdapter(predictor(4), denoiser, task=SegmentationTask(denoiser), objective=Entropy(), steps=1)
-    result = adapter(pictures())
+    result = adapter(images())
     log = result.source.log_softmax(1)
     torch.testing.assert_close(result.losses[:, 0], -(log.exp() * log).sum(1).mean((1, 2)))

@@ -10,17 +10,17 @@ from torch import nn
 from vl_diffusion.adaptation.adapter import TestTimeAdapter
 from vl_diffusion.adaptation.evidence import ClassEvidence, paired_standard_error
 from vl_diffusion.adaptation.gates import EvidenceGate, PairedGate
-from vl_diffusion.adaptation.objectives import DiffusionTTA, Entropy
+from vl_diffusion.adaptation.losses import DiffusionTTA, Entropy
 from vl_diffusion.adaptation.tasks import DepthTask
-from vl_diffusion.families.callable import CallableDenoiser
-from vl_diffusion.schedule import NoiseSchedule
+from vl_diffusion.models.families.callable import CallableDenoiser
+from vl_diffusion.models.schedule import NoiseSchedule
 
-CLASSES = ("dark", "grey", "light", "white")
+CLASSES = ("dark", "gray", "light", "white")
 SCHEDULE = NoiseSchedule.from_config({"beta_schedule": "linear"})
 
 
 class Brightness(nn.Module):
-    """Takes every picture for one class, more or less surely."""
+    """Takes every image for one class, more or less surely."""
 
     def __init__(self, logits):
         super().__init__()
@@ -31,7 +31,7 @@ class Brightness(nn.Module):
 
 
 def teacher():
-    """Expects uniform pictures of a class's brightness, (-0.9, -0.3, 0.3, 0.9): the best denoiser of such."""
+    """Expects uniform images of a class's brightness, (-0.9, -0.3, 0.3, 0.9): the best denoiser of such."""
 
     def predict(x_t, time, brightness):
         alpha, sigma = (level.view(-1, 1, 1, 1) for level in SCHEDULE.levels(time.numpy()))
@@ -47,7 +47,7 @@ def teacher():
 
 
 def uniform(*brightness):
-    """Pictures in [0, 1] of a brightness in [-1, 1] each."""
+    """Images in [0, 1] of a brightness in [-1, 1] each."""
     return torch.stack([torch.full((1, 8, 8), (1 + one) / 2) for one in brightness])
 
 
@@ -60,7 +60,7 @@ def adapter(logits=(2.0, 1.0, 0.0, 0.0), **settings):
     return TestTimeAdapter(Brightness(logits), teacher(), **(defaults | settings))
 
 
-def seen(evidence, logits, pictures):
+def seen(evidence, logits, images):
     """The posterior, as the adapter has it computed."""
     found = []
 
@@ -70,7 +70,7 @@ def seen(evidence, logits, pictures):
             return iter(())
 
     spy = Spy(**{name: getattr(evidence, name) for name in ("draws", "top", "prior", "sharpness", "time_range")})
-    result = adapter(logits, objective=spy, gate=None)(pictures)
+    result = adapter(logits, objective=spy, gate=None)(images)
     return torch.cat(found), result
 
 
@@ -95,7 +95,7 @@ def test_the_posterior_is_of_the_classifier_where_errors_say_nothing_and_else_fo
     torch.testing.assert_close(tepid[0, :3], (0.5 * torch.tensor(logits)).log_softmax(0)[:3].softmax(0))
 
 
-def test_a_picture_is_looked_at_once_however_many_updates_there_are():
+def test_a_image_is_looked_at_once_however_many_updates_there_are():
     for steps in (1, 7):
         result = adapter(objective=ClassEvidence(draws=4, top=3), steps=steps, gate=None)(uniform(0.3))
         assert result.forward_passes.tolist() == [12]
@@ -113,7 +113,7 @@ def test_the_default_turns_a_wrong_prediction_and_spares_a_right_one():
     assert torch.equal(right.outputs, right.source)
 
 
-def test_a_gate_turns_pictures_away_that_evidence_does_not_settle():
+def test_a_gate_turns_images_away_that_evidence_does_not_settle():
     asked = {"logits": (0.3, 0.2, 0.1, 0.0), "objective": ClassEvidence(sharpness=10.0, time_range=TIMES)}
     assert adapter(**asked, gate=EvidenceGate(asked["objective"], odds=1.0))(uniform(0.3)).adapted.all()
     result = adapter(**asked, gate=EvidenceGate(asked["objective"], odds=5.0))(uniform(0.3))
@@ -122,7 +122,7 @@ def test_a_gate_turns_pictures_away_that_evidence_does_not_settle():
 
 
 def test_an_update_to_a_class_that_nothing_speaks_for_is_undone():
-    """An objective that pushes from dark to grey, while the picture is light."""
+    """An objective that pushes from dark to gray, while the image is light."""
     gate = EvidenceGate(ClassEvidence(top=4, time_range=TIMES))
     push = adapter((1.0, 0.9, 0.8, 0.0), objective=Push(1), gate=gate, steps=3)
     result = push(uniform(0.3))
@@ -146,7 +146,7 @@ def test_a_teacher_that_is_not_finite_is_said_and_teaches_nothing():
     predict = broken.predict
     broken.predict = lambda *asked: predict(*asked) * math.nan
     adapting = TestTimeAdapter(Brightness((2.0, 1.0, 0.0, 0.0)), broken, classes=CLASSES)
-    with pytest.warns(RuntimeWarning, match=r"errors of 1 pictures are not finite, and say nothing"):
+    with pytest.warns(RuntimeWarning, match=r"errors of 1 images are not finite, and say nothing"):
         result = adapting(uniform(0.3))
     assert not result.adapted.any()
     assert torch.equal(result.outputs, result.source)
@@ -163,7 +163,7 @@ class Push:
 
 
 @pytest.mark.parametrize("mode", ["online", "continual"])
-def test_what_is_learned_online_helps_the_next_picture(mode):
+def test_what_is_learned_online_helps_the_next_image(mode):
     student = adapter(mode=mode, images_at_once=1)
     first, second = student(uniform(0.3)), student(uniform(0.3))
     assert first.source_predictions.tolist() == second.source_predictions.tolist() == [0]
@@ -194,7 +194,7 @@ class Plane(nn.Module):
 
 
 class Depths(CallableDenoiser):
-    """Expects pictures as bright as they are far: -1 to 1 for depths of 0 to 1."""
+    """Expects images as bright as they are far: -1 to 1 for depths of 0 to 1."""
 
     condition_size, condition_channels = 8, 1
 

@@ -1,4 +1,4 @@
-"""Classifiers of other libraries: what prepares their pictures, and CLIP among names, on tiny models made here."""
+"""Classifiers of other libraries: what prepares their images, and CLIP among names, on tiny models made here."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, ConvNextImageProcessor, ViTImageProcessor
 from vl_diffusion.adaptation.adapter import TestTimeAdapter
+from vl_diffusion.adaptation.losses import DiffusionTTA
 from vl_diffusion.adaptation.models import Preprocessing, ZeroShotCLIP
-from vl_diffusion.adaptation.objectives import DiffusionTTA
 
 
-def picture(height=40, width=48, channels=3):
+def image(height=40, width=48, channels=3):
     return torch.rand(channels, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def test_values_are_normalised_a_channel():
+def test_values_are_normalized_a_channel():
     prepare = Preprocessing(40, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
-    given = picture(40, 40)
+    given = image(40, 40)
     mean, std = torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1), torch.tensor([0.5, 0.6, 0.7]).view(3, 1, 1)
     torch.testing.assert_close(prepare(given), (given - mean) / std)
-    assert prepare(picture(channels=1)).shape == (3, 40, 40)
-    assert Preprocessing(20)(picture(channels=1)).shape == (1, 20, 20)
+    assert prepare(image(channels=1)).shape == (3, 40, 40)
+    assert Preprocessing(20)(image(channels=1)).shape == (1, 20, 20)
 
 
-def test_the_centre_is_cut_out_of_a_larger_picture():
-    given = picture(32, 32)
+def test_the_center_is_cut_out_of_a_larger_image():
+    given = image(32, 32)
     torch.testing.assert_close(Preprocessing(24, resize=32)(given), given[:, 4:28, 4:28])
 
 
@@ -60,7 +60,7 @@ def test_a_processor_that_cuts_out_a_share():
 
 
 def test_what_says_nothing_is_refused():
-    with pytest.raises(ValueError, match="Linear does not say how its pictures are prepared"):
+    with pytest.raises(ValueError, match="Linear does not say how its images are prepared"):
         Preprocessing.of(torch.nn.Linear(1, 1))
     for settings in ({"size": 0}, {"resize": 2}, {"std": (0.0,)}, {"mean": (0.1, 0.2)}):
         with pytest.raises(ValueError, match="must be"):
@@ -106,6 +106,6 @@ def test_clip_adapts_to_the_opinion_of_a_text_conditional_model(tiny):
         learning_rate=1e-3,
         preprocess=Preprocessing(32, (0.5,) * 3, (0.5,) * 3),
     )
-    result = adapter([picture(), picture(64, 33)])
+    result = adapter([image(), image(64, 33)])
     assert result.outputs.shape == (2, 3)
     assert (result.outputs != result.source).any(1).all()

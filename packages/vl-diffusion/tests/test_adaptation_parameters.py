@@ -13,7 +13,7 @@ from transformers import (
     ViTConfig,
     ViTForImageClassification,
 )
-from vl_diffusion.adaptation.parameters import LoRA, Movement, select_parameters
+from vl_diffusion.adaptation.selection import LoRA, ParameterSelection, select_parameters
 
 
 def resnet():
@@ -70,7 +70,7 @@ def test_parameters_of_modules_with_children_are_among_them():
         (lambda: nn.Sequential(nn.Conv2d(1, 4, 1), nn.GroupNorm(2, 4), nn.RMSNorm(4)), (nn.GroupNorm, nn.RMSNorm)),
     ],
 )
-def test_norm_means_scales_and_shifts_of_normalisation(build, kinds):
+def test_norm_means_scales_and_shifts_of_normalization(build, kinds):
     model = build()
     wanted = {
         f"{path}.{name}"
@@ -114,7 +114,7 @@ def test_a_correction_needs_a_rank_and_a_scale(settings):
 
 def test_low_rank_corrections_begin_at_nothing_and_have_their_rank():
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 6), nn.MultiheadAttention(8, 2))
-    movement = Movement(model, LoRA(rank=2, alpha=6.0))
+    movement = ParameterSelection(model, LoRA(rank=2, alpha=6.0))
     assert movement.names == ("0.weight", "2.weight", "3.in_proj_weight", "3.out_proj.weight")
     moving, own = movement.start(), dict(model.named_parameters())
     for name, weight in movement.weights(moving).items():
@@ -128,16 +128,16 @@ def test_low_rank_corrections_begin_at_nothing_and_have_their_rank():
         product = moving[f"{name}/up"] @ moving[f"{name}/down"]
         torch.testing.assert_close(correction, 3.0 * product, rtol=1e-4, atol=1e-5)
     assert all(torch.equal(weights[name], own[name]) for name in own.keys() - set(movement.names))
-    only = Movement(model, LoRA(pattern="3.*"))
+    only = ParameterSelection(model, LoRA(pattern="3.*"))
     assert only.names == ("3.in_proj_weight", "3.out_proj.weight")
 
 
 def test_copies_move_and_the_model_stays():
     model = nn.Linear(2, 2)
     before = model.weight.detach().clone()
-    moving = Movement(model, "all").start()
+    moving = ParameterSelection(model, "all").start()
     moving["weight"].data += 1
     assert torch.equal(model.weight, before)
-    weights = Movement(model, "bias").weights({"bias": torch.zeros(2, requires_grad=True)})
+    weights = ParameterSelection(model, "bias").weights({"bias": torch.zeros(2, requires_grad=True)})
     assert weights["bias"].requires_grad
     assert not weights["weight"].requires_grad

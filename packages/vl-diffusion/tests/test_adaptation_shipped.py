@@ -1,4 +1,4 @@
-"""The models that ship for test-time adaptation, on pictures that ship: they load, and the teacher teaches."""
+"""The models that ship for test-time adaptation, on images that ship: they load, and the teacher teaches."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch
 from vl_core.data import open_dataset
 from vl_diffusion import SmallCNN, TestTimeAdapter
 from vl_diffusion.corruptions import corrupt
-from vl_diffusion.images import to_tensor
-from vl_diffusion.loading import load_denoiser
+from vl_diffusion.models.images import to_tensor
+from vl_diffusion.models.loading import load_denoiser
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +21,12 @@ def shown(clothes, places, corruption):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_classifiers_of_few_labels_know_clean_pictures(clothes, seed):
+def test_classifiers_of_few_labels_know_clean_images(clothes, seed):
     classifier = SmallCNN.from_pretrained(f"fashion_few/seed-{seed}")
     assert classifier.classes == tuple(clothes.classes) == load_denoiser("fashion_robust").class_names
-    pictures = torch.stack([to_tensor(clothes[i][0]) for i in range(100)])
+    images = torch.stack([to_tensor(clothes[i][0]) for i in range(100)])
     with torch.no_grad():
-        right = classifier(pictures).argmax(1) == torch.as_tensor(clothes.labels[:100])
+        right = classifier(images).argmax(1) == torch.as_tensor(clothes.labels[:100])
     assert right.float().mean() > 0.65
 
 

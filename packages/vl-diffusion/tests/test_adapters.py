@@ -53,8 +53,8 @@ def network_of(pipeline) -> nn.Module:
 
 
 def errors(pipeline) -> np.ndarray:
-    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    return DiffusionClassifier(pipeline, CLASSES, search=Exhaustive(3)).classify(picture).errors
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    return DiffusionClassifier(pipeline, CLASSES, search=Exhaustive(3)).classify(image).errors
 
 
 @pytest.mark.parametrize("build", BUILDS)

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 from vl_diffusion import DiffusionClassifier, Exhaustive, LabelTree, NoiseSchedule, Shortlist, Staged, draw_errors
-from vl_diffusion.aggregation import draw_scores
+from vl_diffusion.scoring.aggregation import draw_scores
 
 NAMES = ("a", "b", "c", "d", "e")
 
 
 class Patterns:
-    """Each class is a fixed pattern that is mixed into what is predicted, the more the noisier the picture."""
+    """Each class is a fixed pattern that is mixed into what is predicted, the more the noisier the image."""
 
     image_size, image_channels = 4, 1
     class_names: tuple[str, ...] | None = NAMES
@@ -36,7 +36,7 @@ class Patterns:
         return x_t + 0.3 * condition * (1 + 5 * sigma.view(-1, 1, 1, 1) ** 4) * x_t.roll(1, -1)
 
 
-def pictures(count: int) -> list[Tensor]:
+def make_images(count: int) -> list[Tensor]:
     return list(torch.rand(count, 1, 4, 4, generator=torch.Generator().manual_seed(1)))
 
 
@@ -56,9 +56,9 @@ def scores_of(errors: np.ndarray, aggregation: str) -> np.ndarray:
     return scores
 
 
-def test_the_aggregations_of_these_pictures_differ():
+def test_the_aggregations_of_these_images_differ():
     """Else the tests below would say little."""
-    errors = draw_errors(DiffusionClassifier(Patterns(), search=Exhaustive(12)), pictures(40)).errors
+    errors = draw_errors(DiffusionClassifier(Patterns(), search=Exhaustive(12)), make_images(40)).errors
     verdicts = [
         [scores_of(of_image, name).mean(1).argmin() for of_image in errors] for name in ("mean", "vote", "zscore")
     ]
@@ -71,7 +71,7 @@ def test_all_draws_are_aggregated(aggregation, weighting):
     classifier = DiffusionClassifier(
         Patterns(), search=Exhaustive(12), aggregation=aggregation, weighting=weighting, temperature=50.0
     )
-    images = pictures(8)
+    images = make_images(8)
     found, table = classifier.classify(images), draw_errors(classifier, images)
     weights = np.ones(12) if weighting == "uniform" else np.exp(-7 * table.times)
     weights = weights / weights.mean()
@@ -94,7 +94,7 @@ def test_all_draws_are_aggregated(aggregation, weighting):
 def test_a_staged_search_compares_the_classes_that_are_left(aggregation):
     search = Staged((4, 12), (3, 1))
     classifier = DiffusionClassifier(Patterns(), search=search, aggregation=aggregation)
-    images = pictures(20)
+    images = make_images(20)
     found, errors = classifier.classify(images), draw_errors(classifier, images).errors
     first, second = search.stages()
     for i in range(20):

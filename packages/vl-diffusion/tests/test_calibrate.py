@@ -9,15 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from vl_diffusion.calibration import Temperature
+from vl_diffusion.classification.calibration import Temperature
 from vl_diffusion.cli import main
 from vl_diffusion.commands.calibrate import what_changes
 
 QUICK = ("--search", "exhaustive", "--draws", "8", "--bins", "5")
 
 
-def test_a_temperature_passed_back_does_what_was_said(labelled_folder, pixel_dit_folder, tmp_path, capsys):
-    settings = (str(labelled_folder), "--model", str(pixel_dit_folder), *QUICK)
+def test_a_temperature_passed_back_does_what_was_said(labeled_folder, pixel_dit_folder, tmp_path, capsys):
+    settings = (str(labeled_folder), "--model", str(pixel_dit_folder), *QUICK)
     assert main(["calibrate", *settings, "--out", str(tmp_path / "calibrate")]) == 0
     printed = capsys.readouterr().out.splitlines()
     found = json.loads((tmp_path / "calibrate" / "calibration.json").read_text())
@@ -25,8 +25,8 @@ def test_a_temperature_passed_back_does_what_was_said(labelled_folder, pixel_dit
     assert found["value"] > 0
     assert found["nll_after"] < found["nll_before"]
     assert printed[0] == f"--temperature {found['value']:.4g}"
-    with Image.open(tmp_path / "calibrate" / "calibration.png") as picture:
-        assert picture.width > 400
+    with Image.open(tmp_path / "calibrate" / "calibration.png") as image:
+        assert image.width > 400
 
     said = {}
     for temperature in ("1", repr(found["value"])):
@@ -44,22 +44,22 @@ def test_a_temperature_passed_back_does_what_was_said(labelled_folder, pixel_dit
 def test_what_is_said_of_the_likelihood_is_what_it_does():
     fitted = Temperature(3.0, nll_before=0.7, nll_after=0.4, images=20, pruned=0, unseen=0, separable=False)
     said = what_changes(fitted, 0.3, 0.1)
-    assert said.startswith("over the 20 pictures that it was fitted on, the negative log-likelihood falls from 0.700")
+    assert said.startswith("over the 20 images that it was fitted on, the negative log-likelihood falls from 0.700")
     assert said.endswith("the calibration error goes from 30.0 to 10.0 %")
-    # All right and all but certain of it: the temperature that 20 pictures can vouch for is less sure.
+    # All right and all but certain of it: the temperature that 20 images can vouch for is less sure.
     said = what_changes(replace(fitted, nll_before=0.001, nll_after=0.047, separable=True), 0.001, 0.045)
     assert "no true class was behind another" in said
     assert "the negative log-likelihood rises from 0.001 to 0.047" in said
 
 
 def test_no_temperature_is_made_up_where_labels_say_nothing(pixel_dit_folder, tmp_path, capsys, tiny):
-    # Each picture once under every class: no class is nearer to the truth than another.
+    # Each image once under every class: no class is nearer to the truth than another.
     pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8))
     for name in tiny.CLASSES:
-        (tmp_path / "pictures" / name).mkdir(parents=True)
-        pixels.save(tmp_path / "pictures" / name / "0.png")
+        (tmp_path / "images" / name).mkdir(parents=True)
+        pixels.save(tmp_path / "images" / name / "0.png")
     out = tmp_path / "out"
-    arguments = ["calibrate", str(tmp_path / "pictures"), "--model", str(pixel_dit_folder), *QUICK, "--out", str(out)]
+    arguments = ["calibrate", str(tmp_path / "images"), "--model", str(pixel_dit_folder), *QUICK, "--out", str(out)]
     assert main(arguments) == 2
     assert "uniform probabilities are the likeliest" in capsys.readouterr().err.splitlines()[-1]
     assert not (out / "calibration.json").exists()

@@ -13,8 +13,8 @@ from vl_diffusion import (
     reliability_curve,
     with_temperature,
 )
-from vl_diffusion.calibration import fit_inverse_temperature
-from vl_diffusion.result import softmax_probabilities
+from vl_diffusion.classification.calibration import fit_inverse_temperature
+from vl_diffusion.classification.result import softmax_probabilities
 
 VALUES = 50
 

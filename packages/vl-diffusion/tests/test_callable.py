@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from vl_diffusion import CallableDenoiser, DiffusionClassifier, Exhaustive, NoiseSchedule
-from vl_diffusion.loading import as_denoiser
+from vl_diffusion.models.loading import as_denoiser
 
 SCHEDULE = NoiseSchedule.from_config({"beta_schedule": "linear"})
 
 
-def pictures(count, channels, size):
+def images(count, channels, size):
     return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(2))
 
 
@@ -27,8 +27,8 @@ def test_a_function_of_labels_says_what_its_network_says(tiny):
         classes=tiny.CLASSES,
     )
     classifier = DiffusionClassifier(denoiser, ["dog", "bird"], search=Exhaustive(2))
-    picture = pictures(2, 1, 28)
-    found, every = classifier.classify(picture).errors, expected.classify(picture).errors
+    image = images(2, 1, 28)
+    found, every = classifier.classify(image).errors, expected.classify(image).errors
     np.testing.assert_allclose(found, every[:, [tiny.CLASSES.index("dog"), tiny.CLASSES.index("bird")]], rtol=1e-5)
     assert DiffusionClassifier(denoiser).classes == tiny.CLASSES
     with pytest.raises(ValueError, match=r"class 'unicorn' is not one of the model's 10"):
@@ -47,8 +47,8 @@ def test_a_function_of_prompts_in_a_latent_space_says_what_its_pipeline_says(tin
     )
     classes, search = ("cat", "dog"), Exhaustive(2)
     settings = {"search": search, "prompt_template": "my {}"}
-    found = DiffusionClassifier(denoiser, classes, **settings).classify(pictures(1, 3, 32))
-    expected = DiffusionClassifier(inner, classes, **settings).classify(pictures(1, 3, 32))
+    found = DiffusionClassifier(denoiser, classes, **settings).classify(images(1, 3, 32))
+    expected = DiffusionClassifier(inner, classes, **settings).classify(images(1, 3, 32))
     np.testing.assert_array_equal(found.errors, expected.errors)
 
 
@@ -64,20 +64,20 @@ def test_a_function_with_a_variance_has_a_bound(tiny):
     )
     classes = [str(label) for label in range(10)]
     found, expected = (
-        DiffusionClassifier(model, classes, search=Exhaustive(2), objective="vlb").classify(pictures(1, 3, 32))
+        DiffusionClassifier(model, classes, search=Exhaustive(2), objective="vlb").classify(images(1, 3, 32))
         for model in (denoiser, inner)
     )
     np.testing.assert_array_equal(found.errors, expected.errors)
 
 
 def test_a_function_says_what_it_predicts_through_its_schedule():
-    def velocity_of_grey(x_t, time, label):
-        # The flow that leads back to a picture of one grey: epsilon - x_0, where x_t = (1 - sigma) x_0 + sigma epsilon.
-        grey = (label.float() * 2 - 1).view(-1, 1, 1, 1)
-        return (x_t - grey) / time.view(-1, 1, 1, 1)
+    def velocity_of_gray(x_t, time, label):
+        # The flow that leads back to an image of one gray: epsilon - x_0, where x_t = (1 - sigma) x_0 + sigma epsilon.
+        gray = (label.float() * 2 - 1).view(-1, 1, 1, 1)
+        return (x_t - gray) / time.view(-1, 1, 1, 1)
 
     schedule = NoiseSchedule.flow_matching(np.arange(1, 11) / 10, scale=1.0)
-    denoiser = CallableDenoiser(velocity_of_grey, schedule, image_size=4, image_channels=1, classes=("black", "white"))
+    denoiser = CallableDenoiser(velocity_of_gray, schedule, image_size=4, image_channels=1, classes=("black", "white"))
     classifier = DiffusionClassifier(denoiser, search=Exhaustive(5), error_space="sample")
     result = classifier.classify([torch.full((1, 4, 4), 0.25), torch.full((1, 4, 4), 0.9)])
     assert result.labels == ("black", "white")

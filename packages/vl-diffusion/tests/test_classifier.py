@@ -24,17 +24,17 @@ from vl_diffusion import (
     Staged,
     with_temperature,
 )
-from vl_diffusion.images import content_id, to_tensor
-from vl_diffusion.journal import Finished, Journal
+from vl_diffusion.models.images import content_id, to_tensor
+from vl_diffusion.runs.result_log import ResultIndex, ResultLog
 from vl_diffusion.search.common_grid import OnGrid
 
 LEVELS = ("black", "dark", "middle", "bright", "white")
 
 
-class OneGreyPerClass:
-    """Knows that class k's pictures are one grey: it takes what differs from that grey for noise.
+class OneGrayPerClass:
+    """Knows that class k's images are one gray: it takes what differs from that gray for noise.
 
-    Its error on a picture x under class k is exactly ``(signal / noise_level)^2 * (x - grey_k)^2``, whatever the noise.
+    Its error on an image x under class k is exactly ``(signal / noise_level)^2 * (x - gray_k)^2``, whatever the noise.
     """
 
     image_size, image_channels = 4, 1
@@ -57,41 +57,41 @@ class OneGreyPerClass:
         return (x_t - signal * condition.view(-1, 1, 1, 1)) / level
 
 
-def tree_of_greys() -> LabelTree:
+def tree_of_grays() -> LabelTree:
     return LabelTree({"low": LEVELS[:3], "high": LEVELS[3:]}, LEVELS, Racing(), keep=1)
 
 
-def grey(value: float) -> Tensor:
+def gray(value: float) -> Tensor:
     return torch.full((1, 4, 4), value)
 
 
-def noisy_pictures(count: int) -> list[Tensor]:
+def noisy_images(count: int) -> list[Tensor]:
     return list(torch.rand(count, 1, 4, 4, generator=torch.Generator().manual_seed(5)))
 
 
 def test_errors_are_the_closed_form():
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(20))
-    result = classifier.classify([grey(0.3), grey(0.9)])
+    classifier = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(20))
+    result = classifier.classify([gray(0.3), gray(0.9)])
     signal, level = classifier.denoiser.schedule.levels(classifier.denoiser.schedule.steps(20))
     weight = (signal / level).square().mean().item()
-    greys = np.arange(5) / 2 - 1
-    expected = weight * np.stack([(0.3 * 2 - 1 - greys) ** 2, (0.9 * 2 - 1 - greys) ** 2])
+    grays = np.arange(5) / 2 - 1
+    expected = weight * np.stack([(0.3 * 2 - 1 - grays) ** 2, (0.9 * 2 - 1 - grays) ** 2])
     np.testing.assert_allclose(result.errors, expected, rtol=2e-4, atol=2e-5)
     assert result.labels == ("dark", "white")
     assert (result.evaluations == 20).all()
 
 
 def test_errors_are_those_of_a_plain_loop():
-    picture = noisy_pictures(1)[0]
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(6), objective="l1", seed=3)
-    result = classifier.classify(picture)
+    image = noisy_images(1)[0]
+    classifier = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(6), objective="l1", seed=3)
+    result = classifier.classify(image)
     denoiser, schedule = classifier.denoiser, classifier.denoiser.schedule
     errors = np.zeros((5, 6))
     for draw, step in enumerate(schedule.steps(6)):
-        key = make_keys(3, torch.tensor([content_id(picture)]), torch.tensor([draw]))
+        key = make_keys(3, torch.tensor([content_id(image)]), torch.tensor([draw]))
         noise = gaussian(key, (1, 4, 4))
         signal, level = schedule.levels(np.array([step]))
-        x_t = signal * (picture[None] * 2 - 1) + level * noise
+        x_t = signal * (image[None] * 2 - 1) + level * noise
         for k in range(5):
             condition = denoiser.encode_classes(LEVELS)[[k]]
             errors[k, draw] = (denoiser.predict(x_t, torch.tensor([step]), condition) - noise).abs().mean()
@@ -108,63 +108,63 @@ def test_errors_are_those_of_a_plain_loop():
     "search", [Exhaustive(12), Staged((3, 6, 12), (3, 2, 1)), Staged((3, 6, 12), (3, 2, 1), "literal")]
 )
 def test_errors_do_not_depend_on_batch_size_or_order(search):
-    pictures = noisy_pictures(7)
-    plain = DiffusionClassifier(OneGreyPerClass(), search=search, batch_size=64).classify(pictures)
+    images = noisy_images(7)
+    plain = DiffusionClassifier(OneGrayPerClass(), search=search, batch_size=64).classify(images)
     for batch_size in (1, 5, 1000):
-        again = DiffusionClassifier(OneGreyPerClass(), search=search, batch_size=batch_size).classify(pictures[::-1])
+        again = DiffusionClassifier(OneGrayPerClass(), search=search, batch_size=batch_size).classify(images[::-1])
         np.testing.assert_allclose(again.errors[::-1], plain.errors, rtol=1e-5)
         np.testing.assert_array_equal(again.predictions[::-1], plain.predictions)
         np.testing.assert_array_equal(again.evaluations[::-1], plain.evaluations)
         np.testing.assert_array_equal(again.image_ids[::-1], plain.image_ids)
 
 
-def test_errors_do_not_depend_on_which_pictures_come_along(monkeypatch):
-    pictures = noisy_pictures(5)
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=Staged((2, 8), (2, 1)), batch_size=8)
-    together = classifier.classify(pictures)
-    monkeypatch.setattr("vl_diffusion.engine._BATCHES_A_ROUND", 1)
+def test_errors_do_not_depend_on_which_images_come_along(monkeypatch):
+    images = noisy_images(5)
+    classifier = DiffusionClassifier(OneGrayPerClass(), search=Staged((2, 8), (2, 1)), batch_size=8)
+    together = classifier.classify(images)
+    monkeypatch.setattr("vl_diffusion.classification.engine._BATCHES_A_ROUND", 1)
     # Noise is made in blocks; two values a block is the most awkward cut there is.
-    monkeypatch.setattr("vl_diffusion.errors._NOISY_VALUES", 2 * 16)
-    monkeypatch.setattr("vl_diffusion.errors._COMPARED_VALUES", 16)
-    apart = classifier.classify(pictures)
+    monkeypatch.setattr("vl_diffusion.scoring.evaluator._NOISY_VALUES", 2 * 16)
+    monkeypatch.setattr("vl_diffusion.scoring.evaluator._COMPARED_VALUES", 16)
+    apart = classifier.classify(images)
     np.testing.assert_allclose(apart.errors, together.errors, rtol=1e-5)
 
 
 def test_the_seed_and_the_image_id_choose_the_noise():
-    picture = noisy_pictures(1)
+    image = noisy_images(1)
     search = Exhaustive(4)
 
     def errors(seed: int = 0, **ids: list[int]) -> np.ndarray:
         return (
-            DiffusionClassifier(OneGreyPerClass(), search=search, seed=seed, objective="l1")
-            .classify(picture, **ids)
+            DiffusionClassifier(OneGrayPerClass(), search=search, seed=seed, objective="l1")
+            .classify(image, **ids)
             .errors
         )
 
-    class Noisy(OneGreyPerClass):
+    class Noisy(OneGrayPerClass):
         def predict(self, x_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
             return super().predict(x_t, timestep, condition) * 0.5
 
     def noisy(seed: int = 0, **ids: list[int]) -> np.ndarray:
-        return DiffusionClassifier(Noisy(), search=search, seed=seed).classify(picture, **ids).errors
+        return DiffusionClassifier(Noisy(), search=search, seed=seed).classify(image, **ids).errors
 
     np.testing.assert_array_equal(noisy(), noisy())
     assert not np.allclose(noisy(), noisy(seed=1))
     assert not np.allclose(noisy(image_ids=[1]), noisy(image_ids=[2]))
-    np.testing.assert_array_equal(noisy(image_ids=[content_id(picture[0])]), noisy())
+    np.testing.assert_array_equal(noisy(image_ids=[content_id(image[0])]), noisy())
     # A network that knows the noise is indifferent to it.
     np.testing.assert_allclose(errors(), errors(seed=1), rtol=1e-3)
 
 
 def test_all_classes_of_a_draw_meet_the_same_noise():
-    class Remembers(OneGreyPerClass):
+    class Remembers(OneGrayPerClass):
         def predict(self, x_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
             self.inputs = getattr(self, "inputs", [])
             self.inputs.extend(zip(timestep.tolist(), map(float, condition), x_t, strict=True))
             return super().predict(x_t, timestep, condition)
 
     denoiser = Remembers()
-    DiffusionClassifier(denoiser, search=Exhaustive(3), batch_size=4).classify(noisy_pictures(1))
+    DiffusionClassifier(denoiser, search=Exhaustive(3), batch_size=4).classify(noisy_images(1))
     by_step: dict[int, list[Tensor]] = {}
     for step, _, x_t in denoiser.inputs:
         by_step.setdefault(step, []).append(x_t)
@@ -177,16 +177,16 @@ def test_all_classes_of_a_draw_meet_the_same_noise():
 
 
 @pytest.mark.parametrize("batch_size", [8, 12, 64])
-def test_batches_are_full_across_pictures_when_few_classes_are_left(batch_size):
-    denoiser = OneGreyPerClass()
-    DiffusionClassifier(denoiser, search=Staged((2, 4), (2, 1)), batch_size=batch_size).classify(noisy_pictures(40))
-    # 40 pictures x (5 classes x 2 draws, then 2 classes x 2 draws).
+def test_batches_are_full_across_images_when_few_classes_are_left(batch_size):
+    denoiser = OneGrayPerClass()
+    DiffusionClassifier(denoiser, search=Staged((2, 4), (2, 1)), batch_size=batch_size).classify(noisy_images(40))
+    # 40 images x (5 classes x 2 draws, then 2 classes x 2 draws).
     assert sum(denoiser.shown) == 40 * 14
     assert np.mean(denoiser.shown) / batch_size > 0.85
 
 
 @pytest.mark.parametrize(("search", "read"), [(Exhaustive(1), 16), (Exhaustive(16), 8), (Exhaustive(250), 8)])
-def test_a_picture_is_not_read_long_before_its_turn(search, read):
+def test_a_image_is_not_read_long_before_its_turn(search, read):
     """Eight are encoded together; cheap ones are taken in until they fill four batches of 16."""
     seen = []
 
@@ -195,38 +195,38 @@ def test_a_picture_is_not_read_long_before_its_turn(search, read):
             seen.append(index)
             return super().__getitem__(index)
 
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=search, batch_size=16)
-    stream = classifier.stream(Lazy(noisy_pictures(40)))
+    classifier = DiffusionClassifier(OneGrayPerClass(), search=search, batch_size=16)
+    stream = classifier.stream(Lazy(noisy_images(40)))
     next(stream)
     assert seen == list(range(read))
 
 
 def test_padded_batches_have_one_size_and_change_nothing(monkeypatch):
     monkeypatch.setattr("torch.compile", lambda function, dynamic: function)
-    denoiser = OneGreyPerClass()
+    denoiser = OneGrayPerClass()
     settings = {"search": Staged((2, 4), (2, 1)), "batch_size": 16}
-    padded = DiffusionClassifier(denoiser, compile=True, **settings).classify(noisy_pictures(5))
-    plain = DiffusionClassifier(OneGreyPerClass(), **settings).classify(noisy_pictures(5))
+    padded = DiffusionClassifier(denoiser, compile=True, **settings).classify(noisy_images(5))
+    plain = DiffusionClassifier(OneGrayPerClass(), **settings).classify(noisy_images(5))
     assert set(denoiser.shown) == {16}
     np.testing.assert_allclose(padded.errors, plain.errors, rtol=1e-5)
     np.testing.assert_array_equal(padded.evaluations, plain.evaluations)
 
 
 def test_a_search_can_be_watched():
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=Staged((2, 4, 8), (3, 2, 1)))
-    seen = list(classifier.watch(grey(0.3)))
+    classifier = DiffusionClassifier(OneGrayPerClass(), search=Staged((2, 4, 8), (3, 2, 1)))
+    seen = list(classifier.watch(gray(0.3)))
     assert [int(result.evaluations.sum()) for result in seen] == [10, 16, 24]
     assert [int(result.pruned.sum()) for result in seen] == [0, 2, 3]
     assert {result.labels[0] for result in seen} == {"dark"}
-    whole = classifier.classify(grey(0.3))
+    whole = classifier.classify(gray(0.3))
     np.testing.assert_array_equal(seen[-1].errors, whole.errors)
     np.testing.assert_array_equal(seen[-1].probabilities, whole.probabilities)
 
 
-@pytest.mark.parametrize("search", [Racing(), OnGrid(Racing(), 300), Shortlist(Racing(), top=4), tree_of_greys()])
+@pytest.mark.parametrize("search", [Racing(), OnGrid(Racing(), 300), Shortlist(Racing(), top=4), tree_of_grays()])
 def test_a_decided_race_gave_up_all_others_though_they_saw_as_much(search):
     logits = [[1, 2, 3, 2, 1]]
-    result = DiffusionClassifier(OneGreyPerClass(), search=search).classify([grey(0.3)], logits=logits)
+    result = DiffusionClassifier(OneGrayPerClass(), search=search).classify([gray(0.3)], logits=logits)
     winner = result.predictions[0]
     assert (np.delete(result.draws[0], winner) == result.draws[0, winner]).any()
     assert result.pruned.dtype == bool
@@ -235,14 +235,14 @@ def test_a_decided_race_gave_up_all_others_though_they_saw_as_much(search):
 
 def test_a_race_that_runs_out_gave_up_none_of_those_that_are_left():
     for search in (Racing(7, level=1e-9, first=7), Racing(max_evaluations=10), Exhaustive(6)):
-        result = DiffusionClassifier(OneGreyPerClass(), search=search).classify([grey(0.3)])
+        result = DiffusionClassifier(OneGrayPerClass(), search=search).classify([gray(0.3)])
         assert not result.pruned.any()
     last = Staged((2, 6), (2, 1))
-    assert DiffusionClassifier(OneGreyPerClass(), search=last).classify([grey(0.3)]).pruned.sum() == 3
+    assert DiffusionClassifier(OneGrayPerClass(), search=last).classify([gray(0.3)]).pruned.sum() == 3
 
 
 def test_prompts_that_are_given_up_leave_their_class_in_while_one_is_left():
-    class Speaks(OneGreyPerClass):
+    class Speaks(OneGrayPerClass):
         class_names, takes_prompts = None, True
 
     prompts = {"light": ["bright", "black"], "deep": ["dark", "middle"]}
@@ -250,25 +250,25 @@ def test_prompts_that_are_given_up_leave_their_class_in_while_one_is_left():
         Speaks(), list(prompts), prompts=prompts, prompt_combination="best", search=Staged((2, 6), (2, 1))
     )
     # Of the four, dark and middle are left.
-    assert race.classify([grey(0.3)]).pruned.tolist() == [[True, False]]
+    assert race.classify([gray(0.3)]).pruned.tolist() == [[True, False]]
     # Here middle and bright are.
-    assert race.classify([grey(0.62)]).pruned.tolist() == [[False, False]]
+    assert race.classify([gray(0.62)]).pruned.tolist() == [[False, False]]
 
 
 def test_a_tree_gives_up_a_class_that_it_left_behind_after_as_many_draws():
     tree = LabelTree({"low": LEVELS[:3], "high": LEVELS[3:]}, LEVELS, Exhaustive(8), keep=1, draws=8)
-    result = DiffusionClassifier(OneGreyPerClass(), search=tree).classify([grey(0.3)])
+    result = DiffusionClassifier(OneGrayPerClass(), search=tree).classify([gray(0.3)])
     assert result.draws[0].tolist() == [8] * 5
     assert result.pruned[0].tolist() == [False, False, False, True, True]
 
 
 @pytest.mark.parametrize("search", [Racing(), Exhaustive(3)])
 def test_a_journal_keeps_what_was_given_up_and_reads_older_ones(search, tmp_path):
-    result = DiffusionClassifier(OneGreyPerClass(), search=search).classify([grey(0.3), grey(0.8)])
+    result = DiffusionClassifier(OneGrayPerClass(), search=search).classify([gray(0.3), gray(0.8)])
     path = tmp_path / "results.jsonl"
-    with Journal(path) as journal:
+    with ResultLog(path) as journal:
         journal.append(result)
-    read = Finished(tmp_path, LEVELS).collect(result.image_ids)
+    read = ResultIndex(tmp_path, LEVELS).collect(result.image_ids)
     for array in fields(result):
         np.testing.assert_array_equal(getattr(read, array.name), getattr(result, array.name))
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -276,7 +276,7 @@ def test_a_journal_keeps_what_was_given_up_and_reads_older_ones(search, tmp_path
         del row["pruned"]
         row["draws"][4] -= 1
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    older = Finished(tmp_path, LEVELS).collect(result.image_ids)
+    older = ResultIndex(tmp_path, LEVELS).collect(result.image_ids)
     assert older.pruned.dtype == bool
     assert older.pruned.tolist() == [[False, False, False, False, True]] * 2
 
@@ -293,14 +293,14 @@ def test_a_class_that_was_given_up_ahead_is_no_likelier_than_the_winner(combinat
             yield others, np.array([1, 2, 4, 5])
             return others[-1]
 
-    class Speaks(OneGreyPerClass):
+    class Speaks(OneGrayPerClass):
         class_names, takes_prompts = None, True
 
     prompts = {"dim": ["dark", "black"], "light": ["bright"], "half": ["middle"]}
     settings = {"prompts": prompts, "prompt_combination": combination, "temperature": 3.0}
     if combination == "mean":
         settings["prompts"] = {name: given[0] for name, given in prompts.items()}
-    result = DiffusionClassifier(Speaks(), list(prompts), search=GivesUpTheFirst(), **settings).classify([grey(0.3)])
+    result = DiffusionClassifier(Speaks(), list(prompts), search=GivesUpTheFirst(), **settings).classify([gray(0.3)])
     assert result.labels == ("half",)
     assert result.pruned[0, 0] == (combination == "mean")
     # On the draws that both saw, the first class was better.
@@ -313,7 +313,7 @@ def test_a_class_that_was_given_up_ahead_is_no_likelier_than_the_winner(combinat
     assert (result.margins[0] == 0) == (combination != "logsumexp")
 
 
-def test_cheap_pictures_overtake_expensive_ones():
+def test_cheap_images_overtake_expensive_ones():
     class Impatient(Staged):
         """Ends at once where the first class is right."""
 
@@ -323,14 +323,14 @@ def test_cheap_pictures_overtake_expensive_ones():
                 return 0
             return (yield from super().requests(problem))
 
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=Impatient((2, 4), (2, 1)))
-    found = dict(classifier.stream([grey(0.5), grey(0.0), grey(1.0)]))
+    classifier = DiffusionClassifier(OneGrayPerClass(), search=Impatient((2, 4), (2, 1)))
+    found = dict(classifier.stream([gray(0.5), gray(0.0), gray(1.0)]))
     assert list(found) == [1, 0, 2]
     assert [found[i].labels[0] for i in range(3)] == ["middle", "black", "white"]
 
 
 def test_pruned_classes_are_compared_on_the_draws_that_they_saw():
-    result = DiffusionClassifier(OneGreyPerClass(), search=Staged((2, 10), (2, 1))).classify([grey(0.52)])
+    result = DiffusionClassifier(OneGrayPerClass(), search=Staged((2, 10), (2, 1))).classify([gray(0.52)])
     assert result.evaluations[0].tolist() == [2, 2, 10, 10, 2]
     assert result.labels == ("middle",)
     assert result.differences[0, 2] == 0
@@ -340,39 +340,39 @@ def test_pruned_classes_are_compared_on_the_draws_that_they_saw():
 
 
 def test_probabilities_are_the_softmax_of_the_summed_error():
-    result = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(8)).classify(noisy_pictures(3))
+    result = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(8)).classify(noisy_images(3))
     weights = np.exp(-16 * (result.errors - result.errors.min(1, keepdims=True)))
     np.testing.assert_allclose(result.probabilities, weights / weights.sum(1, keepdims=True), rtol=1e-3, atol=1e-9)
     np.testing.assert_allclose(result.probabilities.sum(1), 1)
-    warm = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(8), temperature=100.0).classify(noisy_pictures(3))
+    warm = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(8), temperature=100.0).classify(noisy_images(3))
     assert (warm.probabilities.max(1) < result.probabilities.max(1)).all()
     np.testing.assert_array_equal(warm.predictions, result.predictions)
 
 
-def test_one_picture_of_any_kind_is_enough():
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(2))
+def test_one_image_of_any_kind_is_enough():
+    classifier = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(2))
     array = np.full((9, 7, 3), 255, np.uint8)
-    for picture in (Image.fromarray(array), array, torch.ones(3, 9, 7), torch.ones(1, 1, 4, 4), [array]):
-        result = classifier.classify(picture)
+    for image in (Image.fromarray(array), array, torch.ones(3, 9, 7), torch.ones(1, 1, 4, 4), [array]):
+        result = classifier.classify(image)
         assert len(result) == 1
         assert result.labels == ("white",)
 
 
-def test_pictures_are_scaled_cropped_and_made_grey():
-    denoiser = OneGreyPerClass()
+def test_images_are_scaled_cropped_and_made_gray():
+    denoiser = OneGrayPerClass()
     seen = []
     denoiser.encode_images = lambda images: seen.append(images) or images * 2 - 1  # type: ignore[method-assign]
     wide = np.zeros((8, 16, 3), np.uint8)
     wide[:, 4:12] = (255, 0, 0)
-    DiffusionClassifier(denoiser, search=Exhaustive(1)).classify([wide, grey(0.25)])
+    DiffusionClassifier(denoiser, search=Exhaustive(1)).classify([wide, gray(0.25)])
     assert seen[0].shape == (2, 1, 4, 4)
     # Only the red middle is left, apart from the soft edges of the resampling.
     torch.testing.assert_close(seen[0][0, 0, :, 1:3], torch.full((4, 2), 0.299), atol=0.02, rtol=0)
-    assert torch.equal(seen[0][1], grey(0.25))
+    assert torch.equal(seen[0][1], gray(0.25))
 
 
 def test_an_error_of_the_image_is_not_asked_for_where_only_noise_is_shown():
-    class EndsInNoise(OneGreyPerClass):
+    class EndsInNoise(OneGrayPerClass):
         def __init__(self) -> None:
             super().__init__()
             self.schedule = NoiseSchedule.from_config({"beta_schedule": "linear", "rescale_betas_zero_snr": True})
@@ -380,7 +380,7 @@ def test_an_error_of_the_image_is_not_asked_for_where_only_noise_is_shown():
     settings = {"search": Exhaustive(1000), "error_space": "sample"}
     with pytest.raises(ValueError, match=r"of 'sample' is not defined at time step 999 of 1000.*leave the step out"):
         DiffusionClassifier(EndsInNoise(), **settings)
-    found = DiffusionClassifier(EndsInNoise(), **settings, time_range=(0, 0.99)).classify(grey(0.2))
+    found = DiffusionClassifier(EndsInNoise(), **settings, time_range=(0, 0.99)).classify(gray(0.2))
     assert np.isfinite(found.errors).all()
 
 
@@ -390,7 +390,7 @@ def test_a_name_is_loaded_elsewhere(name):
         DiffusionClassifier(name)
 
 
-def test_equal_pictures_have_equal_ids_and_others_do_not():
+def test_equal_images_have_equal_ids_and_others_do_not():
     array = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     assert content_id(to_tensor(array)) == content_id(to_tensor(Image.fromarray(array)))
     assert content_id(to_tensor(array)) != content_id(to_tensor(array[::-1].copy()))
@@ -427,7 +427,7 @@ def test_equal_pictures_have_equal_ids_and_others_do_not():
 )
 def test_arguments_that_make_no_sense_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        DiffusionClassifier(OneGreyPerClass(), **arguments)
+        DiffusionClassifier(OneGrayPerClass(), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -445,27 +445,27 @@ def test_arguments_that_make_no_sense_are_refused(arguments, message):
 )
 def test_arguments_of_another_type_are_refused(arguments, message):
     with pytest.raises(TypeError, match=message):
-        DiffusionClassifier(OneGreyPerClass(), **arguments)
+        DiffusionClassifier(OneGrayPerClass(), **arguments)
 
 
 def test_a_data_set_is_classified_without_its_labels():
-    class Pictures:
+    class Images:
         def __len__(self) -> int:
             return 3
 
         def __getitem__(self, index: int) -> Image.Image:
             return Image.new("L", (4, 4), 100 * index)
 
-    data = ImageDataset(Pictures(), [0, 1, 1], name="greys", names=["a", "b", "c"], classes=["dark", "bright"])
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(3))
+    data = ImageDataset(Images(), [0, 1, 1], name="grays", names=["a", "b", "c"], classes=["dark", "bright"])
+    classifier = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(3))
     images = classifier.classify([data[i][0] for i in range(3)])
     np.testing.assert_array_equal(classifier.classify(data).errors, images.errors)
     np.testing.assert_array_equal(dict(classifier.stream(data))[0].errors, images.errors[:1])
 
 
-def test_pictures_without_a_length_are_refused():
+def test_images_without_a_length_are_refused():
     with pytest.raises(TypeError, match="got generator; make a list of it"):
-        DiffusionClassifier(OneGreyPerClass()).classify(picture for picture in noisy_pictures(2))
+        DiffusionClassifier(OneGrayPerClass()).classify(image for image in noisy_images(2))
 
 
 @pytest.mark.parametrize(
@@ -478,19 +478,19 @@ def test_pictures_without_a_length_are_refused():
 )
 def test_image_ids_must_be_integers_of_64_bits(ids, error, message):
     with pytest.raises(error, match=message):
-        DiffusionClassifier(OneGreyPerClass()).classify(noisy_pictures(2), image_ids=ids)
+        DiffusionClassifier(OneGrayPerClass()).classify(noisy_images(2), image_ids=ids)
 
 
 @pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
 def test_image_ids_may_be_a_list_an_array_or_a_tensor(kind):
-    result = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(1)).classify(
-        noisy_pictures(2), image_ids=kind([-(2**63), 2**63 - 1])
+    result = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(1)).classify(
+        noisy_images(2), image_ids=kind([-(2**63), 2**63 - 1])
     )
     assert result.image_ids.tolist() == [-(2**63), 2**63 - 1]
 
 
 def test_a_model_without_names_needs_classes():
-    denoiser = OneGreyPerClass()
+    denoiser = OneGrayPerClass()
     denoiser.class_names = None
     with pytest.raises(ValueError, match="classes is missing"):
         DiffusionClassifier(denoiser)
@@ -498,7 +498,7 @@ def test_a_model_without_names_needs_classes():
 
 
 @pytest.mark.parametrize(
-    ("pictures", "message"),
+    ("images", "message"),
     [
         ([], "images is empty"),
         ([torch.full((1, 4, 4), torch.nan)], "image 0: .*NaN"),
@@ -507,9 +507,9 @@ def test_a_model_without_names_needs_classes():
         (torch.zeros(0, 1, 4, 4), "images is empty"),
     ],
 )
-def test_pictures_that_are_none_are_refused(pictures, message):
+def test_images_that_are_none_are_refused(images, message):
     with pytest.raises(ValueError, match=message):
-        DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(1)).classify(pictures)
+        DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(1)).classify(images)
 
 
 @pytest.mark.parametrize(
@@ -524,19 +524,19 @@ def test_pictures_that_are_none_are_refused(pictures, message):
     ],
 )
 def test_a_network_that_returns_no_numbers_is_an_error(value, dtype, message):
-    class Broken(OneGreyPerClass):
+    class Broken(OneGrayPerClass):
         def predict(self, x_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
             output = super().predict(x_t, timestep, condition).to(dtype)
             output[condition == 0] = value
             return output
 
     with pytest.raises(ValueError, match=message):
-        DiffusionClassifier(Broken(), search=Staged((2, 4), (2, 1))).classify(noisy_pictures(2))
+        DiffusionClassifier(Broken(), search=Staged((2, 4), (2, 1))).classify(noisy_images(2))
 
 
-def test_image_ids_must_be_as_many_as_the_pictures():
+def test_image_ids_must_be_as_many_as_the_images():
     with pytest.raises(ValueError, match="each of the 2 images, got 1"):
-        DiffusionClassifier(OneGreyPerClass()).classify(noisy_pictures(2), image_ids=[1])
+        DiffusionClassifier(OneGrayPerClass()).classify(noisy_images(2), image_ids=[1])
 
 
 def test_objects_that_are_no_model_are_refused():
@@ -545,9 +545,9 @@ def test_objects_that_are_no_model_are_refused():
 
 
 def test_an_output_of_another_shape_is_refused():
-    class TwiceTheChannels(OneGreyPerClass):
+    class TwiceTheChannels(OneGrayPerClass):
         def predict(self, x_t, timestep, condition):
             return torch.cat((x_t, x_t), 1)
 
     with pytest.raises(ValueError, match=r"predict\(\) must return \(5, 1, 4, 4\), got \(5, 2, 4, 4\)"):
-        DiffusionClassifier(TwiceTheChannels(), search=Exhaustive(1)).classify(grey(0.3))
+        DiffusionClassifier(TwiceTheChannels(), search=Exhaustive(1)).classify(gray(0.3))

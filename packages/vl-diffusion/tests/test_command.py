@@ -18,20 +18,20 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from vl_diffusion.cli import main
 from vl_diffusion.commands import running
-from vl_diffusion.families.class_conditional import ClassConditionalDenoiser
+from vl_diffusion.models.families.class_conditional import ClassConditionalDenoiser
 
 QUICK = ("--search", "staged", "--draws", "2", "4", "--keep", "3", "1")
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder of five pictures in two classes."""
+    """A folder of five images in two classes."""
     rng = np.random.default_rng(0)
     for i, name in enumerate(("cat", "cat", "cat", "dog", "dog")):
-        path = tmp_path / "pictures" / name / f"{i}.png"
+        path = tmp_path / "images" / name / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (28 + i, 28, 3), np.uint8)).save(path)
-    return tmp_path / "pictures"
+    return tmp_path / "images"
 
 
 def rows(out):
@@ -39,7 +39,7 @@ def rows(out):
         return list(csv.DictReader(file))
 
 
-def test_a_table_a_picture_and_a_file_come_out(folder, pixel_dit_folder, tmp_path, capsys):
+def test_a_table_a_image_and_a_file_come_out(folder, pixel_dit_folder, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 0
     table = capsys.readouterr().out
@@ -49,8 +49,8 @@ def test_a_table_a_picture_and_a_file_come_out(folder, pixel_dit_folder, tmp_pat
     assert [row["true"] for row in found] == ["cat"] * 3 + ["dog"] * 2
     assert all(int(row["evaluations"]) == 10 * 2 + 3 * 2 for row in found)
     assert all(float(row[f"error: {row['predicted']}"]) > 0 for row in found)
-    with Image.open(out / "classify.png") as picture:
-        assert picture.width > 500
+    with Image.open(out / "classify.png") as image:
+        assert image.width > 500
 
 
 def test_files_without_a_truth_are_only_named(folder, pixel_dit_folder, tmp_path, capsys):
@@ -84,19 +84,19 @@ def test_accuracy_is_over_the_folders_that_are_classes(folder, pixel_dit_folder,
     assert [row["true"] for row in rows(out)] == ["dog"] * 2 + [""] * 3
 
 
-def test_a_text_model_takes_the_classes_of_the_pictures(folder, sd_folder, tmp_path):
+def test_a_text_model_takes_the_classes_of_the_images(folder, sd_folder, tmp_path):
     out = tmp_path / "out"
     assert main(["classify", str(folder), "--model", str(sd_folder), "--out", str(out), "--limit", "2", *QUICK]) == 0
     assert {name for name in rows(out)[0] if name.startswith("error: ")} == {"error: cat", "error: dog"}
 
 
-def test_pictures_without_classes_need_some_for_a_text_model(folder, sd_folder, tmp_path, capsys):
+def test_images_without_classes_need_some_for_a_text_model(folder, sd_folder, tmp_path, capsys):
     file = str(next(folder.glob("*/*.png")))
     assert main(["classify", file, "--model", str(sd_folder), "--out", str(tmp_path / "out")]) == 2
     assert "classes is missing" in capsys.readouterr().err
 
 
-def test_limit_takes_pictures_from_everywhere(folder, pixel_dit_folder, tmp_path):
+def test_limit_takes_images_from_everywhere(folder, pixel_dit_folder, tmp_path):
     out = tmp_path / "out"
     arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), "--limit", "2", *QUICK]
     assert main(arguments) == 0
@@ -109,7 +109,7 @@ def test_an_interrupted_command_goes_on_and_ends_with_the_same_numbers(
     arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), *QUICK, "--out"]
     assert main([*arguments, str(tmp_path / "whole")]) == 0
 
-    append, calls = running.Journal.append, []
+    append, calls = running.ResultLog.append, []
 
     def interrupted(self, results):
         if calls:
@@ -119,9 +119,9 @@ def test_an_interrupted_command_goes_on_and_ends_with_the_same_numbers(
 
     out = tmp_path / "parts"
     with monkeypatch.context() as patch:
-        patch.setattr(running.Journal, "append", interrupted)
+        patch.setattr(running.ResultLog, "append", interrupted)
         assert main([*arguments, str(out)]) == 130
-    line = f"vl-diffusion: interrupted; 1 of 5 pictures are kept in {out}, and the same command goes on from there"
+    line = f"vl-diffusion: interrupted; 1 of 5 images are kept in {out}, and the same command goes on from there"
     assert capsys.readouterr().err.splitlines()[-1] == line
     assert not (out / "classify.csv").exists()
     # A line that was being written when the machine stopped.
@@ -130,7 +130,7 @@ def test_an_interrupted_command_goes_on_and_ends_with_the_same_numbers(
     capsys.readouterr()
     # The batch size may change: results do not depend on it.
     assert main([*arguments, str(out), "--batch-size", "7"]) == 0
-    assert "1 of 5 pictures are finished" in capsys.readouterr().err
+    assert "1 of 5 images are finished" in capsys.readouterr().err
     for part, whole in zip(rows(out), rows(tmp_path / "whole"), strict=True):
         assert part["predicted"] == whole["predicted"]
         for name in (column for column in whole if column.startswith("error: ")):
@@ -160,12 +160,12 @@ def test_a_folder_holds_results_of_one_setting(folder, pixel_dit_folder, tmp_pat
 def test_a_network_that_returns_no_numbers_keeps_what_is_finished(
     folder, pixel_dit_folder, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("vl_diffusion.engine._BATCHES_A_ROUND", 1)
+    monkeypatch.setattr("vl_diffusion.classification.engine._BATCHES_A_ROUND", 1)
     out, predict, calls = tmp_path / "out", ClassConditionalDenoiser.predict, []
 
     def broken(self, x_t, time, condition):
         calls.append(len(x_t))
-        # The first two pictures are finished with the first stage of the third: 2 x 26 + 20 evaluations.
+        # The first two images are finished with the first stage of the third: 2 x 26 + 20 evaluations.
         return predict(self, x_t, time, condition) * (1.0 if sum(calls) <= 72 else np.nan)
 
     monkeypatch.setattr(ClassConditionalDenoiser, "predict", broken)
@@ -176,7 +176,7 @@ def test_a_network_that_returns_no_numbers_keeps_what_is_finished(
     assert len((out / "results.jsonl").read_text().splitlines()) == 2
 
 
-def test_a_folder_holds_results_of_one_set_of_pictures(folder, pixel_dit_folder, tmp_path, monkeypatch, capsys):
+def test_a_folder_holds_results_of_one_set_of_images(folder, pixel_dit_folder, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     settings = ("--model", str(pixel_dit_folder), "--out", str(out), *QUICK)
     assert main(["classify", str(folder / "cat"), *settings]) == 0
@@ -189,7 +189,7 @@ def test_a_folder_holds_results_of_one_set_of_pictures(folder, pixel_dit_folder,
     assert main(["classify", *many, *settings]) == 2
     assert f"now '{many[0]}, {many[1]}, {many[2]} and 2 more (sha256 " in capsys.readouterr().err
     assert ((out / "classify.csv").read_bytes(), (out / "classify.png").read_bytes()) == before
-    # The same pictures from elsewhere.
+    # The same images from elsewhere.
     monkeypatch.chdir(folder / "dog")
     assert main(["classify", "../cat", *settings]) == 0
 
@@ -203,12 +203,12 @@ def test_a_folder_holds_results_of_one_split(folder, pixel_dit_folder, tmp_path,
     assert "split ('test' in the folder, now 'train')" in capsys.readouterr().err
 
 
-def test_a_larger_limit_goes_on_with_the_same_pictures(folder, pixel_dit_folder, tmp_path, capsys):
+def test_a_larger_limit_goes_on_with_the_same_images(folder, pixel_dit_folder, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]
     assert main([*arguments, "--limit", "2"]) == 0
     assert main(arguments) == 0
-    assert "2 of 5 pictures are finished" in capsys.readouterr().err
+    assert "2 of 5 images are finished" in capsys.readouterr().err
     assert len(rows(out)) == 5
 
 
@@ -241,9 +241,7 @@ def test_a_model_that_was_trained_again_does_not_go_on_with_the_old_results(
         (".", ["cat/0.png"], ["cat/0.png", "vl-diffusion-classify/classify.png"]),
     ],
 )
-def test_results_that_lie_among_the_pictures_are_no_pictures(
-    where, images, again, folder, pixel_dit_folder, monkeypatch
-):
+def test_results_that_lie_among_the_images_are_no_images(where, images, again, folder, pixel_dit_folder, monkeypatch):
     monkeypatch.chdir(folder / where)
     settings = ("--model", str(pixel_dit_folder), *QUICK)
     assert main(["classify", *images, *settings]) == 0
@@ -270,8 +268,8 @@ def test_names_of_any_kind_survive(name, folder, sd_folder, tmp_path, monkeypatc
     written = name.encode(errors="backslashreplace").decode()
     with (out / "classify.csv").open(newline="", encoding="utf-8") as file:
         assert f"{written}/2.png" in [row["image"] for row in csv.DictReader(file)]
-    with Image.open(out / "classify.png") as picture:
-        assert picture.width > 500
+    with Image.open(out / "classify.png") as image:
+        assert image.width > 500
     terminal.flush()
     shown = name.replace("\n", "\\n").encode("ascii", "backslashreplace")
     assert shown in terminal.buffer.getvalue()
@@ -292,7 +290,7 @@ def test_a_chart_that_cannot_be_drawn_leaves_the_old_one(folder, pixel_dit_folde
     assert (out / "classify.png").read_bytes() == before
 
 
-def test_the_same_picture_twice_is_evaluated_once(folder, pixel_dit_folder, tmp_path):
+def test_the_same_image_twice_is_evaluated_once(folder, pixel_dit_folder, tmp_path):
     file, out = str(sorted(folder.glob("*/*.png"))[0]), tmp_path / "out"
     assert main(["classify", file, file, "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 0
     assert len(rows(out)) == 2
@@ -324,7 +322,7 @@ def huge_png(path):
 
 
 def text_jpg(path):
-    path.write_text("this is no picture")
+    path.write_text("this is no image")
     return str(path)
 
 
@@ -376,9 +374,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(case, pixel_dit_folder, tmp_pa
 def test_a_missing_extra_is_one_line_that_names_it(pixel_dit_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    (tmp_path / "pictures.parquet").write_bytes(b"PAR1")
+    (tmp_path / "images.parquet").write_bytes(b"PAR1")
     out = tmp_path / "out"
-    arguments = ["classify", str(tmp_path / "pictures.parquet"), "--model", str(pixel_dit_folder), "--out", str(out)]
+    arguments = ["classify", str(tmp_path / "images.parquet"), "--model", str(pixel_dit_folder), "--out", str(out)]
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("vl-diffusion: error: pyarrow is not installed")

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from vl_core.data import open_dataset
 from vl_diffusion import DiffusionClassifier, Exhaustive, Halving, LabelTree, Racing, Shortlist, Staged
-from vl_diffusion.class_means import class_mean_logits
+from vl_diffusion.classification.class_means import class_mean_logits
 from vl_diffusion.cli import main
-from vl_diffusion.comparison import SearchRecord
-from vl_diffusion.families.class_conditional import ClassConditionalDenoiser
-from vl_diffusion.search import Problem
+from vl_diffusion.models.families.class_conditional import ClassConditionalDenoiser
+from vl_diffusion.search import SearchInput
 from vl_diffusion.search.common_grid import OnGrid
+from vl_diffusion.studies.search_comparison import SearchRecord
 
 DRAWS, IMAGES = 8, 16
 SETTINGS = ("--exhaustive", "8", "--stages", "4", "8", "--survivors", "3", "1", "--top", "3")
@@ -37,10 +37,10 @@ def others(tmp_path_factory, tiny):
 
 
 @pytest.fixture(scope="module")
-def arguments(labelled_folder, pixel_dit_folder, others):
+def arguments(labeled_folder, pixel_dit_folder, others):
     """The command but for its folder."""
     return [
-        *("compare-search", str(labelled_folder), "--model", str(pixel_dit_folder), *SETTINGS),
+        *("compare-search", str(labeled_folder), "--model", str(pixel_dit_folder), *SETTINGS),
         *("--tree", str(others[0]), "--logits", str(others[1]), "--out"),
     ]
 
@@ -79,8 +79,8 @@ def test_the_table_has_these_columns_and_every_search(compared):
     assert float(rows(out)[0]["accuracy"]) == 0.75
     assert float(rows(out)[0]["evaluations_per_image"]) == 10 * DRAWS
     assert all(float(row["cpu_seconds"]) > 0 for row in rows(out))
-    with Image.open(out / "search.png") as picture:
-        assert picture.width > 800
+    with Image.open(out / "search.png") as image:
+        assert image.width > 800
 
 
 def test_an_error_is_computed_once(compared):
@@ -88,7 +88,7 @@ def test_an_error_is_computed_once(compared):
     assert compared[1] == IMAGES * 10 * DRAWS
 
 
-def test_every_search_finds_and_costs_what_it_does_alone(compared, labelled_folder, pixel_dit_folder, others, tiny):
+def test_every_search_finds_and_costs_what_it_does_alone(compared, labeled_folder, pixel_dit_folder, others, tiny):
     _, _, tree, logits = others
     racing = Racing(DRAWS)
     alone = {
@@ -101,7 +101,7 @@ def test_every_search_finds_and_costs_what_it_does_alone(compared, labelled_fold
         "label tree, then racing": LabelTree(tree, tiny.CLASSES, racing),
         "shortlist, then racing": Shortlist(racing, 3),
     }
-    data = open_dataset(labelled_folder)
+    data = open_dataset(labeled_folder)
     truths = np.array([data.classes[label] for label in data.labels])
     reference = None
     for row in rows(compared[0]):
@@ -114,7 +114,7 @@ def test_every_search_finds_and_costs_what_it_does_alone(compared, labelled_fold
 
 
 def test_an_interrupted_comparison_ends_with_the_same_numbers(compared, arguments, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("vl_diffusion.comparison._TOGETHER", 3)
+    monkeypatch.setattr("vl_diffusion.studies.search_comparison._TOGETHER", 3)
     append, out = SearchRecord.append, tmp_path / "parts"
 
     def interrupted(self, *given):
@@ -125,21 +125,21 @@ def test_an_interrupted_comparison_ends_with_the_same_numbers(compared, argument
     with monkeypatch.context() as patch:
         patch.setattr(SearchRecord, "append", interrupted)
         assert main([*arguments, str(out)]) == 130
-    line = f"vl-diffusion: interrupted; 6 of 16 pictures are kept in {out}, and the same command goes on from there"
+    line = f"vl-diffusion: interrupted; 6 of 16 images are kept in {out}, and the same command goes on from there"
     assert capsys.readouterr().err.splitlines()[-1] == line
     with (out / "searches.jsonl").open("a") as file:
         file.write('{"image_ids": [12')
     assert main([*arguments, str(out)]) == 0
-    assert "6 of 16 pictures are finished" in capsys.readouterr().err
+    assert "6 of 16 images are finished" in capsys.readouterr().err
     assert without_seconds(out) == without_seconds(compared[0])
 
 
-def test_a_larger_limit_goes_on_with_the_same_pictures(compared, arguments, tmp_path, capsys):
+def test_a_larger_limit_goes_on_with_the_same_images(compared, arguments, tmp_path, capsys):
     out = tmp_path / "out"
     assert main([*arguments, str(out), "--limit", "5"]) == 0
     assert {row["images"] for row in rows(out)} == {"5"}
     assert main([*arguments, str(out)]) == 0
-    assert "5 of 16 pictures are finished" in capsys.readouterr().err
+    assert "5 of 16 images are finished" in capsys.readouterr().err
     assert without_seconds(out) == without_seconds(compared[0])
 
 
@@ -196,9 +196,9 @@ def test_settings_of_single_searches_are_no_options(option, capsys):
     assert option in capsys.readouterr().err
 
 
-def test_without_a_tree_or_scores_the_others_are_compared(labelled_folder, pixel_dit_folder, tmp_path, capsys):
+def test_without_a_tree_or_scores_the_others_are_compared(labeled_folder, pixel_dit_folder, tmp_path, capsys):
     out = tmp_path / "out"
-    arguments = ["compare-search", str(labelled_folder), "--model", str(pixel_dit_folder), *SETTINGS, "--limit", "2"]
+    arguments = ["compare-search", str(labeled_folder), "--model", str(pixel_dit_folder), *SETTINGS, "--limit", "2"]
     assert main([*arguments, "--out", str(out)]) == 0
     assert [row["search"] for row in rows(out)] == NAMES[:6]
     said = capsys.readouterr().err
@@ -213,13 +213,13 @@ def test_votes_are_compared_without_a_tree(arguments, tmp_path, capsys):
     assert "no label tree is compared: it asks for the classes of a draw in parts" in capsys.readouterr().err
 
 
-def test_mixed_prompts_are_judged_as_the_classifier_judges_them(labelled_folder, sd_folder, tmp_path):
+def test_mixed_prompts_are_judged_as_the_classifier_judges_them(labeled_folder, sd_folder, tmp_path):
     templates, out = ("a {}.", "{}", "one {} there, and more"), tmp_path / "out"
     settings = ("--prompt-template", *templates, "--prompt-combination", "logsumexp", "--temperature", "1e6")
     few = ("--exhaustive", "2", "--stages", "1", "2", "--survivors", "2", "1", "--out", str(out))
-    assert main(["compare-search", str(labelled_folder), "--model", str(sd_folder), *settings, *few]) == 0
+    assert main(["compare-search", str(labeled_folder), "--model", str(sd_folder), *settings, *few]) == 0
     groups = [json.loads(line) for line in (out / "searches.jsonl").read_text().splitlines()]
-    data = open_dataset(labelled_folder)
+    data = open_dataset(labeled_folder)
     images = [data[i][0] for i in range(len(data))]
     found = {}
     for combination in ("logsumexp", "best"):
@@ -244,7 +244,7 @@ def test_mixed_prompts_are_judged_as_the_classifier_judges_them(labelled_folder,
 
 
 def test_draws_come_from_the_middles_of_their_shares_of_the_grid():
-    problem = Problem(2)
+    problem = SearchInput(2)
     classes, draws = next(OnGrid(Exhaustive(4), 12).requests(problem))
     assert classes.tolist() == [0, 1]
     assert draws.tolist() == [1, 4, 7, 10]
@@ -263,7 +263,7 @@ def test_a_search_on_a_grid_is_the_search():
     own = errors[:, (2 * np.arange(6) + 1)]
 
     def play(search, table):
-        asked, steps = [], search.requests(Problem(3))
+        asked, steps = [], search.requests(SearchInput(3))
         try:
             classes, draws = next(steps)
             while True:
@@ -286,7 +286,7 @@ def test_the_nearest_class_mean_is_the_likeliest():
     scores = class_mean_logits(Training(), images, ["light", "dark"])
     assert scores.shape == (2, 2)
     assert scores.argmax(1).tolist() == [1, 0]
-    # A grey of 60/255 against 40 and 200, 32 x 32 times.
+    # A gray of 60/255 against 40 and 200, 32 x 32 times.
     assert scores[0] == pytest.approx([-1024 * (140 / 255) ** 2, -1024 * (20 / 255) ** 2], rel=1e-4)
-    with pytest.raises(ValueError, match="'grey' has no training picture"):
-        class_mean_logits(Training(), images, ["light", "grey"])
+    with pytest.raises(ValueError, match="'gray' has no training image"):
+        class_mean_logits(Training(), images, ["light", "gray"])

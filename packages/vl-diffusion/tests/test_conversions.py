@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from vl_diffusion import NoiseSchedule
-from vl_diffusion.latents import encode
-from vl_diffusion.loading import as_denoiser
+from vl_diffusion.models.latents import encode
+from vl_diffusion.models.loading import as_denoiser
 
 SPACES = ("epsilon", "v_prediction", "flow_prediction", "sample")
 PATHS = {
@@ -85,10 +85,10 @@ def test_the_estimates_of_a_network_fit_what_it_was_shown(build, said, tiny):
     schedule = denoiser.schedule
     assert schedule.prediction == said
     steps = np.array([50, 500, 950])
-    picture = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     classes = ["cat", "dog", "bird"] if getattr(denoiser, "takes_prompts", False) else [str(i) for i in range(10)]
     with torch.no_grad():
-        x0 = denoiser.encode_images(picture)
+        x0 = denoiser.encode_images(image)
         noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(1))
         alpha, sigma = (level.view(-1, 1, 1, 1) for level in schedule.levels(steps))
         x_t = alpha * x0 + sigma * noise
@@ -109,19 +109,19 @@ def test_the_estimates_of_a_network_fit_what_it_was_shown(build, said, tiny):
         {"scaling_factor": 1.5305, "shift_factor": 0.0609},
         {"scaling_factor": 0.5, "latents_mean": [1.0, 2.0, 3.0, 4.0], "latents_std": [0.5, 1.0, 2.0, 4.0]},
     ],
-    ids=["scaled", "shifted", "standardised"],
+    ids=["scaled", "shifted", "standardized"],
 )
 def test_latents_are_in_the_units_that_the_autoencoder_names(settings, tiny):
     with tiny.seeded(0):
         vae = tiny.autoencoder(**settings)
-    picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        mean = vae.encode(picture * 2 - 1).latent_dist.mean
-        found = encode(picture, vae)
+        mean = vae.encode(image * 2 - 1).latent_dist.mean
+        found = encode(image, vae)
     for channel in range(4):
-        centre = settings.get("latents_mean", [settings.get("shift_factor", 0.0)] * 4)[channel]
+        center = settings.get("latents_mean", [settings.get("shift_factor", 0.0)] * 4)[channel]
         spread = settings.get("latents_std", [1.0] * 4)[channel]
-        expected = (mean[:, channel] - centre) / spread * settings["scaling_factor"]
+        expected = (mean[:, channel] - center) / spread * settings["scaling_factor"]
         torch.testing.assert_close(found[:, channel], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -129,12 +129,12 @@ def test_latents_are_in_the_units_that_the_autoencoder_names(settings, tiny):
 def test_an_autoencoder_that_overflows_in_half_precision_is_not_run_in_it(force_upcast, tiny):
     with tiny.seeded(0):
         vae = tiny.autoencoder(force_upcast=force_upcast).half()
-    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         # An activation that float16 cannot hold; a norm later brings it back into range.
         vae.encoder.conv_in.weight.mul_(1e5)
         before = {name: value.clone() for name, value in vae.state_dict().items()}
-        found = encode(picture, vae)
+        found = encode(image, vae)
     assert found.dtype == torch.float32
     assert bool(found.isfinite().all()) == force_upcast
     # It is the caller's, who may sample with it next.

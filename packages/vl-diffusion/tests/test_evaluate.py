@@ -12,16 +12,16 @@ from PIL import Image
 from pyarrow import parquet
 from scipy.stats import binomtest
 from vl_diffusion.cli import main
-from vl_diffusion.families.class_conditional import ClassConditionalDenoiser
+from vl_diffusion.models.families.class_conditional import ClassConditionalDenoiser
 
 QUICK = ("--search", "exhaustive", "--draws", "4")
 
 
 @pytest.fixture(scope="module")
-def evaluated(labelled_folder, pixel_dit_folder, tmp_path_factory):
+def evaluated(labeled_folder, pixel_dit_folder, tmp_path_factory):
     """The folder of an evaluation, and its arguments but for the folder."""
     out = tmp_path_factory.mktemp("evaluate") / "out"
-    arguments = ["evaluate", str(labelled_folder), "--model", str(pixel_dit_folder), *QUICK, "--temperature", "0.5"]
+    arguments = ["evaluate", str(labeled_folder), "--model", str(pixel_dit_folder), *QUICK, "--temperature", "0.5"]
     assert main([*arguments, "--bins", "5", "--out", str(out)]) == 0
     return out, arguments
 
@@ -31,12 +31,12 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_the_figures_are_those_of_the_predictions(evaluated, labelled_folder):
+def test_the_figures_are_those_of_the_predictions(evaluated, labeled_folder):
     out, _ = evaluated
     (figures,) = rows(out / "evaluate.csv")
     predictions = rows(out / "predictions.csv")
     assert [row["image"] for row in predictions] == sorted(
-        path.relative_to(labelled_folder).as_posix() for path in labelled_folder.glob("*/*.png")
+        path.relative_to(labeled_folder).as_posix() for path in labeled_folder.glob("*/*.png")
     )
     assert [row["true"] for row in predictions] == [row["image"].split("/")[0] for row in predictions]
     right = np.array([row["true"] == row["predicted"] for row in predictions])
@@ -87,9 +87,9 @@ def test_the_parquet_file_holds_all_that_is_known(evaluated, tiny):
 
 
 def test_a_limit_that_is_too_small_is_refused_before_anything_is_loaded_or_written(
-    labelled_folder, pixel_dit_folder, tmp_path, monkeypatch, capsys, tiny
+    labeled_folder, pixel_dit_folder, tmp_path, monkeypatch, capsys, tiny
 ):
-    arguments = ["evaluate", str(labelled_folder), "--model", str(pixel_dit_folder), "--out", str(tmp_path / "out")]
+    arguments = ["evaluate", str(labeled_folder), "--model", str(pixel_dit_folder), "--out", str(tmp_path / "out")]
     arguments += ["--search", "exhaustive", "--max-evaluations", "5"]
     assert main(arguments) == 2
     message = "max_evaluations must be at least 10, one draw of each class, got 5"
@@ -117,35 +117,35 @@ def test_another_temperature_or_number_of_bins_computes_nothing_again(evaluated,
         assert (again / name).read_bytes() == (out / name).read_bytes()
 
 
-def test_pictures_without_labels_are_refused_in_one_line(labelled_folder, pixel_dit_folder, tmp_path, capsys):
-    for given in (next(labelled_folder.glob("*/*.png")), next(labelled_folder.glob("*"))):
+def test_images_without_labels_are_refused_in_one_line(labeled_folder, pixel_dit_folder, tmp_path, capsys):
+    for given in (next(labeled_folder.glob("*/*.png")), next(labeled_folder.glob("*"))):
         out = tmp_path / "out"
         assert main(["evaluate", str(given), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 2
         error = capsys.readouterr().err
-        assert error.startswith("vl-diffusion: error: no picture has a label")
+        assert error.startswith("vl-diffusion: error: no image has a label")
         assert error.count("\n") == 1
         assert not out.exists()
 
 
-def test_labels_that_are_none_of_the_classes_are_refused(labelled_folder, pixel_dit_folder, tmp_path, capsys):
-    folder = tmp_path / "pictures" / "2023"
-    shutil.copytree(next(labelled_folder.glob("*")), folder)
+def test_labels_that_are_none_of_the_classes_are_refused(labeled_folder, pixel_dit_folder, tmp_path, capsys):
+    folder = tmp_path / "images" / "2023"
+    shutil.copytree(next(labeled_folder.glob("*")), folder)
     shutil.copytree(folder, folder.parent / "2024")
     arguments = ["evaluate", str(folder.parent), "--model", str(pixel_dit_folder), "--out", str(tmp_path / "out")]
     assert main([*arguments, *QUICK]) == 2
-    assert "no picture has a label that is one of the classes" in capsys.readouterr().err.splitlines()[-1]
+    assert "no image has a label that is one of the classes" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_those_without_a_label_are_counted(labelled_folder, pixel_dit_folder, tmp_path, capsys):
+def test_those_without_a_label_are_counted(labeled_folder, pixel_dit_folder, tmp_path, capsys):
     Image.new("L", (28, 28)).save(tmp_path / "extra.png")
-    out, both = tmp_path / "out", [str(labelled_folder), str(tmp_path / "extra.png")]
+    out, both = tmp_path / "out", [str(labeled_folder), str(tmp_path / "extra.png")]
     assert main(["evaluate", *both, "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 0
-    assert capsys.readouterr().err.splitlines()[0] == "1 of 17 pictures have no label and are left out"
+    assert capsys.readouterr().err.splitlines()[0] == "1 of 17 images have no label and are left out"
     assert rows(out / "evaluate.csv")[0]["images"] == "16"
 
 
-def test_the_test_split_is_taken_where_there_is_one(labelled_folder, pixel_dit_folder, tmp_path, capsys):
-    first, second = sorted(labelled_folder.glob("*"))[:2]
+def test_the_test_split_is_taken_where_there_is_one(labeled_folder, pixel_dit_folder, tmp_path, capsys):
+    first, second = sorted(labeled_folder.glob("*"))[:2]
     for split, kind in (("train", first), ("test", first), ("test", second)):
         shutil.copytree(kind, tmp_path / "divided" / split / kind.name)
     arguments = ["evaluate", str(tmp_path / "divided"), "--model", str(pixel_dit_folder), *QUICK, "--out"]
@@ -155,9 +155,9 @@ def test_the_test_split_is_taken_where_there_is_one(labelled_folder, pixel_dit_f
     assert {row["image"].split("/")[0] for row in rows(tmp_path / "train" / "predictions.csv")} == {"train"}
 
 
-def test_no_bins_are_refused_before_anything_is_computed(labelled_folder, pixel_dit_folder, tmp_path, capsys):
+def test_no_bins_are_refused_before_anything_is_computed(labeled_folder, pixel_dit_folder, tmp_path, capsys):
     out = tmp_path / "out"
-    arguments = ["evaluate", str(labelled_folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]
+    arguments = ["evaluate", str(labeled_folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]
     assert main([*arguments, "--bins", "0"]) == 2
     assert "--bins must be at least 1, got 0" in capsys.readouterr().err
     assert not out.exists()

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 from vl_diffusion import DiffusionClassifier, Exhaustive, FluxDenoiser, Staged
-from vl_diffusion.denoiser import unconditional
-from vl_diffusion.families.flux import pack, unpack
-from vl_diffusion.images import content_id
-from vl_diffusion.loading import as_denoiser, load_denoiser
+from vl_diffusion.models.denoiser import unconditional
+from vl_diffusion.models.families.flux import pack, unpack
+from vl_diffusion.models.images import content_id
+from vl_diffusion.models.loading import as_denoiser, load_denoiser
 
 PETS = ("cat", "dog", "bird")
 STEPS = (166, 500, 833)
@@ -67,7 +67,7 @@ def folder_of(pipeline_of, tmp_path_factory):
     return folder
 
 
-def pictures(count: int, size: int = 32, channels: int = 3) -> torch.Tensor:
+def images(count: int, size: int = 32, channels: int = 3) -> torch.Tensor:
     return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(2))
 
 
@@ -77,15 +77,15 @@ def test_errors_in_every_space_are_those_of_a_plain_loop(name, pipeline_of, fold
     denoiser = load_denoiser(folder_of(name))
     assert denoiser.image_size == family.size
     assert denoiser.schedule.prediction == family.native
-    picture = pictures(1, family.size)
+    image = images(1, family.size)
     prompts = [f"My {pet}!" for pet in PETS]
     network = getattr(plain, family.build)
-    expected = plain.errors(network, pipeline, family.native, picture, content_id(picture[0]), prompts, STEPS)
+    expected = plain.errors(network, pipeline, family.native, image, content_id(image[0]), prompts, STEPS)
     for space, by_hand in expected.items():
         classifier = DiffusionClassifier(
             denoiser, PETS, search=Exhaustive(3), prompt_template="My {}!", error_space=space
         )
-        result = classifier.classify(picture)
+        result = classifier.classify(image)
         np.testing.assert_allclose(result.errors[0], by_hand.mean(1), rtol=1e-5)
         assert result.predictions[0] == by_hand.mean(1).argmin()
     # Random weights, but every prompt is another condition.
@@ -95,21 +95,21 @@ def test_errors_in_every_space_are_those_of_a_plain_loop(name, pipeline_of, fold
 @pytest.mark.parametrize("name", ["sd3", "flux"])
 def test_errors_of_a_flow_are_the_formula(name, pipeline_of, plain):
     # |epsilon_hat - epsilon|^2 = (1 - sigma)^2 |v_hat - (epsilon - x_0)|^2, with x_t = (1 - sigma) x_0 + sigma epsilon.
-    family, pipeline, picture = FAMILIES[name], pipeline_of(name), pictures(1)
+    family, pipeline, image = FAMILIES[name], pipeline_of(name), images(1)
     prompts = [f"a photo of a {pet}." for pet in PETS]
     network = getattr(plain, family.build)
-    of_velocity = plain.errors(network, pipeline, family.native, picture, 5, prompts, STEPS)["flow_prediction"]
+    of_velocity = plain.errors(network, pipeline, family.native, image, 5, prompts, STEPS)["flow_prediction"]
     sigma = np.array([plain.levels(pipeline.scheduler, step)[1] for step in STEPS])
-    result = DiffusionClassifier(pipeline, PETS, search=Exhaustive(3)).classify(picture, image_ids=[5])
+    result = DiffusionClassifier(pipeline, PETS, search=Exhaustive(3)).classify(image, image_ids=[5])
     np.testing.assert_allclose(result.errors[0], ((1 - sigma) ** 2 * of_velocity).mean(1), rtol=1e-5)
 
 
 def test_dit_in_every_space_is_that_of_a_plain_loop(tiny, plain):
-    pipeline, picture = tiny.dit_pipeline(), pictures(1)
+    pipeline, image = tiny.dit_pipeline(), images(1)
     labels = [str(label) for label in range(10)]
-    expected = plain.errors(plain.dit, pipeline, "epsilon", picture, content_id(picture[0]), labels, STEPS)
+    expected = plain.errors(plain.dit, pipeline, "epsilon", image, content_id(image[0]), labels, STEPS)
     for space, by_hand in expected.items():
-        result = DiffusionClassifier(pipeline, labels, search=Exhaustive(3), error_space=space).classify(picture)
+        result = DiffusionClassifier(pipeline, labels, search=Exhaustive(3), error_space=space).classify(image)
         np.testing.assert_allclose(result.errors[0], by_hand.mean(1), rtol=1e-5)
 
 
@@ -117,21 +117,21 @@ def test_dit_in_every_space_is_that_of_a_plain_loop(tiny, plain):
 def test_a_unet_of_pixels_in_every_space_is_that_of_a_plain_loop(prediction, tiny, plain):
     scheduler = diffusers.DDPMScheduler(prediction_type=prediction)
     parts = SimpleNamespace(unet=tiny.pixel_unet(), scheduler=scheduler)
-    picture, labels = pictures(1, 28, channels=1), [str(label) for label in range(10)]
-    expected = plain.errors(plain.unet, parts, prediction, picture, content_id(picture[0]), labels, STEPS)
+    image, labels = images(1, 28, channels=1), [str(label) for label in range(10)]
+    expected = plain.errors(plain.unet, parts, prediction, image, content_id(image[0]), labels, STEPS)
     for space, by_hand in expected.items():
         result = DiffusionClassifier(
             parts.unet, labels, scheduler=scheduler, search=Exhaustive(3), error_space=space
-        ).classify(picture)
+        ).classify(image)
         np.testing.assert_allclose(result.errors[0], by_hand.mean(1), rtol=1e-5)
 
 
 @every_family
 def test_a_pipeline_object_and_its_folder_say_the_same(name, pipeline_of, folder_of):
     family, search = FAMILIES[name], Staged((2, 4), (2, 1))
-    picture = pictures(2, family.size)
-    from_object = DiffusionClassifier(pipeline_of(name), PETS, search=search).classify(picture)
-    from_folder = DiffusionClassifier.from_pretrained(str(folder_of(name)), PETS, search=search).classify(picture)
+    image = images(2, family.size)
+    from_object = DiffusionClassifier(pipeline_of(name), PETS, search=search).classify(image)
+    from_folder = DiffusionClassifier.from_pretrained(str(folder_of(name)), PETS, search=search).classify(image)
     np.testing.assert_array_equal(from_object.errors, from_folder.errors)
     np.testing.assert_array_equal(from_object.evaluations, from_folder.evaluations)
     assert (from_object.evaluations.sum(1) == 3 * 2 + 2 * 2).all()
@@ -142,19 +142,19 @@ def test_a_pipeline_object_and_its_folder_say_the_same(name, pipeline_of, folder
     [(name, torch.bfloat16) for name in FAMILIES] + [(name, torch.float16) for name in ("sd", "sdxl", "sd3", "pixart")],
 )
 def test_half_precision_is_the_networks_alone(name, dtype, pipeline_of, folder_of):
-    picture, search = pictures(1, FAMILIES[name].size), Exhaustive(2)
+    image, search = images(1, FAMILIES[name].size), Exhaustive(2)
     coarse = DiffusionClassifier.from_pretrained(folder_of(name), PETS, search=search, torch_dtype=dtype)
     assert coarse.denoiser.network.dtype == dtype
-    for value in coarse.denoising_errors.condition.values():
+    for value in coarse.evaluator.condition.values():
         assert value.dtype in (dtype, torch.int64)
     exact = DiffusionClassifier(pipeline_of(name), PETS, search=search)
-    np.testing.assert_allclose(coarse.classify(picture).errors, exact.classify(picture).errors, rtol=1e-2)
+    np.testing.assert_allclose(coarse.classify(image).errors, exact.classify(image).errors, rtol=1e-2)
 
 
 @every_family
 def test_a_prediction_has_the_shape_of_what_is_denoised(name, pipeline_of):
     denoiser = as_denoiser(pipeline_of(name))
-    x0 = denoiser.encode_images(pictures(2, denoiser.image_size))
+    x0 = denoiser.encode_images(images(2, denoiser.image_size))
     condition = denoiser.encode_classes(["a cat", "a dog"])
     time = denoiser.schedule.network_times(np.array([100, 900]))
     with torch.no_grad():
@@ -172,7 +172,7 @@ def test_prompts_are_encoded_a_few_at_a_time(name, pipeline_of, monkeypatch):
     denoiser = as_denoiser(pipeline_of(name))
     prompts = [f"a {pet}" for pet in PETS]
     together = denoiser.encode_classes(prompts)
-    monkeypatch.setattr("vl_diffusion.families.prompted._ENCODED_AT_ONCE", 2)
+    monkeypatch.setattr("vl_diffusion.models.families.prompted._ENCODED_AT_ONCE", 2)
     for key, value in denoiser.encode_classes(prompts).items():
         torch.testing.assert_close(value, together[key])
         assert len(value) == 3
@@ -233,11 +233,11 @@ def test_an_sdxl_without_zeros_for_no_caption_takes_the_empty_one(tiny):
     ],
 )
 def test_any_scheduler_is_only_read(scheduler, tiny):
-    pipeline, picture = tiny.stable_diffusion(), pictures(1)
-    expected = DiffusionClassifier(pipeline, PETS, search=Exhaustive(2)).classify(picture).errors
+    pipeline, image = tiny.stable_diffusion(), images(1)
+    expected = DiffusionClassifier(pipeline, PETS, search=Exhaustive(2)).classify(image).errors
     pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
     np.testing.assert_array_equal(
-        DiffusionClassifier(pipeline, PETS, search=Exhaustive(2)).classify(picture).errors, expected
+        DiffusionClassifier(pipeline, PETS, search=Exhaustive(2)).classify(image).errors, expected
     )
 
 
@@ -251,17 +251,17 @@ def test_any_scheduler_is_only_read(scheduler, tiny):
         ("flux", diffusers.FluxImg2ImgPipeline),
     ],
 )
-def test_variants_that_begin_with_a_picture_have_the_same_parts(name, variant, pipeline_of, tmp_path):
-    pipeline, picture = pipeline_of(name), pictures(1)
-    expected = DiffusionClassifier(pipeline, PETS, search=Exhaustive(2)).classify(picture).errors
+def test_variants_that_begin_with_a_image_have_the_same_parts(name, variant, pipeline_of, tmp_path):
+    pipeline, image = pipeline_of(name), images(1)
+    expected = DiffusionClassifier(pipeline, PETS, search=Exhaustive(2)).classify(image).errors
     settings = {"requires_safety_checker": False} if name == "sd" else {}
     other = variant(**pipeline.components, **settings)
     np.testing.assert_array_equal(
-        DiffusionClassifier(other, PETS, search=Exhaustive(2)).classify(picture).errors, expected
+        DiffusionClassifier(other, PETS, search=Exhaustive(2)).classify(image).errors, expected
     )
     other.save_pretrained(tmp_path / name)
     loaded = DiffusionClassifier.from_pretrained(tmp_path / name, PETS, search=Exhaustive(2))
-    np.testing.assert_array_equal(loaded.classify(picture).errors, expected)
+    np.testing.assert_array_equal(loaded.classify(image).errors, expected)
 
 
 def test_flux_blocks_are_unpacked_as_they_were_packed():
@@ -275,7 +275,7 @@ def test_flux_blocks_are_unpacked_as_they_were_packed():
 def test_flux_is_asked_for_the_guidance_given_where_it_takes_one(pipeline_of):
     def errors(name, **settings):
         denoiser = FluxDenoiser(pipeline_of(name), **settings)
-        return DiffusionClassifier(denoiser, PETS, search=Exhaustive(2)).classify(pictures(1)).errors
+        return DiffusionClassifier(denoiser, PETS, search=Exhaustive(2)).classify(images(1)).errors
 
     assert not np.allclose(errors("flux"), errors("flux", guidance=3.5))
     np.testing.assert_array_equal(errors("flux-schnell"), errors("flux-schnell", guidance=3.5))
@@ -288,7 +288,7 @@ def test_flux_pads_prompts_to_the_length_of_its_training(pipeline_of):
     shorter = FluxDenoiser(pipeline_of("flux"), max_sequence_length=20)
     classifier = DiffusionClassifier(shorter, PETS, search=Exhaustive(2))
     assert classifier.denoiser.encode_classes(["a cat"])["states"].shape[1] == 20
-    assert np.isfinite(classifier.classify(pictures(1)).errors).all()
+    assert np.isfinite(classifier.classify(images(1)).errors).all()
     with pytest.raises(ValueError, match=r"max_sequence_length must be in 1 \.\.\. 512, got 600"):
         FluxDenoiser(pipeline_of("flux"), max_sequence_length=600)
 
@@ -301,17 +301,17 @@ def test_flux_is_told_the_noise_level_and_sd3_a_thousand_times_it(pipeline_of):
 
 
 @pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux", "pixart", "pixart-sizes", "pixart-pixels"])
-def test_another_size_of_pictures_may_be_asked_for(name, pipeline_of, folder_of):
+def test_another_size_of_images_may_be_asked_for(name, pipeline_of, folder_of):
     size = FAMILIES[name].size // 2
     denoiser = as_denoiser(pipeline_of(name), image_size=size)
     assert denoiser.image_size == size
-    small = DiffusionClassifier(denoiser, PETS, search=Exhaustive(2)).classify(pictures(1))
-    large = DiffusionClassifier(pipeline_of(name), PETS, search=Exhaustive(2)).classify(pictures(1))
+    small = DiffusionClassifier(denoiser, PETS, search=Exhaustive(2)).classify(images(1))
+    large = DiffusionClassifier(pipeline_of(name), PETS, search=Exhaustive(2)).classify(images(1))
     assert not np.allclose(small.errors, large.errors)
     loaded = DiffusionClassifier.from_pretrained(folder_of(name), PETS, image_size=size, search=Exhaustive(2))
-    np.testing.assert_array_equal(loaded.classify(pictures(1)).errors, small.errors)
+    np.testing.assert_array_equal(loaded.classify(images(1)).errors, small.errors)
     built = DiffusionClassifier(pipeline_of(name), PETS, image_size=size, search=Exhaustive(2))
-    np.testing.assert_array_equal(built.classify(pictures(1)).errors, small.errors)
+    np.testing.assert_array_equal(built.classify(images(1)).errors, small.errors)
     with pytest.raises(ValueError, match=f"is given to a model that is wrapped at {size}"):
         DiffusionClassifier(denoiser, PETS, image_size=2 * size)
     with pytest.raises(ValueError, match="image_size must be a multiple of"):

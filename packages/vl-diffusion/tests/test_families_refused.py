@@ -5,7 +5,7 @@ from __future__ import annotations
 import diffusers
 import pytest
 from vl_diffusion import DiffusionClassifier, NoiseSchedule
-from vl_diffusion.loading import as_denoiser, load_denoiser
+from vl_diffusion.models.loading import as_denoiser, load_denoiser
 
 
 def without(pipeline, **parts):
@@ -64,7 +64,7 @@ def test_a_network_that_is_shown_a_mask_as_well_is_refused(tiny):
         as_denoiser(pipeline)
 
 
-def test_an_sdxl_network_without_the_sizes_of_pictures_is_refused(tiny):
+def test_an_sdxl_network_without_the_sizes_of_images_is_refused(tiny):
     pipeline = without(tiny.stable_diffusion_xl(), unet=tiny.stable_diffusion().unet)
     with pytest.raises(ValueError, match=r"addition_embed_type 'text_time' as SDXL does, got None"):
         as_denoiser(pipeline)

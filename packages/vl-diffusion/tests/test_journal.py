@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pyarrow import parquet
-from vl_diffusion import CallableDenoiser, DiffusionClassifier, Exhaustive, NoiseSchedule, journal, tables
-from vl_diffusion.journal import Finished, Journal
-from vl_diffusion.lines import LineFile
+from vl_diffusion import CallableDenoiser, DiffusionClassifier, Exhaustive, NoiseSchedule
+from vl_diffusion.runs import result_log as journal
+from vl_diffusion.runs import tables
+from vl_diffusion.runs.append_only import AppendOnlyFile
+from vl_diffusion.runs.result_log import ResultIndex, ResultLog
 
 CLASSES = ("a", "b", "c")
 
@@ -21,19 +23,19 @@ def result():
     denoiser = CallableDenoiser(
         lambda x, time, label: x * label.view(-1, 1, 1, 1), schedule, image_size=4, image_channels=1, classes=CLASSES
     )
-    pictures = [np.full((4, 4), value, np.uint8) for value in range(5)]
-    return DiffusionClassifier(denoiser, search=Exhaustive(2)).classify(pictures, image_ids=[7, -3, 0, 2**62, 5])
+    images = [np.full((4, 4), value, np.uint8) for value in range(5)]
+    return DiffusionClassifier(denoiser, search=Exhaustive(2)).classify(images, image_ids=[7, -3, 0, 2**62, 5])
 
 
 @pytest.fixture
 def folder(result, tmp_path):
-    with Journal(tmp_path / Journal.name(0)) as file:
+    with ResultLog(tmp_path / ResultLog.name(0)) as file:
         file.append(result)
     return tmp_path
 
 
 def test_results_come_back_in_any_order(result, folder):
-    found = Finished(folder, CLASSES).collect([0, 7, 0])
+    found = ResultIndex(folder, CLASSES).collect([0, 7, 0])
     for name in ("image_ids", "errors", "draws", "predictions", "probabilities"):
         np.testing.assert_array_equal(getattr(found, name), getattr(result, name)[[2, 0, 2]])
         assert getattr(found, name).dtype == getattr(result, name).dtype
@@ -41,26 +43,26 @@ def test_results_come_back_in_any_order(result, folder):
 
 def test_ids_are_known_without_reading_what_belongs_to_them(folder, monkeypatch):
     monkeypatch.setattr(journal.json, "loads", lambda text: pytest.fail("a line is parsed"))
-    finished = Finished(folder, CLASSES)
+    finished = ResultIndex(folder, CLASSES)
     assert 2**62 in finished
     assert -3 in finished
     assert 8 not in finished
 
 
-def test_the_last_word_of_a_picture_counts(result, folder):
-    row = json.loads(LineFile(folder / Journal.name(0)).lines()[0])
-    with Journal(folder / Journal.name(1)) as file:
+def test_the_last_word_of_a_image_counts(result, folder):
+    row = json.loads(AppendOnlyFile(folder / ResultLog.name(0)).lines()[0])
+    with ResultLog(folder / ResultLog.name(1)) as file:
         file.write(json.dumps(row | {"num_values": 9}) + "\n")
-    assert Finished(folder, CLASSES).collect([7, 5]).num_values.tolist() == [9, 16]
+    assert ResultIndex(folder, CLASSES).collect([7, 5]).num_values.tolist() == [9, 16]
 
 
 @pytest.mark.parametrize("name", ["errors", "draws", "predictions"])
 def test_a_list_of_another_length_is_damage_in_a_line(name, folder):
-    path = folder / Journal.name(0)
-    rows = [json.loads(line) for line in LineFile(path).lines()]
+    path = folder / ResultLog.name(0)
+    rows = [json.loads(line) for line in AppendOnlyFile(path).lines()]
     rows[3][name] = [1, 2]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    finished = Finished(folder, CLASSES)
+    finished = ResultIndex(folder, CLASSES)
     assert len(finished.collect([7, 5])) == 2
     with pytest.raises(ValueError, match=rf"results\.jsonl, line 4 is damaged \({name} has shape \(2,\) in place of"):
         finished.collect([7, 2**62])
@@ -68,15 +70,15 @@ def test_a_list_of_another_length_is_damage_in_a_line(name, folder):
 
 @pytest.mark.parametrize("block", [1, 7, 2**20])
 def test_a_line_that_was_cut_off_gives_way(block, folder, monkeypatch):
-    monkeypatch.setattr("vl_diffusion.lines._BLOCK", block)
-    path = folder / Journal.name(0)
+    monkeypatch.setattr("vl_diffusion.runs.append_only._BLOCK", block)
+    path = folder / ResultLog.name(0)
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"image_ids": 9, "err')
-    with LineFile(path) as file:
+    with AppendOnlyFile(path) as file:
         file.write("next\n")
     assert path.read_bytes() == whole + b"next\n"
     path.write_bytes(b"no line at all")
-    with LineFile(path) as file:
+    with AppendOnlyFile(path) as file:
         file.write("first\n")
     assert file.lines() == [b"first"]
 

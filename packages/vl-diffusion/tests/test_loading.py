@@ -15,14 +15,14 @@ import vl_diffusion
 from diffusers import DDPMScheduler, DiTPipeline, StableDiffusionPipeline
 from vl_core.noise import gaussian, make_keys
 from vl_diffusion import DiffusionClassifier, Exhaustive
-from vl_diffusion.adaptation_study.sources import BUILT_IN_SOURCES
-from vl_diffusion.images import content_id
-from vl_diffusion.loading import BUILT_IN, as_denoiser, local_folder
+from vl_diffusion.models.images import content_id
+from vl_diffusion.models.loading import BUILT_IN, as_denoiser, local_folder
+from vl_diffusion.studies.adaptation.sources import BUILT_IN_SOURCES
 
 PETS = ("cat", "dog", "bird")
 
 
-def pictures(count: int, channels: int, size: int) -> torch.Tensor:
+def images(count: int, channels: int, size: int) -> torch.Tensor:
     return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(2))
 
 
@@ -31,18 +31,18 @@ def test_stable_diffusion_is_classified_as_by_a_plain_loop(folder, request):
     path = request.getfixturevalue(folder)
     pipeline = StableDiffusionPipeline.from_pretrained(path, safety_checker=None, requires_safety_checker=False)
     classifier = DiffusionClassifier.from_pretrained(path, PETS, search=Exhaustive(4), prompt_template="my {}!")
-    picture = pictures(1, 3, classifier.denoiser.image_size)
-    result = classifier.classify(picture)
+    image = images(1, 3, classifier.denoiser.image_size)
+    result = classifier.classify(image)
     errors = np.zeros((3, 4))
     with torch.no_grad():
-        latent = pipeline.vae.encode(picture * 2 - 1).latent_dist.mean * pipeline.vae.config.scaling_factor
+        latent = pipeline.vae.encode(image * 2 - 1).latent_dist.mean * pipeline.vae.config.scaling_factor
         for k, name in enumerate(PETS):
             ids = pipeline.tokenizer(f"my {name}!", padding="max_length", max_length=77, return_tensors="pt").input_ids
             text = pipeline.text_encoder(ids)[0]
             for draw, step in enumerate((125, 375, 625, 875)):
                 alpha = float(DDPMScheduler.from_config(pipeline.scheduler.config).alphas_cumprod[step])
                 noise = gaussian(
-                    make_keys(0, torch.tensor([content_id(picture[0])]), torch.tensor([draw])), latent.shape[1:]
+                    make_keys(0, torch.tensor([content_id(image[0])]), torch.tensor([draw])), latent.shape[1:]
                 )
                 x_t = alpha**0.5 * latent + (1 - alpha) ** 0.5 * noise
                 output = pipeline.unet(x_t, step, encoder_hidden_states=text).sample
@@ -59,25 +59,25 @@ def test_a_pipeline_object_and_its_folder_say_the_same(sd_folder):
     pipeline = StableDiffusionPipeline.from_pretrained(sd_folder, safety_checker=None, requires_safety_checker=False)
     from_object = DiffusionClassifier(pipeline, PETS, search=Exhaustive(3))
     from_folder = DiffusionClassifier.from_pretrained(str(sd_folder), PETS, search=Exhaustive(3))
-    picture = pictures(2, 3, 32)
-    np.testing.assert_array_equal(from_object.classify(picture).errors, from_folder.classify(picture).errors)
+    image = images(2, 3, 32)
+    np.testing.assert_array_equal(from_object.classify(image).errors, from_folder.classify(image).errors)
 
 
 def test_dit_pipeline_names_its_classes(dit_folder, tiny):
     classifier = DiffusionClassifier.from_pretrained(dit_folder, search=Exhaustive(2))
     assert classifier.classes == tiny.CLASSES
-    result = classifier.classify(pictures(1, 3, classifier.denoiser.image_size))
+    result = classifier.classify(images(1, 3, classifier.denoiser.image_size))
     # Random weights, but every class is another condition.
     assert len(np.unique(result.errors)) == 10
 
 
 def test_dit_pipeline_object_says_the_same_as_its_folder(dit_folder, tiny):
     pipeline = DiTPipeline.from_pretrained(dit_folder)
-    picture = pictures(1, 3, 32)
+    image = images(1, 3, 32)
     named = DiffusionClassifier(pipeline, search=Exhaustive(2))
     assert named.classes == tiny.CLASSES
     unnamed = DiffusionClassifier.from_pretrained(dit_folder, search=Exhaustive(2))
-    np.testing.assert_array_equal(named.classify(picture).errors, unnamed.classify(picture).errors)
+    np.testing.assert_array_equal(named.classify(image).errors, unnamed.classify(image).errors)
 
 
 def test_dit_without_names_takes_all_of_them_in_label_order(tiny):
@@ -94,16 +94,14 @@ def test_pixel_models_are_evaluated_as_by_a_plain_loop(folder, request, tiny):
     config = json.loads((path / "config.json").read_text())
     model = getattr(diffusers, config["_class_name"]).from_pretrained(path).eval()
     classifier = DiffusionClassifier.from_pretrained(path, search=Exhaustive(2))
-    picture = pictures(1, config["in_channels"], config["sample_size"])
-    result = classifier.classify(picture)
+    image = images(1, config["in_channels"], config["sample_size"])
+    result = classifier.classify(image)
     alphas = DDPMScheduler.from_pretrained(path).alphas_cumprod
     errors = np.zeros((10, 2))
     with torch.no_grad():
         for draw, step in enumerate((250, 750)):
-            noise = gaussian(
-                make_keys(0, torch.tensor([content_id(picture[0])]), torch.tensor([draw])), picture.shape[1:]
-            )
-            x_t = alphas[step] ** 0.5 * (picture * 2 - 1) + (1 - alphas[step]) ** 0.5 * noise
+            noise = gaussian(make_keys(0, torch.tensor([content_id(image[0])]), torch.tensor([draw])), image.shape[1:])
+            x_t = alphas[step] ** 0.5 * (image * 2 - 1) + (1 - alphas[step]) ** 0.5 * noise
             for k in range(10):
                 output = model(x_t, timestep=torch.tensor([step]), class_labels=torch.tensor([k])).sample
                 errors[k, draw] = (output[:, : config["in_channels"]] - noise).square().mean()
@@ -115,8 +113,8 @@ def test_a_subset_of_the_classes_in_any_order(pixel_dit_folder, tiny):
     some = DiffusionClassifier.from_pretrained(
         pixel_dit_folder, [tiny.CLASSES[7], tiny.CLASSES[2]], search=Exhaustive(2)
     )
-    picture = pictures(1, 1, 28)
-    np.testing.assert_allclose(some.classify(picture).errors[0], every.classify(picture).errors[0, [7, 2]], rtol=1e-5)
+    image = images(1, 1, 28)
+    np.testing.assert_allclose(some.classify(image).errors[0], every.classify(image).errors[0, [7, 2]], rtol=1e-5)
 
 
 def test_a_class_that_the_model_does_not_know_is_named(pixel_dit_folder):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from vl_diffusion import DiffusionClassifier, Exhaustive, NoiseSchedule, Staged, error_maps, evidence_map, over_picture
+from vl_diffusion import DiffusionClassifier, Exhaustive, NoiseSchedule, Staged, error_maps, evidence_map, upsample_maps
 from vl_diffusion.charts.error_maps import draw_error_maps
 
 NAMES = ("left", "right", "nothing")
@@ -23,7 +23,7 @@ SCHEDULES = {
 
 
 class HalfIsWhite:
-    """Knows that a class's pictures are white on one half and black on the other."""
+    """Knows that a class's images are white on one half and black on the other."""
 
     image_size, image_channels = 4, 1
     class_names: tuple[str, ...] | None = NAMES
@@ -36,11 +36,11 @@ class HalfIsWhite:
         return images * 2 - 1
 
     def encode_classes(self, classes: Sequence[str]) -> Tensor:
-        pictures = torch.full((len(classes), 1, 4, 4), -1.0)
-        for picture, name in zip(pictures, classes, strict=True):
+        patterns = torch.full((len(classes), 1, 4, 4), -1.0)
+        for make_image, name in zip(patterns, classes, strict=True):
             if name != "nothing":
-                picture[..., slice(0, 2) if name == "left" else slice(2, 4)] = 1.0
-        return pictures
+                make_image[..., slice(0, 2) if name == "left" else slice(2, 4)] = 1.0
+        return patterns
 
     def predict(self, x_t: Tensor, time: Tensor, condition: Tensor) -> Tensor:
         step = np.searchsorted(self.schedule.times, time.double().numpy() - 1e-3)
@@ -61,11 +61,11 @@ class HalfIsWhiteInWords(HalfIsWhite):
 
     def encode_classes(self, classes: Sequence[str]) -> Tensor:
         words = [text.split() for text in classes]
-        pictures = super().encode_classes([first for first, _ in words])
-        return pictures * torch.tensor([float(second) for _, second in words]).view(-1, 1, 1, 1)
+        patterns = super().encode_classes([first for first, _ in words])
+        return patterns * torch.tensor([float(second) for _, second in words]).view(-1, 1, 1, 1)
 
 
-def picture() -> Tensor:
+def make_image() -> Tensor:
     return torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(0))
 
 
@@ -82,10 +82,10 @@ def test_the_mean_of_a_map_is_the_error_of_its_class(prediction, objective):
         batch_size=7,
         seed=3,
     )
-    maps = error_maps(classifier, picture())
+    maps = error_maps(classifier, make_image())
     assert maps.shape == (3, 4, 4)
     assert maps.dtype == np.float32
-    np.testing.assert_allclose(maps.mean((1, 2)), classifier.classify(picture()).errors[0], rtol=1e-5)
+    np.testing.assert_allclose(maps.mean((1, 2)), classifier.classify(make_image()).errors[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("folder", ["sd_folder", "sd_v_folder"])
@@ -118,8 +118,8 @@ def test_maps_of_several_prompts_are_combined_as_their_errors_are(combination):
         prompt_combination=combination,
         temperature=100.0,
     )
-    maps = error_maps(classifier, picture())
-    np.testing.assert_allclose(maps.mean((1, 2)), classifier.classify(picture()).errors[0], rtol=1e-5)
+    maps = error_maps(classifier, make_image())
+    np.testing.assert_allclose(maps.mean((1, 2)), classifier.classify(make_image()).errors[0], rtol=1e-5)
 
 
 def test_pixels_are_where_the_classes_differ():
@@ -131,7 +131,7 @@ def test_pixels_are_where_the_classes_differ():
     evidence = evidence_map(maps["left"], maps["nothing"])
     # Both expect black on the right.
     np.testing.assert_allclose(evidence[:, 2:], 0, atol=1e-5)
-    schedule, steps = classifier.denoiser.schedule, classifier.denoising_errors.steps
+    schedule, steps = classifier.denoiser.schedule, classifier.evaluator.steps
     weight = ((schedule.alpha[steps] / schedule.sigma[steps]) ** 2).mean()
     np.testing.assert_allclose(evidence[:, :2], 4 * weight, rtol=1e-3)
     errors = classifier.classify(left).errors[0]
@@ -144,38 +144,38 @@ def test_fewer_draws_are_those_that_a_nested_search_begins_with():
             return super().predict(x_t, time, condition) * 0.5
 
     classifier = DiffusionClassifier(Off(), search=Staged((4, 16), (2, 1)))
-    result = classifier.classify(picture(), image_ids=[7])
+    result = classifier.classify(make_image(), image_ids=[7])
     given_up = int(result.draws[0].argmin())
     assert result.draws[0, given_up] == 4
-    maps = error_maps(classifier, picture(), [NAMES[given_up]], draws=4, image_id=7)
+    maps = error_maps(classifier, make_image(), [NAMES[given_up]], draws=4, image_id=7)
     assert maps.mean() == pytest.approx(result.errors[0, given_up], rel=1e-5)
-    other = error_maps(classifier, picture(), [NAMES[given_up]], draws=4, image_id=8)
+    other = error_maps(classifier, make_image(), [NAMES[given_up]], draws=4, image_id=8)
     assert not np.allclose(maps, other)
 
 
 def test_maps_are_enlarged_over_what_the_model_saw():
     values = np.array([[0.0, 1.0], [2.0, 3.0]])
-    whole = over_picture(values, 4, 8)
+    whole = upsample_maps(values, 4, 8)
     assert whole.shape == (4, 8)
     assert np.isnan(whole[:, :2]).all()
     assert np.isnan(whole[:, 6:]).all()
-    # Bilinear: halfway between pixel centres is a quarter and three quarters of the way.
+    # Bilinear: halfway between pixel centers is a quarter and three quarters of the way.
     np.testing.assert_allclose(whole[0, 2:6], [0, 0.25, 0.75, 1])
     np.testing.assert_allclose(whole[:, 2], [0, 0.5, 1.5, 2])
-    assert over_picture(np.zeros((5, 3, 2, 2)), 7, 6).shape == (5, 3, 7, 6)
-    np.testing.assert_array_equal(over_picture(values, 2, 2), values)
+    assert upsample_maps(np.zeros((5, 3, 2, 2)), 7, 6).shape == (5, 3, 7, 6)
+    np.testing.assert_array_equal(upsample_maps(values, 2, 2), values)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda c: error_maps(c, picture(), ["up"]), "among the classifier's 3, got 'up'"),
-        (lambda c: error_maps(c, picture(), draws=0), r"draws must be in 1 \.\.\. 5.*got 0"),
-        (lambda c: error_maps(c, picture(), draws=6), r"draws must be in 1 \.\.\. 5.*got 6"),
-        (lambda c: error_maps(c, picture(), []), "classes is empty; name at least one"),
-        (lambda c: error_maps(c, picture(), image_id="a"), "image_ids must be integers, got 'a' of type str"),
+        (lambda c: error_maps(c, make_image(), ["up"]), "among the classifier's 3, got 'up'"),
+        (lambda c: error_maps(c, make_image(), draws=0), r"draws must be in 1 \.\.\. 5.*got 0"),
+        (lambda c: error_maps(c, make_image(), draws=6), r"draws must be in 1 \.\.\. 5.*got 6"),
+        (lambda c: error_maps(c, make_image(), []), "classes is empty; name at least one"),
+        (lambda c: error_maps(c, make_image(), image_id="a"), "image_ids must be integers, got 'a' of type str"),
         (lambda c: evidence_map(np.zeros((4, 4)), np.zeros((1, 4))), r"one shape, got \(4, 4\) and \(1, 4\)"),
-        (lambda c: over_picture(np.zeros((2, 2)), 0, 3), "height and width must be at least 1, got 0 and 3"),
+        (lambda c: upsample_maps(np.zeros((2, 2)), 0, 3), "height and width must be at least 1, got 0 and 3"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, message):
@@ -189,7 +189,7 @@ def test_a_network_that_returns_no_numbers_is_an_error():
             return torch.full_like(x_t, torch.nan)
 
     with pytest.raises(ValueError, match="the error of 'left' at time step 500 must be finite"):
-        error_maps(DiffusionClassifier(Broken(), search=Exhaustive(1)), picture())
+        error_maps(DiffusionClassifier(Broken(), search=Exhaustive(1)), make_image())
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])

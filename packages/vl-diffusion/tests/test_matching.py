@@ -1,4 +1,4 @@
-"""Pictures and captions whose errors are known in closed form, and scores counted by hand."""
+"""Images and captions whose errors are known in closed form, and scores counted by hand."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from vl_diffusion import (
     retrieval_scores,
     winoground_scores,
 )
-from vl_diffusion.loading import load_denoiser
+from vl_diffusion.models.loading import load_denoiser
 
 DARK, BRIGHT = -0.2, 0.2
 
 
-class ReadsGrey:
-    """Reads a grey from a caption, and 0 from an empty one: a picture of mean m and variance v has the error
-    ``(alpha / sigma)^2 ((m - grey)^2 + v)`` whatever the noise.
+class ReadsGray:
+    """Reads a gray from a caption, and 0 from an empty one: an image of mean m and variance v has the error
+    ``(alpha / sigma)^2 ((m - gray)^2 + v)`` whatever the noise.
     """
 
     image_size, image_channels = 4, 1
@@ -48,24 +48,24 @@ class ReadsGrey:
         return (x_t - alpha * condition.view(-1, 1, 1, 1)) / sigma
 
 
-def picture(mean: float, texture: float = 0.0) -> Tensor:
+def image(mean: float, texture: float = 0.0) -> Tensor:
     """A chequerboard of this mean and this deviation, in the model's units."""
     board = torch.tensor([1.0, -1.0]).repeat(8).view(4, 4)
     return ((mean + texture * board + 1) / 2)[None]
 
 
 def level(draws: int) -> float:
-    schedule = ReadsGrey().schedule
+    schedule = ReadsGray().schedule
     steps = schedule.steps(draws)
     return float(((schedule.alpha[steps] / schedule.sigma[steps]) ** 2).mean())
 
 
 def test_errors_are_the_closed_form():
     found = match(
-        ReadsGrey(), [picture(DARK, 0.5), picture(0.3)], ["-0.2", "0.2", "0.9"], draws=20, with_unconditional=True
+        ReadsGray(), [image(DARK, 0.5), image(0.3)], ["-0.2", "0.2", "0.9"], draws=20, with_unconditional=True
     )
-    means, variances, greys = np.array([[DARK], [0.3]]), np.array([[0.25], [0.0]]), np.array([DARK, BRIGHT, 0.9])
-    np.testing.assert_allclose(found.errors, level(20) * ((means - greys) ** 2 + variances), rtol=1e-3, atol=1e-5)
+    means, variances, grays = np.array([[DARK], [0.3]]), np.array([[0.25], [0.0]]), np.array([DARK, BRIGHT, 0.9])
+    np.testing.assert_allclose(found.errors, level(20) * ((means - grays) ** 2 + variances), rtol=1e-3, atol=1e-5)
     assert found.unconditional_errors is not None
     np.testing.assert_allclose(
         found.unconditional_errors, level(20) * (means**2 + variances)[:, 0], rtol=1e-3, atol=1e-5
@@ -73,22 +73,22 @@ def test_errors_are_the_closed_form():
     np.testing.assert_allclose(found.scores, found.unconditional_errors[:, None] - found.errors)
 
 
-def test_the_plainer_picture_wins_unless_the_unconditional_error_is_subtracted():
-    # The dark picture is busy: under the caption "dark", its error is larger than that of the plain bright one.
-    pictures, captions = [picture(DARK, 0.5), picture(BRIGHT)], [str(DARK), str(BRIGHT)]
-    found = match(ReadsGrey(), pictures, captions, draws=10, with_unconditional=True)
+def test_the_plainer_image_wins_unless_the_unconditional_error_is_subtracted():
+    # The dark image is busy: under the caption "dark", its error is larger than that of the plain bright one.
+    images, captions = [image(DARK, 0.5), image(BRIGHT)], [str(DARK), str(BRIGHT)]
+    found = match(ReadsGray(), images, captions, draws=10, with_unconditional=True)
     assert found.errors[:, 0].argmin() == 1
     assert found.scores[:, 0].argmax() == 0
     assert found.scores[:, 1].argmax() == 1
-    # Captions of one picture are told apart either way.
+    # Captions of one image are told apart either way.
     np.testing.assert_array_equal(found.errors.argmin(1), [0, 1])
     np.testing.assert_array_equal(found.scores.argmax(1), [0, 1])
 
 
-def test_winoground_on_busy_pictures():
-    busy = [[picture(DARK, 0.5), picture(BRIGHT)], [picture(BRIGHT), picture(DARK, 0.5)]]
+def test_winoground_on_busy_images():
+    busy = [[image(DARK, 0.5), image(BRIGHT)], [image(BRIGHT), image(DARK, 0.5)]]
     captions = [[str(DARK), str(BRIGHT)], [str(BRIGHT), str(DARK)]]
-    found = match_groups(ReadsGrey(), busy, captions, draws=5, with_unconditional=True)
+    found = match_groups(ReadsGray(), busy, captions, draws=5, with_unconditional=True)
     assert found.errors.shape == (2, 2, 2)
     raw, fair = winoground_scores(found.errors), winoground_scores(found.errors, found.unconditional_errors)
     assert [raw.text.value, raw.image.value, raw.group.value] == [1, 0, 0]
@@ -117,11 +117,11 @@ def test_a_tie_is_not_right():
 
 
 def test_a_classifier_lends_its_model_and_finds_the_same_errors():
-    pictures, captions = [picture(DARK, 0.3), picture(0.7)], ["-0.2", "0.2"]
+    images, captions = [image(DARK, 0.3), image(0.7)], ["-0.2", "0.2"]
     settings = {"objective": "l1", "weighting": "exponential", "seed": 4}
-    classifier = DiffusionClassifier(ReadsGrey(), captions, search=Exhaustive(7), prompt_template="{}", **settings)
-    found = match(classifier, pictures, captions, draws=7, **settings)
-    np.testing.assert_allclose(found.errors, classifier.classify(pictures).errors, rtol=1e-5)
+    classifier = DiffusionClassifier(ReadsGray(), captions, search=Exhaustive(7), prompt_template="{}", **settings)
+    found = match(classifier, images, captions, draws=7, **settings)
+    np.testing.assert_allclose(found.errors, classifier.classify(images).errors, rtol=1e-5)
     assert found.unconditional_errors is None
     np.testing.assert_array_equal(found.scores, -found.errors)
 
@@ -137,49 +137,49 @@ def test_a_pipeline_matches_as_it_classifies_and_has_an_unconditional_error(sd_f
     np.testing.assert_allclose(found.unconditional_errors, empty.errors[:, 0], rtol=1e-4)
 
 
-def test_noise_follows_the_picture():
-    class Off(ReadsGrey):
+def test_noise_follows_the_image():
+    class Off(ReadsGray):
         def predict(self, x_t: Tensor, time: Tensor, condition: Tensor) -> Tensor:
             return super().predict(x_t, time, condition) * 0.5
 
-    pictures = [picture(DARK, 0.3), picture(0.7), picture(0.1)]
-    both = match(Off(), pictures, ["0.1", "0.2"], draws=4, with_unconditional=True, batch_size=3)
-    turned = match(Off(), pictures[::-1], ["0.2", "0.1"], draws=4, with_unconditional=True)
+    images = [image(DARK, 0.3), image(0.7), image(0.1)]
+    both = match(Off(), images, ["0.1", "0.2"], draws=4, with_unconditional=True, batch_size=3)
+    turned = match(Off(), images[::-1], ["0.2", "0.1"], draws=4, with_unconditional=True)
     np.testing.assert_allclose(turned.errors[::-1, ::-1], both.errors, rtol=1e-5)
     np.testing.assert_allclose(turned.unconditional_errors[::-1], both.unconditional_errors, rtol=1e-5)
-    ids = match(Off(), pictures, ["0.1"], draws=4, image_ids=[5, 5, 6]).errors
+    ids = match(Off(), images, ["0.1"], draws=4, image_ids=[5, 5, 6]).errors
     assert not np.allclose(ids, both.errors[:, :1])
 
 
 def test_a_model_may_say_what_no_class_is_to_it():
-    class OneOfTwo(ReadsGrey):
+    class OneOfTwo(ReadsGray):
         takes_prompts = False
 
     with pytest.raises(ValueError, match=r"OneOfTwo knows no unconditional error.* no encode_unconditional\(\)"):
-        match(OneOfTwo(), picture(0.0), ["0.1"], draws=2, with_unconditional=True)
+        match(OneOfTwo(), image(0.0), ["0.1"], draws=2, with_unconditional=True)
 
     class WithNone(OneOfTwo):
         def encode_unconditional(self) -> Tensor:
             return torch.tensor([0.25])
 
-    found = match(WithNone(), picture(0.25), ["0.1"], draws=2, with_unconditional=True)
+    found = match(WithNone(), image(0.25), ["0.1"], draws=2, with_unconditional=True)
     np.testing.assert_allclose(found.unconditional_errors, 0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: match(ReadsGrey(), [], ["0.1"]), ValueError, "images is empty"),
-        (lambda: match(ReadsGrey(), picture(0), []), ValueError, "captions is empty"),
-        (lambda: match(ReadsGrey(), picture(0), "0.1"), TypeError, "got the single string '0.1'"),
-        (lambda: match(ReadsGrey(), picture(0), [0.1]), TypeError, r"captions must be strings, got 0\.1 of type float"),
-        (lambda: match(ReadsGrey(), picture(0), ["0"], draws=0), ValueError, "draws must be at least 1"),
-        (lambda: match(ReadsGrey(), picture(0), ["0"], objective="l3"), ValueError, "objective must be one of"),
-        (lambda: match(ReadsGrey(), picture(0), ["0"], error_space="x"), ValueError, "error_space must be one of"),
-        (lambda: match(ReadsGrey(), picture(0), ["0"], objective="vlb"), ValueError, "needs a model that learns a var"),
-        (lambda: match_groups(ReadsGrey(), [[picture(0)]], []), ValueError, "the same number, got 1 and 0"),
+        (lambda: match(ReadsGray(), [], ["0.1"]), ValueError, "images is empty"),
+        (lambda: match(ReadsGray(), image(0), []), ValueError, "captions is empty"),
+        (lambda: match(ReadsGray(), image(0), "0.1"), TypeError, "got the single string '0.1'"),
+        (lambda: match(ReadsGray(), image(0), [0.1]), TypeError, r"captions must be strings, got 0\.1 of type float"),
+        (lambda: match(ReadsGray(), image(0), ["0"], draws=0), ValueError, "draws must be at least 1"),
+        (lambda: match(ReadsGray(), image(0), ["0"], objective="l3"), ValueError, "objective must be one of"),
+        (lambda: match(ReadsGray(), image(0), ["0"], error_space="x"), ValueError, "error_space must be one of"),
+        (lambda: match(ReadsGray(), image(0), ["0"], objective="vlb"), ValueError, "needs a model that learns a var"),
+        (lambda: match_groups(ReadsGray(), [[image(0)]], []), ValueError, "the same number, got 1 and 0"),
         (
-            lambda: match_groups(ReadsGrey(), [[picture(0)]] * 2, [["0"], ["0", "1"]], draws=1),
+            lambda: match_groups(ReadsGray(), [[image(0)]] * 2, [["0"], ["0", "1"]], draws=1),
             ValueError,
             r"as the first, \(1, 1\), got \(1, 2\) for group 1",
         ),

@@ -1,4 +1,4 @@
-"""The page in a real browser: a picture goes in, a race is run, and what is read there is what the classifier says."""
+"""The page in a real browser: an image goes in, a race is run, and what is read there is what the classifier says."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from PIL import Image
 from vl_core.data import read_image
 from vl_diffusion import DiffusionClassifier, Racing
 from vl_diffusion.cli import main
-from vl_diffusion.loading import load_denoiser
-from vl_diffusion.page import build_page, launch_page
-from vl_diffusion.page.blocks import Session
+from vl_diffusion.demo import build_page, launch_page
+from vl_diffusion.demo.blocks import Session
+from vl_diffusion.models.loading import load_denoiser
 
 # Gradio leaves the event loops of its imports to the garbage collector. What it calls deprecates this and that with
 # every release; in a thread of the server such a warning would be an error of the page.
@@ -105,15 +105,15 @@ def page(url, browser, outside):
 
 
 @pytest.fixture
-def picture(tmp_path):
-    path = tmp_path / "picture.png"
+def image(tmp_path):
+    path = tmp_path / "image.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (31, 28, 3), np.uint8)).save(path)
     return path
 
 
 def drop(page, path):
-    page.set_input_files("#picture input[type=file]", path)
-    page.wait_for_selector("#picture img")
+    page.set_input_files("#image input[type=file]", path)
+    page.wait_for_selector("#image img")
 
 
 def problem(page):
@@ -121,8 +121,8 @@ def problem(page):
     return page.wait_for_selector("#verdict .vl-problem").inner_text()
 
 
-def test_the_verdict_is_the_classifiers(page, picture, pixel_dit_folder):
-    drop(page, picture)
+def test_the_verdict_is_the_classifiers(page, image, pixel_dit_folder):
+    drop(page, image)
     page.evaluate(
         """() => {
             window.heard = [];
@@ -136,7 +136,7 @@ def test_the_verdict_is_the_classifiers(page, picture, pixel_dit_folder):
     said = page.inner_text("#verdict")
 
     classifier = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Racing(DRAWS, level=0.01))
-    result = classifier.classify(read_image(picture))
+    result = classifier.classify(read_image(image))
     assert named == result.labels[0]
     assert f"took {result.evaluations.sum()} evaluations; showing every class every draw takes 400" in said
     assert "99 %" in said
@@ -151,35 +151,35 @@ def test_the_verdict_is_the_classifiers(page, picture, pixel_dit_folder):
     assert winner.get_attribute("style") == "top:0px"
 
 
-def test_other_names_and_another_certainty(page, picture, pixel_dit_folder):
-    drop(page, picture)
+def test_other_names_and_another_certainty(page, image, pixel_dit_folder):
+    drop(page, image)
     page.fill("#names textarea", "Cat, dog, truck")
     page.click("#certainty label:has-text('80 %')")
     page.click("#classify")
     named = page.wait_for_selector("#verdict .vl-says strong").inner_text()
     search = Racing(DRAWS, level=1 - 0.8)
     classifier = DiffusionClassifier.from_pretrained(pixel_dit_folder, ["cat", "dog", "truck"], search=search)
-    result = classifier.classify(read_image(picture))
+    result = classifier.classify(read_image(image))
     assert named == result.labels[0]
     assert f"took {result.evaluations.sum()} evaluations" in page.inner_text("#verdict")
 
 
 def test_an_example_can_be_picked(page):
     page.locator("#examples button.thumbnail-item").nth(1).click()
-    page.wait_for_selector("#picture img")
+    page.wait_for_selector("#image img")
     page.click("#classify")
     named = page.wait_for_selector("#verdict .vl-says strong").inner_text()
     assert named in page.input_value("#names textarea").splitlines()
 
 
-def test_what_is_wrong_is_said_in_a_sentence(page, picture, tmp_path):
-    assert problem(page) == "There is no picture yet: drop one on the left, or pick an example."
-    drop(page, picture)
+def test_what_is_wrong_is_said_in_a_sentence(page, image, tmp_path):
+    assert problem(page) == "There is no image yet: drop one on the left, or pick an example."
+    drop(page, image)
     page.fill("#names textarea", "cat\nunicorn")
     page.click("#classify")
     page.wait_for_selector("#verdict .vl-problem:has-text('unicorn')")
     assert page.inner_text("#verdict .vl-problem").startswith(
-        "“unicorn” is not among the classes that this model has learnt. It knows “airplane”, "
+        "“unicorn” is not among the classes that this model has learned. It knows “airplane”, "
     )
     page.fill("#names textarea", "cat")
     page.click("#classify")
@@ -187,22 +187,22 @@ def test_what_is_wrong_is_said_in_a_sentence(page, picture, tmp_path):
     assert page.locator("#chart .lane").count() == 0
 
 
-def test_a_file_that_is_no_picture_is_named(page, tmp_path):
+def test_a_file_that_is_no_image_is_named(page, tmp_path):
     path = tmp_path / "letter.png"
-    path.write_text("Dear reader, this is no picture.")
+    path.write_text("Dear reader, this is no image.")
     drop(page, path)
     said = problem(page)
-    assert said.startswith("This picture cannot be read: letter.png ")
+    assert said.startswith("This image cannot be read: letter.png ")
     assert "\n" not in said
 
 
-def test_a_model_that_reads_words_races_any_names(picture, sd_folder):
+def test_a_model_that_reads_words_races_any_names(image, sd_folder):
     session = Session(load_denoiser(sd_folder), None, 8, {"seed": 1})
-    *rounds, (said, chart) = session.watch({"path": str(picture)}, "a cat, a dragon, a teapot", 0.95)
+    *rounds, (said, chart) = session.watch({"path": str(image)}, "a cat, a dragon, a teapot", 0.95)
     classifier = DiffusionClassifier.from_pretrained(
         sd_folder, ["a cat", "a dragon", "a teapot"], search=Racing(8, level=0.05), seed=1
     )
-    assert f"<strong>{classifier.classify(read_image(picture)).labels[0]}</strong>" in said
+    assert f"<strong>{classifier.classify(read_image(image)).labels[0]}</strong>" in said
     assert chart.count('class="lane ') == 3
     assert len(rounds) >= 2
 
@@ -215,15 +215,15 @@ def test_a_model_that_reads_words_races_any_names(picture, sd_folder):
         (None, "must be finite, got nan"),
     ],
 )
-def test_a_model_that_fails_is_a_sentence(failure, said, picture, pixel_dit_folder, monkeypatch):
+def test_a_model_that_fails_is_a_sentence(failure, said, image, pixel_dit_folder, monkeypatch):
     def failing(self, x_t, time, condition):
         if failure is None:
             return x_t * np.nan
         raise failure
 
-    monkeypatch.setattr("vl_diffusion.families.class_conditional.ClassConditionalDenoiser.predict", failing)
+    monkeypatch.setattr("vl_diffusion.models.families.class_conditional.ClassConditionalDenoiser.predict", failing)
     session = Session(load_denoiser(pixel_dit_folder), ("cat", "dog"), 8, {})
-    ((sentence, chart),) = session.watch({"path": str(picture)}, "cat, dog", 0.95)
+    ((sentence, chart),) = session.watch({"path": str(image)}, "cat, dog", 0.95)
     assert sentence.startswith('<p class="vl-problem"')
     assert said in sentence
     assert chart == ""
@@ -232,14 +232,14 @@ def test_a_model_that_fails_is_a_sentence(failure, said, picture, pixel_dit_fold
 def test_the_command_serves_the_page_and_can_be_interrupted(pixel_dit_folder, monkeypatch, capsys):
     served = []
 
-    def launched(page, **where):
+    def current_process(page, **where):
         served.append(where)
         return "http://here/"
 
     def interrupted(self, timeout=None):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vl_diffusion.commands.demo.launch_page", launched)
+    monkeypatch.setattr("vl_diffusion.commands.demo.launch_page", current_process)
     monkeypatch.setattr("vl_diffusion.commands.demo.threading.Event.wait", interrupted)
     assert main(["demo", "--model", str(pixel_dit_folder), "--port", "1234"]) == 0
     assert served == [{"host": "127.0.0.1", "port": 1234, "browser": False}]

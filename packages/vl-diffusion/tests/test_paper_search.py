@@ -21,8 +21,8 @@ CLASSES = ("cat", "dog", "bird", "frog", "ship", "truck")
 SEED = 7
 
 
-def pictures(count: int) -> list[Tensor]:
-    """Pictures of 32x32: by turns noise, and smooth patches of colour."""
+def make_images(count: int) -> list[Tensor]:
+    """Images of 32x32: by turns noise, and smooth patches of color."""
     generator = torch.Generator().manual_seed(0)
     made = []
     for i in range(count):
@@ -71,7 +71,7 @@ def assert_same(result: Any, i: int, prediction: int, errors: dict[int, dict[int
 )
 def test_the_literal_stages_are_those_of_the_paper(n_samples, to_keep, count, tiny):
     pipeline = tiny.stable_diffusion()
-    images = pictures(count)
+    images = make_images(count)
     search = Staged(n_samples, to_keep, "literal")
     result = DiffusionClassifier(pipeline, CLASSES, search=search, seed=SEED).classify(images, image_ids=range(count))
     states = []
@@ -97,7 +97,7 @@ def test_the_literal_stages_are_those_of_the_paper(n_samples, to_keep, count, ti
 
 @torch.no_grad()
 def test_exhaustive_dit_is_every_class_on_every_time_step(tiny):
-    pipeline, draws, images = tiny.dit_pipeline(), 4, pictures(50)
+    pipeline, draws, images = tiny.dit_pipeline(), 4, make_images(50)
     labels = [f"class {label}" for label in range(10)]
     result = DiffusionClassifier(pipeline, labels, search=Exhaustive(draws), seed=SEED).classify(
         images, image_ids=range(50)

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from pyarrow import parquet
-from vl_diffusion import processes
 from vl_diffusion.cli import main
-from vl_diffusion.lines import LineFile
+from vl_diffusion.runs import processes
+from vl_diffusion.runs.append_only import AppendOnlyFile
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals and limits of POSIX")
 
@@ -30,14 +30,14 @@ LAUNCH = [
     *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
     *("--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"),
 ]
-# A picture is evaluated in four batches of its own: they are the same whatever was finished before, to the last bit.
+# An image is evaluated in four batches of its own: they are the same whatever was finished before, to the last bit.
 ALONE = ("--search", "exhaustive", "--draws", "4", "--batch-size", "10")
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """A folder of 20 pictures in two classes."""
-    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory):
+    """A folder of 20 images in two classes."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("images")
     for name in ("cat", "dog"):
         (folder / name).mkdir()
         for i in range(10):
@@ -89,7 +89,7 @@ def table(out):
 
 
 def finished(out):
-    return sum(len(LineFile(path).lines()) for path in out.glob("results*.jsonl"))
+    return sum(len(AppendOnlyFile(path).lines()) for path in out.glob("results*.jsonl"))
 
 
 def wait_for(condition, seconds=120):
@@ -109,8 +109,8 @@ def assert_row_for_row(found, expected):
             assert float(one[column]) == pytest.approx(float(other[column]), rel=1e-5)
 
 
-def test_two_processes_are_one_row_for_row(pictures, pixel_dit_folder, tmp_path):
-    arguments = ["classify", str(pictures), "--model", str(pixel_dit_folder), "--limit", "13", "--draws", "12", "--out"]
+def test_two_processes_are_one_row_for_row(images, pixel_dit_folder, tmp_path):
+    arguments = ["classify", str(images), "--model", str(pixel_dit_folder), "--limit", "13", "--draws", "12", "--out"]
     assert main([*arguments, str(tmp_path / "one")]) == 0
     launch = subprocess.run(
         [*LAUNCH, "-m", "vl_diffusion", *arguments, str(tmp_path / "two")],
@@ -122,19 +122,19 @@ def test_two_processes_are_one_row_for_row(pictures, pixel_dit_folder, tmp_path)
     )
     assert launch.returncode == 0, launch.stderr
     assert launch.stdout.count("of 13 right") == 1
-    shares = [len(LineFile(tmp_path / "two" / name).lines()) for name in ("results.jsonl", "results-1.jsonl")]
+    shares = [len(AppendOnlyFile(tmp_path / "two" / name).lines()) for name in ("results.jsonl", "results-1.jsonl")]
     assert shares == [7, 6]
     assert_row_for_row(table(tmp_path / "two"), table(tmp_path / "one"))
 
 
 def test_a_process_that_fails_ends_the_launch_and_one_finishes_what_two_began(
-    pictures, pixel_dit_folder, tmp_path, monkeypatch, capsys
+    images, pixel_dit_folder, tmp_path, monkeypatch, capsys
 ):
-    names = [f"{pictures}/{kind}/{i}.png" for kind in ("cat", "dog") for i in range(10)]
+    names = [f"{images}/{kind}/{i}.png" for kind in ("cat", "dog") for i in range(10)]
     copies = [tmp_path / f"{i}.png" for i in range(len(names))]
     for name, copy in zip(names, copies, strict=True):
         copy.write_bytes(Path(name).read_bytes())
-    # Eight pictures are read ahead; the second process comes to its last one later.
+    # Eight images are read ahead; the second process comes to its last one later.
     last = copies[-1]
     script, out = tmp_path / "slowly.py", tmp_path / "out"
     script.write_text(
@@ -155,14 +155,14 @@ def test_a_process_that_fails_ends_the_launch_and_one_finishes_what_two_began(
         launch.stdin.close()
         wait_for(lambda: (out / "results-1.jsonl").exists() and finished(out), 300)
         whole = last.read_bytes()
-        last.write_bytes(b"no picture")
+        last.write_bytes(b"no image")
         began = time.monotonic()
         assert launch.wait(120) != 0
         # Two seconds of work, and a little for the launcher to notice; on a busy machine more.
         assert time.monotonic() - began < 60
         errors.seek(0)
         said = [line for line in errors.read().splitlines() if "vl-diffusion: error:" in line]
-    assert any(f"{last} is not a picture" in line and "are kept in" in line for line in said), said
+    assert any(f"{last} is not an image" in line and "are kept in" in line for line in said), said
     kept = finished(out)
     assert 0 < kept < len(names)
     assert not (out / "classify.csv").exists()
@@ -171,7 +171,7 @@ def test_a_process_that_fails_ends_the_launch_and_one_finishes_what_two_began(
     listed = io.TextIOWrapper(io.BytesIO(("\0".join(map(str, copies)) + "\0").encode()))
     monkeypatch.setattr(sys, "stdin", listed)
     assert main(arguments) == 0
-    assert f"{kept} of {len(names)} pictures are finished" in capsys.readouterr().err
+    assert f"{kept} of {len(names)} images are finished" in capsys.readouterr().err
     assert main(["classify", *names, *arguments[2:-1], str(tmp_path / "quiet")]) == 0
     expected = [row | {"image": str(copy)} for row, copy in zip(table(tmp_path / "quiet"), copies, strict=True)]
     assert_row_for_row(table(out), expected)
@@ -183,9 +183,9 @@ def test_a_process_that_fails_ends_the_launch_and_one_finishes_what_two_began(
     ids=["exhaustive", "racing"],
 )
 def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(
-    search, kills, count, pictures, pixel_dit_folder, tmp_path, commands
+    search, kills, count, images, pixel_dit_folder, tmp_path, commands
 ):
-    arguments = ["classify", pictures, "--limit", count, "--model", pixel_dit_folder, *search, "--out"]
+    arguments = ["classify", images, "--limit", count, "--model", pixel_dit_folder, *search, "--out"]
     commands.start(*arguments, tmp_path / "quiet")
     assert commands.wait()[0] == 0
     out = tmp_path / "killed"
@@ -210,18 +210,18 @@ def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(
             parquet.read_table(tmp_path / "quiet" / "results.parquet"), check_metadata=True
         )
         # The same lines, in the order in which they were finished.
-        lines = [sorted(LineFile(folder / "results.jsonl").lines()) for folder in (out, tmp_path / "quiet")]
+        lines = [sorted(AppendOnlyFile(folder / "results.jsonl").lines()) for folder in (out, tmp_path / "quiet")]
         assert lines[0] == lines[1]
     else:
         assert_row_for_row(table(out), table(tmp_path / "quiet"))
 
 
-def test_a_full_disk_costs_no_finished_row(pictures, pixel_dit_folder, tmp_path, commands):
+def test_a_full_disk_costs_no_finished_row(images, pixel_dit_folder, tmp_path, commands):
     out, quiet = tmp_path / "full", tmp_path / "quiet"
-    arguments = ["classify", pictures, "--limit", "9", "--model", pixel_dit_folder, *ALONE, "--out"]
+    arguments = ["classify", images, "--limit", "9", "--model", pixel_dit_folder, *ALONE, "--out"]
     commands.start(*arguments, quiet)
     assert commands.wait()[0] == 0
-    line = max(map(len, LineFile(quiet / "results.jsonl").lines()))
+    line = max(map(len, AppendOnlyFile(quiet / "results.jsonl").lines()))
     # Room for config.json and for four lines and a half.
     room = 4 * line + line // 2
     for _ in range(2):
@@ -234,20 +234,20 @@ def test_a_full_disk_costs_no_finished_row(pictures, pixel_dit_folder, tmp_path,
         assert content.endswith(b"\n")
         assert 4 <= len([json.loads(line) for line in content.splitlines()]) <= 5
     # A line that was half written, and a disk that is still full.
-    kept = LineFile(out / "results.jsonl").lines()
+    kept = AppendOnlyFile(out / "results.jsonl").lines()
     with (out / "results.jsonl").open("a") as file:
         file.write('{"image_ids": 12')
     commands.start(*arguments, out, largest_file=room)
     assert commands.wait()[0] == 2
-    assert LineFile(out / "results.jsonl").lines() == kept
+    assert AppendOnlyFile(out / "results.jsonl").lines() == kept
     commands.start(*arguments, out)
     assert commands.wait()[0] == 0
     assert (out / "classify.csv").read_bytes() == (quiet / "classify.csv").read_bytes()
 
 
-def test_two_commands_do_not_write_to_one_folder(pictures, pixel_dit_folder, tmp_path, commands, capsys):
+def test_two_commands_do_not_write_to_one_folder(images, pixel_dit_folder, tmp_path, commands, capsys):
     out = tmp_path / "out"
-    arguments = ["classify", str(pictures), "--limit", "9", "--model", str(pixel_dit_folder), *ALONE, "--out"]
+    arguments = ["classify", str(images), "--limit", "9", "--model", str(pixel_dit_folder), *ALONE, "--out"]
     pid = commands.start(*arguments, out, seconds=0.5)
     wait_for((out / "results.jsonl").exists)
     # The file is there a moment before it is locked.
@@ -260,13 +260,13 @@ def test_two_commands_do_not_write_to_one_folder(pictures, pixel_dit_folder, tmp
     assert main([*arguments, str(out)]) == 0
 
 
-def test_an_unreadable_picture_is_named_before_anything_is_computed(
-    pictures, pixel_dit_folder, tmp_path, monkeypatch, capsys
+def test_an_unreadable_image_is_named_before_anything_is_computed(
+    images, pixel_dit_folder, tmp_path, monkeypatch, capsys
 ):
-    good, bad, out = pictures / "cat" / "0.png", tmp_path / "bad.png", tmp_path / "out"
+    good, bad, out = images / "cat" / "0.png", tmp_path / "bad.png", tmp_path / "out"
     bad.write_bytes(good.read_bytes()[:100])
     monkeypatch.setattr(
-        "vl_diffusion.families.class_conditional.ClassConditionalDenoiser.predict",
+        "vl_diffusion.models.families.class_conditional.ClassConditionalDenoiser.predict",
         lambda *given: pytest.fail("something was computed"),
     )
     assert main(["classify", str(good), str(bad), "--model", str(pixel_dit_folder), "--out", str(out)]) == 2
@@ -276,14 +276,14 @@ def test_an_unreadable_picture_is_named_before_anything_is_computed(
     assert not out.exists()
 
 
-@pytest.mark.parametrize("harm", [lambda path: path.write_bytes(b"no picture"), Path.unlink], ids=["damaged", "gone"])
-def test_a_picture_that_becomes_unreadable_costs_no_finished_row(
-    harm, pictures, pixel_dit_folder, tmp_path, monkeypatch, capsys
+@pytest.mark.parametrize("harm", [lambda path: path.write_bytes(b"no image"), Path.unlink], ids=["damaged", "gone"])
+def test_a_image_that_becomes_unreadable_costs_no_finished_row(
+    harm, images, pixel_dit_folder, tmp_path, monkeypatch, capsys
 ):
     copies = [tmp_path / f"{i}.png" for i in range(12)]
     for i, copy in enumerate(copies):
-        copy.write_bytes((pictures / ("dog" if i < 10 else "cat") / f"{i % 10}.png").read_bytes())
-    whole, write = copies[-1].read_bytes(), LineFile.write
+        copy.write_bytes((images / ("dog" if i < 10 else "cat") / f"{i % 10}.png").read_bytes())
+    whole, write = copies[-1].read_bytes(), AppendOnlyFile.write
 
     def harmful(self, text):
         write(self, text)
@@ -293,22 +293,22 @@ def test_a_picture_that_becomes_unreadable_costs_no_finished_row(
     out = tmp_path / "out"
     arguments = ["classify", *map(str, copies), "--model", str(pixel_dit_folder), *ALONE, "--out", str(out)]
     with monkeypatch.context() as patch:
-        patch.setattr(LineFile, "write", harmful)
+        patch.setattr(AppendOnlyFile, "write", harmful)
         assert main(arguments) == 2
     kept = finished(out)
     assert 0 < kept < 12
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"vl-diffusion: error: {copies[-1]} ")
-    assert error.endswith(f"; {kept} of 12 pictures are kept in {out}, and the same command goes on from there")
+    assert error.endswith(f"; {kept} of 12 images are kept in {out}, and the same command goes on from there")
     copies[-1].write_bytes(whole)
     assert main(arguments) == 0
     assert finished(out) == 12
-    assert f"{kept} of 12 pictures are finished" in capsys.readouterr().err
+    assert f"{kept} of 12 images are finished" in capsys.readouterr().err
 
 
-def test_a_process_by_itself_leaves_no_trace(pictures, pixel_dit_folder, tmp_path, monkeypatch):
+def test_a_process_by_itself_leaves_no_trace(images, pixel_dit_folder, tmp_path, monkeypatch):
     before = dict(os.environ)
-    assert main(["classify", str(pictures / "cat" / "0.png"), "--model", str(pixel_dit_folder), "--draws", "2",
+    assert main(["classify", str(images / "cat" / "0.png"), "--model", str(pixel_dit_folder), "--draws", "2",
                  "--out", str(tmp_path / "out")]) == 0  # fmt: skip
     assert dict(os.environ) == before
     assert not processes.distributed.is_initialized()
@@ -327,8 +327,8 @@ def test_a_process_is_by_itself_unless_a_launch_says_otherwise(environment, monk
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    alone = processes.launched()
-    assert alone == processes.Processes()
+    alone = processes.current_process()
+    assert alone == processes.ProcessGroup()
     alone.wait()
     assert alone.from_main("x") == "x"
     assert alone.gather([1]) == [[1]]

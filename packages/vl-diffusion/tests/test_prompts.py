@@ -16,14 +16,14 @@ from vl_diffusion import (
     Halving,
     LabelTree,
     NoiseSchedule,
-    Problem,
     Racing,
     Search,
+    SearchInput,
     Shortlist,
     Staged,
     prompt_templates,
 )
-from vl_diffusion.images import content_id
+from vl_diffusion.models.images import content_id
 from vl_diffusion.search.common_grid import OnGrid
 
 CLASSES = ("cat", "dog", "bird")
@@ -56,7 +56,7 @@ class Speaks:
         return 0.9 * x_t + 0.2 * condition * (1 + x_t)
 
 
-def pictures(count: int) -> list[Tensor]:
+def make_images(count: int) -> list[Tensor]:
     return list(torch.rand(count, 1, 4, 4, generator=torch.Generator().manual_seed(1)))
 
 
@@ -83,7 +83,7 @@ def classifier(search, combination: str, **settings) -> DiffusionClassifier:
 
 
 def test_the_mean_of_prompts_is_taken_draw_by_draw():
-    images, errors = pictures(5), table(pictures(5), FLAT, 8)
+    images, errors = make_images(5), table(make_images(5), FLAT, 8)
     result = classifier(Exhaustive(8), "mean").classify(images)
     of_class = np.stack([errors[:, k == OWNERS].mean(1) for k in range(3)], 1)
     np.testing.assert_allclose(result.errors, of_class.mean(2), rtol=1e-5)
@@ -96,7 +96,7 @@ def test_the_mean_of_prompts_is_taken_draw_by_draw():
 
 
 def test_a_class_is_as_good_as_its_best_prompt():
-    images, errors = pictures(5), table(pictures(5), FLAT, 8)
+    images, errors = make_images(5), table(make_images(5), FLAT, 8)
     result = classifier(Exhaustive(8), "best").classify(images)
     means = errors.mean(2)
     of_class = np.stack([means[:, k == OWNERS].min(1) for k in range(3)], 1)
@@ -108,7 +108,7 @@ def test_a_class_is_as_good_as_its_best_prompt():
 
 
 def test_a_class_is_a_mixture_of_its_prompts():
-    images, errors = pictures(5), table(pictures(5), FLAT, 8)
+    images, errors = make_images(5), table(make_images(5), FLAT, 8)
     scale = 16 / 2.0
     result = classifier(Exhaustive(8), "logsumexp", temperature=2.0).classify(images)
     # p(x | class) is the mean over its prompts of exp(-scale * error); the posterior follows with equal priors.
@@ -143,8 +143,8 @@ def test_many_good_prompts_may_be_ahead_of_one_best():
     settings = {"search": Exhaustive(3), "prompts": prompts, "temperature": 1.0}
     best = DiffusionClassifier(Scripted(), ["few", "many"], prompt_combination="best", **settings)
     mixture = DiffusionClassifier(Scripted(), ["few", "many"], prompt_combination="logsumexp", **settings)
-    assert best.classify(pictures(1)).labels == ("few",)
-    found = mixture.classify(pictures(1))
+    assert best.classify(make_images(1)).labels == ("few",)
+    found = mixture.classify(make_images(1))
     assert found.labels == ("many",)
     expected = np.array([np.exp(-16 * 0.10) / 2, np.exp(-16 * 0.11)])
     np.testing.assert_allclose(found.probabilities[0], expected / expected.sum(), rtol=1e-3)
@@ -153,25 +153,25 @@ def test_many_good_prompts_may_be_ahead_of_one_best():
 
 @pytest.mark.parametrize("combination", ["mean", "best"])
 def test_a_staged_search_keeps_prompts_or_classes(combination):
-    images, errors = pictures(6), table(pictures(6), FLAT, 8)
+    images, errors = make_images(6), table(make_images(6), FLAT, 8)
     search = Staged((2, 8), (2, 1))
     result = classifier(search, combination).classify(images)
     first, second = search.stages()
     owners = OWNERS if combination == "best" else np.arange(3)
     groups = np.arange(6)[:, None] if combination == "best" else [np.flatnonzero(k == OWNERS) for k in range(3)]
     for i in range(6):
-        arms = np.stack([errors[i, rows].mean(0) for rows in groups])
-        kept = np.argsort(arms[:, first].mean(1), kind="stable")[:2]
-        winner = kept[arms[kept].mean(1).argmin()]
+        candidates = np.stack([errors[i, rows].mean(0) for rows in groups])
+        kept = np.argsort(candidates[:, first].mean(1), kind="stable")[:2]
+        winner = kept[candidates[kept].mean(1).argmin()]
         assert result.predictions[i] == owners[winner]
         seen = np.full(len(groups), len(first))
         seen[kept] += len(second)
         cost = [sum(seen[a] * len(groups[a]) for a in np.flatnonzero(owners == k)) for k in range(3)]
         assert result.evaluations[i].tolist() == cost
         assert result.total_evaluations[i] == sum(cost)
-        assert result.errors[i, owners[winner]] == pytest.approx(arms[winner].mean(), rel=1e-5)
+        assert result.errors[i, owners[winner]] == pytest.approx(candidates[winner].mean(), rel=1e-5)
         common = [first if seen[a] == 2 else np.arange(8) for a in range(len(groups))]
-        difference = np.array([(arms[a] - arms[winner])[common[a]].mean() for a in range(len(groups))])
+        difference = np.array([(candidates[a] - candidates[winner])[common[a]].mean() for a in range(len(groups))])
         of_class = [difference[owners == k].min() for k in range(3)]
         np.testing.assert_allclose(result.differences[i], of_class, rtol=1e-4, atol=1e-6)
 
@@ -179,14 +179,16 @@ def test_a_staged_search_keeps_prompts_or_classes(combination):
 @pytest.mark.parametrize("combination", ["mean", "best", "logsumexp"])
 def test_one_prompt_a_class_is_the_same_however_they_are_combined(combination):
     settings = {"search": Staged((2, 6), (2, 1)), "prompt_template": "a photo of a {}."}
-    plain = DiffusionClassifier(Speaks(), CLASSES, **settings).classify(pictures(3))
-    combined = DiffusionClassifier(Speaks(), CLASSES, prompt_combination=combination, **settings).classify(pictures(3))
+    plain = DiffusionClassifier(Speaks(), CLASSES, **settings).classify(make_images(3))
+    combined = DiffusionClassifier(Speaks(), CLASSES, prompt_combination=combination, **settings).classify(
+        make_images(3)
+    )
     np.testing.assert_array_equal(combined.errors, plain.errors)
     np.testing.assert_array_equal(combined.probabilities, plain.probabilities)
 
 
 def test_prompts_given_up_after_one_draw_leave_a_mixture_its_standard_error():
-    result = classifier(Staged((1, 6), (2, 1)), "logsumexp").classify(pictures(8))
+    result = classifier(Staged((1, 6), (2, 1)), "logsumexp").classify(make_images(8))
     errors, draws = result.standard_errors, result.draws
     assert (draws == 1).any()
     np.testing.assert_array_equal(np.isnan(errors), draws < 2)
@@ -210,7 +212,7 @@ def test_logits_of_classes_reach_every_prompt(combination):
         def budget(self, num_classes: int) -> int:
             return 2
 
-        def requests(self, problem: Problem):
+        def requests(self, problem: SearchInput):
             assert problem.logits is not None
             assert len(problem.logits) == problem.num_classes
             self.heard = problem.logits
@@ -219,7 +221,7 @@ def test_logits_of_classes_reach_every_prompt(combination):
             return best
 
     search = Listens()
-    result = classifier(search, combination).classify(pictures(1), logits=[[0.1, 0.2, 0.7]])
+    result = classifier(search, combination).classify(make_images(1), logits=[[0.1, 0.2, 0.7]])
     assert result.labels == ("bird",)
     assert search.heard.tolist() == ([0.1, 0.2, 0.7] if combination == "mean" else [0.1, 0.1, 0.1, 0.2, 0.7, 0.7])
 
@@ -243,13 +245,13 @@ LIMITED: dict[str, Search] = {
 def test_a_budget_is_of_calls_of_the_network_however_many_prompts_a_class_has(name):
     logits = [[0.1, 0.2, 0.7]] * 4
     even = DiffusionClassifier(Speaks(), CLASSES, search=LIMITED[name], prompt_template=FOUR)
-    spent = even.classify(pictures(4), logits=logits).total_evaluations
+    spent = even.classify(make_images(4), logits=logits).total_evaluations
     assert (spent <= 38).all()
     # Where all classes cost the same, no draw of all of them is left over.
     assert name not in ("exhaustive", "racing") or (spent == 36).all()
-    uneven = classifier(LIMITED[name], "mean").classify(pictures(4), logits=logits).total_evaluations
+    uneven = classifier(LIMITED[name], "mean").classify(make_images(4), logits=logits).total_evaluations
     assert (uneven <= 38).all()
-    *_, last = even.watch(pictures(1)[0], logits=logits[0])
+    *_, last = even.watch(make_images(1)[0], logits=logits[0])
     assert last.total_evaluations.tolist() == spent[:1].tolist()
 
 

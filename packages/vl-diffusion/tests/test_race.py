@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 from vl_diffusion import Classification, DiffusionClassifier, Racing
-from vl_diffusion.page import words
-from vl_diffusion.page.chart import RaceChart
-from vl_diffusion.page.race import Race
+from vl_diffusion.demo import words
+from vl_diffusion.demo.chart import RaceChart
+from vl_diffusion.demo.race import Race
 
 KNOWN = ("T-shirt/top", "trouser", "bag", "ankle boot")
 
@@ -164,7 +164,7 @@ def test_a_model_that_reads_words_takes_any():
         ("", "At least two class names are needed to choose between, and there is none"),
         ("bag", "and only “bag” is there"),
         ("bag\nbag\ntrouser", "“bag” stands there more than once"),
-        ("bag\nunicorn", "“unicorn” is not among the classes that this model has learnt. It knows “T-shirt/top”, "),
+        ("bag\nunicorn", "“unicorn” is not among the classes that this model has learned. It knows “T-shirt/top”, "),
         ("bag\ntrousers", "Did you mean “trouser”?"),
         ("cat\ndog", "“cat” and “dog” are not among"),
     ],

@@ -1,4 +1,4 @@
-"""Rows that go through Ray come out with what the classifier says of each picture alone."""
+"""Rows that go through Ray come out with what the classifier says of each image alone."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from vl_diffusion import DiffusionClassifier, Staged
-from vl_diffusion.ray import COLUMNS, ClassifyBatch, classify_dataset
+from vl_diffusion.runs.ray import COLUMNS, ClassifyBatch, classify_dataset
 
 SEARCH = Staged((4, 8), (3, 1))
 
 
 @pytest.fixture
 def images():
-    """Seven pictures of one size in colour."""
+    """Seven images of one size in color."""
     return np.random.default_rng(0).integers(0, 256, (7, 30, 28, 3), np.uint8)
 
 
@@ -32,7 +32,7 @@ def encoded(image: np.ndarray) -> bytes:
 
 
 def check(rows, images, classifier):
-    """Each row says what the classifier says of its picture, classified alone."""
+    """Each row says what the classifier says of its image, classified alone."""
     for row in rows:
         alone = classifier.classify(images[row["number"]])
         assert row["predicted"] == alone.labels[0]
@@ -47,18 +47,18 @@ def as_rows(batch):
 
 
 @pytest.mark.parametrize("form", ["arrays", "bytes", "different sizes"])
-def test_a_batch_gains_what_the_classifier_says_of_each_picture(form, images, classifier, pixel_dit_folder):
-    column, pictures = images, list(images)
+def test_a_batch_gains_what_the_classifier_says_of_each_image(form, images, classifier, pixel_dit_folder):
+    column, cropped = images, list(images)
     if form == "different sizes":
-        pictures = [image[: 20 + i] for i, image in enumerate(images)]
+        cropped = [image[: 20 + i] for i, image in enumerate(images)]
     if form != "arrays":
         column = np.empty(len(images), object)
-        column[:] = [encoded(image) for image in images] if form == "bytes" else pictures
-    batch = {"number": np.arange(7), "picture": column}
-    found = ClassifyBatch(pixel_dit_folder, image_column="picture", search=SEARCH)(batch)
-    assert list(found) == ["number", "picture", *COLUMNS]
+        column[:] = [encoded(image) for image in images] if form == "bytes" else cropped
+    batch = {"number": np.arange(7), "image": column}
+    found = ClassifyBatch(pixel_dit_folder, image_column="image", search=SEARCH)(batch)
+    assert list(found) == ["number", "image", *COLUMNS]
     assert found["errors"].shape == (7, 10)
-    check(as_rows(found), pictures, classifier)
+    check(as_rows(found), cropped, classifier)
 
 
 def test_a_model_may_be_an_object_with_classes_of_ones_own(images, classifier, pixel_dit_folder):
@@ -70,12 +70,12 @@ def test_a_model_may_be_an_object_with_classes_of_ones_own(images, classifier, p
 
 def test_rows_that_will_not_do_are_named(images, pixel_dit_folder):
     classify = ClassifyBatch(pixel_dit_folder, search=SEARCH)
-    with pytest.raises(ValueError, match="image_column must be one of picture, got 'image'"):
-        classify({"picture": images})
+    with pytest.raises(ValueError, match="image_column must be one of image, got 'image'"):
+        classify({"image": images})
     with pytest.raises(ValueError, match="columns predicted already"):
         classify({"image": images, "predicted": np.zeros(7)})
     broken = np.empty(2, object)
-    broken[:] = [encoded(images[0]), b"no picture"]
+    broken[:] = [encoded(images[0]), b"no image"]
     with pytest.raises(ValueError, match="row 1 of the batch"):
         classify({"image": broken})
 

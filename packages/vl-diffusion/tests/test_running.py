@@ -1,4 +1,4 @@
-"""What a folder of results depends on, and how pictures are named to a command."""
+"""What a folder of results depends on, and how images are named to a command."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from vl_diffusion.cli import main
-from vl_diffusion.lines import LineFile
-from vl_diffusion.pictures import gather
+from vl_diffusion.runs.append_only import AppendOnlyFile
+from vl_diffusion.runs.image_collection import gather
 
 QUICK = ("--search", "exhaustive", "--draws", "2")
 
 
 @pytest.fixture
 def files(tmp_path):
-    """Three pictures whose names are no ordinary ones."""
+    """Three images whose names are no ordinary ones."""
     paths = []
     for i, name in enumerate(("a b.png", "c\x85d.png", "e\nf.png")):
         paths.append(tmp_path / name)
@@ -33,13 +33,13 @@ def standard_input(content, monkeypatch):
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\0", "no last"])
-def test_a_list_on_standard_input_names_the_pictures(ends, files, pixel_dit_folder, tmp_path, monkeypatch):
+def test_a_list_on_standard_input_names_the_images(ends, files, pixel_dit_folder, tmp_path, monkeypatch):
     listed = files if ends == "\0" else files[:2]
     content = "\n".join(map(str, listed)) if ends == "no last" else "".join(f"{path}{ends}" for path in listed)
     standard_input(os.fsencode(content), monkeypatch)
     out = tmp_path / "out"
     assert main(["classify", "-", "--model", str(pixel_dit_folder), *QUICK, "--out", str(out)]) == 0
-    assert len(LineFile(out / "results.jsonl").lines()) == len(listed)
+    assert len(AppendOnlyFile(out / "results.jsonl").lines()) == len(listed)
 
 
 def test_a_name_that_is_no_utf8_may_be_listed(files, pixel_dit_folder, tmp_path, monkeypatch):
@@ -56,9 +56,7 @@ def test_a_name_that_is_no_utf8_may_be_listed(files, pixel_dit_folder, tmp_path,
 def test_an_empty_list_is_one_line(pixel_dit_folder, tmp_path, monkeypatch, capsys):
     standard_input(b"\n \n", monkeypatch)
     assert main(["classify", "-", "--model", str(pixel_dit_folder), "--out", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err == (
-        "vl-diffusion: error: standard input names no pictures; give a file name a line\n"
-    )
+    assert capsys.readouterr().err == ("vl-diffusion: error: standard input names no images; give a file name a line\n")
 
 
 def test_the_folder_remembers_what_results_depend_on_and_nothing_else(files, pixel_dit_folder, tmp_path):
@@ -108,28 +106,28 @@ def test_few_draws_are_enough_for_every_search(search, files, pixel_dit_folder, 
 
 
 def test_a_limit_takes_all_classes_in_proportion_and_a_larger_one_keeps_them():
-    # Every tenth picture is of the same class; a constant distance between the chosen would leave some out.
-    few, more = (gather(["fashion"], split="test", at_most=n).pictures for n in (40, 203))
-    assert set(Counter(picture.truth for picture in few).values()) == {4}
-    assert set(Counter(picture.truth for picture in more).values()) == {20, 21}
-    assert [picture.index for picture in few] == sorted(picture.index for picture in few)
-    assert {picture.index for picture in few} < {picture.index for picture in more}
+    # Every tenth image is of the same class; a constant distance between the chosen would leave some out.
+    few, more = (gather(["fashion"], split="test", at_most=n).entries for n in (40, 203))
+    assert set(Counter(image.truth for image in few).values()) == {4}
+    assert set(Counter(image.truth for image in more).values()) == {20, 21}
+    assert [image.index for image in few] == sorted(image.index for image in few)
+    assert {image.index for image in few} < {image.index for image in more}
 
 
 def test_lines_are_whole_whatever_was_left_behind(tmp_path):
-    file = LineFile(tmp_path / "lines")
+    file = AppendOnlyFile(tmp_path / "lines")
     assert file.lines() == []
     assert not file.path.exists()
     with file:
         file.write("one\ntwo\n")
         # A file that is being written to may be read.
-        assert LineFile(file.path).lines() == [b"one", b"two"]
-        with pytest.raises(ValueError, match="another command is writing"), LineFile(file.path):
+        assert AppendOnlyFile(file.path).lines() == [b"one", b"two"]
+        with pytest.raises(ValueError, match="another command is writing"), AppendOnlyFile(file.path):
             pass
     with file.path.open("ab") as torn:
         torn.write(b"thr")
     before = file.path.read_bytes()
-    assert LineFile(file.path).lines() == [b"one", b"two"]
+    assert AppendOnlyFile(file.path).lines() == [b"one", b"two"]
     assert file.path.read_bytes() == before
     with file:
         file.write("three\n")

@@ -51,7 +51,7 @@ by_prediction = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedu
 
 
 def truth(schedule, steps):
-    """Levels, a noisy picture and all that could be predicted of it, in float64 so that conversions are exact."""
+    """Levels, a noisy image and all that could be predicted of it, in float64 so that conversions are exact."""
     alpha, sigma = (torch.from_numpy(v[steps]).view(-1, 1, 1, 1) for v in (schedule.alpha, schedule.sigma))
     x0, noise = torch.randn(2, len(steps), 2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     quantities = {"epsilon": noise, "v_prediction": alpha * noise - sigma * x0, "flow_prediction": noise - x0}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from vl_diffusion import Exhaustive, Halving, LabelTree, Problem, Racing, Search, Shortlist, Staged
+from vl_diffusion import Exhaustive, Halving, LabelTree, Racing, Search, SearchInput, Shortlist, Staged
 from vl_diffusion.search import nested_order
 
 PAPER_CIFAR = {"draws": (50, 500), "keep": (5, 1)}
@@ -17,7 +17,7 @@ PAPER_IMAGENET = {"draws": (50, 100, 500, 1000), "keep": (500, 50, 10, 1)}
 def converse(search: Search, num_classes: int, answer: Callable[[np.ndarray, np.ndarray], np.ndarray]):
     """Answer a search's requests; its verdict and how often each entry ``(K, M)`` was asked for."""
     asked = np.zeros((num_classes, search.num_draws), int)
-    requests = search.requests(Problem(num_classes, logits=np.zeros(num_classes)))
+    requests = search.requests(SearchInput(num_classes, logits=np.zeros(num_classes)))
     classes, draws = next(requests)
     while True:
         asked[np.ix_(classes, draws)] += 1
@@ -125,7 +125,7 @@ def test_a_budget_below_one_draw_of_each_class_is_refused(name):
     with pytest.raises(ValueError, match=r"max_evaluations must be at least \d+, one draw of .*, got 8"):
         search.budget(9)
     with pytest.raises(ValueError, match="max_evaluations must be at least"):
-        next(search.requests(Problem(9, logits=np.zeros(9))))
+        next(search.requests(SearchInput(9, logits=np.zeros(9))))
 
 
 @every_search

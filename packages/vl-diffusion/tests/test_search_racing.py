@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from vl_diffusion import DiffusionClassifier, Exhaustive, Problem, Racing
+from vl_diffusion import DiffusionClassifier, Exhaustive, Racing, SearchInput
 from vl_diffusion.search import nested_order
 
 
 def race(search: Racing, errors: np.ndarray) -> tuple[int, np.ndarray]:
     """The winner, and on how many draws each class was seen."""
     seen = np.zeros(len(errors), int)
-    requests = search.requests(Problem(len(errors)))
+    requests = search.requests(SearchInput(len(errors)))
     classes, draws = next(requests)
     while True:
         seen[classes] += len(draws)
@@ -34,7 +34,7 @@ def simulate(rng: np.random.Generator, num_classes: int, num_draws: int, gap: fl
 def test_a_class_sees_a_prefix_of_the_nested_order_and_the_winner_the_longest():
     errors = simulate(np.random.default_rng(0), 8, 250, 0.5) + np.linspace(0, 3, 8)[:, None]
     asked = np.zeros((8, 250), bool)
-    requests = Racing().requests(Problem(8))
+    requests = Racing().requests(SearchInput(8))
     classes, draws = next(requests)
     rounds = [(len(classes), len(draws))]
     while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from vl_diffusion import Exhaustive, LabelTree, Problem, Racing, Shortlist, Staged, wordnet_tree
+from vl_diffusion import Exhaustive, LabelTree, Racing, SearchInput, Shortlist, Staged, wordnet_tree
 from vl_diffusion.search import nested_order
 
 ANIMALS = ("cat", "dog", "wolf", "trout", "shark", "oak")
@@ -17,7 +17,7 @@ TREE = {
 def play(search, errors: np.ndarray, num_classes: int | None = None, logits: np.ndarray | None = None):
     """The verdict, the requests, and how often each entry of `errors` was asked for."""
     asked, made = np.zeros(errors.shape, int), []
-    requests = search.requests(Problem(num_classes or len(errors), logits))
+    requests = search.requests(SearchInput(num_classes or len(errors), logits))
     classes, draws = next(requests)
     while True:
         asked[np.ix_(classes, draws)] += 1
@@ -102,7 +102,7 @@ def test_trees_that_do_not_fit_the_classes_are_refused(tree, classes, error, mes
 
 def test_a_tree_of_other_classes_is_refused():
     with pytest.raises(ValueError, match="tree is of 6 classes, got a problem of 7"):
-        next(LabelTree(TREE, ANIMALS).requests(Problem(7)))
+        next(LabelTree(TREE, ANIMALS).requests(SearchInput(7)))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_single_class_that_is_left_is_asked_for_once():
 )
 def test_a_shortlist_needs_a_score_for_every_class(logits, message):
     with pytest.raises(ValueError, match=message):
-        next(Shortlist().requests(Problem(5, logits)))
+        next(Shortlist().requests(SearchInput(5, logits)))
 
 
 def test_a_limit_needs_an_inner_search_that_can_keep_it():
@@ -191,7 +191,7 @@ SYNSETS = {
 @pytest.fixture
 def wordnet(tmp_path):
     """A folder in the format of wndb(5), whose offsets are bytes into data.noun."""
-    licence = "".join(f"  {i} This software and database is being provided to you\n" for i in range(1, 4))
+    license = "".join(f"  {i} This software and database is being provided to you\n" for i in range(1, 4))
 
     def record(name: str, offsets: dict[str, int]) -> str:
         words, parents = SYNSETS[name]
@@ -203,11 +203,11 @@ def wordnet(tmp_path):
             ' | a gloss; "with @ 1 n"  \n'
         )
 
-    offsets, place = {}, len(licence)
+    offsets, place = {}, len(license)
     for name in SYNSETS:
         offsets[name] = place
         place += len(record(name, {}))
-    (tmp_path / "data.noun").write_text(licence + "".join(record(name, offsets) for name in SYNSETS))
+    (tmp_path / "data.noun").write_text(license + "".join(record(name, offsets) for name in SYNSETS))
     senses: dict[str, list[int]] = {}
     for name, (words, _) in SYNSETS.items():
         for word in words.lower().split():
@@ -216,7 +216,7 @@ def wordnet(tmp_path):
         f"{lemma} n {len(where)} 2 @ ~ {len(where)} 0 {' '.join(f'{o:08d}' for o in where)}  \n"
         for lemma, where in sorted(senses.items())
     ]
-    (tmp_path / "index.noun").write_text(licence + "".join(lines))
+    (tmp_path / "index.noun").write_text(license + "".join(lines))
     return tmp_path
 
 

@@ -1,4 +1,4 @@
-"""The small network that is adapted: saved and loaded the same, and no picture's logits depend on another's."""
+"""The small network that is adapted: saved and loaded the same, and no image's logits depend on another's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from vl_diffusion.small_cnn import SmallCNN
+from vl_diffusion.models.small_cnn import SmallCNN
 
 
 @pytest.fixture
@@ -15,23 +15,23 @@ def model(tiny):
         return SmallCNN(8, classes=("cat", "dog", "bird"), image_size=16).eval()
 
 
-def pictures(count=3):
+def images(count=3):
     return torch.rand(count, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
 def test_save_and_load_give_the_same_logits(model, tmp_path):
     model.save_pretrained(tmp_path / "new" / "folder")
     again = SmallCNN.from_pretrained(tmp_path / "new" / "folder")
-    assert torch.equal(again(pictures()), model(pictures()))
+    assert torch.equal(again(images()), model(images()))
     assert (again.width, again.classes, again.image_size) == (8, ("cat", "dog", "bird"), 16)
     assert not again.training
     assert SmallCNN.is_in(tmp_path / "new" / "folder")
     assert not SmallCNN.is_in(tmp_path)
 
 
-def test_logits_depend_on_no_other_picture(model):
-    torch.testing.assert_close(model(pictures())[1:2], model(pictures()[1:2]))
-    assert model(pictures()).shape == (3, 3)
+def test_logits_depend_on_no_other_image(model):
+    torch.testing.assert_close(model(images())[1:2], model(images()[1:2]))
+    assert model(images()).shape == (3, 3)
 
 
 def test_a_width_that_cannot_be_grouped_is_refused():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from vl_diffusion.denoiser import condition_rows, mix_conditions
-from vl_diffusion.families.callable import CallableDenoiser
-from vl_diffusion.families.soft_labels import accept_soft_labels
-from vl_diffusion.loading import as_denoiser, load_denoiser
-from vl_diffusion.schedule import NoiseSchedule
+from vl_diffusion.models.denoiser import condition_rows, mix_conditions
+from vl_diffusion.models.families.callable import CallableDenoiser
+from vl_diffusion.models.families.soft_labels import accept_soft_labels
+from vl_diffusion.models.loading import as_denoiser, load_denoiser
+from vl_diffusion.models.schedule import NoiseSchedule
 
 SCHEDULE = NoiseSchedule.from_config({"beta_schedule": "linear"})
 

@@ -53,11 +53,11 @@ def test_stable_diffusion_loads_back_equal(
     folder = request.getfixturevalue({"epsilon": "sd_folder", "v_prediction": "sd_v_folder"}[prediction_type])
     built = tiny.stable_diffusion(prediction_type=prediction_type)
     loaded = StableDiffusionPipeline.from_pretrained(folder)
-    picture = noisy(3, 32)
+    image = noisy(3, 32)
     assert loaded.scheduler.config.prediction_type == prediction_type
     torch.testing.assert_close(text_prediction(loaded, "a dog"), text_prediction(built, "a dog"))
-    latent = loaded.vae.encode(picture).latent_dist.mean
-    torch.testing.assert_close(latent, built.vae.encode(picture).latent_dist.mean)
+    latent = loaded.vae.encode(image).latent_dist.mean
+    torch.testing.assert_close(latent, built.vae.encode(image).latent_dist.mean)
     assert latent.shape == (1, 4, 16, 16)
 
 
@@ -79,9 +79,9 @@ def test_tokenizer_spells_any_printable_prompt(tiny: ModuleType) -> None:
 def test_dit_pipeline_loads_back_equal_with_its_class_names(tiny: ModuleType, dit_folder: Path) -> None:
     built, loaded = tiny.dit_pipeline(), DiTPipeline.from_pretrained(dit_folder)
     torch.testing.assert_close(class_prediction(loaded.transformer, 3), class_prediction(built.transformer, 3))
-    picture = noisy(3, 32)
-    latent = loaded.vae.encode(picture).latent_dist.mean
-    torch.testing.assert_close(latent, built.vae.encode(picture).latent_dist.mean)
+    image = noisy(3, 32)
+    latent = loaded.vae.encode(image).latent_dist.mean
+    torch.testing.assert_close(latent, built.vae.encode(image).latent_dist.mean)
     assert loaded.labels == {name: number for number, name in enumerate(tiny.CLASSES)}
     assert class_prediction(loaded.transformer, 3).shape == (1, 8, 16, 16)
 

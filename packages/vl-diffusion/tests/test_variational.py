@@ -8,8 +8,8 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from vl_core.noise import gaussian, make_keys
 from vl_diffusion import DiffusionClassifier, Exhaustive
-from vl_diffusion.images import content_id
-from vl_diffusion.objectives import variational_term
+from vl_diffusion.models.images import content_id
+from vl_diffusion.scoring.losses import variational_term
 
 LABELS = [str(label) for label in range(10)]
 PETS = ["cat", "dog", "bird"]
@@ -48,16 +48,16 @@ def divergence(output: torch.Tensor, x_t: torch.Tensor, x0: torch.Tensor, step: 
 def test_the_bound_is_the_divergence_of_two_normals(build, network, tiny, plain):
     pipeline = getattr(tiny, build)()
     prompts, classes = (LABELS, LABELS) if build == "dit_pipeline" else ([f"a {pet}" for pet in PETS], PETS)
-    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3))
     result = DiffusionClassifier(
         pipeline, classes, search=Exhaustive(4), objective="vlb", prompt_template="a {}"
-    ).classify(picture)
-    x0 = plain.latent(pipeline, picture)
+    ).classify(image)
+    x0 = plain.latent(pipeline, image)
     alpha_bar = torch.cumprod(1 - betas(), 0)
     expected = np.zeros((len(prompts), 4))
     for k, prompt in enumerate(prompts):
         for draw, step in enumerate((125, 375, 625, 875)):
-            noise = gaussian(make_keys(0, torch.tensor([content_id(picture[0])]), torch.tensor([draw])), x0.shape[1:])
+            noise = gaussian(make_keys(0, torch.tensor([content_id(image[0])]), torch.tensor([draw])), x0.shape[1:])
             x_t = (alpha_bar[step].sqrt() * x0 + (1 - alpha_bar[step]).sqrt() * noise).float()
             output = getattr(plain, network)(pipeline, x_t, step, 0.0, prompt)
             expected[k, draw] = divergence(output, x_t, x0, step)

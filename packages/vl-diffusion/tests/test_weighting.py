@@ -18,16 +18,16 @@ from vl_diffusion import (
     draw_errors,
     fit_weighting,
 )
-from vl_diffusion.images import content_id
-from vl_diffusion.weighting import draw_weights
+from vl_diffusion.models.images import content_id
+from vl_diffusion.scoring.weighting import draw_weights
 
 NAMES = ("black", "dark", "bright", "white")
 VP = NoiseSchedule.from_config({"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012})
 FLOW = NoiseSchedule.flow_matching(np.arange(1, 101) / 100)
 
 
-class OneGreyPerClass:
-    """Knows that class k's pictures are one grey, and says so in the terms of its schedule, slightly off."""
+class OneGrayPerClass:
+    """Knows that class k's images are one gray, and says so in the terms of its schedule, slightly off."""
 
     image_size, image_channels = 4, 1
     class_names: tuple[str, ...] | None = NAMES
@@ -55,7 +55,7 @@ class OneGreyPerClass:
         }[self.schedule.prediction]
 
 
-def pictures(count: int) -> list[Tensor]:
+def images(count: int) -> list[Tensor]:
     return list(torch.rand(count, 1, 4, 4, generator=torch.Generator().manual_seed(5)))
 
 
@@ -79,9 +79,9 @@ def test_weights_are_the_formula_with_a_mean_of_one(schedule, name, formula):
 
 @pytest.mark.parametrize("search", [Exhaustive(10), Staged((3, 10), (2, 1))])
 def test_the_classifier_weighs_each_draw(search):
-    picture = pictures(3)
-    plain = draw_errors(DiffusionClassifier(OneGreyPerClass(), search=search), picture)
-    result = DiffusionClassifier(OneGreyPerClass(), search=search, weighting="exponential").classify(picture)
+    image = images(3)
+    plain = draw_errors(DiffusionClassifier(OneGrayPerClass(), search=search), image)
+    result = DiffusionClassifier(OneGrayPerClass(), search=search, weighting="exponential").classify(image)
     weights = np.exp(-7 * plain.times)
     table = plain.errors * weights / weights.mean()
     for i in range(3):
@@ -104,7 +104,7 @@ def test_the_classifier_weighs_each_draw(search):
 )
 def test_weights_that_make_no_sense_are_refused(weighting, message):
     with pytest.raises(ValueError, match=message):
-        DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(5), weighting=weighting)
+        DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(5), weighting=weighting)
 
 
 @pytest.mark.parametrize(
@@ -123,22 +123,22 @@ def test_weights_that_make_no_sense_are_refused(weighting, message):
     ids=["epsilon", "v", "flow"],
 )
 def test_error_spaces_are_tied_by_the_levels(schedule, factors):
-    """In epsilon-space the error is ``(alpha / sigma)^2 (x - grey)^2``; in others it is that times a known factor."""
-    picture = torch.full((1, 4, 4), 0.3)
+    """In epsilon-space the error is ``(alpha / sigma)^2 (x - gray)^2``; in others it is that times a known factor."""
+    image = torch.full((1, 4, 4), 0.3)
     steps = schedule.steps(10, (0.05, 0.9))
     alpha, sigma = schedule.alpha[steps], schedule.sigma[steps]
-    greys = np.arange(4) / 1.5 - 1
-    epsilon = (alpha / sigma) ** 2 * ((0.3 * 2 - 1 - greys) ** 2)[:, None]
+    grays = np.arange(4) / 1.5 - 1
+    epsilon = (alpha / sigma) ** 2 * ((0.3 * 2 - 1 - grays) ** 2)[:, None]
     for space, factor in factors.items():
         classifier = DiffusionClassifier(
-            OneGreyPerClass(schedule), search=Exhaustive(10), error_space=space, time_range=(0.05, 0.9)
+            OneGrayPerClass(schedule), search=Exhaustive(10), error_space=space, time_range=(0.05, 0.9)
         )
-        found = draw_errors(classifier, picture).errors[0]
+        found = draw_errors(classifier, image).errors[0]
         np.testing.assert_allclose(found, epsilon * factor(alpha, sigma) ** 2, rtol=2e-3, atol=1e-6)
 
 
 def test_the_error_space_of_a_loss_that_is_no_square_is_scaled_before_the_loss():
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(4), objective="l1", error_space="sample")
+    classifier = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(4), objective="l1", error_space="sample")
     found = draw_errors(classifier, torch.full((1, 4, 4), 0.3)).errors[0]
     # An error of the image does not depend on the level, for this network.
     expected = np.abs(0.3 * 2 - 1 - (np.arange(4) / 1.5 - 1))
@@ -146,8 +146,8 @@ def test_the_error_space_of_a_loss_that_is_no_square_is_scaled_before_the_loss()
 
 
 def test_draws_lie_within_the_time_range():
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(20), time_range=(0.4, 0.6))
-    steps = classifier.denoising_errors.steps
+    classifier = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(20), time_range=(0.4, 0.6))
+    steps = classifier.evaluator.steps
     assert steps[0] == 405
     assert steps[-1] == 595
     np.testing.assert_array_equal(np.diff(steps), 10)
@@ -157,29 +157,29 @@ def test_draws_lie_within_the_time_range():
 @pytest.mark.parametrize("time_range", [(0.5, 0.5), (-0.1, 1.0), (0.0, 1.1), (0.9, 0.1)])
 def test_time_ranges_that_make_no_sense_are_refused(time_range):
     with pytest.raises(ValueError, match=r"time_range must be two numbers, 0 <= low < high <= 1"):
-        DiffusionClassifier(OneGreyPerClass(), time_range=time_range)
+        DiffusionClassifier(OneGrayPerClass(), time_range=time_range)
 
 
 def test_the_table_of_draws_holds_what_a_plain_loop_finds():
-    picture = pictures(2)
-    found = draw_errors(DiffusionClassifier(OneGreyPerClass(), seed=3, objective="l1", batch_size=5), picture, draws=6)
-    denoiser = OneGreyPerClass()
+    image = images(2)
+    found = draw_errors(DiffusionClassifier(OneGrayPerClass(), seed=3, objective="l1", batch_size=5), image, draws=6)
+    denoiser = OneGrayPerClass()
     for i in range(2):
         for draw, step in enumerate(VP.steps(6)):
-            noise = gaussian(make_keys(3, torch.tensor([content_id(picture[i])]), torch.tensor([draw])), (1, 4, 4))
+            noise = gaussian(make_keys(3, torch.tensor([content_id(image[i])]), torch.tensor([draw])), (1, 4, 4))
             alpha, sigma = VP.levels(np.array([step]))
-            x_t = alpha * (picture[i][None] * 2 - 1) + sigma * noise
+            x_t = alpha * (image[i][None] * 2 - 1) + sigma * noise
             for k in range(4):
                 output = denoiser.predict(x_t, torch.tensor([step]), denoiser.encode_classes([NAMES[k]]))
                 assert found.errors[i, k, draw] == pytest.approx((output - noise).abs().mean().item(), rel=1e-4)
             assert found.times[draw] == (step + 0.5) / 1000
-    assert found.image_ids.tolist() == [content_id(p) for p in picture]
+    assert found.image_ids.tolist() == [content_id(p) for p in image]
 
 
 def test_the_table_of_draws_is_what_a_classification_averages():
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(9), weighting="snr", aggregation="vote")
-    found = draw_errors(classifier, pictures(3))
-    plain = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(9)).classify(pictures(3))
+    classifier = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(9), weighting="snr", aggregation="vote")
+    found = draw_errors(classifier, images(3))
+    plain = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(9)).classify(images(3))
     np.testing.assert_allclose(found.errors.mean(2), plain.errors, rtol=1e-5)
 
 
@@ -193,10 +193,10 @@ def test_the_table_of_draws_is_what_a_classification_averages():
 )
 def test_tables_of_nothing_are_refused(arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
-        draw_errors(DiffusionClassifier(OneGreyPerClass()), **{"images": pictures(1), **arguments})
+        draw_errors(DiffusionClassifier(OneGrayPerClass()), **{"images": images(1), **arguments})
 
 
-def labelled_errors(
+def labeled_errors(
     images: int, told_apart: tuple[float, float], seed: int = 0, noise: float = 1.0
 ) -> tuple[np.ndarray, ...]:
     """Errors of 4 classes on 40 draws; the true class is better within a stretch of time, and all is noise outside."""
@@ -213,14 +213,14 @@ def labelled_errors(
 # A polynomial of degree 6 is wider than the stretch, so that it is given less noise outside.
 @pytest.mark.parametrize(("kind", "size", "noise"), [("bucket", 8, 1.0), ("polynomial", 7, 0.1)])
 def test_learned_weights_are_large_where_classes_are_told_apart(kind, size, noise):
-    errors, labels, times = labelled_errors(60, (0.5, 0.75), noise=noise)
+    errors, labels, times = labeled_errors(60, (0.5, 0.75), noise=noise)
     weighting = fit_weighting(errors, labels, times, kind=kind, buckets=8, degree=6)
     weights = weighting(times)
     useful = (times >= 0.5) & (times < 0.75)
     assert (weights >= 0).all()
     assert len(weighting.values) == size
     assert weights[useful].mean() > 2 * weights[~useful].mean()
-    fresh, truths, _ = labelled_errors(400, (0.5, 0.75), seed=1, noise=noise)
+    fresh, truths, _ = labeled_errors(400, (0.5, 0.75), seed=1, noise=noise)
     uniform = (fresh.mean(2).argmin(1) == truths).mean()
     learned = ((fresh * weights).mean(2).argmin(1) == truths).mean()
     assert learned > uniform + 0.2
@@ -238,8 +238,8 @@ def test_nothing_to_learn_leaves_weights_uniform():
     np.testing.assert_allclose(fit_weighting(errors, labels, times, buckets=10, penalty=1e6)(times), 1, atol=1e-3)
 
 
-def test_learned_weights_minimise_the_loss_that_the_page_states():
-    errors, labels, times = labelled_errors(30, (0.25, 0.5))
+def test_learned_weights_minimize_the_loss_that_the_page_states():
+    errors, labels, times = labeled_errors(30, (0.25, 0.5))
     weighting = fit_weighting(errors, labels, times, buckets=4, penalty=0.0)
 
     def loss(weights: np.ndarray) -> float:
@@ -259,7 +259,7 @@ def test_learned_weights_minimise_the_loss_that_the_page_states():
 
 
 def test_times_without_a_draw_take_the_uniform_weight():
-    errors, labels, times = labelled_errors(30, (0.0, 0.5))
+    errors, labels, times = labeled_errors(30, (0.0, 0.5))
     weighting = fit_weighting(errors[..., :20], labels, times[:20], buckets=8, penalty=10.0)
     assert weighting.values[4] == pytest.approx(weighting.values[7])
     assert weighting.values[4] > 0
@@ -273,15 +273,15 @@ def test_errors_against_the_labels_teach_nothing():
 
 
 def test_learned_weights_survive_json_and_serve_the_classifier():
-    errors, labels, times = labelled_errors(30, (0.25, 0.5))
+    errors, labels, times = labeled_errors(30, (0.25, 0.5))
     weighting = fit_weighting(errors, labels, times, buckets=4)
     again = LearnedWeighting.from_json(weighting.to_json())
     assert again == weighting
-    classifier = DiffusionClassifier(OneGreyPerClass(), search=Exhaustive(8), weighting=again)
-    table = draw_errors(classifier, pictures(2))
+    classifier = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(8), weighting=again)
+    table = draw_errors(classifier, images(2))
     weights = again(table.times)
     expected = (table.errors * weights / weights.mean()).mean(2)
-    np.testing.assert_allclose(classifier.classify(pictures(2)).errors, expected, rtol=1e-5)
+    np.testing.assert_allclose(classifier.classify(images(2)).errors, expected, rtol=1e-5)
 
 
 def test_a_polynomial_of_equal_coefficients_is_constant():

@@ -93,7 +93,7 @@ def t5_encoder(vocabulary: T5Tokenizer, width: int = 32) -> T5EncoderModel:
 
 
 def autoencoder(channels: int = 4, **settings: Any) -> AutoencoderKL:
-    """Pictures ``(B, 3, 32, 32)`` to latents ``(B, channels, 16, 16)``."""
+    """Images ``(B, 3, 32, 32)`` to latents ``(B, channels, 16, 16)``."""
     return AutoencoderKL(
         sample_size=32,
         latent_channels=channels,
@@ -145,7 +145,7 @@ def stable_diffusion(*, prediction_type: str = "epsilon", seed: int = 0) -> Stab
 
 
 def stable_diffusion_xl(*, seed: int = 0) -> StableDiffusionXLPipeline:
-    """Stable Diffusion XL: two text encoders side by side, the picture's size as a condition."""
+    """Stable Diffusion XL: two text encoders side by side, the image's size as a condition."""
     with seeded(seed):
         unet = UNet2DConditionModel(
             sample_size=16,
@@ -172,7 +172,7 @@ def stable_diffusion_xl(*, seed: int = 0) -> StableDiffusionXLPipeline:
             text_encoder_2=text_encoder(vocabulary, CLIPTextModelWithProjection),
             tokenizer_2=vocabulary,
             unet=unet,
-            # Its add_noise adds without scaling the picture, and must not be used.
+            # Its add_noise adds without scaling the image, and must not be used.
             scheduler=EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
             add_watermarker=False,
         )

@@ -6,46 +6,46 @@ from typing import TYPE_CHECKING
 from vl_attention.__about__ import __version__
 
 if TYPE_CHECKING:
-    from vl_attention.anatomy import Anatomy
-    from vl_attention.classifier import Classifier
-    from vl_attention.ensemble import Ensemble, fit_weight
-    from vl_attention.maps import attention_maps, class_attention
-    from vl_attention.masked_autoencoder import MaskedAutoencoder
-    from vl_attention.normalization import Normalization
-    from vl_attention.pairing import pair_heads, pair_layers
-    from vl_attention.shifts import SHIFTS, ShiftAccuracy, apply_shift, evaluate_shifts
-    from vl_attention.similarity import MapSimilarity, layer_means, map_similarity
-    from vl_attention.students import ArchitectureMismatchWarning, random_student, set_drop_path
-    from vl_attention.taps import AttentionTaps, Tap
-    from vl_attention.transfer import AttentionTransfer, TransferOutput
+    from vl_attention.analysis.maps import attention_maps, class_attention
+    from vl_attention.analysis.shifts import SHIFTS, ShiftAccuracy, apply_shift, evaluate_shifts
+    from vl_attention.analysis.similarity import MapSimilarity, layer_means, map_similarity
+    from vl_attention.attention.inputs import AttentionInputs, AttentionRecorder
+    from vl_attention.attention.pairing import pair_heads, pair_layers
+    from vl_attention.classifiers.classifier import Classifier
+    from vl_attention.classifiers.ensemble import Ensemble, fit_weight
+    from vl_attention.models.layout import ViTLayout
+    from vl_attention.models.masked_autoencoder import MaskedAutoencoder
+    from vl_attention.models.normalization import Normalization
+    from vl_attention.models.students import ArchitectureMismatchWarning, random_student, set_drop_path
+    from vl_attention.transfer.attention_transfer import AttentionTransfer, TransferOutput
 else:
     # Importing torch takes seconds. A name's module is imported when the name is asked for, so that the command, which
     # lies in this package too, can begin at once and answer an interruption meanwhile.
     _MODULES = {
-        "Anatomy": "anatomy",
-        "ArchitectureMismatchWarning": "students",
-        "AttentionTaps": "taps",
-        "AttentionTransfer": "transfer",
-        "Classifier": "classifier",
-        "Ensemble": "ensemble",
-        "MapSimilarity": "similarity",
-        "MaskedAutoencoder": "masked_autoencoder",
-        "Normalization": "normalization",
-        "SHIFTS": "shifts",
-        "ShiftAccuracy": "shifts",
-        "Tap": "taps",
-        "TransferOutput": "transfer",
-        "apply_shift": "shifts",
-        "attention_maps": "maps",
-        "class_attention": "maps",
-        "evaluate_shifts": "shifts",
-        "fit_weight": "ensemble",
-        "layer_means": "similarity",
-        "map_similarity": "similarity",
-        "pair_heads": "pairing",
-        "pair_layers": "pairing",
-        "random_student": "students",
-        "set_drop_path": "students",
+        "ViTLayout": "models.layout",
+        "ArchitectureMismatchWarning": "models.students",
+        "AttentionRecorder": "attention.inputs",
+        "AttentionTransfer": "transfer.attention_transfer",
+        "Classifier": "classifiers.classifier",
+        "Ensemble": "classifiers.ensemble",
+        "MapSimilarity": "analysis.similarity",
+        "MaskedAutoencoder": "models.masked_autoencoder",
+        "Normalization": "models.normalization",
+        "SHIFTS": "analysis.shifts",
+        "ShiftAccuracy": "analysis.shifts",
+        "AttentionInputs": "attention.inputs",
+        "TransferOutput": "transfer.attention_transfer",
+        "apply_shift": "analysis.shifts",
+        "attention_maps": "analysis.maps",
+        "class_attention": "analysis.maps",
+        "evaluate_shifts": "analysis.shifts",
+        "fit_weight": "classifiers.ensemble",
+        "layer_means": "analysis.similarity",
+        "map_similarity": "analysis.similarity",
+        "pair_heads": "attention.pairing",
+        "pair_layers": "attention.pairing",
+        "random_student": "models.students",
+        "set_drop_path": "models.students",
     }
 
     def __getattr__(name):
@@ -59,9 +59,9 @@ else:
 
 __all__ = [
     "SHIFTS",
-    "Anatomy",
     "ArchitectureMismatchWarning",
-    "AttentionTaps",
+    "AttentionInputs",
+    "AttentionRecorder",
     "AttentionTransfer",
     "Classifier",
     "Ensemble",
@@ -69,8 +69,8 @@ __all__ = [
     "MaskedAutoencoder",
     "Normalization",
     "ShiftAccuracy",
-    "Tap",
     "TransferOutput",
+    "ViTLayout",
     "__version__",
     "apply_shift",
     "attention_maps",

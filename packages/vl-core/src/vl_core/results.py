@@ -102,9 +102,9 @@ def wilson_interval(correct: int, total: int, level: float = 0.95) -> tuple[floa
         raise ValueError(f"level must lie between 0 and 1, got {level}; 95 % is 0.95")
     z = NormalDist().inv_cdf(0.5 + level / 2)
     share, spread = correct / total, z * z / total
-    centre = (share + spread / 2) / (1 + spread)
+    center = (share + spread / 2) / (1 + spread)
     half = (share * (1 - share) * spread + spread * spread / 4) ** 0.5 / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, center - half), min(1.0, center + half)
 
 
 def markdown_table(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ def test_fashion_is_balanced_whatever_part_is_taken(split, per_class):
     assert dataset.captions is None
 
 
-def test_fashion_pictures_are_grey_and_look_like_the_original():
+def test_fashion_images_are_gray_and_look_like_the_original():
     dataset = open_dataset("fashion", split="train")
     image, label = dataset[0]
     assert (image.mode, image.size, label) == ("L", (28, 28), 0)
@@ -28,7 +28,7 @@ def test_fashion_pictures_are_grey_and_look_like_the_original():
     assert abs(pixels.std() - 0.3530) < 0.01
 
 
-def test_fashion_names_every_picture_and_where_it_comes_from():
+def test_fashion_names_every_image_and_where_it_comes_from():
     dataset = open_dataset("fashion")
     assert len(dataset) == 12_000
     assert dataset.names[17] == "fashion/train/00017"
@@ -85,7 +85,7 @@ def test_one_style_and_one_split_can_be_asked_for(emoji):
     assert dataset[7][0].tobytes() == emoji[wanted[7]][0].tobytes()
 
 
-def test_emoji_says_what_each_picture_shows():
+def test_emoji_says_what_each_image_shows():
     dataset = open_dataset("emoji", split="test")
     image, _ = dataset[0]
     assert (image.mode, image.size) == ("RGB", (32, 32))
@@ -99,7 +99,7 @@ def test_emoji_says_what_each_picture_shows():
     assert "happy" in dataset.metadata[index]["tags"]
 
 
-def test_emoji_pictures_belong_to_their_names(emoji):
+def test_emoji_images_belong_to_their_names(emoji):
     """Yellow for a banana, red for an apple, in every style: an order mixed up in the files would not survive this."""
     for hexcode, channels in (("1F34C", (0, 1)), ("1F34E", (0,)), ("1F535", (2,))):
         for style in EMOJI_STYLES:

@@ -67,7 +67,7 @@ def test_without_the_variable_the_other_places_remain(tmp_path, monkeypatch):
     assert len(open_dataset("fashion-mnist", split="train")) == 30
 
 
-def test_pictures_and_labels_must_belong_together(tmp_path):
+def test_images_and_labels_must_belong_together(tmp_path):
     write(tmp_path / "debian", labels=4)
     with pytest.raises(ValueError, match=r"got \(30, 28, 28\) and \(4,\)"):
         open_dataset("fashion-mnist")

@@ -16,8 +16,8 @@ def put(folder, *names):
 
 def test_a_flat_folder_has_no_labels_and_a_natural_order(tmp_path):
     put(tmp_path, "img10.png", "img2.jpg", "IMG1.PNG", "b.webp")
-    (tmp_path / "notes.txt").write_text("not a picture")
-    (tmp_path / ".hidden.png").write_text("not a picture either")
+    (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / ".hidden.png").write_text("not an image either")
     dataset = open_dataset(tmp_path)
     assert dataset.names == ("b.webp", "IMG1.PNG", "img2.jpg", "img10.png")
     assert dataset.labels.tolist() == [-1] * 4
@@ -26,7 +26,7 @@ def test_a_flat_folder_has_no_labels_and_a_natural_order(tmp_path):
     assert dataset[0][1] == -1
 
 
-def test_sub_folders_are_classes_with_pictures_at_any_depth(tmp_path):
+def test_sub_folders_are_classes_with_images_at_any_depth(tmp_path):
     put(tmp_path, "class10/a.png", "class2/b.png", "class2/deep/er/c.png")
     (tmp_path / "empty").mkdir()
     (tmp_path / ".cache").mkdir()
@@ -69,9 +69,9 @@ def test_a_split_that_is_not_there_is_answered_with_those_that_are(tmp_path):
         open_dataset(tmp_path / "whole", split="test")
 
 
-def test_pictures_beside_class_folders_are_an_error(tmp_path):
+def test_images_beside_class_folders_are_an_error(tmp_path):
     put(tmp_path, "preview.png", "cat/1.png")
-    with pytest.raises(ValueError, match=r"holds pictures \(preview\.png, 1 in all\) beside class folders \(cat, 1"):
+    with pytest.raises(ValueError, match=r"holds images \(preview\.png, 1 in all\) beside class folders \(cat, 1"):
         open_dataset(tmp_path)
 
 
@@ -85,7 +85,7 @@ def test_an_excluded_folder_is_passed_over(tmp_path, exclude):
     assert dataset.classes == tuple(dict.fromkeys(name.split("/")[0] for name in dataset.names))
 
 
-def test_an_excluded_folder_does_not_stand_beside_pictures_or_splits(tmp_path):
+def test_an_excluded_folder_does_not_stand_beside_images_or_splits(tmp_path):
     put(tmp_path / "flat", "1.png", "results/chart.png")
     assert open_dataset(tmp_path / "flat", exclude=tmp_path / "flat/results").names == ("1.png",)
     put(tmp_path / "divided", "train/cat/1.png", "test/cat/2.png", "results/chart.png")
@@ -95,26 +95,26 @@ def test_an_excluded_folder_does_not_stand_beside_pictures_or_splits(tmp_path):
     assert open_dataset(tmp_path / "flat/results", exclude=tmp_path / "flat").names == ("chart.png",)
 
 
-def test_a_folder_without_pictures_says_what_was_looked_for(tmp_path):
+def test_a_folder_without_images_says_what_was_looked_for(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(ValueError, match=r"holds no pictures; looked for files named \.avif"):
+    with pytest.raises(ValueError, match=r"holds no images; looked for files named \.avif"):
         open_dataset(tmp_path)
 
 
-def test_a_bad_picture_is_an_error_when_it_is_asked_for(tmp_path):
+def test_a_bad_image_is_an_error_when_it_is_asked_for(tmp_path):
     put(tmp_path, "a.png", "c.png")
-    (tmp_path / "b.jpg").write_text("no picture")
+    (tmp_path / "b.jpg").write_text("no image")
     dataset = open_dataset(tmp_path)
     assert len(dataset) == 3
     assert dataset.skipped == ()
-    with pytest.raises(ImageError, match=r"b\.jpg is not a picture"):
+    with pytest.raises(ImageError, match=r"b\.jpg is not an image"):
         dataset[1]
     assert dataset[2][0].size == (4, 3)
 
 
-def test_skipping_lists_bad_pictures_and_keeps_everything_else_in_step(tmp_path, caplog):
+def test_skipping_lists_bad_images_and_keeps_everything_else_in_step(tmp_path, caplog):
     put(tmp_path, "cat/1.png", "cat/3.png", "dog/4.png")
-    (tmp_path / "cat/2.jpg").write_text("no picture")
+    (tmp_path / "cat/2.jpg").write_text("no image")
     (tmp_path / "dog/5.png").write_bytes((tmp_path / "dog/4.png").read_bytes()[:45])
     (tmp_path / "dog/6.png").symlink_to(tmp_path / "gone.png")
     dataset = open_dataset(tmp_path, on_error="skip", transform=lambda image: image.getpixel((0, 0)))
@@ -122,9 +122,9 @@ def test_skipping_lists_bad_pictures_and_keeps_everything_else_in_step(tmp_path,
     assert dataset.labels.tolist() == [0, 0, 1]
     assert [dataset[index] for index in range(3)] == [((9, 0, 0), 0), ((9, 0, 0), 0), ((9, 0, 0), 1)]
     assert [name for name, _ in dataset.skipped] == ["cat/2.jpg", "dog/5.png", "dog/6.png"]
-    assert "is not a picture in a known format" in dataset.skipped[0][1]
+    assert "is not an image in a known format" in dataset.skipped[0][1]
     assert "does not exist" in dataset.skipped[2][1]
-    assert "skipped 3 of 6 pictures" in caplog.text
+    assert "skipped 3 of 6 images" in caplog.text
 
 
 def test_a_data_loader_that_starts_its_workers_afresh_can_have_it(tmp_path):

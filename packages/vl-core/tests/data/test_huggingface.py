@@ -56,15 +56,15 @@ def test_a_folder_that_the_library_understands_is_opened(tmp_path):
     assert dataset[1][0].getpixel((0, 0)) == 2
 
 
-def test_pictures_that_lie_in_their_own_files_are_named_by_them(tmp_path):
+def test_images_that_lie_in_their_own_files_are_named_by_them(tmp_path):
     for name, level in (("cat/a.png", 1), ("dog/b.png", 2)):
         (tmp_path / "pets" / name).parent.mkdir(parents=True)
         Image.new("L", (4, 3), level).save(tmp_path / "pets" / name)
     dataset = open_dataset(f"hf:{tmp_path / 'pets'}")
     assert dataset.classes == ("cat", "dog")
     assert sorted((dataset[i][0].getpixel((0, 0)), dataset[i][1]) for i in range(2)) == [(1, 0), (2, 1)]
-    (tmp_path / "pets/dog/b.png").write_bytes(b"no picture")
-    with pytest.raises(ImageError, match=r"b\.png is not a picture"):
+    (tmp_path / "pets/dog/b.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"b\.png is not an image"):
         dataset[1]
 
 
@@ -76,7 +76,7 @@ def test_other_columns_are_found_by_their_type(tmp_path):
     assert dataset.captions is None
 
 
-def test_pictures_in_colour_come_back_exactly(tmp_path):
+def test_images_in_color_come_back_exactly(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     made = datasets.Dataset.from_dict({"image": [pixels]}, features=datasets.Features({"image": datasets.Image()}))
     made.save_to_disk(tmp_path / "set")
@@ -86,21 +86,21 @@ def test_pictures_in_colour_come_back_exactly(tmp_path):
     assert dataset.classes == ()
 
 
-def test_a_bad_picture_is_named_or_skipped(tmp_path):
+def test_a_bad_image_is_named_or_skipped(tmp_path):
     features = datasets.Features({"image": datasets.Image(decode=False)})
-    content = [{"bytes": b"no picture", "path": None}, None]
+    content = [{"bytes": b"no image", "path": None}, None]
     datasets.Dataset.from_dict({"image": content}, features=features).save_to_disk(tmp_path / "set")
     dataset = open_dataset(tmp_path / "set")
-    with pytest.raises(ImageError, match=r"row 0 of .*set is not a picture"):
+    with pytest.raises(ImageError, match=r"row 0 of .*set is not an image"):
         dataset[0]
-    with pytest.raises(ImageError, match=r"row 1 of .* holds no picture"):
+    with pytest.raises(ImageError, match=r"row 1 of .* holds no image"):
         dataset[1]
     skipping = open_dataset(tmp_path / "set", on_error="skip")
     assert len(skipping) == 0
     assert len(skipping.skipped) == 2
 
 
-def test_a_data_set_without_pictures_is_an_error(tmp_path):
+def test_a_data_set_without_images_is_an_error(tmp_path):
     datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(tmp_path / "set")
     with pytest.raises(ValueError, match="must have a column of type Image"):
         open_dataset(tmp_path / "set")

@@ -1,4 +1,4 @@
-"""From whatever a picture is to float32 (C, H, W) in [0, 1]."""
+"""From whatever an image is to float32 (C, H, W) in [0, 1]."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from PIL import Image
 from vl_core.data import image_to_tensor
 
 
-def test_a_colour_picture_gives_three_channels_first():
+def test_a_color_image_gives_three_channels_first():
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     for image in (pixels, Image.fromarray(pixels)):
         tensor = image_to_tensor(image)
@@ -17,7 +17,7 @@ def test_a_colour_picture_gives_three_channels_first():
 
 
 @pytest.mark.parametrize("shape", [(2, 4), (2, 4, 1)])
-def test_a_grey_array_gives_one_channel(shape):
+def test_a_gray_array_gives_one_channel(shape):
     tensor = image_to_tensor(np.full(shape, 51, np.uint8))
     assert tensor.shape == (1, 2, 4)
     assert torch.allclose(tensor, torch.full((1, 2, 4), 0.2))
@@ -84,11 +84,11 @@ def test_strided_arrays_are_read_as_they_look():
         (np.full((1, 2, 2), 255.0), "got 255 to 255"),
     ],
 )
-def test_what_is_no_picture_is_named(image, cause):
+def test_what_is_no_image_is_named(image, cause):
     with pytest.raises(ValueError, match=cause):
         image_to_tensor(image)
 
 
 def test_a_path_is_for_read_image():
     with pytest.raises(TypeError, match="got str; read files with read_image"):
-        image_to_tensor("picture.png")
+        image_to_tensor("image.png")

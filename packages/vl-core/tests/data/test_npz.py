@@ -17,7 +17,7 @@ def save(tmp_path, **arrays):
 @pytest.mark.parametrize(
     ("pixels", "mode"), [(GREY, "L"), (GREY[..., None], "L"), (COLOUR, "RGB"), (COLOUR / 255, "RGB")]
 )
-def test_pictures_come_back_exactly(tmp_path, key, pixels, mode):
+def test_images_come_back_exactly(tmp_path, key, pixels, mode):
     dataset = open_dataset(save(tmp_path, **{key: pixels}))
     image, label = dataset[2]
     assert image.mode == mode
@@ -72,9 +72,9 @@ NAN = np.where(np.arange(5)[:, None, None] == 3, np.nan, GREY / 255)
         ({"x": GREY[0]}, r"array 'x' of .*set\.npz must have shape \(n, H, W\) or \(n, H, W, C\), got \(3, 4\)"),
         ({"x": np.zeros((5, 3, 4, 2), np.uint8)}, r"array 'x' .* must have 1 or 3 channels .* \(5, 3, 4, 2\)$"),
         ({"images": np.zeros((5, 3, 8, 8), np.uint8)}, r"array 'images' .*; move the channels to the end"),
-        ({"x": np.zeros((5, 0, 4), np.uint8)}, "must hold pictures with pixels"),
+        ({"x": np.zeros((5, 0, 4), np.uint8)}, "must hold images with pixels"),
         ({"x": GREY.astype(int)}, "array 'x' .* must be uint8 or floating point .* got int64"),
-        ({"x": NAN}, "array 'x' .* must be finite, got NaN or infinity in picture 3"),
+        ({"x": NAN}, "array 'x' .* must be finite, got NaN or infinity in image 3"),
         ({"x": GREY.astype(float)}, r"array 'x' .* must lie in \[0, 1\] for float64, got 0 to 59"),
         ({"x": GREY / -255}, r"must lie in \[0, 1\]"),
         ({"x": np.array([GREY, None], object)}, "array 'x' .* holds Python objects, which are not unpickled"),

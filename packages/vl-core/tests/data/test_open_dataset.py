@@ -49,16 +49,16 @@ def test_a_name_like_nothing_known_gets_no_suggestion():
         open_dataset("qqq")
 
 
-@pytest.mark.parametrize("spec", ["folder/pictures", "set.npz", "set.parquet"])
+@pytest.mark.parametrize("spec", ["folder/images", "set.npz", "set.parquet"])
 def test_a_path_to_nothing_is_a_missing_file(tmp_path, spec):
     for path in (tmp_path / spec, str(tmp_path / spec)):
         with pytest.raises(FileNotFoundError, match=r"there is no file or folder .*"):
             open_dataset(path)
 
 
-def test_a_single_picture_is_for_read_image(tmp_path):
+def test_a_single_image_is_for_read_image(tmp_path):
     Image.new("L", (2, 2)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"got the file .*a\.png; a single picture is for read_image"):
+    with pytest.raises(ValueError, match=r"got the file .*a\.png; a single image is for read_image"):
         open_dataset(tmp_path / "a.png")
 
 
@@ -92,7 +92,7 @@ def test_something_missing_inside_an_extra_is_not_blamed_on_the_extra(tmp_path, 
 
 
 class Levels:
-    """Pictures of one grey level each."""
+    """Images of one gray level each."""
 
     def __len__(self):
         return 5
@@ -106,7 +106,7 @@ def make(**changes):
     return ImageDataset(Levels(), options.pop("labels", [0, 1, 0, 1, -1]), **options)
 
 
-def test_pictures_come_with_their_labels_and_can_be_counted_from_the_end():
+def test_images_come_with_their_labels_and_can_be_counted_from_the_end():
     dataset = make()
     assert [(image.getpixel((0, 0)), label) for image, label in (dataset[0], dataset[-1])] == [(0, 0), (4, -1)]
     assert dataset[np.int64(3)][1] == 1
@@ -116,7 +116,7 @@ def test_pictures_come_with_their_labels_and_can_be_counted_from_the_end():
 
 @pytest.mark.parametrize("index", [5, -6])
 def test_a_position_beyond_the_end_is_an_index_error(index):
-    with pytest.raises(IndexError, match=f"levels has 5 pictures, got index {index}"):
+    with pytest.raises(IndexError, match=f"levels has 5 images, got index {index}"):
         make()[index]
 
 
@@ -124,14 +124,14 @@ def test_iterating_ends():
     assert len(list(make())) == 5
 
 
-def test_the_transform_is_applied_when_a_picture_is_read():
+def test_the_transform_is_applied_when_a_image_is_read():
     dataset = open_dataset("fashion", split="test", transform=image_to_tensor)
     images, labels = next(iter(torch.utils.data.DataLoader(dataset, batch_size=20)))
     assert images.shape == (20, 1, 28, 28)
     assert labels.tolist() == [*range(10)] * 2
 
 
-def test_a_copy_in_another_process_would_give_the_same_pictures():
+def test_a_copy_in_another_process_would_give_the_same_images():
     dataset = open_dataset("emoji:fluent", split="val", transform=image_to_tensor).subset(range(6))
     copy = pickle.loads(pickle.dumps(dataset))
     assert copy.names == dataset.names
@@ -155,14 +155,14 @@ def test_a_subset_must_lie_inside(indices):
         make().subset(indices)
 
 
-def test_an_empty_subset_is_a_data_set_of_no_pictures():
+def test_an_empty_subset_is_a_data_set_of_no_images():
     assert len(make().subset([])) == 0
 
 
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
-        ({"labels": [0, 1]}, r"labels of levels must have one entry a picture \(5\), got 2"),
+        ({"labels": [0, 1]}, r"labels of levels must have one entry an image \(5\), got 2"),
         ({"names": ["a"]}, "names of levels must have one entry"),
         ({"captions": ["a"]}, "captions of levels must have one entry"),
         ({"metadata": []}, "metadata of levels must have one entry"),
@@ -177,6 +177,5 @@ def test_what_does_not_belong_together_is_an_error(changes, cause):
 
 def test_it_says_what_it_is():
     assert (
-        repr(open_dataset("fashion", split="test"))
-        == "ImageDataset('fashion', split='test', 2000 pictures, 10 classes)"
+        repr(open_dataset("fashion", split="test")) == "ImageDataset('fashion', split='test', 2000 images, 10 classes)"
     )

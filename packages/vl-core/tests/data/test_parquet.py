@@ -1,4 +1,4 @@
-"""Parquet files of encoded pictures: columns, laziness, and what can be wrong."""
+"""Parquet files of encoded images: columns, laziness, and what can be wrong."""
 
 import io
 import json
@@ -14,7 +14,7 @@ pa = pytest.importorskip("pyarrow", reason="pyarrow comes with the extra vl-core
 pq = pytest.importorskip("pyarrow.parquet")
 
 
-def picture(level, format="PNG"):
+def image(level, format="PNG"):
     buffer = io.BytesIO()
     Image.new("L", (4, 3), level).save(buffer, format)
     return buffer.getvalue()
@@ -25,12 +25,12 @@ def save(tmp_path, *, row_group_size=2, schema=None, **columns):
     return tmp_path / "set.parquet"
 
 
-PICTURES = [picture(level) for level in range(5)]
+IMAGES = [image(level) for level in range(5)]
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
 def test_bytes_are_read_across_row_groups(tmp_path, kind):
-    dataset = open_dataset(save(tmp_path, image=pa.array(PICTURES, kind)))
+    dataset = open_dataset(save(tmp_path, image=pa.array(IMAGES, kind)))
     assert [dataset[index][0].getpixel((0, 0)) for index in (4, 0, 3, 1, 2)] == [4, 0, 3, 1, 2]
     assert dataset.names[4] == "set.parquet/00004"
     assert dataset.labels.tolist() == [-1] * 5
@@ -38,14 +38,14 @@ def test_bytes_are_read_across_row_groups(tmp_path, kind):
 
 
 def test_the_hugging_face_struct_is_understood(tmp_path):
-    rows = [{"bytes": content, "path": f"{index}.png"} for index, content in enumerate(PICTURES)]
+    rows = [{"bytes": content, "path": f"{index}.png"} for index, content in enumerate(IMAGES)]
     assert open_dataset(save(tmp_path, image=rows))[3][0].getpixel((0, 0)) == 3
 
 
 def test_labels_captions_and_splits_are_taken_over(tmp_path):
     path = save(
         tmp_path,
-        image=PICTURES,
+        image=IMAGES,
         label=["dog", "cat", None, "cat", "dog"],
         caption=list("abcde"),
         split=["train", "train", "validation", "test", "test"],
@@ -62,20 +62,20 @@ def test_labels_captions_and_splits_are_taken_over(tmp_path):
 def test_class_names_come_from_the_description_in_the_header(tmp_path):
     described = {"info": {"features": {"label": {"names": ["cat", "dog", "emu"], "_type": "ClassLabel"}}}}
     schema = pa.schema([("image", pa.binary()), ("label", pa.int64())], metadata={"huggingface": json.dumps(described)})
-    dataset = open_dataset(save(tmp_path, schema=schema, image=PICTURES, label=[0, 1, 0, 1, -1]))
+    dataset = open_dataset(save(tmp_path, schema=schema, image=IMAGES, label=[0, 1, 0, 1, -1]))
     assert dataset.classes == ("cat", "dog", "emu")
     assert dataset.labels.tolist() == [0, 1, 0, 1, -1]
 
 
 def test_nothing_is_decoded_or_read_before_it_is_asked_for(tmp_path):
-    dataset = open_dataset(save(tmp_path, image=[b"no picture", *PICTURES[1:]]))
+    dataset = open_dataset(save(tmp_path, image=[b"no image", *IMAGES[1:]]))
     assert dataset[1][0].getpixel((0, 0)) == 1
-    with pytest.raises(ImageError, match=r"row 0 of .*set\.parquet is not a picture"):
+    with pytest.raises(ImageError, match=r"row 0 of .*set\.parquet is not an image"):
         dataset[0]
 
 
 def test_only_as_many_row_groups_are_kept_as_fit(tmp_path):
-    images = ParquetImages(save(tmp_path, image=PICTURES), [2, 2, 1], cache_bytes=1)
+    images = ParquetImages(save(tmp_path, image=IMAGES), [2, 2, 1], cache_bytes=1)
     for index in (0, 4, 2, 2, 1, 3):
         assert images[index].getpixel((0, 0)) == index
         assert len(images._groups) == 1
@@ -88,7 +88,7 @@ def test_only_as_many_row_groups_are_kept_as_fit(tmp_path):
 
 
 def test_skipping_lists_bad_rows(tmp_path):
-    images = [PICTURES[0], None, PICTURES[2][:40], PICTURES[3]]
+    images = [IMAGES[0], None, IMAGES[2][:40], IMAGES[3]]
     dataset = open_dataset(save(tmp_path, image=images, label=[0, 1, 2, 3]), on_error="skip")
     assert dataset.labels.tolist() == [0, 3]
     assert [dataset[index][0].getpixel((0, 0)) for index in range(2)] == [0, 3]
@@ -99,12 +99,12 @@ def test_skipping_lists_bad_rows(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "cause"),
     [
-        ({"picture": PICTURES}, "must have a column 'image' of bytes, got picture"),
+        ({"image": IMAGES}, "must have a column 'image' of bytes, got image"),
         ({"image": ["a.png"]}, "column 'image' of .* must hold bytes, or a struct with a field 'bytes', got string"),
         ({"image": [{"path": "a.png"}]}, "column 'image' of .* got struct<path: string>"),
-        ({"image": PICTURES[:1], "label": [0.5]}, "column 'label' of .* must hold integers or names, got 0.5"),
-        ({"image": PICTURES[:1], "caption": [3]}, "column 'caption' of .* must hold text, got 3 in row 0"),
-        ({"image": PICTURES[:1], "split": pa.array([None], pa.string())}, "column 'split' of .* got None in row 0"),
+        ({"image": IMAGES[:1], "label": [0.5]}, "column 'label' of .* must hold integers or names, got 0.5"),
+        ({"image": IMAGES[:1], "caption": [3]}, "column 'caption' of .* must hold text, got 3 in row 0"),
+        ({"image": IMAGES[:1], "split": pa.array([None], pa.string())}, "column 'split' of .* got None in row 0"),
     ],
 )
 def test_what_is_wrong_names_the_column(tmp_path, columns, cause):
@@ -120,7 +120,7 @@ def test_a_damaged_file_is_named(tmp_path, content):
 
 
 def test_a_damaged_row_group_is_named_when_it_is_read(tmp_path):
-    path = save(tmp_path, image=PICTURES)
+    path = save(tmp_path, image=IMAGES)
     content = bytearray(path.read_bytes())
     content[4:60] = bytes(56)
     path.write_bytes(content)
@@ -129,7 +129,7 @@ def test_a_damaged_row_group_is_named_when_it_is_read(tmp_path):
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
-    path = save(tmp_path, image=PICTURES)
+    path = save(tmp_path, image=IMAGES)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'vl-core\[parquet\]'"):
         open_dataset(path)

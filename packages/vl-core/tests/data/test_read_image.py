@@ -1,4 +1,4 @@
-"""Every kind of picture file, good and bad."""
+"""Every kind of image file, good and bad."""
 
 import io
 import struct
@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from vl_core.data import ImageError, read_image
-from vl_core.data._modes import to_rgb_or_grey
+from vl_core.data._modes import to_rgb_or_gray
 
-# Four quarters of plain colour, 16 pixels wide and 8 high: survives JPEG, and every turn of it is another picture.
+# Four quarters of plain color, 16 pixels wide and 8 high: survives JPEG, and every turn of it is another image.
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
 
 
 def quarters():
     image = Image.new("RGB", (16, 8))
-    for corner, colour in (((0, 0), RED), ((8, 0), GREEN), ((0, 4), BLUE), ((8, 4), BLACK)):
-        image.paste(colour, (*corner, corner[0] + 8, corner[1] + 4))
+    for corner, color in (((0, 0), RED), ((8, 0), GREEN), ((0, 4), BLUE), ((8, 4), BLACK)):
+        image.paste(color, (*corner, corner[0] + 8, corner[1] + 4))
     return image
 
 
@@ -54,12 +54,12 @@ def test_lossless_formats_come_back_exactly(format):
 
 @pytest.mark.parametrize("as_text", [False, True])
 def test_reads_from_a_path(tmp_path, as_text):
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     quarters().save(path)
     assert_close(read_image(str(path) if as_text else path), quarters())
 
 
-# What a viewer must do to see the picture upright, written out as array operations (EXIF 2.3, section 4.6.4).
+# What a viewer must do to see the image upright, written out as array operations (EXIF 2.3, section 4.6.4).
 UPRIGHT = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -74,7 +74,7 @@ UPRIGHT = {
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", UPRIGHT)
-def test_exif_orientation_turns_the_picture_upright(format, orientation):
+def test_exif_orientation_turns_the_image_upright(format, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}.get(format, {})
@@ -85,12 +85,12 @@ def test_exif_orientation_turns_the_picture_upright(format, orientation):
 
 
 @pytest.mark.parametrize("block", [b"Exif\0\0nonsense", b"Exif\0\0II*\0\x08\0\0\0\xff\xff", b"Exif\0\0"])
-def test_a_damaged_exif_block_leaves_the_picture_as_stored(block):
+def test_a_damaged_exif_block_leaves_the_image_as_stored(block):
     image = read_image(encode(quarters(), "JPEG", quality=95, subsampling=0, exif=block))
     assert_close(image, quarters(), tolerance=12)
 
 
-def test_an_unknown_orientation_leaves_the_picture_as_stored():
+def test_an_unknown_orientation_leaves_the_image_as_stored():
     exif = Image.Exif()
     exif[0x0112] = 99
     assert_close(read_image(encode(quarters(), "PNG", exif=exif)), quarters())
@@ -104,7 +104,7 @@ def test_transparency_is_composited_on_white():
     assert [image.getpixel((x, 0)) for x in range(3)] == [(255, 0, 0), (255, 255, 255), (127, 127, 127)]
 
 
-def test_grey_with_transparency_stays_grey():
+def test_gray_with_transparency_stays_gray():
     la = Image.new("LA", (3, 1))
     la.putdata([(10, 255), (10, 0), (0, 128)])
     image = read_image(encode(la, "PNG"))
@@ -112,13 +112,13 @@ def test_grey_with_transparency_stays_grey():
     assert list(np.asarray(image)[0]) == [10, 255, 127]
 
 
-def test_one_transparent_grey_level_becomes_white():
+def test_one_transparent_gray_level_becomes_white():
     image = read_image(encode(Image.fromarray(np.array([[7, 8]], np.uint8)), "PNG", transparency=7))
     assert image.mode == "L"
     assert list(np.asarray(image)[0]) == [255, 8]
 
 
-def test_one_transparent_colour_becomes_white():
+def test_one_transparent_color_becomes_white():
     image = read_image(encode(quarters(), "PNG", transparency=RED))
     assert image.getpixel((0, 0)) == (255, 255, 255)
     assert image.getpixel((15, 0)) == GREEN
@@ -144,7 +144,7 @@ def test_a_palette_with_transparency_is_composited_on_white(transparency):
 
 
 def test_an_animation_gives_its_first_frame():
-    frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, GREEN)]
+    frames = [Image.new("RGB", (4, 4), color) for color in (RED, GREEN)]
     image = read_image(encode(frames[0], "GIF", save_all=True, append_images=frames[1:]))
     assert image.getpixel((0, 0)) == RED
 
@@ -154,7 +154,7 @@ def test_cmyk_becomes_rgb():
     assert_close(image, quarters(), tolerance=12)
 
 
-def test_bilevel_becomes_grey():
+def test_bilevel_becomes_gray():
     bits = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8)).convert("1")
     image = read_image(encode(bits, "PNG"))
     assert image.mode == "L"
@@ -196,10 +196,10 @@ def test_integers_beyond_sixteen_bits_are_an_error(value):
 @pytest.mark.parametrize(
     "mode", ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"]
 )
-def test_every_mode_becomes_rgb_or_grey_without_touching_the_input(mode):
+def test_every_mode_becomes_rgb_or_gray_without_touching_the_input(mode):
     image = Image.new(mode, (2, 3))
     image.info["comment"] = "kept"
-    plain = to_rgb_or_grey(image)
+    plain = to_rgb_or_gray(image)
     assert plain.mode == ("L" if mode in ("1", "L", "LA", "La") else "RGB")
     assert plain.size == (2, 3)
     assert plain is not image
@@ -215,12 +215,12 @@ def make_bad_files():
     png = encode(Image.effect_noise((64, 64), 80), "PNG")
     return {
         "empty": (b"", r"is empty \(0 bytes\)"),
-        "text": (b"this is no picture\n" * 20, "is not a picture in a known format"),
+        "text": (b"this is no image\n" * 20, "is not an image in a known format"),
         "truncated-jpeg": (jpeg[: len(jpeg) // 2], "cannot be decoded: .*truncated"),
         "truncated-png": (png[: len(png) // 2], "cannot be decoded: "),
-        "only-a-signature": (png[:8], "(cannot be decoded|is not a picture)"),
+        "only-a-signature": (png[:8], "(cannot be decoded|is not an image)"),
         "damaged-png": (png[:60] + bytes(200) + png[260:], "cannot be decoded: "),
-        "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "is not a picture"),
+        "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "is not an image"),
         "bomb": (png_header(50_000, 50_000), r"too large: .*2500000000 pixels.*100,000,000"),
         "too-large": (png_header(11_000, 10_000), r"11000 x 10000 = 110,000,000 pixels, over the limit of 100,000,000"),
     }
@@ -252,7 +252,7 @@ def test_a_missing_file_is_named(tmp_path):
         read_image(tmp_path / "nowhere.png")
 
 
-def test_a_folder_is_not_a_picture(tmp_path):
+def test_a_folder_is_not_a_image(tmp_path):
     with pytest.raises(ImageError, match="is a folder"):
         read_image(tmp_path)
 

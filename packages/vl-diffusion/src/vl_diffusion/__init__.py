@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from vl_diffusion.adaptation.adapter import TestTimeAdapter
     from vl_diffusion.adaptation.evidence import ClassEvidence
     from vl_diffusion.adaptation.gates import EvidenceGate, Gate, PairedGate
+    from vl_diffusion.adaptation.losses import DUSA, DiffusionTTA, Entropy, NoAdaptation
     from vl_diffusion.adaptation.models import Preprocessing, ZeroShotCLIP
-    from vl_diffusion.adaptation.objectives import DUSA, DiffusionTTA, Entropy, NoAdaptation
-    from vl_diffusion.adaptation.parameters import LoRA
     from vl_diffusion.adaptation.result import Adaptation
+    from vl_diffusion.adaptation.selection import LoRA
     from vl_diffusion.adaptation.tasks import ClassificationTask, DepthTask, SegmentationTask
-    from vl_diffusion.calibration import (
+    from vl_diffusion.classification.calibration import (
         Reliability,
         Temperature,
         expected_calibration_error,
@@ -22,15 +22,11 @@ if TYPE_CHECKING:
         reliability_curve,
         with_temperature,
     )
-    from vl_diffusion.classifier import DiffusionClassifier
-    from vl_diffusion.denoiser import Denoiser
-    from vl_diffusion.error_table import DrawErrors, draw_errors
-    from vl_diffusion.families.callable import CallableDenoiser
-    from vl_diffusion.families.flux import FluxDenoiser
-    from vl_diffusion.families.map_conditional import MapConditionalDenoiser
-    from vl_diffusion.learned_weighting import LearnedWeighting, fit_weighting
-    from vl_diffusion.maps import error_maps, evidence_map, over_picture
-    from vl_diffusion.matching import (
+    from vl_diffusion.classification.classifier import DiffusionClassifier
+    from vl_diffusion.classification.error_table import DrawErrors, draw_errors
+    from vl_diffusion.classification.learned_weighting import LearnedWeighting, fit_weighting
+    from vl_diffusion.classification.maps import error_maps, evidence_map, upsample_maps
+    from vl_diffusion.classification.matching import (
         Matching,
         Share,
         WinogroundScores,
@@ -39,79 +35,83 @@ if TYPE_CHECKING:
         retrieval_scores,
         winoground_scores,
     )
-    from vl_diffusion.result import Classification
-    from vl_diffusion.schedule import NoiseSchedule
+    from vl_diffusion.classification.result import Classification
+    from vl_diffusion.classification.templates import PROMPT_TEMPLATES, prompt_templates
+    from vl_diffusion.models.denoiser import Denoiser
+    from vl_diffusion.models.families.callable import CallableDenoiser
+    from vl_diffusion.models.families.flux import FluxDenoiser
+    from vl_diffusion.models.families.map_conditional import MapConditionalDenoiser
+    from vl_diffusion.models.schedule import NoiseSchedule
+    from vl_diffusion.models.small_cnn import SmallCNN
     from vl_diffusion.search import (
         Exhaustive,
         Halving,
         LabelTree,
-        Problem,
         Racing,
         Search,
+        SearchInput,
         Shortlist,
         Staged,
         wordnet_tree,
     )
-    from vl_diffusion.small_cnn import SmallCNN
-    from vl_diffusion.templates import PROMPT_TEMPLATES, prompt_templates
 else:
     # Importing torch takes seconds. A name's module is imported when the name is asked for, so that the command, which
     # lies in this package too, can begin at once and answer an interruption meanwhile.
     _MODULES = {
         "Adaptation": "adaptation.result",
-        "CallableDenoiser": "families.callable",
+        "CallableDenoiser": "models.families.callable",
         "ClassEvidence": "adaptation.evidence",
-        "Classification": "result",
+        "Classification": "classification.result",
         "ClassificationTask": "adaptation.tasks",
-        "DUSA": "adaptation.objectives",
-        "Denoiser": "denoiser",
+        "DUSA": "adaptation.losses",
+        "Denoiser": "models.denoiser",
         "DepthTask": "adaptation.tasks",
-        "DiffusionClassifier": "classifier",
-        "DiffusionTTA": "adaptation.objectives",
-        "DrawErrors": "error_table",
-        "Entropy": "adaptation.objectives",
+        "DiffusionClassifier": "classification.classifier",
+        "DiffusionTTA": "adaptation.losses",
+        "DrawErrors": "classification.error_table",
+        "Entropy": "adaptation.losses",
         "EvidenceGate": "adaptation.gates",
         "Exhaustive": "search",
-        "FluxDenoiser": "families.flux",
+        "FluxDenoiser": "models.families.flux",
         "Gate": "adaptation.gates",
         "Halving": "search",
         "LabelTree": "search",
-        "LearnedWeighting": "learned_weighting",
-        "LoRA": "adaptation.parameters",
-        "MapConditionalDenoiser": "families.map_conditional",
-        "Matching": "matching",
-        "NoAdaptation": "adaptation.objectives",
-        "NoiseSchedule": "schedule",
-        "PROMPT_TEMPLATES": "templates",
+        "LearnedWeighting": "classification.learned_weighting",
+        "LoRA": "adaptation.selection",
+        "MapConditionalDenoiser": "models.families.map_conditional",
+        "Matching": "classification.matching",
+        "NoAdaptation": "adaptation.losses",
+        "NoiseSchedule": "models.schedule",
+        "PROMPT_TEMPLATES": "classification.templates",
         "PairedGate": "adaptation.gates",
         "Preprocessing": "adaptation.models",
-        "Problem": "search",
+        "SearchInput": "search",
         "Racing": "search",
-        "Reliability": "calibration",
+        "Reliability": "classification.calibration",
         "Search": "search",
         "SegmentationTask": "adaptation.tasks",
-        "Share": "matching",
+        "Share": "classification.matching",
         "Shortlist": "search",
-        "SmallCNN": "small_cnn",
+        "SmallCNN": "models.small_cnn",
         "Staged": "search",
-        "Temperature": "calibration",
+        "Temperature": "classification.calibration",
         "TestTimeAdapter": "adaptation.adapter",
-        "WinogroundScores": "matching",
+        "WinogroundScores": "classification.matching",
         "ZeroShotCLIP": "adaptation.models",
-        "draw_errors": "error_table",
-        "error_maps": "maps",
-        "evidence_map": "maps",
-        "expected_calibration_error": "calibration",
-        "fit_temperature": "calibration",
-        "fit_weighting": "learned_weighting",
-        "match": "matching",
-        "match_groups": "matching",
-        "over_picture": "maps",
-        "prompt_templates": "templates",
-        "reliability_curve": "calibration",
-        "retrieval_scores": "matching",
-        "winoground_scores": "matching",
-        "with_temperature": "calibration",
+        "draw_errors": "classification.error_table",
+        "error_maps": "classification.maps",
+        "evidence_map": "classification.maps",
+        "expected_calibration_error": "classification.calibration",
+        "fit_temperature": "classification.calibration",
+        "fit_weighting": "classification.learned_weighting",
+        "match": "classification.matching",
+        "match_groups": "classification.matching",
+        "upsample_maps": "classification.maps",
+        "prompt_templates": "classification.templates",
+        "reliability_curve": "classification.calibration",
+        "retrieval_scores": "classification.matching",
+        "winoground_scores": "classification.matching",
+        "with_temperature": "classification.calibration",
         "wordnet_tree": "search",
     }
 
@@ -152,10 +152,10 @@ __all__ = [
     "NoiseSchedule",
     "PairedGate",
     "Preprocessing",
-    "Problem",
     "Racing",
     "Reliability",
     "Search",
+    "SearchInput",
     "SegmentationTask",
     "Share",
     "Shortlist",
@@ -174,10 +174,10 @@ __all__ = [
     "fit_weighting",
     "match",
     "match_groups",
-    "over_picture",
     "prompt_templates",
     "reliability_curve",
     "retrieval_scores",
+    "upsample_maps",
     "winoground_scores",
     "with_temperature",
     "wordnet_tree",

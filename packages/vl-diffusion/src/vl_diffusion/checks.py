@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from vl_diffusion.aggregation import Aggregation
-from vl_diffusion.images import to_tensor
+from vl_diffusion.models.images import to_tensor
+from vl_diffusion.scoring.aggregation import Aggregation
 from vl_diffusion.search import LabelTree, Search
 
 

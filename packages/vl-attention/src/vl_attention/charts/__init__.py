@@ -1,1 +1,1 @@
-"""Pictures of results, each a function that writes one PNG."""
+"""Images of results, each a function that writes one PNG."""

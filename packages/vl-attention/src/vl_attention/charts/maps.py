@@ -1,4 +1,4 @@
-"""Where models look: pictures beside their attention."""
+"""Where models look: images beside their attention."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vl_attention.calling import check_images
 from vl_attention.charts._saving import new_figure, save
+from vl_attention.models.calling import check_images
 
 
 def draw_attention(
@@ -23,7 +23,7 @@ def draw_attention(
     labels: Sequence[str] | None = None,
     title: str | None = None,
 ) -> None:
-    """Write a PNG: a row for each picture, a column for the picture and one for each model.
+    """Write a PNG: a row for each image, a column for the image and one for each model.
 
     Each map is divided by its mean, so that 1 is what every patch gets where attention is even; all panels share one
     scale.
@@ -33,11 +33,11 @@ def draw_attention(
         images: ``(B, C, H, W)``, floats in 0..1, of one channel or three.
         maps: By the model's name, ``(B, heads, rows, columns)`` of `class_attention`. Grids may differ.
         head: Which head; default: the mean over heads.
-        labels: B names of the pictures.
+        labels: B names of the images.
         title: Above all.
 
     Raises:
-        ValueError: If there is no map or picture, or numbers differ.
+        ValueError: If there is no map or image, or numbers differ.
     """
     check_images(images)
     if not maps or not len(images):
@@ -49,8 +49,8 @@ def draw_attention(
             f"{wrong or tuple(images.shape)}"
         )
     if labels is not None and len(labels) != len(images):
-        raise ValueError(f"labels must be {len(images)}, one a picture, got {len(labels)}")
-    panels = {name: _over_picture(found, images, head) for name, found in maps.items()}
+        raise ValueError(f"labels must be {len(images)}, one an image, got {len(labels)}")
+    panels = {name: _over_image(found, images, head) for name, found in maps.items()}
     # A few patches that draw all attention should not make the others black.
     limit = max(float(np.quantile(np.stack(list(panels.values())), 0.99)), 1.5)
     pixels = images.detach().float().cpu().clamp(0, 1).permute(0, 2, 3, 1).numpy()
@@ -59,18 +59,18 @@ def draw_attention(
     cells = figure.subplots(len(images), len(maps) + 1, squeeze=False)
     shown = None
     for index, row in enumerate(cells):
-        picture = pixels[index]
+        image = pixels[index]
         for axes in row:
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_visible(False)
-        row[0].imshow(picture if picture.shape[-1] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=1)
+        row[0].imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
         if labels is not None:
             row[0].set_ylabel(labels[index], fontsize=9, parse_math=False)
         for axes, values in zip(row[1:], panels.values(), strict=True):
-            axes.imshow(picture.mean(-1), cmap="gray", vmin=0, vmax=1)
+            axes.imshow(image.mean(-1), cmap="gray", vmin=0, vmax=1)
             shown = axes.imshow(values[index], cmap="inferno", vmin=0, vmax=limit, alpha=0.7)
-    for axes, name in zip(cells[0], ["picture", *maps], strict=True):
+    for axes, name in zip(cells[0], ["image", *maps], strict=True):
         axes.set_title(name, fontsize=10, parse_math=False)
     assert shown is not None
     bar = figure.colorbar(shown, ax=cells, fraction=0.03, pad=0.01, extend="max", shrink=min(1.0, 2.4 / len(images)))
@@ -82,7 +82,7 @@ def draw_attention(
     save(figure, path)
 
 
-def _over_picture(found: Tensor, images: Tensor, head: int | None) -> np.ndarray:
+def _over_image(found: Tensor, images: Tensor, head: int | None) -> np.ndarray:
     """Grids ``(B, heads, rows, columns)`` to ``(B, H, W)``, each of mean one before it is enlarged."""
     if head is not None and not -found.shape[1] <= head < found.shape[1]:
         raise ValueError(f"head must be one of 0 to {found.shape[1] - 1}, got {head}")

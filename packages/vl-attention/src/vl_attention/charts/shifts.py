@@ -1,4 +1,4 @@
-"""How well classifiers stand shifts of their pictures."""
+"""How well classifiers stand shifts of their images."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from vl_attention.analysis.shifts import ShiftAccuracy
 from vl_attention.charts._saving import new_figure, save
-from vl_attention.shifts import ShiftAccuracy
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's, which are told apart with any colour vision."""
+"""Okabe and Ito's, which are told apart with any color vision."""
 _MARKERS = "os^Dv<>"
 # Panels side by side.
 _ACROSS = 4
@@ -24,13 +24,13 @@ def draw_shifts(
 ) -> None:
     """Write a PNG: accuracy by severity, a panel for each shift and data set, a line for each model.
 
-    Bands are 95 % intervals of Wilson. Lines begin at the pictures as they are. Without any shift there is one panel,
+    Bands are 95 % intervals of Wilson. Lines begin at the images as they are. Without any shift there is one panel,
     with a place for each data set.
 
     Args:
         path: The file to write.
         rows: By model and data set, those of `evaluate_shifts`.
-        unshifted: Name of the shift that stands for pictures as they are, and has no panel where there are others.
+        unshifted: Name of the shift that stands for images as they are, and has no panel where there are others.
 
     Raises:
         ValueError: If there are no rows.
@@ -83,16 +83,16 @@ def _draw_line(axes: Axes, rows: Sequence[ShiftAccuracy], index: int) -> Line2D:
     """One model's accuracies, in the order of severity."""
     rows = sorted(rows, key=lambda row: row.severity)
     severities = [row.severity for row in rows]
-    colour = _COLOURS[index % len(_COLOURS)]
+    color = _COLOURS[index % len(_COLOURS)]
     low, high = ([100 * end for end in ends] for ends in zip(*((row.low, row.high) for row in rows), strict=True))
     if len(rows) > 1:
-        axes.fill_between(severities, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(severities, low, high, color=color, alpha=0.15, linewidth=0)
     else:
-        axes.vlines(severities, low, high, color=colour, linewidth=1.2)
+        axes.vlines(severities, low, high, color=color, linewidth=1.2)
     return axes.plot(
         severities,
         [100 * row.accuracy for row in rows],
-        color=colour,
+        color=color,
         marker=_MARKERS[index % len(_MARKERS)],
         linestyle=("-", "--", ":")[index // len(_COLOURS) % 3],
         markersize=4,

@@ -9,11 +9,11 @@ from math import log
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from vl_attention.analysis.similarity import MapSimilarity, layer_means
 from vl_attention.charts._saving import new_figure, save
-from vl_attention.similarity import MapSimilarity, layer_means
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's, which are told apart with any colour vision."""
+"""Okabe and Ito's, which are told apart with any color vision."""
 _MARKERS = "os^Dv<>"
 _UNIT = "Jensen-Shannon divergence (nats)"
 # Panels side by side.

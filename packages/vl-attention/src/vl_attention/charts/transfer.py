@@ -38,20 +38,20 @@ def draw_transfer(
     figure = new_figure(7.0, 0.55 * len(summaries) + (1.5 if title else 1.2))
     axes = figure.subplots()
     for place, summary in enumerate(summaries):
-        colour = _COLOURS.get(summary.method, _TRANSFER)
+        color = _COLOURS.get(summary.method, _TRANSFER)
         accuracy = summary.accuracy
         if not isnan(accuracy.low):
             # Few seeds that differ much have an interval beyond what an accuracy can be.
             ends = [100 * max(accuracy.low, 0.0), 100 * min(accuracy.high, 1.0)]
-            axes.plot(ends, [place, place], color=colour, linewidth=2.2, alpha=0.6)
+            axes.plot(ends, [place, place], color=color, linewidth=2.2, alpha=0.6)
         dots = [100 * float(row["accuracy"]) for row in rows if row["method"] == summary.method]
-        axes.scatter(dots, [place] * len(dots), s=16, color=colour, alpha=0.55, linewidths=0)
-        axes.scatter([100 * accuracy.mean], [place], s=52, color=colour, marker="D", zorder=3)
+        axes.scatter(dots, [place] * len(dots), s=16, color=color, alpha=0.55, linewidths=0)
+        axes.scatter([100 * accuracy.mean], [place], s=52, color=color, marker="D", zorder=3)
         axes.annotate(
-            _words(summary), (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=colour
+            _words(summary), (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=color
         )
         if summary.method in (SCRATCH, FINE_TUNE):
-            axes.axvline(100 * accuracy.mean, color=colour, linewidth=0.9, linestyle=":", zorder=0)
+            axes.axvline(100 * accuracy.mean, color=color, linewidth=0.9, linestyle=":", zorder=0)
     axes.set_yticks(range(len(summaries)), [summary.method for summary in summaries])
     axes.set_ylim(len(summaries) - 0.5, -0.5)
     axes.set_xlabel("accuracy (%), 95 % interval")

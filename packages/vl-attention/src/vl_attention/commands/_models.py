@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from vl_attention.calling import call, evaluating
-from vl_attention.normalization import Normalization
-from vl_attention.saved_models import class_names, load_classifier, load_model, model_folder, transfer_mode
+from vl_attention.classifiers.saved_models import class_names, load_classifier, load_model, model_folder, transfer_mode
+from vl_attention.models.calling import call, evaluating
+from vl_attention.models.normalization import Normalization
 
 _READ = ("config.json", "model.safetensors")
 
@@ -24,11 +24,11 @@ class GivenModel:
     name: str
     """Short, and no other's."""
     model: Any
-    """In evaluation mode, on the device: it takes pictures in 0..1, if it is a classifier."""
+    """In evaluation mode, on the device: it takes images in 0..1, if it is a classifier."""
     size: tuple[int, int]
-    """Height and width of the pictures that it was made for."""
+    """Height and width of the images that it was made for."""
     channels: int
-    """1 for greyscale, 3 for colour."""
+    """1 for grayscale, 3 for color."""
     classes: tuple[str, ...]
     """Names of its logits; none where they are not known."""
     class_count: int
@@ -41,13 +41,13 @@ def load_classifiers(sources: Sequence[str], teacher: str | None, device: str) -
     """Load classifiers, so that what is wrong with one is known before anything is computed.
 
     Args:
-        sources: As `vl_attention.saved_models.load_model` takes them.
+        sources: As `vl_attention.classifiers.saved_models.load_model` takes them.
         teacher: Of students that copy; the others have no use for it.
         device: Where they compute.
 
     Raises:
         FileNotFoundError: If there is no such model.
-        ValueError: If one is given twice, is damaged, has no classifier, lacks its teacher, or takes no pictures of the
+        ValueError: If one is given twice, is damaged, has no classifier, lacks its teacher, or takes no images of the
             size that it was made for.
     """
     names = unique_names(sources, "models")
@@ -87,7 +87,7 @@ def load_models(sources: Sequence[str], device: str) -> list[GivenModel]:
 
     Raises:
         FileNotFoundError: If there is no such model.
-        ValueError: If one is given twice, is damaged, is a student that copies, or takes no pictures of the size that
+        ValueError: If one is given twice, is damaged, is a student that copies, or takes no images of the size that
             it was made for.
     """
     names = unique_names(sources, "models")
@@ -137,7 +137,7 @@ def unique_names(sources: Sequence[str], argument: str) -> list[str]:
 
 
 def check_takes(source: str, model: Any, size: tuple[int, int], channels: int) -> None:
-    """Raise where a model does not take one grey picture of the size that is meant for it.
+    """Raise where a model does not take one gray image of the size that is meant for it.
 
     Raises:
         ValueError: If the model refuses it; its words are in the message.
@@ -150,7 +150,7 @@ def check_takes(source: str, model: Any, size: tuple[int, int], channels: int) -
     except (RuntimeError, AssertionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"{source} does not take pictures of {size[0]}x{size[1]} pixels and {channels} "
+            f"{source} does not take images of {size[0]}x{size[1]} pixels and {channels} "
             f"{'channel' if channels == 1 else 'channels'} ({reason}); give it the teacher or the files that it was "
             "made with"
         ) from error
@@ -163,7 +163,7 @@ def _parts(source: str) -> tuple[str, ...]:
 
 
 def input_size(model: Any) -> tuple[int, int]:
-    """Height and width of the pictures that a model of timm was made for."""
+    """Height and width of the images that a model of timm was made for."""
     size = getattr(getattr(model, "patch_embed", None), "img_size", None)
     if size is None:
         size = (getattr(model, "pretrained_cfg", None) or {}).get("input_size", (3, 224, 224))[1:]

@@ -29,15 +29,15 @@ def check_above_zero(option: str, value: float | None) -> None:
 
 
 def check_update(settings: TrainSettings, prefix: str = "--", *, mixing: bool = True) -> None:
-    """Raise where the pictures of an update cannot be shared out among its passes.
+    """Raise where the images of an update cannot be shared out among its passes.
 
     Args:
         settings: Of training.
         prefix: What stands before the names of its fields on the command line.
-        mixing: Whether the training mixes pictures in pairs, if the settings say so.
+        mixing: Whether the training mixes images in pairs, if the settings say so.
 
     Raises:
-        ValueError: If the shares would not be equal, or would be odd where pictures are mixed.
+        ValueError: If the shares would not be equal, or would be odd where images are mixed.
     """
     # As launchers say it; this process has not joined the others yet.
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -47,6 +47,6 @@ def check_update(settings: TrainSettings, prefix: str = "--", *, mixing: bool = 
     if settings.batch_size % (2 * passes if even else passes):
         raise ValueError(
             f"{prefix}batch-size must be a multiple of {'twice ' if even else ''}{prefix}accumulation{among}, "
-            f"{2 * passes if even else passes}{', since pictures are mixed in pairs' if even else ''}; got "
+            f"{2 * passes if even else passes}{', since images are mixed in pairs' if even else ''}; got "
             f"{settings.batch_size}"
         )

@@ -14,18 +14,18 @@ from torch import Tensor
 from vl_core.data import ImageDataset
 from vl_core.results import wilson_interval
 
-from vl_attention.commands._models import GivenModel, find_device, load_classifiers
-from vl_attention.commands._options import check_at_least
-from vl_attention.commands._pictures import (
+from vl_attention.classifiers.ensemble import best_weight, mix
+from vl_attention.commands._images import (
     at_most,
     balanced_order,
-    labelled,
+    labeled,
     match_classes,
-    open_pictures,
+    open_images,
     tensors,
 )
+from vl_attention.commands._models import GivenModel, find_device, load_classifiers
+from vl_attention.commands._options import check_at_least
 from vl_attention.commands._tables import percent, text_table, write_rows
-from vl_attention.ensemble import best_weight, mix
 
 ENSEMBLE = "ensemble"
 FITTED = "ensemble (fitted)"
@@ -36,7 +36,7 @@ class EnsembleModels:
     """Say how often classifiers are right, and how often the mean of their probabilities is.
 
     Without arguments: a student that learned from its teacher's attention and the fine-tuned teacher, on 2,000 held-out
-    pictures of clothes.
+    images of clothes.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_distilled", "fashion_fine_tuned")
@@ -52,31 +52,31 @@ class EnsembleModels:
     """Which of its splits; default: test, where it is divided into splits."""
 
     limit: int | None = None
-    """At most this many pictures, all classes in proportion; default: all."""
+    """At most this many images, all classes in proportion; default: all."""
 
     fit: int = 0
-    """So many other pictures, all classes in proportion, choose the weights of two members; 0: none, and equal
+    """So many other images, all classes in proportion, choose the weights of two members; 0: none, and equal
     weights. They are best such that no member was trained on."""
 
     fit_split: str | None = None
-    """The split that they are from; default: train, or where the set is not divided, the pictures themselves, which are
+    """The split that they are from; default: train, or where the set is not divided, the images themselves, which are
     then left out of what is measured."""
 
     batch_size: int = 100
-    """Pictures in one call of a model."""
+    """Images in one call of a model."""
 
     device: str = "auto"
     """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
 
     out: Path = Path("vl-attention-ensemble")
-    """Folder for ensemble.csv (accuracies) and agreement.csv (on how many pictures two of them are right)."""
+    """Folder for ensemble.csv (accuracies) and agreement.csv (on how many images two of them are right)."""
 
 
 def run(settings: EnsembleModels) -> None:
     """Ask all members, and write and print the tables.
 
     Raises:
-        ValueError: If an argument, a model or a picture is not what it must be.
+        ValueError: If an argument, a model or an image is not what it must be.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
     """
@@ -88,7 +88,7 @@ def run(settings: EnsembleModels) -> None:
     if settings.fit and len(settings.models) != 2:
         raise ValueError(f"--fit weighs two members, got {len(settings.models)}; leave it out for equal weights")
     device = find_device(settings.device)
-    measured, fitted = _pictures(settings)
+    measured, fitted = _images(settings)
     models = load_classifiers(settings.models, settings.teacher, device)
     columns = _columns(models, measured)
     names = [given.name for given in models]
@@ -117,10 +117,10 @@ def run(settings: EnsembleModels) -> None:
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """McNemar's exact test (1947): the probability that chance alone makes two classifiers differ so much, or more.
 
-    Where both are equally good, each picture that one of the two gets right falls to either with probability one half.
+    Where both are equally good, each image that one of the two gets right falls to either with probability one half.
 
     Args:
-        only_first: How many pictures only the first gets right.
+        only_first: How many images only the first gets right.
         only_second: The same of the second.
 
     Returns:
@@ -134,22 +134,22 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * sum(comb(total, k) for k in range(fewer + 1)) / (1 << total))
 
 
-def _pictures(settings: EnsembleModels) -> tuple[ImageDataset, ImageDataset | None]:
+def _images(settings: EnsembleModels) -> tuple[ImageDataset, ImageDataset | None]:
     """Those that are measured, and those that choose the weights, which have none in common."""
-    given = open_pictures(settings.images, settings.split, out=settings.out)
+    given = open_images(settings.images, settings.split, out=settings.out)
     if not settings.fit:
-        return at_most(labelled(given), settings.limit), None
-    others = open_pictures(settings.images, settings.fit_split, default_split="train", out=settings.out)
-    # One split twice, or a set that has none: its pictures are divided.
+        return at_most(labeled(given), settings.limit), None
+    others = open_images(settings.images, settings.fit_split, default_split="train", out=settings.out)
+    # One split twice, or a set that has none: its images are divided.
     if (others.names, others.labels.tolist()) != (given.names, given.labels.tolist()):
-        others = labelled(others)
+        others = labeled(others)
         if settings.fit > len(others):
-            raise ValueError(f"--fit must be at most {len(others)}, the pictures there are for it; got {settings.fit}")
-        return at_most(labelled(given), settings.limit), at_most(others, settings.fit)
-    given = labelled(given)
+            raise ValueError(f"--fit must be at most {len(others)}, the images there are for it; got {settings.fit}")
+        return at_most(labeled(given), settings.limit), at_most(others, settings.fit)
+    given = labeled(given)
     if settings.fit >= len(given):
         raise ValueError(
-            f"--fit must leave pictures to be measured and be less than {len(given)}, got {settings.fit}; give another "
+            f"--fit must leave images to be measured and be less than {len(given)}, got {settings.fit}; give another "
             "--fit-split"
         )
     order = balanced_order(given.labels.tolist())
@@ -157,14 +157,14 @@ def _pictures(settings: EnsembleModels) -> tuple[ImageDataset, ImageDataset | No
     return at_most(kept, settings.limit), given.subset(sorted(order[: settings.fit]))
 
 
-def _columns(models: Sequence[GivenModel], pictures: ImageDataset) -> list[list[int]]:
+def _columns(models: Sequence[GivenModel], dataset: ImageDataset) -> list[list[int]]:
     """Each member's logits in one order for all.
 
     Raises:
         ValueError: If members tell apart different classes.
     """
     first = models[0]
-    orders = [match_classes(given.name, given.classes, given.class_count, pictures) for given in models]
+    orders = [match_classes(given.name, given.classes, given.class_count, dataset) for given in models]
     for given in models[1:]:
         same = given.class_count == first.class_count
         if not same or (given.classes and first.classes and set(given.classes) != set(first.classes)):
@@ -172,10 +172,10 @@ def _columns(models: Sequence[GivenModel], pictures: ImageDataset) -> list[list[
                 f"models must tell apart the same classes, and {first.name} and {given.name} do not: they have "
                 f"{first.class_count} and {given.class_count}; train them on the same"
             )
-    rest = [name for name in first.classes if name not in pictures.classes]
+    rest = [name for name in first.classes if name not in dataset.classes]
     for index, given in enumerate(models):
         if given.classes and first.classes:
-            orders[index] = [given.classes.index(name) for name in (*pictures.classes, *rest)]
+            orders[index] = [given.classes.index(name) for name in (*dataset.classes, *rest)]
     return orders
 
 
@@ -183,14 +183,14 @@ def _columns(models: Sequence[GivenModel], pictures: ImageDataset) -> list[list[
 def _ask(
     models: Sequence[GivenModel],
     columns: Sequence[Sequence[int]],
-    pictures: ImageDataset,
+    dataset: ImageDataset,
     batch_size: int,
     device: str,
 ) -> Tensor:
     """Logarithms of the members' probabilities, float64 ``(models, N, classes)`` on the CPU."""
     found = []
     for given, chosen in zip(models, columns, strict=True):
-        images, _ = tensors(pictures, given.size, given.channels)
+        images, _ = tensors(dataset, given.size, given.channels)
         logits = [given.model(part.to(device)).logits.cpu().double() for part in torch.split(images, batch_size)]
         found.append(torch.cat(logits)[:, list(chosen)].log_softmax(-1))
     return torch.stack(found)
@@ -236,11 +236,11 @@ def _show(
         table.append([str(row["member"]), weight, f"{row['correct']} of {row['total']}", share, f"{low} to {high}"])
     print(text_table(["member", "weight", "right", "%", "95 %"], table))
     if fitted is not None:
-        print(f"weights fitted on {len(fitted)} other pictures; the row {ENSEMBLE!r} has equal ones")
-    print("\non how many pictures two are right (p: McNemar's exact test, two-sided)")
+        print(f"weights fitted on {len(fitted)} other images; the row {ENSEMBLE!r} has equal ones")
+    print("\non how many images two are right (p: McNemar's exact test, two-sided)")
     cells = [[f"{v:.2g}" if isinstance(v, float) else str(v) for v in row.values()] for row in agreements]
     print(text_table([name.replace("_", " ") for name in agreements[0]], cells, left=2))
-    print(f"{verdict}, by these same pictures")
+    print(f"{verdict}, by these same images")
 
 
 def _verdict(best: Sequence[str], members: int) -> str:

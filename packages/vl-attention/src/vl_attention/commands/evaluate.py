@@ -1,4 +1,4 @@
-"""`vl-attention evaluate`: accuracy of classifiers on pictures as they are, and under shifts."""
+"""`vl-attention evaluate`: accuracy of classifiers on images as they are, and under shifts."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from vl_core.data import ImageDataset
 from vl_core.results import append_row, read_rows
 from vl_core.runs import RunFolder
 
+from vl_attention.analysis.shifts import SHIFTS, ShiftAccuracy, evaluate_shifts
 from vl_attention.charts.shifts import draw_shifts
-from vl_attention.commands._models import GivenModel, find_device, load_classifiers, unique_names
-from vl_attention.commands._options import check_at_least
-from vl_attention.commands._pictures import (
+from vl_attention.commands._images import (
     at_most,
     describe,
-    labelled,
+    labeled,
     match_classes,
-    open_pictures,
+    open_images,
     tensors,
 )
+from vl_attention.commands._models import GivenModel, find_device, load_classifiers, unique_names
+from vl_attention.commands._options import check_at_least
 from vl_attention.commands._tables import percent, text_table
-from vl_attention.shifts import SHIFTS, ShiftAccuracy, evaluate_shifts
 
 NONE = "none"
 """The shift that is none."""
@@ -39,9 +39,9 @@ Cell = tuple[str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Say how often classifiers are right, on pictures as they are and on shifted ones.
+    """Say how often classifiers are right, on images as they are and on shifted ones.
 
-    Without arguments: 500 held-out pictures of clothes under four shifts, less than a minute on two cores. An
+    Without arguments: 500 held-out images of clothes under four shifts, less than a minute on two cores. An
     interrupted command goes on where it stopped; with more models, data sets, shifts or severities a finished one goes
     on, too.
     """
@@ -60,16 +60,16 @@ class Evaluate:
     """Which split of these; default: test, where they are divided into splits."""
 
     shifts: tuple[str, ...] = ("gaussian_noise", "gaussian_blur", "rotation", "occlusion")
-    """Names of shifts, "all" nine, or "none"; pictures as they are, are always measured."""
+    """Names of shifts, "all" nine, or "none"; images as they are, are always measured."""
 
     severities: tuple[int, ...] = (1, 3, 5)
     """How strong the shifts are, from 1 to 5."""
 
     limit: int | None = 500
-    """At most this many pictures of each set, all classes in proportion; None for all of them."""
+    """At most this many images of each set, all classes in proportion; None for all of them."""
 
     batch_size: int = 100
-    """Pictures in one call of a model; results do not depend on it."""
+    """Images in one call of a model; results do not depend on it."""
 
     seed: int = 0
     """Of the shifts."""
@@ -85,7 +85,7 @@ def run(settings: Evaluate) -> None:
     """Measure what `settings.out` does not hold yet, and write the table and the chart.
 
     Raises:
-        ValueError: If an argument, a model or a picture is not what it must be, or the folder's figures are of others.
+        ValueError: If an argument, a model or an image is not what it must be, or the folder's figures are of others.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
         KeyboardInterrupt: If it is interrupted; a note says how much is kept.
@@ -94,14 +94,14 @@ def run(settings: Evaluate) -> None:
     device = find_device(settings.device)
     names = unique_names(settings.images, "--images")
     sets = {
-        name: at_most(labelled(open_pictures(spec, settings.split, out=settings.out)), settings.limit)
+        name: at_most(labeled(open_images(spec, settings.split, out=settings.out)), settings.limit)
         for name, spec in zip(names, settings.images, strict=True)
     }
     models = load_classifiers(settings.models, settings.teacher, device)
     columns = {
-        (given.name, name): match_classes(given.name, given.classes, given.class_count, pictures)
+        (given.name, name): match_classes(given.name, given.classes, given.class_count, dataset)
         for given in models
-        for name, pictures in sets.items()
+        for name, dataset in sets.items()
     }
     _open_folder(settings, models, sets)
     record = Record(settings.out / "evaluate.csv")
@@ -165,7 +165,7 @@ class Record:
 
 
 def _cells(settings: Evaluate) -> list[Cell]:
-    """Pictures as they are, and every shift at every severity.
+    """Images as they are, and every shift at every severity.
 
     Raises:
         ValueError: If a name is unknown or a number out of range.
@@ -181,7 +181,7 @@ def _cells(settings: Evaluate) -> list[Cell]:
         known = ", ".join(name.replace(" ", "_") for name in SHIFTS)
         raise ValueError(f"--shifts must be among {known}, or all, or none, got {unknown[0]!r}")
     if wrong := [severity for severity in settings.severities if severity not in range(6)]:
-        raise ValueError(f"--severities must be from 1 to 5 (0, pictures as they are, is always there), got {wrong[0]}")
+        raise ValueError(f"--severities must be from 1 to 5 (0, images as they are, is always there), got {wrong[0]}")
     severities = sorted(set(settings.severities) - {0})
     return [(NONE, 0), *((name, severity) for name in dict.fromkeys(shifts) for severity in severities)]
 
@@ -192,7 +192,7 @@ def _spoken(shift: str) -> str:
 
 
 def _open_folder(settings: Evaluate, models: Sequence[GivenModel], sets: Mapping[str, ImageDataset]) -> None:
-    """Make the folder, or check that its figures are of these pictures, models and shifts.
+    """Make the folder, or check that its figures are of these images, models and shifts.
 
     More models, data sets, shifts and severities are nothing else.
     """
@@ -229,8 +229,8 @@ def _measure(
         if opened is None or opened[0] != wanted:
             opened = wanted, *tensors(sets[images], given.size, given.channels)
 
-        def predict(pictures: Tensor, given: GivenModel = given, chosen: list[int] = chosen) -> Tensor:
-            logits: Tensor = given.model(pictures.to(device)).logits
+        def predict(dataset: Tensor, given: GivenModel = given, chosen: list[int] = chosen) -> Tensor:
+            logits: Tensor = given.model(dataset.to(device)).logits
             return logits[:, chosen]
 
         kinds = {shift: SHIFTS.get(shift, _unchanged)}

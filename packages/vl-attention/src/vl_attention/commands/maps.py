@@ -14,14 +14,14 @@ import tyro
 from torch import Tensor
 from vl_core.data import ImageDataset
 
+from vl_attention.analysis.maps import class_attention
+from vl_attention.analysis.similarity import layer_means, map_similarity
 from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.similarity import draw_head_similarity, draw_layer_similarity
+from vl_attention.commands._images import at_most, balanced_order, open_images, tensors
 from vl_attention.commands._models import GivenModel, find_device, load_models
 from vl_attention.commands._options import check_at_least
-from vl_attention.commands._pictures import at_most, balanced_order, open_pictures, tensors
 from vl_attention.commands._tables import text_table, write_rows
-from vl_attention.maps import class_attention
-from vl_attention.similarity import layer_means, map_similarity
 
 # What is written besides the maps, where there are models to compare.
 _OF_PAIRS = ("layers.png", "heads.png", "similarity.csv")
@@ -29,10 +29,10 @@ _OF_PAIRS = ("layers.png", "heads.png", "similarity.csv")
 
 @dataclass(frozen=True, kw_only=True)
 class Maps:
-    """Draw the attention of several models on the same pictures, and measure how alike it is.
+    """Draw the attention of several models on the same images, and measure how alike it is.
 
     Without arguments: a teacher, a student that learned from its attention, and the fine-tuned teacher, on held-out
-    pictures of clothes.
+    images of clothes.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_teacher", "fashion_distilled", "fashion_fine_tuned")
@@ -45,7 +45,7 @@ class Maps:
     """Which of its splits; default: test, where it is divided into splits."""
 
     count: int = 6
-    """Pictures that are drawn, of different classes as far as there are any."""
+    """Images that are drawn, of different classes as far as there are any."""
 
     layer: int = -1
     """The layer whose maps are drawn; negative ones count from the last."""
@@ -54,10 +54,10 @@ class Maps:
     """The head whose maps are drawn; default: the mean over heads."""
 
     limit: int | None = 200
-    """At most this many pictures are compared, all classes in proportion; None for all of them."""
+    """At most this many images are compared, all classes in proportion; None for all of them."""
 
     batch_size: int = 32
-    """Pictures in one call of a model; results do not depend on it."""
+    """Images in one call of a model; results do not depend on it."""
 
     device: str = "auto"
     """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
@@ -70,7 +70,7 @@ def run(settings: Maps) -> None:
     """Draw the maps, and compare them in pairs.
 
     Raises:
-        ValueError: If an argument, a model or a picture is not what it must be, a layer or head does not exist, or
+        ValueError: If an argument, a model or an image is not what it must be, a layer or head does not exist, or
             there is nothing to compare and the folder holds comparisons of a former call.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
@@ -82,9 +82,9 @@ def run(settings: Maps) -> None:
     ):
         check_at_least(option, value, 1)
     device = find_device(settings.device)
-    pictures = open_pictures(settings.images, settings.split, out=settings.out)
+    dataset = open_images(settings.images, settings.split, out=settings.out)
     models = load_models(settings.models, device)
-    shown = pictures.subset(_of_different_classes(pictures.labels.tolist(), settings.count))
+    shown = dataset.subset(_of_different_classes(dataset.labels.tolist(), settings.count))
     maps = {given.name: _class_attention(given, shown, settings, device) for given in models}
     pairs = _comparable([given.name for given in models], maps)
     if not pairs and (former := [name for name in _OF_PAIRS if (settings.out / name).exists()]):
@@ -93,12 +93,12 @@ def run(settings: Maps) -> None:
             "another --out"
         )
     settings.out.mkdir(parents=True, exist_ok=True)
-    labels = [pictures.classes[label] if label >= 0 else "" for label in shown.labels.tolist()]
+    labels = [dataset.classes[label] if label >= 0 else "" for label in shown.labels.tolist()]
     which = f"layer {settings.layer}" if settings.layer >= 0 else f"layer {settings.layer} (from the last)"
     over = "mean over heads" if settings.head is None else f"head {settings.head}"
     draw_attention(
         settings.out / "maps.png",
-        _pictures_to_show(shown, models),
+        _images_to_show(shown, models),
         maps,
         head=settings.head,
         labels=labels if any(labels) else None,
@@ -107,7 +107,7 @@ def run(settings: Maps) -> None:
     if not pairs:
         print(f"no two models to compare; wrote maps.png to {settings.out}")
         return
-    compared = at_most(pictures, settings.limit)
+    compared = at_most(dataset, settings.limit)
     inputs: dict[tuple[tuple[int, int], int], Tensor] = {}
     for given in models:
         if (given.size, given.channels) not in inputs:
@@ -121,7 +121,7 @@ def run(settings: Maps) -> None:
     write_rows(settings.out / "similarity.csv", [asdict(row) for row in rows])
     draw_layer_similarity(settings.out / "layers.png", rows)
     draw_head_similarity(settings.out / "heads.png", rows)
-    print(f"Jensen-Shannon divergence of the maps in nats, mean over heads and {len(compared)} pictures, by layer")
+    print(f"Jensen-Shannon divergence of the maps in nats, mean over heads and {len(compared)} images, by layer")
     found, matrix = layer_means(rows)
     cells = [
         [f"{first}, {second}", *("" if np.isnan(value) else f"{value:#.3g}" for value in values)]
@@ -132,7 +132,7 @@ def run(settings: Maps) -> None:
 
 
 def _of_different_classes(labels: Sequence[int], count: int) -> list[int]:
-    """Places of so many pictures: one of each class, then a second one of each, and so on; sorted by class."""
+    """Places of so many images: one of each class, then a second one of each, and so on; sorted by class."""
     ranked: list[tuple[int, int, int]] = []
     seen: dict[int, int] = {}
     for order, place in enumerate(balanced_order(labels)):
@@ -143,8 +143,8 @@ def _of_different_classes(labels: Sequence[int], count: int) -> list[int]:
 
 
 @torch.no_grad()
-def _class_attention(given: GivenModel, pictures: ImageDataset, settings: Maps, device: str) -> Tensor:
-    images, _ = tensors(pictures, given.size, given.channels)
+def _class_attention(given: GivenModel, dataset: ImageDataset, settings: Maps, device: str) -> Tensor:
+    images, _ = tensors(dataset, given.size, given.channels)
     parts = torch.split(images.to(device), settings.batch_size)
     try:
         found = torch.cat([class_attention(given.model, part, settings.layer).cpu() for part in parts])
@@ -155,22 +155,22 @@ def _class_attention(given: GivenModel, pictures: ImageDataset, settings: Maps, 
     return found
 
 
-def _pictures_to_show(pictures: ImageDataset, models: Sequence[GivenModel]) -> Tensor:
-    """As the model of the largest pictures sees them; in colour if they have any."""
+def _images_to_show(dataset: ImageDataset, models: Sequence[GivenModel]) -> Tensor:
+    """As the model of the largest images sees them; in color if they have any."""
     largest = max((given.size for given in models), key=lambda size: size[0] * size[1])
-    colour = any(pictures[index][0].mode != "L" for index in range(len(pictures)))
-    return tensors(pictures, largest, 3 if colour else 1)[0]
+    color = any(dataset[index][0].mode != "L" for index in range(len(dataset)))
+    return tensors(dataset, largest, 3 if color else 1)[0]
 
 
 def _comparable(names: Sequence[str], maps: dict[str, Tensor]) -> list[tuple[str, str]]:
-    """Pairs of models that cut pictures into the same grid; a line on standard error tells of the others."""
+    """Pairs of models that cut images into the same grid; a line on standard error tells of the others."""
     pairs = list(combinations(names, 2))
     same = [pair for pair in pairs if maps[pair[0]].shape[-2:] == maps[pair[1]].shape[-2:]]
     for first, second in pairs:
         if (first, second) not in same:
             ours, theirs = ("x".join(map(str, maps[name].shape[-2:])) for name in (first, second))
             print(
-                f"{first} and {second} cut pictures into {ours} and {theirs} patches and are not compared",
+                f"{first} and {second} cut images into {ours} and {theirs} patches and are not compared",
                 file=sys.stderr,
             )
     return same

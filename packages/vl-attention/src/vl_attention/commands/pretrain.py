@@ -1,4 +1,4 @@
-"""`vl-attention pretrain`: a teacher from pictures without labels."""
+"""`vl-attention pretrain`: a teacher from images without labels."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import tyro
 from vl_core.data import ImageDataset
 from vl_core.runs import RunFolder
 
-from vl_attention import recipes
 from vl_attention.charts.reconstructions import draw_reconstructions
+from vl_attention.classifiers.saved_models import save_model
+from vl_attention.commands._images import balanced_order, describe, open_images, tensors
 from vl_attention.commands._options import check_above_zero, check_at_least, check_update
-from vl_attention.commands._pictures import balanced_order, describe, open_pictures, tensors
-from vl_attention.masked_autoencoder import MaskedAutoencoder
-from vl_attention.normalization import Normalization
-from vl_attention.saved_models import save_model
+from vl_attention.models.masked_autoencoder import MaskedAutoencoder
+from vl_attention.models.normalization import Normalization
+from vl_attention.training import recipes
 from vl_attention.training.pretraining import pretrain
 from vl_attention.training.processes import is_main_process
 from vl_attention.training.settings import TrainSettings
 
-_SHOWN = 8  # pictures
+_SHOWN = 8  # images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain:
     """Train a small ViT by masked autoencoding, as a teacher for `vl-attention train`; labels are not looked at.
 
-    Without arguments: 10,000 pictures of clothes, some three minutes on two cores. An interrupted command goes on where
+    Without arguments: 10,000 images of clothes, some three minutes on two cores. An interrupted command goes on where
     it stopped.
     """
 
@@ -41,10 +41,10 @@ class Pretrain:
     """Which of its splits; default: train, where it is divided into splits."""
 
     image_size: int = 28
-    """Height and width that pictures are brought to, in pixels; a multiple of the patch."""
+    """Height and width that images are brought to, in pixels; a multiple of the patch."""
 
     channels: int = 1
-    """1 for greyscale, 3 for colour."""
+    """1 for grayscale, 3 for color."""
 
     patch: int = 4
     """Height and width of a patch, in pixels."""
@@ -71,7 +71,7 @@ class Pretrain:
     """Its heads; must divide its width."""
 
     seed: int = 0
-    """Of the weights; that of the pictures' order is --train.seed."""
+    """Of the weights; that of the images' order is --train.seed."""
 
     train: TrainSettings = field(default_factory=recipes.small_teacher)
     """How it is trained."""
@@ -81,36 +81,36 @@ class Pretrain:
 
 
 def run(settings: Pretrain) -> None:
-    """Train, or go on, and write the teacher and a picture.
+    """Train, or go on, and write the teacher and an image.
 
     Raises:
-        ValueError: If an argument or a picture is not what it must be, or the folder's teacher is of others.
+        ValueError: If an argument or an image is not what it must be, or the folder's teacher is of others.
         OSError: If a file is missing or cannot be read.
     """
     model = _model(settings)
-    pictures = open_pictures(settings.images, settings.split, default_split="train", out=settings.out)
+    dataset = open_images(settings.images, settings.split, default_split="train", out=settings.out)
     if is_main_process():
-        _open_folder(settings, pictures)
+        _open_folder(settings, dataset)
     size = settings.image_size, settings.image_size
-    pretrain(model, pictures, settings.train, settings.out / "training", size=size, channels=settings.channels)
+    pretrain(model, dataset, settings.train, settings.out / "training", size=size, channels=settings.channels)
     if not is_main_process():
         return
     encoder: Any = model.student
     save_model(encoder.cpu(), settings.out / "model", normalization=model.student_normalization)
-    shown = balanced_order(pictures.labels.tolist())[:_SHOWN]
-    images, _ = tensors(pictures.subset(shown), size, settings.channels)
+    shown = balanced_order(dataset.labels.tolist())[:_SHOWN]
+    images, _ = tensors(dataset.subset(shown), size, settings.channels)
     draw_reconstructions(settings.out / "reconstructions.png", images, *model.cpu().reconstruct(images))
     print(f"wrote the teacher to {settings.out / 'model'}, and reconstructions.png to {settings.out}")
 
 
-def _open_folder(settings: Pretrain, pictures: ImageDataset) -> None:
-    """Make the folder, or check that it holds a run of the same model, pictures and settings."""
+def _open_folder(settings: Pretrain, dataset: ImageDataset) -> None:
+    """Make the folder, or check that it holds a run of the same model, images and settings."""
     config = asdict(settings)
     for name in ("out", "images", "split"):
         config.pop(name)
     for name in ("workers", "compile"):
         config["train"].pop(name)
-    RunFolder(settings.out, {**config, "images": describe(settings.images, pictures)}).close()
+    RunFolder(settings.out, {**config, "images": describe(settings.images, dataset)}).close()
 
 
 def _model(settings: Pretrain) -> MaskedAutoencoder:
@@ -123,7 +123,7 @@ def _model(settings: Pretrain) -> MaskedAutoencoder:
         if sizes[large] % sizes[small]:
             raise ValueError(f"--{large} must be a multiple of --{small}, got {sizes[large]} and {sizes[small]}")
     if settings.channels not in (1, 3):
-        raise ValueError(f"--channels must be 1 (greyscale) or 3 (colour), got {settings.channels}")
+        raise ValueError(f"--channels must be 1 (grayscale) or 3 (color), got {settings.channels}")
     check_above_zero("--train.base-learning-rate", settings.train.base_learning_rate)
     check_at_least("--train.min-learning-rate", settings.train.min_learning_rate, 0)
     check_at_least("--train.workers", settings.train.workers, 0)

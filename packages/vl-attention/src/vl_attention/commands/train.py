@@ -15,22 +15,22 @@ from torch import nn
 from vl_core.data import ImageDataset, UndividedError, open_dataset
 from vl_core.runs import RunFolder
 
-from vl_attention.anatomy import Anatomy
+from vl_attention.analysis.maps import class_attention
+from vl_attention.analysis.similarity import map_similarity
+from vl_attention.attention.pairing import Layers
 from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.similarity import draw_layer_similarity
 from vl_attention.charts.transfer import draw_transfer
+from vl_attention.classifiers.saved_models import load_classifier, load_model
+from vl_attention.commands._images import at_most, balanced_order, describe, labeled, open_images, tensors
 from vl_attention.commands._models import check_takes, fingerprint, input_size
 from vl_attention.commands._options import check_above_zero, check_at_least, check_update
-from vl_attention.commands._pictures import at_most, balanced_order, describe, labelled, open_pictures, tensors
 from vl_attention.commands._tables import text_table, write_rows
 from vl_attention.comparison.methods import ENSEMBLE, Method, method_of
 from vl_attention.comparison.record import compare, run_folder
 from vl_attention.comparison.summary import Interval, Summary, summarize
-from vl_attention.maps import class_attention
-from vl_attention.normalization import Normalization
-from vl_attention.pairing import Layers
-from vl_attention.saved_models import load_classifier, load_model
-from vl_attention.similarity import map_similarity
+from vl_attention.models.layout import ViTLayout
+from vl_attention.models.normalization import Normalization
 from vl_attention.training.processes import is_main_process
 
 # Whose maps are their own, in the order in which they are shown beside the teacher's.
@@ -40,20 +40,20 @@ _OVERRIDES = (
     *("epochs", "warmup_epochs", "batch_size", "accumulation"),
     *("base_learning_rate", "min_learning_rate", "transfer_weight", "precision"),
 )
-# What makes no other rows. Pictures and the teacher are kept by what they are, and not by how they were named.
+# What makes no other rows. Images and the teacher are kept by what they are, and not by how they were named.
 _NOT_KEPT = (
     *("out", "seeds", "methods", "map_layer", "workers", "compile"),
     *("images", "test_images", "teacher"),
 )
-_DRAWN = 6  # pictures
-_COMPARED = 200  # pictures whose maps are compared
+_DRAWN = 6  # images
+_COMPARED = 200  # images whose maps are compared
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """Train students from a teacher's attention, beside a fine-tuned teacher and a student without one.
 
-    Without arguments: a small teacher that ships with the package and a few labels of pictures of clothes, some twelve
+    Without arguments: a small teacher that ships with the package and a few labels of images of clothes, some twelve
     minutes on two cores. An interrupted command goes on where it stopped; with more methods or seeds a finished one
     goes on, too. Start it with `accelerate launch -m vl_attention train` for several GPUs.
     """
@@ -63,21 +63,21 @@ class Train:
     class, which then needs --test-images; an .npz or .parquet file with splits, or the name of a built-in set."""
 
     test_images: str | None = None
-    """The pictures that accuracy is measured on, of the same classes: the test split of this set, or all of it where it
+    """The images that accuracy is measured on, of the same classes: the test split of this set, or all of it where it
     has no splits; default: the test split of the same set as above."""
 
     teacher: str = "fashion_teacher"
     """A model that is built in, a folder of timm's, such as `vl-attention pretrain` writes, or a hub id."""
 
-    recipe: Literal["small_pictures", "vit_base", "vit_large"] = "small_pictures"
+    recipe: Literal["small_images", "vit_base", "vit_large"] = "small_images"
     """Settings of training, those that are not given below."""
 
     labels: int = 2000
-    """How many pictures keep their label, over all classes and as many of each, so that a remainder is left out; 0 for
-    all pictures as they are."""
+    """How many images keep their label, over all classes and as many of each, so that a remainder is left out; 0 for
+    all images as they are."""
 
     seeds: tuple[int, ...] = (0,)
-    """Of the labels, the weights and the order of pictures."""
+    """Of the labels, the weights and the order of images."""
 
     methods: tuple[str, ...] = ("scratch", "copy", "distill", "fine-tune")
     """Any of scratch, copy, distill, fine-tune, copy_q, copy_k, copy_v, output and relations; with distill and
@@ -90,22 +90,22 @@ class Train:
     """What the transfer's loss, a sum over layers, is multiplied by; default: the recipe's, or the method's."""
 
     limit: int | None = None
-    """At most this many test pictures, all classes in proportion."""
+    """At most this many test images, all classes in proportion."""
 
     epochs: int | None = None
-    """How often each labelled picture is seen; default: the recipe's."""
+    """How often each labeled image is seen; default: the recipe's."""
 
     warmup_epochs: float | None = None
     """Epochs over which the learning rate rises; default: the recipe's share of the epochs."""
 
     batch_size: int | None = None
-    """Pictures an update, over all processes and accumulated passes."""
+    """Images an update, over all processes and accumulated passes."""
 
     accumulation: int | None = None
     """In how many passes a process computes its share of an update."""
 
     base_learning_rate: float | None = None
-    """For 256 pictures an update."""
+    """For 256 images an update."""
 
     min_learning_rate: float | None = None
     """Where the rate ends; default: the recipe's, which may be too much for small updates."""
@@ -117,7 +117,7 @@ class Train:
     """Compile the blocks: a minute at the start of each run, faster afterwards."""
 
     workers: int = 0
-    """Processes that prepare pictures, for each process that trains."""
+    """Processes that prepare images, for each process that trains."""
 
     map_layer: int = -1
     """Whose maps are drawn; negative numbers count from the last."""
@@ -127,10 +127,10 @@ class Train:
 
 
 def run(settings: Train) -> None:
-    """Run what `settings.out` does not hold yet, and write the table and the pictures.
+    """Run what `settings.out` does not hold yet, and write the table and the images.
 
     Raises:
-        ValueError: If an argument, a picture or a model is not what it must be, or the folder's rows are of others.
+        ValueError: If an argument, an image or a model is not what it must be, or the folder's rows are of others.
         OSError: If a file or a model is missing or cannot be read.
     """
     _check_options(settings)
@@ -138,12 +138,12 @@ def run(settings: Train) -> None:
     methods = [_method(settings, name, layers) for name in dict.fromkeys(settings.methods)]
     for method in methods:
         check_update(method.settings)
-    train_set, test_set = _pictures(settings)
+    train_set, test_set = _images(settings)
     teacher = load_model(settings.teacher)
     labels = _labels(settings.labels, train_set)
     size, channels = input_size(teacher), len(Normalization.of(teacher).mean)
     check_takes(settings.teacher, teacher, size, channels)
-    depth = Anatomy.of(teacher).depth
+    depth = ViTLayout.of(teacher).depth
     if not -depth <= settings.map_layer < depth:
         raise ValueError(f"--map-layer must be from {-depth} to {depth - 1}, got {settings.map_layer}")
     for method in methods:
@@ -167,7 +167,7 @@ def run(settings: Train) -> None:
         return
     summaries = summarize(rows, settings.out)
     print(_table(summaries))
-    title = f"{Path(train_set.name).name}, {rows[0]['labels']} labels, {len(test_set)} test pictures"
+    title = f"{Path(train_set.name).name}, {rows[0]['labels']} labels, {len(test_set)} test images"
     draw_transfer(settings.out / "transfer.png", summaries, rows, title=title)
     written = ["transfer.csv", "transfer.png", *_draw_maps(settings, teacher, test_set, size, channels)]
     print(f"wrote {', '.join(written)} and the trained models to {settings.out}")
@@ -219,77 +219,77 @@ def _layers(text: str | None) -> Layers | None:
     return text.strip()
 
 
-def _pictures(settings: Train) -> tuple[ImageDataset, ImageDataset]:
+def _images(settings: Train) -> tuple[ImageDataset, ImageDataset]:
     """Training and test set, of the same classes."""
     source = settings.test_images or settings.images
     train_set = _open(settings, settings.images, "train")
     test_set = _open(settings, source, "test")
     if describe(settings.images, train_set) == describe(source, test_set):
-        raise ValueError(f"--test-images must be other pictures than those to train on, got all of {source} for both")
-    test_set = at_most(labelled(test_set), settings.limit)
+        raise ValueError(f"--test-images must be other images than those to train on, got all of {source} for both")
+    test_set = at_most(labeled(test_set), settings.limit)
     known = {train_set.classes[label] for label in train_set.labels.tolist() if label >= 0}
     if len(known) < 2 or train_set.classes != test_set.classes:
         raise ValueError(
-            f"training and test pictures must have the same classes, at least two; got {sorted(known)} and "
+            f"training and test images must have the same classes, at least two; got {sorted(known)} and "
             f"{list(test_set.classes)}; put each class into a folder of its name"
         )
     return train_set, test_set
 
 
 def _open(settings: Train, spec: str, split: str) -> ImageDataset:
-    """A split of a set, or all of a set that has none, where test pictures are named apart."""
+    """A split of a set, or all of a set that has none, where test images are named apart."""
     if settings.test_images is not None:
-        return open_pictures(spec, None, default_split=split, out=settings.out)
+        return open_images(spec, None, default_split=split, out=settings.out)
     try:
         return open_dataset(spec, split=split, exclude=settings.out)
     except UndividedError as error:
-        open_pictures(spec, None, out=settings.out)  # which says so where there is no picture at all
+        open_images(spec, None, out=settings.out)  # which says so where there is no image at all
         raise ValueError(
-            f"{spec} is not divided into training and test pictures; move its folders of classes into train/ and "
-            "test/, or say with --test-images where test pictures are"
+            f"{spec} is not divided into training and test images; move its folders of classes into train/ and "
+            "test/, or say with --test-images where test images are"
         ) from error
 
 
-def _labels(asked: int, pictures: ImageDataset) -> int | None:
+def _labels(asked: int, dataset: ImageDataset) -> int | None:
     """How many labels are kept, a multiple of the number of classes; None for all.
 
     Raises:
-        ValueError: If a class has too few pictures.
+        ValueError: If a class has too few images.
     """
     if not asked:
         return None
-    counts = np.bincount(pictures.labels[pictures.labels >= 0], minlength=len(pictures.classes))
+    counts = np.bincount(dataset.labels[dataset.labels >= 0], minlength=len(dataset.classes))
     fewest = min(np.flatnonzero(counts).tolist(), key=lambda label: int(counts[label]))
     classes = int((counts > 0).sum())
     each, rest = divmod(asked, classes)
     if not each:
         raise ValueError(
-            f"--labels must be at least {classes}, one a class, or 0 for all pictures as they are; got {asked}"
+            f"--labels must be at least {classes}, one a class, or 0 for all images as they are; got {asked}"
         )
     if counts[fewest] < each:
         raise ValueError(
-            f"--labels {asked} needs {each} pictures of each class, and {pictures.classes[fewest]!r} has "
+            f"--labels {asked} needs {each} images of each class, and {dataset.classes[fewest]!r} has "
             f"{counts[fewest]} to train on; --labels {classes * counts[fewest]} is the most that can be had, and "
-            "--labels 0 takes all pictures as they are"
+            "--labels 0 takes all images as they are"
         )
     if rest and is_main_process():
         print(f"--labels {asked} is no multiple of {classes} classes; {asked - rest} are kept", file=sys.stderr)
     return asked - rest
 
 
-def _tell_of_conversion(pictures: ImageDataset, size: tuple[int, int], channels: int) -> None:
-    """A line on standard error, if pictures are not of the size and the colours that the teacher takes."""
-    first = pictures[0][0]
+def _tell_of_conversion(dataset: ImageDataset, size: tuple[int, int], channels: int) -> None:
+    """A line on standard error, if images are not of the size and the colors that the teacher takes."""
+    first = dataset[0][0]
     found, wanted = (*first.size, 1 if first.mode == "L" else 3), (size[1], size[0], channels)
     if found != wanted:
-        own, theirs = (f"{w}x{h} pixels in {'grey' if c == 1 else 'colour'}" for w, h, c in (found, wanted))
-        print(f"pictures are brought to {theirs}, which the teacher takes; the first has {own}", file=sys.stderr)
+        own, theirs = (f"{w}x{h} pixels in {'gray' if c == 1 else 'color'}" for w, h, c in (found, wanted))
+        print(f"images are brought to {theirs}, which the teacher takes; the first has {own}", file=sys.stderr)
 
 
 def _open_folder(
     settings: Train, layers: Layers | None, labels: int | None, train_set: ImageDataset, test_set: ImageDataset
 ) -> None:
-    """Make the folder, or check that it holds a comparison of the same pictures, teacher and settings."""
+    """Make the folder, or check that it holds a comparison of the same images, teacher and settings."""
     config = {name: value for name, value in asdict(settings).items() if name not in _NOT_KEPT}
     config |= {"layers": layers, "labels": labels, "teacher_sha256": fingerprint(settings.teacher)}
     config["images"] = describe(settings.images, train_set)

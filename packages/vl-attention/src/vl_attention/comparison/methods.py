@@ -8,15 +8,15 @@ from typing import Any
 
 from torch import nn
 
-from vl_attention import recipes
-from vl_attention.classifier import Classifier
-from vl_attention.dropout import forget_dropout
-from vl_attention.normalization import Normalization
-from vl_attention.pairing import Layers
-from vl_attention.students import classifiers, random_student, set_drop_path
-from vl_attention.taps import copy_without_taps
+from vl_attention.attention.inputs import copy_without_taps
+from vl_attention.attention.pairing import Layers
+from vl_attention.classifiers.classifier import Classifier
+from vl_attention.models.dropout import forget_dropout
+from vl_attention.models.normalization import Normalization
+from vl_attention.models.students import classifiers, random_student, set_drop_path
+from vl_attention.training import recipes
 from vl_attention.training.settings import TrainSettings
-from vl_attention.transfer import AttentionTransfer, Mode
+from vl_attention.transfer.attention_transfer import AttentionTransfer, Mode
 
 ENSEMBLE = "ensemble"
 """Fine-tuned teacher and distilled student together: it trains nothing."""
@@ -59,14 +59,14 @@ class Method:
 
 
 RECIPES: Mapping[str, Mapping[str, Method]] = {
-    "small_pictures": {
-        "scratch": Method("scratch", recipes.small_pictures_scratch()),
-        "copy": Method("copy", recipes.small_pictures()),
-        "distill": Method("distill", recipes.small_pictures_distill(), layers="all"),
-        "fine-tune": Method("fine-tune", recipes.small_pictures_fine_tune()),
+    "small_images": {
+        "scratch": Method("scratch", recipes.small_images_scratch()),
+        "copy": Method("copy", recipes.small_images()),
+        "distill": Method("distill", recipes.small_images_distill(), layers="all"),
+        "fine-tune": Method("fine-tune", recipes.small_images_fine_tune()),
         # Which were not searched, and need not bear the rate of distillation.
-        "output": Method("output", recipes.small_pictures()),
-        "relations": Method("relations", recipes.small_pictures()),
+        "output": Method("output", recipes.small_images()),
+        "relations": Method("relations", recipes.small_images()),
     },
     "vit_base": {
         "scratch": Method("scratch", recipes.vit_base_scratch(), drop_path=0.1),

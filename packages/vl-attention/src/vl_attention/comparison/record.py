@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from vl_core.data import ImageDataset
 from vl_core.results import append_row, read_rows
 
-from vl_attention.comparison.labelled import stratified_indices
+from vl_attention.classifiers.ensemble import mix
+from vl_attention.classifiers.saved_models import save_classifier
 from vl_attention.comparison.methods import ENSEMBLE, ENSEMBLE_MEMBERS, Method
 from vl_attention.comparison.peak_memory import peak_memory
-from vl_attention.ensemble import mix
-from vl_attention.normalization import Normalization
-from vl_attention.saved_models import save_classifier
+from vl_attention.comparison.subsets import stratified_indices
+from vl_attention.models.normalization import Normalization
 from vl_attention.training.processes import is_main_process
 from vl_attention.training.supervised import predict, train
 
@@ -47,34 +47,34 @@ def compare(
     Writes ``transfer.csv`` in ``out`` (`COLUMNS`; ``accuracy`` is a share, ``seconds`` those of training, which an
     interruption cuts into, ``peak_mb`` the most memory taken), and a folder a run, ``runs/<method>-<seed>``, with its
     record, the trained ``model`` (see `save_classifier`) and ``answers.safetensors``: ``logits`` ``(n, classes)`` and
-    ``labels`` of the test set. A seed draws labels, weights and the order of pictures, the same for each method. Where
+    ``labels`` of the test set. A seed draws labels, weights and the order of images, the same for each method. Where
     fine-tuning and distillation both are there, a row ``ensemble`` follows.
 
     Args:
         teacher: A pre-trained model of timm.
-        train_set: Pictures of which a few keep their labels.
-        test_set: Pictures to be named; those without a label are passed over.
+        train_set: Images of which a few keep their labels.
+        test_set: Images to be named; those without a label are passed over.
         methods: What is compared.
         out: Folder of the comparison.
         labels: How many labels there are, over all classes and as many of each; None for all that there are.
         seeds: Of the runs.
-        size: Height and width that pictures are brought to.
-        channels: 1 for greyscale, 3 for colour.
-        normalization: How pictures in 0..1 enter all models; default: as the teacher says.
+        size: Height and width that images are brought to.
+        channels: 1 for grayscale, 3 for color.
+        normalization: How images in 0..1 enter all models; default: as the teacher says.
         progress: Whether bars are shown.
 
     Returns:
         The rows of ``transfer.csv``.
 
     Raises:
-        ValueError: If there are no such labels, no test picture has one, or ``out`` holds other runs of these names.
+        ValueError: If there are no such labels, no test image has one, or ``out`` holds other runs of these names.
     """
     out, classes = Path(out), len(train_set.classes)
     normalization = normalization or Normalization.of(teacher)
     table = out / "transfer.csv"
     test_set = test_set.subset(np.flatnonzero(test_set.labels >= 0))
     if not len(test_set):
-        raise ValueError("test_set must hold labelled pictures, and has none")
+        raise ValueError("test_set must hold labeled images, and has none")
     for seed in seeds:
         few = train_set.subset(
             np.flatnonzero(train_set.labels >= 0)

@@ -32,9 +32,9 @@ class Summary:
     method: str
     seeds: tuple[int, ...]
     accuracy: Interval
-    """Share of the test pictures. Several seeds: Student's interval of their mean. One: Wilson's, over pictures."""
+    """Share of the test images. Several seeds: Student's interval of their mean. One: Wilson's, over images."""
     gain: Interval | None
-    """Accuracy above training from scratch, by pairs of equal seeds; of one seed, by pairs of equal pictures. None for
+    """Accuracy above training from scratch, by pairs of equal seeds; of one seed, by pairs of equal images. None for
     training from scratch itself, or where it is missing."""
     share_of_gap: float | None
     """The gain over that of fine-tuning, both over the seeds that these two and training from scratch have in common;

@@ -1,1 +1,1 @@
-"""Training: settings and recipes, the order of pictures, augmentation, and one loop that resumes exactly."""
+"""Training: settings and recipes, the order of images, augmentation, and one loop that resumes exactly."""

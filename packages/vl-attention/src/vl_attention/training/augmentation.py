@@ -1,4 +1,4 @@
-"""timm's augmentation, with every random choice a function of the seed and the picture's place in the run."""
+"""timm's augmentation, with every random choice a function of the seed and the image's place in the run."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from torchvision.transforms import Compose
 from vl_core.data import image_to_tensor
 
 from vl_attention.training.settings import TrainSettings
-from vl_attention.training.stream import picture_at
+from vl_attention.training.stream import image_at
 
 
-class Pictures(Protocol):
-    """Pictures with their labels, such as `vl_core.data.open_dataset` gives."""
+class Images(Protocol):
+    """Images with their labels, such as `vl_core.data.open_dataset` gives."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> tuple[Any, int]: ...
 
 
-class AugmentedPictures(Dataset[tuple[Tensor, int]]):
-    """Picture and label at each place of a run, augmented.
+class AugmentedImages(Dataset[tuple[Tensor, int]]):
+    """Image and label at each place of a run, augmented.
 
     Args:
-        pictures: PIL pictures and labels.
+        images: PIL images and labels.
         settings: Which augmentation.
         size: Height and width of what comes out.
         channels: 1 or 3.
-        fill: What stands in for pixels from outside of a picture that the automatic augmentation moves, by channel and
+        fill: What stands in for pixels from outside of an image that the automatic augmentation moves, by channel and
             in 0..1: the mean of what the model was made for. Default: ImageNet's.
     """
 
     def __init__(
         self,
-        pictures: Pictures,
+        images: Images,
         settings: TrainSettings,
         size: tuple[int, int],
         channels: int,
         fill: Sequence[float] | None = None,
     ):
-        self._pictures, self._seed, self._channels = pictures, settings.seed, channels
+        self._images, self._seed, self._channels = images, settings.seed, channels
         if fill is None:
             fill = IMAGENET_DEFAULT_MEAN if channels == 3 else (sum(IMAGENET_DEFAULT_MEAN) / 3,) * channels
         geometry, automatic, _ = create_transform(
@@ -61,37 +61,37 @@ class AugmentedPictures(Dataset[tuple[Tensor, int]]):
             color_jitter=None,
             auto_augment=settings.random_augment or None,
             interpolation="bicubic",
-            mean=tuple(fill),  # which is all that timm fills with; pictures are not normalised by it
+            mean=tuple(fill),  # which is all that timm fills with; images are not normalized by it
             separate=True,
         )
-        # The third part would normalise, which each model does by itself.
+        # The third part would normalize, which each model does by itself.
         self._transform = Compose([geometry, automatic, MaybeToTensor()])
         self._erase = RandomErasing(settings.erasing, mode="pixel", device="cpu") if settings.erasing else None
 
     def __getitem__(self, place: int) -> tuple[Tensor, int]:
-        picture, label = self._pictures[picture_at(place, len(self._pictures), self._seed)]
+        image, label = self._images[image_at(place, len(self._images), self._seed)]
         with seeded(self._seed, place):
-            tensor = self._transform(picture.convert("L" if self._channels == 1 else "RGB"))
+            tensor = self._transform(image.convert("L" if self._channels == 1 else "RGB"))
             if self._erase is not None:
-                tensor = self._erase(tensor * 4 - 2) / 4 + 0.5  # its noise is for pictures of about unit deviation
+                tensor = self._erase(tensor * 4 - 2) / 4 + 0.5  # its noise is for images of about unit deviation
         return tensor, label
 
 
-class PlainPictures(Dataset[tuple[Tensor, int]]):
-    """Pictures as they are, brought to one size, with their labels."""
+class PlainImages(Dataset[tuple[Tensor, int]]):
+    """Images as they are, brought to one size, with their labels."""
 
-    def __init__(self, pictures: Pictures, size: tuple[int, int], channels: int):
-        self._pictures, self._size, self._mode = pictures, size, "L" if channels == 1 else "RGB"
+    def __init__(self, images: Images, size: tuple[int, int], channels: int):
+        self._images, self._size, self._mode = images, size, "L" if channels == 1 else "RGB"
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        picture, label = self._pictures[index]
-        picture = picture.convert(self._mode)
-        if picture.size != self._size[::-1]:
-            picture = picture.resize(self._size[::-1], resample=3)
-        return image_to_tensor(picture), label
+        image, label = self._images[index]
+        image = image.convert(self._mode)
+        if image.size != self._size[::-1]:
+            image = image.resize(self._size[::-1], resample=3)
+        return image_to_tensor(image), label
 
 
 class Mixing:
@@ -110,10 +110,10 @@ class Mixing:
                               num_classes=classes)  # fmt: skip
 
     def __call__(self, images: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Mixed pictures and their targets.
+        """Mixed images and their targets.
 
         Args:
-            images: ``(B, C, H, W)``, even in number where pictures are mixed; changed in place.
+            images: ``(B, C, H, W)``, even in number where images are mixed; changed in place.
             labels: ``(B,)``.
             number: Of this pass in the run, counted over all processes, from which the mixing is drawn.
         """
@@ -134,7 +134,7 @@ def seeded(seed: int, place: int, salt: int = 0) -> Iterator[None]:
         try:
             random.seed(int(numbers[0]))
             np.random.seed(int(numbers[1]))  # noqa: NPY002
-            # torch.manual_seed would note for a GPU to come, with a trace of the stack, at each picture.
+            # torch.manual_seed would note for a GPU to come, with a trace of the stack, at each image.
             torch.default_generator.manual_seed(int(numbers[2]))
             yield
         finally:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from vl_attention.dropout import dropout_rates
-from vl_attention.transfer import AttentionTransfer
+from vl_attention.models.dropout import dropout_rates
+from vl_attention.transfer.attention_transfer import AttentionTransfer
 
 
 def identity(model: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def identity(model: Any) -> dict[str, Any]:
 
     Returns:
         ``kind``, ``normalization`` and the student's `dropout_rates`; of an `AttentionTransfer` its
-        ``mode``, ``layers``, ``heads`` and ``relation_heads`` too, how pictures enter the teacher, and the `digest` of
+        ``mode``, ``layers``, ``heads`` and ``relation_heads`` too, how images enter the teacher, and the `digest` of
         the teacher's weights. As JSON can keep it.
     """
     found = {

@@ -1,9 +1,9 @@
 """The one loop that trains, on any number of processes, and resumes exactly.
 
 Everything random is a function of the seed and the place in the run, so that an interrupted run, started again, ends in
-the same weights. How many workers prepare pictures and whether blocks are compiled may be changed on the way: workers
+the same weights. How many workers prepare images and whether blocks are compiled may be changed on the way: workers
 change nothing; compiled blocks round differently, so that the weights may then differ in their last bits. A checkpoint
-holds what is trained, its average and the optimiser; never a teacher.
+holds what is trained, its average and the optimizer; never a teacher.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vl_core.runs import Checkpoint, RunFolder
 
 from vl_attention.training.average import WeightAverage
 from vl_attention.training.settings import TrainSettings
-from vl_attention.training.stream import PlaceSampler
+from vl_attention.training.stream import ResumableBatchSampler
 
 CHECKPOINT_SECONDS = 60.0
 """Checkpoints are no further apart, however long an update takes."""
@@ -37,8 +37,8 @@ CHECKPOINT_SECONDS = 60.0
 _FREE = ("workers", "compile")
 
 Losses = Callable[[nn.Module, Tensor, Tensor, int], Mapping[str, Tensor]]
-"""From the model (wrapped, where several processes share the work), pictures, labels and the number of the pass to
-scalars; the one called ``"loss"`` is minimised, and all are logged."""
+"""From the model (wrapped, where several processes share the work), images, labels and the number of the pass to
+scalars; the one called ``"loss"`` is minimized, and all are logged."""
 
 
 def fit(
@@ -46,7 +46,7 @@ def fit(
     trained: nn.Module,
     groups: list[dict[str, Any]],
     dataset: Dataset[Any],
-    pictures: int,
+    images: int,
     losses: Losses,
     settings: TrainSettings,
     out: str | os.PathLike[str],
@@ -66,10 +66,10 @@ def fit(
     Args:
         model: What is called.
         trained: The part of it whose weights are kept in checkpoints and averaged; it has the average at the end.
-        groups: Its parameters for the optimiser, see `parameter_groups`.
-        dataset: Picture and label at each place of the run.
-        pictures: How many there are, which makes an epoch.
-        losses: What is minimised.
+        groups: Its parameters for the optimizer, see `parameter_groups`.
+        dataset: Image and label at each place of the run.
+        images: How many there are, which makes an epoch.
+        losses: What is minimized.
         settings: How to train.
         out: Folder of the run.
         config: What else makes the run what it is; kept in the folder, and compared when it is resumed.
@@ -77,16 +77,16 @@ def fit(
         log_every: Updates between rows of metrics.
         progress: Whether a bar is shown.
         description: What stands before it.
-        even_passes: Whether each pass must have an even number of pictures, as mixing them asks for.
+        even_passes: Whether each pass must have an even number of images, as mixing them asks for.
         find_unused: Whether some parameters of the model take no part in its loss.
 
     Raises:
-        ValueError: If there are no pictures, an update is not divisible as it must be, the loss or a weight is not
+        ValueError: If there are no images, an update is not divisible as it must be, the loss or a weight is not
             finite, or the folder's run had other settings.
     """
-    if not pictures:
-        raise ValueError("pictures must hold at least one picture")
-    updates = max(1, settings.epochs * pictures // settings.batch_size)
+    if not images:
+        raise ValueError("images must hold at least one image")
+    updates = max(1, settings.epochs * images // settings.batch_size)
     with ExitStack() as stack:
         accelerator = stack.enter_context(_accelerator(find_unused))
         if even_passes:
@@ -98,12 +98,12 @@ def fit(
         stack.enter_context(torch.random.fork_rng())
         kept = {name: value for name, value in asdict(settings).items() if name not in _FREE}
         frozen = sorted(name for name, parameter in trained.named_parameters() if not parameter.requires_grad)
-        run, checkpoint = _open_run(accelerator, out, {**kept, "pictures": pictures, "frozen": frozen, **config})
+        run, checkpoint = _open_run(accelerator, out, {**kept, "images": images, "frozen": frozen, **config})
         stack.enter_context(run)
         names: Names = {parameter: name for name, parameter in model.named_parameters()}
         first = _restore(checkpoint, trained, optimizer, names, average)
         ranks = accelerator.process_index, accelerator.num_processes
-        sampler = PlaceSampler(first, updates, settings.batch_size, settings.accumulation, *ranks)
+        sampler = ResumableBatchSampler(first, updates, settings.batch_size, settings.accumulation, *ranks)
         passes = iter(DataLoader(dataset, batch_sampler=sampler, num_workers=settings.workers))
         step = _Step(accelerator, accelerator.prepare_model(model), losses, settings)
         saved = time.monotonic()
@@ -178,7 +178,7 @@ def computing(settings: TrainSettings, device: torch.device) -> ExitStack:
     """The precision and the kind of attention that settings ask for, as a context."""
     stack = ExitStack()
     stack.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"))
-    if settings.small_maps:
+    if settings.math_attention:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
     return stack
 
@@ -209,7 +209,7 @@ def _check_even(settings: TrainSettings, processes: int) -> None:
     passes = settings.accumulation * processes
     if settings.batch_size % (2 * passes):
         raise ValueError(
-            "batch_size must give an even number of pictures to each pass of each process, since mixup and CutMix mix "
+            "batch_size must give an even number of images to each pass of each process, since mixup and CutMix mix "
             f"them in pairs, got {settings.batch_size} over {processes} processes times accumulation "
             f"{settings.accumulation}; take a multiple of {2 * passes}, or mixup=0 and cutmix=0"
         )
@@ -239,7 +239,7 @@ def _check_weights(trained: nn.Module, update: int) -> None:
 
 
 Names = Mapping[Tensor, str]
-"""By which the optimiser's state is kept, since its own numbers say nothing of what they number."""
+"""By which the optimizer's state is kept, since its own numbers say nothing of what they number."""
 
 
 def _tensors(

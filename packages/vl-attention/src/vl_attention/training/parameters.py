@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from vl_attention.anatomy import Anatomy
+from vl_attention.models.layout import ViTLayout
 
 # Tokens, the queries of attention pooling in timm and transformers among them, and positions.
 _UNDECAYED = re.compile(r"pos_embed|position|_token|registers?$|rel_pos|bias|(^|\.)(latent|probe)$")
@@ -16,7 +16,7 @@ _BEFORE = re.compile(r"embed|_token$|register|norm_pre|pre_layr?norm|rel_pos|rop
 
 
 def parameter_groups(student: nn.Module, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
-    """Groups for an optimiser, each with its ``lr_scale``, which timm's schedules multiply the rate by.
+    """Groups for an optimizer, each with its ``lr_scale``, which timm's schedules multiply the rate by.
 
     The head has the full rate, the last block ``layer_decay`` of it, the block below ``layer_decay`` of that, and so on
     down to what stands before the first block. Vectors (biases, norms, scales), tokens and positions do not decay.
@@ -26,7 +26,7 @@ def parameter_groups(student: nn.Module, weight_decay: float, layer_decay: float
         weight_decay: Of all that decays.
         layer_decay: 1 for one rate everywhere.
     """
-    blocks = Anatomy.of(student).blocks if layer_decay < 1 else ()
+    blocks = ViTLayout.of(student).blocks if layer_decay < 1 else ()
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in student.named_parameters():
         if not parameter.requires_grad:

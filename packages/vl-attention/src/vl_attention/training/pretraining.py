@@ -1,4 +1,4 @@
-"""Pre-training of a teacher on pictures whose labels are not looked at."""
+"""Pre-training of a teacher on images whose labels are not looked at."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from vl_attention.masked_autoencoder import MaskedAutoencoder
-from vl_attention.training.augmentation import AugmentedPictures, Pictures
+from vl_attention.models.masked_autoencoder import MaskedAutoencoder
+from vl_attention.training.augmentation import AugmentedImages, Images
 from vl_attention.training.identity import identity
 from vl_attention.training.loop import computing, fit
 from vl_attention.training.parameters import parameter_groups
@@ -17,7 +17,7 @@ from vl_attention.training.settings import TrainSettings
 
 def pretrain(
     model: MaskedAutoencoder,
-    pictures: Pictures,
+    dataset: Images,
     settings: TrainSettings,
     out: str | os.PathLike[str],
     *,
@@ -34,17 +34,17 @@ def pretrain(
 
     Args:
         model: The autoencoder; its ``student`` is the encoder, the teacher to be.
-        pictures: PIL pictures with labels, which are not used.
+        dataset: PIL images with labels, which are not used.
         settings: How to train.
         out: Folder of the run.
-        size: Height and width that pictures are brought to.
-        channels: 1 for greyscale, 3 for colour.
+        size: Height and width that images are brought to.
+        channels: 1 for grayscale, 3 for color.
         checkpoint_every: The most updates between checkpoints; there is one a minute in any case.
         log_every: Updates between rows of metrics.
         progress: Whether a bar is shown.
 
     Raises:
-        ValueError: If there are no pictures, an update is not divisible, the loss or a weight is not finite, or the
+        ValueError: If there are no images, an update is not divisible, the loss or a weight is not finite, or the
             folder's run had other settings or another task, such as another share of hidden patches.
     """
 
@@ -59,8 +59,8 @@ def pretrain(
         model,
         model,
         parameter_groups(model, settings.weight_decay, 1.0),
-        AugmentedPictures(pictures, settings, size, channels, model.student_normalization.mean),
-        len(pictures),
+        AugmentedImages(dataset, settings, size, channels, model.student_normalization.mean),
+        len(dataset),
         losses,
         settings,
         out,

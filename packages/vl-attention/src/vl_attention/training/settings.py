@@ -11,15 +11,15 @@ class TrainSettings:
     """How a student, or a plain classifier, is trained. The defaults are those of attention distillation for ViT-L."""
 
     epochs: int = 200
-    """How often each picture is seen, on average."""
+    """How often each image is seen, on average."""
     warmup_epochs: float = 20
     """Epochs over which the learning rate rises linearly from zero."""
     batch_size: int = 2048
-    """Pictures an update: over all processes and accumulated passes."""
+    """Images an update: over all processes and accumulated passes."""
     accumulation: int = 1
     """In how many passes a process computes its share of an update."""
     base_learning_rate: float = 1e-4
-    """For 256 pictures an update; the rate is this times batch size / 256."""
+    """For 256 images an update; the rate is this times batch size / 256."""
     min_learning_rate: float = 1e-6
     """Where the half cosine ends; not scaled, and at most the peak rate."""
     betas: tuple[float, float] = (0.9, 0.95)
@@ -30,7 +30,7 @@ class TrainSettings:
     """What a block's rate is of the rate of the block above; 1 for the same everywhere."""
     transfer_weight: float | None = None
     """What the transfer's loss, a sum over layers, is multiplied by beside the task's; None for the mode's own, see
-    `vl_attention.transfer.DEFAULT_WEIGHTS`."""
+    `vl_attention.transfer.attention_transfer.DEFAULT_WEIGHTS`."""
     label_smoothing: float = 0.1
     """Share of the target that is spread over all classes."""
     mixup: float = 0.8
@@ -40,26 +40,26 @@ class TrainSettings:
     random_augment: str = "rand-m9-mstd0.5-inc1"
     """timm's name of an automatic augmentation; empty for none."""
     crop_scale: tuple[float, float] = (0.08, 1.0)
-    """Share of a picture's area that a random crop keeps."""
+    """Share of an image's area that a random crop keeps."""
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     """Aspect ratio of a random crop."""
     flip: bool = True
-    """Whether pictures are mirrored at random."""
+    """Whether images are mirrored at random."""
     erasing: float = 0.25
     """Probability that a rectangle is replaced by noise."""
     average_decay: float = 0.9999
     """Of the moving average of the weights, which is what is evaluated; 0 for none."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """bfloat16: autocast; the weights are float32 either way."""
-    small_maps: bool = False
+    math_attention: bool = False
     """Whether attention is computed with its maps in memory: meant for a CPU and few tokens, where the backward
     pass of fused attention is slow."""
     compile: bool = False
     """Whether blocks are compiled; a run that is gone on with may change it, and may then differ in last bits."""
     workers: int = 0
-    """Processes that prepare pictures, for each process that trains; they change nothing in what comes out."""
+    """Processes that prepare images, for each process that trains; they change nothing in what comes out."""
     seed: int = 0
-    """Of the order of pictures and everything else that is random, but for the model's initial weights."""
+    """Of the order of images and everything else that is random, but for the model's initial weights."""
 
     def __post_init__(self) -> None:
         positive = {"epochs": self.epochs, "batch_size": self.batch_size, "accumulation": self.accumulation}

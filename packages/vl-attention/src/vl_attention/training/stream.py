@@ -1,7 +1,7 @@
-"""Which picture is seen when: a pure function of the seed and the place in the run.
+"""Which image is seen when: a pure function of the seed and the place in the run.
 
-The run is one long row of places; each ``size`` of them are all pictures in an order of their own. Every update takes
-the next ``batch_size`` places. So the pictures of an update are the same on any number of processes, and a resumed run
+The run is one long row of places; each ``size`` of them are all images in an order of their own. Every update takes
+the next ``batch_size`` places. So the images of an update are the same on any number of processes, and a resumed run
 goes on where it was.
 """
 
@@ -14,8 +14,8 @@ import torch
 from torch.utils.data import Sampler
 
 
-def picture_at(place: int, size: int, seed: int) -> int:
-    """Which of ``size`` pictures stands at a place of the row."""
+def image_at(place: int, size: int, seed: int) -> int:
+    """Which of ``size`` images stands at a place of the row."""
     return _order(place // size, size, seed)[place % size]
 
 
@@ -25,7 +25,7 @@ def _order(epoch: int, size: int, seed: int) -> list[int]:
     return torch.randperm(size, generator=generator).tolist()
 
 
-class PlaceSampler(Sampler[list[int]]):
+class ResumableBatchSampler(Sampler[list[int]]):
     """Places of one process's passes, from an update on to the last.
 
     Args:

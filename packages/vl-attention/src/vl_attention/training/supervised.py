@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from vl_attention.calling import evaluating, is_of_transformers
-from vl_attention.training.augmentation import AugmentedPictures, Mixing, Pictures, PlainPictures
+from vl_attention.models.calling import evaluating, is_of_transformers
+from vl_attention.training.augmentation import AugmentedImages, Images, Mixing, PlainImages
 from vl_attention.training.identity import identity
 from vl_attention.training.loop import computing, fit
 from vl_attention.training.parameters import parameter_groups
 from vl_attention.training.settings import TrainSettings
-from vl_attention.transfer import DEFAULT_WEIGHTS
+from vl_attention.transfer.attention_transfer import DEFAULT_WEIGHTS
 
 
 def train(
     model: Any,
-    pictures: Pictures,
+    dataset: Images,
     settings: TrainSettings,
     out: str | os.PathLike[str],
     *,
@@ -38,24 +38,24 @@ def train(
     The weights are then those of an uninterrupted run to the last bit. ``settings.workers`` and ``settings.compile``
     may be changed on the way; compiled blocks round differently, though.
 
-    Metrics, every ``log_every`` updates: ``loss``, which is minimised; ``task_loss`` (cross-entropy, nats);
+    Metrics, every ``log_every`` updates: ``loss``, which is minimized; ``task_loss`` (cross-entropy, nats);
     ``transfer_loss`` (sum over layers, before its weight); ``learning_rate`` (of the head).
 
     Args:
         model: An `AttentionTransfer` or a `Classifier`.
-        pictures: PIL pictures with labels ``0..classes - 1``.
+        dataset: PIL images with labels ``0..classes - 1``.
         settings: How to train.
         out: Folder of the run: settings, metrics, TensorBoard's events, checkpoint.
         classes: How many there are.
-        size: Height and width that pictures are brought to.
-        channels: 1 for greyscale, 3 for colour.
+        size: Height and width that images are brought to.
+        channels: 1 for grayscale, 3 for color.
         checkpoint_every: The most updates between checkpoints; there is one a minute in any case.
         log_every: Updates between rows of metrics.
         progress: Whether a bar is shown.
         description: What stands before it.
 
     Raises:
-        ValueError: If there are no pictures, an update is not divisible, or an odd number of pictures would be mixed;
+        ValueError: If there are no images, an update is not divisible, or an odd number of images would be mixed;
             if the loss or a weight is not finite; or if the folder's run had other settings, another kind of model or
             mode, or another teacher.
     """
@@ -77,8 +77,8 @@ def train(
         model,
         model.student,
         parameter_groups(model.student, settings.weight_decay, settings.layer_decay),
-        AugmentedPictures(pictures, settings, size, channels, model.student_normalization.mean),
-        len(pictures),
+        AugmentedImages(dataset, settings, size, channels, model.student_normalization.mean),
+        len(dataset),
         losses,
         settings,
         out,
@@ -102,19 +102,19 @@ def train(
 @torch.no_grad()
 def predict(
     model: Any,
-    pictures: Pictures,
+    dataset: Images,
     settings: TrainSettings,
     *,
     size: tuple[int, int],
     channels: int = 3,
     batch_size: int = 256,
 ) -> tuple[Tensor, Tensor]:
-    """Logits ``(n, classes)`` and labels ``(n,)`` of pictures as they are; the model's mode is restored."""
+    """Logits ``(n, classes)`` and labels ``(n,)`` of images as they are; the model's mode is restored."""
     device = next(model.parameters()).device
     logits, labels = [], []
-    dataset: Dataset[tuple[Tensor, int]] = PlainPictures(pictures, size, channels)
+    prepared: Dataset[tuple[Tensor, int]] = PlainImages(dataset, size, channels)
     with evaluating(model):
-        for images, truth in DataLoader(dataset, batch_size=batch_size, num_workers=settings.workers):
+        for images, truth in DataLoader(prepared, batch_size=batch_size, num_workers=settings.workers):
             with computing(settings, device):
                 logits.append(model(images.to(device)).logits.float().cpu())
             labels.append(truth)

@@ -1,4 +1,4 @@
-"""Pictures from files, folders, archives and the built-in sets, all through one function."""
+"""Images from files, folders, archives and the built-in sets, all through one function."""
 
 from vl_core.data._dataset import ImageDataset
 from vl_core.data._image import ImageError, read_image

@@ -1,4 +1,4 @@
-"""Pictures that lie in memory as one array."""
+"""Images that lie in memory as one array."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 
 class ArrayImages:
-    """Reads pictures out of a uint8 array ``(n, H, W)``, ``(n, H, W, 1)`` or ``(n, H, W, 3)``."""
+    """Reads images out of a uint8 array ``(n, H, W)``, ``(n, H, W, 1)`` or ``(n, H, W, 3)``."""
 
     def __init__(self, pixels: npt.NDArray[np.uint8]) -> None:
         self.pixels = pixels[..., 0] if pixels.ndim == 4 and pixels.shape[3] == 1 else pixels

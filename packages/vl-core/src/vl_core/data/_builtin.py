@@ -31,9 +31,9 @@ EMOJI_STYLES = ("noto", "twemoji", "fluent")
 
 
 def open_fashion(split: str | None) -> ImageDataset:
-    """10,000 training and 2,000 test pictures of Fashion-MNIST, 28 x 28 grey, balanced over ten classes.
+    """10,000 training and 2,000 test images of Fashion-MNIST, 28 x 28 gray, balanced over ten classes.
 
-    Any ten pictures in a row from a multiple of ten hold every class once. ``metadata`` gives each picture's split and
+    Any ten images in a row from a multiple of ten hold every class once. ``metadata`` gives each image's split and
     its position in the original (``source_index``).
     """
     folder = BUILTIN / "fashion"

@@ -1,4 +1,4 @@
-"""The one type of data set that every package takes: pictures with a label, a name, and perhaps a caption."""
+"""The one type of data set that every package takes: images with a label, a name, and perhaps a caption."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Transform = Callable[[Image.Image], Any]
 
 
 class ImageSource(Protocol):
-    """Pictures by position; read when asked for."""
+    """Images by position; read when asked for."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -25,23 +25,23 @@ class ImageSource(Protocol):
 
 
 class ImageDataset(Dataset[tuple[Any, int]]):
-    """Pictures with a label each, as a map-style data set: ``dataset[i]`` is ``(image, label)``.
+    """Images with a label each, as a map-style data set: ``dataset[i]`` is ``(image, label)``.
 
     The image is a PIL image in mode RGB or L, after ``transform`` where there is one; the label is an index into
-    ``classes``, or -1 where the picture has none. `open_dataset` makes these; make one yourself from anything that
-    reads a picture by position.
+    ``classes``, or -1 where the image has none. `open_dataset` makes these; make one yourself from anything that
+    reads an image by position.
 
     Args:
-        images: Pictures by position. It must be picklable for a data loader that starts its workers afresh.
-        labels: An integer for each picture, -1 for none.
+        images: Images by position. It must be picklable for a data loader that starts its workers afresh.
+        labels: An integer for each image, -1 for none.
         name: What the data set is called in reports.
-        names: A stable identifier for each picture, such as ``"fashion/test/00017"`` or its path inside the folder.
-        classes: The names that labels index; empty where nothing is labelled.
+        names: A stable identifier for each image, such as ``"fashion/test/00017"`` or its path inside the folder.
+        classes: The names that labels index; empty where nothing is labeled.
         split: The part that was asked for; None for everything.
-        captions: A sentence for each picture, or None.
-        metadata: What else is known of each picture, or None.
+        captions: A sentence for each image, or None.
+        metadata: What else is known of each image, or None.
         transform: Applied to each PIL image when it is read.
-        skipped: Pictures left out because they could not be read: name and reason.
+        skipped: Images left out because they could not be read: name and reason.
 
     Raises:
         ValueError: If the lengths disagree or a label has no class.
@@ -89,7 +89,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
             ("metadata", self.metadata),
         ):
             if values is not None and len(values) != len(images):
-                raise ValueError(f"{what} of {name} must have one entry a picture ({len(images)}), got {len(values)}")
+                raise ValueError(f"{what} of {name} must have one entry an image ({len(images)}), got {len(values)}")
         if len(images) and not (self.labels.min() >= -1 and self.labels.max() < len(self.classes)):
             raise ValueError(
                 f"labels of {name} must lie in -1..{len(self.classes) - 1} (-1 for none, {len(self.classes)} classes), "
@@ -97,23 +97,23 @@ class ImageDataset(Dataset[tuple[Any, int]]):
             )
 
     def __len__(self) -> int:
-        """The number of pictures."""
+        """The number of images."""
         return len(self._positions)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        """The picture, transformed, and its label; negative positions count from the end."""
+        """The image, transformed, and its label; negative positions count from the end."""
         position = operator.index(index)
         if not -len(self) <= position < len(self):
-            raise IndexError(f"{self.name} has {len(self)} pictures, got index {position}")
+            raise IndexError(f"{self.name} has {len(self)} images, got index {position}")
         image = self._images[int(self._positions[position])]
         return (image if self.transform is None else self.transform(image)), int(self.labels[position])
 
     def __repr__(self) -> str:
         split = "" if self.split is None else f", split={self.split!r}"
-        return f"ImageDataset({self.name!r}{split}, {len(self)} pictures, {len(self.classes)} classes)"
+        return f"ImageDataset({self.name!r}{split}, {len(self)} images, {len(self.classes)} classes)"
 
     def subset(self, indices: Iterable[int]) -> ImageDataset:
-        """The pictures at ``indices``, in that order, sharing the files or arrays of this data set.
+        """The images at ``indices``, in that order, sharing the files or arrays of this data set.
 
         Args:
             indices: Positions in this data set; repeats are allowed.

@@ -26,11 +26,11 @@ def places() -> list[Path]:
 
 
 def open_fashion_mnist(split: str | None) -> ImageDataset:
-    """60,000 training and 10,000 test pictures, 28 x 28 grey, ten classes, in the original order.
+    """60,000 training and 10,000 test images, 28 x 28 gray, ten classes, in the original order.
 
     Raises:
         FileNotFoundError: If no place has the four files, gzip-compressed or plain.
-        ValueError: If a file is damaged, or pictures and labels do not belong together.
+        ValueError: If a file is damaged, or images and labels do not belong together.
     """
     folder = _find()
     pixels, labels, names = [], [], []
@@ -43,7 +43,7 @@ def open_fashion_mnist(split: str | None) -> ImageDataset:
         labels.append(read_idx(labels_path))
         if pixels[-1].ndim != 3 or labels[-1].shape != pixels[-1].shape[:1]:
             raise ValueError(
-                f"{images_path} and {labels_path} must hold (n, H, W) pictures and (n,) labels, "
+                f"{images_path} and {labels_path} must hold (n, H, W) images and (n,) labels, "
                 f"got {pixels[-1].shape} and {labels[-1].shape}; fetch them again"
             )
         names += [f"fashion-mnist/{part}/{index:05d}" for index in range(len(labels[-1]))]

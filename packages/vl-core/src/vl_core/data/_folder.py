@@ -20,7 +20,7 @@ SUFFIXES = (
 
 
 class FileImages:
-    """Reads pictures from files when asked for."""
+    """Reads images from files when asked for."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = tuple(paths)
@@ -33,33 +33,33 @@ class FileImages:
 
 
 def open_folder(root: Path, split: str | None, exclude: Path | None = None) -> ImageDataset:
-    """Pictures below a folder, in natural order (``img2`` before ``img10``), named by their path inside it.
+    """Images below a folder, in natural order (``img2`` before ``img10``), named by their path inside it.
 
-    Sub-folders are splits where each one that holds pictures is named like one (train, val, valid, validation, test)
-    and no picture lies beside them; otherwise they are classes, with pictures at any depth inside. Classes are numbered
-    over all splits together. Without sub-folders the label is -1. Hidden files, files that are not named like pictures,
-    and folders without pictures are passed over, and so is the folder ``exclude`` where it lies below.
+    Sub-folders are splits where each one that holds images is named like one (train, val, valid, validation, test)
+    and no image lies beside them; otherwise they are classes, with images at any depth inside. Classes are numbered
+    over all splits together. Without sub-folders the label is -1. Hidden files, files that are not named like images,
+    and folders without images are passed over, and so is the folder ``exclude`` where it lies below.
 
     Raises:
-        ValueError: If there is no picture, or pictures lie beside class folders.
+        ValueError: If there is no image, or images lie beside class folders.
     """
     # As a real path, so that it is known by whatever way it is reached.
     exclude = None if exclude is None else exclude.resolve()
     parts = _split_folders(root, exclude)
     chosen = select_splits(split, parts, str(root))
     found = {name: _by_class(folder, exclude) for name, folder in (parts or {"": root}).items()}
-    classes = sorted({label for pictures in found.values() for label in pictures if label is not None}, key=_natural)
+    classes = sorted({label for images in found.values() for label in images if label is not None}, key=_natural)
     number = {label: index for index, label in enumerate(classes)}
 
     paths: list[Path] = []
     labels: list[int] = []
     for part in chosen or [""]:
-        for label, pictures in found[part].items():
-            paths += pictures
-            labels += [-1 if label is None else number[label]] * len(pictures)
+        for label, images in found[part].items():
+            paths += images
+            labels += [-1 if label is None else number[label]] * len(images)
     if not paths:
         where = root if split is None else f"split {split!r} of {root}"
-        raise ValueError(f"{where} holds no pictures; looked for files named {', '.join(SUFFIXES)}")
+        raise ValueError(f"{where} holds no images; looked for files named {', '.join(SUFFIXES)}")
     return ImageDataset(
         FileImages(paths),
         labels,
@@ -71,26 +71,26 @@ def open_folder(root: Path, split: str | None, exclude: Path | None = None) -> I
 
 
 def _split_folders(root: Path, exclude: Path | None) -> dict[str, Path]:
-    """The sub-folders that are splits, by name; none where one of them is a class or pictures lie beside them."""
+    """The sub-folders that are splits, by name; none where one of them is a class or images lie beside them."""
     folders = {folder.name: folder for folder in _subfolders(root, exclude)}
     splits = {name: folder for name, folder in folders.items() if plain_split(name) in ("train", "val", "test")}
-    if not splits or _pictures_in(root):
+    if not splits or _images_in(root):
         return {}
-    strangers = [folder for name, folder in folders.items() if name not in splits and _pictures_below(folder, exclude)]
+    strangers = [folder for name, folder in folders.items() if name not in splits and _images_below(folder, exclude)]
     return {} if strangers else splits
 
 
 def _by_class(folder: Path, exclude: Path | None) -> dict[str | None, list[Path]]:
-    """The pictures of one split by class; the only key is None where there are no classes."""
+    """The images of one split by class; the only key is None where there are no classes."""
     inside: dict[str | None, list[Path]] = {}
     for sub in _subfolders(folder, exclude):
-        if pictures := _pictures_below(sub, exclude):
-            inside[sub.name] = pictures
-    loose = _pictures_in(folder)
+        if images := _images_below(sub, exclude):
+            inside[sub.name] = images
+    loose = _images_in(folder)
     if loose and inside:
         raise ValueError(
-            f"{folder} holds pictures ({loose[0].name}, {len(loose)} in all) beside class folders "
-            f"({next(iter(inside))}, {len(inside)} in all); move the pictures into a class folder or elsewhere"
+            f"{folder} holds images ({loose[0].name}, {len(loose)} in all) beside class folders "
+            f"({next(iter(inside))}, {len(inside)} in all); move the images into a class folder or elsewhere"
         )
     return {None: loose} if loose else inside
 
@@ -110,18 +110,18 @@ def _is_wanted(folder: Path, exclude: Path | None) -> bool:
     return not folder.name.startswith(".") and (exclude is None or folder.resolve() != exclude)
 
 
-def _is_picture(name: str) -> bool:
+def _is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 (a bare name)
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    found = [path for path in folder.iterdir() if _is_picture(path.name) and not path.is_dir()]
+def _images_in(folder: Path) -> list[Path]:
+    found = [path for path in folder.iterdir() if _is_image(path.name) and not path.is_dir()]
     return sorted(found, key=lambda path: _natural(path.name))
 
 
-def _pictures_below(folder: Path, exclude: Path | None) -> list[Path]:
+def _images_below(folder: Path, exclude: Path | None) -> list[Path]:
     found = []
     for where, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if _is_wanted(Path(where, name), exclude)]
-        found += [Path(where, name) for name in files if _is_picture(name)]
+        found += [Path(where, name) for name in files if _is_image(name)]
     return sorted(found, key=lambda path: _natural(path.relative_to(folder).as_posix()))

@@ -18,7 +18,7 @@ _CAPTION_COLUMNS = ("caption", "text")
 
 
 class HuggingFaceImages:
-    """Reads encoded pictures out of a `datasets.Dataset` whose image column is not decoded by the library."""
+    """Reads encoded images out of a `datasets.Dataset` whose image column is not decoded by the library."""
 
     def __init__(self, rows: Any, column: str, name: str) -> None:
         self.rows = rows
@@ -32,7 +32,7 @@ class HuggingFaceImages:
         value = self.rows[index][self.column]
         name = f"row {index} of {self.name}"
         if value is None:
-            raise ImageError(f"{name} holds no picture")
+            raise ImageError(f"{name} holds no image")
         if value["bytes"] is not None:
             return read_image(value["bytes"], name=name)
         return read_image(value["path"])
@@ -46,7 +46,7 @@ def is_saved_dataset(folder: Path) -> bool:
 def open_huggingface(source: str, split: str | None) -> ImageDataset:
     """Open a data set of the hub, or a folder that ``save_to_disk`` wrote or ``load_dataset`` understands.
 
-    The first column of type ``Image`` is the picture; ``label``, or else the only column of type ``ClassLabel``, is
+    The first column of type ``Image`` is the image; ``label``, or else the only column of type ``ClassLabel``, is
     the label; ``caption`` or ``text`` is the caption. Without ``split`` all splits follow one another.
 
     Args:
@@ -55,7 +55,7 @@ def open_huggingface(source: str, split: str | None) -> ImageDataset:
 
     Raises:
         ModuleNotFoundError: If `datasets` is not installed; the extra is named.
-        ValueError: If the source is empty, or there is no such split or no column of pictures.
+        ValueError: If the source is empty, or there is no such split or no column of images.
     """
     if not source:
         raise ValueError("spec must name the data set behind 'hf:', as in 'hf:owner/name', got 'hf:' alone")

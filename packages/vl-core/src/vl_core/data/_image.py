@@ -1,4 +1,4 @@
-"""Reading one picture from a file or from bytes, so that whatever is wrong with it is one clear error."""
+"""Reading one image from a file or from bytes, so that whatever is wrong with it is one clear error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import IO
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from vl_core.data._modes import to_rgb_or_grey
+from vl_core.data._modes import to_rgb_or_gray
 from vl_core.data._quiet import quiet_pillow
 
 MAX_PIXELS = 100_000_000
@@ -29,31 +29,31 @@ _UPRIGHT = {
 
 
 class ImageError(ValueError):
-    """A picture that cannot be used; the message is one line with the picture's name and the cause."""
+    """An image that cannot be used; the message is one line with the image's name and the cause."""
 
 
 def read_image(
     source: str | os.PathLike[str] | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
 ) -> Image.Image:
-    """Read a picture upright, as 8-bit RGB, or as L where it is greyscale.
+    """Read an image upright, as 8-bit RGB, or as L where it is grayscale.
 
-    The EXIF orientation is applied (a damaged EXIF block leaves the picture as stored), transparency is composited on
-    white, palettes and CMYK become RGB, 1-bit and 16-bit greyscale become L. Of an animation, the first frame is read.
+    The EXIF orientation is applied (a damaged EXIF block leaves the image as stored), transparency is composited on
+    white, palettes and CMYK become RGB, 1-bit and 16-bit grayscale become L. Of an animation, the first frame is read.
     Nothing global is changed: neither `PIL.Image.MAX_IMAGE_PIXELS`, whose own limit applies beside ``max_pixels``, nor
     the warning filters.
 
     Args:
-        source: A path, or the bytes of an encoded picture (AVIF, BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP).
-        name: What errors call the picture; by default its path, or ``"image bytes"``.
+        source: A path, or the bytes of an encoded image (AVIF, BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP).
+        name: What errors call the image; by default its path, or ``"image bytes"``.
         max_pixels: The largest width times height that is decoded. The header is looked at first, so that a
             decompression bomb costs no memory.
 
     Returns:
-        A picture in mode RGB or L, without metadata.
+        An image in mode RGB or L, without metadata.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImageError: If the file is empty, no picture, damaged, cut short or too large.
+        ImageError: If the file is empty, no image, damaged, cut short or too large.
 
     Example:
         >>> from PIL import Image
@@ -67,7 +67,7 @@ def read_image(
     path = Path(source)
     label = name or str(path)
     if path.is_dir():
-        raise ImageError(f"{label} is a folder, not a picture; open_dataset reads folders")
+        raise ImageError(f"{label} is a folder, not an image; open_dataset reads folders")
     try:
         with path.open("rb") as file:
             return _decode(file, label, max_pixels)
@@ -91,11 +91,11 @@ def _decode(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
                     )
                 image.load()
                 turn = _UPRIGHT.get(_orientation(image))
-                plain = to_rgb_or_grey(image)
+                plain = to_rgb_or_gray(image)
         except ImageError:
             raise
         except UnidentifiedImageError:
-            raise ImageError(f"{name} is not a picture in a known format ({', '.join(FORMATS)})") from None
+            raise ImageError(f"{name} is not an image in a known format ({', '.join(FORMATS)})") from None
         except Image.DecompressionBombError as error:
             raise ImageError(
                 f"{name} is too large: {_one_line(error).rstrip('.')}; max_pixels is {max_pixels:,}, and Pillow's own "

@@ -1,4 +1,4 @@
-"""Bringing every kind of picture that Pillow reads to plain 8-bit RGB, or to 8-bit L where it is greyscale."""
+"""Bringing every kind of image that Pillow reads to plain 8-bit RGB, or to 8-bit L where it is grayscale."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ _GREY = ("1", "L", "LA", "La")
 _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
-def to_rgb_or_grey(image: Image.Image) -> Image.Image:
-    """A copy of ``image`` in mode RGB, or L where it has no colour; its metadata is dropped.
+def to_rgb_or_gray(image: Image.Image) -> Image.Image:
+    """A copy of ``image`` in mode RGB, or L where it has no color; its metadata is dropped.
 
-    Transparency, in a channel, in a palette or as one colour, is composited on white. 16-bit greyscale is divided by
-    257, so that 0 and 65535 become 0 and 255; floating point must lie in [0, 1]. Colour profiles are not applied.
+    Transparency, in a channel, in a palette or as one color, is composited on white. 16-bit grayscale is divided by
+    257, so that 0 and 65535 become 0 and 255; floating point must lie in [0, 1]. Color profiles are not applied.
 
     Args:
-        image: A picture in any mode.
+        image: An image in any mode.
 
     Returns:
-        A new picture of the same size in mode RGB or L.
+        A new image of the same size in mode RGB or L.
 
     Raises:
-        ValueError: If the values of a 32-bit picture are out of range, or Pillow cannot convert the mode.
+        ValueError: If the values of a 32-bit image are out of range, or Pillow cannot convert the mode.
     """
     if image.mode in _SIXTEEN_BIT:
         result = _from_integers(image)
@@ -41,19 +41,19 @@ def to_rgb_or_grey(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    grey = image.mode in _GREY
-    coloured = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    gray = image.mode in _GREY
+    colored = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    flat = Image.alpha_composite(white, coloured)
-    # A grey picture has three equal channels here; one of them is exact, where a weighted sum might round.
-    return flat.getchannel("R") if grey else flat.convert("RGB")
+    flat = Image.alpha_composite(white, colored)
+    # A gray image has three equal channels here; one of them is exact, where a weighted sum might round.
+    return flat.getchannel("R") if gray else flat.convert("RGB")
 
 
 def _from_integers(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int32)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
-        raise ValueError(f"integer pixels must lie in 0..65535, got {low}..{high}; scale the picture to 16 bits")
+        raise ValueError(f"integer pixels must lie in 0..65535, got {low}..{high}; scale the image to 16 bits")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
@@ -62,6 +62,6 @@ def _from_floats(image: Image.Image) -> Image.Image:
     # Written so that NaN fails it too.
     if not (values.min() >= 0 and values.max() <= 1):
         raise ValueError(
-            f"floating-point pixels must lie in [0, 1], got {values.min()} to {values.max()}; scale the picture"
+            f"floating-point pixels must lie in [0, 1], got {values.min()} to {values.max()}; scale the image"
         )
     return Image.fromarray(np.rint(values * 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Pictures in one NumPy archive."""
+"""Images in one NumPy archive."""
 
 from __future__ import annotations
 
@@ -107,14 +107,14 @@ def _as_uint8(pixels: Array, what: str) -> npt.NDArray[np.uint8]:
         hint = "; move the channels to the end" if pixels.shape[1] in (1, 3) and pixels.shape[3] > 4 else ""
         raise ValueError(f"{what} must have 1 or 3 channels in its last dimension, got shape {pixels.shape}{hint}")
     if 0 in pixels.shape[1:]:
-        raise ValueError(f"{what} must hold pictures with pixels, got shape {pixels.shape}")
+        raise ValueError(f"{what} must hold images with pixels, got shape {pixels.shape}")
     if pixels.dtype == np.uint8:
         return pixels
     if not np.issubdtype(pixels.dtype, np.floating):
         raise ValueError(f"{what} must be uint8 or floating point in [0, 1], got {pixels.dtype}")
     bad = ~np.isfinite(pixels).reshape(len(pixels), -1).all(axis=1)
     if bad.any():
-        raise ValueError(f"{what} must be finite, got NaN or infinity in picture {int(bad.argmax())}")
+        raise ValueError(f"{what} must be finite, got NaN or infinity in image {int(bad.argmax())}")
     if pixels.size and not (pixels.min() >= 0 and pixels.max() <= 1):
         raise ValueError(f"{what} must lie in [0, 1] for {pixels.dtype}, got {pixels.min():g} to {pixels.max():g}")
     return np.rint(pixels.astype(np.float32) * 255).astype(np.uint8)

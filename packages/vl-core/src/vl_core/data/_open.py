@@ -34,7 +34,7 @@ def open_dataset(
     on_error: OnError = "raise",
     exclude: str | os.PathLike[str] | None = None,
 ) -> ImageDataset:
-    """Open a data set of pictures by name or by path.
+    """Open a data set of images by name or by path.
 
     Args:
         spec: One of
@@ -50,9 +50,9 @@ def open_dataset(
             A name wins over a folder of the same name; write ``./fashion`` for the folder.
         split: ``"train"``, ``"val"`` (also ``"validation"``, ``"valid"``) or ``"test"``, or what else the data set
             calls its parts; None takes all of them, in this order.
-        transform: Applied to each picture, a PIL image in mode RGB or L, when it is read.
-        on_error: What becomes of a picture that cannot be read. With ``"raise"`` nothing is read in advance and the
-            error comes when the picture is asked for. With ``"skip"`` every picture is decoded once now, on several
+        transform: Applied to each image, a PIL image in mode RGB or L, when it is read.
+        on_error: What becomes of an image that cannot be read. With ``"raise"`` nothing is read in advance and the
+            error comes when the image is asked for. With ``"skip"`` every image is decoded once now, on several
             threads; those that fail are left out, so that lengths, labels and names agree from the start, listed in
             ``dataset.skipped`` and counted in a log message.
         exclude: A folder inside an image folder that is passed over, such as the one that results are written to; other
@@ -100,7 +100,7 @@ def _open(spec: str | os.PathLike[str], split: str | None, exclude: Path | None)
             return open_npz(path, split)
         if path.suffix.lower() == ".parquet":
             return open_parquet(path, split)
-        raise ValueError(f"spec must be {_UNDERSTOOD}, got the file {path}; a single picture is for read_image")
+        raise ValueError(f"spec must be {_UNDERSTOOD}, got the file {path}; a single image is for read_image")
     raise _unknown(spec)
 
 
@@ -115,7 +115,7 @@ def _unknown(spec: str | os.PathLike[str]) -> Exception:
 
 
 def _readable(dataset: ImageDataset) -> ImageDataset:
-    """The pictures that can be read, by reading each of them once."""
+    """The images that can be read, by reading each of them once."""
 
     def reason(index: int) -> str | None:
         try:
@@ -130,7 +130,7 @@ def _readable(dataset: ImageDataset) -> ImageDataset:
     skipped = [(dataset.names[i], cause) for i, cause in enumerate(reasons) if cause is not None]
     if skipped:
         _logger.warning(
-            "skipped %d of %d pictures of %s; the first: %s", len(skipped), len(dataset), dataset.name, skipped[0][1]
+            "skipped %d of %d images of %s; the first: %s", len(skipped), len(dataset), dataset.name, skipped[0][1]
         )
     kept = dataset.subset(i for i, cause in enumerate(reasons) if cause is None)
     kept.skipped = tuple(skipped)

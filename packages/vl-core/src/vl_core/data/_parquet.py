@@ -1,4 +1,4 @@
-"""Pictures in one Parquet file, as encoded bytes in a column; needs the extra ``vl-core[parquet]``."""
+"""Images in one Parquet file, as encoded bytes in a column; needs the extra ``vl-core[parquet]``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CACHE_BYTES = 512 * 1024**2
 
 
 class ParquetImages:
-    """Reads encoded pictures a row group at a time, and keeps the latest ones while they fit into ``cache_bytes``.
+    """Reads encoded images a row group at a time, and keeps the latest ones while they fit into ``cache_bytes``.
 
     Nothing is decoded before it is asked for. Files that fit are read once; of larger ones, reading in order touches
     each row group once, and reading in random order wants small row groups. Copies sent to other processes start with
@@ -54,7 +54,7 @@ class ParquetImages:
         encoded = value.get("bytes") if isinstance(value, dict) else value
         name = f"row {index} of {self.path}"
         if encoded is None:
-            raise ImageError(f"{name} holds no bytes; a picture must lie in the file itself, a path is not followed")
+            raise ImageError(f"{name} holds no bytes; an image must lie in the file itself, a path is not followed")
         return read_image(encoded, name=name)
 
     def _group(self, group: int) -> Any:
@@ -79,7 +79,7 @@ class ParquetImages:
 
 
 def open_parquet(path: Path, split: str | None) -> ImageDataset:
-    """Open a Parquet file of encoded pictures.
+    """Open a Parquet file of encoded images.
 
     Columns: ``image`` (bytes, or the Hugging Face struct of ``bytes`` and ``path``); and, where there are some,
     ``label`` (numbers or names, null for none), ``caption`` and ``split`` (text). Class names are taken from the

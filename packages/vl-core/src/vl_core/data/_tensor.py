@@ -1,4 +1,4 @@
-"""One way from every form in which a picture enters a public function to a tensor."""
+"""One way from every form in which an image enters a public function to a tensor."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vl_core.data._modes import to_rgb_or_grey
+from vl_core.data._modes import to_rgb_or_gray
 
 
 def image_to_tensor(image: Image.Image | np.ndarray[Any, Any] | Tensor) -> Tensor:
-    """A picture as float32 ``(C, H, W)`` in [0, 1], with one channel for greyscale and three for colour.
+    """An image as float32 ``(C, H, W)`` in [0, 1], with one channel for grayscale and three for color.
 
     Args:
         image: A PIL image in any mode (transparency is composited on white; EXIF orientation is for `read_image`), a
@@ -32,7 +32,7 @@ def image_to_tensor(image: Image.Image | np.ndarray[Any, Any] | Tensor) -> Tenso
         [[[1.0, 1.0], [1.0, 1.0]]]
     """
     if isinstance(image, Image.Image):
-        return _from_uint8(np.asarray(to_rgb_or_grey(image)))
+        return _from_uint8(np.asarray(to_rgb_or_gray(image)))
     if isinstance(image, np.ndarray):
         if image.dtype == np.uint8:
             return _from_uint8(image)

@@ -1,4 +1,4 @@
-"""How good are frozen features? Extract them once, then ask neighbours and a linear classifier."""
+"""How good are frozen features? Extract them once, then ask neighbors and a linear classifier."""
 
 from vl_core.features._extract import extract
 from vl_core.features._knn import knn_accuracy

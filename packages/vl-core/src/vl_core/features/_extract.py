@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 
-class LabelledImages(Sized, Protocol):
+class LabeledImages(Sized, Protocol):
     """A map-style data set of image tensors ``(C, H, W)`` with integer labels."""
 
     def __getitem__(self, index: int, /) -> tuple[Tensor, Any]:
@@ -20,7 +20,7 @@ class LabelledImages(Sized, Protocol):
 
 def extract(
     model: Callable[[Tensor], Tensor],
-    images: LabelledImages | Tensor,
+    images: LabeledImages | Tensor,
     *,
     batch_size: int = 64,
     device: torch.device | str | None = None,
@@ -73,26 +73,26 @@ def extract(
     return torch.cat(features), torch.cat(labels)
 
 
-def _batch(images: LabelledImages | Tensor, start: int, stop: int) -> tuple[Tensor, Tensor]:
+def _batch(images: LabeledImages | Tensor, start: int, stop: int) -> tuple[Tensor, Tensor]:
     if isinstance(images, Tensor):
         return images[start:stop], torch.full((stop - start,), -1)
-    pictures: list[Tensor] = []
+    batch: list[Tensor] = []
     labels: list[int] = []
     for index in range(start, stop):
         item = images[index]
         if not isinstance(item, tuple | list) or len(item) != 2 or not isinstance(item[0], Tensor):
             raise TypeError(
                 f"images[{index}] must be a pair of image tensor and label, got {_describe(item)}; "
-                "vl_core.data.image_to_tensor as the data set's transform makes tensors of pictures"
+                "vl_core.data.image_to_tensor as the data set's transform makes tensors of images"
             )
-        if pictures and item[0].shape != pictures[0].shape:
+        if batch and item[0].shape != batch[0].shape:
             raise ValueError(
-                f"images must have one shape, got {tuple(item[0].shape)} at {index} after {tuple(pictures[0].shape)}; "
+                f"images must have one shape, got {tuple(item[0].shape)} at {index} after {tuple(batch[0].shape)}; "
                 "resize or crop them"
             )
-        pictures.append(item[0])
+        batch.append(item[0])
         labels.append(_label(index, item[1]))
-    return torch.stack(pictures), torch.tensor(labels, dtype=torch.int64)
+    return torch.stack(batch), torch.tensor(labels, dtype=torch.int64)
 
 
 def _label(index: int, label: Any) -> int:

@@ -1,4 +1,4 @@
-"""The weighted nearest-neighbour classifier of instance discrimination.
+"""The weighted nearest-neighbor classifier of instance discrimination.
 
 Wu, Xiong, Yu and Lin, "Unsupervised feature learning via non-parametric instance discrimination" (CVPR 2018), section
 3.4; k and temperature as DINO uses them (k = 20) and as the paper does (0.07).
@@ -30,7 +30,7 @@ def knn_accuracy(
     with weight ``exp(s / temperature)``. Of classes with equal votes the smallest label wins.
 
     Args:
-        train_features: ``(n, d)``, finite; need not be normalised.
+        train_features: ``(n, d)``, finite; need not be normalized.
         train_labels: ``(n,)`` integers.
         test_features: ``(m, d)``, finite.
         test_labels: ``(m,)`` integers; a class the training rows lack counts as wrong.
@@ -60,10 +60,10 @@ def knn_accuracy(
     correct, chunk = 0, max(1, _CHUNK // len(train))
     for start in range(0, len(test), chunk):
         rows, labels = test[start : start + chunk], test_labels[start : start + chunk]
-        similarity, neighbours = (rows @ train.T).topk(k, dim=1)
+        similarity, neighbors = (rows @ train.T).topk(k, dim=1)
         # Relative to the nearest, whose weight becomes one, so that no temperature overflows.
         weights = ((similarity - similarity[:, :1]) / temperature).exp()
-        votes = weights.new_zeros(len(rows), len(classes)).scatter_add_(1, targets[neighbours], weights)
+        votes = weights.new_zeros(len(rows), len(classes)).scatter_add_(1, targets[neighbors], weights)
         correct += int((classes[votes.argmax(dim=1)] == labels).sum())
     return correct / len(test)
 

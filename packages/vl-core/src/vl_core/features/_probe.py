@@ -1,6 +1,6 @@
 """A linear classifier on frozen features, fitted to its optimum.
 
-With features standardised and the objective convex, the optimum is one point: there is no learning rate, schedule or
+With features standardized and the objective convex, the optimum is one point: there is no learning rate, schedule or
 augmentation to tune, and two people get the same number. CLIP's evaluation (Radford et al., 2021, appendix A.3) fits
 the same model by L-BFGS and sweeps its regularization on a held-out split.
 """
@@ -47,7 +47,7 @@ def linear_probe(
     regularization: float | None = None,
     seed: int = 0,
 ) -> ProbeResult:
-    """Accuracy of multinomial logistic regression on standardised features.
+    """Accuracy of multinomial logistic regression on standardized features.
 
     Minimises mean cross-entropy plus ``regularization / 2`` times the squared norm of the weights (the bias is free) by
     L-BFGS in float64. Features get the training rows' mean zero and deviation one; constant ones are left at zero.
@@ -97,10 +97,10 @@ def linear_probe(
 def fit(
     features: Tensor, targets: Tensor, num_classes: int, regularization: float, start: Tensor | None = None
 ) -> Tensor:
-    """Weights ``(num_classes, d + 1)`` of least penalised cross-entropy; the last column is the bias.
+    """Weights ``(num_classes, d + 1)`` of least penalized cross-entropy; the last column is the bias.
 
     Args:
-        features: ``(n, d)`` float64, standardised.
+        features: ``(n, d)`` float64, standardized.
         targets: ``(n,)`` class indices.
         num_classes: Number of classes.
         regularization: Factor of half the squared norm of all weights but the bias.

@@ -1,8 +1,8 @@
-"""Test-time adaptation: a model learns from a diffusion model's opinion of its prediction, picture by picture.
+"""Test-time adaptation: a model learns from a diffusion model's opinion of its prediction, image by image.
 
 Prabhudesai, Ke, Li, Pathak & Fragkiadaki (2023), "Diffusion-TTA: Test-time Adaptation of Discriminative Models via
 Generative Feedback". The model's prediction conditions the diffusion model, whose denoising error then says how well
-the prediction explains the picture; the error's gradient flows back into the model.
+the prediction explains the image; the error's gradient flows back into the model.
 
 The error depends on the model through its output alone. So its gradient in the output is summed up over all draws
 first, and then goes through the model once, instead of once for every batch of draws.
@@ -20,69 +20,69 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from vl_diffusion.adaptation.adapted_parameters import AdaptationConfig, AdaptedParameters, Optimizer, OptimizerName
 from vl_diffusion.adaptation.batch_norm import BatchNorm, evaluating
 from vl_diffusion.adaptation.episode import Episode
+from vl_diffusion.adaptation.evaluator import DifferentiableEvaluator, Passes
 from vl_diffusion.adaptation.evidence import ClassEvidence
-from vl_diffusion.adaptation.feedback import Feedback, Passes
 from vl_diffusion.adaptation.gates import EvidenceGate, Gate, PairedGate
-from vl_diffusion.adaptation.moving import Moving, Optimiser, OptimiserName, Recipe
-from vl_diffusion.adaptation.objectives import (
+from vl_diffusion.adaptation.losses import (
     DUSA,
-    AdaptationObjective,
+    AdaptationLoss,
     Context,
     DiffusionTTA,
     Entropy,
     NoAdaptation,
 )
-from vl_diffusion.adaptation.parameters import LoRA, Movement, Weights
 from vl_diffusion.adaptation.result import Adaptation, concatenate
+from vl_diffusion.adaptation.selection import LoRA, ParameterSelection, Weights
 from vl_diffusion.adaptation.tasks import ClassificationTask, Task
 from vl_diffusion.checks import checked_ids, checked_image, checked_settings, is_single
-from vl_diffusion.denoiser import Denoiser, network_of
-from vl_diffusion.families.callable import CallableDenoiser
-from vl_diffusion.images import content_id
-from vl_diffusion.loading import as_denoiser, load_denoiser
-from vl_diffusion.schedule import NoiseSchedule
-from vl_diffusion.subjects import encode
+from vl_diffusion.classification.encoding import encode
+from vl_diffusion.models.denoiser import Denoiser, network_of
+from vl_diffusion.models.families.callable import CallableDenoiser
+from vl_diffusion.models.images import content_id
+from vl_diffusion.models.loading import as_denoiser, load_denoiser
+from vl_diffusion.models.schedule import NoiseSchedule
 
 Mode = Literal["episodic", "online", "continual"]
-"""Begin anew with every picture; go on from one picture to the next; or go on, drawn back to the source's weights."""
+"""Begin anew with every image; go on from one image to the next; or go on, drawn back to the source's weights."""
 
 
 class TestTimeAdapter:
-    """A model that adapts itself to every picture before it answers.
+    """A model that adapts itself to every image before it answers.
 
     The model that is given is never written to: what moves are copies, so that it stays the ordinary module that it is,
-    whatever happens. ``B`` is a batch of pictures, ``K`` the number of classes.
+    whatever happens. ``B`` is a batch of images, ``K`` the number of classes.
 
     Args:
-        model: Any module from pictures to logits ``(B, K)``, to logits a pixel ``(B, K, H, W)``, or to depths
+        model: Any module from images to logits ``(B, K)``, to logits a pixel ``(B, K, H, W)``, or to depths
             ``(B, 1, H, W)``; an output with ``.logits`` will do.
         denoiser: What :class:`~vl_diffusion.DiffusionClassifier` takes as its model; for dense predictions a
             :class:`~vl_diffusion.MapConditionalDenoiser`. None for objectives without one.
         classes: Names of the logits, in their order; default: those of the denoiser.
         task: What the model predicts; default: classification.
-        objective: What is minimised; default: :class:`~vl_diffusion.ClassEvidence` for classes,
+        objective: What is minimized; default: :class:`~vl_diffusion.ClassEvidence` for classes,
             :class:`~vl_diffusion.DiffusionTTA` for maps.
         adapt: Which parameters move, whether or not they require a gradient: ``"all"``, ``"norm"`` (of modules whose
             class is named so), ``"last"`` (of the module that was registered last), ``"lora"``, a
             :class:`~vl_diffusion.LoRA`, or a pattern of their names.
         adapt_denoiser: The same for the diffusion model, which moves together with the model; None keeps it as it is.
-        mode: Whether weights go on from picture to picture.
-        batch_norm: Which statistics batch normalisation uses.
-        optimiser: ``"adam"``, ``"sgd"``, or a function from tensors to an optimiser of PyTorch's.
-        learning_rate: Of a named optimiser.
-        steps: Updates for each picture, or each batch of them where weights go on.
-        carry: Where weights go on and there is a gate: how far they follow those that pictures were answered with, from
-            0 to 1. Each picture is adapted to in full, with weights of its own that begin at those that go on, which
-            then move this share of the way to the mean over the pictures that were adapted to together. Without a
-            gate, pictures share updates, and all of what they teach goes on.
-        pull: For ``"continual"``: how far weights go back to the source's after each update, from 0 to 1.
-        gate: Decides for each picture whether to adapt, and whether to keep the outcome; None adapts to all. Default:
+        mode: Whether weights go on from image to image.
+        batch_norm: Which statistics batch normalization uses.
+        optimizer: ``"adam"``, ``"sgd"``, or a function from tensors to an optimizer of PyTorch's.
+        learning_rate: Of a named optimizer.
+        steps: Updates for each image, or each batch of them where weights go on.
+        online_rate: Where weights go on and there is a gate: how far they follow those that images were answered with, from
+            0 to 1. Each image is adapted to in full, with weights of its own that begin at those that go on, which
+            then move this share of the way to the mean over the images that were adapted to together. Without a
+            gate, images share updates, and all of what they teach goes on.
+        restore_rate: For ``"continual"``: how far weights go back to the source's after each update, from 0 to 1.
+        gate: Decides for each image whether to adapt, and whether to keep the outcome; None adapts to all. Default:
             :class:`~vl_diffusion.EvidenceGate` for classes and :class:`~vl_diffusion.PairedGate` for maps; none for
             objectives without a denoiser.
-        preprocess: From a picture ``(C, H, W)`` in [0, 1] to what the model takes; default: the picture.
-        images_at_once: Pictures that are adapted to together. With ``mode="episodic"`` or a gate each has weights of
+        preprocess: From an image ``(C, H, W)`` in [0, 1] to what the model takes; default: the image.
+        images_at_once: Images that are adapted to together. With ``mode="episodic"`` or a gate each has weights of
             its own, and they only share calls of the denoiser, so memory holds as many copies of what moves; otherwise
             they share an update.
         batch_size: Rows in one call of the denoising network.
@@ -98,7 +98,7 @@ class TestTimeAdapter:
 
     Example:
         >>> adapter = TestTimeAdapter(model, "fashion", steps=2)
-        >>> adapter(pictures).predictions.shape
+        >>> adapter(images).predictions.shape
         torch.Size([2])
     """
 
@@ -112,16 +112,16 @@ class TestTimeAdapter:
         *,
         classes: Sequence[str] | None = None,
         task: Task | None = None,
-        objective: AdaptationObjective | None = None,
+        objective: AdaptationLoss | None = None,
         adapt: str | LoRA = "all",
         adapt_denoiser: str | LoRA | None = None,
         mode: Mode = "episodic",
         batch_norm: BatchNorm = "source",
-        optimiser: OptimiserName | Optimiser = "adam",
+        optimizer: OptimizerName | Optimizer = "adam",
         learning_rate: float = 1e-4,
         steps: int = 5,
-        carry: float = 0.3,
-        pull: float = 0.01,
+        online_rate: float = 0.3,
+        restore_rate: float = 0.01,
         gate: Gate | Literal["default"] | None = "default",
         preprocess: Callable[[Tensor], Tensor] | None = None,
         images_at_once: int = 8,
@@ -137,8 +137,8 @@ class TestTimeAdapter:
         for name, value, known in (("mode", mode, Mode), ("batch_norm", batch_norm, BatchNorm)):
             if value not in get_args(known):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
-        if not callable(optimiser) and optimiser not in get_args(OptimiserName):
-            raise ValueError(f"optimiser must be adam, sgd or a function that builds one, got {optimiser!r}")
+        if not callable(optimizer) and optimizer not in get_args(OptimizerName):
+            raise ValueError(f"optimizer must be adam, sgd or a function that builds one, got {optimizer!r}")
         for name, number in (("steps", steps), ("images_at_once", images_at_once)):
             if not isinstance(number, int) or number < 1:
                 raise ValueError(f"{name} must be at least 1 and whole, got {number}")
@@ -149,8 +149,8 @@ class TestTimeAdapter:
         for argument, given, method in (("objective", objective, "parts"), ("gate", gate, "admits")):
             if isinstance(given, type) or not (given in (None, "default") or hasattr(given, method)):
                 raise TypeError(f"{argument} must be an instance with a method {method}, got {given!r}")
-        if not (0 <= carry <= 1 and 0 <= pull <= 1):
-            raise ValueError(f"carry and pull must lie in [0, 1], got {carry} and {pull}")
+        if not (0 <= online_rate <= 1 and 0 <= restore_rate <= 1):
+            raise ValueError(f"carry and pull must lie in [0, 1], got {online_rate} and {restore_rate}")
         if denoiser is None:
             self.denoiser: Denoiser = _absent(model)
         elif isinstance(denoiser, str | Path):
@@ -164,8 +164,8 @@ class TestTimeAdapter:
         self.task: Task = ClassificationTask(self.denoiser, classes, prompt_template) if task is None else task
         self.objective = _default_objective(self.task) if objective is None else objective
         self.gate = _default_gate(self.task, self.objective) if gate == "default" else gate
-        self.mode, self.batch_norm, self.steps, self.carry = mode, batch_norm, steps, carry
-        self.optimiser, self.learning_rate = optimiser, learning_rate
+        self.mode, self.batch_norm, self.steps, self.online_rate = mode, batch_norm, steps, online_rate
+        self.optimizer, self.learning_rate = optimizer, learning_rate
         self.preprocess = preprocess
         self.images_at_once = images_at_once
         self.batch_size, self.autocast, self.checkpointing, self.seed = batch_size, autocast, checkpointing, seed
@@ -174,15 +174,17 @@ class TestTimeAdapter:
             raise ValueError(f"{type(self.objective).__name__} teaches the denoiser nothing; leave out adapt_denoiser")
         if adapt_denoiser is not None and network is None:
             raise ValueError(f"adapt_denoiser is given, and {type(self.denoiser).__name__} shows no network")
-        self._fresh = Recipe(
-            Movement(model, adapt, seed),
-            Movement(network, adapt_denoiser, seed) if network is not None and adapt_denoiser is not None else None,
-            optimiser,
+        self._fresh = AdaptationConfig(
+            ParameterSelection(model, adapt, seed),
+            ParameterSelection(network, adapt_denoiser, seed)
+            if network is not None and adapt_denoiser is not None
+            else None,
+            optimizer,
             learning_rate,
-            pull if mode == "continual" else 0.0,
+            restore_rate if mode == "continual" else 0.0,
         )
-        self._state: Moving | None = None
-        # Whether pictures share updates, as they do where nothing decides for each of them.
+        self._state: AdaptedParameters | None = None
+        # Whether images share updates, as they do where nothing decides for each of them.
         self._shares = mode != "episodic" and self.gate is None
 
     @property
@@ -203,7 +205,7 @@ class TestTimeAdapter:
         return {name: value.detach().clone() for name, value in state.model_weights().items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """What was learned online, with the optimiser's memory, to go on from later; empty if nothing was."""
+        """What was learned online, with the optimizer's memory, to go on from later; empty if nothing was."""
         return {} if self._state is None else self._state.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -213,14 +215,14 @@ class TestTimeAdapter:
             ValueError: If other parameters moved there, or if this adapter is episodic.
         """
         if state and self.mode == "episodic":
-            raise ValueError("mode='episodic' keeps nothing from picture to picture; use 'online' or 'continual'")
+            raise ValueError("mode='episodic' keeps nothing from image to image; use 'online' or 'continual'")
         fresh = self._fresh() if state else None
         if fresh is not None:
             fresh.load_state_dict(state)
         self._state = fresh
 
     def __call__(self, images: Any, *, image_ids: Sequence[int] | None = None, progress: bool = False) -> Adaptation:
-        """Adapt to one picture or a sequence of them, and predict.
+        """Adapt to one image or a sequence of them, and predict.
 
         Args:
             images: As for :meth:`vl_diffusion.DiffusionClassifier.classify`.
@@ -240,7 +242,7 @@ class TestTimeAdapter:
     def stream(
         self, images: Sequence[Any], *, image_ids: Sequence[int] | None = None, progress: bool = False
     ) -> Iterator[Adaptation]:
-        """Adapt to a sequence in its order, `images_at_once` pictures at a time, reading them when their turn comes.
+        """Adapt to a sequence in its order, `images_at_once` images at a time, reading them when their turn comes.
 
         Args:
             images: As for :meth:`__call__`; anything with a length and integer indices.
@@ -248,7 +250,7 @@ class TestTimeAdapter:
             progress: Show a bar.
 
         Yields:
-            Results of the next pictures. With weights that go on, :meth:`state_dict` then stands after them.
+            Results of the next images. With weights that go on, :meth:`state_dict` then stands after them.
         """
         ids = None if image_ids is None else checked_ids(image_ids, len(images))
         # Weights of the diffusion model cannot differ within a call of it.
@@ -256,17 +258,17 @@ class TestTimeAdapter:
         with tqdm(total=len(images), desc="adapt", unit="image", disable=not progress) as bar:
             for start in range(0, len(images), together):
                 places = range(start, min(start + together, len(images)))
-                pictures = [checked_image(images[i], i) for i in places]
-                chosen = ids[start : places.stop] if ids is not None else [content_id(picture) for picture in pictures]
-                yield self._undisturbed(pictures, np.asarray(chosen, dtype=np.int64))
+                tensors = [checked_image(images[i], i) for i in places]
+                chosen = ids[start : places.stop] if ids is not None else [content_id(tensor) for tensor in tensors]
+                yield self._undisturbed(tensors, np.asarray(chosen, dtype=np.int64))
                 bar.update(len(places))
 
-    def _undisturbed(self, pictures: Sequence[Tensor], image_ids: np.ndarray) -> Adaptation:
+    def _undisturbed(self, tensors: Sequence[Tensor], image_ids: np.ndarray) -> Adaptation:
         """Adapt, whatever gradient mode the caller is in; if anything goes wrong, what was learned before stays."""
         before = self._state.state_dict() if self._state is not None and self._shares else None
         try:
             with torch.inference_mode(False), torch.enable_grad():
-                return self._adapt([picture.clone() for picture in pictures], image_ids)
+                return self._adapt([tensor.clone() for tensor in tensors], image_ids)
         except BaseException:
             if before is not None and self._state is not None:
                 self._state.load_state_dict(before)
@@ -274,25 +276,25 @@ class TestTimeAdapter:
                 self._state = None
             raise
 
-    def _adapt(self, pictures: Sequence[Tensor], image_ids: np.ndarray) -> Adaptation:
-        inputs = self._inputs(pictures)
+    def _adapt(self, tensors: Sequence[Tensor], image_ids: np.ndarray) -> Adaptation:
+        inputs = self._inputs(tensors)
         if self.mode != "episodic":
             self._state = self._state or self._fresh()
         if self._state is None:
-            moving = [self._fresh() for _ in pictures]
+            moving = [self._fresh() for _ in tensors]
         else:
-            moving = [self._state] if self._shares else [self._state.branch() for _ in pictures]
+            moving = [self._state] if self._shares else [self._state.branch() for _ in tensors]
         with evaluating(self.model, self.batch_norm) as buffers:
             episode = Episode(self.model, buffers, inputs, moving, self._shares, self.objective, self.steps, self.gate)
             source = episode.source()
             self._check(source, image_ids)
             with torch.no_grad():
-                everyone = torch.arange(len(pictures))
+                everyone = torch.arange(len(tensors))
                 arrived = source if self._state is None else torch.cat(episode.outputs(everyone))
-            passes = Passes.of(len(pictures))
-            feedback = Feedback(
+            passes = Passes.of(len(tensors))
+            feedback = DifferentiableEvaluator(
                 self.denoiser,
-                encode(self.denoiser, pictures),
+                encode(self.denoiser, tensors),
                 image_ids,
                 seed=self.seed,
                 batch_size=self.batch_size,
@@ -304,7 +306,7 @@ class TestTimeAdapter:
             )
             outputs, adapted = episode.run(Context(self.task, feedback, arrived.float().to(self.denoiser.device)))
         if self._state is not None and not self._shares:
-            self._state.follow(moving, self.carry)
+            self._state.follow(moving, self.online_rate)
         return Adaptation(
             source=source.float().cpu(),
             outputs=outputs.cpu(),
@@ -316,13 +318,13 @@ class TestTimeAdapter:
             backward_passes=passes.backward,
         )
 
-    def _inputs(self, pictures: Sequence[Tensor]) -> list[Tensor]:
-        """What the model takes, a picture each, where its parameters are."""
+    def _inputs(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """What the model takes, an image each, where its parameters are."""
         device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
-        inputs = [(picture if self.preprocess is None else self.preprocess(picture)).to(device) for picture in pictures]
+        inputs = [(tensor if self.preprocess is None else self.preprocess(tensor)).to(device) for tensor in tensors]
         if self._shares and len({tuple(one.shape) for one in inputs}) > 1:
             raise ValueError(
-                "pictures that share an update must have one size, got "
+                "images that share an update must have one size, got "
                 + ", ".join(sorted({str(tuple(one.shape)) for one in inputs}))
                 + "; bring them to one with preprocess=, or use images_at_once=1"
             )
@@ -332,7 +334,7 @@ class TestTimeAdapter:
         self.task.check(outputs, len(image_ids))
         bad = ~torch.isfinite(outputs).flatten(1).all(1)
         if bad.any():
-            raise ValueError(f"the model's output for picture {int(bad.nonzero()[0])} of these is NaN or infinite")
+            raise ValueError(f"the model's output for image {int(bad.nonzero()[0])} of these is NaN or infinite")
 
 
 def _absent(model: nn.Module) -> Denoiser:
@@ -350,11 +352,11 @@ def _absent(model: nn.Module) -> Denoiser:
     )
 
 
-def _default_objective(task: Task) -> AdaptationObjective:
+def _default_objective(task: Task) -> AdaptationLoss:
     return ClassEvidence() if isinstance(task, ClassificationTask) else DiffusionTTA()
 
 
-def _default_gate(task: Task, objective: AdaptationObjective) -> Gate | None:
+def _default_gate(task: Task, objective: AdaptationLoss) -> Gate | None:
     if isinstance(objective, ClassEvidence):
         return EvidenceGate(objective)
     if isinstance(objective, DiffusionTTA | DUSA):

@@ -1,4 +1,4 @@
-"""What batch normalisation does at test time, said aloud."""
+"""What batch normalization does at test time, said aloud."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 BatchNorm = Literal["source", "batch"]
-"""Normalise with the statistics of training, or with those of the pictures that go through the model together: all that
+"""Normalize with the statistics of training, or with those of the images that go through the model together: all that
 share an update, or each alone where each has weights of its own."""
 
 

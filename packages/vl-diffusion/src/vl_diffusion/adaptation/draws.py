@@ -1,4 +1,4 @@
-"""Where in the schedule, and with which noise, pictures are looked at in an update."""
+"""Where in the schedule, and with which noise, images are looked at in an update."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from vl_diffusion.adaptation.feedback import Draws
-from vl_diffusion.schedule import NoiseSchedule
+from vl_diffusion.adaptation.evaluator import Draws
+from vl_diffusion.models.schedule import NoiseSchedule
 
 Placement = Literal["even", "random"]
 """One draw in each of n equal shares of the schedule, moved on from update to update; or uniformly at random, anew for
-each picture and update."""
+each image and update."""
 
 # Multiples of it, modulo 1, fill the unit interval evenly however many there are.
 _GOLDEN = (5**0.5 - 1) / 2
@@ -31,7 +31,7 @@ def place_draws(
 
     Args:
         schedule: The model's.
-        count: Draws of a picture.
+        count: Draws of an image.
         update: Which update, from 0.
         time_range: The part of the schedule that is used, from 0 (no noise) to 1.
         placement: How draws are placed within it.
@@ -48,6 +48,6 @@ def place_draws(
 
 
 def uniform_at(seed: int, image_id: int, update: int, count: int) -> np.ndarray:
-    """Random numbers ``(count,)`` in [0, 1) that depend on seed, picture and update alone."""
+    """Random numbers ``(count,)`` in [0, 1) that depend on seed, image and update alone."""
     words = np.random.SeedSequence([seed, int(image_id) % 2**64, update])
     return np.random.Generator(np.random.Philox(words)).random(count)

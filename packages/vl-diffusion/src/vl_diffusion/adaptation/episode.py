@@ -1,4 +1,4 @@
-"""The updates for some pictures that are adapted to together.
+"""The updates for some images that are adapted to together.
 
 The objective depends on the model through its outputs alone. Its gradient in them is summed over all draws first, part
 by part, and then goes back through the model in one pass, instead of one for every part.
@@ -14,33 +14,33 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from vl_diffusion.adaptation.adapted_parameters import AdaptedParameters
 from vl_diffusion.adaptation.gates import Gate
-from vl_diffusion.adaptation.moving import Moving
-from vl_diffusion.adaptation.objectives import AdaptationObjective, Context
-from vl_diffusion.adaptation.parameters import Weights
+from vl_diffusion.adaptation.losses import AdaptationLoss, Context
+from vl_diffusion.adaptation.selection import Weights
 
 
 @dataclass(eq=False)
 class Episode:
-    """B pictures, and either one `Moving` for all or one for each.
+    """B images, and either one `AdaptedParameters` for all or one for each.
 
     Attributes:
         model: The model as it was given.
         buffers: What it is called with in place of its own buffers.
-        inputs: What it takes, a picture each.
-        moving: One for all pictures if they share weights, else one for each.
+        inputs: What it takes, an image each.
+        moving: One for all images if they share weights, else one for each.
         shared: Whether they do.
-        objective: What is minimised.
+        objective: What is minimized.
         steps: Updates.
-        gate: Decides for each picture that has weights of its own, or None.
+        gate: Decides for each image that has weights of its own, or None.
     """
 
     model: nn.Module
     buffers: dict[str, Tensor]
     inputs: Sequence[Tensor]
-    moving: Sequence[Moving]
+    moving: Sequence[AdaptedParameters]
     shared: bool
-    objective: AdaptationObjective
+    objective: AdaptationLoss
     steps: int
     gate: Gate | None
     losses: Tensor = field(init=False)
@@ -58,9 +58,9 @@ class Episode:
         self.updates, self.restored = torch.zeros(count, dtype=torch.long), torch.zeros(count, dtype=torch.long)
 
     def outputs(self, images: Tensor) -> list[Tensor]:
-        """What the model now makes of these pictures, int64 ``(n,)``: in one piece, or each alone.
+        """What the model now makes of these images, int64 ``(n,)``: in one piece, or each alone.
 
-        Pieces have graphs of their own: when a picture's weights go back, only its own graph is spent.
+        Pieces have graphs of their own: when an image's weights go back, only its own graph is spent.
         """
         if self.shared:
             inputs = torch.stack([self.inputs[i] for i in images.tolist()])
@@ -69,7 +69,7 @@ class Episode:
 
     @torch.no_grad()
     def source(self) -> Tensor:
-        """What the model as it was given makes of all pictures."""
+        """What the model as it was given makes of all images."""
         if self.shared:
             return evaluate(self.model, self.buffers, torch.stack(list(self.inputs)))
         return torch.cat([self._alone(i, {}) for i in range(len(self.inputs))])
@@ -78,7 +78,7 @@ class Episode:
         """Adapt.
 
         Args:
-            context: All B pictures, and the model's outputs for them so far.
+            context: All B images, and the model's outputs for them so far.
 
         Returns:
             Outputs ``(B, ...)``, and whether they are adapted ones, bool ``(B,)``.
@@ -119,12 +119,12 @@ class Episode:
         return current, adapted
 
     def _differentiate(self, pieces: Sequence[Tensor], context: Context, active: Tensor, update: int) -> bool:
-        """Leave the gradient of every active picture's loss in what moves; False if there is no loss."""
+        """Leave the gradient of every active image's loss in what moves; False if there is no loss."""
         if not all(piece.requires_grad for piece in pieces):
             raise ValueError("no parameter that moves has an effect on the model's output; choose others with adapt")
         leaf = torch.cat(list(pieces)).detach().float().to(context.source.device).requires_grad_()
         losses = torch.zeros(len(active))
-        # Pictures that share weights count equally, whatever their number.
+        # Images that share weights count equally, whatever their number.
         share = 1 / len(active) if self.shared else 1.0
         for part in self.objective.parts(leaf, context, update):
             torch.autograd.backward(share * part.sum())
@@ -138,24 +138,24 @@ class Episode:
         finite = torch.isfinite(losses) & torch.tensor([one.is_finite() for one in moving])
         if self.shared:
             finite[:] = finite.all()
-        # What is no number must not reach the optimiser's memory.
+        # What is no number must not reach the optimizer's memory.
         for one, is_finite in zip(moving, finite.tolist(), strict=not self.shared):
             if not is_finite:
-                one.optimiser.zero_grad()
+                one.optimizer.zero_grad()
         self.losses[active[~finite], update] = torch.nan
         return True
 
     def _alone(self, image: int, weights: Weights) -> Tensor:
         return evaluate(self.model, weights | self.buffers, self.inputs[image][None])
 
-    def _of(self, active: Tensor) -> list[Moving]:
+    def _of(self, active: Tensor) -> list[AdaptedParameters]:
         return list(self.moving) if self.shared else [self.moving[i] for i in active.tolist()]
 
     def _go_back(self, active: Tensor, before: Sequence[Sequence[Tensor]], good: Tensor, kept: Tensor) -> None:
-        """Restore the weights of the pictures whose outcome is not kept, and say so where it was no number."""
+        """Restore the weights of the images whose outcome is not kept, and say so where it was no number."""
         if not good.all():
             warnings.warn(
-                f"a loss, gradient or output of {int((~good).sum())} pictures was not finite: their weights went back "
+                f"a loss, gradient or output of {int((~good).sum())} images was not finite: their weights went back "
                 "to the last good ones; lower the learning rate, or compute in float32",
                 RuntimeWarning,
                 stacklevel=2,

@@ -1,4 +1,4 @@
-"""What a diffusion model holds of a picture's likeliest classes: their denoising errors, on the same draws of noise."""
+"""What a diffusion model holds of an image's likeliest classes: their denoising errors, on the same draws of noise."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vl_diffusion.adaptation.objectives import Context, check_draws, classification
-from vl_diffusion.denoiser import condition_rows
+from vl_diffusion.adaptation.losses import Context, check_draws, classification
+from vl_diffusion.models.denoiser import condition_rows
 
 
 @dataclass(frozen=True)
 class ClassEvidence:
     """The cross-entropy to what the classifier and the diffusion model believe together.
 
-    The classifier's likeliest classes are candidates. The network denoises the picture under each of them, on the same
+    The classifier's likeliest classes are candidates. The network denoises the image under each of them, on the same
     draws, so that what the draws do to all classes alike drops out of the differences. With ``e`` the mean errors, the
     draws being brought to comparable scales first (`comparable`), ``s`` the standard error of their differences
     (`paired_standard_error`), and ``p`` the model's probabilities before adaptation,
 
         posterior of class c  ~  p(c)^prior exp(-e(c) / (sharpness s)),
 
-    among the candidates; it is what the model learns. The network is evaluated ``top * draws`` times a picture, however
+    among the candidates; it is what the model learns. The network is evaluated ``top * draws`` times an image, however
     many updates there are, and is never differentiated.
     """
 
     draws: int = 9
-    """Draws of a picture: pairs of a time step and noise."""
+    """Draws of an image: pairs of a time step and noise."""
 
     top: int = 5
     """Candidates: the likeliest classes before adaptation."""
 
     prior: float = 0.3
-    """What the model's own log odds weigh; less than 1, since where its pictures have shifted it is too sure."""
+    """What the model's own log odds weigh; less than 1, since where its images have shifted it is too sure."""
 
     sharpness: float = 1.0
     """Standard errors that are worth a nat."""
@@ -68,7 +68,7 @@ class ClassEvidence:
         errors = self.errors(candidates, context)
         if strange := int((~torch.isfinite(errors)).flatten(1).any(1).sum()):
             warnings.warn(
-                f"errors of {strange} pictures are not finite, and say nothing of their classes; check the denoiser's "
+                f"errors of {strange} images are not finite, and say nothing of their classes; check the denoiser's "
                 "weights, or compute in float32",
                 RuntimeWarning,
                 stacklevel=2,

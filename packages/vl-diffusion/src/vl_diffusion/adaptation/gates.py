@@ -1,4 +1,4 @@
-"""Whether to adapt to a picture at all, when to stop, and whether to keep what came of it: first, do no harm."""
+"""Whether to adapt to an image at all, when to stop, and whether to keep what came of it: first, do no harm."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vl_diffusion.adaptation.evidence import ClassEvidence
-from vl_diffusion.adaptation.objectives import Context, check_draws
+from vl_diffusion.adaptation.losses import Context, check_draws
 
 # Of no update: the number of the draws that outcomes are judged on.
 _UNSEEN = 1_000_003
 
 
 class Gate(Protocol):
-    """Decides for each picture."""
+    """Decides for each image."""
 
     def admits(self, context: Context) -> Tensor:
-        """Which pictures to adapt to, bool ``(B,)``, before anything moves."""
+        """Which images to adapt to, bool ``(B,)``, before anything moves."""
         ...
 
     def keeps(self, context: Context, output: Tensor) -> Tensor:
-        """Which outputs ``(B, ...)`` to keep after an update, bool ``(B,)``; the other pictures stop there."""
+        """Which outputs ``(B, ...)`` to keep after an update, bool ``(B,)``; the other images stop there."""
         ...
 
     def stops(self, context: Context, output: Tensor) -> Tensor:
-        """Which of the outputs that are kept are good enough, bool ``(B,)``; these pictures stop there, too."""
+        """Which of the outputs that are kept are good enough, bool ``(B,)``; these images stop there, too."""
         ...
 
 
@@ -36,7 +36,7 @@ class Gate(Protocol):
 class EvidenceGate:
     """Adapt where the denoising errors of the candidate classes settle on one of them, and no further than there.
 
-    A picture is adapted to if one class of the posterior (`ClassEvidence`) is likelier than any other by `odds`, and if
+    An image is adapted to if one class of the posterior (`ClassEvidence`) is likelier than any other by `odds`, and if
     the model is not of that opinion already. An update is kept if the prediction is nearer to the posterior than the
     source's was, and its class no less likely there than the source's class: one that the evidence does not speak for
     is undone. Adaptation ends as soon as the prediction is the posterior's class, with the share of its probability
@@ -76,7 +76,7 @@ class EvidenceGate:
 
 @dataclass(frozen=True)
 class PairedGate:
-    """Keep an update if the picture's denoising error fell, on draws that the update did not see; for any prediction.
+    """Keep an update if the image's denoising error fell, on draws that the update did not see; for any prediction.
 
     The error under the new prediction is compared with that under the source's, on the same draws. It costs
     evaluations of its own: `draws` for the source's prediction, and `draws` for every update.

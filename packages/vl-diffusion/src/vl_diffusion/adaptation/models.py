@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vl_diffusion.checks import checked_classes
-from vl_diffusion.images import fit
+from vl_diffusion.models.images import fit
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a picture ``(C, H, W)`` in [0, 1] of any size to a classifier's input ``(channels, size, size)``."""
+    """From an image ``(C, H, W)`` in [0, 1] of any size to a classifier's input ``(channels, size, size)``."""
 
     size: int
     """Height and width of the input, in pixels."""
@@ -28,7 +28,7 @@ class Preprocessing:
     """What each channel is divided by afterwards."""
 
     resize: int | None = None
-    """Length of the shorter side before the centre is cut out; default: `size`."""
+    """Length of the shorter side before the center is cut out; default: `size`."""
 
     def __post_init__(self) -> None:
         if self.size < 1 or (self.resize is not None and self.resize < self.size):
@@ -57,7 +57,7 @@ class Preprocessing:
         if hasattr(source, "crop_size") and hasattr(source, "mean"):
             return cls(_side(source.crop_size), tuple(source.mean), tuple(source.std), _side(source.resize_size))
         raise ValueError(
-            f"{type(source).__name__} does not say how its pictures are prepared; give a timm model, a transformers "
+            f"{type(source).__name__} does not say how its images are prepared; give a timm model, a transformers "
             "image processor, or the transforms of torchvision's weights"
         )
 
@@ -74,18 +74,18 @@ class Preprocessing:
         resize = int(size / share) if share else size if resized is None else _side(resized)
         return cls(size, tuple(mean), tuple(std), max(size, resize))
 
-    def __call__(self, picture: Tensor) -> Tensor:
-        """One picture, prepared; differentiable."""
-        channels = len(self.mean) if len(self.mean) > 1 else picture.shape[0]
-        picture = fit(picture, self.resize or self.size, channels)
-        margin = (picture.shape[-1] - self.size) // 2
-        picture = picture[:, margin : margin + self.size, margin : margin + self.size]
-        mean, std = (picture.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
-        return (picture - mean) / std
+    def __call__(self, image: Tensor) -> Tensor:
+        """One image, prepared; differentiable."""
+        channels = len(self.mean) if len(self.mean) > 1 else image.shape[0]
+        image = fit(image, self.resize or self.size, channels)
+        margin = (image.shape[-1] - self.size) // 2
+        image = image[:, margin : margin + self.size, margin : margin + self.size]
+        mean, std = (image.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        return (image - mean) / std
 
 
 class ZeroShotCLIP(nn.Module):
-    """A CLIP model as a classifier among names: cosines of picture and prompt, times the model's own scale.
+    """A CLIP model as a classifier among names: cosines of image and prompt, times the model's own scale.
 
     Without the norms in the cosine, the arg max is the same and the softmax far too sharp to adapt by.
 
@@ -118,7 +118,7 @@ class ZeroShotCLIP(nn.Module):
         self.register_buffer("text", F.normalize(text, dim=1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits ``(B, K)`` of pictures ``(B, 3, H, W)``, normalised as the model was trained."""
+        """Logits ``(B, K)`` of images ``(B, 3, H, W)``, normalized as the model was trained."""
         features = self.visual_projection(self.vision_model(pixel_values=pixels).pooler_output)
         logits: Tensor = self.logit_scale.exp() * F.normalize(features, dim=1) @ self.text.T
         return logits

@@ -1,4 +1,4 @@
-"""What came of adapting to some pictures."""
+"""What came of adapting to some images."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Adaptation:
-    """A model's outputs for B pictures before and after, and how it got there. Tensors lie on the CPU.
+    """A model's outputs for B images before and after, and how it got there. Tensors lie on the CPU.
 
     Attributes:
         source: ``(B, ...)``, the outputs of the model as it was given.
         outputs: ``(B, ...)``, its outputs after adaptation: logits, or depths.
-        losses: float32 ``(B, steps)``, the objective of each picture before each update; NaN where there was none.
-        updates: int64 ``(B,)``, updates that each picture took part in.
-        adapted: bool ``(B,)``, whether the model was adapted to the picture; where a gate turned it away, `outputs` are
-            those of the weights that it came to: the source's, or those that other pictures have left.
-        forward_passes: int64 ``(B,)``, evaluations of the denoising network that each picture cost.
+        losses: float32 ``(B, steps)``, the objective of each image before each update; NaN where there was none.
+        updates: int64 ``(B,)``, updates that each image took part in.
+        adapted: bool ``(B,)``, whether the model was adapted to the image; where a gate turned it away, `outputs` are
+            those of the weights that it came to: the source's, or those that other images have left.
+        forward_passes: int64 ``(B,)``, evaluations of the denoising network that each image cost.
         backward_passes: int64 ``(B,)``, evaluations that a gradient was taken of.
         restored: int64 ``(B,)``, how often weights went back to the last good ones, because a loss or gradient was not
             finite.
@@ -54,10 +54,10 @@ class Adaptation:
         return self.outputs.softmax(1)
 
     def __getitem__(self, index: int) -> Adaptation:
-        """One picture's part, still with a first dimension of one.
+        """One image's part, still with a first dimension of one.
 
         Raises:
-            IndexError: If there is no such picture.
+            IndexError: If there is no such image.
         """
         place = range(len(self))[index]
         return Adaptation(*(getattr(self, part.name)[place : place + 1] for part in fields(self)))

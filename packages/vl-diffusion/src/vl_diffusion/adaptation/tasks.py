@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vl_diffusion.checks import checked_classes
-from vl_diffusion.denoiser import Condition, Denoiser, mix_conditions
+from vl_diffusion.models.denoiser import Condition, Denoiser, mix_conditions
 
 
 class Task(Protocol):

@@ -1,4 +1,4 @@
-"""Plots of ways of adapting: accuracy and gain by corruption, and pictures with their names before and after."""
+"""Plots of ways of adapting: accuracy and gain by corruption, and images with their names before and after."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def draw_gains(path: Path, gains: Sequence[Any], title: str) -> None:
         _draw_lines(axes, corruptions)
     for row in gains:
         line, number = corruptions.index(row.corruption), methods.index(row.method)
-        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+        color, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
         place = line + _offset(number, len(methods))
         if number == 0:
             # What the others are compared with runs through all of its corruption's line.
-            accuracy.vlines(100 * row.accuracy, line - 0.4, line + 0.4, color=colour, linewidth=2, zorder=2)
+            accuracy.vlines(100 * row.accuracy, line - 0.4, line + 0.4, color=color, linewidth=2, zorder=2)
             continue
-        accuracy.plot(100 * row.accuracy, place, marker, color=colour, markersize=6, zorder=3)
-        gain.plot([row.gain_low, row.gain_high], [place, place], color=colour, linewidth=1.2, zorder=2)
-        gain.plot(row.gain, place, marker, color=colour, markersize=5, zorder=3)
+        accuracy.plot(100 * row.accuracy, place, marker, color=color, markersize=6, zorder=3)
+        gain.plot([row.gain_low, row.gain_high], [place, place], color=color, linewidth=1.2, zorder=2)
+        gain.plot(row.gain, place, marker, color=color, markersize=5, zorder=3)
     gain.axvline(0, color=_COLOURS[0], linewidth=2, zorder=1)
     accuracy.set_xlabel("right, %")
     gain.set_xlabel(f"gain over {methods[0]}, points (lines: 95 %)")
@@ -59,7 +59,7 @@ def draw_gains(path: Path, gains: Sequence[Any], title: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A picture before and after, to be drawn."""
+    """An image before and after, to be drawn."""
 
     clean: np.ndarray
     """``(H, W)`` or ``(H, W, 3)`` in [0, 1]."""
@@ -80,39 +80,39 @@ class Example:
     """The method's name for it."""
 
 
-def draw_pictures(path: Path, examples: Sequence[Example], title: str, *, columns: int = 4) -> None:
-    """Write a PNG: each picture clean and corrupted, and below it its name before and after, marked right or wrong.
+def draw_images(path: Path, examples: Sequence[Example], title: str, *, columns: int = 4) -> None:
+    """Write a PNG: each image clean and corrupted, and below it its name before and after, marked right or wrong.
 
     Args:
         path: The file to write.
-        examples: The pictures.
+        examples: The images.
         title: What stands above.
-        columns: Pictures in a row.
+        columns: Images in a row.
     """
     rows, columns = -(-len(examples) // columns), min(columns, len(examples))
     figure = Figure(figsize=(max(3.1 * columns, 6.5), 2.1 * rows + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0.02)  # type: ignore[union-attr, call-arg]
-    # A narrow column between two pictures keeps them apart.
+    # A narrow column between two images keeps them apart.
     cells = figure.subplots(rows, 3 * columns, squeeze=False, width_ratios=[1, 1, 0.12] * columns)
     for axes in cells.flat:
         axes.set_axis_off()
     for i, example in enumerate(examples):
         row, column = divmod(i, columns)
         left, right = cells[row, 3 * column], cells[row, 3 * column + 1]
-        _draw_picture(left, example.clean, example.truth)
-        _draw_picture(right, example.corrupted, example.corruption)
+        _draw_image(left, example.clean, example.truth)
+        _draw_image(right, example.corrupted, example.corruption)
         for axes, what, name in ((left, "before", example.before), (right, "after", example.after)):
             is_right = name == example.truth
             text = f"{what}: {'✓' if is_right else '✗'}\n{_short(name)}"
-            colour = _RIGHT if is_right else _WRONG
+            color = _RIGHT if is_right else _WRONG
             axes.text(
                 *(0.5, -0.04, text),
                 transform=axes.transAxes,
                 ha="center",
                 va="top",
                 fontsize=8,
-                color=colour,
+                color=color,
                 fontweight="bold",
                 parse_math=False,
             )
@@ -156,7 +156,7 @@ def _legend(methods: Sequence[str]) -> list[Line2D]:
     ]
 
 
-def _draw_picture(axes: Axes, pixels: np.ndarray, title: str) -> None:
+def _draw_image(axes: Axes, pixels: np.ndarray, title: str) -> None:
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=1)
     axes.set_title(_short(title), fontsize=8, parse_math=False, pad=3)
 

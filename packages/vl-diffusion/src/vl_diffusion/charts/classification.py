@@ -1,4 +1,4 @@
-"""A picture of a classification: every image beside its errors under each class."""
+"""An image of a classification: every image beside its errors under each class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from vl_core.runs import atomic_write
 
-from vl_diffusion.result import Classification
+from vl_diffusion.classification.result import Classification
 
 _RIGHT, _WRONG, _NEUTRAL, _PRUNED = "#2a7f62", "#b5402a", "#33658a", "#c9c9c9"
 _AT_MOST = 64
@@ -29,10 +29,10 @@ def draw_classification(
 
     Args:
         path: The file to write.
-        images: The B pictures: PIL images or arrays.
+        images: The B images: PIL images or arrays.
         result: Their classification.
         truths: The true class of each, or None.
-        columns: Pictures in a row.
+        columns: Images in a row.
     """
     shown = min(len(images), _AT_MOST)
     rows, columns = -(-shown // columns), min(columns, shown)
@@ -59,10 +59,10 @@ def draw_classification(
 def _draw_image(axes: Axes, image: Any, label: str, truth: str | None) -> None:
     pixels = np.asarray(image)
     axes.imshow(pixels, cmap="gray" if pixels.ndim == 2 else None)
-    colour = _NEUTRAL if truth is None else _RIGHT if truth == label else _WRONG
+    color = _NEUTRAL if truth is None else _RIGHT if truth == label else _WRONG
     text = label if truth in (None, label) else f"{label}\n(true: {truth})"
     # Names are no formulas, whatever dollars are in them.
-    axes.set_title(_drawable(text), fontsize=8, color=colour, fontweight="bold", parse_math=False)
+    axes.set_title(_drawable(text), fontsize=8, color=color, fontweight="bold", parse_math=False)
 
 
 def _draw_errors(axes: Axes, result: Classification, i: int, truth: str | None) -> None:

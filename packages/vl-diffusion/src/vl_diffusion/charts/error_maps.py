@@ -1,4 +1,4 @@
-"""A picture of an explanation: which parts of an image speak for a class, against each of its rivals."""
+"""An image of an explanation: which parts of an image speak for a class, against each of its rivals."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from vl_core.runs import atomic_write
 
-from vl_diffusion.maps import evidence_map, over_picture
+from vl_diffusion.classification.maps import evidence_map, upsample_maps
 
 
 def draw_error_maps(
     path: Path, image: Any, maps: np.ndarray, classes: Sequence[str], *, name: str | None = None, at_most: int = 4
 ) -> None:
-    """Write a PNG: the picture, and over it the evidence for one class against its nearest rivals.
+    """Write a PNG: the image, and over it the evidence for one class against its nearest rivals.
 
     Blue parts speak for the class, red ones for the rival; all panels share one scale.
 
     Args:
         path: The file to write.
-        image: The picture: a PIL image, or an array ``(H, W)`` or ``(H, W, 3)``.
+        image: The image: a PIL image, or an array ``(H, W)`` or ``(H, W, 3)``.
         maps: ``(K, h, w)`` of `vl_diffusion.error_maps`.
         classes: The K class names.
         name: The class that the evidence is for; by default that of the smallest error.
@@ -41,8 +41,8 @@ def draw_error_maps(
     best = int(order[0]) if name is None else list(classes).index(name)
     rivals = [int(k) for k in order if k != best][:at_most]
     pixels = np.asarray(image)
-    grey = pixels if pixels.ndim == 2 else pixels[..., :3].mean(-1)
-    evidence = over_picture(np.stack([evidence_map(maps[best], maps[k]) for k in rivals]), *grey.shape)
+    gray = pixels if pixels.ndim == 2 else pixels[..., :3].mean(-1)
+    evidence = upsample_maps(np.stack([evidence_map(maps[best], maps[k]) for k in rivals]), *gray.shape)
     # A few outlying pixels should not make the others pale.
     limit = max(float(np.nanquantile(np.abs(evidence), 0.99)), 1e-12)
     figure = Figure(figsize=(2.6 * (len(rivals) + 1), 3.1), layout="constrained")
@@ -53,7 +53,7 @@ def draw_error_maps(
     cells[0].imshow(pixels, cmap="gray" if pixels.ndim == 2 else None)
     cells[0].set_title(classes[best], fontsize=9, fontweight="bold", parse_math=False)
     for axes, rival, values in zip(cells[1:], rivals, evidence, strict=True):
-        axes.imshow(grey, cmap="gray")
+        axes.imshow(gray, cmap="gray")
         shown = axes.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, alpha=0.75)
         axes.set_title(f"rather than {classes[rival]}", fontsize=9, parse_math=False)
     figure.colorbar(shown, ax=list(cells), fraction=0.03, pad=0.01).ax.tick_params(labelsize=6)

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: what is taken for what, whether confidence is right, and what pictures cost."""
+"""Images of an evaluation: what is taken for what, whether confidence is right, and what images cost."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from vl_core.results import wilson_interval
 from vl_core.runs import atomic_write
 
-from vl_diffusion.calibration import reliability_curve
-from vl_diffusion.result import Classification
+from vl_diffusion.classification.calibration import reliability_curve
+from vl_diffusion.classification.result import Classification
 
 _BLUE, _RED, _GREY = "#33658a", "#b5402a", "#9a9a9a"
 # With more classes than this the confusion matrix has no names.
@@ -22,11 +22,11 @@ _NAMED = 30
 
 
 def draw_evaluation(path: Path, result: Classification, labels: np.ndarray, figures: Any, *, bins: int) -> None:
-    """Write a PNG of three panels: confusion matrix, reliability, and evaluations of right and wrong pictures.
+    """Write a PNG of three panels: confusion matrix, reliability, and evaluations of right and wrong images.
 
     Args:
         path: The file to write.
-        result: The classification of B pictures.
+        result: The classification of B images.
         labels: int64 ``(B,)``, the true classes.
         figures: Its figures: ``images``, ``accuracy`` with ``accuracy_low`` and ``accuracy_high``,
             ``evaluations_per_image``, ``expected_calibration_error``.
@@ -41,7 +41,7 @@ def draw_evaluation(path: Path, result: Classification, labels: np.ndarray, figu
     _draw_cost(cost, result, labels)
     low, high = (f"{100 * share:.1f}" for share in (figures.accuracy_low, figures.accuracy_high))
     figure.suptitle(
-        f"{100 * figures.accuracy:.1f} % of {figures.images:,} pictures right (95 %: {low} to {high} %), "
+        f"{100 * figures.accuracy:.1f} % of {figures.images:,} images right (95 %: {low} to {high} %), "
         f"{figures.evaluations_per_image:,.1f} evaluations each"
     )
     _save(figure, path)
@@ -67,31 +67,31 @@ def _draw_confusion(axes: Axes, result: Classification, labels: np.ndarray) -> N
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title("Pictures, shaded by their share of the true class", fontsize=10)
+    axes.set_title("Images, shaded by their share of the true class", fontsize=10)
     if size <= _NAMED:
         axes.set_xticks(range(size), result.classes, rotation=90, fontsize=8, parse_math=False)
         axes.set_yticks(range(size), result.classes, fontsize=8, parse_math=False)
         for row, column in zip(*np.nonzero(counts), strict=True):
-            colour = "white" if shares[row, column] > 0.5 else "black"
+            color = "white" if shares[row, column] > 0.5 else "black"
             text = f"{counts[row, column]:.0f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=8 if size <= 12 else 6, color=colour)
+            axes.text(column, row, text, ha="center", va="center", fontsize=8 if size <= 12 else 6, color=color)
 
 
 def _draw_reliability(axes: Axes, curves: list[tuple[str, Classification, str]], labels: np.ndarray, bins: int) -> None:
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle="--")
-    for name, result, colour in curves:
+    for name, result, color in curves:
         curve = reliability_curve(result.probabilities, labels, bins=bins)
         sizes = 12 + 200 * curve.count / curve.count.sum()
-        axes.scatter(curve.confidence, curve.accuracy, s=sizes, color=colour, label=name, zorder=3)
-        # A bin of few pictures says little.
+        axes.scatter(curve.confidence, curve.accuracy, s=sizes, color=color, label=name, zorder=3)
+        # A bin of few images says little.
         right = np.round(curve.accuracy * curve.count).astype(int)
         ends = [wilson_interval(int(r), int(n)) for r, n in zip(right, curve.count, strict=True)]
-        axes.vlines(curve.confidence, *zip(*ends, strict=True), color=colour, linewidth=0.8, alpha=0.6)
+        axes.vlines(curve.confidence, *zip(*ends, strict=True), color=color, linewidth=0.8, alpha=0.6)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     axes.set_aspect("equal")
     axes.set_xlabel("confidence: probability of the predicted class")
-    axes.set_ylabel("share right (larger dots: more pictures; lines: 95 %)")
+    axes.set_ylabel("share right (larger dots: more images; lines: 95 %)")
     if len(curves) > 1:
         axes.legend(frameon=False)
 
@@ -101,18 +101,18 @@ def _draw_cost(axes: Axes, result: Classification, labels: np.ndarray) -> None:
     right = result.predictions == labels
     edges = np.linspace(0, cost.max() + 1, 30).tolist()
     kinds = [("right", cost[right], _BLUE), ("wrong", cost[~right], _RED)]
-    shown = [(name, values, colour) for name, values, colour in kinds if len(values)]
+    shown = [(name, values, color) for name, values, color in kinds if len(values)]
     axes.hist(
         [values for _, values, _ in shown],
         bins=edges,
         stacked=True,
-        color=[colour for *_, colour in shown],
+        color=[color for *_, color in shown],
         label=[name for name, *_ in shown],
     )
-    axes.set_xlabel("evaluations of a picture")
-    axes.set_ylabel("pictures")
+    axes.set_xlabel("evaluations of an image")
+    axes.set_ylabel("images")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title("What pictures cost", fontsize=10)
+    axes.set_title("What images cost", fontsize=10)
     axes.legend(frameon=False)
 
 

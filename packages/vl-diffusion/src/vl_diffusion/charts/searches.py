@@ -52,7 +52,7 @@ def draw_comparison(path: Path, rows: Sequence[Any]) -> None:
         axes.grid(alpha=0.3)
         axes.set_title({"accuracy": "Right, %", "agreement": "As exhaustive search, %"}[quantity], fontsize=11)
     figure.axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="search (evaluations an image)")
-    figure.suptitle(f"Searches on the same draws of the same {rows[0].images:,} pictures (lines: 95 %)")
+    figure.suptitle(f"Searches on the same draws of the same {rows[0].images:,} images (lines: 95 %)")
     with atomic_write(path, "wb") as file:
         figure.savefig(file, format="png", dpi=110)
 

@@ -1,4 +1,4 @@
-"""`vl-diffusion adapt`: ways of adapting a classifier, side by side on pictures that are corrupted in many ways."""
+"""`vl-diffusion adapt`: ways of adapting a classifier, side by side on images that are corrupted in many ways."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ import tyro
 from tqdm.auto import tqdm
 from vl_core.runs import RunFolder
 
-from vl_diffusion.adaptation_study.corrupted import CellPictures
-from vl_diffusion.adaptation_study.gains import SOURCE, Study
-from vl_diffusion.adaptation_study.methods import METHODS
-from vl_diffusion.adaptation_study.record import CLEAN, Cell, Stream, StudyRecord
-from vl_diffusion.adaptation_study.report import Report
-from vl_diffusion.adaptation_study.shared_evidence import SharedErrors
-from vl_diffusion.adaptation_study.sources import Source, has_seeds, load_source, source_folder
-from vl_diffusion.adaptation_study.streams import run_stream
-from vl_diffusion.adaptation_study.workers import Worker, set_up
-from vl_diffusion.commands.evaluate import labelled, labels_of
+from vl_diffusion.commands.evaluate import labeled, labels_of
 from vl_diffusion.commands.running import check_model, read_ids
 from vl_diffusion.commands.settings import WITHOUT_EFFECT, Precision, find_device
 from vl_diffusion.corruptions import CORRUPTIONS, SEVERITIES
 from vl_diffusion.corruptions.published import PUBLISHED_SIZES
-from vl_diffusion.fingerprint import fingerprint
-from vl_diffusion.images import to_tensor
-from vl_diffusion.loading import as_denoiser, load_denoiser, local_folder
-from vl_diffusion.pictures import Pictures, balanced_order, describe, gather
-from vl_diffusion.processes import launched
+from vl_diffusion.models.images import to_tensor
+from vl_diffusion.models.loading import as_denoiser, load_denoiser, local_folder
+from vl_diffusion.runs.fingerprint import fingerprint
+from vl_diffusion.runs.image_collection import ImageCollection, balanced_order, describe, gather
+from vl_diffusion.runs.processes import current_process
+from vl_diffusion.studies.adaptation.corrupted import CorruptedImages
+from vl_diffusion.studies.adaptation.gains import SOURCE, Study
+from vl_diffusion.studies.adaptation.methods import METHODS
+from vl_diffusion.studies.adaptation.record import CLEAN, Cell, Stream, StudyRecord
+from vl_diffusion.studies.adaptation.report import Report
+from vl_diffusion.studies.adaptation.shared_evidence import SharedErrors
+from vl_diffusion.studies.adaptation.sources import Source, has_seeds, load_source, source_folder
+from vl_diffusion.studies.adaptation.streams import run_stream
+from vl_diffusion.studies.adaptation.workers import Worker, set_up
 
-_QUICK = 100  # pictures where none are named
+_QUICK = 100  # images where none are named
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adapt:
-    """Compare ways of adapting a classifier to corrupted pictures, by what a diffusion model says of its answers.
+    """Compare ways of adapting a classifier to corrupted images, by what a diffusion model says of its answers.
 
-    Every method sees the same corrupted pictures, and the clean ones. Without arguments: a hundred held-out pictures of
+    Every method sees the same corrupted images, and the clean ones. Without arguments: a hundred held-out images of
     clothes under four corruptions, a minute or two on two cores. An interrupted command goes on where it stopped;
-    with more pictures, corruptions, methods or seeds a finished one goes on, too.
+    with more images, corruptions, methods or seeds a finished one goes on, too.
     """
 
     images: tyro.conf.Positional[tuple[str, ...]] = ()
@@ -59,33 +59,33 @@ class Adapt:
     """Names of the classifier's logits, in their order; default: those that its configuration names."""
 
     corruptions: tuple[str, ...] = ("impulse_noise", "glass_blur", "fog", "contrast")
-    """Names of corruptions, or "all" fifteen; clean pictures are always looked at as well."""
+    """Names of corruptions, or "all" fifteen; clean images are always looked at as well."""
 
     severities: tuple[int, ...] = (5,)
     """How strong they are, from 1 to 5."""
 
     tuned_for: int | None = None
-    """Side in pixels of the pictures whose published strengths are taken, from 32 to 224; default: that of these."""
+    """Side in pixels of the images whose published strengths are taken, from 32 to 224; default: that of these."""
 
     methods: tuple[str, ...] = ("source", "tent", "default", "default_online")
     """Any of source, tent, default, default_online, ungated, diffusion_tta (slow: 900 passes forward and 900 backward a
-    picture) and diffusion_classifier; the source is always asked."""
+    image) and diffusion_classifier; the source is always asked."""
 
     seeds: tuple[int, ...] = (0,)
     """Seeds of the classifier's training where there are several, which then see the same noise; else of the methods'
     noise. Corruptions stay the same."""
 
     limit: int | None = None
-    """At most this many pictures of a cell, all classes in proportion; a larger limit keeps them."""
+    """At most this many images of a cell, all classes in proportion; a larger limit keeps them."""
 
     split: str | None = None
     """Split of the data sets that are given; default: test, where they are divided into splits."""
 
     out: Path = Path("vl-diffusion-adapt")
-    """Folder for adapt.csv, gains.csv, adapt.png, pictures.png and what is finished."""
+    """Folder for adapt.csv, gains.csv, adapt.png, images.png and what is finished."""
 
     image_size: int | None = None
-    """For text-conditional models: height and width of the pictures, in pixels; default: those of the training."""
+    """For text-conditional models: height and width of the images, in pixels; default: those of the training."""
 
     prompt_template: str = "a photo of a {}."
     """For text-conditional models: a prompt with {} for the class name."""
@@ -107,24 +107,24 @@ def run(settings: Adapt) -> None:
     """Run all methods, going on from what `settings.out` already holds, and write the tables and the plots.
 
     Raises:
-        ValueError: If an argument, a picture or a model is not what it must be.
+        ValueError: If an argument, an image or a model is not what it must be.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
         KeyboardInterrupt: If it is interrupted; a note says how much is kept.
     """
     settings = _checked(settings)
     images, split = settings.images or ("fashion",), settings.split or "test"
-    given = labelled(gather(images, split=settings.split, default_split="test", exclude=settings.out))
+    given = labeled(gather(images, split=settings.split, default_split="test", exclude=settings.out))
     folders = {seed: source_folder(settings.source, seed) for seed in settings.seeds}
     sources = _sources(settings, folders)
     classes = sources[settings.seeds[0]].classes
-    pictures, ids = _pictures(settings, given, classes)
+    collection, ids = _images(settings, given, classes)
     cells = _cells(settings)
     for source in sources.values():
-        source.check(to_tensor(pictures[0]))
+        source.check(to_tensor(collection[0]))
     for cell in cells:
         # What cannot be corrupted is found out before anything is computed, too.
-        CellPictures(pictures, ids, cell, settings.tuned_for)(0)
+        CorruptedImages(collection, ids, cell, settings.tuned_for)(0)
     workers = _workers(settings, sources)
     kept = settings.out / "kept"
     _open_folder(settings, images, split, classes)
@@ -134,11 +134,11 @@ def run(settings: Adapt) -> None:
         made = workers[method, settings.seeds[0]].settings
         RunFolder(kept / "methods" / method, {"method": method} | made).close()
     record = StudyRecord(settings.out / "outcomes.jsonl")
-    _run_all(settings, cells, workers, pictures, ids, record)
-    study = Study(record, ids, labels_of(pictures, classes), settings.seeds)
-    report = Report(study, cells, settings.methods, pictures, classes, settings.tuned_for)
+    _run_all(settings, cells, workers, collection, ids, record)
+    study = Study(record, ids, labels_of(collection, classes), settings.seeds)
+    report = Report(study, cells, settings.methods, collection, classes, settings.tuned_for)
     print(report.write(settings.out))
-    print(f"wrote adapt.csv, gains.csv, adapt.png and pictures.png to {settings.out}")
+    print(f"wrote adapt.csv, gains.csv, adapt.png and images.png to {settings.out}")
 
 
 def _checked(settings: Adapt) -> Adapt:
@@ -147,7 +147,7 @@ def _checked(settings: Adapt) -> Adapt:
     Raises:
         ValueError: If a name is unknown or a number out of range.
     """
-    if launched().count > 1:
+    if current_process().count > 1:
         raise ValueError("adapt measures time in one process; start it without accelerate launch")
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {settings.limit}")
@@ -194,22 +194,22 @@ def _sources(settings: Adapt, folders: dict[int, Path]) -> dict[int, Source]:
     return sources
 
 
-def _pictures(settings: Adapt, given: Pictures, classes: tuple[str, ...]) -> tuple[Pictures, list[int]]:
-    """The first pictures in a balanced order, equal ones once, and their ids."""
-    truths = dict.fromkeys(picture.truth or "" for picture in given.pictures)
+def _images(settings: Adapt, given: ImageCollection, classes: tuple[str, ...]) -> tuple[ImageCollection, list[int]]:
+    """The first images in a balanced order, equal ones once, and their ids."""
+    truths = dict.fromkeys(image.truth or "" for image in given.entries)
     if strangers := [name for name in truths if name not in classes]:
         raise ValueError(
-            f"the pictures' labels must be classes of the source ({', '.join(classes)}), got {', '.join(strangers)}; "
-            "rename or leave out these pictures, or name the source's logits with --classes"
+            f"the images' labels must be classes of the source ({', '.join(classes)}), got {', '.join(strangers)}; "
+            "rename or leave out these images, or name the source's logits with --classes"
         )
-    order = balanced_order(given.pictures)[: settings.limit or (None if settings.images else _QUICK)]
-    chosen = Pictures([given.pictures[i] for i in order])
+    order = balanced_order(given.entries)[: settings.limit or (None if settings.images else _QUICK)]
+    chosen = ImageCollection([given.entries[i] for i in order])
     ids = read_ids(chosen)
     first = {image_id: i for i, image_id in reversed(list(enumerate(ids)))}
     if len(first) < len(ids):
-        print(f"{len(ids) - len(first)} of {len(ids)} pictures equal others and are left out", file=sys.stderr)
+        print(f"{len(ids) - len(first)} of {len(ids)} images equal others and are left out", file=sys.stderr)
     places = sorted(first.values())
-    return Pictures([chosen.pictures[i] for i in places]), [ids[i] for i in places]
+    return ImageCollection([chosen.entries[i] for i in places]), [ids[i] for i in places]
 
 
 def _workers(settings: Adapt, sources: dict[int, Source]) -> dict[tuple[str, int], Worker]:
@@ -238,9 +238,9 @@ def _workers(settings: Adapt, sources: dict[int, Source]) -> dict[tuple[str, int
 
 
 def _open_folder(settings: Adapt, images: Sequence[str], split: str, classes: tuple[str, ...]) -> None:
-    """Make the folder, or check that its outcomes were made from the same pictures and models in the same way.
+    """Make the folder, or check that its outcomes were made from the same images and models in the same way.
 
-    More cells, methods, seeds and pictures are no other way.
+    More cells, methods, seeds and images are no other way.
     """
     config = asdict(settings)
     for name in (*WITHOUT_EFFECT, "out", "limit", "corruptions", "severities", "methods", "seeds"):
@@ -260,7 +260,7 @@ def _run_all(
     settings: Adapt,
     cells: Sequence[Cell],
     workers: dict[tuple[str, int], Worker],
-    pictures: Pictures,
+    collection: ImageCollection,
     ids: Sequence[int],
     record: StudyRecord,
 ) -> None:
@@ -277,9 +277,9 @@ def _run_all(
         with record, tqdm(total=total, initial=before, desc="adapt", unit="answer") as bar:
             for stream in streams:
                 bar.set_postfix_str(stream.name, refresh=False)
-                picture = CellPictures(pictures, ids, stream.cell, settings.tuned_for)
+                image = CorruptedImages(collection, ids, stream.cell, settings.tuned_for)
                 worker = workers[stream.method, stream.seed]
-                run_stream(stream, worker, picture, ids, record, settings.out / "kept" / "streams", bar.update)
+                run_stream(stream, worker, image, ids, record, settings.out / "kept" / "streams", bar.update)
     except (Exception, KeyboardInterrupt) as error:
         error.add_note(
             f"{finished()} of {total} answers are kept in {settings.out}, and the same command goes on from there"

@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from vl_diffusion.calibration import Temperature, expected_calibration_error, fit_temperature, with_temperature
 from vl_diffusion.charts.evaluation import draw_calibration
+from vl_diffusion.classification.calibration import (
+    Temperature,
+    expected_calibration_error,
+    fit_temperature,
+    with_temperature,
+)
 from vl_diffusion.commands.evaluate import Evaluate, labels_of, prepare, write_json
 from vl_diffusion.commands.running import run_task
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrate(Evaluate):
-    """Fit the temperature on labelled pictures, for the very search that will be used.
+    """Fit the temperature on labeled images, for the very search that will be used.
 
-    Without arguments: 100 training pictures of clothes, none of which the other commands show. Give the number that it
+    Without arguments: 100 training images of clothes, none of which the other commands show. Give the number that it
     prints to the others as --temperature.
     """
 
@@ -28,21 +33,21 @@ class Calibrate(Evaluate):
 
 
 def run(settings: Calibrate) -> None:
-    """Classify labelled pictures, resuming what `settings.out` already holds, and fit the temperature.
+    """Classify labeled images, resuming what `settings.out` already holds, and fit the temperature.
 
     Raises:
-        ValueError: If an argument or a picture is not what it must be, no picture has a label, or no temperature is
+        ValueError: If an argument or an image is not what it must be, no image has a label, or no temperature is
             better than another.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
         KeyboardInterrupt: If it is interrupted; a note says how much is kept.
     """
     # Errors do not depend on the temperature, and where prompts are mixed it is fitted from the plain one.
-    classifier, pictures, task = prepare(replace(settings, temperature=1.0), default_split="train")
+    classifier, images, task = prepare(replace(settings, temperature=1.0), default_split="train")
     result = run_task(task, classifier)
     if result is None:
         return
-    labels = labels_of(pictures, classifier.classes)
+    labels = labels_of(images, classifier.classes)
     fitted = fit_temperature(result, labels)
     after = with_temperature(result, fitted.value)
     errors = {
@@ -57,7 +62,7 @@ def run(settings: Calibrate) -> None:
 
 
 def what_changes(fitted: Temperature, error_before: float, error_after: float) -> str:
-    """What a temperature does to the pictures that it was fitted on, in a sentence or two.
+    """What a temperature does to the images that it was fitted on, in a sentence or two.
 
     Args:
         fitted: The temperature.
@@ -66,7 +71,7 @@ def what_changes(fitted: Temperature, error_before: float, error_after: float) -
     """
     moves = "falls" if fitted.nll_after < fitted.nll_before else "rises"
     text = (
-        f"over the {fitted.images} pictures that it was fitted on, the negative log-likelihood {moves} from "
+        f"over the {fitted.images} images that it was fitted on, the negative log-likelihood {moves} from "
         f"{fitted.nll_before:.3f} to {fitted.nll_after:.3f}, and the calibration error goes from "
         f"{100 * error_before:.1f} to {100 * error_after:.1f} %"
     )
@@ -74,5 +79,5 @@ def what_changes(fitted: Temperature, error_before: float, error_after: float) -
         return text
     return (
         "no true class was behind another, so the lower the temperature, the likelier: this one instead makes the mean "
-        f"confidence what the accuracy may well be; {text}; more pictures would say more"
+        f"confidence what the accuracy may well be; {text}; more images would say more"
     )

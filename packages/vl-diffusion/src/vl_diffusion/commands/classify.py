@@ -1,4 +1,4 @@
-"""`vl-diffusion classify`: name what pictures show."""
+"""`vl-diffusion classify`: name what images show."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 import tyro
 
 from vl_diffusion.charts.classification import draw_classification
-from vl_diffusion.classifier import DiffusionClassifier
-from vl_diffusion.commands.running import Task, check_model, judged, read_ids, run_task, what_decides
+from vl_diffusion.classification.classifier import DiffusionClassifier
+from vl_diffusion.commands.running import Task, check_model, drop_unknown_labels, read_ids, run_config, run_task
 from vl_diffusion.commands.settings import ClassifierSettings, build_classifier
-from vl_diffusion.pictures import Pictures, gather
-from vl_diffusion.processes import launched
-from vl_diffusion.tables import text_table, write_csv, write_parquet
+from vl_diffusion.runs.image_collection import ImageCollection, gather
+from vl_diffusion.runs.processes import current_process
+from vl_diffusion.runs.tables import text_table, write_csv, write_parquet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classify(ClassifierSettings):
-    """Name what pictures show, by the error with which a diffusion model predicts the noise added to them.
+    """Name what images show, by the error with which a diffusion model predicts the noise added to them.
 
-    Without arguments: 32 held-out pictures of clothes and the small model that ships with the package. An interrupted
-    command goes on where it stopped when it is given again; under `accelerate launch` processes share the pictures.
+    Without arguments: 32 held-out images of clothes and the small model that ships with the package. An interrupted
+    command goes on where it stopped when it is given again; under `accelerate launch` processes share the images.
     """
 
     images: tyro.conf.Positional[tuple[str, ...]] = ()
@@ -31,23 +31,23 @@ class Classify(ClassifierSettings):
     standard input."""
 
     out: Path = Path("vl-diffusion-classify")
-    """Folder for classify.csv, classify.png, results.parquet and the record of what is finished; its own pictures are
+    """Folder for classify.csv, classify.png, results.parquet and the record of what is finished; its own images are
     not classified."""
 
     limit: int | None = None
-    """Classify at most this many pictures, spread over those given and their classes; a larger limit keeps them."""
+    """Classify at most this many images, spread over those given and their classes; a larger limit keeps them."""
 
     split: str | None = None
     """Split of the data sets that are given; default: all of them."""
 
 
 def run(settings: Classify) -> None:
-    """Classify, resuming what `settings.out` already holds, and write the table and the picture.
+    """Classify, resuming what `settings.out` already holds, and write the table and the image.
 
     All input is checked before the folder is made.
 
     Raises:
-        ValueError: If an argument or a picture is not what it must be.
+        ValueError: If an argument or an image is not what it must be.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
         KeyboardInterrupt: If it is interrupted; a note says how much is kept.
@@ -57,16 +57,16 @@ def run(settings: Classify) -> None:
     images, split, limit = _asked_for(settings)
     gathered = gather(images, split=split, at_most=limit, exclude=settings.out)
     classifier = build_classifier(settings, gathered.classes)
-    pictures = judged(gathered, classifier.classes)
-    task = make_task(settings, settings.out, classifier, pictures, images, split)
+    collection = drop_unknown_labels(gathered, classifier.classes)
+    task = make_task(settings, settings.out, classifier, collection, images, split)
     result = run_task(task, classifier)
     if result is None:
         return
-    names = [picture.name for picture in pictures.pictures]
-    truths = [picture.truth for picture in pictures.pictures]
+    names = [image.name for image in collection.entries]
+    truths = [image.truth for image in collection.entries]
     write_csv(settings.out / "classify.csv", names, truths, result)
     write_parquet(settings.out / "results.parquet", names, truths, result)
-    draw_classification(settings.out / "classify.png", pictures, result, truths)
+    draw_classification(settings.out / "classify.png", collection, result, truths)
     print(text_table(names, truths, result))
     print(f"wrote {settings.out / 'classify.csv'} and {settings.out / 'classify.png'}")
 
@@ -75,35 +75,35 @@ def make_task(
     settings: ClassifierSettings,
     out: Path,
     classifier: DiffusionClassifier,
-    pictures: Pictures,
+    collection: ImageCollection,
     images: tuple[str, ...],
     split: str | None,
     without: tuple[str, ...] = (),
 ) -> Task:
-    """The pictures with their ids and what their results depend on, checked against what the folder holds."""
-    image_ids = read_ids(pictures)
-    config = what_decides(settings, classifier.classes, images, split, without=without)
+    """The images with their ids and what their results depend on, checked against what the folder holds."""
+    image_ids = read_ids(collection)
+    config = run_config(settings, classifier.classes, images, split, without=without)
     check_model(settings.model, out, config)
-    return Task(pictures, image_ids, out, config)
+    return Task(collection, image_ids, out, config)
 
 
 def _asked_for(settings: Classify) -> tuple[tuple[str, ...], str | None, int | None]:
-    """Where the pictures are, their split, and how many; files of the results' own folder do not count."""
+    """Where the images are, their split, and how many; files of the results' own folder do not count."""
     if not settings.images:
         return ("fashion",), settings.split or "test", settings.limit or 32
     names = [name for given in settings.images for name in (_listed() if given == "-" else [given])]
     if not names:
-        raise ValueError("standard input names no pictures; give a file name a line")
+        raise ValueError("standard input names no images; give a file name a line")
     out = settings.out.resolve()
     images = tuple(s for s in names if not (Path(s).is_file() and Path(s).resolve().parent == out))
     if not images:
-        raise ValueError(f"no pictures but those in {settings.out}, the folder of the results; choose another --out")
+        raise ValueError(f"no images but those in {settings.out}, the folder of the results; choose another --out")
     return images, settings.split, settings.limit
 
 
 def _listed() -> list[str]:
     """File names from standard input, a line each, or ended by NUL as `find -print0` writes them."""
-    processes = launched()
+    processes = current_process()
     # All processes of a launch have the same standard input, and what one has read the others do not find.
     content = processes.from_main(sys.stdin.buffer.read() if processes.is_main else b"")
     lines = content.split(b"\0") if b"\0" in content else [line.removesuffix(b"\r") for line in content.split(b"\n")]

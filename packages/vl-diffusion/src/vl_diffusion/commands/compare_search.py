@@ -1,4 +1,4 @@
-"""`vl-diffusion compare-search`: what each search finds and costs, on the same draws of the same pictures."""
+"""`vl-diffusion compare-search`: what each search finds and costs, on the same draws of the same images."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from vl_core.runs import RunFolder
 
 from vl_diffusion.charts.searches import draw_comparison
 from vl_diffusion.checks import checked_logits
-from vl_diffusion.class_means import class_mean_logits
-from vl_diffusion.classifier import DiffusionClassifier
-from vl_diffusion.commands.evaluate import labelled, labels_of, with_truth
-from vl_diffusion.commands.running import check_model, judged, read_ids, what_decides
+from vl_diffusion.classification.class_means import class_mean_logits
+from vl_diffusion.classification.classifier import DiffusionClassifier
+from vl_diffusion.classification.engine import affordable
+from vl_diffusion.commands.evaluate import labeled, labels_of, with_truth
+from vl_diffusion.commands.running import check_model, drop_unknown_labels, read_ids, run_config
 from vl_diffusion.commands.settings import ClassifierSettings, SearchName, build_classifier, read_tree
-from vl_diffusion.comparison import Row, SearchRecord, compare
-from vl_diffusion.engine import affordable
-from vl_diffusion.fingerprint import file_sha256
-from vl_diffusion.loading import local_folder
-from vl_diffusion.pictures import Pictures, balanced_order, gather
-from vl_diffusion.processes import launched
+from vl_diffusion.models.loading import local_folder
+from vl_diffusion.runs.fingerprint import file_sha256
+from vl_diffusion.runs.image_collection import ImageCollection, balanced_order, gather
+from vl_diffusion.runs.processes import current_process
+from vl_diffusion.runs.tables import write_rows
 from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Shortlist, Staged
 from vl_diffusion.search.common_grid import OnGrid
 from vl_diffusion.search.evidence import Bound
-from vl_diffusion.tables import write_rows
+from vl_diffusion.studies.search_comparison import Row, SearchRecord, compare
 
 _T = TypeVar("_T")
 
@@ -39,9 +39,9 @@ NotAsked = tyro.conf.Suppress[tyro.conf.Fixed[_T]]
 
 @dataclass(frozen=True, kw_only=True)
 class CompareSearch(ClassifierSettings):
-    """Run every search on the same draws of the same labelled pictures, and compare what they find and cost.
+    """Run every search on the same draws of the same labeled images, and compare what they find and cost.
 
-    An error is computed once, whichever searches look at it. Without arguments: a dozen held-out pictures of clothes,
+    An error is computed once, whichever searches look at it. Without arguments: a dozen held-out images of clothes,
     some two minutes on two cores. An interrupted command goes on where it stopped, and with a larger --limit a finished
     one goes on, too.
     """
@@ -53,7 +53,7 @@ class CompareSearch(ClassifierSettings):
     """Folder for search.csv, search.png and what is finished."""
 
     limit: int | None = None
-    """Compare on at most this many pictures, all classes in proportion; a larger limit keeps them."""
+    """Compare on at most this many images, all classes in proportion; a larger limit keeps them."""
 
     split: str | None = None
     """Split of the data sets that are given; default: test, where they are divided into splits."""
@@ -71,7 +71,7 @@ class CompareSearch(ClassifierSettings):
     """Classes on the shortlist."""
 
     max_evaluations: int | None = None
-    """Hard limit on the evaluations of a picture, for every search but the exhaustive one, which the others are
+    """Hard limit on the evaluations of an image, for every search but the exhaustive one, which the others are
     compared with."""
 
     search: NotAsked[SearchName] = "exhaustive"
@@ -90,51 +90,51 @@ class CompareSearch(ClassifierSettings):
     """Both are compared."""
 
     logits: Path | None = None
-    """Scores of another model for the shortlist, a .npy array of pictures by classes, in the order of the pictures
-    before --limit; default: how close a picture is to the mean of each class's training pictures, where there are."""
+    """Scores of another model for the shortlist, a .npy array of images by classes, in the order of the images
+    before --limit; default: how close an image is to the mean of each class's training images, where there are."""
 
 
 def run(settings: CompareSearch) -> None:
     """Run all searches, going on from what `settings.out` already holds, and write the table and the plot.
 
     Raises:
-        ValueError: If an argument or a picture is not what it must be, or no picture has a label.
+        ValueError: If an argument or an image is not what it must be, or no image has a label.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
         KeyboardInterrupt: If it is interrupted; a note says how much is kept.
     """
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {settings.limit}")
-    if launched().count > 1:
+    if current_process().count > 1:
         raise ValueError("compare-search measures time in one process; start it without accelerate launch")
     images, split = settings.images or ("fashion",), settings.split or "test"
-    given = labelled(gather(images, split=settings.split, default_split="test", exclude=settings.out))
+    given = labeled(gather(images, split=settings.split, default_split="test", exclude=settings.out))
     on_grid = replace(settings, search="exhaustive", draws=(_grid(settings),), max_evaluations=None)
     classifier = build_classifier(on_grid, given.classes)
-    whole = with_truth(judged(given, classifier.classes))
-    order = balanced_order(whole.pictures)[: settings.limit or (None if settings.images else 12)]
-    pictures = Pictures([whole.pictures[i] for i in order])
-    ids = read_ids(pictures)
+    whole = with_truth(drop_unknown_labels(given, classifier.classes))
+    order = balanced_order(whole.entries)[: settings.limit or (None if settings.images else 12)]
+    collection = ImageCollection([whole.entries[i] for i in order])
+    ids = read_ids(collection)
     logits = _logits(settings, images, whole, order, classifier.classes)
     searches = _searches(settings, classifier, has_logits=logits is not None)
     without = ("search", "draws", "keep", "grid", "bound", "logits")
-    config = what_decides(settings, classifier.classes, images, split, without=without)
+    config = run_config(settings, classifier.classes, images, split, without=without)
     config |= {"searches": list(searches), "draws_in_all": _grid(settings)}
     config["logits_sha256"] = None if settings.logits is None else file_sha256(settings.logits)
     check_model(settings.model, settings.out, config)
     RunFolder(settings.out, config).close()
     record = SearchRecord(settings.out / "searches.jsonl")
     if finished := sum(image_id in record for image_id in ids):
-        print(f"{finished} of {len(ids)} pictures are finished in {settings.out}", file=sys.stderr)
+        print(f"{finished} of {len(ids)} images are finished in {settings.out}", file=sys.stderr)
     try:
-        compare(classifier, searches, pictures, ids, record, logits)
+        compare(classifier, searches, collection, ids, record, logits)
     except (Exception, KeyboardInterrupt) as error:
         kept = sum(image_id in record for image_id in ids)
         error.add_note(
-            f"{kept} of {len(ids)} pictures are kept in {settings.out}, and the same command goes on from there"
+            f"{kept} of {len(ids)} images are kept in {settings.out}, and the same command goes on from there"
         )
         raise
-    rows = record.rows(list(searches), ids, labels_of(pictures, classifier.classes))
+    rows = record.rows(list(searches), ids, labels_of(collection, classifier.classes))
     write_rows(settings.out / "search.csv", rows)
     draw_comparison(settings.out / "search.png", rows)
     print(_table(rows))
@@ -156,7 +156,7 @@ def _searches(settings: CompareSearch, classifier: DiffusionClassifier, *, has_l
     tree = settings.tree or _tree_beside(settings.model)
     if tree is None:
         print("no label tree is compared: give --tree FILE", file=sys.stderr)
-    elif len(classifier.arms) > len(classifier.classes):
+    elif len(classifier.candidates) > len(classifier.classes):
         print("no label tree is compared: it is of classes, and prompts are searched over", file=sys.stderr)
     elif settings.aggregation != "mean":
         print("no label tree is compared: it asks for the classes of a draw in parts, for means alone", file=sys.stderr)
@@ -171,7 +171,7 @@ def _searches(settings: CompareSearch, classifier: DiffusionClassifier, *, has_l
         print("no shortlist is compared: give --logits FILE, or a data set with a training split", file=sys.stderr)
     for name, search in found.items():
         try:
-            affordable(search, classifier.arms)
+            affordable(search, classifier.candidates)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
     return {name: OnGrid(search, _grid(settings)) for name, search in found.items()}
@@ -190,9 +190,9 @@ def _tree_beside(model: str) -> Path | None:
 
 
 def _logits(
-    settings: CompareSearch, images: Sequence[str], whole: Pictures, order: list[int], classes: tuple[str, ...]
+    settings: CompareSearch, images: Sequence[str], whole: ImageCollection, order: list[int], classes: tuple[str, ...]
 ) -> np.ndarray | None:
-    """Another model's scores of the chosen pictures: the file's, or by class means where there is a training split."""
+    """Another model's scores of the chosen images: the file's, or by class means where there is a training split."""
     if settings.logits is not None:
         try:
             scores = checked_logits(np.load(settings.logits, allow_pickle=False), len(whole), len(classes))
@@ -209,7 +209,7 @@ def _logits(
         return None
     if not set(classes) <= set(training.classes):
         return None
-    return class_mean_logits(training, Pictures([whole.pictures[i] for i in order]), classes)
+    return class_mean_logits(training, ImageCollection([whole.entries[i] for i in order]), classes)
 
 
 def _table(rows: Sequence[Row]) -> str:

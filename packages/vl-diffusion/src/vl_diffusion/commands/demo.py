@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 
 from vl_diffusion.commands.settings import Precision, find_device
-from vl_diffusion.loading import load_denoiser
-from vl_diffusion.page import build_page, launch_page
-from vl_diffusion.pictures import gather
+from vl_diffusion.demo import build_page, launch_page
+from vl_diffusion.models.loading import load_denoiser
+from vl_diffusion.runs.image_collection import gather
 
 _EXAMPLES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Serve a page: drop a picture, edit the class names, and watch classes race and drop out.
+    """Serve a page: drop an image, edit the class names, and watch classes race and drop out.
 
     It needs `pip install 'vl-diffusion[demo]'`. The page asks no other machine for anything, and no other machine can
     reach it without --host. Ctrl-C ends it.
@@ -30,7 +30,7 @@ class Demo:
     """Class names that stand on the page at first; default: the model's own."""
 
     image_size: int | None = None
-    """For text-conditional models: height and width of the pictures, in pixels; default: those of the training."""
+    """For text-conditional models: height and width of the images, in pixels; default: those of the training."""
 
     examples: tuple[str, ...] | None = None
     """Image files, folders or data sets to pick from, of which eight are shown; default: clothes for "fashion"."""
@@ -68,7 +68,7 @@ def run(settings: Demo) -> None:
 
     Raises:
         ValueError: If an argument is not what it must be.
-        OSError: If a model or a picture is missing, or the port is taken.
+        OSError: If a model or an image is missing, or the port is taken.
         ModuleNotFoundError: If Gradio is not installed; the extra is named.
     """
     device = find_device(settings.device)

@@ -1,4 +1,4 @@
-"""`vl-diffusion evaluate`: how well a model names labelled pictures, what it costs, and how far its word goes."""
+"""`vl-diffusion evaluate`: how well a model names labeled images, what it costs, and how far its word goes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import tyro
 from vl_core.results import wilson_interval
 from vl_core.runs import atomic_write
 
-from vl_diffusion.calibration import expected_calibration_error, negative_log_likelihood
 from vl_diffusion.charts.evaluation import draw_evaluation
-from vl_diffusion.classifier import DiffusionClassifier
+from vl_diffusion.classification.calibration import expected_calibration_error, negative_log_likelihood
+from vl_diffusion.classification.classifier import DiffusionClassifier
+from vl_diffusion.classification.result import Classification
 from vl_diffusion.commands.classify import make_task
-from vl_diffusion.commands.running import Task, judged, run_task
+from vl_diffusion.commands.running import Task, drop_unknown_labels, run_task
 from vl_diffusion.commands.settings import ClassifierSettings, build_classifier
-from vl_diffusion.pictures import Pictures, gather
-from vl_diffusion.processes import launched
-from vl_diffusion.result import Classification
-from vl_diffusion.tables import write_csv, write_parquet, write_rows
+from vl_diffusion.runs.image_collection import ImageCollection, gather
+from vl_diffusion.runs.processes import current_process
+from vl_diffusion.runs.tables import write_csv, write_parquet, write_rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(ClassifierSettings):
-    """Name labelled pictures and say how often that is right, what it costs, and whether probabilities can be believed.
+    """Name labeled images and say how often that is right, what it costs, and whether probabilities can be believed.
 
-    Without arguments: 100 held-out pictures of clothes. An interrupted command goes on where it stopped when it is
-    given again; under `accelerate launch` processes share the pictures.
+    Without arguments: 100 held-out images of clothes. An interrupted command goes on where it stopped when it is
+    given again; under `accelerate launch` processes share the images.
     """
 
     images: tyro.conf.Positional[tuple[str, ...]] = ()
@@ -39,7 +39,7 @@ class Evaluate(ClassifierSettings):
     """Folder for evaluate.csv (the figures), predictions.csv, results.parquet, report.png and what is finished."""
 
     limit: int | None = None
-    """Evaluate at most this many pictures, spread over those given and their classes; a larger limit keeps them."""
+    """Evaluate at most this many images, spread over those given and their classes; a larger limit keeps them."""
 
     split: str | None = None
     """Split of the data sets that are given; default: test, where they are divided into splits."""
@@ -53,7 +53,7 @@ class Figures:
     """What an evaluation says in numbers; a row of evaluate.csv."""
 
     images: int
-    """Labelled pictures."""
+    """Labeled images."""
 
     accuracy: float
     """Share named right."""
@@ -65,7 +65,7 @@ class Figures:
     """Upper end."""
 
     mean_per_class_accuracy: float
-    """Mean of the classes' own accuracies, over classes that have pictures."""
+    """Mean of the classes' own accuracies, over classes that have images."""
 
     evaluations_per_image: float
     """Calls of the network, a row of the batch each."""
@@ -84,25 +84,25 @@ def run(settings: Evaluate) -> None:
     """Evaluate, resuming what `settings.out` already holds, and write the figures and the report.
 
     Raises:
-        ValueError: If an argument or a picture is not what it must be, or no picture has a label.
+        ValueError: If an argument or an image is not what it must be, or no image has a label.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
         KeyboardInterrupt: If it is interrupted; a note says how much is kept.
     """
-    classifier, pictures, task = prepare(settings, default_split="test")
+    classifier, collection, task = prepare(settings, default_split="test")
     result = run_task(task, classifier)
     if result is None:
         return
-    labels = labels_of(pictures, classifier.classes)
+    labels = labels_of(collection, classifier.classes)
     figures = measure(result, labels, temperature=settings.temperature, bins=settings.bins)
-    names, truths = [p.name for p in pictures.pictures], [p.truth for p in pictures.pictures]
+    names, truths = [p.name for p in collection.entries], [p.truth for p in collection.entries]
     write_rows(settings.out / "evaluate.csv", [figures])
     write_csv(settings.out / "predictions.csv", names, truths, result)
     write_parquet(settings.out / "results.parquet", names, truths, result)
     draw_evaluation(settings.out / "report.png", result, labels, figures, bins=settings.bins)
     shares = (figures.accuracy, figures.accuracy_low, figures.accuracy_high, figures.mean_per_class_accuracy)
     right, low, high, per_class = (f"{100 * share:.2f}" for share in shares)
-    print(f"{right} % of {figures.images} pictures right (95 %: {low} to {high} %), mean per class {per_class} %")
+    print(f"{right} % of {figures.images} images right (95 %: {low} to {high} %), mean per class {per_class} %")
     print(
         f"{figures.evaluations_per_image:.1f} evaluations an image; at temperature {figures.temperature:g} the "
         f"calibration error is {100 * figures.expected_calibration_error:.1f} %, the negative log-likelihood "
@@ -128,8 +128,8 @@ def measure(result: Classification, labels: np.ndarray, *, temperature: float, b
     )
 
 
-def prepare(settings: Evaluate, *, default_split: str) -> tuple[DiffusionClassifier, Pictures, Task]:
-    """The classifier, the labelled pictures, and what is to be done with them."""
+def prepare(settings: Evaluate, *, default_split: str) -> tuple[DiffusionClassifier, ImageCollection, Task]:
+    """The classifier, the labeled images, and what is to be done with them."""
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {settings.limit}")
     if settings.bins < 1:
@@ -137,41 +137,41 @@ def prepare(settings: Evaluate, *, default_split: str) -> tuple[DiffusionClassif
     images = settings.images or ("fashion",)
     limit = settings.limit or (None if settings.images else 100)
     given = gather(images, split=settings.split, default_split=default_split, at_most=limit, exclude=settings.out)
-    given = labelled(given)
+    given = labeled(given)
     classifier = build_classifier(settings, given.classes)
-    pictures = with_truth(judged(given, classifier.classes))
+    collection = with_truth(drop_unknown_labels(given, classifier.classes))
     split = settings.split or default_split
-    return classifier, pictures, make_task(settings, settings.out, classifier, pictures, images, split, ("bins",))
+    return classifier, collection, make_task(settings, settings.out, classifier, collection, images, split, ("bins",))
 
 
-def labelled(pictures: Pictures) -> Pictures:
+def labeled(collection: ImageCollection) -> ImageCollection:
     """Those that come with a label; a line on standard error counts the others.
 
     Raises:
         ValueError: If there is none.
     """
-    known = with_truth(pictures)
-    if len(known) < len(pictures) and launched().is_main:
-        left_out = len(pictures) - len(known)
-        print(f"{left_out} of {len(pictures)} pictures have no label and are left out", file=sys.stderr)
+    known = with_truth(collection)
+    if len(known) < len(collection) and current_process().is_main:
+        left_out = len(collection) - len(known)
+        print(f"{left_out} of {len(collection)} images have no label and are left out", file=sys.stderr)
     return known
 
 
-def with_truth(pictures: Pictures) -> Pictures:
+def with_truth(collection: ImageCollection) -> ImageCollection:
     """Those whose class is known.
 
     Raises:
         ValueError: If there is none.
     """
-    known = [picture for picture in pictures.pictures if picture.truth is not None]
+    known = [image for image in collection.entries if image.truth is not None]
     if not known:
-        raise ValueError("no picture has a label that is one of the classes; give folders named like the classes")
-    return Pictures(known)
+        raise ValueError("no image has a label that is one of the classes; give folders named like the classes")
+    return ImageCollection(known)
 
 
-def labels_of(pictures: Pictures, classes: tuple[str, ...]) -> np.ndarray:
-    """Index of each picture's class, int64 ``(B,)``."""
-    return np.array([classes.index(picture.truth or "") for picture in pictures.pictures], np.int64)
+def labels_of(collection: ImageCollection, classes: tuple[str, ...]) -> np.ndarray:
+    """Index of each image's class, int64 ``(B,)``."""
+    return np.array([classes.index(image.truth or "") for image in collection.entries], np.int64)
 
 
 def write_json(path: Path, content: object) -> None:

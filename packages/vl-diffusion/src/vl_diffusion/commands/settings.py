@@ -10,17 +10,17 @@ from typing import Any, Literal
 
 import torch
 
-from vl_diffusion.aggregation import Aggregation
-from vl_diffusion.arms import Combination
-from vl_diffusion.classifier import DiffusionClassifier
-from vl_diffusion.loading import load_denoiser
-from vl_diffusion.objectives import Objective
-from vl_diffusion.processes import own_device
-from vl_diffusion.schedule import Prediction
+from vl_diffusion.classification.candidates import Combination
+from vl_diffusion.classification.classifier import DiffusionClassifier
+from vl_diffusion.classification.templates import prompt_templates
+from vl_diffusion.models.loading import load_denoiser
+from vl_diffusion.models.schedule import Prediction
+from vl_diffusion.runs.processes import own_device
+from vl_diffusion.scoring.aggregation import Aggregation
+from vl_diffusion.scoring.losses import Objective
+from vl_diffusion.scoring.weighting import WeightingName
 from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Staged
 from vl_diffusion.search.evidence import Bound
-from vl_diffusion.templates import prompt_templates
-from vl_diffusion.weighting import WeightingName
 
 SearchName = Literal["racing", "staged", "halving", "exhaustive", "tree"]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -34,10 +34,10 @@ class ClassifierSettings:
     """"fashion" (built in), the folder of a diffusers pipeline or network, or a hub id."""
 
     classes: tuple[str, ...] | None = None
-    """Class names; default: the model's own, else those of the pictures' data set."""
+    """Class names; default: the model's own, else those of the images' data set."""
 
     image_size: int | None = None
-    """For text-conditional models: height and width of the pictures, in pixels; default: those of the training."""
+    """For text-conditional models: height and width of the images, in pixels; default: those of the training."""
 
     search: SearchName = "racing"
     """Drop classes when paired differences prove them worse, give up the worst in stages, halve them, try all, or
@@ -62,7 +62,7 @@ class ClassifierSettings:
     """Tree: a JSON file of nested objects, whose innermost values are lists of class names."""
 
     max_evaluations: int | None = None
-    """Hard limit on the evaluations of a picture."""
+    """Hard limit on the evaluations of an image."""
 
     objective: Objective = "l2"
     """Squared, absolute or Huber error, or the variational bound's term for models that learn a variance."""
@@ -74,7 +74,7 @@ class ClassifierSettings:
     """How much each noise level counts."""
 
     aggregation: Aggregation = "mean"
-    """What is averaged over draws: errors, votes, or standardised errors."""
+    """What is averaged over draws: errors, votes, or standardized errors."""
 
     time_range: tuple[float, float] = (0.0, 1.0)
     """The part of the schedule that draws are spread over."""

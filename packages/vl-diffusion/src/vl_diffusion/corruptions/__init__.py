@@ -1,4 +1,4 @@
-"""Common corruptions of pictures, to test how a model bears a shift: fifteen of them, at five severities.
+"""Common corruptions of images, to test how a model bears a shift: fifteen of them, at five severities.
 
 `CORRUPTIONS` names them: ``gaussian_noise``, ``shot_noise``, ``impulse_noise``; ``defocus_blur``, ``glass_blur``,
 ``motion_blur``, ``zoom_blur``; ``snow``, ``frost``, ``fog``, ``brightness``; ``contrast``, ``elastic_transform``,

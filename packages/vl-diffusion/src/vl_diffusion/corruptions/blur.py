@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from vl_diffusion.corruptions.fields import Picture, enlarge, smear
+from vl_diffusion.corruptions.fields import FloatImage, enlarge, smear
 from vl_diffusion.corruptions.published import Strengths, Table
 
 # Up to severity 3 at 32 px, and at severity 1 at 64 px, the published disc is a pixel which a Gaussian of 0.4 to 0.6 px
@@ -20,7 +20,7 @@ DISC_RADIUS: Table = {
 """Radius in pixels of the disc into which a lens out of focus spreads a point."""
 
 # Ours. The published reaches (1 to 4) and numbers of rounds (1 to 3) rise and fall along their rows, and at 32 px they
-# begin with an exchange of all neighbours, the worst there is. A reach below 1.5 exchanges some and leaves the others.
+# begin with an exchange of all neighbors, the worst there is. A reach below 1.5 exchanges some and leaves the others.
 GLASS_REACH: Table = {
     32: (0.55, 0.65, 0.8, 1.3, 2),
     64: (0.6, 0.8, 1.3, 2, 3),
@@ -57,32 +57,32 @@ ZOOM: Table = {
     64: (0.05, 0.10, 0.15, 0.20, 0.25),
     224: (0.10, 0.15, 0.20, 0.24, 0.30),
 }
-"""By how much of its size a picture grows while it is taken."""
+"""By how much of its size an image grows while it is taken."""
 
 _ZOOM_STEP = 0.01
 
 
-def disc(radius: float) -> Picture:
+def disc(radius: float) -> FloatImage:
     """Weights ``(n, n)`` with sum 1: equal on a disc, and down to nothing within a pixel at its edge."""
     reach = math.floor(radius + 0.5)
     across = np.arange(-reach, reach + 1)
     inside = np.clip(radius + 0.5 - np.hypot(across[:, None], across), 0, 1)
-    weights: Picture = inside / inside.sum()
+    weights: FloatImage = inside / inside.sum()
     return weights
 
 
-def defocus_blur(picture: Picture, at: Strengths, rng: np.random.Generator) -> Picture:
+def defocus_blur(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:
     """Every point becomes a disc."""
-    blurred: Picture = ndimage.convolve(picture, disc(at.neighbourhood(DISC_RADIUS))[None], mode="mirror")
+    blurred: FloatImage = ndimage.convolve(image, disc(at.neighborhood(DISC_RADIUS))[None], mode="mirror")
     return blurred
 
 
-def glass_blur(picture: Picture, at: Strengths, rng: np.random.Generator) -> Picture:
+def glass_blur(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:
     """Pixels change places with near ones, one after the other, between two Gaussian blurs."""
     softness = at.length(GLASS_SOFTNESS)
     sigma = (0, softness, softness)
-    reach = at.neighbourhood(GLASS_REACH)
-    height, width = picture.shape[1:]
+    reach = at.neighborhood(GLASS_REACH)
+    height, width = image.shape[1:]
     down, right = np.rint(reach * rng.uniform(-1, 1, (2, height, width))).astype(int)
     y, x = np.indices((height, width))
     here = y * width + x
@@ -91,21 +91,21 @@ def glass_blur(picture: Picture, at: Strengths, rng: np.random.Generator) -> Pic
     # An exchange sees those before it, so this is a loop; over plain integers it takes milliseconds.
     for a, b in zip(here.ravel().tolist(), there.ravel().tolist(), strict=True):
         order[a], order[b] = order[b], order[a]
-    blurred = ndimage.gaussian_filter(picture, sigma, mode="nearest")
-    exchanged = blurred.reshape(len(picture), -1)[:, order].reshape(picture.shape)
-    result: Picture = ndimage.gaussian_filter(exchanged, sigma, mode="nearest")
+    blurred = ndimage.gaussian_filter(image, sigma, mode="nearest")
+    exchanged = blurred.reshape(len(image), -1)[:, order].reshape(image.shape)
+    result: FloatImage = ndimage.gaussian_filter(exchanged, sigma, mode="nearest")
     return result
 
 
-def motion_blur(picture: Picture, at: Strengths, rng: np.random.Generator) -> Picture:
-    """The picture moves along a line, at most 45 degrees from the horizontal."""
+def motion_blur(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:
+    """The image moves along a line, at most 45 degrees from the horizontal."""
     angle = rng.uniform(-math.pi / 4, math.pi / 4)
-    return smear(picture, at.length(MOTION_RADIUS), at.length(MOTION_SIGMA), angle)
+    return smear(image, at.length(MOTION_RADIUS), at.length(MOTION_SIGMA), angle)
 
 
-def zoom_blur(picture: Picture, at: Strengths, rng: np.random.Generator) -> Picture:
-    """Mean of the picture at sizes from its own to the largest, a hundredth apart; its centre stays where it is."""
+def zoom_blur(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:
+    """Mean of the image at sizes from its own to the largest, a hundredth apart; its center stays where it is."""
     most = at.value(ZOOM)
     factors = np.linspace(1, 1 + most, round(most / _ZOOM_STEP) + 1)
-    mean: Picture = np.mean([enlarge(picture, factor) for factor in factors], 0)
+    mean: FloatImage = np.mean([enlarge(image, factor) for factor in factors], 0)
     return mean

@@ -1,4 +1,4 @@
-"""What several corruptions are made of: a picture moved along a line, a picture enlarged, and a fractal cloud."""
+"""What several corruptions are made of: an image moved along a line, an image enlarged, and a fractal cloud."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-Picture = npt.NDArray[np.float64]
+FloatImage = npt.NDArray[np.float64]
 """``(C, H, W)``, black 0 and white 1."""
 
 
-def grey(picture: Picture) -> Picture:
+def gray(image: FloatImage) -> FloatImage:
     """Luminance (ITU-R BT.601) of ``(C, H, W)``, as ``(1, H, W)``."""
-    if len(picture) == 1:
-        return picture
-    luminance: Picture = np.tensordot((0.299, 0.587, 0.114), picture, 1)[None]
+    if len(image) == 1:
+        return image
+    luminance: FloatImage = np.tensordot((0.299, 0.587, 0.114), image, 1)[None]
     return luminance
 
 
-def smear(picture: Picture, radius: float, sigma: float, angle: float) -> Picture:
-    """Weighted mean of the picture moved by 0 to `radius` pixels along a line, in steps of at most one pixel.
+def smear(image: FloatImage, radius: float, sigma: float, angle: float) -> FloatImage:
+    """Weighted mean of the image moved by 0 to `radius` pixels along a line, in steps of at most one pixel.
 
     The weights are half a Gaussian, ``exp(-t^2 / (2 sigma^2))``: what moves is sharp where it started and fades behind.
     Positions between pixels are interpolated linearly, and the border is repeated outwards.
 
     Args:
-        picture: ``(C, H, W)``.
+        image: ``(C, H, W)``.
         radius: Length of the line, in pixels.
         sigma: Standard deviation of the weights, in pixels.
         angle: Direction of the movement in radians: 0 to the right, pi / 2 downwards.
     """
     steps = np.linspace(0, radius, math.ceil(radius) + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
-    moved = np.zeros_like(picture)
+    moved = np.zeros_like(image)
     for step, weight in zip(steps, weights / weights.sum(), strict=True):
         by = (0, step * math.sin(angle), step * math.cos(angle))
-        moved += weight * ndimage.shift(picture, by, order=1, mode="nearest")
+        moved += weight * ndimage.shift(image, by, order=1, mode="nearest")
     return moved
 
 
-def enlarge(picture: Picture, factor: float, *, order: int = 1) -> Picture:
-    """``(C, H, W)`` enlarged about its centre and cut to its size; linear between pixels, or with order 0 in blocks."""
-    centre = (np.array(picture.shape) - 1) / 2
+def enlarge(image: FloatImage, factor: float, *, order: int = 1) -> FloatImage:
+    """``(C, H, W)`` enlarged about its center and cut to its size; linear between pixels, or with order 0 in blocks."""
+    center = (np.array(image.shape) - 1) / 2
     scale = np.array([1, 1 / factor, 1 / factor])
-    enlarged: Picture = ndimage.affine_transform(
-        picture, scale, centre * (1 - scale), order=order, mode="nearest", output_shape=picture.shape
+    enlarged: FloatImage = ndimage.affine_transform(
+        image, scale, center * (1 - scale), order=order, mode="nearest", output_shape=image.shape
     )
     return enlarged
 
 
-def plasma(height: int, width: int, decay: float, rng: np.random.Generator) -> Picture:
+def plasma(height: int, width: int, decay: float, rng: np.random.Generator) -> FloatImage:
     """A cloud ``(height, width)`` from 0 to 1, by midpoint displacement ("diamond-square") on a torus.
 
     Args:
@@ -68,11 +68,11 @@ def plasma(height: int, width: int, decay: float, rng: np.random.Generator) -> P
         wobble = spread * rng.uniform(-1, 1, (3, cells, cells))
         corner = cloud[::step, ::step]
         right, below = np.roll(corner, -1, 1), np.roll(corner, -1, 0)
-        centre = (corner + right + below + np.roll(right, -1, 0)) / 4 + wobble[0]
-        cloud[half::step, half::step] = centre
-        cloud[::step, half::step] = (corner + right + centre + np.roll(centre, 1, 0)) / 4 + wobble[1]
-        cloud[half::step, ::step] = (corner + below + centre + np.roll(centre, 1, 1)) / 4 + wobble[2]
+        center = (corner + right + below + np.roll(right, -1, 0)) / 4 + wobble[0]
+        cloud[half::step, half::step] = center
+        cloud[::step, half::step] = (corner + right + center + np.roll(center, 1, 0)) / 4 + wobble[1]
+        cloud[half::step, ::step] = (corner + below + center + np.roll(center, 1, 1)) / 4 + wobble[2]
         spread, step = spread / decay, half
     cloud -= cloud.min()
-    cut: Picture = cloud[:height, :width] / cloud.max()
+    cut: FloatImage = cloud[:height, :width] / cloud.max()
     return cut

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from vl_diffusion.corruptions.fields import Picture, plasma
+from vl_diffusion.corruptions.fields import FloatImage, plasma
 
 _FERNS = 14
 _BARB = 1 / 16  # distance between two barbs of a fern, as a share of the side
@@ -15,7 +15,7 @@ _BEND = 0.22  # how far ferns are bent, as a share of the side
 _TINT = (0.84, 0.93, 1.0)  # ice is bluish
 
 
-def frost_pattern(channels: int, height: int, width: int, rng: np.random.Generator) -> Picture:
+def frost_pattern(channels: int, height: int, width: int, rng: np.random.Generator) -> FloatImage:
     """A layer of frost-like crystals ``(channels, height, width)`` in [0, 1]; bluish where there are three channels.
 
     Each pixel belongs to the fern whose seed is nearest. A fern has a spine in a direction of its own, and on both
@@ -39,5 +39,5 @@ def frost_pattern(channels: int, height: int, width: int, rng: np.random.Generat
     crystals = np.maximum(barbs**2 * np.clip(2.5 * broken - 0.5, 0, 1), spine)
     ice = np.clip(1.6 * thickness - 0.2, 0, 1) * (0.25 + 0.75 * crystals)
     tint = np.array(_TINT) if channels == 3 else np.ones(channels)
-    pattern: Picture = tint[:, None, None] * ice
+    pattern: FloatImage = tint[:, None, None] * ice
     return pattern

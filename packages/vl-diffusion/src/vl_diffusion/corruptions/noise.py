@@ -1,15 +1,15 @@
 """Noise of an image sensor: too little light, too few photons, broken pixels.
 
-Every function of the four groups takes a picture ``(C, H, W)`` in [0, 1], its strengths, and a generator; it returns
-the picture corrupted, which may leave [0, 1] (`corrupt` clips). The generator starts alike at every severity, and how
-much is drawn does not depend on it, so that the versions of a picture differ in strength and not in luck.
+Every function of the four groups takes an image ``(C, H, W)`` in [0, 1], its strengths, and a generator; it returns
+the image corrupted, which may leave [0, 1] (`corrupt` clips). The generator starts alike at every severity, and how
+much is drawn does not depend on it, so that the versions of an image differ in strength and not in luck.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from vl_diffusion.corruptions.fields import Picture
+from vl_diffusion.corruptions.fields import FloatImage
 from vl_diffusion.corruptions.published import Strengths, Table
 
 DEVIATION: Table = {
@@ -34,18 +34,18 @@ BROKEN: Table = {
 """Share of values that are lost."""
 
 
-def gaussian_noise(picture: Picture, at: Strengths, rng: np.random.Generator) -> Picture:
+def gaussian_noise(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:
     """``x + sigma n`` with ``n`` standard normal, for each value of each channel."""
-    return picture + at.value(DEVIATION) * rng.standard_normal(picture.shape)
+    return image + at.value(DEVIATION) * rng.standard_normal(image.shape)
 
 
-def shot_noise(picture: Picture, at: Strengths, rng: np.random.Generator) -> Picture:
+def shot_noise(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:
     """``Poisson(c x) / c``: mean ``x``, variance ``x / c``."""
     photons = at.value(PHOTONS)
-    return rng.poisson(photons * picture) / photons
+    return rng.poisson(photons * image) / photons
 
 
-def impulse_noise(picture: Picture, at: Strengths, rng: np.random.Generator) -> Picture:
+def impulse_noise(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:
     """A share of the values, channel by channel, is replaced by 0 ("pepper") or 1 ("salt") with equal chance."""
-    lost = rng.random(picture.shape) < at.value(BROKEN)
-    return np.where(lost, rng.random(picture.shape) < 0.5, picture)
+    lost = rng.random(image.shape) < at.value(BROKEN)
+    return np.where(lost, rng.random(image.shape) < 0.5, image)

@@ -1,8 +1,8 @@
-"""Strengths of the corruptions: published for pictures of three sizes, interpolated for the rest.
+"""Strengths of the corruptions: published for images of three sizes, interpolated for the rest.
 
-Hendrycks & Dietterich (2019) tuned five severities for pictures of 224 px (ImageNet-C), 64 px (Tiny ImageNet-C) and
-32 px (CIFAR-10-C), because what can be read at one size is beyond recognition at another: a small picture has no
-neighbouring pixels to average noise over. Each corruption states its three rows of five values, and a picture takes
+Hendrycks & Dietterich (2019) tuned five severities for images of 224 px (ImageNet-C), 64 px (Tiny ImageNet-C) and
+32 px (CIFAR-10-C), because what can be read at one size is beyond recognition at another: a small image has no
+neighboring pixels to average noise over. Each corruption states its three rows of five values, and an image takes
 those of its own size, its shorter side. Between two sizes a value is interpolated, geometrically and in the logarithm
 of the side. Below 32 px and above 224 px values stay, except that lengths in pixels follow the side in proportion.
 """
@@ -22,12 +22,12 @@ PUBLISHED_SIZES = (32, 64, 224)
 
 @dataclass(frozen=True)
 class Strengths:
-    """How strong a corruption is on one picture: reads its tables at a severity and a size.
+    """How strong a corruption is on one image: reads its tables at a severity and a size.
 
     Attributes:
         severity: 1 to 5.
-        side: The picture's shorter side, in pixels.
-        tuned_for: Side of the pictures whose values are taken; None for the picture's own.
+        side: The image's shorter side, in pixels.
+        tuned_for: Side of the images whose values are taken; None for the image's own.
     """
 
     severity: int
@@ -45,9 +45,9 @@ class Strengths:
         return float(np.exp(np.interp(np.log(self.table_side), np.log(PUBLISHED_SIZES), np.log(values))))
 
     def length(self, table: Table) -> float:
-        """A length in pixels, brought from the table's pictures to this one in proportion to their sides."""
+        """A length in pixels, brought from the table's images to this one in proportion to their sides."""
         return self.value(table) * self.side / self.table_side
 
-    def neighbourhood(self, table: Table) -> float:
+    def neighborhood(self, table: Table) -> float:
         """A length in pixels that would do nothing if it shrank below a pixel: at least the one at 32 px."""
         return max(self.length(table), table[PUBLISHED_SIZES[0]][self.severity - 1])

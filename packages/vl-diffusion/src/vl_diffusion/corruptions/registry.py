@@ -1,4 +1,4 @@
-"""The fifteen corruptions by name, and the function that applies one to pictures."""
+"""The fifteen corruptions by name, and the function that applies one to images."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vl_core.noise import make_keys
 
 from vl_diffusion.checks import checked_ids, checked_image, is_single
 from vl_diffusion.corruptions import blur, digital, noise, weather
-from vl_diffusion.corruptions.fields import Picture
+from vl_diffusion.corruptions.fields import FloatImage
 from vl_diffusion.corruptions.published import PUBLISHED_SIZES, Strengths
 
-Corruption = Callable[[Picture, Strengths, np.random.Generator], Picture]
+Corruption = Callable[[FloatImage, Strengths, np.random.Generator], FloatImage]
 
 # In the paper's groups and order. The place is part of the key of the random numbers, so it is fixed.
 _FUNCTIONS: tuple[Corruption, ...] = (
@@ -54,29 +54,29 @@ def corrupt(
     image_ids: Sequence[int] | None = None,
     tuned_for: int | None = None,
 ) -> Tensor:
-    """Pictures under one of fifteen common corruptions, at one of five severities.
+    """Images under one of fifteen common corruptions, at one of five severities.
 
     After Hendrycks & Dietterich (2019), "Benchmarking Neural Network Robustness to Common Corruptions and
     Perturbations", arXiv 1903.12261. Strengths are those that were published with ImageNet-C at 224 pixels, Tiny
     ImageNet-C at 64 and CIFAR-10-C at 32, interpolated for other sizes. The results are of the same kind as these data
-    sets and not the same pictures: those were stored as JPEG files once more, frost is drawn here where they paste
+    sets and not the same images: those were stored as JPEG files once more, frost is drawn here where they paste
     photographs, and where a published row's effect does not grow with the severity, another stands here, which does:
     in frost, glass and elastic distortions, and in single values beside which it is said.
 
     Every random number is a function of `seed`, the image's id and the name. So a result depends neither on the batch
-    nor on its order, and the five versions of a picture share their random numbers. Other versions of NumPy, SciPy or
-    Pillow may give other pictures.
+    nor on its order, and the five versions of an image share their random numbers. Other versions of NumPy, SciPy or
+    Pillow may give other images.
 
     Args:
         images: ``(B, C, H, W)`` in [0, 1], floating point, of one or three channels and at least 8 pixels a side; or a
-            picture or a sequence of pictures as `DiffusionClassifier.classify` takes them, all of one size.
+            image or a sequence of images as `DiffusionClassifier.classify` takes them, all of one size.
         name: One of `CORRUPTIONS`.
         severity: 1 to 5.
         seed: 0 or more and below 2**31.
         image_ids: An integer (64 bits, signed) for each image; default: 0, 1, 2, ... Whoever corrupts a data set in
             batches passes the images' places in it.
-        tuned_for: Side in pixels of the pictures whose strengths are taken, from 32 to 224; default: that of these
-            pictures, their shorter one. Lengths are scaled to these pictures either way. On 28 pixels the default gives
+        tuned_for: Side in pixels of the images whose strengths are taken, from 32 to 224; default: that of these
+            images, their shorter one. Lengths are scaled to these images either way. On 28 pixels the default gives
             the mild noise of CIFAR-10-C, and 224 the strong one of ImageNet-C.
 
     Returns:
@@ -86,25 +86,25 @@ def corrupt(
     Raises:
         TypeError: If an image is of no known kind, or the severity or an id is no integer.
         ValueError: If the name or the severity is unknown, if there is no image, if one is NaN, out of range, too
-            small, of another size than the first, or neither grey nor RGB, or if another number is out of range.
+            small, of another size than the first, or neither gray nor RGB, or if another number is out of range.
 
     Example:
-        >>> pictures = torch.full((2, 1, 32, 32), 0.5)
-        >>> round(corrupt(pictures, "brightness", 5).mean().item(), 6)
+        >>> images = torch.full((2, 1, 32, 32), 0.5)
+        >>> round(corrupt(images, "brightness", 5).mean().item(), 6)
         0.8
     """
     function = _function(name)
     checked_severity = _severity(severity)
-    pictures = _pictures(images)
-    strengths = Strengths(checked_severity, min(pictures.shape[2:]), _tuned_for(tuned_for))
-    ids = range(len(pictures)) if image_ids is None else checked_ids(image_ids, len(pictures))
+    batch = _images(images)
+    strengths = Strengths(checked_severity, min(batch.shape[2:]), _tuned_for(tuned_for))
+    ids = range(len(batch)) if image_ids is None else checked_ids(image_ids, len(batch))
     keys = make_keys(seed, torch.tensor(list(ids)), CORRUPTIONS.index(name)).numpy().view(np.uint64)
     results = []
-    for picture, key in zip(pictures.detach().to("cpu", torch.float64).numpy(), keys, strict=True):
+    for image, key in zip(batch.detach().to("cpu", torch.float64).numpy(), keys, strict=True):
         # One stream an image, whoever else is in the batch; Philox takes the package's noise keys as they are.
         rng = np.random.Generator(np.random.Philox(key=key))
-        results.append(np.clip(function(picture, strengths, rng), 0, 1))
-    return torch.from_numpy(np.stack(results)).to(pictures.device, pictures.dtype)
+        results.append(np.clip(function(image, strengths, rng), 0, 1))
+    return torch.from_numpy(np.stack(results)).to(batch.device, batch.dtype)
 
 
 def _function(name: str) -> Corruption:
@@ -130,15 +130,15 @@ def _tuned_for(side: int | None) -> int | None:
     return side
 
 
-def _pictures(images: Any) -> Tensor:
+def _images(images: Any) -> Tensor:
     """One checked tensor ``(B, C, H, W)``; a tensor of that shape keeps its dtype and device."""
     if not (hasattr(images, "__len__") and hasattr(images, "__getitem__")) and not is_single(images):
-        raise TypeError(f"images must be a tensor, a picture or a sequence of pictures, got {type(images).__name__}")
+        raise TypeError(f"images must be a tensor, an image or a sequence of images, got {type(images).__name__}")
     sequence = [images] if is_single(images) else images
     if not len(sequence):
         raise ValueError("images is empty; pass at least one image")
     checked = [checked_image(sequence[i], i) for i in range(len(sequence))]
-    sizes = [tuple(picture.shape) for picture in checked]
+    sizes = [tuple(image.shape) for image in checked]
     if min(sizes[0][1:]) < _SMALLEST:
         raise ValueError(f"images must be at least {_SMALLEST} pixels a side, got {sizes[0][1]}x{sizes[0][2]}")
     for i, size in enumerate(sizes):

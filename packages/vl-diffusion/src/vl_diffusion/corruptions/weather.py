@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from vl_diffusion.corruptions.fields import Picture, enlarge, grey, plasma, smear
+from vl_diffusion.corruptions.fields import FloatImage, enlarge, gray, plasma, smear
 from vl_diffusion.corruptions.frost_pattern import frost_pattern
 from vl_diffusion.corruptions.published import Strengths, Table
 
@@ -17,7 +17,7 @@ SNOW_MEAN: Table = {
 }
 """Mean of the Gaussian noise of which flakes are made."""
 
-# Published is 0.3 where flakes are larger than a pixel, of noise that is enlarged linearly, which averages neighbours:
+# Published is 0.3 where flakes are larger than a pixel, of noise that is enlarged linearly, which averages neighbors:
 # in blocks, 0.2 lets as much of it pass the threshold, whatever the size.
 SNOW_DEVIATION = 0.2
 """Its standard deviation."""
@@ -41,7 +41,7 @@ SNOW_FALL: Table = {
     64: (8, 10, 10, 12, 14),
     224: (10, 12, 12, 12, 12),
 }
-"""How far flakes fall while the picture is taken, in pixels."""
+"""How far flakes fall while the image is taken, in pixels."""
 
 SNOW_FALL_SIGMA: Table = {
     32: (3, 4, 4, 6, 12),
@@ -55,16 +55,16 @@ SNOW_CLEAR: Table = {
     64: (0.8, 0.8, 0.7, 0.65, 0.6),
     224: (0.8, 0.7, 0.7, 0.65, 0.55),
 }
-"""Weight of the picture against its whitened copy."""
+"""Weight of the image against its whitened copy."""
 
-# Ours, begun and ended near the published rows (1 to 0.6, and 0.2 to 0.75): on a bright picture those let what the
-# picture loses and what the frost adds cancel more at severity 3 than at 2.
-FROST_PICTURE: Table = {
+# Ours, begun and ended near the published rows (1 to 0.6, and 0.2 to 0.75): on a bright image those let what the
+# image loses and what the frost adds cancel more at severity 3 than at 2.
+FROST_IMAGE: Table = {
     32: (1, 0.95, 0.9, 0.85, 0.8),
     64: (1, 0.95, 0.9, 0.85, 0.8),
     224: (1, 0.9, 0.8, 0.7, 0.6),
 }
-"""Weight of the picture behind the frost."""
+"""Weight of the image behind the frost."""
 
 FROST_ICE: Table = {
     32: (0.2, 0.3, 0.4, 0.5, 0.6),
@@ -95,45 +95,45 @@ LIGHT: Table = {
 """What is added to the value of hue, saturation and value."""
 
 
-def snow(picture: Picture, at: Strengths, rng: np.random.Generator) -> Picture:
-    """Flakes fall in front of a picture that has become whiter.
+def snow(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:
+    """Flakes fall in front of an image that has become whiter.
 
     Flakes are the tops of Gaussian noise, enlarged and smeared downwards, and once more the same upside down. The
-    picture ``x`` of luminance ``g`` becomes ``w x + (1 - w) max(x, 1.5 g + 0.5)``.
+    image ``x`` of luminance ``g`` becomes ``w x + (1 - w) max(x, 1.5 g + 0.5)``.
     """
     angle = rng.uniform(math.pi / 4, 3 * math.pi / 4)
-    noise = rng.standard_normal((1, *picture.shape[1:]))
+    noise = rng.standard_normal((1, *image.shape[1:]))
     noise = at.value(SNOW_MEAN) + SNOW_DEVIATION * noise
     noise = enlarge(noise, max(1, at.length(SNOW_FLAKE)), order=0)
     flakes = np.where(noise < at.value(SNOW_THRESHOLD), 0, np.clip(noise, 0, 1))
     flakes = smear(flakes, at.length(SNOW_FALL), at.length(SNOW_FALL_SIGMA), angle)
     clear = at.value(SNOW_CLEAR)
-    whitened = np.maximum(picture, 1.5 * grey(picture) + 0.5)
-    return clear * picture + (1 - clear) * whitened + flakes + flakes[:, ::-1, ::-1]
+    whitened = np.maximum(image, 1.5 * gray(image) + 0.5)
+    return clear * image + (1 - clear) * whitened + flakes + flakes[:, ::-1, ::-1]
 
 
-def frost(picture: Picture, at: Strengths, rng: np.random.Generator) -> Picture:
+def frost(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:
     """``a x + b f``, where ``f`` is frost-like: crystals that are drawn, and not the paper's photographs of frost."""
-    channels, height, width = picture.shape
+    channels, height, width = image.shape
     ice = frost_pattern(channels, height, width, rng)
-    return at.value(FROST_PICTURE) * picture + at.value(FROST_ICE) * ice
+    return at.value(FROST_IMAGE) * image + at.value(FROST_ICE) * ice
 
 
-def fog(picture: Picture, at: Strengths, rng: np.random.Generator) -> Picture:
-    """``(x + c p) m / (m + c)``: a cloud ``p`` adds light, and no value exceeds the picture's largest, ``m``."""
+def fog(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:
+    """``(x + c p) m / (m + c)``: a cloud ``p`` adds light, and no value exceeds the image's largest, ``m``."""
     density = at.value(FOG_DENSITY)
-    _, height, width = picture.shape
+    _, height, width = image.shape
     cloud = plasma(height, width, at.value(FOG_DECAY), rng)
-    brightest = float(picture.max())
-    return (picture + density * cloud) * brightest / (brightest + density)
+    brightest = float(image.max())
+    return (image + density * cloud) * brightest / (brightest + density)
 
 
-def brightness(picture: Picture, at: Strengths, rng: np.random.Generator) -> Picture:
+def brightness(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:
     """The value of hue, saturation and value grows, up to 1; the other two stay.
 
-    The value is the largest channel ``v``, and colours scale with it: ``x min(v + c, 1) / v``, and grey for black.
+    The value is the largest channel ``v``, and colors scale with it: ``x min(v + c, 1) / v``, and gray for black.
     """
-    value = picture.max(0, keepdims=True)
-    brighter: Picture = np.minimum(value + at.value(LIGHT), 1)
-    hue: Picture = np.where(value > 0, picture / np.where(value > 0, value, 1), 1)
+    value = image.max(0, keepdims=True)
+    brighter: FloatImage = np.minimum(value + at.value(LIGHT), 1)
+    hue: FloatImage = np.where(value > 0, image / np.where(value > 0, value, 1), 1)
     return hue * brighter

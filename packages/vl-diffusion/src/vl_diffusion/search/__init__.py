@@ -8,7 +8,7 @@ from vl_diffusion.search.evidence import Bound
 from vl_diffusion.search.exhaustive import Exhaustive
 from vl_diffusion.search.grids import nested_order
 from vl_diffusion.search.halving import Halving
-from vl_diffusion.search.protocol import Problem, Request, Search, Verdict
+from vl_diffusion.search.protocol import Request, Search, SearchInput, SearchResult
 from vl_diffusion.search.racing import Aim, Racing
 from vl_diffusion.search.shortlist import Shortlist
 from vl_diffusion.search.staged import Grid, Staged
@@ -22,13 +22,13 @@ __all__ = [
     "Grid",
     "Halving",
     "LabelTree",
-    "Problem",
     "Racing",
     "Request",
     "Search",
+    "SearchInput",
+    "SearchResult",
     "Shortlist",
     "Staged",
-    "Verdict",
     "nested_order",
     "wordnet_tree",
 ]

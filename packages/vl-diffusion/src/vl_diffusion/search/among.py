@@ -7,7 +7,7 @@ from collections.abc import Generator
 import numpy as np
 
 from vl_diffusion.search.grids import nested_order
-from vl_diffusion.search.protocol import Problem, Request, Search, Verdict
+from vl_diffusion.search.protocol import Request, Search, SearchInput, SearchResult
 
 
 def among(classes: np.ndarray, search: Search, logits: np.ndarray | None = None) -> Generator[Request, np.ndarray, int]:
@@ -22,12 +22,12 @@ def among(classes: np.ndarray, search: Search, logits: np.ndarray | None = None)
     """
     if len(classes) == 1:
         yield classes, nested_order(search.num_draws)[:1]
-        return Verdict(classes[0], classes)
-    requests = search.requests(Problem(len(classes), logits))
+        return SearchResult(classes[0], classes)
+    requests = search.requests(SearchInput(len(classes), logits))
     some, draws = next(requests)
     while True:
         errors = yield classes[some], draws
         try:
             some, draws = requests.send(errors)
         except StopIteration as end:
-            return Verdict.among(classes, end.value)
+            return SearchResult.among(classes, end.value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vl_diffusion.search.protocol import Problem, Request, Search
+from vl_diffusion.search.protocol import Request, Search, SearchInput
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class OnGrid:
         """That of the search."""
         return self.inner.budget(num_classes)
 
-    def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
+    def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
         """Those of the search, with draws of the grid."""
         own = self.inner.num_draws
         draw = (2 * np.arange(own) + 1) * self.num_draws // (2 * own)

@@ -9,7 +9,7 @@ import numpy as np
 
 from vl_diffusion.search._settings import check_counts, within_budget
 from vl_diffusion.search.grids import nested_order
-from vl_diffusion.search.protocol import Problem, Request
+from vl_diffusion.search.protocol import Request, SearchInput
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Exhaustive:
         allowed = within_budget(num_classes * self.draws, self.max_evaluations, num_classes, "one draw of each class")
         return allowed // num_classes * num_classes
 
-    def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
+    def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
         draws = nested_order(self.draws)[: self.budget(problem.num_classes) // problem.num_classes]
         errors = yield np.arange(problem.num_classes), np.sort(draws)
         return int(errors.mean(1).argmin())

@@ -14,7 +14,7 @@ import numpy as np
 
 from vl_diffusion.search._settings import check_counts, within_budget
 from vl_diffusion.search.grids import nested_order
-from vl_diffusion.search.protocol import Problem, Request
+from vl_diffusion.search.protocol import Request, SearchInput
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Halving:
     def budget(self, num_classes: int) -> int:
         return sum(classes * new for classes, new in self._rounds(num_classes))
 
-    def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
+    def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
         order = nested_order(self.draws)
         alive, total, count = np.arange(problem.num_classes), np.zeros(problem.num_classes), 0
         for classes, new in self._rounds(problem.num_classes):

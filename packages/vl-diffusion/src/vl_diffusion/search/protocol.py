@@ -18,7 +18,7 @@ Request = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class SearchInput:
     """One image's problem, as a search sees it."""
 
     num_classes: int
@@ -28,7 +28,7 @@ class Problem:
     """Scores ``(K,)`` that another model gave the classes of this image, larger being likelier; for `Shortlist`."""
 
 
-class Verdict(int):
+class SearchResult(int):
     """The index of the predicted class, which also knows the classes that were not given up.
 
     A plain index says that those were given up which saw fewer draws than the predicted class. A search that drops
@@ -38,15 +38,15 @@ class Verdict(int):
     remaining: np.ndarray
     """Indices of the predicted class and of those that could not be ruled out, int64."""
 
-    def __new__(cls, prediction: int, remaining: np.ndarray) -> Verdict:
+    def __new__(cls, prediction: int, remaining: np.ndarray) -> SearchResult:
         verdict = super().__new__(cls, prediction)
         verdict.remaining = remaining
         return verdict
 
     @classmethod
-    def among(cls, classes: np.ndarray, verdict: int) -> Verdict:
+    def among(cls, classes: np.ndarray, verdict: int) -> SearchResult:
         """The verdict of a search that knew only these classes, and these by their places."""
-        remaining = verdict.remaining if isinstance(verdict, Verdict) else np.arange(len(classes))
+        remaining = verdict.remaining if isinstance(verdict, SearchResult) else np.arange(len(classes))
         return cls(classes[verdict], classes[remaining])
 
 
@@ -70,6 +70,6 @@ class Search(Protocol):
         """The largest number of evaluations that one image can cost; it is never exceeded."""
         ...
 
-    def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
-        """Search one image; the generator's return value is the predicted class index, plain or as a `Verdict`."""
+    def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
+        """Search one image; the generator's return value is the predicted class index, plain or as a `SearchResult`."""
         ...

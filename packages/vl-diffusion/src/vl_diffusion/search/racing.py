@@ -5,7 +5,7 @@ that they share. Here the tests (see `evidence`) hold at all times, so that look
 
 **Why the best class is dropped with a probability of at most `level`.** The first `opening` draws, which all classes
 see, serve only to share the level out: if a class l comes r-th in them (r = 0, 1 ...), pairs that it leads get the
-share w_l = (1 + 1/K) / ((r + 1) (r + 2)) of it, and these shares add up to 1. A class k is dropped in favour of the
+share w_l = (1 + 1/K) / ((r + 1) (r + 2)) of it, and these shares add up to 1. A class k is dropped in favor of the
 leader l when the evidence of the later draws that k is worse exceeds 1 / (level w_l). Let b be the best class. It is
 dropped only if for some l the evidence of the pair (l, b) ever exceeds its bound, though b is no worse. Later draws
 being independent of the opening, each of these happens with a probability of at most level * w_l given the opening,
@@ -29,7 +29,7 @@ import numpy as np
 from vl_diffusion.search._settings import check_counts, within_budget
 from vl_diffusion.search.evidence import BernsteinEvidence, Bound, Evidence, StudentEvidence
 from vl_diffusion.search.grids import nested_order
-from vl_diffusion.search.protocol import Problem, Request, Verdict
+from vl_diffusion.search.protocol import Request, SearchInput, SearchResult
 
 Aim = Literal["draws", "expectation"]
 
@@ -41,7 +41,7 @@ class Racing:
     When one class is left, or the draws or evaluations run out, the class with the smallest mean wins. The level is a
     bound for independent draws whose differences are normal (or, for ``"bernstein"``, bounded); nested draws cover the
     time steps more evenly than independent ones, which errs on the safe side. It is also a bound on the worst case,
-    classes that are all but equal to the best one; over the pictures of a data set far fewer verdicts change.
+    classes that are all but equal to the best one; over the images of a data set far fewer verdicts change.
     """
 
     draws: int = 250
@@ -101,7 +101,7 @@ class Racing:
     def budget(self, num_classes: int) -> int:
         return within_budget(num_classes * self.draws, self.max_evaluations, num_classes, "one draw of each class")
 
-    def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
+    def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
         left, order = self.budget(problem.num_classes), nested_order(self.draws)
         alive, count = np.arange(problem.num_classes), 0
         errors, total = np.empty((len(alive), 0)), np.zeros(len(alive))
@@ -134,7 +134,7 @@ class Racing:
                 evidence.keep(kept)
             if len(alive) == 1:
                 break
-        return Verdict(alive[total.argmin()], alive)
+        return SearchResult(alive[total.argmin()], alive)
 
     def _looks(self) -> Iterator[int]:
         """How many draws the classes have seen at each look."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from vl_diffusion.search._settings import check_counts, limited
 from vl_diffusion.search.among import among
-from vl_diffusion.search.protocol import Problem, Request, Search
+from vl_diffusion.search.protocol import Request, Search, SearchInput
 from vl_diffusion.search.racing import Racing
 
 
@@ -41,12 +41,12 @@ class Shortlist:
         listed = min(self.top, num_classes)
         return 1 if listed == 1 else limited(self.inner, self.max_evaluations).budget(listed)
 
-    def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
+    def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
         logits = self._logits(problem)
         listed = np.sort(np.argsort(-logits, kind="stable")[: self.top])
         return (yield from among(listed, limited(self.inner, self.max_evaluations), logits[listed]))
 
-    def _logits(self, problem: Problem) -> np.ndarray:
+    def _logits(self, problem: SearchInput) -> np.ndarray:
         if problem.logits is None:
             raise ValueError("logits are missing: Shortlist needs another model's scores (K,) for every image")
         logits = np.asarray(problem.logits, np.float64)

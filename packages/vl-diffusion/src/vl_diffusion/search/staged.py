@@ -12,7 +12,7 @@ import numpy as np
 
 from vl_diffusion.search._settings import check_counts, integers, within_budget
 from vl_diffusion.search.grids import nested_order
-from vl_diffusion.search.protocol import Problem, Request
+from vl_diffusion.search.protocol import Request, SearchInput
 
 Grid = Literal["nested", "literal"]
 
@@ -63,7 +63,7 @@ class Staged:
     def budget(self, num_classes: int) -> int:
         return sum(classes * len(new) for classes, new in self._affordable(num_classes))
 
-    def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
+    def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
         alive, total = np.arange(problem.num_classes), np.zeros(problem.num_classes)
         for classes, new in self._affordable(problem.num_classes):
             # A stable sort, so that a tie goes to the class that stands first.

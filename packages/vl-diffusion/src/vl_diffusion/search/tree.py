@@ -18,7 +18,7 @@ import numpy as np
 from vl_diffusion.search._settings import check_counts, limited, within_budget
 from vl_diffusion.search.among import among
 from vl_diffusion.search.grids import nested_order
-from vl_diffusion.search.protocol import Problem, Request, Search
+from vl_diffusion.search.protocol import Request, Search, SearchInput
 from vl_diffusion.search.racing import Racing
 
 Probe = Literal["leaves", "names"]
@@ -122,7 +122,7 @@ class LabelTree:
         planned = self.draws * sum(probes) + limited(self.inner, self.max_evaluations).budget(last)
         return within_budget(planned, self.max_evaluations, sum(probes) + last, least)
 
-    def requests(self, problem: Problem) -> Generator[Request, np.ndarray, int]:
+    def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
         self._check(problem.num_classes)
         asked = _Asked(problem.num_classes + len(self.inner_names), self.num_draws)
         probes, last = self._costs

@@ -73,7 +73,7 @@ def _first_senses(index: Path, lemmas: set[str]) -> dict[str, int]:
     senses = {}
     with index.open(encoding="ascii", errors="replace") as lines:
         for line in lines:
-            # The licence at the top is indented.
+            # The license at the top is indented.
             lemma = line.split(" ", 1)[0]
             if lemma in lemmas and lemma:
                 # lemma pos synset_cnt p_cnt [symbol ...] sense_cnt tagsense_cnt offset [offset ...]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vl_core.kernels.attention_distillation import inputs, ops, sdpa
-from vl_core.kernels.attention_distillation.problem import Problem, Side
+from vl_core.kernels.attention_distillation.problem import DistillationInputs, Side
 from vl_core.kernels.checks import check_choice, triton_missing
 
 Divergence = Literal["cross_entropy", "kl"]
@@ -48,7 +48,7 @@ def attention_distillation(
     tokens, ``d`` dimensions of a head, which may differ between the two.
 
     Args:
-        q_student: The student's queries, ``(B, H, N, d)``, as they enter its attention: after any normalisation or
+        q_student: The student's queries, ``(B, H, N, d)``, as they enter its attention: after any normalization or
             rotation. float16, bfloat16, float32 or float64.
         k_student: The student's keys, of the same shape and dtype.
         q_teacher: The teacher's queries, ``(B, T, N, d)``. Head dimension and dtype may differ from the student's.
@@ -109,7 +109,7 @@ def attention_distillation(
     if kept is not None:
         student, weight = _keep_heads(student, kept), weight if weight is None else weight[:, kept]
     mask, weight = inputs.usable_mask(key_mask, weight, student.q)
-    problem = Problem(student, _constant(teacher), teacher_heads, mask, weight, divergence == "kl")
+    problem = DistillationInputs(student, _constant(teacher), teacher_heads, mask, weight, divergence == "kl")
     chosen = _choose_implementation(impl, problem)
     if chosen == "sdpa":
         by_head = sdpa.attention_distillation(problem)
@@ -140,7 +140,7 @@ def _constant(side: Side) -> Side:
     return Side(side.q.detach(), side.k.detach(), side.scale, head_scale, bias)
 
 
-def _choose_implementation(impl: Impl, problem: Problem) -> Impl:
+def _choose_implementation(impl: Impl, problem: DistillationInputs) -> Impl:
     device = problem.student.q.device.type
     obstacle = {"sdpa": sdpa.unsupported, "triton": _triton_unsupported}
     if impl == "auto":
@@ -151,7 +151,7 @@ def _choose_implementation(impl: Impl, problem: Problem) -> Impl:
     return impl
 
 
-def _triton_unsupported(problem: Problem) -> str | None:
+def _triton_unsupported(problem: DistillationInputs) -> str | None:
     """Why the kernel cannot solve the problem, or None where it can."""
     queries = problem.student.q, problem.teacher.q
     if missing := triton_missing(queries[0].device.type):

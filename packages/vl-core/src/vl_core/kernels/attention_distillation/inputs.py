@@ -1,4 +1,4 @@
-"""Brings each argument of the public function into the one form of `Problem`, or says what is wrong with it."""
+"""Brings each argument of the public function into the one form of `DistillationInputs`, or says what is wrong with it."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def usable_mask(key_mask: Tensor | None, row_weight: Tensor | None, q: Tensor) -
 
 
 def read_head_map(head_map: HeadMap | None, heads: int, taught: int) -> tuple[list[int] | None, list[int] | None]:
-    """Which student heads are kept (None for all), and the teacher heads of each kept one (see `Problem`)."""
+    """Which student heads are kept (None for all), and the teacher heads of each kept one (see `DistillationInputs`)."""
     if head_map is None:
         if taught != heads:
             raise ValueError(

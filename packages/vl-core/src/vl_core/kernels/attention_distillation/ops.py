@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vl_core.kernels.attention_distillation.problem import Problem, Result, Side
+from vl_core.kernels.attention_distillation.problem import DistillationInputs, Result, Side
 
 _INPUTS = (
     "Tensor q_student, Tensor k_student, Tensor q_teacher, Tensor k_teacher, "
@@ -27,14 +27,14 @@ torch.library.define(_LOSS, f"({_INPUTS}, bool gradient) -> (Tensor, Tensor, Ten
 torch.library.define(_BIAS_GRADIENT, f"(Tensor upstream, {_INPUTS}) -> Tensor")
 
 
-def attention_distillation(problem: Problem, impl: str, gradient: bool) -> Tensor:
+def attention_distillation(problem: DistillationInputs, impl: str, gradient: bool) -> Tensor:
     """Weighted sum over rows of the loss, ``(B, H)``; differentiable by the student's tensors if `gradient`."""
     outputs = torch.ops.vl_core.attention_distillation(*_flat(problem, impl), gradient)
     loss: Tensor = outputs[0]
     return loss
 
 
-def _flat(problem: Problem, impl: str) -> tuple[Any, ...]:
+def _flat(problem: DistillationInputs, impl: str) -> tuple[Any, ...]:
     student, teacher = problem.student, problem.teacher
     return (
         *(student.q, student.k, teacher.q, teacher.k),
@@ -44,10 +44,10 @@ def _flat(problem: Problem, impl: str) -> tuple[Any, ...]:
     )
 
 
-def _problem(inputs: tuple[Any, ...]) -> tuple[Problem, str]:
+def _problem(inputs: tuple[Any, ...]) -> tuple[DistillationInputs, str]:
     q_s, k_s, q_t, k_t, head_s, head_t, bias_s, bias_t, mask, weight, heads, scale_s, scale_t, entropy, impl = inputs
     student, teacher = Side(q_s, k_s, scale_s, head_s, bias_s), Side(q_t, k_t, scale_t, head_t, bias_t)
-    return Problem(student, teacher, heads, mask, weight, entropy), impl
+    return DistillationInputs(student, teacher, heads, mask, weight, entropy), impl
 
 
 def _implementation(impl: str) -> Any:

@@ -27,7 +27,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Problem:
+class DistillationInputs:
     """The two maps, and how their rows are compared."""
 
     student: Side

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from vl_core.kernels.attention_distillation.problem import Problem, Result, Side
+from vl_core.kernels.attention_distillation.problem import DistillationInputs, Result, Side
 
 # Logits of one map that are held at a time. On a CPU what is in work stays in cache; on a GPU it fills the device.
 _CPU_TILE = 1 << 19
@@ -23,8 +23,8 @@ _DEVICE_TILE = 1 << 24
 Tile = tuple[slice, slice, slice]  # of the batch, of the student's heads, of rows
 
 
-def attention_distillation(problem: Problem, gradient: bool) -> Result:
-    """Loss and gradients; see `Problem` and `Result`."""
+def attention_distillation(problem: DistillationInputs, gradient: bool) -> Result:
+    """Loss and gradients; see `DistillationInputs` and `Result`."""
     student = problem.student
     dtype = torch.promote_types(student.q.dtype, torch.float32)
     loss = student.q.new_zeros(student.q.shape[:2], dtype=dtype)
@@ -48,7 +48,7 @@ def attention_distillation(problem: Problem, gradient: bool) -> Result:
     return Result(loss, dq, dk.to(student.k.dtype), scale_gradient)
 
 
-def bias_gradient(problem: Problem, upstream: Tensor) -> Tensor:
+def bias_gradient(problem: DistillationInputs, upstream: Tensor) -> Tensor:
     """Gradient ``(B or 1, H or 1, N, N)`` by the student's bias, in its dtype.
 
     Args:
@@ -68,7 +68,7 @@ def bias_gradient(problem: Problem, upstream: Tensor) -> Tensor:
     return gradient.to(student.bias.dtype)
 
 
-def _tile_loss(problem: Problem, tile: Tile, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _tile_loss(problem: DistillationInputs, tile: Tile, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The tile's weighted loss ``(b, h)``, and ``w (P_s - P_t)``, ``(b, h, rows, N)``."""
     teacher = _teacher_map(problem, tile, dtype)
     student = torch.log_softmax(_logits(problem.student, tile, None, problem.key_mask, dtype), -1)
@@ -86,7 +86,7 @@ def _tile_loss(problem: Problem, tile: Tile, dtype: torch.dtype) -> tuple[Tensor
     return row_loss.sum(-1), difference
 
 
-def _teacher_map(problem: Problem, tile: Tile, dtype: torch.dtype) -> Tensor:
+def _teacher_map(problem: DistillationInputs, tile: Tile, dtype: torch.dtype) -> Tensor:
     """The teacher's probabilities ``(b, h, rows, N)``, averaged over the heads that a student head learns from."""
     total: Tensor | None = None
     for member in range(problem.group):

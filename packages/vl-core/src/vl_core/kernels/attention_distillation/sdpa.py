@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vl_core.kernels.attention_distillation.problem import Problem, Side
+from vl_core.kernels.attention_distillation.problem import DistillationInputs, Side
 
 _ROWS = 128  # for which logits are held at a time, where the operator does not return their log-sum-exp
 
 
-def unsupported(problem: Problem) -> str | None:
+def unsupported(problem: DistillationInputs) -> str | None:
     """Why this implementation cannot solve the problem, or None where it can."""
     if problem.student.bias is not None:
         return "a bias of the student does not fit into the form of an attention's output"
@@ -33,7 +33,7 @@ def unsupported(problem: Problem) -> str | None:
     return None
 
 
-def attention_distillation(problem: Problem) -> Tensor:
+def attention_distillation(problem: DistillationInputs) -> Tensor:
     """Weighted sum over rows of the loss, ``(B, H)``; differentiable by the student's tensors."""
     with torch.autocast(problem.student.q.device.type, enabled=False):
         row_loss = _row_loss(problem)
@@ -42,7 +42,7 @@ def attention_distillation(problem: Problem) -> Tensor:
         return row_loss.sum(-1)
 
 
-def _row_loss(problem: Problem) -> Tensor:
+def _row_loss(problem: DistillationInputs) -> Tensor:
     """Loss of each row, ``(B, H, N)``."""
     student, scale = problem.student, problem.student.scale
     dtype = torch.promote_types(student.q.dtype, problem.teacher.q.dtype)

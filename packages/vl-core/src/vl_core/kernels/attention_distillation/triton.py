@@ -13,7 +13,7 @@ import triton
 from torch import Tensor
 
 from vl_core.kernels.attention_distillation import triton_kernels as kernels
-from vl_core.kernels.attention_distillation.problem import Problem, Result, Side
+from vl_core.kernels.attention_distillation.problem import DistillationInputs, Result, Side
 from vl_core.kernels.launching import backend, on_device_of
 
 _WHOLE_HEAD_TOKENS = 256
@@ -28,8 +28,8 @@ class Tile(NamedTuple):
     stages: int
 
 
-def attention_distillation(problem: Problem, gradient: bool) -> Result:
-    """Loss and gradients; see `Problem` and `Result`."""
+def attention_distillation(problem: DistillationInputs, gradient: bool) -> Result:
+    """Loss and gradients; see `DistillationInputs` and `Result`."""
     student = problem.student
     images, heads, tokens, _ = student.q.shape
     loss = student.q.new_empty(images, heads, dtype=torch.float32)
@@ -53,7 +53,7 @@ def attention_distillation(problem: Problem, gradient: bool) -> Result:
         return Result(loss, dq, dk, dscale)
 
 
-def bias_gradient(problem: Problem, upstream: Tensor) -> Tensor:
+def bias_gradient(problem: DistillationInputs, upstream: Tensor) -> Tensor:
     """Gradient ``(B or 1, H or 1, N, N)`` by the student's bias, in its dtype."""
     student = problem.student
     assert student.bias is not None
@@ -72,7 +72,7 @@ def bias_gradient(problem: Problem, upstream: Tensor) -> Tensor:
     return found
 
 
-def _statistics(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
+def _statistics(problem: DistillationInputs) -> tuple[Tensor, Tensor, Tensor]:
     """Loss ``(B, H)``, and base-2 log-sum-exps, ``(B, H, N)`` of the student and ``(B, H, G, N)`` of the teacher."""
     images, heads, tokens, _ = problem.student.q.shape
     new = problem.student.q.new_empty
@@ -96,7 +96,7 @@ def _statistics(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     return loss.sum(-1), student_lse, teacher_lse
 
 
-def _gradients(problem: Problem, lse: list[Tensor], dq: Tensor, dk: Tensor) -> Tensor:
+def _gradients(problem: DistillationInputs, lse: list[Tensor], dq: Tensor, dk: Tensor) -> Tensor:
     """Fill both gradients; return the one by the head's scale, ``(B, H)`` or empty."""
     student = problem.student
     images, heads, tokens, _ = student.q.shape
@@ -111,7 +111,7 @@ def _gradients(problem: Problem, lse: list[Tensor], dq: Tensor, dk: Tensor) -> T
     return student.q.new_empty(0, dtype=torch.float32) if parts is None else parts.sum(-1)
 
 
-def _operands(problem: Problem) -> tuple[Any, ...]:
+def _operands(problem: DistillationInputs) -> tuple[Any, ...]:
     """The problem in the form that the kernels take; see their module."""
     mask, weight = problem.key_mask, problem.row_weight
     row_options = (
@@ -133,7 +133,7 @@ def _side(side: Side) -> tuple[tuple[Any, ...], tuple[int, ...]]:
     return (q, k, head_scale, bias), strides
 
 
-def _sizes(problem: Problem) -> dict[str, Any]:
+def _sizes(problem: DistillationInputs) -> dict[str, Any]:
     width, taught_width = problem.student.q.shape[-1], problem.teacher.q.shape[-1]
     return {
         "WIDTH": width,
@@ -159,7 +159,7 @@ def _lift(student: Side) -> float:
     return 16384.0 if student.q.dtype == torch.float16 else 1.0
 
 
-def _fits_whole(problem: Problem) -> bool:
+def _fits_whole(problem: DistillationInputs) -> bool:
     """Whether the keys of a head, of both models, and the sums that go with them stay on the chip."""
     tokens = _padded(problem.student.q.shape[2])
     if tokens > _WHOLE_HEAD_TOKENS:
@@ -171,13 +171,13 @@ def _fits_whole(problem: Problem) -> bool:
     return tokens * _row_bytes(problem) <= 256 * 128
 
 
-def _whole_head_tile(problem: Problem) -> Tile:
+def _whole_head_tile(problem: DistillationInputs) -> Tile:
     """Tile of the kernel that takes a whole head."""
     columns = _padded(problem.student.q.shape[2])
     return Tile(32, columns, 4 if columns <= 64 and problem.student.q.element_size() == 2 else 8, 1)
 
 
-def _long_tile(problem: Problem) -> Tile:
+def _long_tile(problem: DistillationInputs) -> Tile:
     """Tile of the kernels that go over the keys."""
     row = _row_bytes(problem)
     if backend(problem.student.q) == "interpreter":
@@ -191,11 +191,11 @@ def _long_tile(problem: Problem) -> Tile:
     return Tile(64, 32, 4, 2) if row <= 256 else Tile(32, 32, 4, 1)
 
 
-def _row_bytes(problem: Problem) -> int:
+def _row_bytes(problem: DistillationInputs) -> int:
     """Bytes that a query or key takes on the chip, of the model for which it takes more."""
     return max(_padded(side.q.shape[-1]) * side.q.element_size() for side in (problem.student, problem.teacher))
 
 
-def _precision(problem: Problem) -> str:
+def _precision(problem: DistillationInputs) -> str:
     """How products of float32 numbers are formed: on NVIDIA's matrix units, each as three of TF32; else as they are."""
     return {"cuda": "tf32x3", "hip": "ieee", "interpreter": "interpreter"}[backend(problem.student.q)]

@@ -89,7 +89,7 @@ def _target(comparison: Comparison, rows: slice, clean: Tensor | None) -> Tensor
 
 
 def _noise(keys: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """Noise of each row, made once for neighbours that share a key."""
+    """Noise of each row, made once for neighbors that share a key."""
     first = torch.ones(len(keys), dtype=torch.bool, device=keys.device)
     first[1:] = (keys[1:] != keys[:-1]).any(1)
     noise = gaussian(keys[first], (size,), dtype=dtype)

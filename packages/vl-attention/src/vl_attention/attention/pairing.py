@@ -1,0 +1,149 @@
+"""Which layer and which heads of the student learn from which of the teacher."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+Layers: TypeAlias = str | Sequence[int] | Mapping[int, int] | Sequence[tuple[int, int]]
+"""``"all"``, ``"first:18"``, ``"first:75%"``, ``"last:6"``, ``"spread"``, numbers of layers, or student layer to
+teacher layer as a mapping or as pairs."""
+Heads: TypeAlias = str | Sequence[int] | Mapping[int, int | Sequence[int]] | Sequence[tuple[int, int | Sequence[int]]]
+"""``"all"``, ``"first:12"``, numbers of heads, or student head to teacher head, or to several, for the average of their
+maps, as a mapping or as pairs."""
+HeadMap: TypeAlias = list[int | list[int] | None]
+
+
+def pair_layers(layers: Layers, student_depth: int, teacher_depth: int) -> list[tuple[int, int]]:
+    """Pairs of a student's layer and the teacher's layer that it learns from, first student layer first.
+
+    Args:
+        layers: ``"all"``: layer by layer, for equal depths; ``"first:K"`` and ``"last:K"``: the K nearest to the input
+            or to the output of each, or a share of the shallower one's depth (``"first:75%"``); ``"spread"``: every
+            student layer, from the teacher's layer at the same relative depth; numbers of layers, the same in both
+            (negative ones count from each model's end); or a mapping.
+        student_depth: How many layers the student has.
+        teacher_depth: How many layers the teacher has.
+
+    Raises:
+        ValueError: If a layer does not exist, nothing is left, or ``"all"`` meets different depths.
+
+    Example:
+        >>> pair_layers("last:2", 3, 6)
+        [(1, 4), (2, 5)]
+        >>> pair_layers("spread", 3, 6)
+        [(0, 1), (1, 3), (2, 5)]
+    """
+    if isinstance(layers, str):
+        pairs = _named_layers(layers, student_depth, teacher_depth)
+    else:
+        pairs = [
+            (_index("layers", "student layer", s, student_depth), _index("layers", "teacher layer", t, teacher_depth))
+            for s, t in as_pairs("layers", layers)
+        ]
+    if not pairs:
+        raise ValueError(f"layers must name at least one layer, got {layers!r}")
+    if len({student for student, _ in pairs}) < len(pairs):
+        raise ValueError(f"layers must name each layer of the student once, got {layers!r}")
+    return sorted(pairs)
+
+
+def _named_layers(layers: str, student_depth: int, teacher_depth: int) -> list[tuple[int, int]]:
+    if layers == "spread":
+        return (
+            [(i, (i + 1) * teacher_depth // student_depth - 1) for i in range(student_depth)]
+            if (student_depth <= teacher_depth)
+            else [(i, i * teacher_depth // student_depth) for i in range(student_depth)]
+        )
+    if layers == "all":
+        if student_depth != teacher_depth:
+            raise ValueError(
+                f"layers='all' is for equal depths, and the student has {student_depth} layers, the teacher "
+                f"{teacher_depth}; say 'spread', 'first:K', 'last:K' or a mapping of student layers to teacher layers"
+            )
+        return [(i, i) for i in range(student_depth)]
+    end, count = _end_and_count("layers", layers, min(student_depth, teacher_depth), "'all', 'spread'")
+    shift = (0, 0) if end == "first" else (student_depth - count, teacher_depth - count)
+    return [(shift[0] + i, shift[1] + i) for i in range(count)]
+
+
+def pair_heads(heads: Heads, student_heads: int, teacher_heads: int) -> HeadMap | None:
+    """For each head of the student the teacher's head, several whose maps are averaged, or None for a free head.
+
+    Args:
+        heads: ``"all"``: head by head; where the teacher has a multiple of the student's heads, each student head
+            learns the average of as many neighbors. ``"first:K"`` or numbers: these heads alone. Or a mapping.
+        student_heads: How many heads the student has.
+        teacher_heads: How many heads the teacher has.
+
+    Returns:
+        The map, or None for head by head.
+
+    Raises:
+        ValueError: If a head does not exist, nothing is left, or ``"all"`` meets numbers that do not divide.
+
+    Example:
+        >>> pair_heads("all", 2, 4)
+        [[0, 1], [2, 3]]
+        >>> pair_heads([2], 3, 3)
+        [None, None, 2]
+    """
+    if heads == "all":
+        if student_heads == teacher_heads:
+            return None
+        if teacher_heads % student_heads:
+            raise ValueError(
+                f"the student has {student_heads} heads and the teacher {teacher_heads}, which is no multiple; say "
+                "which learns from which with heads={student head: teacher head}, or use mode='relations', which "
+                "asks for no match"
+            )
+        group = teacher_heads // student_heads
+        return [list(range(h * group, (h + 1) * group)) for h in range(student_heads)]
+    if isinstance(heads, str):
+        end, count = _end_and_count("heads", heads, min(student_heads, teacher_heads), "'all'")
+        heads = range(count) if end == "first" else [-1 - i for i in range(count)]
+    chosen: HeadMap = [None] * student_heads
+    for student, teacher in as_pairs("heads", heads):
+        numbers = [teacher] if isinstance(teacher, int) else list(teacher)
+        found = [_index("heads", "teacher head", n, teacher_heads) for n in numbers]
+        if not found:
+            raise ValueError(f"heads must name a teacher head for student head {student}, got an empty list")
+        own = _index("heads", "student head", student, student_heads)
+        if chosen[own] is not None:
+            raise ValueError(f"heads must name each head of the student once, got {heads!r}")
+        chosen[own] = found if len(found) > 1 else found[0]
+    if all(head is None for head in chosen):
+        raise ValueError(f"heads must name at least one head, got {heads!r}")
+    return chosen
+
+
+def _end_and_count(name: str, spec: str, most: int, also: str) -> tuple[str, int]:
+    found = re.fullmatch(r"(first|last):(\d+)(%?)", spec)
+    if not found:
+        raise ValueError(f"{name} must be {also}, 'first:K', 'last:K', numbers or a mapping, got {spec!r}")
+    end, number, percent = found[1], int(found[2]), bool(found[3])
+    count = round(most * number / 100) if percent else number
+    if not 1 <= count <= most:
+        raise ValueError(f"{name}={spec!r} names {count}, and there are {most} to choose from")
+    return end, count
+
+
+def as_pairs(name: str, chosen: Any) -> list[tuple[Any, Any]]:
+    """Student's and teacher's side of a mapping, of pairs, or of numbers that are the same in both."""
+    chosen = chosen.tolist() if hasattr(chosen, "tolist") else chosen  # of NumPy's and torch's numbers
+    if isinstance(chosen, int):
+        raise ValueError(f"{name} must hold whole numbers, got the number {chosen}; for one alone give [{chosen}]")
+    items = list(chosen.items() if isinstance(chosen, Mapping) else chosen)
+    pairs = [(item, item) if isinstance(item, int) else item for item in items]
+    if any(not isinstance(pair, Sequence) or len(pair) != 2 for pair in pairs):
+        raise ValueError(f"{name} must hold whole numbers, or pairs of student's and teacher's, got {chosen!r}")
+    return [(student, teacher) for student, teacher in pairs]
+
+
+def _index(name: str, what: str, number: int, size: int) -> int:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise ValueError(f"{name} must hold whole numbers, got {number!r}")
+    if not -size <= number < size:
+        raise ValueError(f"{name} names {what} {number}, and there are {size}: 0 to {size - 1}, or -{size} to -1")
+    return number % size

@@ -1,0 +1,45 @@
+"""The tokens that two models have in common: patches, and such class, distillation and register tokens as both have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+Tokens: TypeAlias = Tensor | None
+"""Places ``(N,)`` of the tokens that take part, int64; None for all."""
+
+
+@dataclass(frozen=True)
+class CommonTokens:
+    """Prefix tokens of two models, by kind, in the order in which they stand before the patches."""
+
+    student: tuple[str, ...]
+    teacher: tuple[str, ...]
+
+    def choose(self, student: Tensor, teacher: Tensor, dim: int) -> tuple[Tokens, Tokens]:
+        """Places of the common tokens in two tensors that hold one entry a token in dimension ``dim``.
+
+        Raises:
+            ValueError: If the two have different numbers of patches.
+        """
+        patches = [t.shape[dim] - len(prefix) for t, prefix in ((student, self.student), (teacher, self.teacher))]
+        if patches[0] != patches[1]:
+            raise ValueError(
+                f"the student cuts these images into {patches[0]} patches and the teacher into {patches[1]}; give "
+                "both the same grid: build the student with the teacher's patch size and image size, or leave "
+                "student=None"
+            )
+        if self.student == self.teacher:
+            return None, None
+        common = [kind for kind in self.student if kind in self.teacher]
+        return (
+            _places(self.student, common, student.shape[dim], student.device),
+            _places(self.teacher, common, teacher.shape[dim], teacher.device),
+        )
+
+
+def _places(prefix: tuple[str, ...], common: list[str], tokens: int, device: torch.device) -> Tensor:
+    return torch.tensor([*(prefix.index(kind) for kind in common), *range(len(prefix), tokens)], device=device)

@@ -1,0 +1,123 @@
+"""The images that a command was given: opened, a part of each class chosen, and brought to a model's size."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from vl_core.data import BUILTIN_NAMES, ImageDataset, UndividedError, open_dataset
+
+from vl_attention.training.augmentation import PlainImages
+
+
+def open_images(spec: str, split: str | None, *, default_split: str = "test", out: Path) -> ImageDataset:
+    """Open a data set.
+
+    Args:
+        spec: As `vl_core.data.open_dataset` takes it.
+        split: Which of its splits; default: ``default_split``, and all of it where it is not divided.
+        default_split: See there.
+        out: A folder that results are written to, which holds no images.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is not understood, or has no such split or no image.
+    """
+    try:
+        found = open_dataset(spec, split=split or default_split, exclude=out)
+    except UndividedError:
+        if split is not None:
+            raise
+        found = open_dataset(spec, exclude=out)
+    if not len(found):
+        raise ValueError(f"images must have at least one image, got none in {spec}")
+    return found
+
+
+def labeled(dataset: ImageDataset) -> ImageDataset:
+    """Those that come with a label; a line on standard error counts the others.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    known = [index for index, label in enumerate(dataset.labels.tolist()) if label >= 0]
+    if not known:
+        raise ValueError(
+            f"no image of {dataset.name} has a label, so nothing can be measured; give a folder with a folder a "
+            "class, or a set with labels"
+        )
+    if len(known) == len(dataset):
+        return dataset
+    missing = len(dataset) - len(known)
+    print(f"{missing} of {len(dataset)} images of {dataset.name} have no label and are left out", file=sys.stderr)
+    return dataset.subset(known)
+
+
+def balanced_order(labels: Sequence[int]) -> list[int]:
+    """Places in an order of which every beginning holds all classes in proportion; the same each time.
+
+    Evenly spaced places would not do: data sets are often sorted so that every tenth image is of the same class.
+    """
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0)).tolist()
+    members: dict[int, list[int]] = {}
+    for place in shuffled:
+        members.setdefault(int(labels[place]), []).append(place)
+    share = {place: (rank + 0.5) / len(own) for own in members.values() for rank, place in enumerate(own)}
+    return sorted(shuffled, key=lambda place: share[place])
+
+
+def at_most(dataset: ImageDataset, limit: int | None) -> ImageDataset:
+    """At most so many images, all classes in proportion, in the order of the set."""
+    if limit is None or limit >= len(dataset):
+        return dataset
+    return dataset.subset(sorted(balanced_order(dataset.labels.tolist())[:limit]))
+
+
+def tensors(dataset: ImageDataset, size: tuple[int, int], channels: int) -> tuple[Tensor, Tensor]:
+    """Images ``(N, channels, *size)`` in 0..1 and int64 labels ``(N,)``, as training and its answers see them."""
+    found = PlainImages(dataset, size, channels)
+    images = torch.empty(len(found), channels, *size)
+    for index in range(len(found)):
+        images[index] = found[index][0]
+    return images, torch.as_tensor(dataset.labels.copy())
+
+
+def match_classes(name: str, classes: Sequence[str], count: int, dataset: ImageDataset) -> list[int]:
+    """Which logits stand for the classes of a data set, in its order; those that it lacks follow.
+
+    Args:
+        name: Of the model.
+        classes: Names of its logits; none where they are not known, and then they are taken to be in the set's order.
+        count: How many there are.
+        dataset: The data set.
+
+    Raises:
+        ValueError: If the set has a class that the model does not know, or the numbers differ.
+    """
+    if not classes:
+        if count != len(dataset.classes):
+            raise ValueError(
+                f"{name} tells apart {count} classes, which it does not name, and {dataset.name} has "
+                f"{len(dataset.classes)}; give images of the classes that it was trained on"
+            )
+        return list(range(count))
+    if strangers := [one for one in dataset.classes if one not in classes]:
+        some = ", ".join(map(repr, strangers[:3])) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
+        raise ValueError(
+            f"{dataset.name} has {some}, which {name} does not know (it knows {', '.join(classes[:10])}"
+            f"{', …' if len(classes) > 10 else ''}); give images of the classes that it was trained on"
+        )
+    wanted = [*dataset.classes, *(one for one in classes if one not in dataset.classes)]
+    return [classes.index(one) for one in wanted]
+
+
+def describe(spec: str, dataset: ImageDataset) -> dict[str, str]:
+    """What tells these images from others: where they are, which they are, and what they show."""
+    place = spec if spec in BUILTIN_NAMES or spec.startswith("hf:") else str(Path(spec).resolve())
+    shown = [place, *dataset.classes, *dataset.names, *map(str, dataset.labels.tolist())]
+    text = "\0".join(shown).encode(errors="surrogateescape")
+    return {"place": place, "images": str(len(dataset)), "sha256": hashlib.sha256(text).hexdigest()}

@@ -1,1 +1,0 @@
-"""Ways of adapting a classifier side by side, on pictures that are corrupted in many ways."""

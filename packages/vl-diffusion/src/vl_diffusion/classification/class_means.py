@@ -1,0 +1,44 @@
+"""The simplest other model for a shortlist: how close an image is to the mean of each class's training images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from vl_diffusion.models.images import fit, to_tensor
+
+_SIZE = 32
+_PER_CLASS = 200
+
+
+def class_mean_logits(training: Any, images: Sequence[Any], classes: Sequence[str]) -> np.ndarray:
+    """Minus the squared distances to the mean training image of each class, all scaled to 32x32 in gray.
+
+    Args:
+        training: A labeled data set that names the same classes, of which up to 200 images a class are read.
+        images: The B images.
+        classes: The K class names.
+
+    Returns:
+        float64 ``(B, K)``, larger being closer.
+
+    Raises:
+        ValueError: If a class has no training image.
+    """
+    names = np.array([training.classes[label] for label in training.labels])
+    means = []
+    for name in classes:
+        members = np.flatnonzero(names == name)[:_PER_CLASS]
+        if not len(members):
+            raise ValueError(f"class {name!r} has no training image")
+        means.append(np.mean([_pixels(training[int(i)][0]) for i in members], axis=0))
+    centers = np.stack(means)
+    return np.array([-((_pixels(image) - centers) ** 2).sum(1) for image in images])
+
+
+def _pixels(image: Any) -> np.ndarray:
+    pixels: np.ndarray = fit(to_tensor(image), _SIZE, 1).flatten().to(torch.float64).numpy()
+    return pixels

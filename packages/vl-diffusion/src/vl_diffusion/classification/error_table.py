@@ -1,0 +1,91 @@
+"""Every error of every draw: the table from which weightings are learned and searches replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from vl_diffusion.checks import checked_ids, checked_integer, is_single
+from vl_diffusion.classification.encoding import encode_images_lazily
+from vl_diffusion.search import Exhaustive
+
+if TYPE_CHECKING:
+    from vl_diffusion.classification.classifier import DiffusionClassifier
+
+
+@dataclass(frozen=True, eq=False)
+class DrawErrors:
+    """The errors of B images under K classes on M draws, none of them weighted.
+
+    Attributes:
+        errors: float32 ``(B, K, M)``, in the classifier's objective and error space; several prompts averaged.
+        times: float64 ``(M,)``, the time of each draw: 0 without noise, 1 without an image.
+        image_ids: int64 ``(B,)``, the ids that the noise belongs to.
+    """
+
+    errors: np.ndarray
+    times: np.ndarray
+    image_ids: np.ndarray
+
+
+def draw_errors(
+    classifier: DiffusionClassifier,
+    images: Any,
+    *,
+    draws: int | None = None,
+    time_range: tuple[float, float] = (0.0, 1.0),
+    image_ids: Sequence[int] | None = None,
+    progress: bool = False,
+) -> DrawErrors:
+    """Evaluate all classes of some images on all draws, whatever the classifier's own search and weighting are.
+
+    Costs images times prompts times draws calls of the network's, a batch at a time.
+
+    Args:
+        classifier: The model and what its error is.
+        images: As for :meth:`~vl_diffusion.DiffusionClassifier.classify`.
+        draws: How many evenly spaced draws; by default those of the classifier's search, on which an image then meets
+            the very noise that it meets when it is classified.
+        time_range: The part of the schedule that `draws` are spread over; read only if they are given.
+        image_ids: As for ``classify``.
+        progress: Show a bar of evaluations.
+
+    Raises:
+        ValueError: If there is no image, `draws` is not positive, or the prompts of a class are searched one by one.
+    """
+    if draws is not None and checked_integer("draws", draws) < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")
+    num_classes = len(classifier.classes)
+    if not np.array_equal(classifier.candidates.owners[:num_classes], np.arange(num_classes)):
+        raise ValueError(
+            f"errors of a draw need one figure a class: prompt_combination must be 'mean' where a class has several "
+            f"prompts, got {classifier.prompt_combination!r}"
+        )
+    sequence = [images] if is_single(images) else images
+    if not len(sequence):
+        raise ValueError("images is empty; pass at least one image")
+    ids = None if image_ids is None else checked_ids(image_ids, len(sequence))
+    evaluator = classifier.evaluator
+    if draws is not None:
+        evaluator = replace(evaluator, steps=classifier.denoiser.schedule.steps(draws, time_range))
+    num_draws = len(evaluator.steps)
+    engine = replace(
+        classifier.engine,
+        evaluator=evaluator,
+        num_candidates=num_classes,
+        weights=np.ones(num_draws, np.float32),
+        aggregation="mean",
+    )
+    errors = np.empty((len(sequence), num_classes, num_draws), np.float32)
+    found_ids = np.empty(len(sequence), np.int64)
+    total = len(sequence) * int(classifier.candidates.sizes[:num_classes].sum()) * num_draws
+    with tqdm(total=total, desc="draw errors", unit=" evaluations", disable=not progress) as bar:
+        encoded_images = encode_images_lazily(classifier.denoiser, sequence, ids)
+        for state in engine.run(encoded_images, Exhaustive(num_draws), bar.update):
+            errors[state.encoded.index] = state.errors[:num_classes]
+            found_ids[state.encoded.index] = state.encoded.image_id
+    return DrawErrors(errors, (evaluator.steps + 0.5) / len(classifier.denoiser.schedule), found_ids)

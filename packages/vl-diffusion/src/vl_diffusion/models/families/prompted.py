@@ -1,0 +1,122 @@
+"""What the text-conditional families share: the parts of a pipeline, its sizes, and the encoding of many prompts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vl_diffusion.models import latents
+from vl_diffusion.models.denoiser import Condition
+from vl_diffusion.models.schedule import NoiseSchedule
+
+# A text encoder of billions of parameters has large activations.
+_ENCODED_AT_ONCE = 32
+
+
+class PromptedDenoiser(ABC):
+    """A pipeline's network, autoencoder, schedule and text encoders.
+
+    Of the scheduler only the configuration is read. Prompts are encoded by the pipeline's own ``encode_prompt``: the
+    network meets what it would meet in sampling without guidance.
+
+    Args:
+        pipeline: A diffusers pipeline.
+        network: Its attribute that holds the denoising network.
+        text_parts: Its attributes that prompts cannot be encoded without.
+        image_size: Height and width of the images, in pixels; None for those of the network's training.
+        packing: Sides of the blocks of latent pixels whose values the network sees as channels.
+        flow: The network predicts the velocity of a flow.
+
+    Raises:
+        ValueError: If a part of the pipeline is missing, if the network is shown more than the noisy image, if the
+            scheduler is of another kind than the network, or if the size does not fit.
+    """
+
+    class_names: tuple[str, ...] | None = None
+    takes_prompts = True
+
+    def __init__(
+        self,
+        pipeline: Any,
+        *,
+        network: str,
+        text_parts: Sequence[str],
+        image_size: int | None,
+        packing: int = 1,
+        flow: bool = False,
+    ) -> None:
+        require_parts(pipeline, network, "scheduler", *text_parts)
+        self.pipeline = pipeline
+        self.network = getattr(pipeline, network).eval()
+        self.vae = None if pipeline.vae is None else pipeline.vae.eval()
+        for name in text_parts:
+            if isinstance(part := getattr(pipeline, name), torch.nn.Module):
+                part.eval()
+        self.schedule = NoiseSchedule.from_scheduler(pipeline.scheduler)
+        if flow and self.schedule.prediction != "flow_prediction":
+            raise ValueError(
+                f"the network of this {type(pipeline).__name__} predicts a flow's velocity, and its scheduler "
+                f"({type(pipeline.scheduler).__name__}) is none of a flow; restore its FlowMatchEulerDiscreteScheduler"
+            )
+        channels = int(self.network.config.in_channels)
+        latent = channels if self.vae is None else int(self.vae.config.latent_channels) * packing**2
+        if channels != latent:
+            raise ValueError(
+                f"the network of this {type(pipeline).__name__} takes {channels} channels and its autoencoder makes "
+                f"{latent}: a model that is shown a mask or another image as well cannot be classified with"
+            )
+        self.learns_variance = int(self.network.config.out_channels or channels) == 2 * channels
+        self.image_channels = channels if self.vae is None else int(self.vae.config.in_channels)
+        pixels = latents.downsampling(self.vae)
+        self.image_size = latents.sample_size(self.network) * pixels if image_size is None else image_size
+        step = pixels * packing * int(getattr(self.network.config, "patch_size", 1))
+        if self.image_size < 1 or self.image_size % step:
+            raise ValueError(f"image_size must be a multiple of {step} for this model, got {image_size}")
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.network.device)
+
+    def to(self, device: str | torch.device) -> None:
+        """Move all parts of the pipeline."""
+        self.pipeline.to(device)
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        return latents.encode(images.to(self.device), self.vae)
+
+    @torch.no_grad()
+    def encode_classes(self, classes: Sequence[str]) -> Condition:
+        """What the text encoders make of K prompts, in the network's precision, by name, ``(K, ...)`` each."""
+        prompts = list(classes)
+        parts = [
+            {
+                name: value.to(self.network.dtype) if value.is_floating_point() else value
+                for name, value in self.encode_prompts(prompts[start : start + _ENCODED_AT_ONCE]).items()
+            }
+            for start in range(0, len(prompts), _ENCODED_AT_ONCE)
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    @abstractmethod
+    def encode_prompts(self, prompts: list[str]) -> dict[str, Tensor]:
+        """The same for a few prompts, in the text encoders' precision."""
+
+    @abstractmethod
+    def predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor: ...
+
+
+def require_parts(pipeline: Any, *names: str) -> None:
+    """Raise ValueError if a pipeline was built or loaded without one of its parts."""
+    for name in names:
+        if getattr(pipeline, name, None) is None:
+            raise ValueError(f"this {type(pipeline).__name__} has no {name}; load it with all its parts")
+
+
+def by_name(condition: Condition) -> Mapping[str, Tensor]:
+    """A condition that `PromptedDenoiser.encode_classes` made."""
+    assert isinstance(condition, Mapping)
+    return condition

@@ -1,0 +1,117 @@
+"""A small convolutional network for gray images, as something to adapt: the classifier before a shift.
+
+Group normalization, so that an image's logits depend on no other image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from vl_core.runs import atomic_write
+
+from vl_diffusion.checks import checked_classes
+from vl_diffusion.models.loading import PRETRAINED
+
+_CHANNELS_A_GROUP = 8
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+
+
+class SmallCNN(nn.Module):
+    """Five convolutions of 3x3 with group normalization, two poolings between them, the mean, and a linear layer.
+
+    Args:
+        width: Channels of the first two convolutions, a multiple of 8; the next have twice, the last four times as
+            many. 32 make 140 thousand parameters.
+        classes: Names of the logits, in their order.
+        image_size: Height and width of the images that it is trained on, in pixels; the network itself takes any.
+
+    Raises:
+        ValueError: If the width or the names are not what they must be.
+    """
+
+    def __init__(self, width: int = 32, *, classes: Sequence[str], image_size: int = 28) -> None:
+        super().__init__()
+        if width < 1 or width % _CHANNELS_A_GROUP:
+            raise ValueError(f"width must be a multiple of {_CHANNELS_A_GROUP}, got {width}")
+        self.width, self.classes, self.image_size = width, checked_classes(classes), image_size
+        self.features = nn.Sequential(
+            *_layer(1, width),
+            *_layer(width, width),
+            nn.MaxPool2d(2),
+            *_layer(width, 2 * width),
+            *_layer(2 * width, 2 * width),
+            nn.MaxPool2d(2),
+            *_layer(2 * width, 4 * width),
+        )
+        self.head = nn.Linear(4 * width, len(self.classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(B, K)`` of gray images ``(B, 1, H, W)`` in [0, 1]."""
+        logits: Tensor = self.head(self.features(2 * images - 1).mean((2, 3)))
+        return logits
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``config.json`` and ``model.safetensors`` into a folder, which is made where it is missing."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {
+            "architecture": "SmallCNN",
+            "width": self.width,
+            "image_size": self.image_size,
+            "classes": list(self.classes),
+        }
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(weights, folder / _WEIGHTS)
+        with atomic_write(folder / _CONFIG, "w") as file:
+            file.write(json.dumps(config, indent=2) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """What :meth:`save_pretrained` wrote, in evaluation mode.
+
+        Args:
+            folder: A folder, or what is built in: ``"fashion_few/seed-0"``, ``seed-1`` or ``seed-2``.
+
+        Raises:
+            OSError: If a file is missing or cannot be read.
+            ValueError: If one is damaged, or they do not belong together.
+        """
+        folder = Path(folder)
+        if not folder.is_dir() and (PRETRAINED / folder).is_dir():
+            folder = PRETRAINED / folder
+        try:
+            config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+            model = cls(config["width"], classes=config["classes"], image_size=config.get("image_size", 28))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{folder / _CONFIG} describes no {cls.__name__} with its width and classes ({error!r})"
+            ) from error
+        try:
+            model.load_state_dict(load_file(folder / _WEIGHTS))
+        except (SafetensorError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"{folder / _WEIGHTS} does not fit the {_CONFIG} beside it: {reason}") from error
+        return model.eval()
+
+    @staticmethod
+    def is_in(folder: str | Path) -> bool:
+        """Whether the folder's ``config.json`` says that one of these is there."""
+        try:
+            config = json.loads((Path(folder) / _CONFIG).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(config, dict) and config.get("architecture") == "SmallCNN"
+
+
+def _layer(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.GroupNorm(outputs // _CHANNELS_A_GROUP, outputs),
+        nn.ReLU(),
+    )

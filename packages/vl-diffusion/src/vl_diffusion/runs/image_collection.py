@@ -1,0 +1,134 @@
+"""The images that a command was given: files, folders and data sets as one sequence, decoded when asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from vl_core.data import BUILTIN_NAMES, ImageDataset, UndividedError, open_dataset, read_image
+
+_DATA_SET_FILES = (".npz", ".parquet")
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """Where one image is, and what it shows if that is known."""
+
+    name: str
+    truth: str | None
+    source: ImageDataset | Path
+    index: int = 0
+
+    def load(self) -> Any:
+        """Decode it: a PIL image, or the data set's own item."""
+        return read_image(self.source) if isinstance(self.source, Path) else self.source[self.index][0]
+
+
+class ImageCollection(Sequence[Any]):
+    """A sequence of decoded images that holds only their places in memory."""
+
+    def __init__(self, entries: Sequence[ImageEntry]) -> None:
+        self.entries = tuple(entries)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names of the data sets that images come from, each once, in order."""
+        sources = dict.fromkeys(p.source for p in self.entries if isinstance(p.source, ImageDataset))
+        return tuple(dict.fromkeys(name for source in sources for name in source.classes))
+
+    def judged_by(self, classes: Collection[str]) -> tuple[ImageCollection, tuple[str, ...]]:
+        """The same images with no truth where it is none of `classes`, and the names that are none."""
+        strangers = tuple(dict.fromkeys(p.truth for p in self.entries if p.truth and p.truth not in classes))
+        return ImageCollection([replace(p, truth=None) if p.truth in strangers else p for p in self.entries]), strangers
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> ImageCollection: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return ImageCollection(self.entries[index])
+        return self.entries[index].load()
+
+
+def gather(
+    specs: Sequence[str],
+    *,
+    split: str | None = None,
+    default_split: str | None = None,
+    at_most: int | None = None,
+    exclude: Path | None = None,
+) -> ImageCollection:
+    """Find the images behind file names, folders, and data set specifications.
+
+    Args:
+        specs: Image files, or anything that :func:`vl_core.data.open_dataset` opens.
+        split: Split of the data sets; default: `default_split`.
+        default_split: Split of those data sets that are divided into splits; default: all of them.
+        at_most: Take only this many, spread over all of them and in proportion over their classes; more of them
+            include these.
+        exclude: A folder that is passed over where it lies inside one of them, because results are written to it.
+
+    Raises:
+        FileNotFoundError: If one does not exist.
+        ValueError: If one is nothing that is understood, or there is no image at all.
+    """
+    found: list[ImageEntry] = []
+    for spec in specs:
+        path = Path(spec)
+        if path.is_file() and path.suffix.lower() not in _DATA_SET_FILES:
+            found.append(ImageEntry(spec, None, path))
+        elif path.exists() or spec in BUILTIN_NAMES or spec.startswith("hf:"):
+            found.extend(_of_data_set(_open(spec, split, default_split, exclude)))
+        else:
+            raise FileNotFoundError(
+                f"no such file or folder: {spec} (nor a data set; built in are {', '.join(BUILTIN_NAMES)})"
+            )
+    if not found:
+        raise ValueError(f"no images in {', '.join(specs)}")
+    if at_most is not None and at_most < len(found):
+        found = [found[i] for i in sorted(balanced_order(found)[:at_most])]
+    return ImageCollection(found)
+
+
+def balanced_order(images: Sequence[ImageEntry]) -> list[int]:
+    """Places of the images in an order of which every beginning holds all classes in proportion, otherwise by chance.
+
+    Evenly spaced places would not do: data sets are often sorted so that every tenth image is of the same class.
+    """
+    shuffled = np.random.default_rng(0).permutation(len(images)).tolist()
+    members: dict[str | None, list[int]] = {}
+    for place in shuffled:
+        members.setdefault(images[place].truth, []).append(place)
+    share = {place: (rank + 0.5) / len(own) for own in members.values() for rank, place in enumerate(own)}
+    return sorted(shuffled, key=lambda place: share[place])
+
+
+def describe(specs: Sequence[str]) -> str:
+    """A short text that is the same for the same files, folders and data sets, from wherever they are named."""
+    places = sorted({s if s in BUILTIN_NAMES or s.startswith("hf:") else str(Path(s).resolve()) for s in specs})
+    if len(places) <= 3:
+        return ", ".join(places)
+    digest = hashlib.sha256("\0".join(places).encode(errors="surrogateescape")).hexdigest()
+    return f"{', '.join(places[:3])} and {len(places) - 3} more (sha256 {digest[:16]})"
+
+
+def _open(spec: str, split: str | None, default_split: str | None, exclude: Path | None) -> ImageDataset:
+    if split is None and default_split is not None:
+        try:
+            return open_dataset(spec, split=default_split, exclude=exclude)
+        except UndividedError:
+            pass
+    return open_dataset(spec, split=split, exclude=exclude)
+
+
+def _of_data_set(data: ImageDataset) -> list[ImageEntry]:
+    truths = [data.classes[label] if label >= 0 and data.classes else None for label in data.labels]
+    return [ImageEntry(name, truth, data, i) for i, (name, truth) in enumerate(zip(data.names, truths, strict=True))]

@@ -1,0 +1,111 @@
+"""What a study leaves: two tables, two plots, and what the terminal shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from vl_diffusion.charts.adaptation import Example, draw_gains, draw_images
+from vl_diffusion.runs.image_collection import ImageCollection
+from vl_diffusion.runs.tables import write_rows
+from vl_diffusion.studies.adaptation.corrupted import CorruptedImages
+from vl_diffusion.studies.adaptation.examples import choose_changes
+from vl_diffusion.studies.adaptation.gains import SOURCE, Gain, Study
+from vl_diffusion.studies.adaptation.record import CLEAN, Cell
+
+_DRAWN = 16  # images in images.png
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A finished study, ready to be written."""
+
+    study: Study
+    cells: Sequence[Cell]
+    methods: Sequence[str]
+    """The source first."""
+
+    collection: ImageCollection
+    classes: Sequence[str]
+    tuned_for: int | None = None
+
+    def write(self, folder: Path) -> str:
+        """Write ``adapt.csv``, ``gains.csv``, ``adapt.png`` and ``images.png``; returns a table to read."""
+        gains = self.study.gains(self.cells, self.methods)
+        write_rows(folder / "adapt.csv", self.study.rows(self.cells, self.methods))
+        write_rows(folder / "gains.csv", gains)
+        self._draw_gains(folder / "adapt.png")
+        self._draw_images(folder / "images.png")
+        return text_table(gains, self.methods)
+
+    def _draw_gains(self, path: Path) -> None:
+        """A line a corruption, whose severities are taken together, and one for all cells."""
+        together: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            together.setdefault(cell.corruption, []).append(cell)
+        lines = [*together.items(), ("all", list(self.cells))]
+        rows = [self.study.gain(group, method, name, "all") for name, group in lines for method in self.methods]
+        severities = ", ".join(str(severity) for severity in dict.fromkeys(c.severity for c in self.cells[1:]))
+        seeds = len(self.study.seeds)
+        draw_gains(
+            path,
+            rows,
+            f"{len(self.collection):,} images a cell, severity {severities}, {seeds} seed{'s' if seeds > 1 else ''}",
+        )
+
+    def _draw_images(self, path: Path) -> None:
+        # Where nothing adapts, the source stands beside itself.
+        method = "default" if "default" in self.methods else self.methods[-1]
+        seed = self.study.seeds[0]
+        changes = choose_changes(self.study, self.cells, method, seed, _DRAWN)
+        examples = [
+            Example(
+                clean=self._pixels(CLEAN, change.image),
+                corrupted=self._pixels(change.cell, change.image),
+                corruption=_title(change.cell),
+                truth=self.classes[self.study.labels[change.image]],
+                before=self.classes[change.before],
+                after=self.classes[change.after],
+            )
+            for change in changes.shown
+        ]
+        draw_images(
+            path,
+            examples,
+            f"{method}, seed {seed}: {changes.repaired:,} of {changes.answers:,} answers became right, "
+            f"{changes.broken:,} became wrong",
+        )
+
+    def _pixels(self, cell: Cell, image: int) -> np.ndarray:
+        pixels_chw: Tensor = CorruptedImages(self.collection, self.study.image_ids, cell, self.tuned_for)(image)
+        pixels: np.ndarray = pixels_chw.permute(1, 2, 0).numpy()
+        return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+
+def text_table(gains: Sequence[Gain], methods: Sequence[str]) -> str:
+    """Accuracies, a line a cell, and below them what each method gains over all cells."""
+    widths = {method: max(len(method), 6) for method in methods}
+    head = f"{'right, %':20}" + "".join(f"  {method:>{widths[method]}}" for method in methods)
+    lines = [head, "-" * len(head)]
+    for start in range(0, len(gains), len(methods)):
+        row = gains[start : start + len(methods)]
+        cell = "all" if row[0].corruption == "all" else _title(Cell(row[0].corruption, int(row[0].severity)))
+        lines.append(f"{cell:20}" + "".join(f"  {100 * gain.accuracy:>{widths[gain.method]}.1f}" for gain in row))
+    head = f"{'over all':20}  {'gain, points (95 %)':>26}  {'adapted':>7}  {'an oracle':>9}  {'passes an image':>16}"
+    lines += ["", head, "-" * len(head)]
+    for gain in gains[-len(methods) :]:
+        if gain.method != SOURCE:
+            interval = f"{gain.gain:+.2f} ({gain.gain_low:+.2f} to {gain.gain_high:+.2f})"
+            lines.append(
+                f"{gain.method:20}  {interval:>26}  {100 * gain.adapted:>5.0f} %  {100 * gain.oracle_accuracy:>7.1f} %"
+                f"  {gain.passes_per_image:>16,.1f}"
+            )
+    return "\n".join(lines)
+
+
+def _title(cell: Cell) -> str:
+    return "clean" if cell == CLEAN else f"{cell.corruption.replace('_', ' ')} {cell.severity}"

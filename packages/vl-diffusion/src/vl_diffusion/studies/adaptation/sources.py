@@ -1,0 +1,119 @@
+"""The classifier before adaptation: one of ours or of transformers, from a name or a folder, perhaps one a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vl_diffusion.adaptation.models import Preprocessing
+from vl_diffusion.checks import checked_classes
+from vl_diffusion.models.images import fit
+from vl_diffusion.models.loading import PRETRAINED
+from vl_diffusion.models.small_cnn import SmallCNN
+
+BUILT_IN_SOURCES = ("fashion_few",)
+"""Classifiers that ship inside the package, several trainings of each."""
+
+_SEED = "{seed}"
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A classifier as it was trained."""
+
+    model: nn.Module
+    """From a batch of prepared images to logits ``(B, K)``."""
+
+    preprocess: Callable[[Tensor], Tensor]
+    """Prepares an image ``(C, H, W)`` in [0, 1]."""
+
+    classes: tuple[str, ...]
+    """Names of the logits, in their order."""
+
+    @torch.no_grad()
+    def check(self, image: Tensor) -> None:
+        """Try it on an image.
+
+        Raises:
+            ValueError: If it does not give a logit a class.
+        """
+        device = next(self.model.parameters()).device
+        output = self.model(self.preprocess(image)[None].to(device))
+        shape = tuple(getattr(output, "logits", output).shape)
+        if shape != (1, len(self.classes)):
+            raise ValueError(
+                f"classes must name the source's logits, {shape[-1]} of them, in their order; got "
+                f"{len(self.classes)}: {', '.join(self.classes[:5])}{' ...' if len(self.classes) > 5 else ''}"
+            )
+
+
+def has_seeds(source: str) -> bool:
+    """Whether a seed stands for a training of its own."""
+    return source in BUILT_IN_SOURCES or _SEED in source
+
+
+def source_folder(source: str, seed: int) -> Path:
+    """Where a classifier lies.
+
+    Args:
+        source: A built-in name, a folder, or a folder with ``{seed}`` in it, which stands for the seed.
+        seed: Which of several trainings.
+
+    Raises:
+        FileNotFoundError: If nothing is there.
+    """
+    if source in BUILT_IN_SOURCES:
+        folder = PRETRAINED / source / f"seed-{seed}"
+        if not folder.is_dir():
+            known = sorted(int(path.name.removeprefix("seed-")) for path in folder.parent.glob("seed-*"))
+            raise FileNotFoundError(
+                f"the source {source} is built in with the seeds {', '.join(map(str, known)) or 'none'}, not {seed}; "
+                "choose among them with --seeds"
+            )
+        return folder
+    folder = Path(source.replace(_SEED, str(seed)))
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"no source {source}: there is no folder {folder}, and built in are {', '.join(BUILT_IN_SOURCES)}"
+        )
+    return folder
+
+
+def load_source(folder: Path, classes: Sequence[str] | None = None) -> Source:
+    """A :class:`SmallCNN`, or an image classifier of transformers with its processor, in evaluation mode.
+
+    Args:
+        folder: What ``save_pretrained`` wrote; safetensors only, nothing is unpickled.
+        classes: Names of its logits, in their order; default: those of its own configuration.
+
+    Raises:
+        OSError: If a file is missing or cannot be read.
+        ValueError: If the folder holds neither, or is damaged.
+    """
+    if SmallCNN.is_in(folder):
+        model = SmallCNN.from_pretrained(folder)
+        names = checked_classes(model.classes if classes is None else classes)
+        return Source(model, partial(fit, size=model.image_size, channels=1), names)
+    return _of_transformers(folder, classes)
+
+
+def _of_transformers(folder: Path, classes: Sequence[str] | None) -> Source:
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    try:
+        model = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)  # type: ignore[no-untyped-call]
+    # Files that are damaged, missing or of another kind make transformers raise nearly anything.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{folder} holds neither a SmallCNN nor an image classifier of transformers with its processor: {reason}"
+        ) from error
+    labels = model.config.id2label
+    names = tuple(labels[i] for i in sorted(labels)) if classes is None else tuple(classes)
+    return Source(model.eval(), Preprocessing.of(processor), checked_classes(names))
