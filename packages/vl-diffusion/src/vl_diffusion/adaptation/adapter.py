@@ -150,7 +150,7 @@ class TestTimeAdapter:
             if isinstance(given, type) or not (given in (None, "default") or hasattr(given, method)):
                 raise TypeError(f"{argument} must be an instance with a method {method}, got {given!r}")
         if not (0 <= online_rate <= 1 and 0 <= restore_rate <= 1):
-            raise ValueError(f"carry and pull must lie in [0, 1], got {online_rate} and {restore_rate}")
+            raise ValueError(f"online_rate and restore_rate must lie in [0, 1], got {online_rate} and {restore_rate}")
         if denoiser is None:
             self.denoiser: Denoiser = _absent(model)
         elif isinstance(denoiser, str | Path):

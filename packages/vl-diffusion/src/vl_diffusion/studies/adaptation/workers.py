@@ -133,7 +133,7 @@ class Adapting:
 
     @property
     def settings(self) -> dict[str, object]:
-        names = ["mode", "objective", "gate", "optimizer", "learning_rate", "steps", "batch_norm", "carry"]
+        names = ["mode", "objective", "gate", "optimizer", "learning_rate", "steps", "batch_norm", "online_rate"]
         # What shares no update is the same in a group of any size.
         names += ["images_at_once"] if self.goes_on else []
         return {name: _plain(getattr(self.adapter, name)) for name in names} | {"moving": len(self.adapter.moving)}
