@@ -15,8 +15,9 @@ import vl_diffusion
 from diffusers import DDPMScheduler, DiTPipeline, StableDiffusionPipeline
 from vl_core.noise import gaussian, make_keys
 from vl_diffusion import DiffusionClassifier, Exhaustive
+from vl_diffusion.models.folders import BUILT_IN, local_folder
 from vl_diffusion.models.images import content_id
-from vl_diffusion.models.loading import BUILT_IN, as_denoiser, local_folder
+from vl_diffusion.models.loading import as_denoiser
 from vl_diffusion.studies.adaptation.sources import BUILT_IN_SOURCES
 
 PETS = ("cat", "dog", "bird")

@@ -157,22 +157,22 @@ def test_a_staged_search_keeps_prompts_or_classes(combination):
     search = Staged((2, 8), (2, 1))
     result = classifier(search, combination).classify(images)
     first, second = search.stages()
-    owners = OWNERS if combination == "best" else np.arange(3)
+    class_indices = OWNERS if combination == "best" else np.arange(3)
     groups = np.arange(6)[:, None] if combination == "best" else [np.flatnonzero(k == OWNERS) for k in range(3)]
     for i in range(6):
         candidates = np.stack([errors[i, rows].mean(0) for rows in groups])
         kept = np.argsort(candidates[:, first].mean(1), kind="stable")[:2]
         winner = kept[candidates[kept].mean(1).argmin()]
-        assert result.predictions[i] == owners[winner]
+        assert result.predictions[i] == class_indices[winner]
         seen = np.full(len(groups), len(first))
         seen[kept] += len(second)
-        cost = [sum(seen[a] * len(groups[a]) for a in np.flatnonzero(owners == k)) for k in range(3)]
+        cost = [sum(seen[a] * len(groups[a]) for a in np.flatnonzero(class_indices == k)) for k in range(3)]
         assert result.evaluations[i].tolist() == cost
         assert result.total_evaluations[i] == sum(cost)
-        assert result.errors[i, owners[winner]] == pytest.approx(candidates[winner].mean(), rel=1e-5)
+        assert result.errors[i, class_indices[winner]] == pytest.approx(candidates[winner].mean(), rel=1e-5)
         common = [first if seen[a] == 2 else np.arange(8) for a in range(len(groups))]
         difference = np.array([(candidates[a] - candidates[winner])[common[a]].mean() for a in range(len(groups))])
-        of_class = [difference[owners == k].min() for k in range(3)]
+        of_class = [difference[class_indices == k].min() for k in range(3)]
         np.testing.assert_allclose(result.differences[i], of_class, rtol=1e-4, atol=1e-6)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from vl_diffusion.models.denoiser import condition_rows, mix_conditions
 from vl_diffusion.models.families.callable import CallableDenoiser
-from vl_diffusion.models.families.soft_labels import accept_soft_labels
+from vl_diffusion.models.families.class_conditional import accept_soft_labels
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
 from vl_diffusion.models.schedule import NoiseSchedule
 

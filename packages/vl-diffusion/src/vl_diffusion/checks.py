@@ -10,10 +10,6 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from vl_diffusion.models.images import to_tensor
-from vl_diffusion.scoring.aggregation import Aggregation
-from vl_diffusion.search import LabelTree, Search
-
 
 def checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
     """Class names as a row, or an error if they are missing, too few, blank, repeated or no strings."""
@@ -31,28 +27,6 @@ def checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"classes must all differ, got {', '.join(map(repr, repeated))} more than once")
     return names
-
-
-def checked_search(search: Search) -> Search:
-    """The search, or a TypeError if it is none."""
-    # The class itself has the members, too, and no settings.
-    members = ("num_draws", "budget", "requests")
-    if isinstance(search, type) or not all(hasattr(search, name) for name in members):
-        raise TypeError(f"search must be a search, such as Staged() or Exhaustive(), got {search!r}")
-    return search
-
-
-def check_scores(search: Search, aggregation: Aggregation) -> None:
-    """Raise ValueError if the search would compare votes or z-scores that were not made among the same classes.
-
-    A label tree asks for the errors of a draw in parts, as it comes to need them.
-    """
-    if aggregation == "mean":
-        return
-    if isinstance(search, LabelTree):
-        raise ValueError(f"aggregation must be 'mean' for a LabelTree, which asks in parts, got {aggregation!r}")
-    if (inner := getattr(search, "inner", None)) is not None:
-        check_scores(inner, aggregation)
 
 
 def checked_ids(image_ids: Sequence[int], count: int) -> list[int]:
@@ -73,17 +47,6 @@ def checked_ids(image_ids: Sequence[int], count: int) -> list[int]:
 def is_single(images: Any) -> bool:
     """Whether this is one image: Pillow's, or an array or tensor of at most three dimensions."""
     return isinstance(images, Image.Image) or (hasattr(images, "ndim") and images.ndim <= 3)
-
-
-def checked_image(image: Any, index: int) -> Tensor:
-    """The image as a tensor; an error says which image it is about."""
-    if isinstance(image, tuple) and image:
-        # An item of a data set: the image and its label.
-        image = image[0]
-    try:
-        return to_tensor(image)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"image {index}: {error}") from error
 
 
 def checked_logits(logits: Any, images: int, classes: int) -> np.ndarray:

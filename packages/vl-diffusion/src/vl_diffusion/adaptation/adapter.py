@@ -37,11 +37,11 @@ from vl_diffusion.adaptation.losses import (
 from vl_diffusion.adaptation.result import Adaptation, concatenate
 from vl_diffusion.adaptation.selection import LoRA, ParameterSelection, Weights
 from vl_diffusion.adaptation.tasks import ClassificationTask, Task
-from vl_diffusion.checks import checked_ids, checked_image, checked_settings, is_single
+from vl_diffusion.checks import checked_ids, checked_settings, is_single
 from vl_diffusion.classification.encoding import encode
 from vl_diffusion.models.denoiser import Denoiser, network_of
 from vl_diffusion.models.families.callable import CallableDenoiser
-from vl_diffusion.models.images import content_id
+from vl_diffusion.models.images import checked_image, content_id
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
 from vl_diffusion.models.schedule import NoiseSchedule
 

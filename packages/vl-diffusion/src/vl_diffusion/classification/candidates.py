@@ -25,12 +25,12 @@ class Candidates:
     Attributes:
         texts: What the model encodes, ``R`` names or prompts.
         rows: For each of the ``A`` arms, which of the texts are averaged.
-        owners: int64 ``(A,)``, the class of each arm; -1 for a name that is only searched through.
+        class_indices: int64 ``(A,)``, the class of each arm; -1 for a name that is only searched through.
     """
 
     texts: tuple[str, ...]
     rows: tuple[np.ndarray, ...]
-    owners: np.ndarray
+    class_indices: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -19,11 +19,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from vl_diffusion.checks import (
-    check_scores,
     checked_classes,
     checked_ids,
     checked_logits,
-    checked_search,
     checked_settings,
     is_single,
 )
@@ -34,8 +32,8 @@ from vl_diffusion.classification.candidates import (
     make_candidates,
     make_prompts,
 )
-from vl_diffusion.classification.encoding import encode, encode_images_lazily
-from vl_diffusion.classification.engine import Engine, SearchState, affordable
+from vl_diffusion.classification.encoding import encode, encode_each
+from vl_diffusion.classification.engine import Engine, SearchState, fit_budget
 from vl_diffusion.classification.result import Classification, concatenate, summarize
 from vl_diffusion.models.denoiser import equal_rows, takes_prompts
 from vl_diffusion.models.families.prompted import PromptedDenoiser
@@ -45,7 +43,7 @@ from vl_diffusion.scoring.aggregation import Aggregation, check_aggregation
 from vl_diffusion.scoring.evaluator import ErrorEvaluator
 from vl_diffusion.scoring.losses import Objective, check_objective
 from vl_diffusion.scoring.weighting import Weighting, draw_weights
-from vl_diffusion.search import Racing, Search
+from vl_diffusion.search import LabelTree, Racing, Search
 
 
 class DiffusionClassifier:
@@ -128,8 +126,8 @@ class DiffusionClassifier:
         self.denoiser = as_denoiser(model, scheduler=scheduler, device=device, image_size=image_size)
         check_objective(objective, error_space, self.denoiser)
         self.classes = checked_classes(self.denoiser.class_names if classes is None else classes)
-        self.search: Search = Racing() if search is None else checked_search(search)
-        check_scores(self.search, aggregation)
+        self.search: Search = Racing() if search is None else _checked_search(search)
+        _check_aggregation(self.search, aggregation)
         self.temperature = temperature
         self.prompt_combination: Combination = prompt_combination
         filled = None
@@ -140,7 +138,7 @@ class DiffusionClassifier:
         inner_names = getattr(self.search, "inner_names", ())
         self.candidates = make_candidates(self.classes, filled, prompt_combination, inner_names, templates)
         # A budget that is too small is refused before anything is computed.
-        affordable(self.search, self.candidates)
+        fit_budget(self.search, self.candidates)
         steps = self.denoiser.schedule.steps(self.search.num_draws, time_range)
         condition = self.denoiser.encode_classes(self.candidates.texts)
         if isinstance(self.denoiser, PromptedDenoiser):
@@ -162,7 +160,7 @@ class DiffusionClassifier:
         self.engine = Engine(
             self.evaluator,
             self.candidates,
-            num_candidates=len(self.candidates) - len(inner_names),
+            num_choices=len(self.candidates) - len(inner_names),
             weights=draw_weights(weighting, self.denoiser.schedule, steps).astype(np.float32),
             aggregation=aggregation,
         )
@@ -266,9 +264,7 @@ class DiffusionClassifier:
                 bar.set_postfix_str(f"{evaluations:,} evaluations", refresh=False)
                 bar.update(0)
 
-            for state in self.engine.run(
-                encode_images_lazily(self.denoiser, images, ids, scores), self.search, advance
-            ):
+            for state in self.engine.run(encode_each(self.denoiser, images, ids, scores), self.search, advance):
                 bar.update(1)
                 yield state.encoded.index, self.summary(state)
 
@@ -288,7 +284,7 @@ class DiffusionClassifier:
         """
         scores = None if logits is None else checked_logits([logits], 1, len(self.classes))
         ids = None if image_id is None else checked_ids([image_id], 1)
-        encoded = next(encode_images_lazily(self.denoiser, [image], ids, scores))
+        encoded = next(encode_each(self.denoiser, [image], ids, scores))
         for state in self.engine.watch(encoded, self.search):
             yield self.summary(state)
 
@@ -310,3 +306,25 @@ class DiffusionClassifier:
             temperature=self.temperature,
             combination=self.prompt_combination,
         )
+
+
+def _checked_search(search: Search) -> Search:
+    """The search, or a TypeError if it is none."""
+    # The class itself has the members, too, and no settings.
+    members = ("num_draws", "budget", "requests")
+    if isinstance(search, type) or not all(hasattr(search, name) for name in members):
+        raise TypeError(f"search must be a search, such as Staged() or Exhaustive(), got {search!r}")
+    return search
+
+
+def _check_aggregation(search: Search, aggregation: Aggregation) -> None:
+    """Raise ValueError if the search would compare votes or z-scores that were not made among the same classes.
+
+    A label tree asks for the errors of a draw in parts, as it comes to need them.
+    """
+    if aggregation == "mean":
+        return
+    if isinstance(search, LabelTree):
+        raise ValueError(f"aggregation must be 'mean' for a LabelTree, which asks in parts, got {aggregation!r}")
+    if (inner := getattr(search, "inner", None)) is not None:
+        _check_aggregation(inner, aggregation)

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vl_diffusion.checks import checked_image
 from vl_diffusion.classification.engine import EncodedImage
 from vl_diffusion.models.denoiser import Denoiser
-from vl_diffusion.models.images import content_id, fit
+from vl_diffusion.models.images import checked_image, content_id, fit
 
 # Images that are encoded together: an autoencoder has large activations.
 _ENCODED_AT_ONCE = 8
@@ -25,7 +24,7 @@ def encode(denoiser: Denoiser, images: Sequence[Tensor]) -> Tensor:
     return denoiser.encode_images(torch.stack([fit(image, size, channels) for image in images]))
 
 
-def encode_images_lazily(
+def encode_each(
     denoiser: Denoiser, images: Sequence[Any], ids: Sequence[int] | None = None, logits: np.ndarray | None = None
 ) -> Iterator[EncodedImage]:
     """The images as subjects, in order.

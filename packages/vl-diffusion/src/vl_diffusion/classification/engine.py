@@ -18,7 +18,7 @@ from vl_diffusion.classification.candidates import Candidates
 from vl_diffusion.scoring.aggregation import Aggregation, draw_scores
 from vl_diffusion.scoring.evaluator import EvaluationBatch
 from vl_diffusion.search import Request, Search, SearchInput, SearchResult
-from vl_diffusion.search._settings import in_draws
+from vl_diffusion.search.budgets import divide_budget
 
 # Searches are opened until they ask for this many batches: the last batch of a round, which may not be full, is then a
 # small part of it.
@@ -118,14 +118,14 @@ class Engine:
     Attributes:
         evaluator: The model and what its error is.
         candidates: What is searched over.
-        num_candidates: How many of the arms the search chooses from; the others are names that it descends through.
+        num_choices: How many of the arms the search chooses from; the others are names that it descends through.
         weights: float32 ``(M,)``, how much each draw counts.
         aggregation: How a draw's errors become scores.
     """
 
     evaluator: Evaluator
     candidates: Candidates
-    num_candidates: int
+    num_choices: int
     weights: np.ndarray
     aggregation: Aggregation = "mean"
 
@@ -147,7 +147,7 @@ class Engine:
         """
         batch_size = self.evaluator.batch_size
         sizes = self.candidates.sizes
-        search = affordable(search, self.candidates)
+        search = fit_budget(search, self.candidates)
         waiting: list[SearchState] = []
         exhausted = False
         while True:
@@ -170,7 +170,7 @@ class Engine:
 
     def watch(self, encoded: EncodedImage, search: Search) -> Iterator[SearchState]:
         """Search one image and yield its trial after every answer, the last time with its prediction."""
-        state = self._open(encoded, affordable(search, self.candidates))
+        state = self._open(encoded, fit_budget(search, self.candidates))
         while state.request is not None:
             self._evaluate([state], lambda n: None)
             yield state
@@ -181,8 +181,8 @@ class Engine:
         logits = encoded.logits
         if logits is not None:
             # Where several arms belong to a class, each has what was said of the class.
-            logits = logits[self.candidates.owners[: self.num_candidates]]
-        return SearchState(encoded, errors, scores, search.requests(SearchInput(self.num_candidates, logits)))
+            logits = logits[self.candidates.class_indices[: self.num_choices]]
+        return SearchState(encoded, errors, scores, search.requests(SearchInput(self.num_choices, logits)))
 
     @torch.no_grad()
     def _evaluate(self, states: Sequence[SearchState], advance: Callable[[int], object]) -> None:
@@ -219,7 +219,7 @@ class Engine:
         return means
 
 
-def affordable(search: Search, candidates: Candidates) -> Search:
+def fit_budget(search: Search, candidates: Candidates) -> Search:
     """The search with its budget in draws of arms, as it counts, instead of calls of the network.
 
     A draw is taken to cost what it does for the arm of most texts.
@@ -230,8 +230,8 @@ def affordable(search: Search, candidates: Candidates) -> Search:
     """
     cost = int(candidates.sizes.max())
     try:
-        counted = search if cost == 1 else in_draws(search, cost)
-        counted.budget(int((candidates.owners >= 0).sum()))
+        counted = search if cost == 1 else divide_budget(search, cost)
+        counted.budget(int((candidates.class_indices >= 0).sum()))
     except ValueError as error:
         if cost == 1:
             raise

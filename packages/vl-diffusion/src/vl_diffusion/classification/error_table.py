@@ -10,7 +10,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vl_diffusion.checks import checked_ids, checked_integer, is_single
-from vl_diffusion.classification.encoding import encode_images_lazily
+from vl_diffusion.classification.encoding import encode_each
 from vl_diffusion.search import Exhaustive
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def draw_errors(
     if draws is not None and checked_integer("draws", draws) < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     num_classes = len(classifier.classes)
-    if not np.array_equal(classifier.candidates.owners[:num_classes], np.arange(num_classes)):
+    if not np.array_equal(classifier.candidates.class_indices[:num_classes], np.arange(num_classes)):
         raise ValueError(
             f"errors of a draw need one figure a class: prompt_combination must be 'mean' where a class has several "
             f"prompts, got {classifier.prompt_combination!r}"
@@ -76,7 +76,7 @@ def draw_errors(
     engine = replace(
         classifier.engine,
         evaluator=evaluator,
-        num_candidates=num_classes,
+        num_choices=num_classes,
         weights=np.ones(num_draws, np.float32),
         aggregation="mean",
     )
@@ -84,7 +84,7 @@ def draw_errors(
     found_ids = np.empty(len(sequence), np.int64)
     total = len(sequence) * int(classifier.candidates.sizes[:num_classes].sum()) * num_draws
     with tqdm(total=total, desc="draw errors", unit=" evaluations", disable=not progress) as bar:
-        encoded_images = encode_images_lazily(classifier.denoiser, sequence, ids)
+        encoded_images = encode_each(classifier.denoiser, sequence, ids)
         for state in engine.run(encoded_images, Exhaustive(num_draws), bar.update):
             errors[state.encoded.index] = state.errors[:num_classes]
             found_ids[state.encoded.index] = state.encoded.image_id

@@ -19,11 +19,11 @@ from vl_core.kernels import diffuse
 from vl_core.noise import gaussian, make_keys
 
 from vl_diffusion.checks import checked_ids, checked_integer
-from vl_diffusion.classification.encoding import encode_images_lazily
+from vl_diffusion.classification.encoding import encode_each
 from vl_diffusion.models.denoiser import condition_rows
 from vl_diffusion.scoring.evaluator import ErrorEvaluator
 from vl_diffusion.scoring.losses import variational_map
-from vl_diffusion.search.grids import nested_order
+from vl_diffusion.search.draw_order import nested_order
 
 if TYPE_CHECKING:
     from vl_diffusion.classification.classifier import DiffusionClassifier
@@ -75,10 +75,12 @@ def error_maps(
     if draws is not None and not 1 <= checked_integer("draws", draws) <= num_draws:
         raise ValueError(f"draws must be in 1 ... {num_draws}, the draws of the classifier's search, got {draws}")
     chosen = np.sort(nested_order(num_draws)[:draws])
-    members = [[candidates.rows[candidate] for candidate in np.flatnonzero(candidates.owners == k)] for k in wanted]
+    members = [
+        [candidates.rows[candidate] for candidate in np.flatnonzero(candidates.class_indices == k)] for k in wanted
+    ]
     rows = np.unique(np.concatenate([row for of_class in members for row in of_class]))
     ids = None if image_id is None else checked_ids([image_id], 1)
-    encoded = next(encode_images_lazily(classifier.denoiser, [image], ids))
+    encoded = next(encode_each(classifier.denoiser, [image], ids))
     pair_draw, pair_row = np.repeat(chosen, len(rows)), np.tile(rows, len(chosen))
     sums = torch.zeros(len(rows), *encoded.latent.shape[-2:], dtype=torch.float64)
     with tqdm(total=len(pair_row), desc="error maps", unit=" evaluations", disable=not progress) as bar:

@@ -20,7 +20,7 @@ from vl_core.results import wilson_interval
 from vl_diffusion.checks import checked_ids, checked_settings, is_single
 from vl_diffusion.classification.candidates import Candidates
 from vl_diffusion.classification.classifier import DiffusionClassifier
-from vl_diffusion.classification.encoding import encode_images_lazily
+from vl_diffusion.classification.encoding import encode_each
 from vl_diffusion.classification.engine import Engine
 from vl_diffusion.models.denoiser import Condition, Denoiser, unconditional
 from vl_diffusion.models.loading import as_denoiser
@@ -128,7 +128,7 @@ def match(
         candidates = Candidates(names, tuple(np.arange(len(names))[:, None]), np.arange(len(names)))
         engine = Engine(errors, candidates, len(names), weights)
         found = np.empty((len(sequence), len(names)))
-        for state in engine.run(encode_images_lazily(denoiser, sequence, ids), search, advance):
+        for state in engine.run(encode_each(denoiser, sequence, ids), search, advance):
             found[state.encoded.index] = state.errors.mean(1, dtype=np.float64)
         return found
 

@@ -155,18 +155,18 @@ def summarize(
     table = np.stack([mean, standard_error, draws, difference, difference_error])  # [5, A]
     evaluations, inner_evaluations = (
         draws * candidates.sizes,
-        int((draws * candidates.sizes)[candidates.owners < 0].sum()),
+        int((draws * candidates.sizes)[candidates.class_indices < 0].sum()),
     )
     scale = num_values / temperature
-    if not np.array_equal(candidates.owners, np.arange(len(classes))):
-        members = [np.flatnonzero(candidates.owners == k) for k in range(len(classes))]
+    if not np.array_equal(candidates.class_indices, np.arange(len(classes))):
+        members = [np.flatnonzero(candidates.class_indices == k) for k in range(len(classes))]
         evaluations = np.array([evaluations[of_class].sum() for of_class in members])
         # A prompt that was given up is no better than the best, whatever its few draws say.
         table[3] = np.where(given_up, np.maximum(difference, 0), difference)
         given_up = np.array([given_up[of_class].all() for of_class in members])
         table = np.stack([_of_class(table[:, of_class], scale, combination) for of_class in members], axis=1)
     mean, standard_error, draws, difference, difference_error = table
-    label = int(candidates.owners[prediction])
+    label = int(candidates.class_indices[prediction])
     if combination == "logsumexp" and len(candidates) > len(classes):
         # A class of many good prompts may be ahead of the class of the best one.
         label = int(np.nanargmin(difference))

@@ -17,8 +17,9 @@ from vl_diffusion.commands.running import check_model, read_ids
 from vl_diffusion.commands.settings import WITHOUT_EFFECT, Precision, find_device
 from vl_diffusion.corruptions import CORRUPTIONS, SEVERITIES
 from vl_diffusion.corruptions.published import PUBLISHED_SIZES
+from vl_diffusion.models.folders import local_folder
 from vl_diffusion.models.images import to_tensor
-from vl_diffusion.models.loading import as_denoiser, load_denoiser, local_folder
+from vl_diffusion.models.loading import as_denoiser, load_denoiser
 from vl_diffusion.runs.fingerprint import fingerprint
 from vl_diffusion.runs.image_collection import ImageCollection, balanced_order, describe, gather
 from vl_diffusion.runs.processes import current_process

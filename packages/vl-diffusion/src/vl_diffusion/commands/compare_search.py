@@ -17,11 +17,11 @@ from vl_diffusion.charts.searches import draw_comparison
 from vl_diffusion.checks import checked_logits
 from vl_diffusion.classification.class_means import class_mean_logits
 from vl_diffusion.classification.classifier import DiffusionClassifier
-from vl_diffusion.classification.engine import affordable
+from vl_diffusion.classification.engine import fit_budget
 from vl_diffusion.commands.evaluate import labeled, labels_of, with_truth
 from vl_diffusion.commands.running import check_model, drop_unknown_labels, read_ids, run_config
 from vl_diffusion.commands.settings import ClassifierSettings, SearchName, build_classifier, read_tree
-from vl_diffusion.models.loading import local_folder
+from vl_diffusion.models.folders import local_folder
 from vl_diffusion.runs.fingerprint import file_sha256
 from vl_diffusion.runs.image_collection import ImageCollection, balanced_order, gather
 from vl_diffusion.runs.processes import current_process
@@ -171,7 +171,7 @@ def _searches(settings: CompareSearch, classifier: DiffusionClassifier, *, has_l
         print("no shortlist is compared: give --logits FILE, or a data set with a training split", file=sys.stderr)
     for name, search in found.items():
         try:
-            affordable(search, classifier.candidates)
+            fit_budget(search, classifier.candidates)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
     return {name: OnGrid(search, _grid(settings)) for name, search in found.items()}

@@ -15,8 +15,8 @@ from vl_diffusion.classification.calibration import with_temperature
 from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.classification.result import Classification
 from vl_diffusion.commands.settings import WITHOUT_EFFECT, ClassifierSettings
+from vl_diffusion.models.folders import local_folder
 from vl_diffusion.models.images import content_id, to_tensor
-from vl_diffusion.models.loading import local_folder
 from vl_diffusion.runs.fingerprint import file_sha256, fingerprint
 from vl_diffusion.runs.image_collection import ImageCollection, describe
 from vl_diffusion.runs.processes import current_process

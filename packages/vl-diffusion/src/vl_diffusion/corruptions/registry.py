@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from vl_core.noise import make_keys
 
-from vl_diffusion.checks import checked_ids, checked_image, is_single
+from vl_diffusion.checks import checked_ids, is_single
 from vl_diffusion.corruptions import blur, digital, noise, weather
 from vl_diffusion.corruptions.fields import FloatImage
 from vl_diffusion.corruptions.published import PUBLISHED_SIZES, Strengths
+from vl_diffusion.models.images import checked_image
 
 Corruption = Callable[[FloatImage, Strengths, np.random.Generator], FloatImage]
 

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
+import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from vl_diffusion.models.denoiser import Denoiser
 from vl_diffusion.models.families.class_conditional import ClassConditionalDenoiser
-from vl_diffusion.models.families.supported import NETWORKS, PIPELINES, PROMPTED, family, family_of
+from vl_diffusion.models.families.flux import FluxDenoiser
+from vl_diffusion.models.families.pixart import PixArtDenoiser
+from vl_diffusion.models.families.stable_diffusion import (
+    StableDiffusion3Denoiser,
+    StableDiffusionDenoiser,
+    StableDiffusionXLDenoiser,
+)
+from vl_diffusion.models.folders import BUILT_IN, local_folder, read_json, read_schedule
 from vl_diffusion.models.schedule import NoiseSchedule
 
-PRETRAINED = Path(str(files("vl_diffusion") / "pretrained"))
+NETWORKS = ("DiTTransformer2DModel", "UNet2DModel")
+"""Bare networks, which come with a scheduler; `ClassConditionalDenoiser` wraps them, and the DiT pipeline."""
 
-BUILT_IN = tuple(sorted({path.parent.name for path in PRETRAINED.glob("*/*.json")}))
-"""Models that ship inside the package."""
+PROMPTED: dict[str, Callable[..., Denoiser]] = {
+    "StableDiffusionPipeline": StableDiffusionDenoiser,
+    "StableDiffusionXLPipeline": StableDiffusionXLDenoiser,
+    "StableDiffusion3Pipeline": StableDiffusion3Denoiser,
+    "FluxPipeline": FluxDenoiser,
+    "PixArtAlphaPipeline": PixArtDenoiser,
+    "PixArtSigmaPipeline": PixArtDenoiser,
+}
+"""Text-conditional pipelines."""
 
-_Content = TypeVar("_Content", dict[str, Any], list[Any])
+PIPELINES = (*PROMPTED, "DiTPipeline")
+"""All pipelines by name."""
+
 _CONTRACT = ("schedule", "encode_images", "encode_classes", "predict", "image_size", "image_channels")
 
 
@@ -83,6 +99,21 @@ def as_denoiser(
     )
 
 
+def family(class_name: str) -> str | None:
+    """Which of `PIPELINES` this one is; None if it is none.
+
+    The variants that begin with an image have the parts of the one that begins with noise.
+    """
+    name = re.sub("(Img2Img|Inpaint)(?=Pipeline$)", "", class_name)
+    return name if name in PIPELINES else None
+
+
+def family_of(pipeline: Any) -> str | None:
+    """The same for an object, whose class may be derived from one of them."""
+    found = (family(kind.__name__) for kind in type(pipeline).__mro__)
+    return next((name for name in found if name is not None), None)
+
+
 def load_denoiser(
     path_or_id: str | Path, *, torch_dtype: torch.dtype | None = None, image_size: int | None = None
 ) -> Denoiser:
@@ -111,19 +142,12 @@ def _load(path_or_id: str | Path, dtype: torch.dtype, image_size: int | None) ->
     if folder is None:
         return _load_from_hub(str(path_or_id), dtype, image_size)
     if (folder / "model_index.json").is_file():
-        return _load_pipeline(str(folder), _read_json(folder / "model_index.json", dict), dtype, image_size)
+        return _load_pipeline(str(folder), read_json(folder / "model_index.json", dict), dtype, image_size)
     if (folder / "config.json").is_file():
         if image_size is not None:
             raise ValueError(f"image_size={image_size} is given, and the size of the network in {folder} is fixed")
         return _load_network(folder, dtype)
     raise ValueError(f"{folder} holds no diffusion model: neither model_index.json nor config.json is in it")
-
-
-def local_folder(path_or_id: str | Path) -> Path | None:
-    """Where a model lies on this machine: a built-in one's folder, or the path itself; None for a hub id."""
-    if str(path_or_id) in BUILT_IN:
-        return PRETRAINED / str(path_or_id)
-    return Path(path_or_id) if Path(path_or_id).exists() else None
 
 
 def _load_from_hub(model_id: str, dtype: torch.dtype, image_size: int | None) -> Denoiser:
@@ -186,7 +210,7 @@ def _parts_left_out(pipeline_class: Any, index: Mapping[str, Any]) -> dict[str, 
 def _load_network(folder: Path, dtype: torch.dtype) -> Denoiser:
     import diffusers
 
-    kind = _read_json(folder / "config.json", dict).get("_class_name")
+    kind = read_json(folder / "config.json", dict).get("_class_name")
     if kind not in NETWORKS:
         raise ValueError(f"{folder / 'config.json'} describes a {kind}; supported networks are {', '.join(NETWORKS)}")
     if not (folder / "scheduler_config.json").is_file():
@@ -222,36 +246,11 @@ def _check_fit(config: str, missing: Sequence[str], unknown: Sequence[str]) -> N
         raise ValueError(f"{config} does not fit the weights beside it: {wrong[0]}{more}; take both from one training")
 
 
-def read_schedule(path: Path) -> NoiseSchedule:
-    """The schedule of a ``scheduler_config.json``.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is not JSON, or of a kind that is not supported; the file is named.
-    """
-    config = _read_json(path, dict)
-    try:
-        return NoiseSchedule.from_config(config)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
 def _read_names(path: Path) -> list[str]:
-    names = _read_json(path, list)
+    names = read_json(path, list)
     if strangers := [name for name in names if not isinstance(name, str)]:
         raise ValueError(f"{path} must hold a JSON list of class names, got the entry {strangers[0]!r}")
     return names
-
-
-def _read_json(path: Path, kind: type[_Content]) -> _Content:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, kind):
-        wanted = "object" if kind is dict else "list"
-        raise ValueError(f"{path} must hold a JSON {wanted}, got {type(content).__name__}")
-    return content
 
 
 def _dit_pipeline(pipeline: Any, class_names: list[str] | None) -> Denoiser:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vl_core.runs import atomic_write
 
 from vl_diffusion.checks import checked_classes
-from vl_diffusion.models.loading import PRETRAINED
+from vl_diffusion.models.folders import PRETRAINED
 
 _CHANNELS_A_GROUP = 8
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"

@@ -4,9 +4,9 @@ A draw is a pair of a time step and a noise. A search has M of them, numbered by
 which classes see which draws.
 """
 
+from vl_diffusion.search.draw_order import nested_order
 from vl_diffusion.search.evidence import Bound
 from vl_diffusion.search.exhaustive import Exhaustive
-from vl_diffusion.search.grids import nested_order
 from vl_diffusion.search.halving import Halving
 from vl_diffusion.search.protocol import Request, Search, SearchInput, SearchResult
 from vl_diffusion.search.racing import Aim, Racing

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vl_diffusion.search._settings import check_counts, within_budget
-from vl_diffusion.search.grids import nested_order
+from vl_diffusion.search.budgets import check_counts, within_budget
+from vl_diffusion.search.draw_order import nested_order
 from vl_diffusion.search.protocol import Request, SearchInput
 
 

@@ -44,10 +44,10 @@ class SearchResult(int):
         return verdict
 
     @classmethod
-    def among(cls, classes: np.ndarray, verdict: int) -> SearchResult:
-        """The verdict of a search that knew only these classes, and these by their places."""
-        remaining = verdict.remaining if isinstance(verdict, SearchResult) else np.arange(len(classes))
-        return cls(classes[verdict], classes[remaining])
+    def from_subset(cls, classes: np.ndarray, result: int) -> SearchResult:
+        """The result of a search over these classes alone, in indices of all classes."""
+        remaining = result.remaining if isinstance(result, SearchResult) else np.arange(len(classes))
+        return cls(classes[result], classes[remaining])
 
 
 class Search(Protocol):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vl_diffusion.search._settings import check_counts, limited
-from vl_diffusion.search.among import among
-from vl_diffusion.search.protocol import Request, Search, SearchInput
+from vl_diffusion.search.budgets import check_counts, limited
+from vl_diffusion.search.draw_order import nested_order
+from vl_diffusion.search.protocol import Request, Search, SearchInput, SearchResult
 from vl_diffusion.search.racing import Racing
 
 
@@ -44,7 +44,7 @@ class Shortlist:
     def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
         logits = self._logits(problem)
         listed = np.sort(np.argsort(-logits, kind="stable")[: self.top])
-        return (yield from among(listed, limited(self.inner, self.max_evaluations), logits[listed]))
+        return (yield from search_among(listed, limited(self.inner, self.max_evaluations), logits[listed]))
 
     def _logits(self, problem: SearchInput) -> np.ndarray:
         if problem.logits is None:
@@ -55,3 +55,28 @@ class Shortlist:
         if np.isnan(logits).any():
             raise ValueError(f"logits must not be NaN, got {np.isnan(logits).sum()} of {len(logits)}")
         return logits
+
+
+def search_among(
+    classes: np.ndarray, search: Search, logits: np.ndarray | None = None
+) -> Generator[Request, np.ndarray, int]:
+    """Search among these classes; the requests and the verdict are in indices of all classes.
+
+    A single class has won, and is asked for once, for its error to be known.
+
+    Args:
+        classes: Indices, int64 ``(k,)``, ascending.
+        search: How to search.
+        logits: What another model says of them, ``(k,)``.
+    """
+    if len(classes) == 1:
+        yield classes, nested_order(search.num_draws)[:1]
+        return SearchResult(classes[0], classes)
+    requests = search.requests(SearchInput(len(classes), logits))
+    some, draws = next(requests)
+    while True:
+        errors = yield classes[some], draws
+        try:
+            some, draws = requests.send(errors)
+        except StopIteration as end:
+            return SearchResult.from_subset(classes, end.value)

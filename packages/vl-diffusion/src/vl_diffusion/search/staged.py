@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from vl_diffusion.search._settings import check_counts, integers, within_budget
-from vl_diffusion.search.grids import nested_order
+from vl_diffusion.search.budgets import check_counts, integers, within_budget
+from vl_diffusion.search.draw_order import nested_order
 from vl_diffusion.search.protocol import Request, SearchInput
 
 Grid = Literal["nested", "literal"]

@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vl_diffusion.search._settings import check_counts, limited, within_budget
-from vl_diffusion.search.among import among
-from vl_diffusion.search.grids import nested_order
+from vl_diffusion.search.budgets import check_counts, limited, within_budget
+from vl_diffusion.search.draw_order import nested_order
 from vl_diffusion.search.protocol import Request, Search, SearchInput
 from vl_diffusion.search.racing import Racing
+from vl_diffusion.search.shortlist import search_among
 
 Probe = Literal["leaves", "names"]
 Score = Literal["min", "mean"]
@@ -138,7 +138,7 @@ class LabelTree:
             nodes = [child for node in nodes for child in node.children or (node,)]
         alive = np.sort([self._index[node.name] for node in nodes])
         remaining = None if self.max_evaluations is None else limit - asked.count
-        last_search = among(alive, limited(self.inner, remaining))
+        last_search = search_among(alive, limited(self.inner, remaining))
         classes, draws = next(last_search)
         while True:
             answer = yield from asked.errors(classes, draws)

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vl_diffusion.classification.classifier import DiffusionClassifier
-from vl_diffusion.classification.encoding import encode_images_lazily
+from vl_diffusion.classification.encoding import encode_each
 from vl_diffusion.classification.engine import EncodedImage, Engine
 from vl_diffusion.runs.append_only import AppendOnlyFile
 from vl_diffusion.scoring.cached_errors import CachedErrors
@@ -178,7 +178,7 @@ def compare(
             ids = [image_ids[i] for i in group]
             remembered = CachedErrors(classifier.evaluator, ids)
             scores = None if logits is None else logits[group]
-            encoded_images = list(encode_images_lazily(classifier.denoiser, [images[i] for i in group], ids, scores))
+            encoded_images = list(encode_each(classifier.denoiser, [images[i] for i in group], ids, scores))
             engine = replace(classifier.engine, evaluator=remembered)
             findings = {
                 name: _run(classifier, engine, remembered, search, encoded_images, advance)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vl_diffusion.models import latents
 from vl_diffusion.models.denoiser import Condition
-from vl_diffusion.models.families.bare_network import BareNetwork
+from vl_diffusion.models.families._bare_network import BareNetwork
 from vl_diffusion.models.schedule import NoiseSchedule
 
 
@@ -53,7 +53,7 @@ class MapConditionalDenoiser(BareNetwork):
         """
         from diffusers import UNet2DModel
 
-        from vl_diffusion.models.loading import read_schedule
+        from vl_diffusion.models.folders import read_schedule
 
         folder = Path(folder)
         for name in ("config.json", "scheduler_config.json"):

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from vl_diffusion.adaptation.models import Preprocessing
 from vl_diffusion.checks import checked_classes
+from vl_diffusion.models.folders import PRETRAINED
 from vl_diffusion.models.images import fit
-from vl_diffusion.models.loading import PRETRAINED
 from vl_diffusion.models.small_cnn import SmallCNN
 
 BUILT_IN_SOURCES = ("fashion_few",)

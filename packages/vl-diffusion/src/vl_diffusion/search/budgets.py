@@ -74,7 +74,7 @@ def limited(search: Search, evaluations: int | None) -> Search:
     return _changed(search, max_evaluations=limit)
 
 
-def in_draws(search: Search, cost: int) -> Search:
+def divide_budget(search: Search, cost: int) -> Search:
     """The search with its budgets, and those of searches inside it, in draws of up to `cost` evaluations each.
 
     Raises:
@@ -82,7 +82,7 @@ def in_draws(search: Search, cost: int) -> Search:
         ValueError: If a budget is less than one draw of one class.
     """
     changes: dict[str, Any] = {}
-    if (inner := getattr(search, "inner", None)) is not None and (counted := in_draws(inner, cost)) is not inner:
+    if (inner := getattr(search, "inner", None)) is not None and (counted := divide_budget(inner, cost)) is not inner:
         changes["inner"] = counted
     if (limit := getattr(search, "max_evaluations", None)) is not None:
         changes["max_evaluations"] = limit // cost

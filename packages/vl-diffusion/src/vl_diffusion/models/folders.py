@@ -1,0 +1,50 @@
+"""Folders of saved models: the built-in ones, and reading a model's JSON files."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vl_diffusion.models.schedule import NoiseSchedule
+
+PRETRAINED = Path(str(files("vl_diffusion") / "pretrained"))
+"""The folder of the models that ship inside the package."""
+
+BUILT_IN = tuple(sorted({path.parent.name for path in PRETRAINED.glob("*/*.json")}))
+"""Names of the diffusion models that ship inside the package."""
+
+_Content = TypeVar("_Content", dict[str, Any], list[Any])
+
+
+def local_folder(path_or_id: str | Path) -> Path | None:
+    """Where a model lies on this machine: a built-in one's folder, or the path itself; None for a hub id."""
+    if str(path_or_id) in BUILT_IN:
+        return PRETRAINED / str(path_or_id)
+    return Path(path_or_id) if Path(path_or_id).exists() else None
+
+
+def read_schedule(path: Path) -> NoiseSchedule:
+    """The schedule of a ``scheduler_config.json``.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not JSON, or of a kind that is not supported; the file is named.
+    """
+    config = read_json(path, dict)
+    try:
+        return NoiseSchedule.from_config(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_json(path: Path, kind: type[_Content]) -> _Content:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, kind):
+        wanted = "object" if kind is dict else "list"
+        raise ValueError(f"{path} must hold a JSON {wanted}, got {type(content).__name__}")
+    return content
