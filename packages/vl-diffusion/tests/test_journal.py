@@ -98,4 +98,4 @@ def test_a_name_with_a_line_break_is_a_line_of_the_table(result):
     lines = tables.text_table(["1", "2", "3\t4", "5", "é ü"], [None] * 4 + ["a\nb"], renamed).splitlines()
     assert len(lines) == 2 + 5 + 1
     assert lines[4].startswith("3\\t4")
-    assert lines[6].startswith("é ü      a\\nb  ")
+    assert lines[6].startswith("é ü    a\\nb  ")

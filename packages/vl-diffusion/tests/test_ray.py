@@ -70,8 +70,8 @@ def test_a_model_may_be_an_object_with_classes_of_ones_own(images, classifier, p
 
 def test_rows_that_will_not_do_are_named(images, pixel_dit_folder):
     classify = ClassifyBatch(pixel_dit_folder, search=SEARCH)
-    with pytest.raises(ValueError, match="image_column must be one of image, got 'image'"):
-        classify({"image": images})
+    with pytest.raises(ValueError, match="image_column must be one of photo, got 'image'"):
+        classify({"photo": images})
     with pytest.raises(ValueError, match="columns predicted already"):
         classify({"image": images, "predicted": np.zeros(7)})
     broken = np.empty(2, object)

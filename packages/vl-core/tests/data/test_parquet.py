@@ -99,7 +99,7 @@ def test_skipping_lists_bad_rows(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "cause"),
     [
-        ({"image": IMAGES}, "must have a column 'image' of bytes, got image"),
+        ({"photo": IMAGES}, "must have a column 'image' of bytes, got photo"),
         ({"image": ["a.png"]}, "column 'image' of .* must hold bytes, or a struct with a field 'bytes', got string"),
         ({"image": [{"path": "a.png"}]}, "column 'image' of .* got struct<path: string>"),
         ({"image": IMAGES[:1], "label": [0.5]}, "column 'label' of .* must hold integers or names, got 0.5"),
