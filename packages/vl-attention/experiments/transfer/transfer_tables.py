@@ -1,0 +1,90 @@
+"""The tables of vl-attention's study, made from what `vl-attention train` wrote.
+
+    python packages/vl-attention/experiments/transfer/transfer_tables.py
+
+prints a Markdown table for each folder of `packages/vl-attention/results/`: a line a method with its accuracy in per
+cent over all seeds, the gain over training from scratch in points with Student's 95 % interval over seeds, and the
+share of the gap to fine-tuning; and below it how the ensemble stands to the better of its members, seed by seed. Last
+come the rates of `search_transfer_rates.py` beside this file: accuracy on held-out images by method and peak learning rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from vl_attention.comparison.methods import ENSEMBLE, ENSEMBLE_MEMBERS
+from vl_attention.comparison.summary import Interval, mean_interval, summarize
+from vl_core.results import markdown_table, read_rows
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+
+Row = Mapping[str, str]
+
+
+def methods_table(rows: Sequence[Row]) -> str:
+    """A line a method."""
+    lines = [
+        {
+            "method": summary.method,
+            "seeds": len(summary.seeds),
+            "accuracy": f"{100 * summary.accuracy.mean:.1f}",
+            "over scratch": "" if summary.gain is None else _points(summary.gain),
+            "of the gap": "" if summary.share_of_gap is None else f"{100 * summary.share_of_gap:.0f} %",
+            "seconds a run": f"{summary.seconds:.0f}" if summary.seconds else "",
+        }
+        for summary in summarize(rows, "")
+    ]
+    return markdown_table(lines, list(lines[0]))
+
+
+def ensemble_line(rows: Sequence[Row]) -> str:
+    """The ensemble's accuracy above that of the better member, in points, over seeds; empty without an ensemble."""
+    by_seed: dict[str, dict[str, float]] = {}
+    for row in rows:
+        by_seed.setdefault(row["seed"], {})[row["method"]] = 100 * float(row["accuracy"])
+    gains = [
+        found[ENSEMBLE] - max(found[name] for name in ENSEMBLE_MEMBERS)
+        for found in by_seed.values()
+        if ENSEMBLE in found
+    ]
+    if not gains:
+        return ""
+    each = ", ".join(f"{gain:+.1f}" for gain in gains)
+    return f"ensemble over the better of its members, by seed: {each}; mean {mean_interval(gains).mean:+.1f}\n"
+
+
+def rates_table(rows: Sequence[Row]) -> str:
+    """A line a method, and a column a peak learning rate: accuracy in per cent, the mean over seeds."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        found.setdefault((row["method"], row["rate"]), []).append(100 * float(row["accuracy"]))
+    methods = dict.fromkeys(method for method, _ in found)
+    rates = sorted({rate for _, rate in found}, key=float)
+    lines = [
+        {"method": method}
+        | {rate: f"{fmean(found[method, rate]):.1f}" if (method, rate) in found else "" for rate in rates}
+        for method in methods
+    ]
+    return markdown_table(lines, list(lines[0]))
+
+
+def _points(gain: Interval) -> str:
+    return f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    results = parser.parse_args().results
+    for path in sorted(results.glob("*/transfer.csv")):
+        rows = read_rows(path)
+        print(f"{path.parent.name}\n\n{methods_table(rows)}\n{ensemble_line(rows)}")
+    if (rates := results / "rates.csv").exists():
+        print(f"rates\n\n{rates_table(read_rows(rates))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Rows of vl-diffusion's results, and the README's tables made from them.
+
+A classifier's row says on which data how many images of how many classes it named rightly; a search's row, as
+`vl-diffusion compare-search` writes it, what it found and cost on the same images as the others::
+
+    python packages/vl-diffusion/experiments/diffusion_tables.py
+
+prints one Markdown table of `packages/vl-diffusion/results/search.csv`, and one of all files there whose rows are of
+classifiers.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from vl_core.results import markdown_table, read_rows, wilson_interval
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+COLUMNS = ("model", "images", "accuracy", "low", "high", "evaluations_per_image")
+"""What every classifier's row has; a file may hold more."""
+
+
+def classifier_row(
+    *,
+    data: str,
+    model: str,
+    seed: int,
+    truth: Sequence[int],
+    predicted: Sequence[int],
+    classes: int,
+    evaluations_per_image: float,
+) -> dict[str, object]:
+    """One classifier's row, without where it comes from.
+
+    Accuracy, its 95 % Wilson interval (`low`, `high`) and the mean of the classes' accuracies are in per cent.
+
+    Args:
+        data: Name of the test data.
+        model: Name of the classifier.
+        seed: Seed of its training or, where there is none, of its evaluation.
+        truth: Class of each image, in ``0 ... classes - 1``.
+        predicted: Class that it was given.
+        classes: Number of candidates.
+        evaluations_per_image: Calls of the network for one image, on average.
+    """
+    true, right = np.asarray(truth), np.asarray(truth) == np.asarray(predicted)
+    low, high = wilson_interval(int(right.sum()), len(right))
+    return {
+        "data": data,
+        "model": model,
+        "seed": seed,
+        "images": len(right),
+        "classes": classes,
+        "correct": int(right.sum()),
+        "accuracy": f"{100 * right.mean():.2f}",
+        "low": f"{100 * low:.2f}",
+        "high": f"{100 * high:.2f}",
+        "class_accuracy": f"{100 * np.mean([right[true == one].mean() for one in np.unique(true)]):.2f}",
+        "evaluations_per_image": f"{evaluations_per_image:.0f}",
+    }
+
+
+def table(rows: Iterable[Mapping[str, str]]) -> str:
+    """Markdown table of classifiers' rows in the order given; what a row lacks is left blank.
+
+    Text-conditional models have `candidates`, drawn with `candidate_seed`, where others have `classes` and `seed`.
+    """
+    lines = [
+        {
+            "data": row.get("data", ""),
+            "classifier": row["model"],
+            "seed": row.get("seed") or row.get("candidate_seed", ""),
+            "images": row["images"],
+            "classes": row.get("classes") or row.get("candidates", ""),
+            "accuracy": f"{row['accuracy']} %",
+            "95 % interval": f"{row['low']} to {row['high']} %",
+            "mean a class": f"{row['class_accuracy']} %" if row.get("class_accuracy") else "",
+            "evaluations an image": row["evaluations_per_image"],
+        }
+        for row in rows
+    ]
+    header = ["data", "classifier", "seed", "images", "classes", "accuracy", "95 % interval", "mean a class"]
+    return markdown_table(lines, [*header, "evaluations an image"])
+
+
+def search_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Markdown table of searches, with 95 % Wilson intervals in per cent."""
+    lines = []
+    for row in rows:
+        images = int(row["images"])
+        shares = {name: float(row[name]) for name in ("accuracy", "agreement")}
+        low, high = wilson_interval(round(shares["accuracy"] * images), images)
+        lines.append(
+            {
+                "search": row["search"],
+                "evaluations an image": f"{float(row['evaluations_per_image']):,.0f}",
+                "right": f"{100 * shares['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})",
+                "as exhaustive search": f"{100 * shares['agreement']:.1f} %",
+                "CPU seconds an image": f"{float(row['cpu_seconds']):.2f}",
+            }
+        )
+    return markdown_table(lines, list(lines[0]))
+
+
+def read_results(folder: Path) -> list[dict[str, str]]:
+    """The classifiers' rows of all files of a folder; files of other columns hold something else.
+
+    A row that does not name its data is called after its file.
+    """
+    found = [{"data": path.stem} | row for path in sorted(folder.glob("*.csv")) for row in read_rows(path)]
+    return [row for row in found if row.keys() >= set(COLUMNS)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    folder = parser.parse_args().results
+    if (searches := folder / "search.csv").is_file():
+        print(search_table(read_rows(searches)))
+    print(table(read_results(folder)), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Networks that segment the scenes of `scenes.py` or tell their depth, and where those and the denoisers lie."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from scenes import CLASSES, FARTHEST, NEAREST, Views, make_views
+from torch import Tensor, nn
+from vl_diffusion import DepthTask, MapConditionalDenoiser, SegmentationTask
+
+Task = Literal["segmentation", "depth"]
+TASKS: tuple[Task, ...] = ("segmentation", "depth")
+
+SIZE = 24
+"""Of the images, in pixels."""
+
+SPLITS = {"denoiser": 0, "predictor": 1, "choose": 2, "test": 3}
+"""Seeds of the scenes: what each kind of model is trained on, what settings are chosen on, and what is reported."""
+
+MODELS = Path(__file__).resolve().parents[2] / "results/scenes"
+
+
+def scenes_of(split: str, count: int, first: int = 0) -> Views:
+    """So many scenes of a split."""
+    return make_views(SPLITS[split], range(first, first + count), size=SIZE)
+
+
+class Predictor(nn.Module):
+    """From images to logits of `CLASSES` a pixel, or to depths: an encoder and a decoder over three resolutions.
+
+    Args:
+        task: What it predicts.
+        width: Channels at the full resolution.
+    """
+
+    def __init__(self, task: Task, width: int = 16) -> None:
+        super().__init__()
+        self.task, self.width = task, width
+        self.fine = _layers(3, width)
+        self.middle = _layers(width, 2 * width)
+        self.coarse = _layers(2 * width, 4 * width)
+        self.to_middle = _layers(6 * width, 2 * width)
+        self.to_fine = _layers(3 * width, width)
+        self.head = nn.Conv2d(width, len(CLASSES) if task == "segmentation" else 1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        fine = self.fine(images)
+        middle = self.middle(nn.functional.avg_pool2d(fine, 2))
+        coarse = self.coarse(nn.functional.avg_pool2d(middle, 2))
+        middle = self.to_middle(torch.cat([_doubled(coarse), middle], 1))
+        output: Tensor = self.head(self.to_fine(torch.cat([_doubled(middle), fine], 1)))
+        return output if self.task == "segmentation" else NEAREST + (FARTHEST - NEAREST) * output.sigmoid()
+
+    def save(self, folder: Path) -> None:
+        """Write `config.json` and the weights in half precision."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps({"task": self.task, "width": self.width}, indent=1) + "\n")
+        save_file({name: value.half() for name, value in self.state_dict().items()}, folder / "model.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> Predictor:
+        """What :meth:`save` wrote, for use."""
+        model = cls(**json.loads((folder / "config.json").read_text()))
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+        return model.eval()
+
+
+def load_task(task: Task, models: Path = MODELS) -> tuple[MapConditionalDenoiser, SegmentationTask | DepthTask]:
+    """The denoiser of a task, and the task as `TestTimeAdapter` takes it."""
+    denoiser = MapConditionalDenoiser.from_pretrained(models / f"{task}_denoiser")
+    if task == "segmentation":
+        return denoiser, SegmentationTask(denoiser)
+    return denoiser, DepthTask(denoiser, NEAREST, FARTHEST)
+
+
+def maps_of(task: Task, views: Views) -> Tensor:
+    """What the denoiser of a task is told of scenes, ``(B, C, size, size)``: exact maps, as predictions would be."""
+    if task == "segmentation":
+        return nn.functional.one_hot(views.masks, len(CLASSES)).permute(0, 3, 1, 2).float()
+    return 2 * (views.depths - NEAREST) / (FARTHEST - NEAREST) - 1
+
+
+def _layers(inputs: int, outputs: int) -> nn.Sequential:
+    """Two convolutions, each with group normalization and a gate."""
+    parts: list[Any] = []
+    for channels in (inputs, outputs):
+        parts += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.GroupNorm(4, outputs), nn.SiLU()]
+    return nn.Sequential(*parts)
+
+
+def _doubled(maps: Tensor) -> Tensor:
+    return nn.functional.interpolate(maps, scale_factor=2.0, mode="nearest")
