@@ -5,7 +5,7 @@
 prints a Markdown table for each folder of `packages/vl-attention/results/`: a line a method with its accuracy in per
 cent over all seeds, the gain over training from scratch in points with Student's 95 % interval over seeds, and the
 share of the gap to fine-tuning; and below it how the ensemble stands to the better of its members, seed by seed. Last
-come the rates of `search_transfer_rates.py` beside this file: accuracy on held-out images by method and peak learning rate.
+come the rates of `search_transfer_rates.py`: accuracy on held-out images by method and peak learning rate.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def test_a_row_a_method_and_rate_that_is_not_made_twice(tmp_path: Path, monkeypa
     texts = []
     for methods in (["copy"], ["copy", "scratch"]):
         command = [
-            "packages/vl-attention/experiments/transfer/search_transfer_rates.py",
+            "search_transfer_rates.py",
             *arguments,
             "--rates",
             "1e-3",

@@ -1,6 +1,7 @@
-"""Make the data sets that ship inside vl-core: a part of Fashion-MNIST, and emoji in three styles.
+r"""Make the data sets that ship inside vl-core: a part of Fashion-MNIST, and emoji in three styles.
 
-    python packages/vl-core/experiments/builtin_data/build_builtin_data.py --source <folder with fashion_mnist/ and emoji_styles/>
+    python packages/vl-core/experiments/builtin_data/build_builtin_data.py \
+        --source <folder with fashion_mnist/ and emoji_styles/>
 
 The folder defaults to `$VL_DATA`. `fashion_mnist/` holds the four original IDX files (the Debian package
 `dataset-fashion-mnist` has them); `emoji_styles/` holds `concepts.jsonl` and `<style>_64.npz` with arrays `x`

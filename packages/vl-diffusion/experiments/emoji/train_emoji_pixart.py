@@ -7,10 +7,11 @@ command. What ships was made in two runs: in the first, images are learned soone
 weights and the text encoder of a dual encoder, and looks more at strong noise, where the name says most::
 
     python packages/vl-diffusion/experiments/emoji/train_emoji_dual_encoder.py --out runs/emoji_dual_encoder
-    python packages/vl-diffusion/experiments/emoji/train_emoji_pixart.py --out runs/emoji_pixart_1 --steps 1500 --decay-share 0 --compile
-    python packages/vl-diffusion/experiments/emoji/train_emoji_pixart.py --out runs/emoji_pixart --start runs/emoji_pixart_1 \
-        --dual-encoder runs/emoji_dual_encoder --steps 1400 --warm-up 50 --decay-share 0.5 --ema 0.995 \
-        --focus 600 980 --focus-share 0.7 --compile
+    python packages/vl-diffusion/experiments/emoji/train_emoji_pixart.py --out runs/emoji_pixart_1 \
+        --steps 1500 --decay-share 0 --compile
+    python packages/vl-diffusion/experiments/emoji/train_emoji_pixart.py --out runs/emoji_pixart \
+        --start runs/emoji_pixart_1 --dual-encoder runs/emoji_dual_encoder --steps 1400 --warm-up 50 \
+        --decay-share 0.5 --ema 0.995 --focus 600 980 --focus-share 0.7 --compile
 
 The folder then holds `model/` (what ships), `checkpoint.safetensors`, `metrics.jsonl`, and `validation.jsonl`: now and
 then the accuracy on images of the held-out style that do not count in the test.

@@ -1,10 +1,11 @@
-"""Train the class-conditional diffusion model that ships inside vl-diffusion.
+r"""Train the class-conditional diffusion model that ships inside vl-diffusion.
 
 A small DiT (Peebles & Xie, 2023, "Scalable Diffusion Models with Transformers"), as diffusers' `DiTTransformer2DModel`,
 predicts the noise in 28x28 gray images of the ten Fashion-MNIST classes. Everything random comes from one seed, and
 an interrupted run goes on with the same command::
 
-    VL_DATA=<folder with fashion_mnist/> python packages/vl-diffusion/experiments/fashion/train_fashion_dit.py --out runs/fashion_dit --compile
+    VL_DATA=<folder with fashion_mnist/> \
+        python packages/vl-diffusion/experiments/fashion/train_fashion_dit.py --out runs/fashion_dit --compile
 
 The folder then holds `model/` (what ships), `checkpoint.safetensors` with `checkpoint.json`, and `metrics.jsonl`.
 """

@@ -1,10 +1,11 @@
-"""Train the classifiers that vl-diffusion's study of test-time adaptation begins with.
+r"""Train the classifiers that vl-diffusion's study of test-time adaptation begins with.
 
-Small convolutional networks (`vl_diffusion.models.small_cnn`) on some or all of Fashion-MNIST's training images, mirrored
-and moved by up to two pixels, and with ``--augment`` made as augmented as those of the study's diffusion model. Labels
-are taken in equal numbers from every class; another seed takes others::
+Small convolutional networks (`vl_diffusion.models.small_cnn`) on some or all of Fashion-MNIST's training images,
+mirrored and moved by up to two pixels, and with ``--augment`` augmented like those of the study's diffusion model.
+Labels are taken in equal numbers from every class; another seed takes others::
 
-    VL_DATA=<folder with fashion_mnist/> python packages/vl-diffusion/experiments/fashion/train_fashion_sources.py --labels 500 --seeds 0 1 2 --out DIR
+    VL_DATA=<folder with fashion_mnist/> \
+        python packages/vl-diffusion/experiments/fashion/train_fashion_sources.py --labels 500 --seeds 0 1 2 --out DIR
 
 writes `DIR/seed-0` and so on, and says how many of the held-out images each names rightly.
 """

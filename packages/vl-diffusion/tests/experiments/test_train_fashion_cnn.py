@@ -40,9 +40,7 @@ def run(data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[
     tiny = ["--data", str(data), "--out", str(out), "--epochs", "1", "--batch", "16", "--width", "2"]
 
     def call(*more: str) -> list[dict[str, str]]:
-        monkeypatch.setattr(
-            "sys.argv", ["packages/vl-diffusion/experiments/fashion/train_fashion_cnn.py", *tiny, *more]
-        )
+        monkeypatch.setattr("sys.argv", ["fashion/train_fashion_cnn.py", *tiny, *more])
         train_fashion_cnn.main()
         return read_rows(out) if out.exists() else []
 
@@ -57,7 +55,7 @@ def test_each_run_appends_a_row_on_the_held_out_images_and_a_seed_repeats_it(
     first, again = run("--threads", str(threads))
     assert ",".join(first) == HEADER
     assert (first["model"], first["train_images"], first["test_images"]) == ("cnn5-2", "48", "2000")
-    assert first["command"].startswith("python packages/vl-diffusion/experiments/fashion/train_fashion_cnn.py --data ")
+    assert first["command"].startswith("python fashion/train_fashion_cnn.py --data ")
     assert float(first["accuracy"]) == pytest.approx(100 * int(first["correct"]) / 2000, abs=5e-3)
     assert float(first["low"]) < float(first["accuracy"]) < float(first["high"])
     assert int(first["parameters"]) == sum(p.numel() for p in train_fashion_cnn.build_model(2).parameters())
