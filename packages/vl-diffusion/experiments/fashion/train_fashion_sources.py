@@ -49,10 +49,10 @@ def train(images: Tensor, labels: Tensor, classes: tuple[str, ...], seed: int, a
     model = SmallCNN(args.width, classes=classes).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.peak_lr, weight_decay=args.weight_decay)
     generator = torch.Generator().manual_seed(seed)
-    batch = min(args.batch, len(images))
+    batch_size = min(args.batch, len(images))
     bar = tqdm(range(args.steps), desc=f"seed {seed}", mininterval=5)
     for step in bar:
-        index = torch.randint(len(images), (batch,), generator=generator)
+        index = torch.randint(len(images), (batch_size,), generator=generator)
         batch = augment(images[index], shift=2, generator=generator)[:, None].float().div(255)
         if args.augment:
             batch = augmented(batch, generator)
@@ -99,8 +99,8 @@ def main() -> None:
         part = labeled_part(labels, args.labels, seed)
         model = train(images[part], labels[part], classes, seed, args)
         model.save_pretrained(args.out / f"seed-{seed}")
-        right = 100 * accuracy(model, test_images, test_labels)
-        print(f"seed {seed}: {len(part)} labels, {right:.2f} % of {len(test_labels)} held-out images")
+        percent = 100 * accuracy(model, test_images, test_labels)
+        print(f"seed {seed}: {len(part)} labels, accuracy {percent:.2f} % on {len(test_labels)} held-out images")
 
 
 if __name__ == "__main__":
