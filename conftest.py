@@ -11,11 +11,12 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give a worker of pytest-xdist, and every process that it starts, one thread.
+    """Keep everything off the hub, and give a worker of pytest-xdist, and every process that it starts, one thread.
 
     Two workers on two cores would otherwise run four threads that wait for one another. The libraries read the
     variables when they are first imported, which is later than this.
     """
+    os.environ["HF_HUB_OFFLINE"] = "1"
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
@@ -28,8 +29,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Deselect what this process cannot run; the closing line counts it.
 
     Triton reads `TRITON_INTERPRET` when it is imported, so a process is interpreted or it is not, and tests of kernels
-    on the CPU are a run of their own (`hatch run interpreter`). Slow tests run where `-m` names them, as `hatch run slow`
-    does.
+    on the CPU are a run of their own (`hatch run interpreter`). Slow tests run where `-m` names them (`hatch run
+    slow`).
     """
     import torch
 

@@ -1,8 +1,9 @@
-"""What is uploaded works alone: each distribution, built from the tree and from its own sdist, in an empty environment.
+"""What is uploaded works alone: each distribution, in an environment that holds it, what it requires, and nothing else.
 
-Slow for tests (a minute or two) and in need of the package index for the libraries of others; `-m "not wheels"` leaves
-them out. Siblings can come only from the wheels built here: constraints give every one of them this folder's address,
-and what was installed must name that address.
+A package is installed from the tree's wheel alone, because the one from its sdist is byte for byte the same, which is
+asserted too. In need of the package index for the libraries of others; `-m "not wheels"` leaves these tests out.
+Siblings can come only from the wheels built here: constraints give every one of them this folder's address, and what
+was installed must name that address.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import uv
+from filelock import FileLock
 from packaging.utils import parse_wheel_filename
 from workspace import ROOT, Package, read_packages, siblings
 
@@ -44,18 +46,28 @@ print(json.dumps({
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
-    """Paths of the wheels by origin (`"tree"`, `"sdist"`) and distribution."""
-    folder = tmp_path_factory.mktemp("dist")
-    for package in PACKAGES.values():
-        build(package.folder, folder / "tree", "-t", "sdist", "-t", "wheel")
-    for archive in (folder / "tree").glob("*.tar.gz"):
-        with tarfile.open(archive) as files:
-            files.extractall(folder / "unpacked", filter="data")
-        build(folder / "unpacked" / archive.name.removesuffix(".tar.gz"), folder / "sdist", "-t", "wheel")
+    """Paths of the wheels by origin (`"tree"`, `"sdist"`) and distribution; workers of one run share them."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "dist"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "complete").exists():
+            build_all(folder)
+            (folder / "complete").touch()
     return {
         origin: {parse_wheel_filename(path.name)[0]: path for path in (folder / origin).glob("*.whl")}
         for origin in ("tree", "sdist")
     }
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment that each test syncs to exactly one package and what it requires.
+
+    It is kept because most of the time would go into compiling the modules of PyTorch anew for each package.
+    """
+    folder = tmp_path_factory.mktemp("alone") / "environment"
+    run_uv("venv", "--python", sys.executable, folder)
+    return folder
 
 
 def test_every_package_makes_one_pure_wheel(wheels: Wheels) -> None:
@@ -83,14 +95,14 @@ def test_wheel_holds_the_package_its_types_and_its_license_and_nothing_else(whee
 
 
 @each_package
-@pytest.mark.parametrize("origin", ["tree", "sdist"])
-def test_wheel_installs_imports_and_runs_alone(wheels: Wheels, package: Package, origin: str, tmp_path: Path) -> None:
-    built = wheels[origin]
+def test_wheel_installs_imports_and_runs_alone(
+    wheels: Wheels, package: Package, environment: Path, tmp_path: Path
+) -> None:
+    """Whatever the package does not require leaves the environment first (`--exact`)."""
+    built = wheels["tree"]
     constraints = tmp_path / "constraints.txt"
     constraints.write_text("".join(f"{name} @ {path.as_uri()}\n" for name, path in built.items()))
-    environment = tmp_path / "environment"
-    run_uv("venv", "--python", sys.executable, environment)
-    run_uv("pip", "install", "--python", environment, "--constraints", constraints, built[package.name])
+    run_uv("pip", "install", "--exact", "--python", environment, "--constraints", constraints, built[package.name])
     run_uv("pip", "check", "--python", environment)
 
     scripts = environment / ("Scripts" if os.name == "nt" else "bin")
@@ -112,6 +124,16 @@ def test_wheel_without_its_siblings_does_not_install(wheels: Wheels, tmp_path: P
 def with_siblings(package: Package) -> set[str]:
     """Name the package and all that it needs of the workspace, directly or not."""
     return {package.name}.union(*(with_siblings(PACKAGES[name]) for name in siblings(package, PACKAGES)))
+
+
+def build_all(folder: Path) -> None:
+    """Build every package below `folder`: in `tree` from the repository, and in `sdist` from what lies in `tree`."""
+    for package in PACKAGES.values():
+        build(package.folder, folder / "tree", "-t", "sdist", "-t", "wheel")
+    for archive in (folder / "tree").glob("*.tar.gz"):
+        with tarfile.open(archive) as files:
+            files.extractall(folder / "unpacked", filter="data")
+        build(folder / "unpacked" / archive.name.removesuffix(".tar.gz"), folder / "sdist", "-t", "wheel")
 
 
 def build(folder: Path, out: Path, *targets: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from workspace import ROOT
+from workspace import ROOT, read_packages
 
 GITHUB = ROOT / ".github"
 WORKFLOWS = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in GITHUB.glob("workflows/*.yml")}
@@ -62,10 +62,32 @@ def test_only_the_release_can_publish_and_only_from_an_environment() -> None:
     assert set(JOBS["release.yml", "publish"]["needs"]) == {"ci", "build", "attest"}
 
 
-def test_check_waits_for_every_other_job_and_only_two_may_be_skipped() -> None:
+def test_check_waits_for_every_other_job_and_only_three_may_be_skipped() -> None:
     jobs = WORKFLOWS["ci.yml"]["jobs"]
     assert sorted([*jobs["check"]["needs"], "check"]) == sorted(jobs)
-    assert {name for name, job in jobs.items() if "if" in job} == {"test", "gpu", "check"}
+    assert {name for name, job in jobs.items() if "if" in job} == {"test", "slow", "gpu", "check"}
+
+
+def test_slow_tests_run_every_night() -> None:
+    triggers = WORKFLOWS["ci.yml"][True]  # YAML takes the key `on` for a truth value
+    assert [moment["cron"].split()[2:] for moment in triggers["schedule"]] == [["*", "*", "*"]]
+    slow = JOBS["ci.yml", "slow"]
+    assert "schedule" in slow["if"]
+    assert any(step.get("run", "").startswith("hatch run slow") for step in slow["steps"])
+
+
+def test_packages_claim_the_systems_that_they_are_tested_on() -> None:
+    classifiers = {
+        "ubuntu-latest": "Operating System :: POSIX :: Linux",
+        "macos-latest": "Operating System :: MacOS",
+        "windows-latest": "Operating System :: Microsoft :: Windows",
+    }
+    cells = JOBS["ci.yml", "test"]["strategy"]["matrix"]["cell"]
+    tested = {classifiers[cell["system"]] for cell in cells}
+    for name, package in read_packages().items():
+        project = tomllib.loads(package.pyproject.read_text(encoding="utf-8"))["project"]
+        claimed = {text for text in project["classifiers"] if text.startswith("Operating System")}
+        assert claimed == tested, name
 
 
 @pytest.mark.parametrize(("bad", "status"), [("false", 0), ("true", 1), ("", 1)])

@@ -2,8 +2,9 @@
 
 import datetime
 import re
+import subprocess
 import tomllib
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -56,6 +57,44 @@ def test_matrix_cells_install_the_siblings_that_their_package_declares() -> None
             added.setdefault(cell, set()).add(PurePosixPath(rule["value"]).name)
     expected = {name: set(siblings(package, PACKAGES)) - {"vl-core"} for name, package in PACKAGES.items()}
     assert added == {name: others for name, others in expected.items() if others}
+
+
+def test_environment_of_lowest_versions_has_the_packages_that_hold_code() -> None:
+    with_code = {name for name, package in PACKAGES.items() if not package.is_planned}
+    assert {PurePosixPath(member).name for member in _members(ENVS["lowest"])} == with_code
+    assert set(re.findall(r"packages/(vl-\w+)", ENVS["lowest"]["scripts"]["test"])) == with_code
+
+
+def test_git_ignores_every_folder_that_a_command_writes_to_by_default() -> None:
+    folders = {
+        folder
+        for path in ROOT.glob("packages/*/src/*/commands/**/*.py")
+        for folder in re.findall(r"^    out: Path = Path\(\"(.+)\"\)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert "vl-diffusion-classify" in folders
+    paths = [f"{folder}/" for folder in sorted(folders)]
+    done = subprocess.run(["git", "-C", str(ROOT), "check-ignore", *paths], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == paths
+
+
+TEXTS = sorted(
+    path
+    for pattern in ("*.md", "changelog.d/README.md", "packages/*/*.md", "packages/*/docs/*.md")
+    for path in ROOT.glob(pattern)
+)
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_that_a_text_names_exist(text: Path) -> None:
+    """What begins like a path from the root or from the package, and links; `vl-…` and the like stand for others."""
+    contents = text.read_text(encoding="utf-8")
+    roots = "packages|tests|tools|docs|benchmarks|experiments|results|changelog\\.d|\\.github|\\.ci"
+    named = re.findall(rf"(?<![\w./-])((?:{roots})/[\w./-]++)(?![…*{{<$])", contents)
+    links = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", contents)
+    folders = (ROOT, text.parent, text.parent.parent)  # the last for pages in the docs of a package
+    missing = {path for path in named if not any((folder / path.rstrip(".")).exists() for folder in folders)}
+    missing |= {path for path in links if not (text.parent / path).exists()}
+    assert missing == set()
 
 
 def test_waiting_changelog_fragments_can_be_folded() -> None:

@@ -45,6 +45,12 @@ class Package:
         return self.folder / "src" / self.module / "__about__.py"
 
     @property
+    def is_planned(self) -> bool:
+        """True where the package holds nothing but its version."""
+        modules = {path.name for path in (self.folder / "src" / self.module).rglob("*.py")}
+        return modules == {"__init__.py", "__about__.py"}
+
+    @property
     def required(self) -> frozenset[str]:
         """Distributions named in the dependencies."""
         return frozenset(map(distribution, self.dependencies))

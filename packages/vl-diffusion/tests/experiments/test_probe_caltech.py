@@ -66,7 +66,7 @@ def test_a_layer_pads_as_tensorflow_does(side: int, stride: int, padding: tuple[
 def test_shared_weights_have_the_names_and_shapes_of_the_architecture() -> None:
     path = SHARED / probe_caltech.WEIGHTS
     if not path.exists():
-        pytest.skip(f"the weights are not committed, and {path} is absent")
+        pytest.skip(f"needs data that is not committed but lies beside the repository: {path}")
     published = {name: value.shape for name, value in load_file(path).items() if not name.startswith("_fc")}
     assert published == {name: value.shape for name, value in made_up_weights().items()}
     assert np.prod(published["_conv_head.weight"]) == 1280 * 320
