@@ -50,7 +50,7 @@ def test_fashion_equals_the_original_where_that_is_at_hand():
     try:
         original = open_dataset("fashion-mnist")
     except FileNotFoundError as error:
-        pytest.skip(f"needs data that is not committed but lies beside the repository: {error}")
+        pytest.skip(f"needs the full Fashion-MNIST, which does not ship: {error}")
     part = open_dataset("fashion")
     for index in range(0, len(part), 97):
         entry = part.metadata[index]
