@@ -8,12 +8,15 @@ loaded already; their imports run in a fresh one, too.
 from __future__ import annotations
 
 import ast
+import functools
+import io
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -150,11 +153,23 @@ def problem_with_options(command: str, arguments: list[str]) -> str:
     if command not in {entry.name for entry in entry_points(group="console_scripts")}:
         return f"{command} is not a command that is installed"
     subcommands = arguments[:1] if arguments and arguments[0].replace("-", "a").isalpha() else []
-    done = subprocess.run(
-        [Path(sys.executable).parent / command, *subcommands, "--help"], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        return done.stderr.strip()
+    status, text = help_of(command, *subcommands)
+    if status:
+        return text.strip()
     options = {word.split("=")[0] for word in arguments if word.startswith("--")}
-    missing = {option for option in options if option not in done.stdout}
+    missing = {option for option in options if option not in text}
     return f"no option {sorted(missing)}" if missing else ""
+
+
+@functools.cache
+def help_of(command: str, *subcommands: str) -> tuple[int, str]:
+    """Run a command in this process, asking for help; give its exit status and what it printed."""
+    (entry,) = entry_points(group="console_scripts", name=command)
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(printed):
+        patch.setattr("sys.argv", [command, *subcommands, "--help"])
+        try:
+            status = entry.load()()
+        except SystemExit as exit:
+            status = exit.code
+    return int(status or 0), printed.getvalue()

@@ -26,6 +26,8 @@ pytestmark = pytest.mark.wheels
 
 PACKAGES = read_packages()
 MEGABYTE = 2**20
+HIDDEN = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV"}
+"""Variables that would change what an environment imports, or have it compile PyTorch for every process."""
 Wheels = dict[str, dict[str, Path]]
 
 each_package = pytest.mark.parametrize("package", PACKAGES.values(), ids=PACKAGES)
@@ -155,7 +157,7 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")},
+        env={name: value for name, value in os.environ.items() if name not in HIDDEN},
     )
     assert done.returncode == 0, f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}"
     return done.stdout
