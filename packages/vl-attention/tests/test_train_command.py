@@ -245,6 +245,7 @@ def test_the_table_is_printed_before_anything_is_drawn(trained, images_folder, t
     assert ensemble[-1] == "%" or ensemble[-1].endswith(")")
 
 
+@pytest.mark.slow
 def test_two_processes_write_one_table(images_folder, teacher, tmp_path):
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"]

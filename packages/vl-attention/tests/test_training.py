@@ -128,6 +128,7 @@ def test_workers_and_compilation_may_be_changed_on_the_way(tmp_path, monkeypatch
     assert len(compiled) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_two_processes_are_one_with_twice_the_images(tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     program = [sys.executable, str(SCRIPT)]

@@ -121,6 +121,7 @@ def problem(page):
     return page.wait_for_selector("#verdict .vl-problem").inner_text()
 
 
+@pytest.mark.slow
 def test_the_verdict_is_the_classifiers(page, image, pixel_dit_folder):
     drop(page, image)
     page.evaluate(
@@ -151,6 +152,7 @@ def test_the_verdict_is_the_classifiers(page, image, pixel_dit_folder):
     assert winner.get_attribute("style") == "top:0px"
 
 
+@pytest.mark.slow
 def test_other_names_and_another_certainty(page, image, pixel_dit_folder):
     drop(page, image)
     page.fill("#names textarea", "Cat, dog, truck")
@@ -164,6 +166,7 @@ def test_other_names_and_another_certainty(page, image, pixel_dit_folder):
     assert f"took {result.evaluations.sum()} evaluations" in page.inner_text("#verdict")
 
 
+@pytest.mark.slow
 def test_an_example_can_be_picked(page):
     page.locator("#examples button.thumbnail-item").nth(1).click()
     page.wait_for_selector("#image img")
@@ -172,6 +175,7 @@ def test_an_example_can_be_picked(page):
     assert named in page.input_value("#names textarea").splitlines()
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_in_a_sentence(page, image, tmp_path):
     assert problem(page) == "There is no image yet: drop one on the left, or pick an example."
     drop(page, image)
@@ -187,6 +191,7 @@ def test_what_is_wrong_is_said_in_a_sentence(page, image, tmp_path):
     assert page.locator("#chart .lane").count() == 0
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_image_is_named(page, tmp_path):
     path = tmp_path / "letter.png"
     path.write_text("Dear reader, this is no image.")

@@ -109,6 +109,7 @@ def assert_row_for_row(found, expected):
             assert float(one[column]) == pytest.approx(float(other[column]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_row_for_row(images, pixel_dit_folder, tmp_path):
     arguments = ["classify", str(images), "--model", str(pixel_dit_folder), "--limit", "13", "--draws", "12", "--out"]
     assert main([*arguments, str(tmp_path / "one")]) == 0
@@ -127,6 +128,7 @@ def test_two_processes_are_one_row_for_row(images, pixel_dit_folder, tmp_path):
     assert_row_for_row(table(tmp_path / "two"), table(tmp_path / "one"))
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_ends_the_launch_and_one_finishes_what_two_began(
     images, pixel_dit_folder, tmp_path, monkeypatch, capsys
 ):
@@ -177,6 +179,7 @@ def test_a_process_that_fails_ends_the_launch_and_one_finishes_what_two_began(
     assert_row_for_row(table(out), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("search", "kills", "count"),
     [(ALONE, 5, 20), (("--draws", "12", "--batch-size", "16"), 2, 12)],
@@ -216,6 +219,7 @@ def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(
         assert_row_for_row(table(out), table(tmp_path / "quiet"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_no_finished_row(images, pixel_dit_folder, tmp_path, commands):
     out, quiet = tmp_path / "full", tmp_path / "quiet"
     arguments = ["classify", images, "--limit", "9", "--model", pixel_dit_folder, *ALONE, "--out"]
@@ -245,6 +249,7 @@ def test_a_full_disk_costs_no_finished_row(images, pixel_dit_folder, tmp_path, c
     assert (out / "classify.csv").read_bytes() == (quiet / "classify.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_two_commands_do_not_write_to_one_folder(images, pixel_dit_folder, tmp_path, commands, capsys):
     out = tmp_path / "out"
     arguments = ["classify", str(images), "--limit", "9", "--model", str(pixel_dit_folder), *ALONE, "--out"]
@@ -260,6 +265,7 @@ def test_two_commands_do_not_write_to_one_folder(images, pixel_dit_folder, tmp_p
     assert main([*arguments, str(out)]) == 0
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_is_named_before_anything_is_computed(
     images, pixel_dit_folder, tmp_path, monkeypatch, capsys
 ):
@@ -276,6 +282,7 @@ def test_an_unreadable_image_is_named_before_anything_is_computed(
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", [lambda path: path.write_bytes(b"no image"), Path.unlink], ids=["damaged", "gone"])
 def test_a_image_that_becomes_unreadable_costs_no_finished_row(
     harm, images, pixel_dit_folder, tmp_path, monkeypatch, capsys
