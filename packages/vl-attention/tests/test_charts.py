@@ -3,7 +3,7 @@
 import pytest
 import torch
 from PIL import Image
-from vl_attention.analysis.shifts import SHIFTS, ShiftAccuracy
+from vl_attention.analysis.shift_accuracy import ShiftAccuracy
 from vl_attention.analysis.similarity import MapSimilarity
 from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.reconstructions import draw_reconstructions
@@ -12,6 +12,7 @@ from vl_attention.charts.similarity import draw_head_similarity, draw_layer_simi
 from vl_attention.charts.transfer import draw_transfer
 from vl_attention.comparison.record import COLUMNS
 from vl_attention.comparison.summary import summarize
+from vl_core.corruptions import SHIFTS
 
 
 def colors(path):

@@ -1,7 +1,7 @@
 """Images as a augmented camera would take them: dim, hazy, blurred, coarse, noisy, a little turned.
 
 For training on more than clean images. The kinds and strengths are drawn at random and combined. Gaussian noise is
-one of `vl_diffusion.corruptions` as well, and several others are near to some of those.
+one of `vl_core.corruptions` as well, and several others are near to some of those.
 """
 
 from __future__ import annotations

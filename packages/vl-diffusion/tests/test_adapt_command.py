@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from scipy import stats
 from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
+from vl_core.corruptions import corrupt
 from vl_core.data import open_dataset
 from vl_core.runs import RunFolder
 from vl_diffusion import DiffusionClassifier, DiffusionTTA, Exhaustive
 from vl_diffusion.cli import main
-from vl_diffusion.corruptions import corrupt
 from vl_diffusion.models.families.class_conditional import ClassConditionalDenoiser
 from vl_diffusion.models.images import content_id, to_tensor
 from vl_diffusion.models.loading import load_denoiser

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from vl_core.corruptions import corrupt
 from vl_core.data import open_dataset
 from vl_diffusion import SmallCNN, TestTimeAdapter
-from vl_diffusion.corruptions import corrupt
 from vl_diffusion.models.images import to_tensor
 from vl_diffusion.models.loading import load_denoiser
 

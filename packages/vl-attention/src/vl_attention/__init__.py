@@ -7,7 +7,7 @@ from vl_attention.__about__ import __version__
 
 if TYPE_CHECKING:
     from vl_attention.analysis.maps import attention_maps, class_attention
-    from vl_attention.analysis.shifts import SHIFTS, ShiftAccuracy, apply_shift, evaluate_shifts
+    from vl_attention.analysis.shift_accuracy import ShiftAccuracy, evaluate_shifts
     from vl_attention.analysis.similarity import MapSimilarity, layer_means, map_similarity
     from vl_attention.attention.inputs import AttentionInputs, AttentionRecorder
     from vl_attention.attention.pairing import pair_heads, pair_layers
@@ -31,14 +31,12 @@ else:
         "MapSimilarity": "analysis.similarity",
         "MaskedAutoencoder": "models.masked_autoencoder",
         "Normalization": "models.normalization",
-        "SHIFTS": "analysis.shifts",
-        "ShiftAccuracy": "analysis.shifts",
+        "ShiftAccuracy": "analysis.shift_accuracy",
         "AttentionInputs": "attention.inputs",
         "TransferOutput": "transfer.attention_transfer",
-        "apply_shift": "analysis.shifts",
         "attention_maps": "analysis.maps",
         "class_attention": "analysis.maps",
-        "evaluate_shifts": "analysis.shifts",
+        "evaluate_shifts": "analysis.shift_accuracy",
         "fit_weight": "classifiers.ensemble",
         "layer_means": "analysis.similarity",
         "map_similarity": "analysis.similarity",
@@ -58,7 +56,6 @@ else:
 
 
 __all__ = [
-    "SHIFTS",
     "ArchitectureMismatchWarning",
     "AttentionInputs",
     "AttentionRecorder",
@@ -72,7 +69,6 @@ __all__ = [
     "TransferOutput",
     "ViTLayout",
     "__version__",
-    "apply_shift",
     "attention_maps",
     "class_attention",
     "evaluate_shifts",

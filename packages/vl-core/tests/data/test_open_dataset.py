@@ -9,8 +9,8 @@ import pytest
 import torch
 import vl_core.data
 from PIL import Image
+from vl_core._extras import import_extra
 from vl_core.data import BUILTIN_NAMES, ImageDataset, image_to_tensor, open_dataset
-from vl_core.data._extras import import_extra
 
 
 def test_the_public_names_are_these():
@@ -19,7 +19,11 @@ def test_the_public_names_are_these():
         "ImageDataset",
         "ImageError",
         "UndividedError",
+        "checked_ids",
+        "checked_image",
+        "image_batch",
         "image_to_tensor",
+        "is_single_image",
         "open_dataset",
         "read_image",
     ]

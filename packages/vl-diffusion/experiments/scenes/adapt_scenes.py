@@ -26,9 +26,9 @@ from scene_models import MODELS, TASKS, Predictor, Task, load_task, scenes_of
 from scenes import CLASSES, FARTHEST, NEAREST, Views
 from torch import Tensor
 from tqdm.auto import tqdm
+from vl_core.corruptions import corrupt
 from vl_core.results import append_row, provenance, read_rows
 from vl_diffusion import Adaptation, DiffusionTTA, Entropy, TestTimeAdapter
-from vl_diffusion.corruptions import corrupt
 
 RESULTS = MODELS.parent / "dense.csv"
 CORRUPTIONS = ("gaussian_noise", "shot_noise", "fog", "frost", "contrast", "pixelate")

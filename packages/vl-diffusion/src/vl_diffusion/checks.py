@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 
@@ -27,26 +26,6 @@ def checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"classes must all differ, got {', '.join(map(repr, repeated))} more than once")
     return names
-
-
-def checked_ids(image_ids: Sequence[int], count: int) -> list[int]:
-    """Ids as integers of 64 bits, one an image."""
-    if len(image_ids) != count:
-        raise ValueError(f"image_ids needs one entry for each of the {count} images, got {len(image_ids)}")
-    ids = []
-    for given in image_ids:
-        try:
-            ids.append(operator.index(given))
-        except TypeError:
-            raise TypeError(f"image_ids must be integers, got {given!r} of type {type(given).__name__}") from None
-        if not -(2**63) <= ids[-1] < 2**63:
-            raise ValueError(f"image_ids must fit into 64 bits, signed, got {given}; a hash can be cut with % 2**63")
-    return ids
-
-
-def is_single(images: Any) -> bool:
-    """Whether this is one image: Pillow's, or an array or tensor of at most three dimensions."""
-    return isinstance(images, Image.Image) or (hasattr(images, "ndim") and images.ndim <= 3)
 
 
 def checked_logits(logits: Any, images: int, classes: int) -> np.ndarray:

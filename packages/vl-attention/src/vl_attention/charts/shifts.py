@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vl_attention.analysis.shifts import ShiftAccuracy
+from vl_attention.analysis.shift_accuracy import ShiftAccuracy
 from vl_attention.charts._saving import new_figure, save
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")

@@ -12,11 +12,12 @@ import torch
 import tyro
 from torch import Tensor
 from tqdm.auto import tqdm
+from vl_core.corruptions import SHIFTS
 from vl_core.data import ImageDataset
 from vl_core.results import append_row, read_rows
 from vl_core.runs import RunFolder
 
-from vl_attention.analysis.shifts import SHIFTS, ShiftAccuracy, evaluate_shifts
+from vl_attention.analysis.shift_accuracy import ShiftAccuracy, evaluate_shifts
 from vl_attention.charts.shifts import draw_shifts
 from vl_attention.commands._images import (
     at_most,

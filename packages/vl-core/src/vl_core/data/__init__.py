@@ -1,5 +1,6 @@
 """Images from files, folders, archives and the built-in sets, all through one function."""
 
+from vl_core.data._batch import checked_ids, checked_image, image_batch, is_single_image
 from vl_core.data._dataset import ImageDataset
 from vl_core.data._image import ImageError, read_image
 from vl_core.data._open import BUILTIN_NAMES, open_dataset
@@ -11,7 +12,11 @@ __all__ = [
     "ImageDataset",
     "ImageError",
     "UndividedError",
+    "checked_ids",
+    "checked_image",
+    "image_batch",
     "image_to_tensor",
+    "is_single_image",
     "open_dataset",
     "read_image",
 ]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vl_core._extras import import_extra
 from vl_core.data._dataset import ImageDataset
-from vl_core.data._extras import import_extra
 from vl_core.data._image import ImageError, read_image
 from vl_core.data._labels import number_labels
 from vl_core.data._splits import select_splits

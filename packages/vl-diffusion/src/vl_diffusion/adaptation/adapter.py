@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
+from vl_core.data import checked_ids, checked_image, is_single_image
 
 from vl_diffusion.adaptation.adapted_parameters import AdaptationConfig, AdaptedParameters, Optimizer, OptimizerName
 from vl_diffusion.adaptation.batch_norm import BatchNorm, evaluating
@@ -37,11 +38,11 @@ from vl_diffusion.adaptation.losses import (
 from vl_diffusion.adaptation.result import Adaptation, concatenate
 from vl_diffusion.adaptation.selection import LoRA, ParameterSelection, Weights
 from vl_diffusion.adaptation.tasks import ClassificationTask, Task
-from vl_diffusion.checks import checked_ids, checked_settings, is_single
+from vl_diffusion.checks import checked_settings
 from vl_diffusion.classification.encoding import encode
 from vl_diffusion.models.denoiser import Denoiser, network_of
 from vl_diffusion.models.families.callable import CallableDenoiser
-from vl_diffusion.models.images import checked_image, content_id
+from vl_diffusion.models.images import content_id
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
 from vl_diffusion.models.schedule import NoiseSchedule
 
@@ -233,7 +234,7 @@ class TestTimeAdapter:
             TypeError: If `images` is no sequence, or an image is of no known kind.
             ValueError: If there is no image, if one is NaN or out of range, or if the model's outputs do not fit.
         """
-        sequence = [images] if is_single(images) else images
+        sequence = [images] if is_single_image(images) else images
         found = list(self.stream(sequence, image_ids=image_ids, progress=progress))
         if not found:
             raise ValueError("images is empty; pass at least one image")

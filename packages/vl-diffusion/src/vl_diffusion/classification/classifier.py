@@ -17,14 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
+from vl_core.data import checked_ids, is_single_image
 
-from vl_diffusion.checks import (
-    checked_classes,
-    checked_ids,
-    checked_logits,
-    checked_settings,
-    is_single,
-)
+from vl_diffusion.checks import checked_classes, checked_logits, checked_settings
 from vl_diffusion.classification.candidates import (
     Combination,
     check_combination,
@@ -224,7 +219,7 @@ class DiffusionClassifier:
             ValueError: If there is no image, if one is NaN, out of range, or neither gray nor RGB, if an id has more
                 than 64 bits, or if the network returns NaN or infinity.
         """
-        sequence = [images] if is_single(images) else images
+        sequence = [images] if is_single_image(images) else images
         found = dict(self.stream(sequence, image_ids=image_ids, logits=logits, progress=progress))
         if not found:
             raise ValueError("images is empty; pass at least one image")

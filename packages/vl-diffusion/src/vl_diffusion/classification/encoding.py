@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from vl_core.data import checked_image
 
 from vl_diffusion.classification.engine import EncodedImage
 from vl_diffusion.models.denoiser import Denoiser
-from vl_diffusion.models.images import checked_image, content_id, fit
+from vl_diffusion.models.images import content_id, fit
 
 # Images that are encoded together: an autoencoder has large activations.
 _ENCODED_AT_ONCE = 8

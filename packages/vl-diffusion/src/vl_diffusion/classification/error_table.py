@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm.auto import tqdm
+from vl_core.data import checked_ids, is_single_image
 
-from vl_diffusion.checks import checked_ids, checked_integer, is_single
+from vl_diffusion.checks import checked_integer
 from vl_diffusion.classification.encoding import encode_each
 from vl_diffusion.search import Exhaustive
 
@@ -65,7 +66,7 @@ def draw_errors(
             f"errors of a draw need one figure a class: prompt_combination must be 'mean' where a class has several "
             f"prompts, got {classifier.prompt_combination!r}"
         )
-    sequence = [images] if is_single(images) else images
+    sequence = [images] if is_single_image(images) else images
     if not len(sequence):
         raise ValueError("images is empty; pass at least one image")
     ids = None if image_ids is None else checked_ids(image_ids, len(sequence))

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
+from vl_core.data import checked_ids
 from vl_core.kernels import diffuse
 from vl_core.noise import gaussian, make_keys
 
-from vl_diffusion.checks import checked_ids, checked_integer
+from vl_diffusion.checks import checked_integer
 from vl_diffusion.classification.encoding import encode_each
 from vl_diffusion.models.denoiser import condition_rows
 from vl_diffusion.scoring.evaluator import ErrorEvaluator

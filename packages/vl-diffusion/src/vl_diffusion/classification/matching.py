@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from tqdm.auto import tqdm
+from vl_core.data import checked_ids, is_single_image
 from vl_core.results import wilson_interval
 
-from vl_diffusion.checks import checked_ids, checked_settings, is_single
+from vl_diffusion.checks import checked_settings
 from vl_diffusion.classification.candidates import Candidates
 from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.classification.encoding import encode_each
@@ -100,7 +101,7 @@ def match(
     """
     checked_settings(batch_size=batch_size, temperature=1.0, seed=seed)
     texts = _checked_captions(captions)
-    sequence = [images] if is_single(images) else images
+    sequence = [images] if is_single_image(images) else images
     if not len(sequence):
         raise ValueError("images is empty; pass at least one image")
     ids = None if image_ids is None else checked_ids(image_ids, len(sequence))

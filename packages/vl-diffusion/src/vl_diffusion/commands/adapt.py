@@ -10,13 +10,12 @@ from pathlib import Path
 import torch
 import tyro
 from tqdm.auto import tqdm
+from vl_core.corruptions import CORRUPTIONS, PUBLISHED_SIZES, SEVERITIES
 from vl_core.runs import RunFolder
 
 from vl_diffusion.commands.evaluate import labeled, labels_of
 from vl_diffusion.commands.running import check_model, read_ids
 from vl_diffusion.commands.settings import WITHOUT_EFFECT, Precision, find_device
-from vl_diffusion.corruptions import CORRUPTIONS, SEVERITIES
-from vl_diffusion.corruptions.published import PUBLISHED_SIZES
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.models.images import to_tensor
 from vl_diffusion.models.loading import as_denoiser, load_denoiser

@@ -24,17 +24,6 @@ def to_tensor(image: Any) -> Tensor:
     return image_to_tensor(image).detach().cpu()
 
 
-def checked_image(image: Any, index: int) -> Tensor:
-    """The image as a tensor; an error says which image it is about."""
-    if isinstance(image, tuple) and image:
-        # An item of a data set: the image and its label.
-        image = image[0]
-    try:
-        return to_tensor(image)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"image {index}: {error}") from error
-
-
 def fit(image: Tensor, size: int, channels: int) -> Tensor:
     """Scale the shorter side to `size` (bicubic, antialiased), cut out the center, and match the channels.
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
+from vl_core.corruptions import corrupt
 
-from vl_diffusion.corruptions import corrupt
 from vl_diffusion.models.images import to_tensor
 from vl_diffusion.runs.image_collection import ImageCollection
 from vl_diffusion.studies.adaptation.record import CLEAN, Cell
@@ -21,7 +21,7 @@ class CorruptedImages:
     image_ids: Sequence[int]
     cell: Cell
     tuned_for: int | None = None
-    """See :func:`vl_diffusion.corruptions.corrupt`."""
+    """See :func:`vl_core.corruptions.corrupt`."""
 
     def __call__(self, number: int) -> Tensor:
         """The image, float32 ``(C, H, W)`` in [0, 1].

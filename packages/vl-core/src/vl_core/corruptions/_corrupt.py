@@ -1,4 +1,4 @@
-"""The fifteen corruptions by name, and the function that applies one to images."""
+"""The fifteen common corruptions by name, and the function that applies one to images."""
 
 from __future__ import annotations
 
@@ -9,39 +9,38 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from vl_core.noise import make_keys
 
-from vl_diffusion.checks import checked_ids, is_single
-from vl_diffusion.corruptions import blur, digital, noise, weather
-from vl_diffusion.corruptions.fields import FloatImage
-from vl_diffusion.corruptions.published import PUBLISHED_SIZES, Strengths
-from vl_diffusion.models.images import checked_image
+from vl_core.corruptions import _blur, _digital, _noise, _weather
+from vl_core.corruptions._fields import FloatImage
+from vl_core.corruptions._strengths import PUBLISHED_SIZES, Strengths
+from vl_core.data import checked_ids, image_batch
+from vl_core.noise import make_keys
 
 Corruption = Callable[[FloatImage, Strengths, np.random.Generator], FloatImage]
 
 # In the paper's groups and order. The place is part of the key of the random numbers, so it is fixed.
 _FUNCTIONS: tuple[Corruption, ...] = (
-    noise.gaussian_noise,
-    noise.shot_noise,
-    noise.impulse_noise,
-    blur.defocus_blur,
-    blur.glass_blur,
-    blur.motion_blur,
-    blur.zoom_blur,
-    weather.snow,
-    weather.frost,
-    weather.fog,
-    weather.brightness,
-    digital.contrast,
-    digital.elastic_transform,
-    digital.pixelate,
-    digital.jpeg_compression,
+    _noise.gaussian_noise,
+    _noise.shot_noise,
+    _noise.impulse_noise,
+    _blur.defocus_blur,
+    _blur.glass_blur,
+    _blur.motion_blur,
+    _blur.zoom_blur,
+    _weather.snow,
+    _weather.frost,
+    _weather.fog,
+    _weather.brightness,
+    _digital.contrast,
+    _digital.elastic_transform,
+    _digital.pixelate,
+    _digital.jpeg_compression,
 )
 CORRUPTIONS: tuple[str, ...] = tuple(function.__name__ for function in _FUNCTIONS)
-"""The names: three of noise, four of blur, four of weather, four of digital processing."""
+"""Names of the corruptions: three of noise, four of blur, four of weather, four of digital processing."""
 
 SEVERITIES: tuple[int, ...] = (1, 2, 3, 4, 5)
-"""From weak to strong."""
+"""Severities, from weak to strong."""
 
 _SMALLEST = 8  # pixels a side: in fewer there is nothing to blur or to compress
 
@@ -55,33 +54,33 @@ def corrupt(
     image_ids: Sequence[int] | None = None,
     tuned_for: int | None = None,
 ) -> Tensor:
-    """Images under one of fifteen common corruptions, at one of five severities.
+    """Corrupt images by one of fifteen common corruptions, at one of five severities.
 
     After Hendrycks & Dietterich (2019), "Benchmarking Neural Network Robustness to Common Corruptions and
     Perturbations", arXiv 1903.12261. Strengths are those that were published with ImageNet-C at 224 pixels, Tiny
     ImageNet-C at 64 and CIFAR-10-C at 32, interpolated for other sizes. The results are of the same kind as these data
     sets and not the same images: those were stored as JPEG files once more, frost is drawn here where they paste
-    photographs, and where a published row's effect does not grow with the severity, another stands here, which does:
-    in frost, glass and elastic distortions, and in single values beside which it is said.
+    photographs, and strengths whose effect does not grow with the severity are replaced by ones that do: in frost,
+    glass and elastic distortions, and in single values, each with a comment.
 
-    Every random number is a function of `seed`, the image's id and the name. So a result depends neither on the batch
-    nor on its order, and the five versions of an image share their random numbers. Other versions of NumPy, SciPy or
-    Pillow may give other images.
+    Every random number is a function of ``seed``, the image's id and the name. So a result depends neither on the
+    batch nor on its order, and the five versions of an image share their random numbers. Other versions of NumPy,
+    SciPy or Pillow may give other images. Needs the extra ``vl-core[corruptions]``.
 
     Args:
-        images: ``(B, C, H, W)`` in [0, 1], floating point, of one or three channels and at least 8 pixels a side; or a
-            image or a sequence of images as `DiffusionClassifier.classify` takes them, all of one size.
+        images: ``(B, C, H, W)`` in [0, 1], floating point, of one or three channels and at least 8 pixels a side; or
+            one image or a sequence of images, all of one size, see `vl_core.data.image_batch`.
         name: One of `CORRUPTIONS`.
         severity: 1 to 5.
         seed: 0 or more and below 2**31.
-        image_ids: An integer (64 bits, signed) for each image; default: 0, 1, 2, ... Whoever corrupts a data set in
-            batches passes the images' places in it.
-        tuned_for: Side in pixels of the images whose strengths are taken, from 32 to 224; default: that of these
-            images, their shorter one. Lengths are scaled to these images either way. On 28 pixels the default gives
+        image_ids: An integer (64 bits, signed) for each image; default: 0, 1, 2, ... To corrupt a data set in batches,
+            pass the images' indices in it.
+        tuned_for: Side in pixels of the images whose strengths are used, from 32 to 224; default: the shorter
+            side of these images. Lengths are scaled to these images either way. On 28 pixels the default gives
             the mild noise of CIFAR-10-C, and 224 the strong one of ImageNet-C.
 
     Returns:
-        ``(B, C, H, W)`` in [0, 1], of the dtype and device of `images` where that is such a tensor, otherwise float32
+        ``(B, C, H, W)`` in [0, 1], of the dtype and device of ``images`` where that is such a tensor, otherwise float32
         on the CPU. No gradient goes through.
 
     Raises:
@@ -96,8 +95,11 @@ def corrupt(
     """
     function = _function(name)
     checked_severity = _severity(severity)
-    batch = _images(images)
-    strengths = Strengths(checked_severity, min(batch.shape[2:]), _tuned_for(tuned_for))
+    batch = image_batch(images)
+    height, width = batch.shape[2:]
+    if min(height, width) < _SMALLEST:
+        raise ValueError(f"images must be at least {_SMALLEST} pixels a side, got {height}x{width}; enlarge them first")
+    strengths = Strengths(checked_severity, min(height, width), _tuned_for(tuned_for))
     ids = range(len(batch)) if image_ids is None else checked_ids(image_ids, len(batch))
     keys = make_keys(seed, torch.tensor(list(ids)), CORRUPTIONS.index(name)).numpy().view(np.uint64)
     results = []
@@ -129,20 +131,3 @@ def _tuned_for(side: int | None) -> int | None:
     if side is not None and not low <= side <= high:
         raise ValueError(f"tuned_for must lie in {low} ... {high}, the sizes with published strengths, got {side}")
     return side
-
-
-def _images(images: Any) -> Tensor:
-    """One checked tensor ``(B, C, H, W)``; a tensor of that shape keeps its dtype and device."""
-    if not (hasattr(images, "__len__") and hasattr(images, "__getitem__")) and not is_single(images):
-        raise TypeError(f"images must be a tensor, an image or a sequence of images, got {type(images).__name__}")
-    sequence = [images] if is_single(images) else images
-    if not len(sequence):
-        raise ValueError("images is empty; pass at least one image")
-    checked = [checked_image(sequence[i], i) for i in range(len(sequence))]
-    sizes = [tuple(image.shape) for image in checked]
-    if min(sizes[0][1:]) < _SMALLEST:
-        raise ValueError(f"images must be at least {_SMALLEST} pixels a side, got {sizes[0][1]}x{sizes[0][2]}")
-    for i, size in enumerate(sizes):
-        if size != sizes[0]:
-            raise ValueError(f"images must have one size, got {size} for image {i} and {sizes[0]} for the first")
-    return images if isinstance(images, Tensor) and images.ndim == 4 else torch.stack(checked)

@@ -17,7 +17,8 @@ import numpy as np
 Table = Mapping[int, tuple[float, float, float, float, float]]
 """Positive values at severities 1 to 5, by the side in pixels for which they were tuned."""
 
-PUBLISHED_SIZES = (32, 64, 224)
+PUBLISHED_SIZES: tuple[int, ...] = (32, 64, 224)
+"""Sides in pixels of the images for which strengths were published."""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import ndimage
 
-from vl_diffusion.corruptions.fields import FloatImage, enlarge, smear
-from vl_diffusion.corruptions.published import Strengths, Table
+from vl_core._extras import import_extra
+from vl_core.corruptions._fields import FloatImage, enlarge, smear
+from vl_core.corruptions._strengths import Strengths, Table
 
 # Up to severity 3 at 32 px, and at severity 1 at 64 px, the published disc is a pixel which a Gaussian of 0.4 to 0.6 px
 # softens: here stands the disc of the same variance. Where the published disc is larger, its soft edge is left out.
@@ -73,12 +73,14 @@ def disc(radius: float) -> FloatImage:
 
 def defocus_blur(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:
     """Every point becomes a disc."""
+    ndimage = import_extra("scipy.ndimage", "corruptions")
     blurred: FloatImage = ndimage.convolve(image, disc(at.neighborhood(DISC_RADIUS))[None], mode="mirror")
     return blurred
 
 
 def glass_blur(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:
     """Pixels change places with near ones, one after the other, between two Gaussian blurs."""
+    ndimage = import_extra("scipy.ndimage", "corruptions")
     softness = at.length(GLASS_SOFTNESS)
     sigma = (0, softness, softness)
     reach = at.neighborhood(GLASS_REACH)

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from vl_diffusion.corruptions.fields import FloatImage, enlarge, gray, plasma, smear
-from vl_diffusion.corruptions.frost_pattern import frost_pattern
-from vl_diffusion.corruptions.published import Strengths, Table
+from vl_core.corruptions._fields import FloatImage, enlarge, gray, plasma, smear
+from vl_core.corruptions._frost_pattern import frost_pattern
+from vl_core.corruptions._strengths import Strengths, Table
 
 SNOW_MEAN: Table = {
     32: (0.1, 0.1, 0.15, 0.25, 0.3),

@@ -11,11 +11,15 @@ import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
+from vl_core.corruptions import CORRUPTIONS, PUBLISHED_SIZES, SEVERITIES, corrupt
+from vl_core.corruptions import _blur as blur
+from vl_core.corruptions import _digital as digital
+from vl_core.corruptions import _noise as noise
+from vl_core.corruptions import _weather as weather
+from vl_core.corruptions._fields import plasma
+from vl_core.corruptions._frost_pattern import frost_pattern
+from vl_core.corruptions._strengths import Strengths
 from vl_core.data import open_dataset
-from vl_diffusion.corruptions import CORRUPTIONS, SEVERITIES, blur, corrupt, digital, noise, weather
-from vl_diffusion.corruptions.fields import plasma
-from vl_diffusion.corruptions.frost_pattern import frost_pattern
-from vl_diffusion.corruptions.published import Strengths
 
 # Those without a random number.
 FIXED = {"defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression"}
@@ -51,6 +55,7 @@ def test_the_names_are_those_of_the_paper_in_its_order():
         *("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
     ) == CORRUPTIONS
     assert SEVERITIES == (1, 2, 3, 4, 5)
+    assert PUBLISHED_SIZES == (32, 64, 224)
 
 
 # ---- What holds for all of them ----
@@ -65,7 +70,7 @@ def test_a_higher_severity_changes_more(name, clothes):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_a_image_is_corrupted_alike_in_every_batch_and_order(name):
+def test_an_image_is_corrupted_alike_in_every_batch_and_order(name):
     images = colorful(4, size=20)
     whole = corrupt(images, name, 3, seed=5)
     order = [2, 0, 3, 1]
@@ -84,7 +89,7 @@ def test_randomness_follows_seed_and_id(name):
 
 
 @pytest.mark.parametrize("name", ["gaussian_noise", "motion_blur", "fog", "elastic_transform"])
-def test_the_key_of_a_image_is_its_id_and_the_seed_with_the_place_of_the_name(name):
+def test_the_key_of_an_image_is_its_id_and_the_seed_with_the_place_of_the_name(name):
     image = colorful(1, size=20)
     module = {"gaussian_noise": noise, "motion_blur": blur, "fog": weather, "elastic_transform": digital}[name]
     rng = np.random.Generator(np.random.Philox(key=[7, (3 << 32) + CORRUPTIONS.index(name)]))
@@ -173,7 +178,7 @@ def test_errors_say_what_was_expected_and_what_came(change, error, message):
 
 def test_strengths_are_the_published_ones_at_published_sizes_and_between_them_geometric():
     table = noise.DEVIATION
-    for size in (32, 64, 224):
+    for size in PUBLISHED_SIZES:
         for severity in SEVERITIES:
             assert Strengths(severity, size).value(table) == pytest.approx(table[size][severity - 1])
     weight = math.log(50 / 32) / math.log(2)

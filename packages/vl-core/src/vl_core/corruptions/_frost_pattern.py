@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from vl_diffusion.corruptions.fields import FloatImage, plasma
+from vl_core.corruptions._fields import FloatImage, plasma
 
 _FERNS = 14
 _BARB = 1 / 16  # distance between two barbs of a fern, as a share of the side

@@ -6,10 +6,10 @@ import io
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
-from vl_diffusion.corruptions.fields import FloatImage
-from vl_diffusion.corruptions.published import Strengths, Table
+from vl_core._extras import import_extra
+from vl_core.corruptions._fields import FloatImage
+from vl_core.corruptions._strengths import Strengths, Table
 
 CONTRAST: Table = {
     32: (0.75, 0.5, 0.4, 0.3, 0.15),
@@ -54,6 +54,7 @@ def elastic_transform(image: FloatImage, at: Strengths, rng: np.random.Generator
     Three points in the middle move by independent uniform amounts, which fixes an affine map; on top of it every pixel
     moves by a smooth random field.
     """
+    ndimage = import_extra("scipy.ndimage", "corruptions")
     size = np.array(image.shape[1:])
     anchors = size / 2 + at.side / 3 * np.array([[1, 1], [1, -1], [-1, -1]])
     pulled = anchors + ELASTIC_SHIFT[at.severity - 1] * at.side * rng.uniform(-1, 1, (3, 2))

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+
+from vl_core._extras import import_extra
 
 FloatImage = npt.NDArray[np.float64]
 """``(C, H, W)``, black 0 and white 1."""
@@ -32,6 +33,7 @@ def smear(image: FloatImage, radius: float, sigma: float, angle: float) -> Float
         sigma: Standard deviation of the weights, in pixels.
         angle: Direction of the movement in radians: 0 to the right, pi / 2 downwards.
     """
+    ndimage = import_extra("scipy.ndimage", "corruptions")
     steps = np.linspace(0, radius, math.ceil(radius) + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))
     moved = np.zeros_like(image)
@@ -43,6 +45,7 @@ def smear(image: FloatImage, radius: float, sigma: float, angle: float) -> Float
 
 def enlarge(image: FloatImage, factor: float, *, order: int = 1) -> FloatImage:
     """``(C, H, W)`` enlarged about its center and cut to its size; linear between pixels, or with order 0 in blocks."""
+    ndimage = import_extra("scipy.ndimage", "corruptions")
     center = (np.array(image.shape) - 1) / 2
     scale = np.array([1, 1 / factor, 1 / factor])
     enlarged: FloatImage = ndimage.affine_transform(

@@ -1,16 +1,16 @@
 """Noise of an image sensor: too little light, too few photons, broken pixels.
 
-Every function of the four groups takes an image ``(C, H, W)`` in [0, 1], its strengths, and a generator; it returns
-the image corrupted, which may leave [0, 1] (`corrupt` clips). The generator starts alike at every severity, and how
-much is drawn does not depend on it, so that the versions of an image differ in strength and not in luck.
+Every function of the four groups takes an image ``(C, H, W)`` in [0, 1], its strengths and a generator; it returns
+the corrupted image, which may leave [0, 1] (`corrupt` clips it). The generator starts in the same state at every
+severity, and the number of draws does not depend on the severity, so the versions of an image differ in strength alone.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from vl_diffusion.corruptions.fields import FloatImage
-from vl_diffusion.corruptions.published import Strengths, Table
+from vl_core.corruptions._fields import FloatImage
+from vl_core.corruptions._strengths import Strengths, Table
 
 DEVIATION: Table = {
     32: (0.04, 0.06, 0.08, 0.09, 0.10),

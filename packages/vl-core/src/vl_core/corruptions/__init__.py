@@ -1,0 +1,22 @@
+"""Common corruptions and shifts of images, to measure how a model copes with a change of its input.
+
+Two families with one signature, ``(images, name, severity, *, seed, image_ids)``: the severity runs from 1 to 5, and
+random numbers depend on the seed, the image's id and the name alone, never on the batch.
+
+- `corrupt`: the fifteen corruptions of ImageNet-C, CIFAR-10-C and Tiny ImageNet-C at their published strengths, for
+  images of any size. `CORRUPTIONS` names them: ``gaussian_noise``, ``shot_noise``, ``impulse_noise``;
+  ``defocus_blur``, ``glass_blur``, ``motion_blur``, ``zoom_blur``; ``snow``, ``frost``, ``fog``, ``brightness``;
+  ``contrast``, ``elastic_transform``, ``pixelate``, ``jpeg_compression``.
+- `shift`: photometric and geometric shifts with strengths of our own, and functions of yours. `SHIFTS` holds them:
+  ``gaussian noise``, ``gaussian blur``, ``contrast``, ``brightness``, ``rotation``, ``translation``, ``posterize``,
+  ``pixelate``, ``occlusion``.
+
+Where both have a kind (noise, contrast, brightness, pixelate), strengths and random numbers differ: published results
+of the one are not comparable with those of the other. Both need the extra ``vl-core[corruptions]``.
+"""
+
+from vl_core.corruptions._corrupt import CORRUPTIONS, SEVERITIES, corrupt
+from vl_core.corruptions._shift import SHIFTS, Shift, shift
+from vl_core.corruptions._strengths import PUBLISHED_SIZES
+
+__all__ = ["CORRUPTIONS", "PUBLISHED_SIZES", "SEVERITIES", "SHIFTS", "Shift", "corrupt", "shift"]
