@@ -244,7 +244,7 @@ def test_a_stream_that_was_interrupted_goes_on_from_its_state(classifier, denois
     second.load_state_dict(first.state_dict())
     rest = second(images[4:], image_ids=ids[4:])
     assert torch.equal(rest.outputs, whole.outputs[4:])
-    with pytest.raises(ValueError, match="moves other parameters"):
+    with pytest.raises(ValueError, match="adapter of other parameters"):
         TestTimeAdapter(classifier, denoiser, mode="online", adapt="last").load_state_dict(first.state_dict())
     with pytest.raises(ValueError, match="keeps nothing from image to image"):
         TestTimeAdapter(classifier, denoiser).load_state_dict(first.state_dict())
@@ -412,7 +412,7 @@ def test_objectives_without_a_teacher_need_no_denoiser(classifier):
     result = TestTimeAdapter(classifier, None, classes=CLASSES, **settings)(make_images())
     assert result.forward_passes.tolist() == [0, 0, 0]
     assert (result.outputs != result.source).any()
-    with pytest.raises(ValueError, match=r"asks a denoiser, and denoiser is None; give one"):
+    with pytest.raises(ValueError, match=r"evaluates a denoiser, and denoiser is None; pass one"):
         TestTimeAdapter(classifier, None, classes=CLASSES)(make_images())
 
 
@@ -504,7 +504,7 @@ def test_a_state_of_other_parameters_is_refused_and_costs_nothing(classifier, de
     kept = adapter.state_dict()
     other = TestTimeAdapter(classifier, denoiser, adapt="layers.1.bias", **settings)
     other(make_images(1))
-    with pytest.raises(ValueError, match="moves other parameters"):
+    with pytest.raises(ValueError, match="adapter of other parameters"):
         adapter.load_state_dict(other.state_dict())
     with pytest.raises(ValueError, match="lacks names, optimizer, values"):
         adapter.load_state_dict({"weights": 1})
@@ -513,7 +513,7 @@ def test_a_state_of_other_parameters_is_refused_and_costs_nothing(classifier, de
 
 def test_parameters_without_effect_are_named_as_the_fault(classifier, denoiser):
     classifier.unused = nn.Linear(2, 2)
-    with pytest.raises(ValueError, match=r"no parameter that moves has an effect .* choose others with adapt"):
+    with pytest.raises(ValueError, match=r"no adapted parameter has an effect .* choose others with adapt"):
         adapt(classifier, denoiser, adapt="unused.*")
 
 
@@ -593,7 +593,7 @@ def test_a_model_that_returns_no_numbers_is_found_out_at_once(classifier, denois
         ({"objective": ClassEvidence(), "adapt_denoiser": "all"}, "ClassEvidence teaches the denoiser nothing"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"seed": -1}, "seed must be in"),
-        ({"adapt": "nothing.*"}, "means no parameter"),
+        ({"adapt": "nothing.*"}, "selects no parameter"),
     ],
 )
 def test_settings_out_of_range_are_refused(classifier, denoiser, settings, message):
@@ -608,7 +608,7 @@ def test_settings_out_of_range_are_refused(classifier, denoiser, settings, messa
         (lambda: DiffusionTTA(time_range=(0.5, 0.5)), "0 <= first < last <= 1"),
         (lambda: DiffusionTTA(top=1), "top must be at least 2"),
         (lambda: DUSA(top=1, sampled=0), "two candidates or more"),
-        (lambda: DUSA(time=1.0), "times must lie in the schedule"),
+        (lambda: DUSA(time=1.0), "0 <= first < last <= 1"),
     ],
 )
 def test_objectives_check_their_settings(build, message):

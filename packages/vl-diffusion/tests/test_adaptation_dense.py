@@ -124,7 +124,7 @@ def test_what_does_not_fit_is_named():
         DepthTask(depth, nearest=1.0, farthest=1.0)
     with pytest.raises(ValueError, match="depth is one channel, and the denoiser is conditioned on 4"):
         DepthTask(denoiser)
-    with pytest.raises(ValueError, match="DUSA is of classification"):
+    with pytest.raises(ValueError, match="DUSA needs a classification task"):
         TestTimeAdapter(predictor(4), denoiser, task=SegmentationTask(denoiser), objective=DUSA())(images())
 
 

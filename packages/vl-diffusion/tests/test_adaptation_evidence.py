@@ -146,7 +146,7 @@ def test_a_teacher_that_is_not_finite_is_said_and_teaches_nothing():
     predict = broken.predict
     broken.predict = lambda *asked: predict(*asked) * math.nan
     adapting = TestTimeAdapter(Brightness((2.0, 1.0, 0.0, 0.0)), broken, classes=CLASSES)
-    with pytest.warns(RuntimeWarning, match=r"errors of 1 images are not finite, and say nothing"):
+    with pytest.warns(RuntimeWarning, match=r"errors of 1 images are not finite, so nothing is learned"):
         result = adapting(uniform(0.3))
     assert not result.adapted.any()
     assert torch.equal(result.outputs, result.source)
@@ -250,7 +250,7 @@ class Uphill:
         (lambda: ClassEvidence(draws=1), r"draws and top must be at least 2, got 1 and 5"),
         (lambda: ClassEvidence(top=1), r"draws and top must be at least 2, got 9 and 1"),
         (lambda: ClassEvidence(prior=-1), r"prior must be 0 or more, sharpness positive, got -1 and 1.0"),
-        (lambda: ClassEvidence(time_range=(0.5, 0.5)), r"times must lie in the schedule"),
+        (lambda: ClassEvidence(time_range=(0.5, 0.5)), r"0 <= first < last <= 1"),
         (lambda: EvidenceGate(odds=0.5), r"odds must be at least 1 and enough in \(0, 1\], got 0.5 and 0.9"),
         (lambda: PairedGate(draws=1), r"draws must be at least 2"),
         (lambda: PairedGate(standard_errors=-1), r"standard_errors 0 or more, got 16 and -1"),

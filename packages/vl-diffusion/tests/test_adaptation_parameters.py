@@ -100,9 +100,9 @@ def test_a_pattern_means_the_names_that_fit_it():
         "attention.out_proj.weight",
         "attention.out_proj.bias",
     ]
-    with pytest.raises(ValueError, match=r"adapt='block.*' means no parameter of this OwnTokens, which has token"):
+    with pytest.raises(ValueError, match=r"adapt='block.*' selects no parameter of this OwnTokens, which has token"):
         select_parameters(OwnTokens(), "block.*")
-    with pytest.raises(ValueError, match="means no parameter of this Linear"):
+    with pytest.raises(ValueError, match="selects no parameter of this Linear"):
         select_parameters(nn.Linear(2, 2), "norm")
 
 

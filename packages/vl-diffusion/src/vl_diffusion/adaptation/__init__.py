@@ -1,1 +1,1 @@
-"""Test-time adaptation: a diffusion model teaches a classifier, segmenter or depth model on each image it meets."""
+"""Test-time adaptation: a diffusion model corrects a classifier, segmenter or depth model on each image."""

@@ -1,4 +1,4 @@
-"""Copies of what moves, of a model and perhaps of its teacher, with the optimizer that moves them."""
+"""Parameters on their way from the given weights to adapted ones, with their optimizer."""
 
 from __future__ import annotations
 
@@ -16,109 +16,117 @@ OptimizerName = Literal["adam", "sgd"]
 """Adam; or stochastic gradient descent with momentum 0.9."""
 
 Optimizer = Callable[[Sequence[Tensor]], torch.optim.Optimizer]
-"""From the tensors that move to what moves them."""
+"""From tensors to an optimizer of them."""
 
 
 @dataclass(frozen=True)
 class AdaptationConfig:
-    """How to make a `AdaptedParameters`, always at the weights that were given."""
+    """Which parameters are adapted, and how."""
 
     model: ParameterSelection
-    denoiser: ParameterSelection | None
-    optimizer: OptimizerName | Optimizer
-    learning_rate: float
-    restore_rate: float = 0.0
-    """The share of the way back to the given weights that every step ends with."""
+    """Parameters of the model."""
 
-    def __call__(self) -> AdaptedParameters:
-        return AdaptedParameters(self)
+    denoiser: ParameterSelection | None
+    """Parameters of the denoising network; None keeps it frozen."""
+
+    optimizer: OptimizerName | Optimizer
+    """The optimizer, or a function that builds one."""
+
+    learning_rate: float
+    """Of a named optimizer."""
+
+    restore_rate: float = 0.0
+    """Share of the way back to the given weights at the end of every step."""
 
 
 class AdaptedParameters:
-    """Tensors on their way from the given weights to better ones."""
+    """Copies of the selected parameters of a model, and perhaps of its denoiser, with an optimizer.
 
-    def __init__(self, recipe: AdaptationConfig) -> None:
-        self._recipe = recipe
-        self._model = recipe.model.start()
-        self._denoiser = {} if recipe.denoiser is None else recipe.denoiser.start()
+    They begin at the weights that were given, which are never written to.
+    """
+
+    def __init__(self, config: AdaptationConfig) -> None:
+        self._config = config
+        self._model = config.model.start()
+        self._denoiser = {} if config.denoiser is None else config.denoiser.start()
         self.names = [*self._model, *(f"denoiser.{name}" for name in self._denoiser)]
         self.tensors = [*self._model.values(), *self._denoiser.values()]
-        # Nothing where there is no pull.
-        self._start = self.snapshot() if recipe.restore_rate else []
-        self.optimizer = _optimizer(self.tensors, recipe.optimizer, recipe.learning_rate)
+        self._start = self.snapshot() if config.restore_rate else []
+        self.optimizer = _make_optimizer(self.tensors, config.optimizer, config.learning_rate)
 
     def model_weights(self) -> Weights:
-        """All parameters of the model by name, differentiable in what moves."""
-        return self._recipe.model.weights(self._model)
+        """All parameters of the model by name, differentiable in the adapted ones."""
+        return self._config.model.weights(self._model)
 
     def denoiser_weights(self) -> Weights:
-        """Those of the denoising network; none if it does not move."""
-        return {} if self._recipe.denoiser is None else self._recipe.denoiser.weights(self._denoiser)
+        """All parameters of the denoising network by name; empty if it is frozen."""
+        return {} if self._config.denoiser is None else self._config.denoiser.weights(self._denoiser)
 
     def is_finite(self) -> bool:
-        """Whether all gradients are numbers that can be squared."""
+        """Whether all gradients are finite, and their squares, which optimizers keep, as well."""
         gradients = [tensor.grad for tensor in self.tensors if tensor.grad is not None]
-        # Optimizers square them.
         return all(bool(torch.isfinite(gradient.square().sum())) for gradient in gradients)
 
     def step(self) -> None:
-        """Follow the gradient, go back as far as the recipe says, and forget the gradient."""
+        """Take an optimizer step, restore a share of the given weights, and zero the gradients."""
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self._pull()
+        self._restore_share()
 
     def snapshot(self) -> list[Tensor]:
         """Copies of the values."""
         return [tensor.detach().clone() for tensor in self.tensors]
 
     def restore(self, values: Sequence[Tensor]) -> None:
-        """Go back to such copies."""
+        """Return to such copies, and zero the gradients."""
         self.optimizer.zero_grad()
         with torch.no_grad():
             for tensor, value in zip(self.tensors, values, strict=True):
                 tensor.copy_(value)
 
     def branch(self) -> AdaptedParameters:
-        """Another that begins at these values, without the optimizer's memory and without a pull."""
-        other = AdaptedParameters(replace(self._recipe, restore_rate=0.0))
+        """New parameters at these values, with a new optimizer and a restore rate of 0."""
+        other = AdaptedParameters(replace(self._config, restore_rate=0.0))
         other.restore(self.tensors)
         return other
 
     @torch.no_grad()
     def follow(self, branches: Sequence[AdaptedParameters], share: float) -> None:
-        """Go a share of the way to the mean of the branches' values, and back as far as the recipe says."""
+        """Move a share of the way to the mean of the branches' values, then restore a share of the given weights."""
         for place, tensor in enumerate(self.tensors):
             tensor.lerp_(torch.stack([branch.tensors[place] for branch in branches]).mean(0), share)
-        self._pull()
+        self._restore_share()
 
     def state_dict(self) -> dict[str, Any]:
-        """Values and the optimizer's memory."""
+        """Names, values, and the optimizer's state."""
         optimizer = copy.deepcopy(self.optimizer.state_dict())
         return {"names": list(self.names), "values": self.snapshot(), "optimizer": optimizer}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """What `state_dict` gave.
+        """Load a state from `state_dict`.
 
         Raises:
-            ValueError: If it is of other tensors.
+            ValueError: If it belongs to other parameters.
         """
         if missing := {"names", "values", "optimizer"} - state.keys():
             raise ValueError(f"the state must be one of an adapter, and lacks {', '.join(sorted(missing))}")
         shapes = [tuple(value.shape) for value in state["values"]]
         if list(state["names"]) != self.names or shapes != [tuple(tensor.shape) for tensor in self.tensors]:
-            raise ValueError("the state is of an adapter that moves other parameters; give it the same settings")
+            raise ValueError("the state is of an adapter of other parameters; load it with the same settings")
         self.restore(state["values"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
 
     @torch.no_grad()
-    def _pull(self) -> None:
+    def _restore_share(self) -> None:
         for tensor, start in zip(self.tensors, self._start, strict=False):
-            tensor.lerp_(start, self._recipe.restore_rate)
+            tensor.lerp_(start, self._config.restore_rate)
 
 
-def _optimizer(tensors: Sequence[Tensor], kind: OptimizerName | Optimizer, learning_rate: float) -> Any:
-    if callable(kind):
-        return kind(tensors)
-    if kind == "adam":
+def _make_optimizer(
+    tensors: Sequence[Tensor], optimizer: OptimizerName | Optimizer, learning_rate: float
+) -> torch.optim.Optimizer:
+    if callable(optimizer):
+        return optimizer(tensors)
+    if optimizer == "adam":
         return torch.optim.Adam(tensors, lr=learning_rate)
     return torch.optim.SGD(tensors, lr=learning_rate, momentum=0.9)

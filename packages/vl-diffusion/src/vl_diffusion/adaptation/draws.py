@@ -1,20 +1,39 @@
-"""Where in the schedule, and with which noise, images are looked at in an update."""
+"""Time steps and noise of an update: the draws on which images are denoised."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from vl_diffusion.adaptation.evaluator import Draws
 from vl_diffusion.models.schedule import NoiseSchedule
 
 Placement = Literal["even", "random"]
-"""One draw in each of n equal shares of the schedule, moved on from update to update; or uniformly at random, anew for
+"""One draw in each of n equal shares of the schedule, shifted from update to update; or uniformly at random, anew for
 each image and update."""
 
-# Multiples of it, modulo 1, fill the unit interval evenly however many there are.
+# Multiples of the golden ratio, modulo 1, fill the unit interval evenly however many there are.
 _GOLDEN = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Time steps and noise for every image of a batch, ``n`` draws an image.
+
+    Attributes:
+        steps: int64 ``(n,)`` or ``(B, n)``, steps of the schedule.
+        numbers: int64 ``(n,)``, which draws of an image's noise they are.
+    """
+
+    steps: np.ndarray
+    numbers: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, part: slice) -> Draws:
+        return Draws(self.steps[..., part], self.numbers[part])
 
 
 def place_draws(
@@ -32,11 +51,11 @@ def place_draws(
     Args:
         schedule: The model's.
         count: Draws of an image.
-        update: Which update, from 0.
+        update: Number of the update, from 0.
         time_range: The part of the schedule that is used, from 0 (no noise) to 1.
         placement: How draws are placed within it.
-        image_ids: int64 ``(B,)``; of effect on random places alone.
-        seed: Likewise.
+        image_ids: int64 ``(B,)``; only used by random placement.
+        seed: Only used by random placement.
     """
     first, last = time_range
     if placement == "even":

@@ -1,36 +1,43 @@
-"""The updates for some images that are adapted to together.
+"""Adaptation to one group of images. `Episode.run` is the whole algorithm.
 
-The objective depends on the model through its outputs alone. Its gradient in them is summed over all draws first, part
-by part, and then goes back through the model in one pass, instead of one for every part.
+The objective depends on the model through its outputs alone. Its gradient at the outputs is summed over all draws
+first, part by part, and then goes through the model in one backward pass, instead of one for every part.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from vl_diffusion.adaptation.adapted_parameters import AdaptedParameters
 from vl_diffusion.adaptation.gates import Gate
 from vl_diffusion.adaptation.losses import AdaptationLoss, Context
 from vl_diffusion.adaptation.selection import Weights
 
+BatchNorm = Literal["source", "batch"]
+"""Normalize with the statistics of training, or with those of the images that go through the model together: all that
+share an update, or each alone where each has weights of its own."""
+
 
 @dataclass(eq=False)
 class Episode:
-    """B images, and either one `AdaptedParameters` for all or one for each.
+    """B images, with one set of adapted parameters for all of them or one for each.
 
     Attributes:
         model: The model as it was given.
-        buffers: What it is called with in place of its own buffers.
-        inputs: What it takes, an image each.
-        moving: One for all images if they share weights, else one for each.
-        shared: Whether they do.
-        objective: What is minimized.
+        buffers: Copies of its buffers, which it is called with instead.
+        inputs: Its input for each image.
+        parameters: One for all images if they share weights, else one for each.
+        shared: Whether they share weights.
+        objective: The loss that is minimized.
         steps: Updates.
         gate: Decides for each image that has weights of its own, or None.
     """
@@ -38,7 +45,7 @@ class Episode:
     model: nn.Module
     buffers: dict[str, Tensor]
     inputs: Sequence[Tensor]
-    moving: Sequence[AdaptedParameters]
+    parameters: Sequence[AdaptedParameters]
     shared: bool
     objective: AdaptationLoss
     steps: int
@@ -47,123 +54,138 @@ class Episode:
     """float32 ``(B, steps)``, NaN where there was no update."""
 
     updates: Tensor = field(init=False)
-    """int64 ``(B,)``."""
+    """int64 ``(B,)``, updates that were kept."""
 
     restored: Tensor = field(init=False)
-    """int64 ``(B,)``."""
+    """int64 ``(B,)``, updates that were undone because a number was not finite."""
 
     def __post_init__(self) -> None:
         count = len(self.inputs)
         self.losses = torch.full((count, self.steps), torch.nan)
         self.updates, self.restored = torch.zeros(count, dtype=torch.long), torch.zeros(count, dtype=torch.long)
 
-    def outputs(self, images: Tensor) -> list[Tensor]:
-        """What the model now makes of these images, int64 ``(n,)``: in one piece, or each alone.
-
-        Pieces have graphs of their own: when an image's weights go back, only its own graph is spent.
-        """
-        if self.shared:
-            inputs = torch.stack([self.inputs[i] for i in images.tolist()])
-            return [evaluate(self.model, self.moving[0].model_weights() | self.buffers, inputs)]
-        return [self._alone(i, self.moving[i].model_weights()) for i in images.tolist()]
-
-    @torch.no_grad()
-    def source(self) -> Tensor:
-        """What the model as it was given makes of all images."""
-        if self.shared:
-            return evaluate(self.model, self.buffers, torch.stack(list(self.inputs)))
-        return torch.cat([self._alone(i, {}) for i in range(len(self.inputs))])
-
     def run(self, context: Context) -> tuple[Tensor, Tensor]:
-        """Adapt.
+        """Adapt to all images: predict, differentiate the loss, step, predict again, and keep the update or undo it.
 
         Args:
             context: All B images, and the model's outputs for them so far.
 
         Returns:
-            Outputs ``(B, ...)``, and whether they are adapted ones, bool ``(B,)``.
+            Outputs ``(B, ...)``, and whether they are an adapted model's, bool ``(B,)``.
         """
-        current = context.source.clone()
-        adapted = torch.zeros(len(current), dtype=torch.bool)
+        answers = context.source.clone()
+        adapted = torch.zeros(len(answers), dtype=torch.bool)
         admitted = torch.ones_like(adapted) if self.gate is None else self.gate.admits(context).cpu()
         active = admitted.nonzero().flatten()
-        if len(active) < len(current):
+        if len(active) < len(answers):
             context = context.select(active)
-        pieces = self.outputs(active) if len(active) else []
+        predictions = self.predict(active) if len(active) else []
         for update in range(self.steps):
-            if not len(active) or not self._differentiate(pieces, context, active, update):
+            if not len(active):
                 break
-            before = [moving.snapshot() for moving in self._of(active)]
-            for moving in self._of(active):
-                moving.step()
+            # The loss and its gradient at the outputs: calls of the denoiser, none of the model.
+            losses, gradients = self._differentiate(predictions, context, update)
+            if gradients is None:
+                break
+            # One backward pass through the model, and one step of each optimizer.
+            torch.autograd.backward(predictions, gradients)
+            parameters = self._parameters_of(active)
+            finite = self._drop_non_finite_gradients(parameters, losses)
+            self.losses[active, update] = losses.where(finite, torch.nan)
+            before = [one.snapshot() for one in parameters]
+            for one in parameters:
+                one.step()
+            # The graph of these predictions serves the next update.
             with torch.set_grad_enabled(update + 1 < self.steps):
-                pieces = self.outputs(active)
-            outputs = torch.cat(pieces).detach()
-            good = torch.isfinite(outputs).flatten(1).all(1).cpu()
-            good &= torch.isfinite(self.losses[active, update])
-            if self.shared and not good.all():
-                good[:] = False
-            kept, going_on = good.clone(), good
-            if self.gate is not None and good.any():
-                kept &= self.gate.keeps(context, outputs).cpu()
-                going_on = kept & ~self.gate.stops(context, outputs).cpu()
-            self._go_back(active, before, good, kept)
-            chosen = active[kept]
-            current[chosen] = outputs[kept].to(current)
-            adapted[chosen] = True
-            self.updates[chosen] += 1
-            if not going_on.all():
-                stay = going_on.nonzero().flatten()
-                pieces = [pieces[0][stay]] if self.shared else [pieces[i] for i in stay.tolist()]
-                active, context = active[stay], context.select(stay)
-        return current, adapted
+                predictions = self.predict(active)
+            outputs = torch.cat(predictions).detach()
+            finite &= torch.isfinite(outputs).flatten(1).all(1).cpu()
+            keeps, continues = self._judge(context, outputs, finite)
+            self._undo(parameters, before, keeps)
+            self._report_non_finite(active[~finite])
+            kept = active[keeps]
+            answers[kept], adapted[kept] = outputs[keeps].to(answers), True
+            self.updates[kept] += 1
+            if not continues.all():
+                rest = continues.nonzero().flatten()
+                predictions = [predictions[0][rest]] if self.shared else [predictions[i] for i in rest.tolist()]
+                active, context = active[rest], context.select(rest)
+        return answers, adapted
 
-    def _differentiate(self, pieces: Sequence[Tensor], context: Context, active: Tensor, update: int) -> bool:
-        """Leave the gradient of every active image's loss in what moves; False if there is no loss."""
-        if not all(piece.requires_grad for piece in pieces):
-            raise ValueError("no parameter that moves has an effect on the model's output; choose others with adapt")
-        leaf = torch.cat(list(pieces)).detach().float().to(context.source.device).requires_grad_()
-        losses = torch.zeros(len(active))
+    @torch.no_grad()
+    def source(self) -> Tensor:
+        """Outputs ``(B, ...)`` of the model as it was given."""
+        if self.shared:
+            return evaluate(self.model, self.buffers, torch.stack(list(self.inputs)))
+        return torch.cat([self._predict_one(i, {}) for i in range(len(self.inputs))])
+
+    def predict(self, images: Tensor) -> list[Tensor]:
+        """Outputs of the adapted model for these images, int64 ``(n,)``: in one piece, or each alone.
+
+        Pieces have graphs of their own, so that a backward pass of one image leaves the others' graphs alone.
+        """
+        if self.shared:
+            inputs = torch.stack([self.inputs[i] for i in images.tolist()])
+            return [evaluate(self.model, self.parameters[0].model_weights() | self.buffers, inputs)]
+        return [self._predict_one(i, self.parameters[i].model_weights()) for i in images.tolist()]
+
+    def _differentiate(
+        self, predictions: Sequence[Tensor], context: Context, update: int
+    ) -> tuple[Tensor, list[Tensor] | None]:
+        """Losses ``(n,)``, and their gradients at the predictions; None if the objective has no part."""
+        if not all(prediction.requires_grad for prediction in predictions):
+            raise ValueError("no adapted parameter has an effect on the model's output; choose others with adapt")
+        output = torch.cat(list(predictions)).detach().float().to(context.source.device).requires_grad_()
+        losses = torch.zeros(len(output))
         # Images that share weights count equally, whatever their number.
-        share = 1 / len(active) if self.shared else 1.0
-        for part in self.objective.parts(leaf, context, update):
+        share = 1 / len(output) if self.shared else 1.0
+        for part in self.objective.parts(output, context, update):
+            # Only one part's activations are ever kept.
             torch.autograd.backward(share * part.sum())
             losses += part.detach().float().cpu()
-        if leaf.grad is None:
-            return False
-        self.losses[active, update] = losses
-        gradients = torch.split(leaf.grad.to(pieces[0]), [len(piece) for piece in pieces])
-        torch.autograd.backward(list(pieces), list(gradients))
-        moving = self._of(active)
-        finite = torch.isfinite(losses) & torch.tensor([one.is_finite() for one in moving])
+        if output.grad is None:
+            return losses, None
+        return losses, list(torch.split(output.grad.to(predictions[0]), [len(one) for one in predictions]))
+
+    def _drop_non_finite_gradients(self, parameters: Sequence[AdaptedParameters], losses: Tensor) -> Tensor:
+        """Finite losses and gradients, bool ``(n,)``; the others' gradients do not reach the optimizer's memory."""
+        finite = torch.isfinite(losses) & torch.tensor([one.is_finite() for one in parameters])
         if self.shared:
             finite[:] = finite.all()
-        # What is no number must not reach the optimizer's memory.
-        for one, is_finite in zip(moving, finite.tolist(), strict=not self.shared):
+        for one, is_finite in zip(parameters, finite.tolist(), strict=not self.shared):
             if not is_finite:
                 one.optimizer.zero_grad()
-        self.losses[active[~finite], update] = torch.nan
-        return True
+        return finite
 
-    def _alone(self, image: int, weights: Weights) -> Tensor:
-        return evaluate(self.model, weights | self.buffers, self.inputs[image][None])
+    def _judge(self, context: Context, outputs: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
+        """Images whose update is kept, and those of them that go on to the next update, bool ``(n,)`` each."""
+        if self.shared and not finite.all():
+            finite[:] = False
+        if self.gate is None or not finite.any():
+            return finite, finite
+        keeps = finite & self.gate.keeps(context, outputs).cpu()
+        return keeps, keeps & ~self.gate.stops(context, outputs).cpu()
 
-    def _of(self, active: Tensor) -> list[AdaptedParameters]:
-        return list(self.moving) if self.shared else [self.moving[i] for i in active.tolist()]
+    def _undo(self, parameters: Sequence[AdaptedParameters], before: Sequence[Sequence[Tensor]], keeps: Tensor) -> None:
+        for one, values, kept in zip(parameters, before, keeps.tolist(), strict=not self.shared):
+            if not kept:
+                one.restore(values)
 
-    def _go_back(self, active: Tensor, before: Sequence[Sequence[Tensor]], good: Tensor, kept: Tensor) -> None:
-        """Restore the weights of the images whose outcome is not kept, and say so where it was no number."""
-        if not good.all():
+    def _report_non_finite(self, images: Tensor) -> None:
+        if len(images):
             warnings.warn(
-                f"a loss, gradient or output of {int((~good).sum())} images was not finite: their weights went back "
+                f"a loss, gradient or output of {len(images)} images was not finite: their weights went back "
                 "to the last good ones; lower the learning rate, or compute in float32",
                 RuntimeWarning,
                 stacklevel=2,
             )
-            self.restored[active[~good]] += 1
-        for place, (moving, values) in enumerate(zip(self._of(active), before, strict=True)):
-            if not kept[place]:
-                moving.restore(values)
+            self.restored[images] += 1
+
+    def _predict_one(self, image: int, weights: Weights) -> Tensor:
+        return evaluate(self.model, weights | self.buffers, self.inputs[image][None])
+
+    def _parameters_of(self, active: Tensor) -> list[AdaptedParameters]:
+        return list(self.parameters) if self.shared else [self.parameters[i] for i in active.tolist()]
 
 
 def evaluate(model: nn.Module, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
@@ -177,3 +199,24 @@ def evaluate(model: nn.Module, weights: dict[str, Tensor], inputs: Tensor) -> Te
     if not isinstance(output, Tensor):
         raise TypeError(f"the model must return a tensor, or an output with .logits, got {type(output).__name__}")
     return output
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module, batch_norm: BatchNorm) -> Iterator[dict[str, Tensor]]:
+    """Put a model into evaluation mode; yields copies of its buffers to call it with, so that its own stay unchanged.
+
+    Its layers return to their own modes afterwards.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
+    if batch_norm == "batch":
+        # In training mode a layer takes the batch's statistics, and writes them into its buffers.
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.training = True
+    try:
+        yield buffers
+    finally:
+        for module, training in modes.items():
+            module.training = training

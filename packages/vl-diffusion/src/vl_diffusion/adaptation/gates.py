@@ -1,4 +1,4 @@
-"""Whether to adapt to an image at all, when to stop, and whether to keep what came of it: first, do no harm."""
+"""Gates decide for each image whether to adapt to it, whether to keep an update, and when to stop."""
 
 from __future__ import annotations
 
@@ -12,45 +12,44 @@ from torch.nn import functional as F
 from vl_diffusion.adaptation.evidence import ClassEvidence
 from vl_diffusion.adaptation.losses import Context, check_draws
 
-# Of no update: the number of the draws that outcomes are judged on.
+# Draws for judging updates: the number of an update that never takes place, whose draws no loss has seen.
 _UNSEEN = 1_000_003
 
 
 class Gate(Protocol):
-    """Decides for each image."""
+    """Decisions for each image."""
 
     def admits(self, context: Context) -> Tensor:
-        """Which images to adapt to, bool ``(B,)``, before anything moves."""
+        """Images to adapt to, bool ``(B,)``, before the first update."""
         ...
 
     def keeps(self, context: Context, output: Tensor) -> Tensor:
-        """Which outputs ``(B, ...)`` to keep after an update, bool ``(B,)``; the other images stop there."""
+        """Images whose outputs ``(B, ...)`` after an update are kept, bool ``(B,)``; adaptation to the others ends."""
         ...
 
     def stops(self, context: Context, output: Tensor) -> Tensor:
-        """Which of the outputs that are kept are good enough, bool ``(B,)``; these images stop there, too."""
+        """Images whose outputs need no further update, bool ``(B,)``; adaptation to them ends, too."""
         ...
 
 
 @dataclass(frozen=True)
 class EvidenceGate:
-    """Adapt where the denoising errors of the candidate classes settle on one of them, and no further than there.
+    """Adapt where the evidence favors one class clearly, and stop once the model predicts it.
 
-    An image is adapted to if one class of the posterior (`ClassEvidence`) is likelier than any other by `odds`, and if
-    the model is not of that opinion already. An update is kept if the prediction is nearer to the posterior than the
-    source's was, and its class no less likely there than the source's class: one that the evidence does not speak for
-    is undone. Adaptation ends as soon as the prediction is the posterior's class, with the share of its probability
-    that `enough` says.
+    An image is adapted to if one class of the posterior (`ClassEvidence`) is likelier than any other by `odds`, and the
+    model does not predict it already. An update is kept if the prediction has come nearer to the posterior than the
+    source's was, and its class is no less likely there than the source's class; otherwise it is undone. Adaptation ends
+    when the model predicts the posterior's class with the share `enough` of its probability.
     """
 
     evidence: ClassEvidence = field(default_factory=ClassEvidence)
-    """What is asked; the objective's own, so that it is asked once."""
+    """The posterior; pass the objective's own to evaluate the network once for both."""
 
     odds: float = 2.0
-    """How much likelier than the next a class must be."""
+    """How many times likelier than the next a class must be."""
 
     enough: float = 0.9
-    """The share of the posterior's probability at which a prediction is good enough."""
+    """Share of the posterior's probability at which adaptation ends."""
 
     def __post_init__(self) -> None:
         if not (self.odds >= 1 and 0 < self.enough <= 1):
@@ -76,23 +75,25 @@ class EvidenceGate:
 
 @dataclass(frozen=True)
 class PairedGate:
-    """Keep an update if the image's denoising error fell, on draws that the update did not see; for any prediction.
+    """Keep an update if the image's denoising error fell on held-out draws; for predictions of any kind.
 
-    The error under the new prediction is compared with that under the source's, on the same draws. It costs
-    evaluations of its own: `draws` for the source's prediction, and `draws` for every update.
+    The error under the new prediction is compared with that under the source's, on the same draws. This costs `draws`
+    evaluations for the source's prediction, and as many for every update.
     """
 
     draws: int = 16
-    """Draws that every update is judged on, always the same ones."""
+    """Held-out draws, the same for every update."""
 
     standard_errors: float = 1.0
-    """How many of its standard errors the mean difference must lie below zero."""
+    """How many standard errors below zero the mean difference must be."""
 
     time_range: tuple[float, float] = (0.0, 1.0)
     """The part of the schedule that draws lie in, from 0 (no noise) to 1."""
 
     def __post_init__(self) -> None:
         check_draws(self.draws, self.time_range)
+        # Hashable, as posteriors and errors are looked up by these settings.
+        object.__setattr__(self, "time_range", tuple(self.time_range))
         if self.draws < 2 or self.standard_errors < 0:
             raise ValueError(
                 f"draws must be at least 2 and standard_errors 0 or more, got {self.draws} and {self.standard_errors}"
@@ -102,11 +103,12 @@ class PairedGate:
         return torch.ones(len(context.source), dtype=torch.bool)
 
     def keeps(self, context: Context, output: Tensor) -> Tensor:
-        name = f"source's errors for {self!r}"
-        # A denoiser that moves would be better at any prediction.
-        if name not in context.memo or context.feedback.weights is not None:
-            context.memo[name] = self._errors(context, context.source)
-        gain = context.memo[name] - self._errors(context, output.float().to(context.source.device))
+        # A denoiser that is adapted would improve on any prediction, so both are evaluated anew.
+        if context.evaluator.weights is not None:
+            before = self._errors(context, context.source)
+        else:
+            before = context.once(("errors of the source", self), lambda: self._errors(context, context.source))
+        gain = before - self._errors(context, output.float().to(context.source.device))
         better: Tensor = gain.mean(1) > self.standard_errors * gain.std(1) / self.draws**0.5
         return better
 
@@ -116,6 +118,6 @@ class PairedGate:
     @torch.no_grad()
     def _errors(self, context: Context, output: Tensor) -> Tensor:
         """Errors ``(B, draws)`` under a prediction."""
-        condition, image = context.task.condition(output), torch.arange(len(output))
+        evaluator, condition, image = context.evaluator, context.task.condition(output), torch.arange(len(output))
         draws = context.draws(self.draws, _UNSEEN, self.time_range)
-        return torch.cat([context.feedback.errors(condition, image, part) for part in context.feedback.parts(draws)], 1)
+        return torch.cat([evaluator.errors(condition, image, part) for part in evaluator.split(draws)], 1)

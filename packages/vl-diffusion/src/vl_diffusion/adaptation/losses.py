@@ -1,12 +1,12 @@
-"""What is minimized at test time: each objective one class with one method, so that another is one class more.
+"""Losses at test time. Each is one class with one method, `parts`; another loss is another such class.
 
-An objective gives its loss in parts, one a call of the denoising network: each part is differentiated at once, so that
-only one call's activations are ever kept.
+A loss comes in parts, one for each call of the denoising network. Each part is differentiated at once, so that only one
+call's activations are ever kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,68 +15,86 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vl_diffusion.adaptation.draws import Placement, place_draws, uniform_at
-from vl_diffusion.adaptation.evaluator import DifferentiableEvaluator, Draws
+from vl_diffusion.adaptation.draws import Draws, Placement, place_draws, uniform_at
+from vl_diffusion.adaptation.evaluator import DifferentiableEvaluator
 from vl_diffusion.adaptation.tasks import ClassificationTask, Task
 from vl_diffusion.models.denoiser import condition_rows, unconditional
 
 
 @dataclass(eq=False)
 class Context:
-    """Images that are adapted to together.
+    """B images that are adapted to together.
 
     Attributes:
         task: What the model predicts.
-        feedback: The diffusion model's view of the B images.
-        source: The model's outputs before it is adapted to these images, ``(B, ...)``: those of the weights that were
-            given or, where weights go on, of those that other images have left.
-        memo: What an objective or a gate wants to find again in later updates, ``(B, ...)`` each.
+        denoising: Their denoising errors; None where the adapter has no denoiser.
+        source: The model's outputs before it is adapted to these images, ``(B, ...)``: those of the given weights or,
+            online, of the weights that earlier images have left.
+        computed: Tensors ``(B, ...)`` that an objective or a gate looks up again in later updates, see :meth:`once`.
     """
 
     task: Task
-    feedback: DifferentiableEvaluator
+    denoising: DifferentiableEvaluator | None
     source: Tensor
-    memo: dict[str, Tensor] = field(default_factory=dict)
+    computed: dict[Hashable, Tensor] = field(default_factory=dict)
+
+    @property
+    def evaluator(self) -> DifferentiableEvaluator:
+        """Denoising errors of the images.
+
+        Raises:
+            ValueError: If there is no denoiser.
+        """
+        if self.denoising is None:
+            raise ValueError("the objective or the gate evaluates a denoiser, and denoiser is None; pass one")
+        return self.denoising
 
     def select(self, images: Tensor) -> Context:
         """Some of the images, int64 ``(n,)``."""
-        memo = {name: value[images.to(value.device)] for name, value in self.memo.items()}
-        return Context(self.task, self.feedback.select(images), self.source[images.to(self.source.device)], memo)
+        computed = {key: value[images.to(value.device)] for key, value in self.computed.items()}
+        denoising = None if self.denoising is None else self.denoising.select(images)
+        return Context(self.task, denoising, self.source[images.to(self.source.device)], computed)
+
+    def once(self, key: Hashable, compute: Callable[[], Tensor]) -> Tensor:
+        """The tensor ``(B, ...)`` that `compute` returns, computed in the first update that needs it."""
+        if key not in self.computed:
+            self.computed[key] = compute()
+        return self.computed[key]
 
     def draws(self, count: int, update: int, time_range: tuple[float, float], placement: Placement = "even") -> Draws:
-        """See :func:`~vl_diffusion.adaptation.draws.place_draws`."""
-        feedback = self.feedback
+        """Draws of the images, see :func:`~vl_diffusion.adaptation.draws.place_draws`."""
+        evaluator = self.evaluator
         return place_draws(
-            feedback.denoiser.schedule,
+            evaluator.denoiser.schedule,
             count,
             update=update,
             time_range=time_range,
             placement=placement,
-            image_ids=feedback.image_ids,
-            seed=feedback.seed,
+            image_ids=evaluator.image_ids,
+            seed=evaluator.seed,
         )
 
 
 class AdaptationLoss(Protocol):
-    """A loss of a model's outputs."""
+    """Loss of a model's outputs."""
 
     def parts(self, output: Tensor, context: Context, update: int) -> Iterator[Tensor]:
-        """Parts of the loss, float ``(B,)`` each and differentiable in `output`, whose sum is the loss of each image.
+        """Parts of the loss, float ``(B,)`` each and differentiable in `output`; their sum is the loss of each image.
 
         Args:
-            output: The model's outputs as they are now, ``(B, ...)``.
+            output: The model's current outputs, ``(B, ...)``.
             context: The images.
-            update: Which update this is, from 0.
+            update: Number of the update, from 0.
         """
         ...
 
 
 @dataclass(frozen=True)
 class DiffusionTTA:
-    """The denoising error under a mixture of conditions (Prabhudesai, Ke, Li, Pathak & Fragkiadaki, 2023).
+    """Denoising error under a mixture of conditions (Prabhudesai, Ke, Li, Pathak & Fragkiadaki, 2023).
 
-    The network is given every class's embedding in proportion to its probability, or a map of predictions, and its
-    error is averaged over draws.
+    The condition is the classes' embeddings weighted by their probabilities, or a map of predictions; the error is
+    averaged over draws.
     """
 
     draws: int = 32
@@ -86,10 +104,10 @@ class DiffusionTTA:
     """The part of the schedule that draws lie in, from 0 (no noise) to 1."""
 
     placement: Placement = "even"
-    """How: spread evenly, or independent and uniform, as in the paper."""
+    """Even spacing, or independent and uniform draws, as in the paper."""
 
     top: int | None = None
-    """Only mix the classes that were the likeliest before adaptation; None for all."""
+    """Number of classes that are mixed, the likeliest before adaptation; None for all."""
 
     def __post_init__(self) -> None:
         check_draws(self.draws, self.time_range)
@@ -99,13 +117,13 @@ class DiffusionTTA:
     def parts(self, output: Tensor, context: Context, update: int) -> Iterator[Tensor]:
         draws = context.draws(self.draws, update, self.time_range, self.placement)
         image = torch.arange(len(output))
-        for part in context.feedback.parts(draws):
-            # Made anew for each part, whose graph is gone once it is differentiated.
-            condition = context.task.condition(self._among_the_likeliest(output, context))
-            errors = context.feedback.errors(condition, image, part)
+        for part in context.evaluator.split(draws):
+            # Computed for each part, whose graph is gone once it is differentiated.
+            condition = context.task.condition(self._likeliest(output, context))
+            errors = context.evaluator.errors(condition, image, part)
             yield errors.sum(1) / len(draws)
 
-    def _among_the_likeliest(self, output: Tensor, context: Context) -> Tensor:
+    def _likeliest(self, output: Tensor, context: Context) -> Tensor:
         if self.top is None or self.top >= output.shape[1]:
             return output
         likeliest = context.source.topk(self.top, dim=1).indices
@@ -115,17 +133,17 @@ class DiffusionTTA:
 
 @dataclass(frozen=True)
 class DUSA:
-    """The error of a mixture of predictions at one noise level (DUSA, Li et al., 2024, arXiv 2501.00873).
+    """Denoising error of a mixture of predictions at one noise level (DUSA, Li et al., 2024, arXiv 2501.00873).
 
-    The network predicts once for each candidate class, and its predictions are mixed in proportion to the candidates'
-    probabilities. With a frozen network that needs no backward pass through it.
+    The network predicts once for each candidate class, and the predictions are averaged with the candidates'
+    probabilities as weights. A frozen network needs no backward pass.
     """
 
     time: float = 0.1
-    """The noise level's place in the schedule, from 0 (no noise) to 1."""
+    """Position of the noise level in the schedule, from 0 (no noise) to 1."""
 
     draws: int = 1
-    """Draws of noise of an image in an update."""
+    """Draws of noise for an image in an update."""
 
     top: int = 4
     """Candidates that are the likeliest classes at the moment."""
@@ -134,7 +152,7 @@ class DUSA:
     """Further candidates, drawn in proportion to their probabilities."""
 
     unconditional: bool = False
-    """Where the diffusion model moves: let it learn from the image under no condition, and not from the mixture."""
+    """Train an adapted denoiser on the image without a condition instead of on the mixture."""
 
     def __post_init__(self) -> None:
         check_draws(self.draws, (self.time, 1.0))
@@ -142,27 +160,26 @@ class DUSA:
             raise ValueError(f"there must be two candidates or more, got top={self.top} and sampled={self.sampled}")
 
     def parts(self, output: Tensor, context: Context, update: int) -> Iterator[Tensor]:
-        feedback, task = context.feedback, classification(context, self)
-        time = min(int(self.time * len(feedback.denoiser.schedule)), len(feedback.denoiser.schedule) - 1)
+        evaluator, task = context.evaluator, classification(context, self)
+        num_steps = len(evaluator.denoiser.schedule)
         draws = context.draws(self.draws, update, (0.0, 1.0))
-        draws.steps[:] = time
+        draws.steps[:] = min(int(self.time * num_steps), num_steps - 1)
         candidates = self._candidates(output.detach(), context, update)
         images, count = candidates.shape
         image = torch.arange(images).repeat_interleave(count)
         conditions = condition_rows(task.conditions, candidates.flatten())
-        for part in feedback.parts(draws, count):
-            with torch.set_grad_enabled(feedback.weights is not None and not self.unconditional):
-                predicted, noisy = feedback.outputs(conditions, image, part)
+        for part in evaluator.split(draws, count):
+            with torch.set_grad_enabled(evaluator.weights is not None and not self.unconditional):
+                predicted, noisy, _ = evaluator.predict(conditions, image, part)
             predicted = predicted.view(images, count, len(part), *predicted.shape[1:])
             probabilities = output.gather(1, candidates).softmax(1).to(predicted.dtype)
             mixture = torch.einsum("bk,bk...->b...", probabilities, predicted).flatten(0, 1)
-            # The first candidate's rows: the noise is the same for all.
-            first = torch.arange(len(noisy.row), device=output.device).view(images, count, -1)[:, 0].flatten()
-            yield feedback.compare(mixture, noisy.rows(first)).view(images, -1).sum(1) / len(draws)
-        if self.unconditional and feedback.weights is not None:
-            nothing = condition_rows(unconditional(feedback.denoiser), torch.zeros(images, dtype=torch.long))
-            for part in feedback.parts(draws):
-                yield feedback.errors(nothing, torch.arange(images), part).sum(1) / len(draws)
+            pair = torch.arange(len(mixture), device=output.device)
+            yield noisy.errors(mixture, pair).view(images, -1).sum(1) / len(draws)
+        if self.unconditional and evaluator.weights is not None:
+            nothing = condition_rows(unconditional(evaluator.denoiser), torch.zeros(images, dtype=torch.long))
+            for part in evaluator.split(draws):
+                yield evaluator.errors(nothing, torch.arange(images), part).sum(1) / len(draws)
 
     def _candidates(self, logits: Tensor, context: Context, update: int) -> Tensor:
         """Candidate classes ``(B, top + sampled)``, all different."""
@@ -172,8 +189,8 @@ class DUSA:
         if not count:
             return top
         # The classes of the largest logits with Gumbel noise are drawn without replacement, in proportion.
-        feedback = context.feedback
-        uniform = np.stack([uniform_at(feedback.seed, i, update, rest.shape[1]) for i in feedback.image_ids])
+        evaluator = context.evaluator
+        uniform = np.stack([uniform_at(evaluator.seed, i, update, rest.shape[1]) for i in evaluator.image_ids])
         gumbel = torch.from_numpy(-np.log(-np.log(uniform.clip(1e-12, 1 - 1e-12)))).to(logits)
         drawn = (logits.gather(1, rest) + gumbel).topk(count, dim=1).indices
         return torch.cat([top, rest.gather(1, drawn)], 1)
@@ -181,9 +198,9 @@ class DUSA:
 
 @dataclass(frozen=True)
 class Entropy:
-    """The entropy of the predicted classes (Wang et al., 2021, "Tent"), without a diffusion model.
+    """Entropy of the predicted classes (Wang et al., 2021, "Tent"), without a diffusion model.
 
-    The paper's method adapts ``adapt="norm"``, online, with ``batch_norm="batch"``.
+    The paper adapts ``adapt="norm"``, online, with ``batch_norm="batch"``.
     """
 
     def parts(self, output: Tensor, context: Context, update: int) -> Iterator[Tensor]:
@@ -194,21 +211,25 @@ class Entropy:
 
 @dataclass(frozen=True)
 class NoAdaptation:
-    """No loss: the model as it is."""
+    """No loss; the model is left as it is."""
 
     def parts(self, output: Tensor, context: Context, update: int) -> Iterator[Tensor]:
         return iter(())
 
 
 def classification(context: Context, objective: object) -> ClassificationTask:
+    """The task, or a ValueError if it is none of classification."""
     if not isinstance(context.task, ClassificationTask):
-        raise ValueError(f"{type(objective).__name__} is of classification; use DiffusionTTA for dense predictions")
+        raise ValueError(
+            f"{type(objective).__name__} needs a classification task; use DiffusionTTA for dense predictions"
+        )
     return context.task
 
 
 def check_draws(draws: int, time_range: tuple[float, float]) -> None:
+    """Raise ValueError if either is out of range."""
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     first, last = time_range
     if not 0 <= first < last <= 1:
-        raise ValueError(f"times must lie in the schedule, 0 <= first < last <= 1, got {time_range}")
+        raise ValueError(f"time_range must satisfy 0 <= first < last <= 1, got {time_range}")

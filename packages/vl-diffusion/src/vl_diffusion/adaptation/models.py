@@ -1,4 +1,4 @@
-"""Classifiers of other libraries as the adapter takes them: their preprocessing, and CLIP with names for classes."""
+"""Adapters to other libraries: preprocessing of their classifiers, and CLIP as a zero-shot classifier."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from vl_diffusion.models.images import fit
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From an image ``(C, H, W)`` in [0, 1] of any size to a classifier's input ``(channels, size, size)``."""
+    """Resize, crop and normalize an image ``(C, H, W)`` in [0, 1] to a classifier's ``(channels, size, size)``."""
 
     size: int
     """Height and width of the input, in pixels."""
 
     mean: tuple[float, ...] = (0.0,)
-    """What is taken off each channel."""
+    """Subtracted from each channel."""
 
     std: tuple[float, ...] = (1.0,)
-    """What each channel is divided by afterwards."""
+    """Divides each channel afterwards."""
 
     resize: int | None = None
-    """Length of the shorter side before the center is cut out; default: `size`."""
+    """Length of the shorter side before the center crop; by default `size`."""
 
     def __post_init__(self) -> None:
         if self.size < 1 or (self.resize is not None and self.resize < self.size):
@@ -38,14 +38,14 @@ class Preprocessing:
 
     @classmethod
     def of(cls, source: Any) -> Preprocessing:
-        """What a model was trained with, as its library notes it down.
+        """Read the preprocessing that a model was trained with from its library's configuration.
 
         Args:
             source: A timm model (``pretrained_cfg``), a transformers image processor, or the transforms of torchvision
                 weights (``weights.transforms()``).
 
         Raises:
-            ValueError: If it is none of these, or says no size.
+            ValueError: If it is none of these, or has no size.
         """
         timm = getattr(source, "pretrained_cfg", None) or getattr(source, "default_cfg", None)
         if isinstance(timm, Mapping):
@@ -57,7 +57,7 @@ class Preprocessing:
         if hasattr(source, "crop_size") and hasattr(source, "mean"):
             return cls(_side(source.crop_size), tuple(source.mean), tuple(source.std), _side(source.resize_size))
         raise ValueError(
-            f"{type(source).__name__} does not say how its images are prepared; give a timm model, a transformers "
+            f"{type(source).__name__} does not say how its images are prepared; pass a timm model, a transformers "
             "image processor, or the transforms of torchvision's weights"
         )
 
@@ -69,13 +69,13 @@ class Preprocessing:
             raise ValueError(f"{type(processor).__name__} names no size")
         size = _side(processor.crop_size if crops else resized)
         mean, std = ((0.0,), (1.0,)) if processor.image_mean is None else (processor.image_mean, processor.image_std)
-        # ConvNeXt's processors resize to size / crop_pct and then cut out `size`.
+        # ConvNeXt's processors resize to size / crop_pct and then crop to `size`.
         share = getattr(processor, "crop_pct", None)
         resize = int(size / share) if share else size if resized is None else _side(resized)
         return cls(size, tuple(mean), tuple(std), max(size, resize))
 
     def __call__(self, image: Tensor) -> Tensor:
-        """One image, prepared; differentiable."""
+        """Prepare one image, differentiably."""
         channels = len(self.mean) if len(self.mean) > 1 else image.shape[0]
         image = fit(image, self.resize or self.size, channels)
         margin = (image.shape[-1] - self.size) // 2
@@ -85,18 +85,18 @@ class Preprocessing:
 
 
 class ZeroShotCLIP(nn.Module):
-    """A CLIP model as a classifier among names: cosines of image and prompt, times the model's own scale.
+    """Zero-shot classifier from a CLIP model: cosines of image and prompts, times the model's logit scale.
 
-    Without the norms in the cosine, the arg max is the same and the softmax far too sharp to adapt by.
+    Without normalization of the embeddings, the softmax would be far too sharp for adaptation.
 
     Args:
-        model: A transformers ``CLIPModel`` (or another with its members).
+        model: A transformers ``CLIPModel``, or another with its members.
         tokenizer: Its tokenizer.
         classes: Class names, in the order of the logits.
-        prompt_template: A prompt with ``{}`` where the class name goes.
+        prompt_template: A prompt with ``{}`` in place of the class name.
 
     Raises:
-        ValueError: If the classes or the template are not what they must be.
+        ValueError: If the classes or the template are invalid.
     """
 
     text: Tensor
@@ -108,7 +108,7 @@ class ZeroShotCLIP(nn.Module):
         if prompt_template.count("{}") != 1:
             raise ValueError(f"prompt_template must hold {{}} once, got {prompt_template!r}")
         self.classes = checked_classes(classes)
-        # The text tower only serves to make the prompts' embeddings, which stay as they are.
+        # The text tower is only needed for the prompts' embeddings, which stay fixed.
         self.vision_model, self.visual_projection = model.vision_model, model.visual_projection
         self.logit_scale = model.logit_scale
         prompts = [prompt_template.replace("{}", name) for name in self.classes]
@@ -125,7 +125,7 @@ class ZeroShotCLIP(nn.Module):
 
 
 def _side(size: Any) -> int:
-    """One length of a size that is a number, a list of them, or a mapping."""
+    """Read a side length from a number, a list of them, or a mapping."""
     if isinstance(size, Mapping) or hasattr(size, "get"):
         sides = [size.get(name) for name in ("shortest_edge", "height")]
         size = next((side for side in sides if side), None)

@@ -1,4 +1,4 @@
-"""What came of adapting to some images."""
+"""Result of test-time adaptation."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Adaptation:
-    """A model's outputs for B images before and after, and how it got there. Tensors lie on the CPU.
+    """A model's outputs for B images before and after adaptation, and the cost. All tensors are on the CPU.
 
     Attributes:
-        source: ``(B, ...)``, the outputs of the model as it was given.
-        outputs: ``(B, ...)``, its outputs after adaptation: logits, or depths.
+        source: ``(B, ...)``, outputs of the model as it was given.
+        outputs: ``(B, ...)``, outputs after adaptation: logits, or depths.
         losses: float32 ``(B, steps)``, the objective of each image before each update; NaN where there was none.
-        updates: int64 ``(B,)``, updates that each image took part in.
-        adapted: bool ``(B,)``, whether the model was adapted to the image; where a gate turned it away, `outputs` are
-            those of the weights that it came to: the source's, or those that other images have left.
-        forward_passes: int64 ``(B,)``, evaluations of the denoising network that each image cost.
+        updates: int64 ``(B,)``, updates that were kept for each image.
+        adapted: bool ``(B,)``, whether `outputs` are an adapted model's. Where a gate rejected the image, they are
+            those of the weights before it: the source's or, online, those that earlier images have left.
+        forward_passes: int64 ``(B,)``, evaluations of the denoising network for each image.
         backward_passes: int64 ``(B,)``, evaluations that a gradient was taken of.
-        restored: int64 ``(B,)``, how often weights went back to the last good ones, because a loss or gradient was not
-            finite.
+        restored: int64 ``(B,)``, updates that were undone because a loss, gradient or output was not finite.
     """
 
     source: Tensor
@@ -40,21 +39,21 @@ class Adaptation:
 
     @property
     def predictions(self) -> Tensor:
-        """Classes after adaptation, int64 ``(B,)``, or a class a pixel ``(B, H, W)``."""
+        """Predicted classes after adaptation, int64 ``(B,)``, or ``(B, H, W)`` with one for each pixel."""
         return self.outputs.argmax(1)
 
     @property
     def source_predictions(self) -> Tensor:
-        """Classes before, likewise."""
+        """Predicted classes before adaptation, of the same shape."""
         return self.source.argmax(1)
 
     @property
     def probabilities(self) -> Tensor:
-        """Of the classes after adaptation, ``(B, K, ...)``."""
+        """Probabilities of the classes after adaptation, ``(B, K, ...)``."""
         return self.outputs.softmax(1)
 
     def __getitem__(self, index: int) -> Adaptation:
-        """One image's part, still with a first dimension of one.
+        """Result of one image, with a first dimension of one.
 
         Raises:
             IndexError: If there is no such image.
@@ -67,5 +66,5 @@ class Adaptation:
 
 
 def concatenate(parts: Sequence[Adaptation]) -> Adaptation:
-    """Several results as one, in their order."""
+    """Concatenate results in their order."""
     return Adaptation(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(Adaptation)))

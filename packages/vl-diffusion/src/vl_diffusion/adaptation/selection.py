@@ -1,7 +1,7 @@
-"""Which of a model's parameters move: found by walking the parameters themselves, so that none is left out unseen.
+"""Select the parameters of a model that are adapted, by walking its parameters rather than its modules.
 
-A walk over modules without children misses parameters that a module with children holds: the class token, position
-embedding and attention projections of a ViT, a quarter of it, or the layer scales of a ConvNeXt.
+A walk over modules without children misses parameters that belong to a module with children: the class token, position
+embedding and attention projections of a ViT (a quarter of it), or the layer scales of a ConvNeXt.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class LoRA:
-    """Move a low-rank correction of each weight matrix or kernel: ``W + (alpha / rank) B A`` (Hu et al., 2022)."""
+    """Adapt a low-rank correction of each weight matrix or kernel, ``W + (alpha / rank) B A`` (Hu et al., 2022)."""
 
     rank: int = 4
     """Rank of the correction."""
 
     alpha: float = 4.0
-    """Its scale, times the rank."""
+    """Scale of the correction, times the rank."""
 
     pattern: str = "*"
-    """Which weights, by a shell pattern of their names, such as ``"*attn*"``."""
+    """Shell pattern of the weights' names, such as ``"*attn*"``."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -51,7 +51,7 @@ def select_parameters(model: nn.Module, adapt: str | LoRA) -> dict[str, nn.Param
             pattern of parameter names, such as ``"blocks.11.*"``.
 
     Raises:
-        ValueError: If no parameter is meant; the error names some that there are.
+        ValueError: If no parameter fits; the error names some of the model's.
     """
     own = {name: parameter for name, parameter in model.named_parameters() if parameter.is_floating_point()}
     if adapt == "all":
@@ -67,17 +67,17 @@ def select_parameters(model: nn.Module, adapt: str | LoRA) -> dict[str, nn.Param
         found = {name for name in own if fnmatchcase(name, adapt)}
     if not found:
         some = ", ".join(list(own)[:3]) or "none"
-        raise ValueError(f"adapt={adapt!r} means no parameter of this {type(model).__name__}, which has {some} ...")
+        raise ValueError(f"adapt={adapt!r} selects no parameter of this {type(model).__name__}, which has {some} ...")
     return {name: parameter for name, parameter in own.items() if name in found}
 
 
 class ParameterSelection:
-    """What is optimized, and the model's weights that it makes.
+    """Tensors to optimize for a model, and the model's weights as a function of them.
 
     Args:
         model: Its parameters are read and never written.
         adapt: See :func:`select_parameters`.
-        seed: Of the corrections' first factors.
+        seed: Seed of the first factors of low-rank corrections.
     """
 
     def __init__(self, model: nn.Module, adapt: str | LoRA, seed: int = 0) -> None:
@@ -87,7 +87,7 @@ class ParameterSelection:
 
     @torch.no_grad()
     def start(self) -> Weights:
-        """Fresh tensors to optimize, with which the model is as it was given: copies, or factors of no correction."""
+        """Initial tensors to optimize: copies of the parameters, or factors of a correction that is zero."""
         source = dict(self._model.named_parameters())
         if self._lora is None:
             return {name: _wide(source[name].detach()).clone().requires_grad_() for name in self.names}
@@ -101,25 +101,25 @@ class ParameterSelection:
             factors[f"{name}/up"] = _wide(weight.new_zeros(rows, self._lora.rank))
         return {name: factor.requires_grad_() for name, factor in factors.items()}
 
-    def weights(self, moving: Mapping[str, Tensor]) -> Weights:
-        """All of the model's parameters by name: those that move, made from what is optimized, and the others."""
+    def weights(self, adapted: Mapping[str, Tensor]) -> Weights:
+        """All of the model's parameters by name, the selected ones as a function of `adapted`."""
         weights = {name: parameter.detach() for name, parameter in self._model.named_parameters()}
         if self._lora is None:
-            return weights | {name: value.to(weights[name].dtype) for name, value in moving.items()}
+            return weights | {name: value.to(weights[name].dtype) for name, value in adapted.items()}
         scale = self._lora.alpha / self._lora.rank
         for name in self.names:
-            correction = moving[f"{name}/up"] @ moving[f"{name}/down"]
+            correction = adapted[f"{name}/up"] @ adapted[f"{name}/down"]
             weights[name] = weights[name] + (scale * correction).to(weights[name].dtype).view_as(weights[name])
         return weights
 
 
 def _wide(weight: Tensor) -> Tensor:
-    """In float32 at least: an optimizer's steps are lost in half precision."""
+    """Convert to float32 at least, as an optimizer's steps are lost in half precision."""
     return weight.float() if weight.dtype.itemsize < 4 else weight
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Whether a module normalizes: by its class's name, as timm, torchvision and transformers each have their own."""
+    """Whether a module normalizes, by its class's name, as timm, torchvision and transformers have their own."""
     if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
         return False
     return any("norm" in kind.__name__.lower() for kind in type(module).__mro__)

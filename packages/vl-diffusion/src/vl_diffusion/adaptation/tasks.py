@@ -1,4 +1,4 @@
-"""What an adapted model predicts, and how a diffusion model is told of it."""
+"""Tasks turn a model's outputs into conditions of a diffusion model."""
 
 from __future__ import annotations
 
@@ -9,47 +9,60 @@ import torch
 from torch import Tensor
 
 from vl_diffusion.checks import checked_classes
-from vl_diffusion.models.denoiser import Condition, Denoiser, mix_conditions
+from vl_diffusion.models.denoiser import Condition, Denoiser, mix_conditions, takes_prompts
 
 
 class Task(Protocol):
-    """Turns a model's output into the condition of the denoiser, differentiably."""
+    """From a model's outputs to conditions of the denoiser, differentiably."""
 
     def check(self, output: Tensor, images: int) -> None:
-        """Raise ValueError if an output for so many images does not fit the denoiser."""
+        """Raise ValueError if outputs for this number of images do not fit the denoiser."""
         ...
 
     def condition(self, output: Tensor) -> Condition:
-        """B rows of what the denoiser is given for outputs ``(B, ...)``."""
+        """B rows of a condition for outputs ``(B, ...)``."""
         ...
 
 
 class ClassificationTask:
-    """Logits of K classes; the denoiser is given the classes in proportion to their probabilities.
+    """Logits of K classes; the condition mixes the classes in proportion to their probabilities.
 
     Args:
-        denoiser: A class- or text-conditional model.
-        classes: The names of the logits, in their order; default: those that the denoiser knows.
-        prompt_template: For models that take prompts: a prompt with ``{}`` where the name goes.
+        denoiser: A class- or text-conditional model; None for objectives without one.
+        classes: The names of the logits, in their order; by default the denoiser's classes.
+        prompt_template: For models that take prompts, a prompt with ``{}`` in place of the name.
 
     Raises:
         ValueError: If the denoiser does not know a class, or if there are no names.
     """
 
     def __init__(
-        self, denoiser: Denoiser, classes: Sequence[str] | None = None, prompt_template: str = "a photo of a {}."
+        self,
+        denoiser: Denoiser | None,
+        classes: Sequence[str] | None = None,
+        prompt_template: str = "a photo of a {}.",
     ) -> None:
         self.denoiser = denoiser
-        self.classes = checked_classes(denoiser.class_names if classes is None else classes)
-        texts = self.classes
-        if getattr(denoiser, "takes_prompts", False):
+        self.classes = checked_classes(denoiser.class_names if classes is None and denoiser is not None else classes)
+        self.texts = self.classes
+        if denoiser is not None and takes_prompts(denoiser):
             if prompt_template.count("{}") != 1:
                 raise ValueError(f"prompt_template must hold {{}} once, got {prompt_template!r}")
-            texts = tuple(prompt_template.replace("{}", name) for name in self.classes)
-        self.texts = texts
-        # To be differentiated, whatever mode the caller is in.
+            self.texts = tuple(prompt_template.replace("{}", name) for name in self.classes)
+        # Differentiable, even if the caller is in inference mode.
         with torch.inference_mode(False):
-            self.conditions = denoiser.encode_classes(texts)
+            self._conditions = None if denoiser is None else denoiser.encode_classes(self.texts)
+
+    @property
+    def conditions(self) -> Condition:
+        """The condition of each class, K rows.
+
+        Raises:
+            ValueError: If there is no denoiser.
+        """
+        if self._conditions is None:
+            raise ValueError("a condition needs a denoiser, and the task has none; pass one")
+        return self._conditions
 
     def check(self, output: Tensor, images: int) -> None:
         if output.shape != (images, len(self.classes)):
@@ -62,12 +75,14 @@ class ClassificationTask:
         return self.mix(output.softmax(1))
 
     def mix(self, probabilities: Tensor) -> Condition:
-        """What the denoiser is given for ``(B, K)`` probabilities."""
-        return mix_conditions(self.denoiser, self.conditions, probabilities)
+        """Conditions of mixtures of the classes with probabilities ``(B, K)``."""
+        conditions = self.conditions
+        assert self.denoiser is not None
+        return mix_conditions(self.denoiser, conditions, probabilities)
 
 
 class SegmentationTask:
-    """Logits ``(B, K, H, W)`` of K classes a pixel; the denoiser is given probabilities ``(B, K, size, size)``.
+    """Logits ``(B, K, H, W)`` of K classes for each pixel; the condition is probabilities ``(B, K, size, size)``.
 
     Args:
         denoiser: A :class:`~vl_diffusion.MapConditionalDenoiser` of K channels.
@@ -88,12 +103,12 @@ class SegmentationTask:
 
 
 class DepthTask:
-    """Depths ``(B, 1, H, W)``; the denoiser is given them scaled to [-1, 1], ``(B, 1, size, size)``.
+    """Depths ``(B, 1, H, W)``; the condition is depths scaled to [-1, 1], ``(B, 1, size, size)``.
 
     Args:
         denoiser: A :class:`~vl_diffusion.MapConditionalDenoiser` of one channel.
-        nearest: The depth that is -1 to the denoiser.
-        farthest: The depth that is 1.
+        nearest: The depth that is scaled to -1.
+        farthest: The depth that is scaled to 1.
     """
 
     def __init__(self, denoiser: Denoiser, nearest: float = 0.0, farthest: float = 1.0) -> None:
@@ -107,7 +122,7 @@ class DepthTask:
     def check(self, output: Tensor, images: int) -> None:
         if output.ndim != 4 or output.shape[:2] != (images, 1):
             raise ValueError(f"the model must return depths ({images}, 1, height, width), got {tuple(output.shape)}")
-        # A model may overshoot a little; one that predicts in another unit is found out.
+        # A model may overshoot a little; one that predicts in another unit overshoots more.
         slack = self.farthest - self.nearest
         low, high = float(output.detach().min()), float(output.detach().max())
         if low < self.nearest - slack or high > self.farthest + slack:
@@ -122,7 +137,7 @@ class DepthTask:
 
 
 def resize(maps: Tensor, size: int) -> Tensor:
-    """Maps ``(B, C, H, W)`` to ``(B, C, size, size)``, averaging where they shrink; differentiable."""
+    """Resize maps ``(B, C, H, W)`` to ``(B, C, size, size)``, antialiased and differentiable."""
     if maps.shape[2:] == (size, size):
         return maps
     return torch.nn.functional.interpolate(maps, (size, size), mode="bilinear", antialias=True, align_corners=False)

@@ -12,18 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 from vl_core.data import checked_ids
-from vl_core.kernels import diffuse
-from vl_core.noise import gaussian, make_keys
 
 from vl_diffusion.checks import checked_integer
 from vl_diffusion.classification.encoding import encode_each
-from vl_diffusion.models.denoiser import condition_rows
-from vl_diffusion.scoring.evaluator import ErrorEvaluator
-from vl_diffusion.scoring.losses import variational_map
+from vl_diffusion.scoring.evaluator import EvaluationBatch
 from vl_diffusion.search.draw_order import nested_order
 
 if TYPE_CHECKING:
@@ -71,8 +66,8 @@ def error_maps(
     wanted = [_index_of(name, classifier.classes) for name in (classifier.classes if classes is None else classes)]
     if not wanted:
         raise ValueError("classes is empty; name at least one, or leave it out for all")
-    errors, candidates = classifier.evaluator, classifier.candidates
-    num_draws = len(errors.steps)
+    evaluator, candidates = classifier.evaluator, classifier.candidates
+    num_draws = len(evaluator.steps)
     if draws is not None and not 1 <= checked_integer("draws", draws) <= num_draws:
         raise ValueError(f"draws must be in 1 ... {num_draws}, the draws of the classifier's search, got {draws}")
     chosen = np.sort(nested_order(num_draws)[:draws])
@@ -82,15 +77,18 @@ def error_maps(
     rows = np.unique(np.concatenate([row for of_class in members for row in of_class]))
     ids = None if image_id is None else checked_ids([image_id], 1)
     encoded = next(encode_each(classifier.denoiser, [image], ids))
-    pair_draw, pair_row = np.repeat(chosen, len(rows)), np.tile(rows, len(chosen))
-    sums = torch.zeros(len(rows), *encoded.latent.shape[-2:], dtype=torch.float64)
-    with tqdm(total=len(pair_row), desc="error maps", unit=" evaluations", disable=not progress) as bar:
-        for start in range(0, len(pair_row), errors.batch_size):
-            draw, row = pair_draw[start : start + errors.batch_size], pair_row[start : start + errors.batch_size]
-            found = _batch(errors, encoded.latent, encoded.image_id, draw, row).double().cpu()
-            weights = torch.from_numpy(classifier.engine.weights[draw]).double()
-            sums.index_add_(0, torch.from_numpy(np.searchsorted(rows, row)), found * weights[:, None, None])
-            bar.update(len(row))
+    latents, image_ids = encoded.latent[None], np.array([encoded.image_id], np.int64)
+    all_draws, all_rows = np.repeat(chosen, len(rows)), np.tile(rows, len(chosen))
+    sums = torch.zeros(len(rows), *latents.shape[-2:], dtype=torch.float64)
+    with tqdm(total=len(all_rows), desc="error maps", unit=" evaluations", disable=not progress) as bar:
+        for start in range(0, len(all_rows), evaluator.batch_size):
+            part = slice(start, start + evaluator.batch_size)
+            draw, pair = np.unique(all_draws[part], return_inverse=True)
+            batch = EvaluationBatch(image=np.zeros_like(draw), draw=draw, pair=pair, row=all_rows[part])
+            found = torch.from_numpy(evaluator.maps(latents, image_ids, batch)).double()
+            weights = torch.from_numpy(classifier.engine.weights[all_draws[part]]).double()
+            sums.index_add_(0, torch.from_numpy(np.searchsorted(rows, batch.row)), found * weights[:, None, None])
+            bar.update(len(batch))
     of_row = dict(zip(rows.tolist(), (sums / len(chosen)).numpy(), strict=True))
     scale = encoded.latent.numel() / classifier.temperature
     maps = [
@@ -149,46 +147,6 @@ def upsample_maps(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     top, left = (height - side) // 2, (width - side) // 2
     whole[:, top : top + side, left : left + side] = enlarged
     return whole.reshape(*values.shape[:-2], height, width)
-
-
-def _batch(errors: ErrorEvaluator, latent: Tensor, image_id: int, draw: np.ndarray, row: np.ndarray) -> Tensor:
-    """Maps ``(n, h, w)`` of these draws under these rows of the condition, averaged over channels."""
-    denoiser = errors.denoiser
-    device, schedule, steps = denoiser.device, denoiser.schedule, errors.steps[draw]
-    keys = make_keys(errors.seed, torch.full((len(draw),), image_id), torch.from_numpy(draw)).to(device)
-    levels = [level.to(device) for level in schedule.levels(steps)]
-    first = torch.zeros(len(draw), dtype=torch.int64, device=device)
-    x0 = latent[None]
-    x_t = diffuse(x0, keys, *levels, image=first)
-    text = torch.from_numpy(row).to(device)
-    output = denoiser.predict(x_t, schedule.network_times(steps).to(device), condition_rows(errors.condition, text))
-    output = output.float()
-    if errors.objective == "vlb":
-        values = variational_map(output, x_t, x0, steps, schedule)
-    else:
-        noise = gaussian(keys, tuple(latent.shape))
-        alpha, sigma = (level.view(-1, 1, 1, 1) for level in levels)
-        target = {
-            "epsilon": noise,
-            "v_prediction": alpha * noise - sigma * x0,
-            "flow_prediction": noise - x0,
-            "sample": x0.expand_as(noise),
-        }[schedule.prediction]
-        difference = schedule.error_scale(errors.error_space, alpha, sigma) * (output[:, : len(latent)] - target)
-        if errors.objective == "l2":
-            values = difference.square()
-        elif errors.objective == "l1":
-            values = difference.abs()
-        else:
-            values = F.huber_loss(difference, torch.zeros_like(difference), reduction="none")
-    maps = values.mean(1)
-    if not bool(maps.isfinite().all()):
-        job = int((~maps.isfinite()).flatten(1).any(1).nonzero()[0])
-        raise ValueError(
-            f"the error of {errors.texts[row[job]]!r} at time step {steps[job]} must be finite; check the model's "
-            "weights, and use float32 or bfloat16 if they are float16"
-        )
-    return maps
 
 
 def _of_class(maps: list[np.ndarray], combination: str, scale: float) -> np.ndarray:

@@ -22,12 +22,12 @@ from vl_diffusion.models.loading import as_denoiser, load_denoiser
 from vl_diffusion.runs.fingerprint import fingerprint
 from vl_diffusion.runs.image_collection import ImageCollection, balanced_order, describe, gather
 from vl_diffusion.runs.processes import current_process
+from vl_diffusion.scoring.cached_errors import CachedErrors
 from vl_diffusion.studies.adaptation.corrupted import CorruptedImages
 from vl_diffusion.studies.adaptation.gains import SOURCE, Study
 from vl_diffusion.studies.adaptation.methods import METHODS
 from vl_diffusion.studies.adaptation.record import CLEAN, Cell, Stream, StudyRecord
 from vl_diffusion.studies.adaptation.report import Report
-from vl_diffusion.studies.adaptation.shared_evidence import SharedErrors
 from vl_diffusion.studies.adaptation.sources import Source, has_seeds, load_source, source_folder
 from vl_diffusion.studies.adaptation.streams import run_stream
 from vl_diffusion.studies.adaptation.workers import Worker, set_up
@@ -218,7 +218,7 @@ def _workers(settings: Adapt, sources: dict[int, Source]) -> dict[tuple[str, int
     denoiser = as_denoiser(load_denoiser(settings.model, image_size=settings.image_size), device=device)
     autocast = None if settings.precision == "float32" else getattr(torch, settings.precision)
     workers: dict[tuple[str, int], Worker] = {}
-    errors: dict[int, SharedErrors] = {}
+    errors: dict[int, CachedErrors] = {}
     for seed, source in sources.items():
         noise = 0 if has_seeds(settings.source) else seed
         setup = set_up(

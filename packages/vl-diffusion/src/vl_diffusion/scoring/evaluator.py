@@ -1,24 +1,19 @@
-"""The denoising errors of many (image, draw, text) jobs: noise is made, shown to the network, and made again.
-
-Noise belongs to the (image, draw) pair and is never stored: what a noisy image is made with is made again to compare
-the network's output with. The network may compute in half precision; levels, targets and means are float32.
-"""
+"""Denoising errors of many (image, draw, text) evaluations, without gradients and in large blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
-from vl_core.kernels import diffuse, noise_error
-from vl_core.noise import make_keys
 
-from vl_diffusion.models.denoiser import Condition, Denoiser, condition_rows, learns_variance
+from vl_diffusion.models.denoiser import Condition, Denoiser
 from vl_diffusion.models.schedule import Prediction
-from vl_diffusion.scoring.losses import Objective, variational_term
+from vl_diffusion.scoring.losses import Objective
+from vl_diffusion.scoring.noisy_images import Network, NoisyImages, blocks
 
 # Noisy images are made for this many values at a time (64 MiB in float32), and outputs compared for this many: small
 # images would otherwise take more time in calls than in arithmetic.
@@ -28,10 +23,10 @@ _COMPARED_VALUES = 2**20
 
 @dataclass(frozen=True, eq=False)
 class EvaluationBatch:
-    """Evaluations laid end to end, a draw's texts next to one another, so that each noisy image is made once.
+    """J evaluations of P (image, draw) pairs, those of a pair side by side, so that each noisy image is made once.
 
     Attributes:
-        image: int64 ``(P,)``, which image each (image, draw) pair is of.
+        image: int64 ``(P,)``, the image of each pair.
         draw: int64 ``(P,)``, its draw.
         pair: int64 ``(J,)``, the pair of each evaluation, ascending.
         row: int64 ``(J,)``, its row of the condition.
@@ -48,18 +43,19 @@ class EvaluationBatch:
 
 @dataclass(frozen=True, eq=False)
 class ErrorEvaluator:
-    """A denoiser with all that decides what its error is.
+    """A denoiser with all settings that its errors depend on.
 
     Attributes:
         denoiser: The model.
         condition: What it is given for each text, ``R`` rows.
-        texts: The R names or prompts, for errors.
+        texts: The R names or prompts, for error messages.
         steps: int64 ``(M,)``, the schedule's step of each draw.
         objective: The error's form.
         error_space: The quantity whose error it is.
         seed: Seed of the noise.
         batch_size: Evaluations in one call of the network.
         compile: Compile the network; every batch then has the same size, the last one filled up.
+        autocast: Precision of the network under autocast; None to compute in its own.
     """
 
     denoiser: Denoiser
@@ -71,9 +67,10 @@ class ErrorEvaluator:
     seed: int
     batch_size: int
     compile: bool = False
+    autocast: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError if the network says nothing of the quantity at a step, as of the image in pure noise."""
+        """Raise ValueError if the error is undefined at a step, such as that of the image in pure noise."""
         schedule = self.denoiser.schedule
         scale = schedule.error_scale(self.error_space, *schedule.levels(self.steps))
         if self.objective != "vlb" and not bool(scale.isfinite().all()):
@@ -85,7 +82,7 @@ class ErrorEvaluator:
             )
 
     @cached_property
-    def _network(self) -> Callable[[Tensor, Tensor, Condition], Tensor]:
+    def _network(self) -> Network:
         predict = self.denoiser.predict
         return torch.compile(predict, dynamic=False) if self.compile else predict
 
@@ -93,16 +90,16 @@ class ErrorEvaluator:
         self,
         latents: Tensor,
         image_ids: np.ndarray,
-        jobs: EvaluationBatch,
+        batch: EvaluationBatch,
         advance: Callable[[int], object] = lambda n: None,
     ) -> np.ndarray:
-        """The error of each job.
+        """The error of each evaluation.
 
         Args:
             latents: ``(B, c, h, w)``, the clean images.
             image_ids: int64 ``(B,)``; the noise of an image depends on its id, the seed and the draw alone.
-            jobs: What to evaluate.
-            advance: Called with the number of evaluations done, after each batch.
+            batch: What to evaluate.
+            advance: Called with the number of evaluations done, after each call of the network.
 
         Returns:
             float32 ``(J,)``.
@@ -110,106 +107,66 @@ class ErrorEvaluator:
         Raises:
             ValueError: If the network's output has another shape than the image, or is NaN or infinite.
         """
-        size = latents[0].numel()
-        device = self.denoiser.device
+        return self._evaluate(latents, image_ids, batch, advance, NoisyImages.errors)
+
+    def maps(
+        self,
+        latents: Tensor,
+        image_ids: np.ndarray,
+        batch: EvaluationBatch,
+        advance: Callable[[int], object] = lambda n: None,
+    ) -> np.ndarray:
+        """The error of each pixel, float32 ``(J, h, w)``, whose means are the errors; as :meth:`__call__`."""
+        return self._evaluate(latents, image_ids, batch, advance, NoisyImages.error_maps)
+
+    @torch.no_grad()
+    def _evaluate(
+        self,
+        latents: Tensor,
+        image_ids: np.ndarray,
+        batch: EvaluationBatch,
+        advance: Callable[[int], object],
+        compare: Callable[[NoisyImages, Tensor, Tensor, Objective, Prediction], Tensor],
+    ) -> np.ndarray:
+        size, device = latents[0].numel(), self.denoiser.device
         found = []
-        for first, last in _blocks(len(jobs.draw), max(1, _NOISY_VALUES // size)):
-            block = _Block.of(self, latents, image_ids, jobs.image[first:last], jobs.draw[first:last])
-            within = slice(*np.searchsorted(jobs.pair, [first, last]))
-            pair = torch.from_numpy(jobs.pair[within] - first).to(device)
-            row = torch.from_numpy(jobs.row[within]).to(device)
-            batches = max(1, _COMPARED_VALUES // (size * self.batch_size))
-            for start, stop in _blocks(len(row), batches * self.batch_size):
-                output = self._predict(block, pair[start:stop], row[start:stop], advance)
-                found.append(self._compare(output, block, pair[start:stop]))
-        errors: np.ndarray = torch.cat(found).cpu().numpy()
-        # NaN would win the search, and it stands for "not evaluated".
-        if not np.isfinite(errors).all():
-            job = int(np.flatnonzero(~np.isfinite(errors))[0])
-            dtype = str(output.dtype).removeprefix("torch.")
-            raise ValueError(
-                f"the error of {self.texts[jobs.row[job]]!r} at time step {self.steps[jobs.draw[jobs.pair[job]]]} must "
-                f"be finite, got {errors[job]} from a network in {dtype}; "
-                + ("use float32 or bfloat16, or " if dtype == "float16" else "")
-                + "check the model's weights"
+        for first, last in blocks(len(batch.draw), max(1, _NOISY_VALUES // size)):
+            image, draw = batch.image[first:last], batch.draw[first:last]
+            noisy = NoisyImages.make(
+                self.denoiser, latents, image_ids, image=image, draw=draw, steps=self.steps[draw], seed=self.seed
             )
+            within = slice(*np.searchsorted(batch.pair, [first, last]))
+            pairs = torch.from_numpy(batch.pair[within] - first).to(device)
+            rows = torch.from_numpy(batch.row[within]).to(device)
+            calls = max(1, _COMPARED_VALUES // (size * self.batch_size))
+            for start, stop in blocks(len(rows), calls * self.batch_size):
+                pair = pairs[start:stop]
+                output = noisy.predict(
+                    self._network,
+                    self.condition,
+                    pair,
+                    rows[start:stop],
+                    batch_size=self.batch_size,
+                    autocast=self.autocast,
+                    pad=self.compile,
+                    advance=advance,
+                )
+                found.append(compare(noisy, output, pair, self.objective, self.error_space))
+        errors: np.ndarray = torch.cat(found).cpu().numpy()
+        self._check_finite(errors, batch, output.dtype)
         return errors
 
-    def _predict(self, block: _Block, pair: Tensor, row: Tensor, advance: Callable[[int], object]) -> Tensor:
-        outputs = []
-        for start, stop in _blocks(len(pair), self.batch_size):
-            of, text = pair[start:stop], row[start:stop]
-            if self.compile and len(of) < self.batch_size:
-                # Any row will do to fill up the batch: what comes of it is cut off.
-                more = self.batch_size - len(of)
-                of, text = torch.cat([of, of[-1:].expand(more)]), torch.cat([text, text[-1:].expand(more)])
-            shown = block.x_t[of]
-            output = self._network(shown, block.time[of], condition_rows(self.condition, text))
-            self._check_shape(output, shown)
-            outputs.append(output[: stop - start])
-            advance(stop - start)
-        return torch.cat(outputs)
-
-    def _check_shape(self, output: Tensor, shown: Tensor) -> None:
-        channels = shown.shape[1] * (2 if learns_variance(self.denoiser) else 1)
-        if output.shape != (len(shown), channels, *shown.shape[2:]):
-            wanted = (len(shown), channels, *shown.shape[2:])
-            raise ValueError(f"predict() must return {wanted}, got {tuple(output.shape)}")
-
-    def _compare(self, output: Tensor, block: _Block, pair: Tensor) -> Tensor:
-        schedule = self.denoiser.schedule
-        if self.objective == "vlb":
-            steps = self.steps[block.draw[pair.cpu().numpy()]]
-            return variational_term(output, block.x_t[pair], block.latents[block.image[pair]], steps, schedule)
-        return noise_error(
-            output[:, : block.x_t.shape[1]],
-            block.keys[pair],
-            target=schedule.prediction,
-            x0=block.latents,
-            image=block.image[pair],
-            alpha=block.alpha[pair],
-            sigma=block.sigma[pair],
-            scale=block.scale[pair],
-            loss=self.objective,
+    def _check_finite(self, errors: np.ndarray, batch: EvaluationBatch, dtype: torch.dtype) -> None:
+        # NaN would win the search, and it stands for "not evaluated".
+        finite = np.isfinite(errors)
+        if finite.all():
+            return
+        place = tuple(np.argwhere(~finite)[0])
+        job = place[0]
+        name = str(dtype).removeprefix("torch.")
+        raise ValueError(
+            f"the error of {self.texts[batch.row[job]]!r} at time step {self.steps[batch.draw[batch.pair[job]]]} must "
+            f"be finite, got {errors[place]} from a network in {name}; "
+            + ("use float32 or bfloat16, or " if name == "float16" else "")
+            + "check the model's weights"
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """Noisy images and all that belongs to them, a row an (image, draw) pair."""
-
-    latents: Tensor  # [B, c, h, w]
-    image: Tensor  # [P]
-    draw: np.ndarray  # [P]
-    keys: Tensor  # [P, 2]
-    alpha: Tensor  # [P]
-    sigma: Tensor  # [P]
-    scale: Tensor  # [P]
-    time: Tensor  # [P]
-    x_t: Tensor  # [P, c, h, w]
-
-    @classmethod
-    def of(
-        cls, errors: ErrorEvaluator, latents: Tensor, image_ids: np.ndarray, image: np.ndarray, draw: np.ndarray
-    ) -> _Block:
-        device, schedule = errors.denoiser.device, errors.denoiser.schedule
-        keys = make_keys(errors.seed, torch.from_numpy(image_ids[image]), torch.from_numpy(draw)).to(device)
-        alpha, sigma = (level.to(device) for level in schedule.levels(errors.steps[draw]))
-        images = torch.from_numpy(image).to(device)
-        return cls(
-            latents=latents,
-            image=images,
-            draw=draw,
-            keys=keys,
-            alpha=alpha,
-            sigma=sigma,
-            scale=schedule.error_scale(errors.error_space, alpha, sigma),
-            time=schedule.network_times(errors.steps[draw]).to(device),
-            x_t=diffuse(latents, keys, alpha, sigma, image=images),
-        )
-
-
-def _blocks(total: int, size: int) -> Iterator[tuple[int, int]]:
-    """Cut 0 ... total into runs of at most `size`."""
-    for start in range(0, total, size):
-        yield start, min(start + size, total)

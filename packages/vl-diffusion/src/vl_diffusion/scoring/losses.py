@@ -1,4 +1,4 @@
-"""What the error of a prediction is: a loss of its difference from the truth, or a term of the variational bound."""
+"""Forms of the denoising error: a loss of the difference from the target, or a term of the variational bound."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Kullback-Leibler term of the variational bound, in nats, for models that learn a
 
 
 def check_objective(objective: str, error_space: str, denoiser: Denoiser) -> None:
-    """Raise ValueError unless both are known names, fit one another, and the model has what they need."""
+    """Raise ValueError unless both names are known, fit one another, and suit the model."""
     if objective not in get_args(Objective):
         raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}, got {objective!r}")
     if error_space not in get_args(Prediction):
@@ -28,21 +28,16 @@ def check_objective(objective: str, error_space: str, denoiser: Denoiser) -> Non
         raise ValueError("objective='vlb' needs a model that learns a variance; use 'l2', 'l1' or 'huber'")
 
 
-def variational_term(output: Tensor, x_t: Tensor, x0: Tensor, steps: np.ndarray, schedule: NoiseSchedule) -> Tensor:
-    """The mean over an image's values of :func:`variational_map`, float32 ``(B,)``."""
-    return variational_map(output, x_t, x0, steps, schedule).flatten(1).mean(1)
-
-
 def variational_map(output: Tensor, x_t: Tensor, x0: Tensor, steps: np.ndarray, schedule: NoiseSchedule) -> Tensor:
-    """The divergence from the true step backwards to the model's, ``KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t))``.
+    """Divergence of the model's reverse step from the true one, ``KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t))``.
 
     Ho et al. (2020), equations 5 to 7, with the learned variance of Nichol & Dhariwal (2021), equation 15: the model's
     output ``v`` in [-1, 1] lies between the logarithms of the posterior's variance and of ``beta``. At step 0, where
     the posterior has no variance, that of step 1 stands in.
 
     Args:
-        output: ``(B, 2c, h, w)``: the prediction, and behind it ``v``.
-        x_t: ``(B, c, h, w)``, what the model was shown.
+        output: ``(B, 2c, h, w)``, the prediction followed by ``v``.
+        x_t: ``(B, c, h, w)``, the noisy images.
         x0: ``(B, c, h, w)``, the clean images.
         steps: int64 ``(B,)``.
         schedule: A variance-preserving schedule.
@@ -64,7 +59,7 @@ def variational_map(output: Tensor, x_t: Tensor, x0: Tensor, steps: np.ndarray, 
 
 
 def _posterior(schedule: NoiseSchedule) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each step: the clean image's weight in the posterior mean, and the logarithms of its variance and of beta."""
+    """For each step, the clean image's weight in the posterior mean, and the logarithms of its variance and of beta."""
     now = schedule.alphas_cumprod
     before = np.concatenate([[1.0], now[:-1]])
     beta = 1 - now / before

@@ -176,7 +176,7 @@ def compare(
         for start in range(0, len(todo), _TOGETHER):
             group = todo[start : start + _TOGETHER]
             ids = [image_ids[i] for i in group]
-            remembered = CachedErrors(classifier.evaluator, ids)
+            remembered = CachedErrors(classifier.evaluator)
             scores = None if logits is None else logits[group]
             encoded_images = list(encode_each(classifier.denoiser, [images[i] for i in group], ids, scores))
             engine = replace(classifier.engine, evaluator=remembered)

@@ -17,8 +17,13 @@ from vl_diffusion.adaptation.evidence import ClassEvidence
 from vl_diffusion.adaptation.tasks import ClassificationTask
 from vl_diffusion.classification.encoding import encode
 from vl_diffusion.models.denoiser import Denoiser
+from vl_diffusion.scoring.cached_errors import CachedErrors
 from vl_diffusion.studies.adaptation.record import Outcome
-from vl_diffusion.studies.adaptation.shared_evidence import SharedErrors, SharedEvidence
+from vl_diffusion.studies.adaptation.shared_evidence import (
+    SharedEvidence,
+    cached_evidence_errors,
+    errors_of_classes,
+)
 from vl_diffusion.studies.adaptation.sources import Source
 
 
@@ -32,7 +37,7 @@ class Setup:
     denoiser: Denoiser
     """The diffusion model."""
 
-    errors: SharedErrors
+    errors: CachedErrors
     """What methods that weigh classes ask; for one denoiser and one seed of noise, all methods share them."""
 
     seed: int
@@ -71,7 +76,7 @@ def set_up(
     denoiser: Denoiser,
     *,
     seed: int,
-    errors: SharedErrors | None = None,
+    errors: CachedErrors | None = None,
     batch_size: int = 64,
     autocast: torch.dtype | None = None,
     compile: bool = False,
@@ -80,7 +85,9 @@ def set_up(
     """A setup; with the errors of another that has the same denoiser, classes and seed, or with errors of its own."""
     if errors is None:
         texts = ClassificationTask(denoiser, source.classes, prompt_template).texts
-        errors = SharedErrors(denoiser, texts, ClassEvidence(), seed, batch_size, autocast, compile)
+        errors = cached_evidence_errors(
+            denoiser, texts, ClassEvidence(), seed, batch_size=batch_size, autocast=autocast, compile=compile
+        )
     return Setup(
         source=source,
         denoiser=denoiser,
@@ -126,7 +133,7 @@ class Worker(Protocol):
 class Adapting:
     """A :class:`~vl_diffusion.TestTimeAdapter` at work."""
 
-    def __init__(self, adapter: TestTimeAdapter, errors: SharedErrors) -> None:
+    def __init__(self, adapter: TestTimeAdapter, errors: CachedErrors) -> None:
         self.adapter, self._errors = adapter, errors
         self.together = adapter.images_at_once
         self.goes_on = adapter.mode != "episodic"
@@ -136,7 +143,9 @@ class Adapting:
         names = ["mode", "objective", "gate", "optimizer", "learning_rate", "steps", "batch_norm", "online_rate"]
         # What shares no update is the same in a group of any size.
         names += ["images_at_once"] if self.goes_on else []
-        return {name: _plain(getattr(self.adapter, name)) for name in names} | {"moving": len(self.adapter.moving)}
+        return {name: _plain(getattr(self.adapter, name)) for name in names} | {
+            "parameters": len(self.adapter.parameter_names)
+        }
 
     def __call__(self, images: Sequence[Tensor], image_ids: Sequence[int]) -> list[Outcome]:
         bill = Bill(self._errors)
@@ -171,15 +180,15 @@ class Classifying:
 
     @property
     def settings(self) -> dict[str, object]:
-        return {"draws": self._errors.evidence.draws}
+        return {"draws": len(self._errors.evaluator.steps)}
 
     def __call__(self, images: Sequence[Tensor], image_ids: Sequence[int]) -> list[Outcome]:
         bill = Bill(self._errors)
-        classes = np.arange(len(self._errors.texts))
+        classes = np.arange(len(self._errors.evaluator.texts))
         ids = np.asarray(image_ids, dtype=np.int64)
         everything = np.tile(classes, (len(images), 1))
-        errors = self._errors.of(encode(self._denoiser, images), ids, everything)
-        evaluations = len(classes) * self._errors.evidence.draws
+        errors = errors_of_classes(self._errors, encode(self._denoiser, images), ids, everything)
+        evaluations = len(classes) * len(self._errors.evaluator.steps)
         seconds = bill.total(evaluations * len(images)) / len(images)
         return [Outcome(int(one), True, evaluations, 0, seconds) for one in errors.mean(2).argmin(1)]
 
@@ -193,13 +202,13 @@ class Classifying:
 class Bill:
     """CPU time from now on: what others had computed before is charged for, and what is computed for others is not."""
 
-    def __init__(self, errors: SharedErrors) -> None:
+    def __init__(self, errors: CachedErrors) -> None:
         self._errors, self._start, self._network = errors, time.process_time(), errors.cpu_seconds
 
     def total(self, evaluations: int) -> float:
         """Seconds with so many shared errors, each at its mean price."""
         own = time.process_time() - self._start - (self._errors.cpu_seconds - self._network)
-        return own + self._errors.price(evaluations)
+        return own + self._errors.seconds(evaluations)
 
 
 def _plain(value: object) -> object:
