@@ -103,6 +103,7 @@ def test_precision_concerns_the_teacher_too(make, images, mode):
     assert transfer.train()(images.double()).logits.dtype == torch.float64
 
 
+@pytest.mark.slow
 # torch's own tracing looks at .grad of what is no leaf, and says so.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 def test_compiled_blocks_give_the_same_and_share_their_code(make, vit, images):
@@ -124,6 +125,7 @@ def test_compiled_blocks_give_the_same_and_share_their_code(make, vit, images):
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_random_vit_l_is_near_the_number_of_keys():
     """About ln 197 a layer: 112.2 over 21 layers and 96.2 over 18 with the initialization of MAE."""
     with torch.random.fork_rng():

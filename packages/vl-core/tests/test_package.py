@@ -29,5 +29,7 @@ def test_public_names(module, names):
     public = importlib.import_module(module)
     assert sorted(public.__all__) == names
     assert all(hasattr(public, name) for name in names)
-    documented = [value for name in names if inspect.isroutine(value := getattr(public, name)) or inspect.isclass(value)]
+    documented = [
+        value for name in names if inspect.isroutine(value := getattr(public, name)) or inspect.isclass(value)
+    ]
     assert all(value.__doc__ for value in documented)

@@ -67,7 +67,13 @@ def assert_same(result: Any, i: int, prediction: int, errors: dict[int, dict[int
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("n_samples", "to_keep", "count"), [((2, 10), (3, 1), 50), ((4, 10, 20), (4, 2, 1), 10)], ids=["two", "three"]
+    ("n_samples", "to_keep", "count"),
+    [
+        pytest.param((2, 10), (3, 1), 4, id="two"),
+        pytest.param((4, 10, 20), (4, 2, 1), 4, id="three"),
+        pytest.param((2, 10), (3, 1), 50, id="two-of-many", marks=pytest.mark.slow),
+        pytest.param((4, 10, 20), (4, 2, 1), 10, id="three-of-many", marks=pytest.mark.slow),
+    ],
 )
 def test_the_literal_stages_are_those_of_the_paper(n_samples, to_keep, count, tiny):
     pipeline = tiny.stable_diffusion()
@@ -96,11 +102,12 @@ def test_the_literal_stages_are_those_of_the_paper(n_samples, to_keep, count, ti
 
 
 @torch.no_grad()
-def test_exhaustive_dit_is_every_class_on_every_time_step(tiny):
-    pipeline, draws, images = tiny.dit_pipeline(), 4, make_images(50)
+@pytest.mark.parametrize("count", [4, pytest.param(50, marks=pytest.mark.slow)])
+def test_exhaustive_dit_is_every_class_on_every_time_step(count, tiny):
+    pipeline, draws, images = tiny.dit_pipeline(), 4, make_images(count)
     labels = [f"class {label}" for label in range(10)]
     result = DiffusionClassifier(pipeline, labels, search=Exhaustive(draws), seed=SEED).classify(
-        images, image_ids=range(50)
+        images, image_ids=range(count)
     )
     alphas_cumprod = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
     for i, image in enumerate(images):

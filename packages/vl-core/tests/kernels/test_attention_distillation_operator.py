@@ -49,7 +49,7 @@ def test_bias_gradient_operator_is_registered_in_full(dense):
 
 
 @pytest.mark.parametrize("impl", IMPLS)
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_compiles_as_one_graph(dense, impl, backend):
     tensors, _ = dense.problem("plain", 9, torch.float32)
     mask = torch.ones(2, 9, dtype=torch.bool)

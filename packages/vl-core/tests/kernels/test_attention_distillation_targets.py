@@ -10,6 +10,8 @@ import torch
 
 pytest.importorskip("triton", reason="Triton comes with PyTorch on Linux alone")
 
+pytestmark = pytest.mark.slow
+
 TARGETS = ["sm_80", "sm_90", "sm_100", "gfx942"]
 # Heads of a ViT-B and of a wider one; short and long; the precisions that training uses.
 SHAPES = [

@@ -43,7 +43,7 @@ def test_noise_error_gradient_is_registered_in_full():
     check(torch.ops.vl_core.noise_error_gradient.default, torch.ones(3), *arguments)
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_compiles_as_one_graph(backend):
     x0 = torch.randn(2, *SHAPE)
     gain = torch.tensor(1.1, requires_grad=True)

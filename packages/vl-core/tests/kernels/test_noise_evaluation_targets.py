@@ -11,6 +11,8 @@ from vl_core.kernels import diffuse, noise_error
 
 pytest.importorskip("triton", reason="Triton comes with PyTorch on Linux alone")
 
+pytestmark = pytest.mark.slow
+
 
 def launches(ahead_of_time, call):
     """What the launchers would launch for a call on a GPU."""
