@@ -214,7 +214,7 @@ def test_votes_are_compared_without_a_tree(arguments, tmp_path, capsys):
 
 
 def test_mixed_prompts_are_judged_as_the_classifier_judges_them(labeled_folder, sd_folder, tmp_path):
-    templates, out = ("a {}.", "{}", "one {} there, and more"), tmp_path / "out"
+    templates, out = ("a {}.", "{}", "one {} there, and more", "not {}"), tmp_path / "out"
     settings = ("--prompt-template", *templates, "--prompt-combination", "logsumexp", "--temperature", "1e6")
     few = ("--exhaustive", "2", "--stages", "1", "2", "--survivors", "2", "1", "--out", str(out))
     assert main(["compare-search", str(labeled_folder), "--model", str(sd_folder), *settings, *few]) == 0
