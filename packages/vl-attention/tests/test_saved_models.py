@@ -8,8 +8,11 @@ import shutil
 import pytest
 import timm
 import torch
+from safetensors.torch import load_file
 from vl_attention import AttentionTransfer, Classifier, Normalization, random_student
 from vl_attention.classifiers.saved_models import (
+    BUILT_IN,
+    PRETRAINED,
     class_names,
     load_classifier,
     load_model,
@@ -56,6 +59,28 @@ def test_a_new_head_has_no_names(saved):
     model = load_model(saved / "tuned", num_classes=5)
     assert model.num_classes == 5
     assert class_names(model) == ()
+
+
+@pytest.mark.parametrize("mode", ["distill", "copy"])
+def test_half_precision_halves_the_file_and_loads_as_float32(mode, tmp_path, gray, teacher):
+    model = AttentionTransfer(teacher, mode=mode, num_classes=3, seed=1)
+    options = {"teacher": teacher} if mode == "copy" else {}
+    for name, dtype in (("full", None), ("half", torch.float16)):
+        save_classifier(model, tmp_path / name, dtype=dtype)
+    full, half = (load_file(tmp_path / name / "model.safetensors") for name in ("full", "half"))
+    assert {value.dtype for value in full.values()} == {torch.float32}
+    assert {value.dtype for value in half.values()} == {torch.float16}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    loaded = load_classifier(tmp_path / "half", **options)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+    torch.testing.assert_close(answers(loaded, gray), answers(model, gray), atol=5e-3, rtol=5e-3)
+
+
+def test_built_in_models_are_stored_in_float16_and_load_as_float32():
+    files = [PRETRAINED / name / "model.safetensors" for name in BUILT_IN]
+    assert {value.dtype for file in files for value in load_file(file).values()} == {torch.float16}
+    assert sum(file.stat().st_size for file in files) <= 4.5e6
+    assert {parameter.dtype for name in BUILT_IN for parameter in load_model(name).parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("mode", ["plain", "distill", "output", "copy", "copy_q", "copy_k", "copy_v"])

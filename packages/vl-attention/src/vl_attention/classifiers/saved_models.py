@@ -5,6 +5,7 @@ A student that copies is nothing without its teacher, so its folder is one of `A
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
@@ -12,9 +13,10 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import timm
+import torch
 from safetensors import SafetensorError
 from timm.models import save_for_hf
 from torch import nn
@@ -23,6 +25,8 @@ from vl_attention.classifiers.classifier import Classifier
 from vl_attention.models.normalization import Normalization
 from vl_attention.training.identity import digest
 from vl_attention.transfer.attention_transfer import AttentionTransfer
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 PRETRAINED = Path(str(files("vl_attention") / "pretrained"))
 
@@ -36,16 +40,20 @@ def save_model(
     *,
     normalization: Normalization | None = None,
     classes: Sequence[str] = (),
+    dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a model of timm, so that ``timm.create_model("local-dir:" + folder, pretrained=True)`` reads it.
+    """Write a timm model, so that ``timm.create_model("local-dir:" + folder, pretrained=True)`` loads it.
 
     Args:
-        model: Made by ``timm.create_model``, or a student of such a model.
-        folder: Made where it is missing.
-        normalization: How images in 0..1 enter it; default: as the model says.
-        classes: Names of its logits.
+        model: A model made by ``timm.create_model``, or a student of such a model.
+        folder: Where to write; created if it is missing.
+        normalization: Normalization of images in 0..1; default: the model's own.
+        classes: Class names, in the order of the logits.
+        dtype: Floating-point type of the weights in the file, such as ``torch.float16`` for half the size; default: the
+            model's own. The model itself is unchanged, and loading gives float32 again.
     """
     normalization = normalization or Normalization.of(model)
+    model = _converted(model, dtype)
     # The tag names weights that these are not; images are resized and not cropped.
     config: dict[str, Any] = {"pretrained_cfg": {"tag": ""}} | ({"label_names": list(classes)} if classes else {})
     save_for_hf(
@@ -91,22 +99,27 @@ def load_model(source: str | os.PathLike[str], *, num_classes: int | None = None
 
 
 def save_classifier(
-    model: Classifier | AttentionTransfer, folder: str | os.PathLike[str], *, classes: Sequence[str] = ()
+    model: Classifier | AttentionTransfer,
+    folder: str | os.PathLike[str],
+    *,
+    classes: Sequence[str] = (),
+    dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a trained model: as one of timm, or with what it takes from its teacher left out.
+    """Write a trained model: as a timm model, or, if it copies from its teacher, without what it copies.
 
     Args:
-        model: What was trained, of timm's models.
-        folder: Made where it is missing.
-        classes: Names of its logits.
+        model: A trained timm model.
+        folder: Where to write; created if it is missing.
+        classes: Class names, in the order of the logits.
+        dtype: Floating-point type of the weights in the file; default: the model's own.
     """
     if isinstance(model, AttentionTransfer) and model.needs_teacher:
         config: Any = model._hub_mixin_config
         kept = {"label_names": list(classes), "teacher_sha256": digest(model.teacher)}
-        model.save_pretrained(os.fspath(folder), config={**config, **kept})
+        _converted(model, dtype).save_pretrained(os.fspath(folder), config={**config, **kept})
         return
     student = model.export() if isinstance(model, AttentionTransfer) else model.student
-    save_model(student, folder, normalization=model.student_normalization, classes=classes)
+    save_model(student, folder, normalization=model.student_normalization, classes=classes, dtype=dtype)
 
 
 def load_classifier(
@@ -173,6 +186,11 @@ def _from_hub(source: str, options: dict[str, int]) -> Any:
         raise FileNotFoundError(f"no model {source!r}: there is no such folder, and no hub id ({error})") from error
     except Exception as error:
         raise ValueError(f"{source} on the hub is no model that timm can load ({error})") from error
+
+
+def _converted(model: ModuleT, dtype: torch.dtype | None) -> ModuleT:
+    """A copy of a model with its floating-point weights in another type; the model itself if there is nothing to do."""
+    return model if dtype is None else copy.deepcopy(model).to(dtype)
 
 
 def _check_files(folder: Path) -> None:
