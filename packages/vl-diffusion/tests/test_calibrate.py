@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from vl_diffusion.classification.calibration import Temperature
+from vl_diffusion.classification.calibration import TemperatureFit
 from vl_diffusion.cli import main
 from vl_diffusion.commands.calibrate import what_changes
 
@@ -42,7 +42,7 @@ def test_a_temperature_passed_back_does_what_was_said(labeled_folder, pixel_dit_
 
 
 def test_what_is_said_of_the_likelihood_is_what_it_does():
-    fitted = Temperature(3.0, nll_before=0.7, nll_after=0.4, images=20, pruned=0, unseen=0, separable=False)
+    fitted = TemperatureFit(3.0, nll_before=0.7, nll_after=0.4, images=20, pruned=0, unseen=0, separable=False)
     said = what_changes(fitted, 0.3, 0.1)
     assert said.startswith("over the 20 images that it was fitted on, the negative log-likelihood falls from 0.700")
     assert said.endswith("the calibration error goes from 30.0 to 10.0 %")
@@ -61,5 +61,5 @@ def test_no_temperature_is_made_up_where_labels_say_nothing(pixel_dit_folder, tm
     out = tmp_path / "out"
     arguments = ["calibrate", str(tmp_path / "images"), "--model", str(pixel_dit_folder), *QUICK, "--out", str(out)]
     assert main(arguments) == 2
-    assert "uniform probabilities are the likeliest" in capsys.readouterr().err.splitlines()[-1]
+    assert "the most likely; check" in capsys.readouterr().err.splitlines()[-1]
     assert not (out / "calibration.json").exists()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from vl_diffusion import (
     Classification,
+    apply_temperature,
     expected_calibration_error,
     fit_temperature,
     reliability_curve,
-    with_temperature,
 )
 from vl_diffusion.classification.calibration import fit_inverse_temperature
 from vl_diffusion.classification.result import softmax_probabilities
@@ -40,7 +40,7 @@ def drawn_labels(images: int, classes: int, temperature: float) -> tuple[Classif
     rng = np.random.default_rng(0)
     errors = rng.normal(0, 0.1, (images, classes))
     result = classification(errors - errors.min(1, keepdims=True))
-    probabilities = with_temperature(result, temperature).probabilities
+    probabilities = apply_temperature(result, temperature).probabilities
     return result, (probabilities.cumsum(1) > rng.random((images, 1))).argmax(1)
 
 
@@ -57,7 +57,7 @@ def test_no_other_temperature_is_likelier():
     fitted = fit_temperature(result, labels)
 
     def nll(temperature: float) -> float:
-        return -np.log(with_temperature(result, temperature).probabilities[np.arange(200), labels]).mean()
+        return -np.log(apply_temperature(result, temperature).probabilities[np.arange(200), labels]).mean()
 
     assert fitted.nll_before == pytest.approx(nll(1.0))
     assert fitted.nll_after == pytest.approx(nll(fitted.value))
@@ -69,13 +69,13 @@ def test_two_classes_with_one_gap_have_a_closed_form():
     result = classification(np.tile([0.0, 0.2], (4, 1)))
     fitted = fit_temperature(result, [0, 0, 0, 1])
     assert fitted.value == pytest.approx(VALUES * 0.2 / np.log(3))
-    probabilities = with_temperature(result, fitted.value).probabilities
+    probabilities = apply_temperature(result, fitted.value).probabilities
     np.testing.assert_allclose(probabilities, np.tile([0.75, 0.25], (4, 1)))
 
 
 def test_what_the_result_was_made_with_makes_no_difference():
     result, labels = drawn_labels(100, 5, temperature=3.0)
-    other = with_temperature(result, 0.01)
+    other = apply_temperature(result, 0.01)
     assert fit_temperature(other, labels).value == pytest.approx(fit_temperature(result, labels).value)
     np.testing.assert_array_equal(other.predictions, result.predictions)
 
@@ -84,7 +84,7 @@ def test_without_an_error_the_confidence_is_laplaces_estimate():
     result = classification(np.array([[0.0, 0.1, 0.3], [0.2, 0.0, 0.4]]))
     fitted = fit_temperature(result, [0, 1])
     assert fitted.separable
-    assert with_temperature(result, fitted.value).probabilities.max(1).mean() == pytest.approx(3 / 4)
+    assert apply_temperature(result, fitted.value).probabilities.max(1).mean() == pytest.approx(3 / 4)
 
 
 def test_classes_that_were_never_evaluated_count_with_the_floor_and_move_nothing():
@@ -129,7 +129,7 @@ def test_a_factor_is_found_whatever_the_unit():
         ([0, 0], ValueError, "each of the 4 images, got shape"),
         ([0, 0, 0, 2], ValueError, "below the number of classes, 2, got 2"),
         ([0.0, 0.0, 0.0, 1.0], TypeError, "labels must be integers"),
-        ([-1, -1, -1, -1], ValueError, "at least one class, got none among 4"),
+        ([-1, -1, -1, -1], ValueError, "at least one class, got none in 4"),
         ([1, 1, 1, 0], ValueError, "check that labels are in the order of the classes"),
     ],
 )
@@ -140,7 +140,7 @@ def test_labels_that_make_no_sense_are_refused(labels, error, message):
 
 def test_a_temperature_must_be_positive():
     with pytest.raises(ValueError, match="temperature must be positive, got 0"):
-        with_temperature(classification(np.array([[0.0, 0.2]])), 0)
+        apply_temperature(classification(np.array([[0.0, 0.2]])), 0)
 
 
 @pytest.mark.parametrize("binning", ["width", "mass"])

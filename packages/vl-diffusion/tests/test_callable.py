@@ -80,7 +80,7 @@ def test_a_function_says_what_it_predicts_through_its_schedule():
     denoiser = CallableDenoiser(velocity_of_gray, schedule, image_size=4, image_channels=1, classes=("black", "white"))
     classifier = DiffusionClassifier(denoiser, search=Exhaustive(5), error_space="sample")
     result = classifier.classify([torch.full((1, 4, 4), 0.25), torch.full((1, 4, 4), 0.9)])
-    assert result.labels == ("black", "white")
+    assert result.predicted_classes == ("black", "white")
     np.testing.assert_allclose(result.errors, [[0.25, 2.25], [3.24, 0.04]], rtol=1e-4)
 
 

@@ -22,7 +22,7 @@ from vl_diffusion import (
     Racing,
     Shortlist,
     Staged,
-    with_temperature,
+    apply_temperature,
 )
 from vl_diffusion.models.images import content_id, to_tensor
 from vl_diffusion.runs.result_log import ResultIndex, ResultLog
@@ -77,7 +77,7 @@ def test_errors_are_the_closed_form():
     grays = np.arange(5) / 2 - 1
     expected = weight * np.stack([(0.3 * 2 - 1 - grays) ** 2, (0.9 * 2 - 1 - grays) ** 2])
     np.testing.assert_allclose(result.errors, expected, rtol=2e-4, atol=2e-5)
-    assert result.labels == ("dark", "white")
+    assert result.predicted_classes == ("dark", "white")
     assert (result.evaluations == 20).all()
 
 
@@ -217,7 +217,7 @@ def test_a_search_can_be_watched():
     seen = list(classifier.watch(gray(0.3)))
     assert [int(result.evaluations.sum()) for result in seen] == [10, 16, 24]
     assert [int(result.pruned.sum()) for result in seen] == [0, 2, 3]
-    assert {result.labels[0] for result in seen} == {"dark"}
+    assert {result.predicted_classes[0] for result in seen} == {"dark"}
     whole = classifier.classify(gray(0.3))
     np.testing.assert_array_equal(seen[-1].errors, whole.errors)
     np.testing.assert_array_equal(seen[-1].probabilities, whole.probabilities)
@@ -301,11 +301,11 @@ def test_a_class_that_was_given_up_ahead_is_no_likelier_than_the_winner(combinat
     if combination == "mean":
         settings["prompts"] = {name: given[0] for name, given in prompts.items()}
     result = DiffusionClassifier(Speaks(), list(prompts), search=GivesUpTheFirst(), **settings).classify([gray(0.3)])
-    assert result.labels == ("half",)
+    assert result.predicted_classes == ("half",)
     assert result.pruned[0, 0] == (combination == "mean")
     # On the draws that both saw, the first class was better.
     assert combination != "mean" or result.differences[0, 0] < 0
-    for probabilities in (result.probabilities, with_temperature(result, 1e-3).probabilities):
+    for probabilities in (result.probabilities, apply_temperature(result, 1e-3).probabilities):
         assert probabilities.argmax(1) == result.predictions
         assert probabilities.sum() == pytest.approx(1)
     assert result.runners_up[0] == 0
@@ -326,13 +326,13 @@ def test_cheap_images_overtake_expensive_ones():
     classifier = DiffusionClassifier(OneGrayPerClass(), search=Impatient((2, 4), (2, 1)))
     found = dict(classifier.stream([gray(0.5), gray(0.0), gray(1.0)]))
     assert list(found) == [1, 0, 2]
-    assert [found[i].labels[0] for i in range(3)] == ["middle", "black", "white"]
+    assert [found[i].predicted_classes[0] for i in range(3)] == ["middle", "black", "white"]
 
 
 def test_pruned_classes_are_compared_on_the_draws_that_they_saw():
     result = DiffusionClassifier(OneGrayPerClass(), search=Staged((2, 10), (2, 1))).classify([gray(0.52)])
     assert result.evaluations[0].tolist() == [2, 2, 10, 10, 2]
-    assert result.labels == ("middle",)
+    assert result.predicted_classes == ("middle",)
     assert result.differences[0, 2] == 0
     assert (np.delete(result.differences[0], 2) > 0).all()
     assert result.runners_up[0] == 3
@@ -355,7 +355,7 @@ def test_one_image_of_any_kind_is_enough():
     for image in (Image.fromarray(array), array, torch.ones(3, 9, 7), torch.ones(1, 1, 4, 4), [array]):
         result = classifier.classify(image)
         assert len(result) == 1
-        assert result.labels == ("white",)
+        assert result.predicted_classes == ("white",)
 
 
 def test_images_are_scaled_cropped_and_made_gray():
@@ -402,7 +402,7 @@ def test_equal_images_have_equal_ids_and_others_do_not():
     [
         ({"classes": []}, "at least two names.*got 0"),
         ({"classes": ["dark"]}, "at least two names.*got 1"),
-        ({"classes": ["dark", "white", "dark"]}, "all differ, got 'dark'"),
+        ({"classes": ["dark", "white", "dark"]}, "unique, got 'dark'"),
         ({"classes": ["dark", " "]}, r"blank, but entries \[1\]"),
         ({"classes": "dark"}, "single string 'dark'"),
         ({"objective": "l3"}, "l2, l1, huber, vlb, got 'l3'"),
@@ -416,11 +416,11 @@ def test_equal_images_have_equal_ids_and_others_do_not():
         ({"time_range": (0.7, 0.2)}, r"time_range must be two numbers, .*got \(0.7, 0.2\)"),
         ({"time_range": (0.5,)}, r"time_range must be two numbers, .*got \(0.5,\)"),
         ({"time_range": ("0", "1")}, "time_range must be two numbers"),
-        ({"prompt_template": 3}, "prompt_template must be a string or several, got 3"),
-        ({"prompt_template": [3]}, "prompt_template must hold {} where the class name goes, got 3"),
-        ({"prompt_template": "a photo"}, "prompt_template must hold {} where the class name goes, got 'a photo'"),
+        ({"prompt_template": 3}, "prompt_template must be a string or a sequence of strings, got 3"),
+        ({"prompt_template": [3]}, "prompt_template must contain {} for the class name, got 3"),
+        ({"prompt_template": "a photo"}, "prompt_template must contain {} for the class name, got 'a photo'"),
         ({"prompt_combination": "worst"}, "prompt_combination must be one of mean, .*, got 'worst'"),
-        ({"prompts": {"dark": ["a dark one"]}}, "the model takes class names"),
+        ({"prompts": {"dark": ["a dark one"]}}, "prompts must be None for a model that takes class names"),
         ({"objective": "vlb"}, "needs a model that learns a variance"),
         ({"objective": "vlb", "error_space": "sample"}, "'vlb' is a divergence and has no error_space, got 'sample'"),
     ],
@@ -434,7 +434,7 @@ def test_arguments_that_make_no_sense_are_refused(arguments, message):
     ("arguments", "message"),
     [
         ({"classes": [1, 2]}, "classes must be strings, got 1 of type int"),
-        ({"search": "staged"}, r"search must be a search, such as Staged\(\) or Exhaustive\(\), got 'staged'"),
+        ({"search": "staged"}, r"search must be a search strategy, such as Staged\(\) or Exhaustive\(\), got 'staged'"),
         ({"search": Staged}, "search must be a search"),
         ({"batch_size": "64"}, "batch_size must be an integer, got '64' of type str"),
         ({"batch_size": 2.5}, "batch_size must be an integer, got 2.5 of type float"),
@@ -464,7 +464,7 @@ def test_a_data_set_is_classified_without_its_labels():
 
 
 def test_images_without_a_length_are_refused():
-    with pytest.raises(TypeError, match="got generator; make a list of it"):
+    with pytest.raises(TypeError, match="got generator; convert it to a list"):
         DiffusionClassifier(OneGrayPerClass()).classify(image for image in noisy_images(2))
 
 
@@ -473,7 +473,7 @@ def test_images_without_a_length_are_refused():
     [
         ([1.5, 2], TypeError, r"image_ids must be integers, got 1\.5 of type float"),
         (["a", "b"], TypeError, "image_ids must be integers, got 'a' of type str"),
-        ([0, 2**63], ValueError, "image_ids must fit into 64 bits, signed, got 9223372036854775808"),
+        ([0, 2**63], ValueError, "image_ids must fit into signed 64-bit integers, got 9223372036854775808"),
     ],
 )
 def test_image_ids_must_be_integers_of_64_bits(ids, error, message):

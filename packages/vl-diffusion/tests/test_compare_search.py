@@ -108,7 +108,7 @@ def test_every_search_finds_and_costs_what_it_does_alone(compared, labeled_folde
         classifier = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=alone[row["search"]])
         result = classifier.classify([data[i][0] for i in range(IMAGES)], logits=logits)
         reference = result.predictions if reference is None else reference
-        assert float(row["accuracy"]) == np.mean(np.array(result.labels) == truths), row["search"]
+        assert float(row["accuracy"]) == np.mean(np.array(result.predicted_classes) == truths), row["search"]
         assert float(row["agreement"]) == np.mean(result.predictions == reference), row["search"]
         assert float(row["evaluations_per_image"]) == pytest.approx(result.total_evaluations.mean()), row["search"]
 

@@ -180,7 +180,7 @@ def test_prompts_are_encoded_a_few_at_a_time(name, pipeline_of, monkeypatch):
 
 
 def test_prompts_that_are_the_same_to_the_model_are_named(pipeline_of):
-    with pytest.warns(UserWarning, match=r"'a Cat' and 'a cat' are the same to the model") as told:
+    with pytest.warns(UserWarning, match=r"'a Cat' and 'a cat' are encoded identically") as told:
         DiffusionClassifier(pipeline_of("pixart"), ["Cat", "dog", "cat"], prompt_template="a {}", search=Exhaustive(2))
     assert len(told) == 1
 
@@ -333,5 +333,5 @@ def test_the_emoji_model_that_ships_takes_any_prompt_and_tells_names_apart():
     red = torch.ones(3, 32, 32)
     red[1:, 6:26, 6:26] = 0.1
     result = classifier.classify(red)
-    assert result.labels == ("red apple",)
+    assert result.predicted_classes == ("red apple",)
     assert (np.delete(result.differences[0], 0) > 0).all()

@@ -146,7 +146,7 @@ def test_the_verdict_is_the_classifiers(page, image, pixel_dit_folder):
 
     classifier = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Racing(DRAWS, level=0.01))
     result = classifier.classify(read_image(image))
-    assert named == result.labels[0]
+    assert named == result.predicted_classes[0]
     assert f"took {result.evaluations.sum()} evaluations; showing every class every draw takes 400" in said
     assert "99 %" in said
     assert any(re.match(r"Round \d+: .+ leads", text) for text in page.evaluate("window.heard"))
@@ -170,7 +170,7 @@ def test_other_names_and_another_certainty(page, image, pixel_dit_folder):
     search = Racing(DRAWS, level=1 - 0.8)
     classifier = DiffusionClassifier.from_pretrained(pixel_dit_folder, ["cat", "dog", "truck"], search=search)
     result = classifier.classify(read_image(image))
-    assert named == result.labels[0]
+    assert named == result.predicted_classes[0]
     assert f"took {result.evaluations.sum()} evaluations" in page.inner_text("#verdict")
 
 
@@ -215,7 +215,7 @@ def test_a_model_that_reads_words_races_any_names(image, sd_folder):
     classifier = DiffusionClassifier.from_pretrained(
         sd_folder, ["a cat", "a dragon", "a teapot"], search=Racing(8, level=0.05), seed=1
     )
-    assert f"<strong>{classifier.classify(read_image(image)).labels[0]}</strong>" in said
+    assert f"<strong>{classifier.classify(read_image(image)).predicted_classes[0]}</strong>" in said
     assert chart.count('class="lane ') == 3
     assert len(rounds) >= 2
 

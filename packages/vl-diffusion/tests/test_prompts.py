@@ -143,9 +143,9 @@ def test_many_good_prompts_may_be_ahead_of_one_best():
     settings = {"search": Exhaustive(3), "prompts": prompts, "temperature": 1.0}
     best = DiffusionClassifier(Scripted(), ["few", "many"], prompt_combination="best", **settings)
     mixture = DiffusionClassifier(Scripted(), ["few", "many"], prompt_combination="logsumexp", **settings)
-    assert best.classify(make_images(1)).labels == ("few",)
+    assert best.classify(make_images(1)).predicted_classes == ("few",)
     found = mixture.classify(make_images(1))
-    assert found.labels == ("many",)
+    assert found.predicted_classes == ("many",)
     expected = np.array([np.exp(-16 * 0.10) / 2, np.exp(-16 * 0.11)])
     np.testing.assert_allclose(found.probabilities[0], expected / expected.sum(), rtol=1e-3)
     assert found.difference_standard_errors[0, 1] == 0
@@ -222,7 +222,7 @@ def test_logits_of_classes_reach_every_prompt(combination):
 
     search = Listens()
     result = classifier(search, combination).classify(make_images(1), logits=[[0.1, 0.2, 0.7]])
-    assert result.labels == ("bird",)
+    assert result.predicted_classes == ("bird",)
     assert search.heard.tolist() == ([0.1, 0.2, 0.7] if combination == "mean" else [0.1, 0.1, 0.1, 0.2, 0.7, 0.7])
 
 
@@ -258,7 +258,7 @@ def test_a_budget_is_of_calls_of_the_network_however_many_prompts_a_class_has(na
 @pytest.mark.parametrize("search", [Racing(50, max_evaluations=11), Shortlist(Exhaustive(9, max_evaluations=3), 3)])
 def test_a_budget_below_one_draw_of_every_prompt_is_refused_before_anything_is_encoded(search):
     denoiser = Speaks()
-    with pytest.raises(ValueError, match=r"counted in draws of 4 evaluations each, one a prompt, max_evaluations must"):
+    with pytest.raises(ValueError, match=r"in draws of 4 evaluations each, one per prompt, max_evaluations must"):
         DiffusionClassifier(denoiser, CLASSES, search=search, prompt_template=FOUR)
     with pytest.raises(ValueError, match="max_evaluations must be at least 3, one draw of each class, got 2"):
         DiffusionClassifier(denoiser, CLASSES, search=Racing(50, max_evaluations=2))
@@ -279,11 +279,11 @@ def test_a_budget_that_cannot_be_divided_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"prompts": {"cow": "a cow"}}, "prompts are given for 'cow', which is none of the classes"),
+        ({"prompts": {"cow": "a cow"}}, "prompts must have classes as keys, got 'cow'"),
         ({"prompts": {"cat": [1]}}, "prompts of class 'cat' must be strings, got 1"),
-        ({"prompts": {"cat": []}}, "prompts of class 'cat' must hold at least one, got none"),
-        ({"prompt_template": []}, "prompt_template must hold at least one template, got none"),
-        ({"prompt_template": ["a {}", "a cat"]}, "prompt_template must hold {} where the class name goes, got 'a cat'"),
+        ({"prompts": {"cat": []}}, "prompts of class 'cat' must have at least one entry, got none"),
+        ({"prompt_template": []}, "prompt_template must have at least one template, got none"),
+        ({"prompt_template": ["a {}", "a cat"]}, "prompt_template must contain {} for the class name, got 'a cat'"),
         ({"prompt_combination": "worst"}, "prompt_combination must be one of mean, logsumexp, best, got 'worst'"),
     ],
 )
@@ -322,5 +322,5 @@ def test_every_template_has_a_place_for_the_class():
 def test_a_name_without_templates_is_refused():
     with pytest.raises(ValueError, match=r"one of aircraft, cifar10, .*got 'imagnet'; did you mean 'imagenet'\?"):
         prompt_templates("imagnet")
-    with pytest.raises(ValueError, match="got 'zzz'; a template of your own needs no name"):
+    with pytest.raises(ValueError, match="got 'zzz'; pass your own template"):
         prompt_templates("zzz")

@@ -87,11 +87,11 @@ def test_it_follows_a_real_race(seed, pixel_dit_folder):
         race.add(result)
         counts.append(race.evaluations)
         assert not race.out[race.leader]
-        assert f"Round {len(counts)}: <b>{result.labels[0]}</b> leads" in words.progress(race)
+        assert f"Round {len(counts)}: <b>{result.predicted_classes[0]}</b> leads" in words.progress(race)
     race.finish()
     whole = classifier.classify(image)
     assert counts == sorted(set(counts))
-    assert (race.classes[race.leader],) == whole.labels
+    assert (race.classes[race.leader],) == whole.predicted_classes
     assert race.evaluations == whole.total_evaluations[0]
     assert race.exhaustive == 10 * 30
     assert race.last_seen[race.leader] == race.rounds == len(counts)

@@ -35,7 +35,7 @@ def check(rows, images, classifier):
     """Each row says what the classifier says of its image, classified alone."""
     for row in rows:
         alone = classifier.classify(images[row["number"]])
-        assert row["predicted"] == alone.labels[0]
+        assert row["predicted"] == alone.predicted_classes[0]
         assert row["evaluations"] == alone.total_evaluations[0]
         np.testing.assert_allclose(row["errors"], alone.errors[0], rtol=1e-5)
         assert row["probability"] == pytest.approx(alone.probabilities[0].max(), rel=1e-2)

@@ -250,8 +250,8 @@ def test_a_limit_cuts_a_stage_to_evenly_spread_draws():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"draws": (), "keep": ()}, "one entry a stage"),
-        ({"draws": (5, 10), "keep": (1,)}, "one entry a stage"),
+        ({"draws": (), "keep": ()}, "one entry per stage"),
+        ({"draws": (5, 10), "keep": (1,)}, "one entry per stage"),
         ({"draws": (10, 10), "keep": (2, 1)}, "increase"),
         ({"draws": (0, 10), "keep": (2, 1)}, "positive"),
         ({"draws": (5, 10), "keep": (3, 2)}, "end in 1"),
@@ -290,10 +290,10 @@ def test_stages_may_be_lists_of_any_integers():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Staged((2.5, 4), (2, 1)), r"draws must be a sequence of integers, one a stage, got \(2\.5, 4\)"),
-        (lambda: Staged((2, 4), ("2", 1)), r"keep must be a sequence of integers, one a stage, got \('2', 1\)"),
-        (lambda: Staged(4, (2, 1)), "draws must be a sequence of integers, one a stage, got 4"),
-        (lambda: Staged("24", (2, 1)), "draws must be a sequence of integers, one a stage, got '24'"),
+        (lambda: Staged((2.5, 4), (2, 1)), r"draws must be a sequence of integers, one per stage, got \(2\.5, 4\)"),
+        (lambda: Staged((2, 4), ("2", 1)), r"keep must be a sequence of integers, one per stage, got \('2', 1\)"),
+        (lambda: Staged(4, (2, 1)), "draws must be a sequence of integers, one per stage, got 4"),
+        (lambda: Staged("24", (2, 1)), "draws must be a sequence of integers, one per stage, got '24'"),
         (lambda: Exhaustive(2.0), r"draws must be an integer, got 2\.0 of type float"),
         (lambda: Exhaustive((8,)), r"draws must be an integer, got \(8,\) of type tuple"),
     ],

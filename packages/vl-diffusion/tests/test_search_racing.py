@@ -120,7 +120,7 @@ def test_a_spread_that_does_not_bound_the_differences_is_an_error():
     assert race(Racing(60, bound="bernstein", spread=3), errors)[0] == 0
 
 
-def test_a_guessed_spread_cuts_off_what_it_did_not_foresee():
+def test_an_estimated_spread_clips_larger_differences():
     errors = simulate(np.random.default_rng(6), 3, 250, 1)
     errors[0, nested_order(250)[30]] -= 1e6
     assert race(Racing(bound="bernstein"), errors)[0] == 0
@@ -134,15 +134,21 @@ def test_a_guessed_spread_cuts_off_what_it_did_not_foresee():
         ({"level": 5}, "level must lie between 0 and 1, got 5"),
         ({"bound": "z"}, "bound must be t or bernstein, got 'z'"),
         ({"aim": "mean"}, "aim must be draws or expectation, got 'mean'"),
-        ({"draws": 10, "opening": 20}, r"opening must be less than draws \(10\) for any to be tested, got 20"),
-        ({"draws": 10, "opening": 10}, r"opening must be less than draws \(10\) for any to be tested, got 10"),
+        (
+            {"draws": 10, "opening": 20},
+            r"opening must be less than draws \(10\), so that some are left to test, got 20",
+        ),
+        (
+            {"draws": 10, "opening": 10},
+            r"opening must be less than draws \(10\), so that some are left to test, got 10",
+        ),
         ({"opening": -1}, "opening must be at least 0, got -1"),
         ({"first": 0}, "first must be at least 1, got 0"),
         ({"growth": 0}, "growth must be positive and finite, got 0"),
         ({"prior": math.inf}, "prior must be positive and finite, got inf"),
         ({"bound": "bernstein", "spread": -1}, "spread must be positive and finite, got -1"),
-        ({"spread": 1.0}, "spread is of use with bound='bernstein' alone"),
-        ({"bound": "bernstein", "opening": 0}, "opening must be at least 1 for spread to be guessed"),
+        ({"spread": 1.0}, "spread is only used with bound='bernstein'"),
+        ({"bound": "bernstein", "opening": 0}, "opening must be at least 1 to estimate spread"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):

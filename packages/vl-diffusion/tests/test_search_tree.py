@@ -87,9 +87,9 @@ def test_a_flat_tree_is_its_inner_search():
     ("tree", "classes", "error", "message"),
     [
         ({"a": ["x"]}, ("x", "y"), ValueError, "tree lacks the classes 'y'"),
-        ({"a": ["x", "y", "z"]}, ("x", "y"), ValueError, "tree names what is no class: 'z'"),
+        ({"a": ["x", "y", "z"]}, ("x", "y"), ValueError, "tree has names that are not classes: 'z'"),
         ({"a": ["x", "y"], "b": ["y"]}, ("x", "y"), ValueError, "once, but repeats 'y'"),
-        ({"a": [], "b": ["x"]}, ("x",), ValueError, "something below 'a'"),
+        ({"a": [], "b": ["x"]}, ("x",), ValueError, "class names below 'a'"),
         ({"a": "x"}, ("x",), TypeError, "a sequence of class names below 'a', got 'x'"),
         ({"a": [1]}, ("x",), TypeError, "class names below 'a', got 1"),
         ({"x": ["x"]}, "x", TypeError, "single string 'x'"),
@@ -101,7 +101,7 @@ def test_trees_that_do_not_fit_the_classes_are_refused(tree, classes, error, mes
 
 
 def test_a_tree_of_other_classes_is_refused():
-    with pytest.raises(ValueError, match="tree is of 6 classes, got a problem of 7"):
+    with pytest.raises(ValueError, match="must be the 6 classes of the tree, got 7"):
         next(LabelTree(TREE, ANIMALS).requests(SearchInput(7)))
 
 
@@ -149,7 +149,7 @@ def test_a_single_class_that_is_left_is_asked_for_once():
     ("logits", "message"),
     [
         (None, "logits are missing"),
-        (np.zeros(4), r"logits must have shape \(5,\), one a class, got \(4,\)"),
+        (np.zeros(4), r"logits must have shape \(5,\), one per class, got \(4,\)"),
         (np.array([0, 1, np.nan, 2, 3]), "logits must not be NaN, got 1 of 5"),
     ],
 )

@@ -39,7 +39,7 @@ def name_all(classifier: DiffusionClassifier, images: Images, path: Path) -> lis
     named = classifier.stream(waiting) if waiting else iter(())
     for index, result in tqdm(named, total=len(images), initial=len(done), desc="name", mininterval=5):
         truth = images.classes[int(images.labels[places[index]])]
-        row = {"image": places[index], "true": truth, "predicted": result.labels[0]}
+        row = {"image": places[index], "true": truth, "predicted": result.predicted_classes[0]}
         append_row(path, row | {"evaluations": int(result.total_evaluations[0])})
     return sorted(read_rows(path), key=lambda row: int(row["image"]))
 

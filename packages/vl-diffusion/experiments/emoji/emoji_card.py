@@ -97,7 +97,7 @@ def named_by_denoising(
             error_space="v_prediction",
             time_range=time_range,
         )
-        names += classifier.classify((image + 1) / 2, image_ids=[number]).labels
+        names += classifier.classify((image + 1) / 2, image_ids=[number]).predicted_classes
     return names
 
 

@@ -1,4 +1,4 @@
-"""Checks of the classifier's arguments: each error says what was expected and what came."""
+"""Checks of arguments; each error names the argument, what was expected, and what was passed."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from torch import Tensor
 
 
 def checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
-    """Class names as a row, or an error if they are missing, too few, blank, repeated or no strings."""
+    """Convert class names to a tuple; raise if they are missing, too few, blank, repeated or not strings."""
     if classes is None:
-        raise ValueError("classes is missing, and the model does not name its own; pass the class names")
+        raise ValueError("classes is missing, and the model does not name its classes; pass the class names")
     if isinstance(classes, str):
         raise ValueError(f"classes must be a sequence of names, got the single string {classes!r}")
     names = tuple(classes)
-    if strangers := [name for name in names if not isinstance(name, str)]:
-        raise TypeError(f"classes must be strings, got {strangers[0]!r} of type {type(strangers[0]).__name__}")
+    if invalid := [name for name in names if not isinstance(name, str)]:
+        raise TypeError(f"classes must be strings, got {invalid[0]!r} of type {type(invalid[0]).__name__}")
     if len(names) < 2:
-        raise ValueError(f"classes must hold at least two names to choose between, got {len(names)}: {list(names)}")
+        raise ValueError(f"classes must have at least two names to choose from, got {len(names)}: {list(names)}")
     if blank := [i for i, name in enumerate(names) if not name.strip()]:
         raise ValueError(f"classes must not be blank, but entries {blank} are")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"classes must all differ, got {', '.join(map(repr, repeated))} more than once")
+        raise ValueError(f"classes must be unique, got {', '.join(map(repr, repeated))} more than once")
     return names
 
 
-def checked_logits(logits: Any, images: int, classes: int) -> np.ndarray:
-    """Scores of another model, float64 ``(images, classes)``."""
+def checked_logits(logits: Any, num_images: int, num_classes: int) -> np.ndarray:
+    """Convert the scores of another model to float64 ``(num_images, num_classes)``."""
     values = np.asarray(logits.detach().cpu() if isinstance(logits, Tensor) else logits, np.float64)
-    if values.shape != (images, classes):
-        raise ValueError(f"logits must have shape ({images}, {classes}), images by classes, got {values.shape}")
+    if values.shape != (num_images, num_classes):
+        raise ValueError(f"logits must have shape ({num_images}, {num_classes}), images by classes, got {values.shape}")
     if np.isnan(values).any():
-        raise ValueError(f"logits must be numbers, got NaN for image {int(np.isnan(values).any(1).argmax())}")
+        raise ValueError(f"logits must not be NaN, got NaN for image {int(np.isnan(values).any(1).argmax())}")
     return values
 
 
 def checked_integer(name: str, value: Any) -> int:
-    """The value as an integer, or a TypeError that names it."""
+    """Convert the value to an integer; a TypeError names the argument."""
     try:
         return operator.index(value)
     except TypeError:
@@ -47,7 +47,7 @@ def checked_integer(name: str, value: Any) -> int:
 
 
 def checked_settings(*, batch_size: int, temperature: float, seed: int) -> None:
-    """Raise TypeError if a setting is no number, and ValueError if it is out of range."""
+    """Raise TypeError if a setting is not a number, and ValueError if it is out of range."""
     if checked_integer("batch_size", batch_size) < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     try:

@@ -44,7 +44,7 @@ def draw_classification(
         axes.set_axis_off()
     for i in range(shown):
         row, column = divmod(i, columns)
-        _draw_image(cells[row, 2 * column], images[i], result.labels[i], truths[i])
+        _draw_image(cells[row, 2 * column], images[i], result.predicted_classes[i], truths[i])
         _draw_errors(cells[row, 2 * column + 1], result, i, truths[i])
     figure.suptitle(
         "Rise of the denoising error over the predicted class (light: given up early; lines: standard errors)",

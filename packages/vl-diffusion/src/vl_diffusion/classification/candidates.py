@@ -1,4 +1,4 @@
-"""What a search compares: classes, or the single prompts of classes."""
+"""The candidates of a search: classes, or the individual prompts of classes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Literal, get_args
 import numpy as np
 
 Combination = Literal["mean", "logsumexp", "best"]
-"""What several prompts of a class say together.
+"""How several prompts of a class are combined.
 
-- ``"mean"``: the average of their errors on each draw; an evaluation of the class is one of each prompt.
-- ``"best"``: the class is as good as its best prompt. Each prompt is searched for itself, as the authors' scripts do.
-- ``"logsumexp"``: the class is a mixture of its prompts, equally likely; searched in the same way.
+- ``"mean"``: average of their errors on each draw; a draw of the class evaluates every prompt.
+- ``"best"``: error of the best prompt. Prompts are searched individually, as in the authors' scripts.
+- ``"logsumexp"``: equal mixture of the prompts, also searched individually.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What is evaluated, and which class it belongs to.
+    """The A candidates of a search, with their texts and classes.
 
     Attributes:
-        texts: What the model encodes, ``R`` names or prompts.
-        rows: For each of the ``A`` arms, which of the texts are averaged.
-        class_indices: int64 ``(A,)``, the class of each arm; -1 for a name that is only searched through.
+        texts: The R names or prompts that the model encodes.
+        rows: For each candidate, indices of the texts that are averaged.
+        class_indices: int64 ``(A,)``, the class of each candidate; -1 for the name of an inner tree node.
     """
 
     texts: tuple[str, ...]
@@ -37,7 +37,7 @@ class Candidates:
 
     @property
     def sizes(self) -> np.ndarray:
-        """How many texts each arm averages, int64 ``(A,)``."""
+        """Number of texts of each candidate, int64 ``(A,)``."""
         return np.array([len(rows) for rows in self.rows], np.int64)
 
 
@@ -48,14 +48,14 @@ def make_candidates(
     inner_names: Sequence[str] = (),
     templates: Sequence[str] = ("{}",),
 ) -> Candidates:
-    """Candidates of these classes.
+    """Build the candidates for these classes.
 
     Args:
         classes: The class names.
-        prompts: The prompts of each class; None where a model takes names.
-        combination: What several prompts say together.
-        inner_names: Names that a search descends through, behind the classes.
-        templates: What the prompts of those are made with.
+        prompts: The prompts of each class; None for a model that takes class names.
+        combination: How several prompts of a class are combined.
+        inner_names: Names of inner tree nodes, placed after the classes.
+        templates: Prompt templates for `inner_names`.
     """
     if prompts is None:
         texts = [[name] for name in (*classes, *inner_names)]
@@ -63,57 +63,59 @@ def make_candidates(
         texts = [list(prompts[name]) for name in classes]
         texts += [fill(templates, name) for name in inner_names]
     owner = np.array([*range(len(classes)), *[-1] * len(inner_names)], np.int64)
-    flat = tuple(text for of_class in texts for text in of_class)
-    sizes = np.array([len(of_class) for of_class in texts])
+    flat = tuple(text for group in texts for text in group)
+    sizes = np.array([len(group) for group in texts])
     first = np.concatenate([[0], np.cumsum(sizes)])
     if combination == "mean" or (sizes == 1).all():
         return Candidates(flat, tuple(np.arange(start, stop) for start, stop in pairwise(first)), owner)
     if inner_names:
-        raise ValueError(f"a search through {len(inner_names)} inner names needs prompt_combination='mean'")
+        raise ValueError(
+            f"prompt_combination must be 'mean' for a search with {len(inner_names)} inner names, got {combination!r}"
+        )
     return Candidates(flat, tuple(np.array([row]) for row in range(len(flat))), np.repeat(owner, sizes))
 
 
 def make_prompts(
     classes: Sequence[str], templates: Sequence[str], prompts: Mapping[str, Sequence[str] | str] | None
 ) -> dict[str, list[str]]:
-    """The prompts of each class: those given, and the filled-in templates for the others.
+    """The prompts of each class: those passed, and filled-in templates for the other classes.
 
     Raises:
-        ValueError: If prompts are given for something that is no class, or a class has none or what is no string.
+        ValueError: If a key of `prompts` is not a class, or a class has no prompt or one that is not a string.
     """
     given = dict(prompts or {})
-    if strangers := [name for name in given if name not in classes]:
-        raise ValueError(f"prompts are given for {strangers[0]!r}, which is none of the classes")
+    if unknown := [name for name in given if name not in classes]:
+        raise ValueError(f"prompts must have classes as keys, got {unknown[0]!r}; add it to classes or remove it")
     found = {}
     for name in classes:
         own = given.get(name, fill(templates, name))
         found[name] = [own] if isinstance(own, str) else list(own)
         if not found[name]:
-            raise ValueError(f"prompts of class {name!r} must hold at least one, got none")
-        if strange := [prompt for prompt in found[name] if not isinstance(prompt, str)]:
-            raise ValueError(f"prompts of class {name!r} must be strings, got {strange[0]!r}")
+            raise ValueError(f"prompts of class {name!r} must have at least one entry, got none")
+        if invalid := [prompt for prompt in found[name] if not isinstance(prompt, str)]:
+            raise ValueError(f"prompts of class {name!r} must be strings, got {invalid[0]!r}")
     return found
 
 
 def fill(templates: Sequence[str], name: str) -> list[str]:
-    """The templates with the name where they have ``{}``."""
+    """Fill the name into the ``{}`` of each template."""
     return [template.replace("{}", name) for template in templates]
 
 
 def checked_templates(prompt_template: str | Sequence[str]) -> tuple[str, ...]:
-    """One template or several as a row.
+    """Convert one or several templates to a tuple.
 
     Raises:
-        ValueError: If there is none, or one has no place for the class name.
+        ValueError: If there is none, or one has no ``{}``.
     """
     if not isinstance(prompt_template, str | Sequence):
-        raise ValueError(f"prompt_template must be a string or several, got {prompt_template!r}")
+        raise ValueError(f"prompt_template must be a string or a sequence of strings, got {prompt_template!r}")
     templates = (prompt_template,) if isinstance(prompt_template, str) else tuple(prompt_template)
     if not templates:
-        raise ValueError("prompt_template must hold at least one template, got none")
+        raise ValueError("prompt_template must have at least one template, got none")
     for template in templates:
         if not isinstance(template, str) or "{}" not in template:
-            raise ValueError(f"prompt_template must hold {{}} where the class name goes, got {template!r}")
+            raise ValueError(f"prompt_template must contain {{}} for the class name, got {template!r}")
     return templates
 
 

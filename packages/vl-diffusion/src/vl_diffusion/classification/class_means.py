@@ -1,4 +1,4 @@
-"""The simplest other model for a shortlist: how close an image is to the mean of each class's training images."""
+"""Nearest-class-mean scores, a simple model for shortlists."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _PER_CLASS = 200
 
 
 def class_mean_logits(training: Any, images: Sequence[Any], classes: Sequence[str]) -> np.ndarray:
-    """Minus the squared distances to the mean training image of each class, all scaled to 32x32 in gray.
+    """Negative squared distances to the mean training image of each class, in 32x32 grayscale.
 
     Args:
-        training: A labeled data set that names the same classes, of which up to 200 images a class are read.
+        training: A labeled data set with the same class names; up to 200 images per class are read.
         images: The B images.
         classes: The K class names.
 
     Returns:
-        float64 ``(B, K)``, larger being closer.
+        float64 ``(B, K)``; larger is closer.
 
     Raises:
         ValueError: If a class has no training image.

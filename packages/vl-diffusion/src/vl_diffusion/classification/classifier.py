@@ -1,9 +1,8 @@
-"""Zero-shot classification with a diffusion model: the class under which the noise is predicted best.
+"""Zero-shot classification with a diffusion model: predict the class with the smallest denoising error.
 
 Li, Prabhudesai, Duggal, Brown & Pathak (2023), "Your Diffusion Model is Secretly a Zero-Shot Classifier". By the
-variational bound, the class-conditional likelihood falls with the expected error of the noise prediction; with a
-uniform prior, the posterior is a softmax of minus that error, and its largest entry is the class of the smallest
-error.
+variational bound, the class-conditional likelihood decreases with the expected error of the noise prediction; with a
+uniform prior, the posterior is the softmax of the negative errors, and the most likely class has the smallest error.
 """
 
 from __future__ import annotations
@@ -44,44 +43,44 @@ from vl_diffusion.search import LabelTree, Racing, Search
 class DiffusionClassifier:
     """Classify images by the error with which a diffusion model predicts the noise added to them.
 
-    The error is uniform in epsilon-space unless told otherwise: the mean over an image's values of
-    ``|epsilon_hat - epsilon|^2``, averaged over evenly spaced time steps, whatever the network was trained to predict.
-    All classes of an image see the same noise, and the noise is a pure function of ``(seed, image, draw)``: results do
-    not depend on batch size, on the order of the images, or on an interruption.
+    By default, the error is uniform in epsilon-space: the mean over an image's values of ``|epsilon_hat - epsilon|^2``,
+    averaged over evenly spaced time steps, regardless of the network's prediction type. All classes of an image share
+    the same noise, and the noise is a pure function of ``(seed, image, draw)``, so results do not depend on batch size,
+    on the order of the images, or on interruptions.
 
     Args:
         model: A diffusers pipeline (Stable Diffusion 1 to 3.5, SDXL, Flux, PixArt, DiT), a class-conditional
-            ``DiTTransformer2DModel`` or ``UNet2DModel`` of pixels together with `scheduler`, or any object with the
-            members of :class:`~vl_diffusion.Denoiser`. Modules of diffusers are put in evaluation mode, and otherwise
-            stay as they are.
-        classes: Class names, at least two, all different. May be left out for a model that names its classes.
-        search: How evaluations are spent: :class:`~vl_diffusion.Racing` (default), or another search of this package.
-        objective: ``"l2"``, ``"l1"``, ``"huber"``, or ``"vlb"`` for models that learn a variance.
+            ``DiTTransformer2DModel`` or ``UNet2DModel`` of pixels together with `scheduler`, or any object that
+            implements :class:`~vl_diffusion.Denoiser`. Modules of diffusers are put in evaluation mode, and not
+            modified otherwise.
+        classes: Unique class names, at least two; default: the model's own.
+        search: The search strategy, such as :class:`~vl_diffusion.Racing` (default).
+        objective: ``"l2"``, ``"l1"``, ``"huber"``, or ``"vlb"`` for models with a learned variance.
         error_space: The quantity whose error is measured: ``"epsilon"``, ``"v_prediction"``, ``"flow_prediction"``
-            (velocity of a flow) or ``"sample"`` (clean image). Equal weights mean different things in each:
+            (velocity of a flow) or ``"sample"`` (clean image). Uniform weights are not equivalent between them:
             ``|d epsilon| = (alpha / sigma) |d sample|``, and ``(1 - sigma) |d flow|`` for a flow. ``"vlb"`` has none.
-        weighting: How much each noise level counts, see `vl_diffusion.scoring.weighting`: ``"uniform"``, ``"exponential"``,
-            ``"snr"``, ``"min_snr"``, or a function, such as one of `vl_diffusion.fit_weighting`.
-        aggregation: What is averaged over draws: ``"mean"`` errors, a ``"vote"`` a draw, or a ``"zscore"``; a
-            :class:`~vl_diffusion.LabelTree` takes the first alone.
-        time_range: The part of the schedule that draws are spread over, from 0 (no noise) to 1.
-        seed: Seed of the noise, 0 or more and below 2**31.
-        batch_size: Evaluations in one call of the network.
+        weighting: Weights of the noise levels, see `vl_diffusion.scoring.weighting`: ``"uniform"``,
+            ``"exponential"``, ``"snr"``, ``"min_snr"``, or a function, such as one from `vl_diffusion.fit_weighting`.
+        aggregation: The quantity averaged over draws: the errors (``"mean"``), one ``"vote"`` per draw, or the
+            ``"zscore"``; :class:`~vl_diffusion.LabelTree` supports only the first.
+        time_range: Part of the schedule that the draws cover, from 0 (no noise) to 1.
+        seed: Seed of the noise, in 0 ... 2**31 - 1.
+        batch_size: Evaluations per call of the network.
         temperature: Divides the summed error before the softmax that gives the probabilities.
-        prompt_template: For text-conditional models: a prompt with ``{}`` where the class name goes, or several.
-        prompts: For text-conditional models: prompts of single classes, in place of the templates.
-        prompt_combination: What several prompts of a class say together: ``"mean"``, ``"logsumexp"`` or ``"best"``.
-        compile: Compile the network, for batches of one size.
+        prompt_template: For text-conditional models: one or several prompts with ``{}`` for the class name.
+        prompts: For text-conditional models: prompts of individual classes, in place of the templates.
+        prompt_combination: How several prompts of a class are combined: ``"mean"``, ``"logsumexp"`` or ``"best"``.
+        compile: Compile the network; all batches then have the same size.
         scheduler: For a bare network: its diffusers scheduler, of which only the configuration is read.
-        image_size: For text-conditional pipelines: height and width of the images, in pixels; default: that of the
-            training. Half of it is four times cheaper, and less accurate.
-        device: Where to compute; default: where the model is.
+        image_size: For text-conditional pipelines: height and width of the images in pixels; default: the training
+            resolution. Half of it is four times cheaper, and less accurate.
+        device: Device to compute on; default: the model's.
 
     Raises:
-        TypeError: If classes are not strings, `search` is not a search, or a setting is no number.
-        ValueError: If classes are missing, fewer than two or repeated, if the model is of an unsupported kind, if the
-            search may spend less than one draw of each class or is a label tree that would have to count votes, if an
-            argument is out of range, or if `error_space` is not defined at a noise level.
+        TypeError: If classes are not strings, `search` is not a search, or a setting is not a number.
+        ValueError: If classes are missing, fewer than two or repeated; if the model is not supported; if the budget of
+            the search is less than one draw per class; if a label tree is combined with another `aggregation` than
+            ``"mean"``; if an argument is out of range; or if `error_space` is not defined at a noise level.
 
     Example:
         >>> from vl_core.data import open_dataset
@@ -129,18 +128,18 @@ class DiffusionClassifier:
         if takes_prompts(self.denoiser):
             filled = make_prompts(self.classes, templates, prompts)
         elif prompts is not None:
-            raise ValueError("prompts are given, and the model takes class names; leave them out")
+            raise ValueError("prompts must be None for a model that takes class names; leave it out")
         inner_names = getattr(self.search, "inner_names", ())
         self.candidates = make_candidates(self.classes, filled, prompt_combination, inner_names, templates)
-        # A budget that is too small is refused before anything is computed.
+        # Raise for a budget that is too small before computing anything.
         fit_budget(self.search, self.candidates)
         steps = self.denoiser.schedule.steps(self.search.num_draws, time_range)
         condition = self.denoiser.encode_classes(self.candidates.texts)
         if isinstance(self.denoiser, PromptedDenoiser):
             for one, other in equal_rows(condition):
-                # As "Cat" and "cat" are to a text encoder of small letters: their errors tie, and a race never ends.
+                # Such as "Cat" and "cat" for a lower-casing text encoder: their errors tie, and a race uses all draws.
                 same = f"{self.candidates.texts[one]!r} and {self.candidates.texts[other]!r}"
-                warnings.warn(f"prompts {same} are the same to the model, which cannot tell them apart", stacklevel=2)
+                warnings.warn(f"prompts {same} are encoded identically; the model cannot tell them apart", stacklevel=2)
         self.evaluator = ErrorEvaluator(
             denoiser=self.denoiser,
             condition=condition,
@@ -177,15 +176,15 @@ class DiffusionClassifier:
             path_or_id: ``"fashion"`` (the model that ships with the package), a local folder, or a hub id
                 ``owner/name``. A folder is either a pipeline's (``model_index.json``) or a bare network's
                 (``config.json`` beside ``scheduler_config.json`` and, where there are names, ``classes.json``).
-            classes: Class names; default: those of the model, if it has some.
+            classes: Class names; default: the model's own.
             torch_dtype: Precision of the network; float32 by default. The schedule and the errors stay float32.
             image_size: See the class.
             device: See the class.
-            **settings: The class's other arguments.
+            **settings: Other arguments of the class.
 
         Raises:
-            FileNotFoundError: If there is no such folder, and no such model on the hub.
-            ValueError: If the folder holds no model that is supported.
+            FileNotFoundError: If there is neither such a folder nor such a model on the hub.
+            ValueError: If the folder has no supported model.
         """
         denoiser = load_denoiser(path_or_id, torch_dtype=torch_dtype, image_size=image_size)
         return cls(denoiser, classes, device=device, **settings)
@@ -201,23 +200,21 @@ class DiffusionClassifier:
         """Classify one image or a sequence of images.
 
         Args:
-            images: One image or a sequence of them, sizes may differ: PIL images, uint8 arrays ``(H, W, 3)`` or
-                ``(H, W)``, float tensors ``(C, H, W)`` in [0, 1]; a tensor ``(B, C, H, W)`` is a sequence, and so is a
-                data set, of whose items ``(image, label)`` the image is taken. Each is scaled and center-cropped to the
-                model's size.
-            image_ids: An integer (64 bits, signed) for each image, to which its noise belongs. By default it is made
-                from the pixels, so that the same image meets the same noise wherever it stands.
-            logits: ``(B, K)``, what another model says of the classes, larger being likelier; for a search that
-                begins with it (:class:`~vl_diffusion.Shortlist`).
-            progress: Show a bar that counts images and evaluations.
+            images: One image or a sequence of images of any size: PIL images, uint8 arrays ``(H, W, 3)`` or ``(H, W)``,
+                float tensors ``(C, H, W)`` in [0, 1], a tensor ``(B, C, H, W)``, or a data set with items
+                ``(image, label)``. Images are resized and center-cropped to the model's resolution.
+            image_ids: A signed 64-bit integer per image that determines its noise. By default a hash of the pixels, so
+                that an image always gets the same noise.
+            logits: Scores ``(B, K)`` from another model, larger is likelier; used by :class:`~vl_diffusion.Shortlist`.
+            progress: Show a progress bar with images and evaluations.
 
         Returns:
             Errors, evaluations, predictions and probabilities, in the order of the images.
 
         Raises:
-            TypeError: If `images` is no sequence, an image is of no known kind, or an id is no integer.
-            ValueError: If there is no image, if one is NaN, out of range, or neither gray nor RGB, if an id has more
-                than 64 bits, or if the network returns NaN or infinity.
+            TypeError: If `images` is not a sequence, an image is of an unsupported type, or an id is not an integer.
+            ValueError: If there is no image; if one has NaN, is out of range, or is neither gray nor RGB; if an id has
+                more than 64 bits; or if the network returns NaN or infinity.
         """
         sequence = [images] if is_single_image(images) else images
         found = dict(self.stream(sequence, image_ids=image_ids, logits=logits, progress=progress))
@@ -233,20 +230,20 @@ class DiffusionClassifier:
         logits: Any | None = None,
         progress: bool = False,
     ) -> Iterator[tuple[int, Classification]]:
-        """Classify a sequence, reading each image only when its turn comes.
+        """Classify a sequence lazily, reading each image when it is needed.
 
         Args:
             images: As for :meth:`classify`; anything with a length and integer indices, such as a list or a data set.
             image_ids: As for :meth:`classify`.
             logits: As for :meth:`classify`.
-            progress: Show a bar that counts images and evaluations.
+            progress: Show a progress bar with images and evaluations.
 
         Yields:
-            An image's index and its result, as each image is finished: cheap ones overtake expensive ones.
+            Index and result of each image as it finishes, which is not the order of the images.
         """
         if not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
             raise TypeError(
-                f"images must have a length and integer indices, got {type(images).__name__}; make a list of it"
+                f"images must have a length and integer indices, got {type(images).__name__}; convert it to a list"
             )
         ids = None if image_ids is None else checked_ids(image_ids, len(images))
         scores = None if logits is None else checked_logits(logits, len(images), len(self.classes))
@@ -264,18 +261,18 @@ class DiffusionClassifier:
                 yield state.encoded.index, self.summary(state)
 
     def watch(self, image: Any, *, image_id: int | None = None, logits: Any | None = None) -> Iterator[Classification]:
-        """Classify one image and look on: the result so far after every round of the search.
+        """Classify one image, yielding the intermediate result after every round of the search.
 
-        Classes that the search has given up are `pruned` in all later results; the last result is that of
+        Classes pruned by the search stay `pruned` in all later results; the last result equals that of
         :meth:`classify`.
 
         Args:
-            image: As for :meth:`classify`, one.
-            image_id: As for :meth:`classify`, one.
-            logits: ``(K,)``, as for :meth:`classify`.
+            image: One image, see :meth:`classify`.
+            image_id: Its id, see :meth:`classify`.
+            logits: Scores ``(K,)``, see :meth:`classify`.
 
         Yields:
-            Results over one image, whose prediction is the class that leads.
+            Results over one image, whose prediction is the current leader.
         """
         scores = None if logits is None else checked_logits([logits], 1, len(self.classes))
         ids = None if image_id is None else checked_ids([image_id], 1)
@@ -284,16 +281,16 @@ class DiffusionClassifier:
             yield self.summary(state)
 
     def encode(self, images: Sequence[Tensor]) -> Tensor:
-        """Images ``(C, H, W)`` in [0, 1], of any size, to what the model denoises, ``(B, c, h, w)``."""
+        """Encode images ``(C, H, W)`` in [0, 1] of any size as model inputs ``(B, c, h, w)``."""
         return encode(self.denoiser, images)
 
     def summary(self, state: SearchState) -> Classification:
-        """The result of one image, from its search, whether that has ended or not."""
+        """Summarize the search of one image, finished or not."""
         return summarize(
             state.errors,
             state.scores,
             state.leader,
-            state.given_up,
+            state.pruned,
             self.candidates,
             classes=self.classes,
             image_id=state.encoded.image_id,
@@ -304,22 +301,22 @@ class DiffusionClassifier:
 
 
 def _checked_search(search: Search) -> Search:
-    """The search, or a TypeError if it is none."""
-    # The class itself has the members, too, and no settings.
+    """Return the search, or raise TypeError if it does not implement `Search`."""
+    # A class has the members as well, but no settings.
     members = ("num_draws", "budget", "requests")
     if isinstance(search, type) or not all(hasattr(search, name) for name in members):
-        raise TypeError(f"search must be a search, such as Staged() or Exhaustive(), got {search!r}")
+        raise TypeError(f"search must be a search strategy, such as Staged() or Exhaustive(), got {search!r}")
     return search
 
 
 def _check_aggregation(search: Search, aggregation: Aggregation) -> None:
-    """Raise ValueError if the search would compare votes or z-scores that were not made among the same classes.
+    """Raise ValueError if the search would compare votes or z-scores over different classes.
 
-    A label tree asks for the errors of a draw in parts, as it comes to need them.
+    A label tree requests the errors of a draw in parts, as they are needed.
     """
     if aggregation == "mean":
         return
     if isinstance(search, LabelTree):
-        raise ValueError(f"aggregation must be 'mean' for a LabelTree, which asks in parts, got {aggregation!r}")
+        raise ValueError(f"aggregation must be 'mean' for a LabelTree, got {aggregation!r}; use another search")
     if (inner := getattr(search, "inner", None)) is not None:
         _check_aggregation(inner, aggregation)

@@ -1,4 +1,4 @@
-"""Images on their way into a search: read when their turn comes, brought to the model's size, and encoded."""
+"""Encode images for a model: read each when it is needed, resize it, and apply the autoencoder."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vl_diffusion.classification.engine import EncodedImage
 from vl_diffusion.models.denoiser import Denoiser
 from vl_diffusion.models.images import content_id, fit
 
-# Images that are encoded together: an autoencoder has large activations.
-_ENCODED_AT_ONCE = 8
+# Batch size of the autoencoder, whose activations are large.
+_BATCH_SIZE = 8
 
 
 @torch.no_grad()
 def encode(denoiser: Denoiser, images: Sequence[Tensor]) -> Tensor:
-    """Images ``(C, H, W)`` in [0, 1], of any size, to what the model denoises, ``(B, c, h, w)``."""
+    """Encode images ``(C, H, W)`` in [0, 1] of any size as model inputs ``(B, c, h, w)``."""
     size, channels = denoiser.image_size, denoiser.image_channels
     return denoiser.encode_images(torch.stack([fit(image, size, channels) for image in images]))
 
@@ -28,20 +28,20 @@ def encode(denoiser: Denoiser, images: Sequence[Tensor]) -> Tensor:
 def encode_each(
     denoiser: Denoiser, images: Sequence[Any], ids: Sequence[int] | None = None, logits: np.ndarray | None = None
 ) -> Iterator[EncodedImage]:
-    """The images as subjects, in order.
+    """Encode images one after the other, in order.
 
     Args:
-        denoiser: The model that they are encoded for.
+        denoiser: The model.
         images: Anything with a length and integer indices.
-        ids: An id for each, 64 bits; by default made from the pixels.
-        logits: ``(B, K)``, what another model says of each.
+        ids: A 64-bit id per image; by default a hash of the pixels.
+        logits: Scores ``(B, K)`` from another model.
 
     Raises:
-        TypeError: If an image is of no known kind.
-        ValueError: If an image is NaN, out of range, or neither gray nor RGB.
+        TypeError: If an image is of an unsupported type.
+        ValueError: If an image has NaN, is out of range, or is neither gray nor RGB.
     """
-    for start in range(0, len(images), _ENCODED_AT_ONCE):
-        places = range(start, min(start + _ENCODED_AT_ONCE, len(images)))
+    for start in range(0, len(images), _BATCH_SIZE):
+        places = range(start, min(start + _BATCH_SIZE, len(images)))
         tensors = [checked_image(images[i], i) for i in places]
         for i, tensor, latent in zip(places, tensors, encode(denoiser, tensors), strict=True):
             image_id = content_id(tensor) if ids is None else ids[i]

@@ -1,7 +1,7 @@
-"""Runs many images' searches side by side, so that the network sees full batches however little one search asks for.
+"""Run the searches of many images concurrently, so that the network gets full batches.
 
-Images are taken in while the open searches ask for less than a few batches, and leave when their search ends: a race
-that is down to two classes shares its batches with dozens of others, and an expensive image has them to itself.
+New images are started while the open searches request less than a few batches, and leave when their search ends. A
+race with two remaining classes shares its batches with dozens of other images; an expensive image fills them alone.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from vl_diffusion.scoring.evaluator import EvaluationBatch
 from vl_diffusion.search import Request, Search, SearchInput, SearchResult
 from vl_diffusion.search.budgets import divide_budget
 
-# Searches are opened until they ask for this many batches: the last batch of a round, which may not be full, is then a
-# small part of it.
+# Searches are opened until they request this many batches, so that the last batch of a round, which may not be full, is
+# a small part of it.
 _BATCHES_A_ROUND = 4
 
 
 class Evaluator(Protocol):
-    """What answers with errors: :class:`~vl_diffusion.scoring.evaluator.ErrorEvaluator`, or something that remembers them."""
+    """Computes errors: :class:`~vl_diffusion.scoring.evaluator.ErrorEvaluator`, or a cache in front of it."""
 
     @property
     def batch_size(self) -> int:
-        """Evaluations in one call of the network."""
+        """Batch size: evaluations per call of the network."""
         ...
 
     def __call__(
         self, latents: Tensor, image_ids: np.ndarray, batch: EvaluationBatch, advance: Callable[[int], object] = ...
     ) -> np.ndarray:
-        """The error of each evaluation, float32 ``(J,)``."""
+        """Compute the error of each evaluation, float32 ``(J,)``."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """An image on its way into a search.
+    """An image encoded for the model, the input of a search.
 
     Attributes:
-        index: Its place among the images that were given.
-        image_id: The id that its noise belongs to.
-        latent: ``(c, h, w)``, the clean image.
-        logits: ``(K,)``, what another model says of the classes; None without one.
+        index: Index of the image in the input sequence.
+        image_id: The id that determines its noise.
+        latent: ``(c, h, w)``, the clean image or its latent.
+        logits: Scores ``(K,)`` of the classes from another model; None without one.
     """
 
     index: int
@@ -59,13 +59,15 @@ class EncodedImage:
 
 @dataclass(eq=False)
 class SearchState:
-    """One image's search: what it wants next, what it has seen, and in the end what it found.
+    """The search of one image: its pending request, the errors so far, and finally its prediction.
 
     Attributes:
         encoded: The image.
-        errors: float32 ``(A, M)``, weighted; NaN where an arm was not evaluated on a draw.
-        scores: float32 ``(A, M)``, what the search compared; `errors` itself unless they are aggregated otherwise.
-        prediction: Index of the arm found, which may be a `SearchResult`; -1 while the search is open.
+        errors: float32 ``(A, M)``, weighted errors of A candidates on M draws; NaN where not evaluated.
+        scores: float32 ``(A, M)``, the values that the search compares: `errors` itself for aggregation by the mean.
+        search: The running search.
+        request: The pending request; None once the search has ended.
+        prediction: Index of the best candidate, possibly a `SearchResult`; -1 while the search is open.
     """
 
     encoded: EncodedImage
@@ -83,7 +85,7 @@ class SearchState:
 
     @property
     def leader(self) -> int:
-        """The arm found or, while the search is open, the one of the smallest mean among those seen most often."""
+        """The predicted candidate; during the search, the one with the smallest mean among those with most draws."""
         if self.prediction >= 0:
             return self.prediction
         count = (~np.isnan(self.scores)).sum(1)
@@ -91,16 +93,16 @@ class SearchState:
         return int(mean.argmin())
 
     @property
-    def given_up(self) -> np.ndarray:
-        """Candidates that the search has given up, bool ``(A,)``: those seen less often than the leader or named as such."""
+    def pruned(self) -> np.ndarray:
+        """Mask ``(A,)`` of pruned candidates: those evaluated less often than the leader, or not remaining."""
         count = (~np.isnan(self.scores)).sum(1)
-        given_up: np.ndarray = count < count[self.leader]
+        pruned: np.ndarray = count < count[self.leader]
         if isinstance(self.prediction, SearchResult):
-            given_up |= ~np.isin(np.arange(len(given_up)), self.prediction.remaining)
-        return given_up
+            pruned |= ~np.isin(np.arange(len(pruned)), self.prediction.remaining)
+        return pruned
 
     def receive(self, errors: np.ndarray, scores: np.ndarray) -> None:
-        """Record what was asked for, both ``(arms, draws)``, and let the search go on."""
+        """Record the requested errors and scores, both ``(candidates, draws)``, and advance the search."""
         assert self.request is not None
         candidates, draws = self.request
         self.errors[candidates[:, None], draws] = errors
@@ -113,14 +115,14 @@ class SearchState:
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """Denoising errors prepared for a search over arms.
+    """Runs searches over candidates with the errors of an evaluator.
 
     Attributes:
-        evaluator: The model and what its error is.
-        candidates: What is searched over.
-        num_choices: How many of the arms the search chooses from; the others are names that it descends through.
-        weights: float32 ``(M,)``, how much each draw counts.
-        aggregation: How a draw's errors become scores.
+        evaluator: Computes the errors.
+        candidates: The candidates of the search.
+        num_choices: Number of candidates that a search may predict; the others are names of inner tree nodes.
+        weights: float32 ``(M,)``, the weight of each draw.
+        aggregation: How the errors of a draw are turned into scores.
     """
 
     evaluator: Evaluator
@@ -132,15 +134,15 @@ class Engine:
     def run(
         self, encoded_images: Iterator[EncodedImage], search: Search, advance: Callable[[int], object] = lambda n: None
     ) -> Iterator[SearchState]:
-        """Search all of these images.
+        """Search all images.
 
         Args:
-            encoded_images: The images, read one after the other as there is room.
-            search: How to spend the evaluations.
-            advance: Called with the number of evaluations done, after each batch.
+            encoded_images: The images, consumed one by one as searches are opened.
+            search: The search strategy.
+            advance: Called after each batch with its number of evaluations.
 
         Yields:
-            Finished searches, in the order in which they end.
+            Finished searches, in the order in which they finish.
 
         Raises:
             ValueError: If the network's output has another shape than the image, or is NaN or infinite.
@@ -169,7 +171,7 @@ class Engine:
             waiting = [state for state in waiting if state.request is not None]
 
     def watch(self, encoded: EncodedImage, search: Search) -> Iterator[SearchState]:
-        """Search one image and yield its trial after every answer, the last time with its prediction."""
+        """Search one image and yield its state after every round, the last time with its prediction."""
         state = self._open(encoded, fit_budget(search, self.candidates))
         while state.request is not None:
             self._evaluate([state], lambda n: None)
@@ -180,7 +182,7 @@ class Engine:
         scores = errors if self.aggregation == "mean" else errors.copy()
         logits = encoded.logits
         if logits is not None:
-            # Where several arms belong to a class, each has what was said of the class.
+            # Several candidates of one class share its logit.
             logits = logits[self.candidates.class_indices[: self.num_choices]]
         return SearchState(encoded, errors, scores, search.requests(SearchInput(self.num_choices, logits)))
 
@@ -202,15 +204,15 @@ class Engine:
         ids = np.array([state.encoded.image_id for state in states], np.int64)
         found = self.evaluator(latents, ids, jobs, advance)
         start = 0
-        for state, (candidates, draws), of_trial in zip(states, requests, rows, strict=True):
-            stop = start + len(of_trial) * len(draws)
-            errors = self._of_arms(found[start:stop].reshape(len(draws), len(of_trial)).T, candidates)
+        for state, (candidates, draws), own_rows in zip(states, requests, rows, strict=True):
+            stop = start + len(own_rows) * len(draws)
+            errors = self._average_texts(found[start:stop].reshape(len(draws), len(own_rows)).T, candidates)
             weights = self.weights[draws]
             state.receive(errors * weights, draw_scores(errors, self.aggregation) * weights)
             start = stop
 
-    def _of_arms(self, errors: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-        """Errors ``(texts, draws)`` averaged over the texts of each arm."""
+    def _average_texts(self, errors: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        """Average errors ``(texts, draws)`` over the texts of each candidate."""
         sizes = self.candidates.sizes[candidates]
         if len(errors) == len(candidates):
             return errors
@@ -220,36 +222,37 @@ class Engine:
 
 
 def fit_budget(search: Search, candidates: Candidates) -> Search:
-    """The search with its budget in draws of arms, as it counts, instead of calls of the network.
+    """Convert the budget of a search from evaluations of the network to draws of candidates.
 
-    A draw is taken to cost what it does for the arm of most texts.
+    A draw is assumed to cost as much as for the candidate with the most texts.
 
     Raises:
-        ValueError: If the budget is less than it needs to see every arm once.
-        TypeError: If a search with a budget is no dataclass, where arms have several texts.
+        ValueError: If the budget is too small to evaluate every candidate once.
+        TypeError: If candidates have several texts and a search with a budget is not a dataclass.
     """
     cost = int(candidates.sizes.max())
     try:
-        counted = search if cost == 1 else divide_budget(search, cost)
-        counted.budget(int((candidates.class_indices >= 0).sum()))
+        converted = search if cost == 1 else divide_budget(search, cost)
+        converted.budget(int((candidates.class_indices >= 0).sum()))
     except ValueError as error:
         if cost == 1:
             raise
-        raise ValueError(f"counted in draws of {cost} evaluations each, one a prompt, {error}") from error
-    return counted
+        raise ValueError(f"in draws of {cost} evaluations each, one per prompt, {error}") from error
+    return converted
 
 
 def _cost(state: SearchState, sizes: np.ndarray) -> int:
-    """How many evaluations a search waits for."""
+    """Number of evaluations in the pending request."""
     assert state.request is not None
     candidates, draws = state.request
     return int(sizes[candidates].sum()) * len(draws)
 
 
 def _in_full_batches(states: Sequence[SearchState], costs: Sequence[int], batch_size: int) -> list[SearchState]:
-    """Those that go into this round: all but a few, the youngest first, that would only begin another batch.
+    """Select the searches to evaluate in this round, so that batches are full.
 
-    They wait for the next round. What waits is less than a batch, so nothing waits long.
+    The newest searches that would only start another batch wait for the next round; together they are less than a
+    batch, so none waits for long.
     """
     total = sum(costs)
     excess = total % batch_size
@@ -260,7 +263,7 @@ def _in_full_batches(states: Sequence[SearchState], costs: Sequence[int], batch_
         if costs[i] <= excess:
             excess -= costs[i]
             waits.add(i)
-    # A last batch with some rows missing is better than one with a few rows in it.
+    # A last batch that is almost full is better than one with only a few rows.
     others = [i for i in range(len(states)) if i not in waits and excess < costs[i] < batch_size]
     if excess and others:
         waits.add(min(others, key=lambda i: (costs[i], -i)))

@@ -1,4 +1,4 @@
-"""Every error of every draw: the table from which weightings are learned and searches replayed."""
+"""The errors of all classes on all draws, for learning weightings and replaying searches."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DrawErrors:
-    """The errors of B images under K classes on M draws, none of them weighted.
+    """Unweighted errors of B images under K classes on M draws.
 
     Attributes:
-        errors: float32 ``(B, K, M)``, in the classifier's objective and error space; several prompts averaged.
-        times: float64 ``(M,)``, the time of each draw: 0 without noise, 1 without an image.
-        image_ids: int64 ``(B,)``, the ids that the noise belongs to.
+        errors: float32 ``(B, K, M)``, in the classifier's objective and error space, averaged over prompts of a class.
+        times: float64 ``(M,)``, the time of each draw, from 0 (no noise) to 1 (pure noise).
+        image_ids: int64 ``(B,)``, the ids that determine the noise.
     """
 
     errors: np.ndarray
@@ -42,29 +42,29 @@ def draw_errors(
     image_ids: Sequence[int] | None = None,
     progress: bool = False,
 ) -> DrawErrors:
-    """Evaluate all classes of some images on all draws, whatever the classifier's own search and weighting are.
+    """Evaluate all classes on all draws, independently of the classifier's search and weighting.
 
-    Costs images times prompts times draws calls of the network's, a batch at a time.
+    Costs images times prompts times draws evaluations of the network.
 
     Args:
-        classifier: The model and what its error is.
+        classifier: The classifier, which determines model, objective, error space and seed.
         images: As for :meth:`~vl_diffusion.DiffusionClassifier.classify`.
-        draws: How many evenly spaced draws; by default those of the classifier's search, on which an image then meets
-            the very noise that it meets when it is classified.
-        time_range: The part of the schedule that `draws` are spread over; read only if they are given.
+        draws: Number of evenly spaced draws; by default those of the classifier's search, with the same noise as in
+            classification.
+        time_range: Part of the schedule that `draws` cover; ignored unless `draws` is passed.
         image_ids: As for ``classify``.
-        progress: Show a bar of evaluations.
+        progress: Show a progress bar.
 
     Raises:
-        ValueError: If there is no image, `draws` is not positive, or the prompts of a class are searched one by one.
+        ValueError: If there is no image, `draws` is not positive, or prompts of a class are not averaged.
     """
     if draws is not None and checked_integer("draws", draws) < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     num_classes = len(classifier.classes)
     if not np.array_equal(classifier.candidates.class_indices[:num_classes], np.arange(num_classes)):
         raise ValueError(
-            f"errors of a draw need one figure a class: prompt_combination must be 'mean' where a class has several "
-            f"prompts, got {classifier.prompt_combination!r}"
+            f"prompt_combination must be 'mean' for classes with several prompts, so that a draw has one error per "
+            f"class, got {classifier.prompt_combination!r}"
         )
     sequence = [images] if is_single_image(images) else images
     if not len(sequence):

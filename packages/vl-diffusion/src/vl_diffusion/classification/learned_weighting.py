@@ -1,10 +1,10 @@
-"""How much each noise level should count, learned from a few labeled images.
+"""Weights of the noise levels, learned from a few labeled images.
 
-Clark & Jaini (2023), "Text-to-Image Diffusion Models are Zero-Shot Classifiers", learn a weight for each of 20 buckets
-of time by logistic regression on the classes' errors; "Diffusion Classifiers Understand Compositionality, but
-Conditions Apply" (2025, arXiv 2505.17955) learns polynomials, too. Here weights are kept from becoming negative, and
-the regression is held to uniform weights as firmly as cross-validation finds best: with no more than noise to learn
-from, uniform is what comes out.
+Clark & Jaini (2023), "Text-to-Image Diffusion Models are Zero-Shot Classifiers", learn a weight for each of 20 time
+buckets by logistic regression on the classes' errors; "Diffusion Classifiers Understand Compositionality, but
+Conditions Apply" (2025, arXiv 2505.17955) also learns polynomials. Here weights are non-negative, and the regression is
+regularized towards uniform weights with a strength chosen by cross-validation, so that uninformative data give uniform
+weights.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from vl_diffusion.classification.calibration import fit_inverse_temperature
 
 Kind = Literal["bucket", "polynomial"]
 
-# Strength of the pull towards uniform weights, in nats a labeled image for weights that are off by their own size.
+# Regularization strengths, in nats per labeled image for weights with a relative deviation of 1 from uniform.
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 1e4)
 _FOLDS = 5
 
 
 @dataclass(frozen=True)
 class LearnedWeighting:
-    """Weights over time, to be passed as ``DiffusionClassifier(weighting=...)``.
+    """Learned weights over time, for ``DiffusionClassifier(weighting=...)``.
 
     Example:
         >>> weighting = LearnedWeighting("bucket", (0.0, 2.0))
@@ -38,42 +38,42 @@ class LearnedWeighting:
     """
 
     kind: Kind
-    """``"bucket"``: one weight for each of equally long stretches of time. ``"polynomial"``: coefficients of Bernstein
-    polynomials, which keep a polynomial from becoming negative."""
+    """``"bucket"``: one weight per time interval of equal length. ``"polynomial"``: coefficients of Bernstein
+    polynomials, which keep the polynomial non-negative."""
 
     values: tuple[float, ...]
-    """The weights or coefficients, from little noise to much, none negative; uniform if all are equal."""
+    """Non-negative weights or coefficients, from low to high noise; all equal for uniform weights."""
 
     penalty: float | None = None
-    """Strength of the pull towards uniform weights that cross-validation chose."""
+    """Regularization strength towards uniform weights."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise ValueError(f"kind must be bucket or polynomial, got {self.kind!r}")
         values = tuple(float(value) for value in self.values)
         if not values or not np.isfinite(values).all() or min(values) < 0 or max(values) == 0:
-            raise ValueError(f"values must be finite weights, none negative and some positive, got {self.values!r}")
+            raise ValueError(f"values must be finite, non-negative and not all zero, got {self.values!r}")
         object.__setattr__(self, "values", values)
 
     def __call__(self, time: np.ndarray, alpha: Any = None, sigma: Any = None) -> np.ndarray:
-        """Weights ``(n,)`` at times ``(n,)`` in [0, 1]; the levels are not needed."""
+        """Weights ``(n,)`` at times ``(n,)`` in [0, 1]; `alpha` and `sigma` are ignored."""
         weights: np.ndarray = _basis(self.kind, len(self.values), np.asarray(time, np.float64)) @ np.array(self.values)
         return weights
 
     def to_json(self) -> str:
-        """A line of JSON."""
+        """Serialize to a line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> LearnedWeighting:
-        """What :meth:`to_json` wrote.
+        """Parse the output of :meth:`to_json`.
 
         Raises:
-            ValueError: If it is something else.
+            ValueError: If the text is not such an output.
         """
         content = json.loads(text)
         if not isinstance(content, dict) or not {"kind", "values"} <= set(content) <= {"kind", "values", "penalty"}:
-            raise ValueError(f"text must be what LearnedWeighting.to_json() writes, got {text[:80]!r}")
+            raise ValueError(f"text must be the output of LearnedWeighting.to_json(), got {text[:80]!r}")
         return cls(content["kind"], tuple(content["values"]), content.get("penalty"))
 
 
@@ -87,23 +87,23 @@ def fit_weighting(
     degree: int = 4,
     penalty: float | None = None,
 ) -> LearnedWeighting:
-    """Weights under which the true classes of labeled images are likeliest.
+    """Fit weights that maximize the likelihood of the true classes of labeled images.
 
     With w(t) the weight at time t, an image's logits are minus the mean over draws of ``w(t) * error``. They are linear
-    in the weights, so that the loss is convex: mean negative log-likelihood, plus `penalty` times the mean square of
-    the relative distance to uniform weights of the likeliest size.
+    in the weights, so the loss is convex: mean negative log-likelihood, plus `penalty` times the mean square of the
+    relative distance to the maximum-likelihood uniform weights.
 
     Args:
-        errors: ``(B, K, M)`` of :func:`vl_diffusion.draw_errors`.
+        errors: ``(B, K, M)`` from :func:`vl_diffusion.draw_errors`.
         labels: int ``(B,)``, indices of the true classes.
-        times: ``(M,)`` in [0, 1], of the same.
+        times: ``(M,)`` in [0, 1], from the same.
         kind: ``"bucket"`` or ``"polynomial"``.
-        buckets: How many stretches of time have a weight of their own. Those without a draw take the uniform weight.
-        degree: Of the polynomial.
-        penalty: Its strength; by default that of a few which has the best likelihood in 5-fold cross-validation.
+        buckets: Number of time intervals. Those without a draw get the uniform weight.
+        degree: Degree of the polynomial.
+        penalty: Regularization strength; by default chosen from a few values by 5-fold cross-validation.
 
     Raises:
-        ValueError: If shapes do not fit, errors are not finite, or there are fewer than two images.
+        ValueError: If shapes do not match, errors are not finite, or there are fewer than two images.
 
     Example:
         >>> from vl_core.data import open_dataset
@@ -114,28 +114,28 @@ def fit_weighting(
         >>> len(weighting.values)
         4
     """
-    table, truths, moments = _checked(errors, labels, times)
+    table, indices, moments = _checked(errors, labels, times)
     if kind not in get_args(Kind):
         raise ValueError(f"kind must be bucket or polynomial, got {kind!r}")
     size = buckets if kind == "bucket" else degree + 1
     if size < 1:
         raise ValueError(f"buckets must be at least 1 and degree at least 0, got {buckets} and {degree}")
-    # Feature b of a class: mean over draws of its error times the b-th basis function; uniform weights add them up.
+    # Feature b of a class: mean over draws of its error times basis function b; uniform weights give the mean error.
     features = table @ (_basis(kind, size, moments) / len(moments))
-    features = features - features[np.arange(len(truths)), truths][:, None]
-    unit = _uniform_size(features, truths)
+    features = features - features[np.arange(len(indices)), indices][:, None]
+    unit = _uniform_size(features, indices)
     scaled = features * unit
     if penalty is None:
-        penalty = _best_penalty(scaled, np.arange(len(truths)) % min(_FOLDS, len(truths)))
+        penalty = _best_penalty(scaled, np.arange(len(indices)) % min(_FOLDS, len(indices)))
     weights = _fit(scaled, penalty)
     if not weights.any():
-        # Errors that say the opposite of the labels: no weighting is better than none.
+        # The errors contradict the labels at every noise level: fall back to uniform weights.
         weights = np.ones(size)
     return LearnedWeighting(kind, tuple((weights / weights.mean()).tolist()), penalty)
 
 
 def _basis(kind: Kind, size: int, time: np.ndarray) -> np.ndarray:
-    """Functions of time ``(n, size)``, none negative, that add up to one everywhere."""
+    """Non-negative basis functions of time, ``(n, size)``, that add up to one everywhere."""
     if kind == "bucket":
         place = np.clip((time * size).astype(np.int64), 0, size - 1)
         indicators: np.ndarray = np.eye(size)[place]
@@ -148,7 +148,7 @@ def _basis(kind: Kind, size: int, time: np.ndarray) -> np.ndarray:
 
 
 def _uniform_size(features: np.ndarray, labels: np.ndarray) -> float:
-    """The likeliest size of uniform weights, or that of the errors' own spread where there is none."""
+    """Maximum-likelihood scale of uniform weights; the inverse spread of the errors if there is none."""
     try:
         return fit_inverse_temperature(features.sum(2), labels)[0]
     except ValueError:
@@ -157,7 +157,7 @@ def _uniform_size(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _fit(features: np.ndarray, penalty: float) -> np.ndarray:
-    """Weights ``(size,)``, relative to uniform ones, from features relative to the true class's, ``(B, K, size)``."""
+    """Fit weights ``(size,)``, relative to uniform ones, to features relative to the true class's, ``(B, K, size)``."""
     from scipy.optimize import minimize
 
     size = features.shape[2]
@@ -183,7 +183,7 @@ def _nll(features: np.ndarray, weights: np.ndarray) -> float:
 
 
 def _best_penalty(features: np.ndarray, fold: np.ndarray) -> float:
-    """The penalty of the smallest held-out loss; of equal ones the largest."""
+    """The penalty with the smallest held-out loss; the largest of them in case of a tie."""
     losses = []
     for penalty in _PENALTIES:
         held_out = [_nll(features[fold == f], _fit(features[fold != f], penalty)) for f in np.unique(fold)]
@@ -192,17 +192,17 @@ def _best_penalty(features: np.ndarray, fold: np.ndarray) -> float:
 
 
 def _checked(errors: Any, labels: Any, times: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    table, truths, moments = np.asarray(errors, np.float64), np.asarray(labels), np.asarray(times, np.float64)
+    table, indices, moments = np.asarray(errors, np.float64), np.asarray(labels), np.asarray(times, np.float64)
     if table.ndim != 3 or 0 in table.shape or not np.isfinite(table).all():
         raise ValueError(f"errors must be finite and of shape (images, classes, draws), got shape {table.shape}")
     if moments.shape != table.shape[2:] or not ((moments >= 0) & (moments <= 1)).all():
-        raise ValueError(f"times must be {table.shape[2]} numbers in [0, 1], one a draw, got shape {moments.shape}")
-    if truths.shape != table.shape[:1] or not np.issubdtype(truths.dtype, np.integer):
+        raise ValueError(f"times must be {table.shape[2]} numbers in [0, 1], one per draw, got shape {moments.shape}")
+    if indices.shape != table.shape[:1] or not np.issubdtype(indices.dtype, np.integer):
         raise ValueError(
-            f"labels must be {len(table)} integers, one an image, got shape {truths.shape} of {truths.dtype}"
+            f"labels must be {len(table)} integers, one per image, got shape {indices.shape} of {indices.dtype}"
         )
-    if ((truths < 0) | (truths >= table.shape[1])).any():
-        raise ValueError(f"labels must be in 0 ... {table.shape[1] - 1}, got {truths.min()} to {truths.max()}")
+    if ((indices < 0) | (indices >= table.shape[1])).any():
+        raise ValueError(f"labels must be in 0 ... {table.shape[1] - 1}, got {indices.min()} to {indices.max()}")
     if len(table) < 2:
-        raise ValueError("errors must be of two images or more, to learn from one and check with another, got one")
-    return table, truths, moments
+        raise ValueError("errors must be of at least two images for cross-validation, got one")
+    return table, indices, moments

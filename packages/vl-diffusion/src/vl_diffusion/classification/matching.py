@@ -1,8 +1,8 @@
-"""Which caption belongs to which image: denoising errors of all pairs, and the scores that are made of them.
+"""Image-text matching: denoising errors of all image-caption pairs, and scores computed from them.
 
-For one image the errors of captions compare like those of classes, as Li et al. (2023) do on Winoground. Errors of
-different images under one caption do not: a plain image is easier to denoise than a busy one whatever is said of
-it. Subtracting the error under no caption takes that away: ``log p(x | c) - log p(x)`` is what remains (Krojer et al.,
+For one image, errors of captions are compared like those of classes, as Li et al. (2023) do on Winoground. Errors of
+different images under one caption are not comparable: a plain image is easier to denoise than a busy one under any
+caption. Subtracting the unconditional error corrects for this and estimates ``log p(x | c) - log p(x)`` (Krojer et al.,
 2023, "Are Diffusion Models Vision-And-Language Reasoners?").
 """
 
@@ -33,12 +33,12 @@ from vl_diffusion.search import Exhaustive
 
 
 @dataclass(frozen=True, eq=False)
-class Matching:
-    """The denoising errors of B images under C captions.
+class MatchResult:
+    """Denoising errors of B images under C captions.
 
     Attributes:
-        errors: float64 ``(B, C)``; all captions of an image met the same noise.
-        unconditional_errors: float64 ``(B,)``, under no caption, on the same noise; None where not asked for.
+        errors: float64 ``(B, C)``; all captions of an image share the same noise.
+        unconditional_errors: float64 ``(B,)``, on the same noise; None if not requested.
     """
 
     errors: np.ndarray
@@ -46,9 +46,9 @@ class Matching:
 
     @property
     def scores(self) -> np.ndarray:
-        """How well images and captions match, float64 ``(B, C)``, larger being better: see `retrieval_scores`.
+        """Matching scores, float64 ``(B, C)``; larger is better, see `retrieval_scores`.
 
-        Without unconditional errors, only scores of one image compare.
+        Without unconditional errors, only the scores of one image are comparable.
         """
         if self.unconditional_errors is None:
             return -self.errors
@@ -72,31 +72,31 @@ def match(
     scheduler: Any | None = None,
     device: str | torch.device | None = None,
     progress: bool = False,
-) -> Matching:
+) -> MatchResult:
     """Evaluate every image under every caption.
 
-    Costs images times captions (and one, for the unconditional error) times draws calls of the network's.
+    Costs images times captions (plus one for the unconditional error) times draws evaluations of the network.
 
     Args:
-        model: What :class:`~vl_diffusion.DiffusionClassifier` takes, or a classifier, of which only the model is used.
-        images: As for ``classify``: one or a sequence.
-        captions: What is said of them: prompts as they stand, or names of classes for a model that takes those.
-        with_unconditional: Evaluate under the empty prompt, or the label of no class, too.
-        draws: Evenly spaced draws a pair.
-        objective: As for the classifier, and so are the next six.
+        model: A model as for :class:`~vl_diffusion.DiffusionClassifier`, or a classifier, whose model is used.
+        images: One image or a sequence, as for ``classify``.
+        captions: Prompts, used verbatim, or class names for a class-conditional model.
+        with_unconditional: Also evaluate under the empty prompt, or under the label for no class.
+        draws: Number of evenly spaced draws per pair.
+        objective: Form of the error; this and the next six arguments are those of the classifier.
         error_space: The quantity whose error is measured.
-        weighting: How much each noise level counts.
-        time_range: The part of the schedule that draws are spread over.
+        weighting: Weights of the noise levels.
+        time_range: Part of the schedule that the draws cover.
         seed: Seed of the noise.
-        batch_size: Evaluations in one call of the network.
-        image_ids: An integer for each image, to which its noise belongs.
+        batch_size: Evaluations per call of the network.
+        image_ids: An integer per image that determines its noise.
         scheduler: For a bare network: its diffusers scheduler.
-        device: Where to compute; default: where the model is.
-        progress: Show a bar of evaluations.
+        device: Device to compute on; default: the model's.
+        progress: Show a progress bar.
 
     Raises:
-        TypeError: If captions are no strings, or an image is of no known kind.
-        ValueError: If there is no image or caption, an argument is out of range, or the model knows no unconditional
+        TypeError: If captions are not strings, or an image is of an unsupported type.
+        ValueError: If there is no image or caption, an argument is out of range, or the model has no unconditional
             error.
     """
     checked_settings(batch_size=batch_size, temperature=1.0, seed=seed)
@@ -137,8 +137,8 @@ def match(
     total = len(sequence) * (len(texts) + with_unconditional) * draws
     with tqdm(total=total, desc="match", unit=" evaluations", disable=not progress) as bar:
         errors = evaluate(denoiser.encode_classes(texts), texts, bar.update)
-        # A run of its own, since an empty prompt may be encoded to another length than the others. The noise is equal.
-        return Matching(errors, None if none is None else evaluate(none, ("",), bar.update)[:, 0])
+        # In a separate run, since the empty prompt may be encoded to another length. The noise is the same.
+        return MatchResult(errors, None if none is None else evaluate(none, ("",), bar.update)[:, 0])
 
 
 def match_groups(
@@ -148,56 +148,59 @@ def match_groups(
     *,
     progress: bool = False,
     **settings: Any,
-) -> Matching:
-    """Match within each of N small groups of images and captions, such as Winoground's two and two.
+) -> MatchResult:
+    """Match within each of N small groups of images and captions, such as the two and two of Winoground.
 
     Args:
         model: As for :func:`match`.
         images: N groups of I images.
         captions: N groups of C captions.
-        progress: Show a bar of groups.
-        **settings: The other arguments of :func:`match`, but for `image_ids`.
+        progress: Show a progress bar over groups.
+        **settings: Other arguments of :func:`match` except `image_ids`.
 
     Returns:
-        Errors ``(N, I, C)``, and unconditional ones ``(N, I)`` where asked for.
+        Errors ``(N, I, C)``, and unconditional errors ``(N, I)`` if requested.
 
     Raises:
         ValueError: If there is no group, or the numbers of groups or of their members differ.
     """
     if len(images) != len(captions) or not len(images):
         raise ValueError(
-            f"images and captions must be groups, one and the same number, got {len(images)} and {len(captions)}"
+            f"images and captions must have the same number of groups, at least one, "
+            f"got {len(images)} and {len(captions)}"
         )
     parts = []
     pairs = zip(images, captions, strict=True)
-    for of_group, said in tqdm(pairs, total=len(images), desc="match", unit="group", disable=not progress):
-        parts.append(match(model, list(of_group), said, **settings))
+    for group_images, group_captions in tqdm(
+        pairs, total=len(images), desc="match", unit="group", disable=not progress
+    ):
+        parts.append(match(model, list(group_images), group_captions, **settings))
         if parts[-1].errors.shape != parts[0].errors.shape:
             raise ValueError(
                 f"groups must all have as many images and captions as the first, {parts[0].errors.shape}, got "
                 f"{parts[-1].errors.shape} for group {len(parts) - 1}"
             )
     none = [part.unconditional_errors for part in parts if part.unconditional_errors is not None]
-    return Matching(np.stack([part.errors for part in parts]), np.stack(none) if none else None)
+    return MatchResult(np.stack([part.errors for part in parts]), np.stack(none) if none else None)
 
 
 def retrieval_scores(errors: np.ndarray, unconditional_errors: np.ndarray) -> np.ndarray:
-    """What a caption explains of an image: the unconditional error less the error under the caption.
+    """Retrieval scores: the unconditional error minus the error under the caption.
 
     Args:
         errors: ``(..., B, C)``, images by captions.
         unconditional_errors: ``(..., B)``, on the same noise.
 
     Returns:
-        Scores ``(..., B, C)``, larger being better. Among captions of one image they decide as the errors do.
+        Scores ``(..., B, C)``; larger is better. The captions of one image are ranked as by their errors.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        ValueError: If the shapes do not match.
     """
     errors, unconditional_errors = np.asarray(errors), np.asarray(unconditional_errors)
     if errors.ndim < 2 or errors.shape[:-1] != unconditional_errors.shape:
         raise ValueError(
-            f"unconditional_errors must have the shape of errors but for its last dimension, got "
+            f"unconditional_errors must have the shape of errors without its last dimension, got "
             f"{unconditional_errors.shape} and {errors.shape}"
         )
     scores: np.ndarray = unconditional_errors[..., None] - errors
@@ -205,72 +208,75 @@ def retrieval_scores(errors: np.ndarray, unconditional_errors: np.ndarray) -> np
 
 
 @dataclass(frozen=True)
-class Share:
-    """How many of some examples were right."""
+class Accuracy:
+    """Accuracy over a number of examples, with its confidence interval."""
 
     correct: int
+    """Number of correct examples."""
+
     total: int
+    """Number of examples."""
 
     @property
     def value(self) -> float:
-        """The share, 0 to 1."""
+        """Fraction of correct examples, 0 to 1."""
         return self.correct / self.total
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Wilson's score interval, see `vl_core.results.wilson_interval`."""
+        """Wilson score interval, see `vl_core.results.wilson_interval`."""
         return wilson_interval(self.correct, self.total, level)
 
 
 @dataclass(frozen=True)
 class WinogroundScores:
-    """The three scores of Winoground (Thrush et al., 2022), on two images and two captions an example."""
+    """The three scores of Winoground (Thrush et al., 2022), for examples of two images and two captions."""
 
-    text: Share
-    """For each image, its own caption has the better score than the other. Chance is 1/4."""
+    text: Accuracy
+    """Examples in which each image has a higher score with its own caption. Chance is 1/4."""
 
-    image: Share
-    """For each caption, its own image has the better score than the other. Chance is 1/4."""
+    image: Accuracy
+    """Examples in which each caption has a higher score with its own image. Chance is 1/4."""
 
-    group: Share
-    """Both. Chance is 1/6."""
+    group: Accuracy
+    """Examples in which both hold. Chance is 1/6."""
 
 
 def winoground_scores(errors: np.ndarray, unconditional_errors: np.ndarray | None = None) -> WinogroundScores:
-    """Text, image and group score of examples in which image 0 goes with caption 0, and 1 with 1.
+    """Text, image and group score of examples in which image 0 belongs to caption 0, and image 1 to caption 1.
 
-    Without unconditional errors the image score says mostly which image is plainer, and with it the group score.
+    Without unconditional errors, the image score, and with it the group score, mostly reflects which image is plainer.
 
     Args:
-        errors: ``(N, 2, 2)``, examples by images by captions; smaller being better.
+        errors: ``(N, 2, 2)``, examples by images by captions; smaller is better.
         unconditional_errors: ``(N, 2)``, to subtract.
 
     Returns:
-        The scores; a tie is not right.
+        The scores; a tie is not correct.
 
     Raises:
-        ValueError: If the shapes do not fit, there is no example, or an error is NaN.
+        ValueError: If the shapes do not match, there is no example, or an error is NaN.
     """
     table = np.asarray(errors)
     if table.ndim != 3 or table.shape[1:] != (2, 2) or not len(table):
         raise ValueError(f"errors must be (examples, 2 images, 2 captions), got shape {table.shape}")
     if np.isnan(table).any():
-        raise ValueError("errors must be numbers, got NaN")
+        raise ValueError("errors must not be NaN")
     scores = -table if unconditional_errors is None else retrieval_scores(table, unconditional_errors)
     if np.isnan(scores).any():
-        raise ValueError("unconditional_errors must be numbers, got NaN")
+        raise ValueError("unconditional_errors must not be NaN")
     own, across = scores[:, [0, 1], [0, 1]], scores[:, [0, 1], [1, 0]]
-    # Entry i of `across` is image i under the other's caption; turned round, the other's image under caption i.
+    # Entry i of `across` is image i with the other caption; reversed, the other image with caption i.
     text = (own > across).all(1)
     image = (own > across[:, ::-1]).all(1)
-    return WinogroundScores(*(Share(int(right.sum()), len(table)) for right in (text, image, text & image)))
+    return WinogroundScores(*(Accuracy(int(correct.sum()), len(table)) for correct in (text, image, text & image)))
 
 
 def _checked_captions(captions: Sequence[str]) -> tuple[str, ...]:
     if isinstance(captions, str):
         raise TypeError(f"captions must be a sequence of texts, got the single string {captions!r}")
     texts = tuple(captions)
-    if strangers := [text for text in texts if not isinstance(text, str)]:
-        raise TypeError(f"captions must be strings, got {strangers[0]!r} of type {type(strangers[0]).__name__}")
+    if invalid := [text for text in texts if not isinstance(text, str)]:
+        raise TypeError(f"captions must be strings, got {invalid[0]!r} of type {type(invalid[0]).__name__}")
     if not texts:
         raise ValueError("captions is empty; pass at least one")
     return texts

@@ -1,4 +1,4 @@
-"""What a classification says: errors, their uncertainty, and the class that follows."""
+"""Classification results: errors, their uncertainty, and predictions."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ import numpy as np
 from vl_diffusion.classification.candidates import Candidates, Combination
 from vl_diffusion.search.evidence import anytime_half_widths
 
-# By how much a class that ties with the predicted one is less likely, in nats.
-_HAIR = 1e-9
+# Log-probability gap between the predicted class and a class that ties with it, in nats.
+_TIE_GAP = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """The denoising errors of B images under K classes, and the verdict.
+    """Denoising errors of B images under K classes, and the predictions.
 
     Attributes:
         classes: The K class names.
-        image_ids: int64 ``(B,)``, the ids that the noise belongs to.
-        errors: float64 ``(B, K)``, weighted mean error over the draws that a class was evaluated on, in the
-            classifier's error space; NaN for a class that was not evaluated at all.
-        standard_errors: float64 ``(B, K)``, of those means; NaN where a class saw fewer than two draws.
-        draws: int64 ``(B, K)``, draws that a class was evaluated on. Where a class has fewer than the predicted one,
-            its mean is over other draws: compare `differences` instead.
-        evaluations: int64 ``(B, K)``, calls of the network that this took; the same unless a class has several prompts.
+        image_ids: int64 ``(B,)``, the ids that determine the noise.
+        errors: float64 ``(B, K)``, weighted mean error over the draws of each class, in the classifier's error space;
+            NaN for a class that was not evaluated.
+        standard_errors: float64 ``(B, K)``, standard errors of these means; NaN for fewer than two draws.
+        draws: int64 ``(B, K)``, number of draws of each class. The mean of a class with fewer draws than the predicted
+            one is over other draws: compare `differences` instead.
+        evaluations: int64 ``(B, K)``, evaluations of the network; equal to `draws` unless a class has several prompts.
         differences: float64 ``(B, K)``, mean over common draws of a class's score minus the predicted class's; 0 for
-            the predicted class. Noise is shared, so this is far more certain than a difference of `errors`. Below 0 for
-            a class that was given up while it was ahead of the one that won later.
-        difference_standard_errors: float64 ``(B, K)``, of those paired means.
+            the predicted class. Noise is shared, so the variance is far smaller than that of a difference of `errors`.
+            Negative for a class that was pruned while it was ahead of the later winner.
+        difference_standard_errors: float64 ``(B, K)``, standard errors of these paired means.
         predictions: int64 ``(B,)``, index of the predicted class.
-        probabilities: float64 ``(B, K)``, softmax of minus the paired difference in the summed error over the
-            classifier's temperature, equation 7 of Li et al. (2023); 0 for a class that was not evaluated. The
-            predicted class is the likeliest: others count as no better than it, even where their few draws say so. As
-            good as the temperature is: fit it with `vl_diffusion.fit_temperature`.
-        inner_evaluations: int64 ``(B,)``, calls of the network for names that a search only descended through.
-        num_values: int64 ``(B,)``, values in the image that was denoised: a summed error is this many mean ones.
-        pruned: bool ``(B, K)``, classes that the search gave up, or never looked at. The others are the predicted class
-            and those that it could not rule out before its draws or evaluations ran out.
+        probabilities: float64 ``(B, K)``, softmax of the negative paired difference in the summed error, divided by the
+            classifier's temperature (equation 7 of Li et al., 2023); 0 for a class that was not evaluated. Negative
+            differences count as ties, so that the predicted class is the most likely. Calibrated only with a fitted
+            temperature, see `vl_diffusion.fit_temperature`.
+        inner_evaluations: int64 ``(B,)``, evaluations of the network for names of inner tree nodes.
+        num_values: int64 ``(B,)``, number of values in the denoised image or latent; the summed error is this times
+            the mean error.
+        pruned: bool ``(B, K)``, classes that the search pruned or never evaluated. The others are the predicted class
+            and those not ruled out before the draws or the budget were used up.
     """
 
     classes: tuple[str, ...]
@@ -60,19 +61,19 @@ class Classification:
         return len(self.predictions)
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The predicted class names."""
+    def predicted_classes(self) -> tuple[str, ...]:
+        """Names of the predicted classes, one per image."""
         return tuple(self.classes[i] for i in self.predictions)
 
     @property
     def total_evaluations(self) -> np.ndarray:
-        """Calls of the network that each image took in all, int64 ``(B,)``."""
+        """Total evaluations of the network per image, int64 ``(B,)``."""
         total: np.ndarray = self.evaluations.sum(1) + self.inner_evaluations
         return total
 
     @property
     def runners_up(self) -> np.ndarray:
-        """Index of the class that came closest to the predicted one, int64 ``(B,)``."""
+        """Index of the class closest to the predicted one, int64 ``(B,)``."""
         others = np.where(np.isnan(self.differences), np.inf, np.maximum(self.differences, 0))
         others[np.arange(len(self)), self.predictions] = np.inf
         nearest: np.ndarray = others.argmin(1)
@@ -80,7 +81,7 @@ class Classification:
 
     @property
     def margins(self) -> np.ndarray:
-        """Paired difference of the runner-up, float64 ``(B,)``; 0 where it was given up while it was ahead."""
+        """Paired difference of the runner-up, float64 ``(B,)``; 0 where it was pruned while ahead."""
         margins: np.ndarray = np.maximum(self.differences[np.arange(len(self)), self.runners_up], 0)
         return margins
 
@@ -91,21 +92,21 @@ class Classification:
         return errors
 
     def difference_intervals(self, level: float = 0.95, *, anytime: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Intervals of the paired `differences`, one class at a time.
+        """Confidence intervals of the paired `differences`, one class at a time.
 
-        Student's are for two classes and a number of draws that were chosen beforehand, as those of an exhaustive
-        search. A race drops a class when its difference looks large, and names the winner after the fact: Student's
-        are then too short. Those of ``anytime=True`` are wider, and hold whenever a search stops, at whichever class.
+        Student's t intervals assume two classes and a number of draws that were fixed in advance, as in an exhaustive
+        search. A race stops when a difference looks large and selects the winner from the data, so that t intervals are
+        too short. ``anytime=True`` gives wider intervals that are valid at any stopping time and for any winner.
 
         Args:
-            level: Probability with which an interval covers the difference over infinitely many draws, if they are
-                independent and their differences normal.
-            anytime: Whether it does so whatever the search saw when it stopped; a confidence sequence from the evidence
-                that a race goes by, at an error that is shared out among the K - 1 classes that might have won.
+            level: Probability that an interval covers the difference over infinitely many draws, for independent draws
+                with normal differences.
+            anytime: Use confidence sequences from the evidence of a race, which hold at any stopping time; the error is
+                divided among the K - 1 classes that might have won.
 
         Returns:
-            Lower and upper ends, float64 ``(B, K)``; NaN where a class saw fewer than two draws, and infinite where
-            `anytime` has too few to say anything.
+            Lower and upper ends, float64 ``(B, K)``; NaN for fewer than two draws, and infinite where `anytime` has too
+            few draws.
 
         Raises:
             ValueError: If `level` is not between 0 and 1.
@@ -127,7 +128,7 @@ def summarize(
     errors: np.ndarray,
     scores: np.ndarray,
     prediction: int,
-    given_up: np.ndarray,
+    pruned: np.ndarray,
     candidates: Candidates,
     *,
     classes: tuple[str, ...],
@@ -136,19 +137,19 @@ def summarize(
     temperature: float,
     combination: Combination = "mean",
 ) -> Classification:
-    """The result of one image.
+    """Summarize the search of one image.
 
     Args:
         errors: ``(A, M)``, NaN where not evaluated.
-        scores: ``(A, M)``, what the search compared.
-        prediction: Index of the arm that the search found.
-        given_up: bool ``(A,)``, arms that the search gave up.
-        candidates: The arms; those without an owner are left out.
+        scores: ``(A, M)``, the values that the search compared.
+        prediction: Index of the predicted candidate.
+        pruned: bool ``(A,)``, candidates that the search pruned.
+        candidates: The candidates; names of inner tree nodes are left out.
         classes: The class names.
-        image_id: The id that its noise belongs to.
-        num_values: Values in the image that was denoised.
+        image_id: The id that determines the noise.
+        num_values: Number of values in the denoised image or latent.
         temperature: Divides the summed error before the softmax.
-        combination: What the arms of a class say together, where it has several.
+        combination: How several candidates of a class are combined.
     """
     mean, standard_error, draws = _moments(errors.astype(np.float64))
     difference, difference_error, _ = _moments(scores.astype(np.float64) - scores[prediction])
@@ -160,18 +161,18 @@ def summarize(
     scale = num_values / temperature
     if not np.array_equal(candidates.class_indices, np.arange(len(classes))):
         members = [np.flatnonzero(candidates.class_indices == k) for k in range(len(classes))]
-        evaluations = np.array([evaluations[of_class].sum() for of_class in members])
-        # A prompt that was given up is no better than the best, whatever its few draws say.
-        table[3] = np.where(given_up, np.maximum(difference, 0), difference)
-        given_up = np.array([given_up[of_class].all() for of_class in members])
-        table = np.stack([_of_class(table[:, of_class], scale, combination) for of_class in members], axis=1)
+        evaluations = np.array([evaluations[own].sum() for own in members])
+        # A pruned prompt counts as no better than the best one, even if its few draws say otherwise.
+        table[3] = np.where(pruned, np.maximum(difference, 0), difference)
+        pruned = np.array([pruned[own].all() for own in members])
+        table = np.stack([_combine_prompts(table[:, own], scale, combination) for own in members], axis=1)
     mean, standard_error, draws, difference, difference_error = table
     label = int(candidates.class_indices[prediction])
     if combination == "logsumexp" and len(candidates) > len(classes):
-        # A class of many good prompts may be ahead of the class of the best one.
+        # A class with many good prompts may be ahead of the class with the best prompt.
         label = int(np.nanargmin(difference))
         difference_error[label] = 0.0
-        given_up[label] = False
+        pruned[label] = False
     difference = difference - difference[label]
     return Classification(
         classes=classes,
@@ -186,29 +187,29 @@ def summarize(
         probabilities=class_probabilities(difference[None], np.array([label]), scale),
         inner_evaluations=np.array([inner_evaluations], np.int64),
         num_values=np.array([num_values], np.int64),
-        pruned=given_up[None],
+        pruned=pruned[None],
     )
 
 
 def class_probabilities(differences: np.ndarray, predictions: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
-    """Softmax of minus `scale` times the differences, in which no class is as likely as the predicted one.
+    """Softmax of ``-scale * differences``, with the predicted class strictly the most likely.
 
     Args:
-        differences: ``(B, K)``, to the predicted class.
+        differences: ``(B, K)``, differences to the predicted class.
         predictions: int64 ``(B,)``, indices of the predicted classes.
-        scale: A number, or one an image, ``(B, 1)``.
+        scale: A number, or one per image ``(B, 1)``.
     """
-    behind = np.maximum(differences, _HAIR / scale)
+    behind = np.maximum(differences, _TIE_GAP / scale)
     np.put_along_axis(behind, predictions[:, None], 0.0, axis=1)
     return softmax_probabilities(behind, scale)
 
 
 def softmax_probabilities(differences: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
-    """Softmax of minus `scale` times the differences, float64 ``(B, K)``; 0 where a difference is NaN.
+    """Softmax of ``-scale * differences``, float64 ``(B, K)``; 0 where a difference is NaN.
 
     Args:
         differences: ``(B, K)``.
-        scale: A number, or one an image, ``(B, 1)``.
+        scale: A number, or one per image ``(B, 1)``.
     """
     logits = np.where(np.isnan(differences), -np.inf, -scale * differences)
     weights = np.exp(logits - logits.max(1, keepdims=True))
@@ -216,8 +217,8 @@ def softmax_probabilities(differences: np.ndarray, scale: float | np.ndarray) ->
     return probabilities
 
 
-def _of_class(table: np.ndarray, scale: float, combination: Combination) -> np.ndarray:
-    """The row of a class from the columns ``(5, arms)`` of its prompts: of the best one, or of their mixture."""
+def _combine_prompts(table: np.ndarray, scale: float, combination: Combination) -> np.ndarray:
+    """Combine the columns ``(5, prompts)`` of a class to ``(5,)``: those of the best prompt, or of the mixture."""
     differences = table[3]
     if np.isnan(differences).all():
         return np.array(table[:, 0])
@@ -225,24 +226,24 @@ def _of_class(table: np.ndarray, scale: float, combination: Combination) -> np.n
     row: np.ndarray = table[:, best].copy()
     if combination == "logsumexp":
         relative = np.nan_to_num(np.exp(-scale * (differences - differences[best])))
-        share = relative / relative.sum()
+        weights = relative / relative.sum()
         for quantity in (0, 1, 4):
-            # A prompt given up after one draw has no standard error; the best one decides whether the class has.
+            # A prompt pruned after one draw has no standard error; the class has one if the best prompt does.
             known = ~np.isnan(table[quantity])
             if known[best]:
-                row[quantity] = table[quantity, known] @ share[known] / share[known].sum()
+                row[quantity] = table[quantity, known] @ weights[known] / weights[known].sum()
         row[3] = differences[best] - np.log(relative.mean()) / scale
     return row
 
 
 def concatenate(parts: Sequence[Classification]) -> Classification:
-    """Results of several images or batches as one, in order."""
+    """Concatenate results of several images or batches, in order."""
     arrays = {f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Classification)[1:]}
     return Classification(classes=parts[0].classes, **arrays)
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, standard error and count of the numbers in each row that are not NaN."""
+    """Mean, standard error and number of the values in each row, ignoring NaN."""
     known = ~np.isnan(values)
     count = known.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,4 +1,4 @@
-"""Prompts of the data sets that the Diffusion Classifier was measured on, by name."""
+"""Prompt templates of the data sets in the Diffusion Classifier paper, by name."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 PROMPT_TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        # As in the authors' prompt files, articles uncorrected ("a photo of a airplane."). For pets their class names
-        # say the animal as well, such as "Abyssinian cat".
+        # From the authors' prompt files, with articles uncorrected ("a photo of a airplane."). Their class names for
+        # pets include the animal, such as "Abyssinian cat".
         "aircraft": ("a photo of a {}, a type of aircraft.",),
         "cifar10": ("a blurry photo of a {}.",),
         "cifar100": ("a blurry photo of a {}.",),
@@ -20,7 +20,7 @@ PROMPT_TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "objectnet": ("a photo of a {}.",),
         "pets": ("a photo of a {}, a type of pet.",),
         "stl10": ("a photo of a {}.",),
-        # Our own. Several templates cost as many times the evaluations.
+        # Our own. The number of evaluations grows with the number of templates.
         "clipart": ("clip art of a {}.",),
         "emoji": ("an emoji of {}.",),
         "name": ("{}",),
@@ -32,17 +32,17 @@ PROMPT_TEMPLATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
     }
 )
-"""Templates of each name, for ``DiffusionClassifier(prompt_template=...)``."""
+"""Templates by name, for ``DiffusionClassifier(prompt_template=...)``."""
 
 
 def prompt_templates(name: str) -> tuple[str, ...]:
-    """The templates of a data set of Li et al. (2023), or of a set of our own.
+    """The templates of a data set of Li et al. (2023), or one of our own sets.
 
     Args:
         name: ``"imagenet"``, ``"pets"`` ...: a key of `PROMPT_TEMPLATES`.
 
     Raises:
-        ValueError: If there are none of that name.
+        ValueError: If the name is unknown.
 
     Example:
         >>> prompt_templates("food")
@@ -52,6 +52,6 @@ def prompt_templates(name: str) -> tuple[str, ...]:
         near = difflib.get_close_matches(str(name), PROMPT_TEMPLATES, 1)
         raise ValueError(
             f"name must be one of {', '.join(sorted(PROMPT_TEMPLATES))}, got {name!r}"
-            + (f"; did you mean {near[0]!r}?" if near else "; a template of your own needs no name")
+            + (f"; did you mean {near[0]!r}?" if near else "; pass your own template as prompt_template")
         )
     return PROMPT_TEMPLATES[name]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from vl_diffusion.charts.evaluation import draw_calibration
 from vl_diffusion.classification.calibration import (
-    Temperature,
+    TemperatureFit,
+    apply_temperature,
     expected_calibration_error,
     fit_temperature,
-    with_temperature,
 )
 from vl_diffusion.commands.evaluate import Evaluate, labels_of, prepare, write_json
 from vl_diffusion.commands.running import run_task
@@ -49,7 +49,7 @@ def run(settings: Calibrate) -> None:
         return
     labels = labels_of(images, classifier.classes)
     fitted = fit_temperature(result, labels)
-    after = with_temperature(result, fitted.value)
+    after = apply_temperature(result, fitted.value)
     errors = {
         f"expected_calibration_error_{when}": expected_calibration_error(r.probabilities, labels, bins=settings.bins)
         for when, r in (("before", result), ("after", after))
@@ -61,7 +61,7 @@ def run(settings: Calibrate) -> None:
     print(f"wrote {settings.out / 'calibration.json'} and {settings.out / 'calibration.png'}")
 
 
-def what_changes(fitted: Temperature, error_before: float, error_after: float) -> str:
+def what_changes(fitted: TemperatureFit, error_before: float, error_after: float) -> str:
     """What a temperature does to the images that it was fitted on, in a sentence or two.
 
     Args:

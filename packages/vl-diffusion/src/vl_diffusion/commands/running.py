@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 from vl_core.runs import RunFolder
 
-from vl_diffusion.classification.calibration import with_temperature
+from vl_diffusion.classification.calibration import apply_temperature
 from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.classification.result import Classification
 from vl_diffusion.commands.settings import WITHOUT_EFFECT, ClassifierSettings
@@ -70,7 +70,7 @@ def run_task(task: Task, classifier: DiffusionClassifier) -> Classification | No
         return None
     result = ResultIndex(task.out, classifier.classes).collect(task.image_ids)
     # What is kept may have been made with another temperature, if nothing else depends on it.
-    return result if _temperature_decides(classifier) else with_temperature(result, classifier.temperature)
+    return result if _temperature_decides(classifier) else apply_temperature(result, classifier.temperature)
 
 
 def read_ids(collection: ImageCollection) -> list[int]:

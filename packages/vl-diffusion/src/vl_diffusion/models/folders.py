@@ -19,18 +19,18 @@ _Content = TypeVar("_Content", dict[str, Any], list[Any])
 
 
 def local_folder(path_or_id: str | Path) -> Path | None:
-    """Where a model lies on this machine: a built-in one's folder, or the path itself; None for a hub id."""
+    """Local folder of a model: that of a built-in one, or the path itself; None for a hub id."""
     if str(path_or_id) in BUILT_IN:
         return PRETRAINED / str(path_or_id)
     return Path(path_or_id) if Path(path_or_id).exists() else None
 
 
 def read_schedule(path: Path) -> NoiseSchedule:
-    """The schedule of a ``scheduler_config.json``.
+    """Read the schedule from a ``scheduler_config.json``.
 
     Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is not JSON, or of a kind that is not supported; the file is named.
+        OSError: If the file cannot be read.
+        ValueError: If it is not JSON, or the schedule is not supported; the message names the file.
     """
     config = read_json(path, dict)
     try:
@@ -40,11 +40,12 @@ def read_schedule(path: Path) -> NoiseSchedule:
 
 
 def read_json(path: Path, kind: type[_Content]) -> _Content:
+    """Read a JSON file whose content must be of type `kind`, `dict` or `list`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, kind):
         wanted = "object" if kind is dict else "list"
-        raise ValueError(f"{path} must hold a JSON {wanted}, got {type(content).__name__}")
+        raise ValueError(f"{path} must be a JSON {wanted}, got {type(content).__name__}")
     return content

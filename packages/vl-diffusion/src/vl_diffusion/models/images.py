@@ -1,4 +1,4 @@
-"""Bring images of any size to the size and the number of channels that a model was trained on."""
+"""Convert images of any size to the resolution and number of channels of a model."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from vl_core.data import image_to_tensor
 # ITU-R BT.601, what Pillow's convert("L") uses.
 _LUMA = (0.299, 0.587, 0.114)
 
-# Longest side that is scaled as a whole, in shorter ones: a strip of one pixel would become gigabytes.
+# Largest aspect ratio that is resized as a whole: a strip of one pixel would take gigabytes.
 _LONGEST = 8
 
 
 def to_tensor(image: Any) -> Tensor:
-    """One image of any kind that the package takes, as float32 ``(1 or 3, H, W)`` in [0, 1] on the CPU."""
+    """Convert an image of any supported type to float32 ``(1 or 3, H, W)`` in [0, 1] on the CPU."""
     return image_to_tensor(image).detach().cpu()
 
 
 def fit(image: Tensor, size: int, channels: int) -> Tensor:
-    """Scale the shorter side to `size` (bicubic, antialiased), cut out the center, and match the channels.
+    """Resize the shorter side to `size` (bicubic, antialiased), crop the center, and convert the channels.
 
     Args:
         image: ``(C, H, W)`` in [0, 1] with 1 or 3 channels.
-        size: Height and width wanted, in pixels.
+        size: Target height and width, in pixels.
         channels: 1 (luminance) or 3 (gray is repeated).
 
     Returns:
-        ``(channels, size, size)`` in [0, 1]; the very same values if nothing had to change.
+        ``(channels, size, size)`` in [0, 1]; the same values if size and channels already match.
     """
     image = _middle(image, size)
     _, height, width = image.shape
@@ -45,16 +45,16 @@ def fit(image: Tensor, size: int, channels: int) -> Tensor:
     image = image[:, top : top + size, left : left + size]
     if image.shape[0] == 3 and channels == 1:
         weights = torch.tensor(_LUMA, dtype=image.dtype).view(3, 1, 1)
-        # Equal channels stay what they are: the weights' sum is rounded.
+        # Keep equal channels exactly: the sum of the weights is rounded.
         gray = image[:1] if bool((image[:1] == image).all()) else (image * weights).sum(0, keepdim=True)
         return gray.contiguous()
     return image.expand(channels, -1, -1).contiguous()
 
 
 def _middle(image: Tensor, size: int) -> Tensor:
-    """All of an ordinary image; of a strip, the square that `fit` cuts out and more than its filter sees beside it.
+    """Crop extreme aspect ratios to the center square and a margin beyond the support of the resize filter.
 
-    The same is cut off at both ends, and in the scaled image it is whole pixels: the square stays where it was.
+    Both ends are cropped equally, by whole pixels of the resized image, so that the center square does not move.
     """
     _, height, width = image.shape
     shorter = min(height, width)
@@ -64,10 +64,10 @@ def _middle(image: Tensor, size: int) -> Tensor:
 
 
 def content_id(image: Tensor) -> int:
-    """A number that depends on the pixels alone, so that noise follows the image and not its place in a list.
+    """Hash of the pixels, so that the noise depends on the image and not on its index.
 
     Returns:
-        A signed 64-bit integer: BLAKE2b of the shape and the float32 values.
+        A signed 64-bit integer, BLAKE2b of the shape and the float32 values.
     """
     values = np.ascontiguousarray(image.float().numpy(), dtype="<f4")
     digest = hashlib.blake2b(repr(values.shape).encode() + values.tobytes(), digest_size=8).digest()

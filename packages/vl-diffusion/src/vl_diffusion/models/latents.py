@@ -1,4 +1,4 @@
-"""What a model denoises: the image itself scaled to [-1, 1], or its autoencoder's latent."""
+"""Model inputs: images scaled to [-1, 1], or latents of the autoencoder."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 
 
 def encode(images: Tensor, vae: Any | None) -> Tensor:
-    """Encode images without randomness: the mean of the autoencoder's posterior, in the diffusion model's units.
+    """Encode images deterministically, as the scaled mean of the autoencoder's posterior.
 
-    An autoencoder that says that it overflows in half precision (``force_upcast``) computes in float32 meanwhile.
+    An autoencoder with ``force_upcast``, which overflows in half precision, is run in float32.
 
     Args:
         images: ``(B, C, H, W)`` in [0, 1].
-        vae: An ``AutoencoderKL``, whose configuration gives the scale and the shift, or None for pixel models.
+        vae: An ``AutoencoderKL``, whose configuration gives scale and shift; None for pixel models.
 
     Returns:
         float32 ``(B, c, h, w)``.
@@ -41,28 +41,28 @@ def _posterior_mean(centered: Tensor, vae: Any) -> Tensor:
         mean: Tensor = vae.encode(centered.to(vae.dtype)).latent_dist.mean
         return mean.float()
     finally:
-        # The autoencoder is the caller's, whose pipeline samples in the precision that it has.
+        # Restore the precision of the caller's autoencoder.
         if upcast:
             vae.to(precision)
 
 
 def downsampling(vae: Any | None) -> int:
-    """How many pixels of the image one latent pixel stands for, along a side."""
+    """Image pixels per latent pixel, along one side."""
     return 1 if vae is None else 2 ** (len(vae.config.block_out_channels) - 1)
 
 
 def sample_size(network: Any) -> int:
-    """Height and width of what a network was trained on, in its own pixels.
+    """Height and width of the network's training inputs, in its own pixels.
 
     Raises:
-        ValueError: If its configuration does not say, or they differ.
+        ValueError: If the configuration has none, or they differ.
     """
     size = network.config.sample_size
     sides = set(size) if isinstance(size, tuple | list) else {size}
     side = sides.pop()
     if sides or not isinstance(side, int):
         raise ValueError(
-            f"sample_size of this {type(network).__name__} must be one number, for images are square, got {size}; "
+            f"sample_size of this {type(network).__name__} must be one number, since images are square, got {size}; "
             "set it with register_to_config(sample_size=...)"
         )
     return side

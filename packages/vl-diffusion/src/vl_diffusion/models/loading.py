@@ -1,4 +1,4 @@
-"""From an object, a folder or a hub id to a denoiser."""
+"""Load denoisers from objects, folders and hub ids."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vl_diffusion.models.folders import BUILT_IN, local_folder, read_json, read_
 from vl_diffusion.models.schedule import NoiseSchedule
 
 NETWORKS = ("DiTTransformer2DModel", "UNet2DModel")
-"""Bare networks, which come with a scheduler; `ClassConditionalDenoiser` wraps them, and the DiT pipeline."""
+"""Bare networks, which need a scheduler; wrapped by `ClassConditionalDenoiser`, like the DiT pipeline."""
 
 PROMPTED: dict[str, Callable[..., Denoiser]] = {
     "StableDiffusionPipeline": StableDiffusionDenoiser,
@@ -39,9 +39,9 @@ PROMPTED: dict[str, Callable[..., Denoiser]] = {
 """Text-conditional pipelines."""
 
 PIPELINES = (*PROMPTED, "DiTPipeline")
-"""All pipelines by name."""
+"""Class names of all supported pipelines."""
 
-_CONTRACT = ("schedule", "encode_images", "encode_classes", "predict", "image_size", "image_channels")
+_DENOISER_MEMBERS = ("schedule", "encode_images", "encode_classes", "predict", "image_size", "image_channels")
 
 
 def as_denoiser(
@@ -51,31 +51,30 @@ def as_denoiser(
     device: str | torch.device | None = None,
     image_size: int | None = None,
 ) -> Denoiser:
-    """Wrap a diffusers pipeline or network; an object that already fulfills the contract is returned as it is.
+    """Wrap a diffusers pipeline or network; an object that implements `Denoiser` is returned unchanged.
 
     Args:
         model: See :class:`~vl_diffusion.DiffusionClassifier`.
         scheduler: For a bare network: its diffusers scheduler.
-        device: Where to compute; default: where the model is.
-        image_size: For a text-conditional pipeline: height and width of the images, in pixels; default: that of the
-            training.
+        device: Device to compute on; default: the model's.
+        image_size: For a text-conditional pipeline: height and width of the images, in pixels; default: the training
+            resolution.
 
     Raises:
-        ValueError: If the object is of no supported kind, if a bare network comes without its scheduler or anything
-            else with one, or if the size of its images cannot be chosen.
+        ValueError: If the object is not supported, if a bare network comes without a scheduler or another model with
+            one, or if the image size of the model is fixed.
     """
     if isinstance(model, str | Path):
-        raise ValueError(f"model must be a model and not its name, got {str(model)!r}; load it with from_pretrained")
-    finished = all(hasattr(model, name) for name in _CONTRACT)
-    if scheduler is not None and (finished or family_of(model) is not None):
+        raise ValueError(f"model must be an object, got the name {str(model)!r}; load it with from_pretrained")
+    is_denoiser = all(hasattr(model, name) for name in _DENOISER_MEMBERS)
+    if scheduler is not None and (is_denoiser or family_of(model) is not None):
         raise ValueError(
-            f"scheduler is for a bare network, and this {type(model).__name__} has its own; set that to another one "
-            "before the model is passed"
+            f"scheduler must be None for a {type(model).__name__}, which has its own; change that one instead"
         )
-    if finished:
+    if is_denoiser:
         denoiser: Denoiser = model
         if image_size not in (None, denoiser.image_size):
-            raise ValueError(f"image_size={image_size} is given to a model that is wrapped at {denoiser.image_size}")
+            raise ValueError(f"image_size must be the model's own {denoiser.image_size} or None, got {image_size}")
         if device is not None:
             _move(denoiser, device)
         return denoiser
@@ -85,31 +84,31 @@ def as_denoiser(
     if kind in PROMPTED:
         return PROMPTED[kind](model, image_size=image_size)
     if image_size is not None:
-        raise ValueError(f"image_size={image_size} is given, and the size of a {type(model).__name__} is fixed")
+        raise ValueError(f"image_size must be None for a {type(model).__name__}, whose size is fixed, got {image_size}")
     if kind is not None:
         return _dit_pipeline(model, _names_of_labels(model.labels))
     if type(model).__name__ in NETWORKS:
         if scheduler is None:
-            raise ValueError(f"a bare {type(model).__name__} needs its scheduler; pass scheduler=")
+            raise ValueError(f"scheduler is missing for a bare {type(model).__name__}; pass scheduler=")
         return ClassConditionalDenoiser(model, NoiseSchedule.from_scheduler(scheduler))
     raise ValueError(
-        f"model must be one of {', '.join(PIPELINES)}, a {' or '.join(NETWORKS)} with its scheduler, or have the "
-        f"members of vl_diffusion.Denoiser, as vl_diffusion.CallableDenoiser gives them to a function; "
+        f"model must be one of {', '.join(PIPELINES)}, a {' or '.join(NETWORKS)} with its scheduler, or "
+        f"implement vl_diffusion.Denoiser (vl_diffusion.CallableDenoiser wraps a function); "
         f"got {type(model).__name__}"
     )
 
 
 def family(class_name: str) -> str | None:
-    """Which of `PIPELINES` this one is; None if it is none.
+    """Name in `PIPELINES` of a pipeline class; None if it is not supported.
 
-    The variants that begin with an image have the parts of the one that begins with noise.
+    Image-to-image and inpainting variants have the same parts as the text-to-image pipeline.
     """
     name = re.sub("(Img2Img|Inpaint)(?=Pipeline$)", "", class_name)
     return name if name in PIPELINES else None
 
 
 def family_of(pipeline: Any) -> str | None:
-    """The same for an object, whose class may be derived from one of them."""
+    """Name in `PIPELINES` of a pipeline object, including subclasses; None if it is not supported."""
     found = (family(kind.__name__) for kind in type(pipeline).__mro__)
     return next((name for name in found if name is not None), None)
 
@@ -117,7 +116,7 @@ def family_of(pipeline: Any) -> str | None:
 def load_denoiser(
     path_or_id: str | Path, *, torch_dtype: torch.dtype | None = None, image_size: int | None = None
 ) -> Denoiser:
-    """Load a built-in model, a local folder or a hub id; safetensors only, nothing is unpickled.
+    """Load a built-in model, a local folder or a hub id; only safetensors, nothing is unpickled.
 
     Args:
         path_or_id: See :meth:`~vl_diffusion.DiffusionClassifier.from_pretrained`.
@@ -125,14 +124,14 @@ def load_denoiser(
         image_size: See :func:`as_denoiser`.
 
     Raises:
-        FileNotFoundError: If there is no such folder, and no such model can be had from the hub.
-        ValueError: If what is there is not a supported model.
+        FileNotFoundError: If there is neither such a folder nor such a model on the hub.
+        ValueError: If the model is not supported, or its files are damaged.
     """
     try:
         return _load(path_or_id, torch_dtype or torch.float32, image_size)
     except (ValueError, OSError, ImportError):
         raise
-    # Files that are damaged or do not fit one another make diffusers raise nearly anything.
+    # diffusers raises many other exceptions for damaged or inconsistent files.
     except Exception as error:
         raise ValueError(f"model {path_or_id} cannot be loaded ({error}); check its files") from error
 
@@ -145,25 +144,27 @@ def _load(path_or_id: str | Path, dtype: torch.dtype, image_size: int | None) ->
         return _load_pipeline(str(folder), read_json(folder / "model_index.json", dict), dtype, image_size)
     if (folder / "config.json").is_file():
         if image_size is not None:
-            raise ValueError(f"image_size={image_size} is given, and the size of the network in {folder} is fixed")
+            raise ValueError(
+                f"image_size must be None for the network in {folder}, whose size is fixed, got {image_size}"
+            )
         return _load_network(folder, dtype)
-    raise ValueError(f"{folder} holds no diffusion model: neither model_index.json nor config.json is in it")
+    raise ValueError(f"{folder} has no diffusion model: neither model_index.json nor config.json is there")
 
 
 def _load_from_hub(model_id: str, dtype: torch.dtype, image_size: int | None) -> Denoiser:
     from diffusers import DiffusionPipeline
 
-    missing = f"no model {model_id!r}: it is no local folder, not built in ({', '.join(BUILT_IN)}), and"
+    missing = f"no model {model_id!r}: not a local folder, not built in ({', '.join(BUILT_IN)}), and"
     if model_id.count("/") != 1 or model_id.startswith((".", "/", "~")):
         raise FileNotFoundError(f"{missing} not a hub id of the form owner/name")
     try:
         with warnings.catch_warnings():
-            # diffusers passes an argument to the hub client that the client no longer takes.
+            # diffusers passes an argument that the hub client no longer supports.
             warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks")
             index = DiffusionPipeline.load_config(model_id)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise FileNotFoundError(f"{missing} the hub did not give it: {reason}") from error
+        raise FileNotFoundError(f"{missing} not available from the hub: {reason}") from error
     return _load_pipeline(model_id, index, dtype, image_size)
 
 
@@ -174,31 +175,31 @@ def _load_pipeline(source: str, index: Mapping[str, Any], dtype: torch.dtype, im
     if family(kind) is None:
         raise ValueError(f"{source} is a {kind}; supported pipelines are {', '.join(PIPELINES)}")
     if (scheduler := Path(source) / "scheduler" / "scheduler_config.json").is_file():
-        # Before diffusers reads it, whose errors do not say what is wrong.
+        # Check it first: the errors of diffusers are not specific.
         read_schedule(scheduler)
     pipeline_class = getattr(diffusers, kind)
-    with _without_lists_of_weights(), warnings.catch_warnings():
-        # The argument is called dtype from diffusers 0.42 on.
+    with _quiet_weight_warnings(), warnings.catch_warnings():
+        # The argument is called dtype since diffusers 0.42.
         warnings.filterwarnings("ignore", message=".*torch_dtype", category=FutureWarning)
         pipeline = pipeline_class.from_pretrained(
             source, use_safetensors=True, torch_dtype=dtype, **_parts_left_out(pipeline_class, index)
         )
     for name, part in pipeline.components.items():
         if isinstance(part, torch.nn.Module):
-            without = [weight for weight, value in part.named_parameters() if value.is_meta]
-            _check_fit(f"{source}/{name}/config.json", without, [])
+            missing = [weight for weight, value in part.named_parameters() if value.is_meta]
+            _check_fit(f"{source}/{name}/config.json", missing, [])
     if kind == "DiTPipeline":
         if image_size is not None:
-            raise ValueError(f"image_size={image_size} is given, and the size of {source} is fixed")
-        # Read from the file: the pipeline loses one of two classes that share a name, as ImageNet's cranes do.
+            raise ValueError(f"image_size must be None for {source}, whose size is fixed, got {image_size}")
+        # Read from the file: the pipeline drops one of two classes with the same name, such as ImageNet's cranes.
         return _dit_pipeline(pipeline, _names_of_ids(index["id2label"]) if index.get("id2label") else None)
     return as_denoiser(pipeline, image_size=image_size)
 
 
 def _parts_left_out(pipeline_class: Any, index: Mapping[str, Any]) -> dict[str, Any]:
-    """What to load a pipeline without: parts that it was saved without, and those that only sampling uses.
+    """Arguments that skip parts of a pipeline: those it was saved without, and those that only sampling uses.
 
-    diffusers would ask for the former by name unless the class calls them optional.
+    diffusers requires the former to be passed unless the class declares them optional.
     """
     parameters = inspect.signature(pipeline_class.__init__).parameters
     unused = ("safety_checker", "feature_extractor", "image_encoder")
@@ -214,10 +215,10 @@ def _load_network(folder: Path, dtype: torch.dtype) -> Denoiser:
     if kind not in NETWORKS:
         raise ValueError(f"{folder / 'config.json'} describes a {kind}; supported networks are {', '.join(NETWORKS)}")
     if not (folder / "scheduler_config.json").is_file():
-        raise ValueError(f"{folder} has no scheduler_config.json; save the scheduler of its training there")
+        raise ValueError(f"{folder} has no scheduler_config.json; save the training scheduler there")
     schedule = read_schedule(folder / "scheduler_config.json")
     names = _read_names(folder / "classes.json") if (folder / "classes.json").is_file() else None
-    with _without_lists_of_weights():
+    with _quiet_weight_warnings():
         network, report = getattr(diffusers, kind).from_pretrained(
             folder, use_safetensors=True, torch_dtype=dtype, output_loading_info=True
         )
@@ -226,8 +227,8 @@ def _load_network(folder: Path, dtype: torch.dtype) -> Denoiser:
 
 
 @contextmanager
-def _without_lists_of_weights() -> Iterator[None]:
-    """Hold back diffusers' warnings that name every weight without a place; `_check_fit` says it in a line."""
+def _quiet_weight_warnings() -> Iterator[None]:
+    """Suppress diffusers' lists of mismatched weights; `_check_fit` reports them in one line."""
     logger = logging.getLogger("diffusers.models.modeling_utils")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -238,18 +239,20 @@ def _without_lists_of_weights() -> Iterator[None]:
 
 
 def _check_fit(config: str, missing: Sequence[str], unknown: Sequence[str]) -> None:
-    """Raise ValueError if a network lacks weights, or weights lack a place in it."""
+    """Raise ValueError if weights are missing or unexpected."""
     wrong = [f"no weights for {name}" for name in sorted(missing)]
-    wrong += [f"no place for {name}" for name in sorted(unknown)]
+    wrong += [f"unexpected weights {name}" for name in sorted(unknown)]
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise ValueError(f"{config} does not fit the weights beside it: {wrong[0]}{more}; take both from one training")
+        raise ValueError(
+            f"{config} does not match the weights in the same folder: {wrong[0]}{more}; use files of one training run"
+        )
 
 
 def _read_names(path: Path) -> list[str]:
     names = read_json(path, list)
-    if strangers := [name for name in names if not isinstance(name, str)]:
-        raise ValueError(f"{path} must hold a JSON list of class names, got the entry {strangers[0]!r}")
+    if invalid := [name for name in names if not isinstance(name, str)]:
+        raise ValueError(f"{path} must be a JSON list of class names, got the entry {invalid[0]!r}")
     return names
 
 
@@ -259,13 +262,13 @@ def _dit_pipeline(pipeline: Any, class_names: list[str] | None) -> Denoiser:
 
 
 def _names_of_ids(id2label: Mapping[str, str]) -> list[str]:
-    """First name of each class in label order; names that stand twice get their number behind them."""
+    """First name of each class in label order; repeated names get their index appended."""
     names = [id2label[key].split(",")[0].strip() for key in sorted(id2label, key=int)]
     return [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
 def _names_of_labels(labels: Mapping[str, int]) -> list[str] | None:
-    """First name of each class in label order; a class whose name another one took is called by its number."""
+    """First name of each class in label order; a class without a name of its own is called by its index."""
     if not labels:
         return None
     first = {index: name for name, index in reversed(list(labels.items()))}
@@ -273,7 +276,7 @@ def _names_of_labels(labels: Mapping[str, int]) -> list[str] | None:
 
 
 def _move(denoiser: Denoiser, device: str | torch.device) -> None:
-    """Move a denoiser that can move, or its modules one by one."""
+    """Move a denoiser by its `to`, or else its modules one by one."""
     if hasattr(denoiser, "to"):
         denoiser.to(device)
         return

@@ -1,9 +1,9 @@
-"""The noise schedule of a diffusion or flow-matching model, in double precision and from its configuration alone.
+"""Noise schedules of diffusion and flow-matching models, in double precision and from the configuration alone.
 
 A noisy image is ``x_t = alpha * x_0 + sigma * epsilon``: with ``alpha^2 + sigma^2 = 1`` for a variance-preserving model
 (Ho et al., 2020, equation 4), with ``alpha = 1 - sigma`` for flow matching (Lipman et al., 2023; Liu et al., 2023). The
-levels are computed here and not read from a scheduler object: schedulers disagree on what ``add_noise`` means (Euler's
-adds without scaling), and half-precision tables are off by 7 % at the first steps.
+levels are computed here instead of read from a scheduler object: schedulers differ in ``add_noise`` (Euler's adds noise
+without scaling the image), and half-precision tables are off by 7 % at the first steps.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import torch
 from torch import Tensor
 
 Prediction = Literal["epsilon", "v_prediction", "flow_prediction", "sample"]
-"""What a network predicts, or where its error is measured: the noise; the velocity ``alpha * epsilon - sigma * x_0`` of
-a variance-preserving model; the velocity ``epsilon - x_0`` of a flow; or the clean image ``x_0``."""
+"""Prediction type of a network, or the quantity whose error is measured: the noise; the velocity ``alpha * epsilon -
+sigma * x_0`` of a variance-preserving model; the velocity ``epsilon - x_0`` of a flow; or the clean image ``x_0``."""
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
-    """Signal and noise levels at each training step, and what the network predicts.
+    """Signal and noise levels at each training step, and the prediction type of the network.
 
     Attributes:
-        alpha: float64 ``(T,)``, the signal level at steps 0 ... T-1, from little noise to much.
+        alpha: float64 ``(T,)``, the signal level at steps 0 ... T-1, from low to high noise.
         sigma: float64 ``(T,)``, the noise level, increasing.
-        times: ``(T,)``, what the network is told at each step: int64, or float64 for flows.
-        prediction: What the network's output is.
+        times: ``(T,)``, the time input of the network at each step: int64, or float64 for flows.
+        prediction: The prediction type.
     """
 
     alpha: np.ndarray
@@ -42,36 +42,36 @@ class NoiseSchedule:
         for name in ("alpha", "sigma"):
             values = np.asarray(getattr(self, name), np.float64)
             if values.ndim != 1 or not len(values) or not (np.isfinite(values).all() and (values >= 0).all()):
-                raise ValueError(f"{name} must be a row of finite numbers, none negative, got shape {values.shape}")
+                raise ValueError(f"{name} must be a 1-d array of finite non-negative numbers, got shape {values.shape}")
             object.__setattr__(self, name, values)
         if not len(self.alpha) == len(self.sigma) == len(self.times):
             lengths = f"{len(self.alpha)}, {len(self.sigma)} and {len(self.times)}"
-            raise ValueError(f"alpha, sigma and times must be equally long, got {lengths}")
+            raise ValueError(f"alpha, sigma and times must have the same length, got {lengths}")
         if self.prediction not in get_args(Prediction):
             raise ValueError(f"prediction must be one of {', '.join(get_args(Prediction))}, got {self.prediction!r}")
 
     @classmethod
     def variance_preserving(cls, alphas_cumprod: np.ndarray, prediction: Prediction = "epsilon") -> NoiseSchedule:
-        """The schedule of squared signal levels ``(T,)``, decreasing; the network is told the step's number.
+        """Variance-preserving schedule from squared signal levels ``(T,)``, decreasing; times are the step indices.
 
         Raises:
             ValueError: If a level is not in [0, 1].
         """
         squared = np.asarray(alphas_cumprod, np.float64)
         if squared.ndim != 1 or not len(squared) or not (np.all(squared >= 0) and np.all(squared <= 1)):
-            raise ValueError(f"alphas_cumprod must be a row of numbers in [0, 1], got shape {squared.shape}")
+            raise ValueError(f"alphas_cumprod must be a 1-d array of numbers in [0, 1], got shape {squared.shape}")
         return cls(np.sqrt(squared), np.sqrt(1 - squared), np.arange(len(squared)), prediction)
 
     @classmethod
     def flow_matching(cls, sigma: np.ndarray, *, scale: float = 1000.0) -> NoiseSchedule:
-        """The straight path ``(1 - sigma) * x_0 + sigma * epsilon``; the network is told ``scale * sigma``.
+        """Flow-matching schedule ``(1 - sigma) * x_0 + sigma * epsilon``; times are ``scale * sigma``.
 
         Raises:
             ValueError: If a level is not in [0, 1].
         """
         levels = np.asarray(sigma, np.float64)
         if levels.ndim != 1 or not len(levels) or not (np.all(levels >= 0) and np.all(levels <= 1)):
-            raise ValueError(f"sigma must be a row of numbers in [0, 1], got shape {levels.shape}")
+            raise ValueError(f"sigma must be a 1-d array of numbers in [0, 1], got shape {levels.shape}")
         return cls(1 - levels, levels, scale * levels, "flow_prediction")
 
     @classmethod
@@ -79,8 +79,8 @@ class NoiseSchedule:
         """Read a diffusers scheduler's configuration (``scheduler.config`` or ``scheduler_config.json``).
 
         Raises:
-            ValueError: If the schedule is neither variance preserving nor a flow, of an unknown shape, or if one of its
-                settings is no number.
+            ValueError: If the schedule is neither variance preserving nor a flow, its shape is unknown, or a setting is
+                not a number.
         """
         name = str(config.get("_class_name", "the scheduler"))
         is_flow = "shift" in config and "beta_schedule" not in config
@@ -92,7 +92,7 @@ class NoiseSchedule:
                 "flow matching are supported; EDM is not"
             )
         if config.get("timestep_type") == "continuous":
-            raise ValueError(f"{name} tells the network the logarithm of an EDM noise level; EDM is not supported")
+            raise ValueError(f"{name} uses continuous timesteps of EDM, which is not supported")
         betas = _betas(config)
         if config.get("rescale_betas_zero_snr"):
             betas = _rescaled_to_zero_snr(betas)
@@ -101,7 +101,7 @@ class NoiseSchedule:
 
     @classmethod
     def from_scheduler(cls, scheduler: Any) -> NoiseSchedule:
-        """Read a diffusers scheduler's configuration; one that was not loaded does not say its own name in it.
+        """Read the configuration of a diffusers scheduler object, adding its class name, which may be missing there.
 
         Raises:
             ValueError: See :meth:`from_config`.
@@ -124,21 +124,21 @@ class NoiseSchedule:
         return torch.from_numpy(self.alpha[step]).float(), torch.from_numpy(self.sigma[step]).float()
 
     def network_times(self, step: np.ndarray) -> Tensor:
-        """What the network is told at integer steps ``(n,)``: int64, or float32 for flows."""
+        """Time inputs of the network at integer steps ``(n,)``: int64, or float32 for flows."""
         times = torch.from_numpy(self.times[step])
         return times.float() if times.is_floating_point() else times
 
     def steps(self, num_draws: int, time_range: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
-        """The steps of `num_draws` evenly spaced draws, each at the middle of its share of the schedule.
+        """The steps of `num_draws` evenly spaced draws, each in the middle of an equal part of the schedule.
 
         With 1,000 steps, 500 draws are at 1, 3, ..., 999 and 250 at 2, 6, ..., 998, as in the Diffusion Classifier.
 
         Args:
-            num_draws: How many.
-            time_range: The part of the schedule that they are spread over, from 0 (no noise) to 1.
+            num_draws: Number of draws.
+            time_range: Part of the schedule to cover, from 0 (no noise) to 1.
 
         Returns:
-            Increasing int64 ``(num_draws,)`` in 0 ... T-1; steps repeat where there are more draws than steps.
+            Increasing int64 ``(num_draws,)`` in 0 ... T-1; steps repeat if there are more draws than steps.
         """
         try:
             low, high = time_range
@@ -146,25 +146,25 @@ class NoiseSchedule:
         except (TypeError, ValueError):
             ordered = False
         if not ordered:
-            raise ValueError(f"time_range must be two numbers, 0 <= low < high <= 1, got {time_range!r}")
+            raise ValueError(f"time_range must be two numbers with 0 <= low < high <= 1, got {time_range!r}")
         if (low, high) == (0.0, 1.0):
             return (2 * np.arange(num_draws, dtype=np.int64) + 1) * len(self) // (2 * num_draws)
         middle = low + (high - low) * (np.arange(num_draws) + 0.5) / num_draws
-        # A middle that is a step's number but for rounding is that step.
+        # Guard against rounding just below an integer.
         steps: np.ndarray = np.minimum(middle * len(self) + 1e-6, len(self) - 1).astype(np.int64)
         return steps
 
     def estimates(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> dict[Prediction, Tensor]:
-        """The network's output as an estimate of each thing that can be predicted, float32.
+        """Convert the network's output to estimates of all prediction types, float32.
 
-        An estimate is infinite or NaN where the output says nothing of it, as a prediction of noise says nothing of the
-        image where ``alpha`` is zero.
+        An estimate is infinite or NaN where the output does not determine it, such as the image from a noise prediction
+        where ``alpha`` is zero.
 
         Args:
-            output: What the network said, ``(B, ...)``.
-            x_t: What it was shown, same shape.
-            alpha: Signal levels, broadcastable to them.
-            sigma: Noise levels, likewise.
+            output: Output of the network, ``(B, ...)``.
+            x_t: Noisy images, same shape.
+            alpha: Signal levels, broadcastable to `x_t`.
+            sigma: Noise levels, broadcastable to `x_t`.
         """
         output, x_t = output.float(), x_t.float()
         if self.prediction == "epsilon":
@@ -185,17 +185,17 @@ class NoiseSchedule:
         }
 
     def error_scale(self, space: Prediction, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """What an error of the network's output is multiplied by to be the error of another quantity.
+        """Factor that converts an error of the network's output to an error of another quantity.
 
-        What was shown is known, so the errors of noise and image are tied: ``alpha * dx_0 + sigma * depsilon = 0``.
+        The noisy image is known, so errors of noise and image satisfy ``alpha * dx_0 + sigma * depsilon = 0``.
 
         Args:
-            space: The quantity whose error is wanted.
+            space: The quantity whose error is measured.
             alpha: Signal levels, of any shape.
             sigma: Noise levels, of the same shape.
 
         Returns:
-            Factors of that shape, none negative.
+            Non-negative factors of the same shape.
         """
         if space == self.prediction:
             return torch.ones_like(alpha)
@@ -228,13 +228,13 @@ def _betas(config: Mapping[str, Any]) -> np.ndarray:
         return betas
     if shape == "sigmoid":
         return (last - first) / (1 + np.exp(-np.linspace(-6, 6, steps))) + first
-    raise ValueError(f"beta_schedule {shape!r} is not linear, scaled_linear, squaredcos_cap_v2 or sigmoid")
+    raise ValueError(f"beta_schedule must be linear, scaled_linear, squaredcos_cap_v2 or sigmoid, got {shape!r}")
 
 
 def _flow_levels(config: Mapping[str, Any]) -> np.ndarray:
-    """Noise levels 1/T ... 1, shifted towards noise by a fixed factor where the configuration has one.
+    """Noise levels 1/T ... 1, shifted towards noise by a fixed factor if configured.
 
-    A shift that depends on the resolution (``use_dynamic_shifting``) is one of sampling: it is not applied.
+    A resolution-dependent shift (``use_dynamic_shifting``) is only for sampling and not applied.
     """
     steps = _num_steps(config)
     level = np.arange(1, steps + 1) / steps

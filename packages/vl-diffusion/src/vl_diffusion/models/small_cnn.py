@@ -1,6 +1,6 @@
-"""A small convolutional network for gray images, as something to adapt: the classifier before a shift.
+"""A small convolutional classifier for gray images, the source model of the adaptation studies.
 
-Group normalization, so that an image's logits depend on no other image.
+It uses group normalization, so that the logits of an image do not depend on its batch.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
 
 class SmallCNN(nn.Module):
-    """Five convolutions of 3x3 with group normalization, two poolings between them, the mean, and a linear layer.
+    """Five 3x3 convolutions with group normalization, two max poolings, global average pooling, and a linear layer.
 
     Args:
-        width: Channels of the first two convolutions, a multiple of 8; the next have twice, the last four times as
-            many. 32 make 140 thousand parameters.
-        classes: Names of the logits, in their order.
-        image_size: Height and width of the images that it is trained on, in pixels; the network itself takes any.
+        width: Channels of the first two convolutions, a multiple of 8; the next two have twice as many, the last four
+            times. A width of 32 gives 140 thousand parameters.
+        classes: Class names, in the order of the logits.
+        image_size: Height and width of the training images, in pixels; the network accepts any size.
 
     Raises:
-        ValueError: If the width or the names are not what they must be.
+        ValueError: If the width or the class names are invalid.
     """
 
     def __init__(self, width: int = 32, *, classes: Sequence[str], image_size: int = 28) -> None:
@@ -57,7 +57,7 @@ class SmallCNN(nn.Module):
         return logits
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``config.json`` and ``model.safetensors`` into a folder, which is made where it is missing."""
+        """Write ``config.json`` and ``model.safetensors`` to a folder, creating it if necessary."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         config = {
@@ -73,14 +73,14 @@ class SmallCNN(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
-        """What :meth:`save_pretrained` wrote, in evaluation mode.
+        """Load a model saved by :meth:`save_pretrained`, in evaluation mode.
 
         Args:
-            folder: A folder, or what is built in: ``"fashion_few/seed-0"``, ``seed-1`` or ``seed-2``.
+            folder: A folder, or a built-in model: ``"fashion_few/seed-0"``, ``seed-1`` or ``seed-2``.
 
         Raises:
             OSError: If a file is missing or cannot be read.
-            ValueError: If one is damaged, or they do not belong together.
+            ValueError: If a file is damaged, or weights and configuration do not match.
         """
         folder = Path(folder)
         if not folder.is_dir() and (PRETRAINED / folder).is_dir():
@@ -90,18 +90,20 @@ class SmallCNN(nn.Module):
             model = cls(config["width"], classes=config["classes"], image_size=config.get("image_size", 28))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{folder / _CONFIG} describes no {cls.__name__} with its width and classes ({error!r})"
+                f"{folder / _CONFIG} must describe a {cls.__name__} with its width and classes ({error!r})"
             ) from error
         try:
             model.load_state_dict(load_file(folder / _WEIGHTS))
         except (SafetensorError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise ValueError(f"{folder / _WEIGHTS} does not fit the {_CONFIG} beside it: {reason}") from error
+            raise ValueError(
+                f"{folder / _WEIGHTS} does not match the {_CONFIG} in the same folder: {reason}"
+            ) from error
         return model.eval()
 
     @staticmethod
     def is_in(folder: str | Path) -> bool:
-        """Whether the folder's ``config.json`` says that one of these is there."""
+        """True if the folder's ``config.json`` describes a `SmallCNN`."""
         try:
             config = json.loads((Path(folder) / _CONFIG).read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -83,7 +83,7 @@ class ClassifyBatch:
         result = self.classifier.classify(images)
         rows = np.arange(len(images))
         found = {
-            "predicted": np.array(result.labels, object),
+            "predicted": np.array(result.predicted_classes, object),
             "probability": result.probabilities[rows, result.predictions],
             "margin": result.margins,
             "evaluations": result.total_evaluations,

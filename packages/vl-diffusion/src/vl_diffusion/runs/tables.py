@@ -25,7 +25,7 @@ def write_csv(path: Path, names: Sequence[str], truths: Sequence[str | None], re
     In the column `pruned` stands how many classes the search gave up.
     """
     columns = ["image", "true", "predicted", "margin", "margin_standard_error", "probability", "evaluations", "pruned"]
-    labels, margins, margin_errors = result.labels, result.margins, result.margin_standard_errors
+    labels, margins, margin_errors = result.predicted_classes, result.margins, result.margin_standard_errors
     evaluations = result.total_evaluations
     with atomic_write(path, "wb") as file:
         # A byte of a file name that is no UTF-8 is written as \udc.., so that the file as a whole stays UTF-8.
@@ -73,7 +73,7 @@ def write_parquet(path: Path, names: Sequence[str], truths: Sequence[str | None]
         "image": [_utf8(name) for name in names],
         "image_id": result.image_ids,
         "true": pa.array([None if truth is None else _utf8(truth) for truth in truths], pa.string()),
-        "predicted": [_utf8(label) for label in result.labels],
+        "predicted": [_utf8(label) for label in result.predicted_classes],
         "margin": result.margins,
         "margin_standard_error": result.margin_standard_errors,
         "probability": result.probabilities[np.arange(len(result)), result.predictions],
@@ -102,7 +102,7 @@ def text_table(names: Sequence[str], truths: Sequence[str | None], result: Class
     widths = [max(len(head), *(len(shown[text]) for text in column)) for head, column in columns]
     head = f"{'image':{widths[0]}}  {'true':{widths[1]}}  {'predicted':{widths[1]}}  {'margin ± s.e.':>19}  evaluations"
     lines = [head, "-" * len(head)]
-    for i, (name, truth, label) in enumerate(zip(names, truths, result.labels, strict=True)):
+    for i, (name, truth, label) in enumerate(zip(names, truths, result.predicted_classes, strict=True)):
         margin = f"{result.margins[i]:.5f} ± {result.margin_standard_errors[i]:.5f}"
         mark = "" if truth in (None, label) else "  wrong"
         evaluations = result.total_evaluations[i]
@@ -110,7 +110,7 @@ def text_table(names: Sequence[str], truths: Sequence[str | None], result: Class
             f"{shown[name]:{widths[0]}}  {shown[truth] if truth else '':{widths[1]}}  {shown[label]:{widths[1]}}  "
             f"{margin:>19}  {evaluations:>11}{mark}"
         )
-    right = [truth == label for truth, label in zip(truths, result.labels, strict=True) if truth is not None]
+    right = [truth == label for truth, label in zip(truths, result.predicted_classes, strict=True) if truth is not None]
     if right:
         lines.append(f"{sum(right)} of {len(right)} right ({100 * np.mean(right):.1f} %)")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""Which classes get how many draws: searches for the class with the smallest denoising error.
+"""Search strategies for the class with the smallest denoising error.
 
-A draw is a pair of a time step and a noise. A search has M of them, numbered by time step from 0 to M - 1, and decides
-which classes see which draws.
+A draw is a pair of a time step and a noise sample. A search has M draws, numbered 0 to M - 1 by time step, and decides
+which classes are evaluated on which draws.
 """
 
 from vl_diffusion.search.draw_order import nested_order

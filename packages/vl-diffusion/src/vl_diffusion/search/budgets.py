@@ -1,4 +1,4 @@
-"""Checks that the searches' settings share."""
+"""Evaluation budgets, and the checks of settings that all searches share."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _Settings = TypeVar("_Settings")
 
 
 def integers(name: str, values: Iterable[int]) -> tuple[int, ...]:
-    """The values as a tuple of Python integers, or a TypeError that names the argument."""
+    """Convert the values to a tuple of Python integers; a TypeError names the argument."""
     try:
         return tuple(integer(name, value) for value in values)
     except TypeError:
-        raise TypeError(f"{name} must be a sequence of integers, one a stage, got {values!r}") from None
+        raise TypeError(f"{name} must be a sequence of integers, one per stage, got {values!r}") from None
 
 
 def integer(name: str, value: int) -> int:
-    """The value as a Python integer, or a TypeError that names the argument."""
+    """Convert the value to a Python integer; a TypeError names the argument."""
     try:
         return operator.index(value)
     except TypeError:
@@ -30,11 +30,11 @@ def integer(name: str, value: int) -> int:
 
 
 def check_counts(settings: Any, **at_least: int) -> None:
-    """Turn fields of a frozen dataclass into integers and hold each to its smallest value.
+    """Convert fields of a frozen dataclass to integers and check each against its minimum.
 
     Raises:
-        TypeError: If one is no integer; `max_evaluations` alone may be None.
-        ValueError: If one is too small.
+        TypeError: If a field is not an integer; only `max_evaluations` may be None.
+        ValueError: If a field is below its minimum.
     """
     for name, smallest in at_least.items():
         given = getattr(settings, name)
@@ -47,10 +47,10 @@ def check_counts(settings: Any, **at_least: int) -> None:
 
 
 def within_budget(planned: int, max_evaluations: int | None, needed: int, what: str) -> int:
-    """The smaller of what a search would spend and what it may spend.
+    """The planned number of evaluations, capped at `max_evaluations`.
 
     Raises:
-        ValueError: If it may spend less than it needs to see every class once.
+        ValueError: If the cap is below the evaluations needed to see every class once; `what` describes these.
     """
     if max_evaluations is None:
         return planned
@@ -60,30 +60,30 @@ def within_budget(planned: int, max_evaluations: int | None, needed: int, what: 
 
 
 def limited(search: Search, evaluations: int | None) -> Search:
-    """The search with a budget of at most so many evaluations.
+    """A copy of the search that spends at most `evaluations`.
 
     Raises:
-        TypeError: If the search has no such setting.
+        TypeError: If the search has no setting `max_evaluations`.
     """
     if evaluations is None:
         return search
     if not hasattr(search, "max_evaluations"):
-        raise TypeError(f"inner must have the setting max_evaluations for a budget to be kept, got {search!r}")
+        raise TypeError(f"inner must have the setting max_evaluations for the budget to be enforced, got {search!r}")
     own = search.max_evaluations
     limit = evaluations if own is None else min(own, evaluations)
     return _changed(search, max_evaluations=limit)
 
 
 def divide_budget(search: Search, cost: int) -> Search:
-    """The search with its budgets, and those of searches inside it, in draws of up to `cost` evaluations each.
+    """A copy of the search whose budgets, and those of its inner searches, are divided by `cost` evaluations per draw.
 
     Raises:
-        TypeError: If a search with a budget is no dataclass.
+        TypeError: If a search with a budget is not a dataclass.
         ValueError: If a budget is less than one draw of one class.
     """
     changes: dict[str, Any] = {}
-    if (inner := getattr(search, "inner", None)) is not None and (counted := divide_budget(inner, cost)) is not inner:
-        changes["inner"] = counted
+    if (inner := getattr(search, "inner", None)) is not None and (divided := divide_budget(inner, cost)) is not inner:
+        changes["inner"] = divided
     if (limit := getattr(search, "max_evaluations", None)) is not None:
         changes["max_evaluations"] = limit // cost
     return _changed(search, **changes) if changes else search

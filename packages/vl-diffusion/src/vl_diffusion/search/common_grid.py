@@ -1,4 +1,4 @@
-"""Searches with different numbers of draws on the same draws, so that they can be compared image by image."""
+"""Searches with different numbers of draws, placed on one common grid so that they can be compared image by image."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from vl_diffusion.search.protocol import Request, Search, SearchInput
 
 @dataclass(frozen=True)
 class OnGrid:
-    """A search whose draws are taken from a finer grid: its j-th of m is the one in the middle of its share of M.
+    """A search whose draws come from a finer grid.
+
+    Draw j of m is the grid's draw in the middle of the j-th of m equal parts of M.
 
     Raises:
         ValueError: If the grid has fewer draws than the search.
     """
 
     inner: Search
-    """The search."""
+    """The search to place on the grid."""
 
     num_draws: int
-    """M, draws of the grid."""
+    """M, the number of draws in the grid."""
 
     def __post_init__(self) -> None:
         if self.inner.num_draws > self.num_draws:
@@ -30,15 +32,15 @@ class OnGrid:
 
     @property
     def inner_names(self) -> tuple[str, ...]:
-        """Those of the search."""
+        """The inner names of the search."""
         return getattr(self.inner, "inner_names", ())
 
     def budget(self, num_classes: int) -> int:
-        """That of the search."""
+        """The budget of the search."""
         return self.inner.budget(num_classes)
 
     def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
-        """Those of the search, with draws of the grid."""
+        """Run the search with its draws mapped to the grid's."""
         own = self.inner.num_draws
         draw = (2 * np.arange(own) + 1) * self.num_draws // (2 * own)
         search = self.inner.requests(problem)
@@ -47,5 +49,5 @@ class OnGrid:
             while True:
                 classes, draws = search.send((yield classes, draw[draws]))
         except StopIteration as end:
-            verdict: int = end.value
-            return verdict
+            result: int = end.value
+            return result

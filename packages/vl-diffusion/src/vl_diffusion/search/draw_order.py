@@ -1,4 +1,4 @@
-"""In which order draws are taken, so that few of them already cover all time steps."""
+"""The order of draws, chosen so that the first few already cover all time steps."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 @lru_cache(maxsize=64)
 def nested_order(num_draws: int) -> np.ndarray:
-    """An order of 0 ... num_draws - 1 of which every prefix is spread evenly, beginning in the middle.
+    """A permutation of 0 ... num_draws - 1 of which every prefix is evenly spread, starting in the middle.
 
-    The van der Corput sequence in base 2, moved by a half, read at the resolution of `num_draws`.
+    The van der Corput sequence in base 2, shifted by one half, at the resolution of `num_draws`.
 
     Returns:
-        A permutation, int64 ``(num_draws,)``, not to be written to: the same array is returned every time.
+        int64 ``(num_draws,)``, read-only because the array is cached.
     """
     bits = max(1, (num_draws - 1).bit_length())
     index = np.arange(2**bits)

@@ -1,4 +1,4 @@
-"""The search that spares nothing."""
+"""Exhaustive search over all draws."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vl_diffusion.search.protocol import Request, SearchInput
 
 @dataclass(frozen=True)
 class Exhaustive:
-    """Every class on every draw."""
+    """Evaluate every class on every draw, and predict the one with the smallest mean error."""
 
     draws: int = 250
-    """Draws a class; the cost is this times the number of classes."""
+    """Draws per class; an image costs this times the number of classes."""
 
     max_evaluations: int | None = None
-    """Hard limit on an image's evaluations; all classes then see the same fewer draws, evenly spread."""
+    """Hard limit on the evaluations per image; it leaves fewer draws, the same for all classes and evenly spaced."""
 
     def __post_init__(self) -> None:
         check_counts(self, draws=1, max_evaluations=1)

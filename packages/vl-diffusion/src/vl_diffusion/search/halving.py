@@ -1,8 +1,8 @@
-"""Successive halving: rounds of equal cost, each of which lets the better half of the classes go on.
+"""Successive halving: rounds of equal cost, each keeping the better half of the classes.
 
-Karnin, Koren & Somekh (2013), "Almost Optimal Exploration in Multi-Armed Bandits", section 3, with three departures:
-all classes see the same draws, a class is judged by all draws that it has seen rather than by the round's alone, and
-the last two, which are the hardest to tell apart, go on to the last draw.
+Karnin, Koren & Somekh (2013), "Almost Optimal Exploration in Multi-Armed Bandits", section 3, with three differences:
+all classes share the same draws, a class is ranked by its mean over all draws so far instead of the last round's, and
+the last two classes, which are the hardest to tell apart, are evaluated on all remaining draws.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from vl_diffusion.search.protocol import Request, SearchInput
 
 @dataclass(frozen=True)
 class Halving:
-    """Show all classes a few draws, go on with the better half and about twice as many draws, and so on.
+    """Evaluate all classes on a few draws, keep the better half with about twice as many draws, and repeat.
 
-    The last two see all draws that there are, or that the evaluations last for.
+    The last two classes are evaluated on all draws, or as many as the budget allows.
     """
 
     draws: int = 250
-    """The most draws that a class sees, and how finely the time steps are divided."""
+    """Maximum draws per class, and the number of evenly spaced time steps."""
 
     first: int = 8
-    """Draws of every class in the first round; later ones spend as many evaluations on fewer classes, down to two."""
+    """Draws per class in the first round; later rounds spend as many evaluations on fewer classes, down to two."""
 
     max_evaluations: int | None = None
-    """Hard limit on an image's evaluations; rounds are cut short or left out where it is reached."""
+    """Hard limit on the evaluations per image; rounds are shortened or skipped when it is reached."""
 
     def __post_init__(self) -> None:
         check_counts(self, draws=1, first=1, max_evaluations=1)
@@ -43,14 +43,14 @@ class Halving:
         return self.draws
 
     def budget(self, num_classes: int) -> int:
-        return sum(classes * new for classes, new in self._rounds(num_classes))
+        return sum(num_alive * new for num_alive, new in self._rounds(num_classes))
 
     def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
         order = nested_order(self.draws)
         alive, total, count = np.arange(problem.num_classes), np.zeros(problem.num_classes), 0
-        for classes, new in self._rounds(problem.num_classes):
-            # A stable sort, so that a tie goes to the class that stands first.
-            kept = np.sort(np.argsort(total, kind="stable")[:classes])
+        for num_alive, new in self._rounds(problem.num_classes):
+            # A stable sort, so that a tie goes to the class with the smaller index.
+            kept = np.sort(np.argsort(total, kind="stable")[:num_alive])
             alive, total = alive[kept], total[kept]
             errors = yield alive, order[count : count + new]
             total += errors.sum(1, dtype=np.float64)
@@ -58,16 +58,16 @@ class Halving:
         return int(alive[total.argmin()])
 
     def _rounds(self, num_classes: int) -> Iterator[tuple[int, int]]:
-        """Classes and new draws of each round."""
+        """Number of classes and of new draws in each round."""
         left = within_budget(num_classes * self.draws, self.max_evaluations, num_classes, "one draw of each class")
-        classes, count = num_classes, 0
+        num_alive, count = num_classes, 0
         while True:
-            of_round = self.first * num_classes // classes if classes > 2 else self.draws
-            new = min(of_round, self.draws - count, left // classes)
+            planned = self.first * num_classes // num_alive if num_alive > 2 else self.draws
+            new = min(planned, self.draws - count, left // num_alive)
             if new < 1:
                 return
-            yield classes, new
-            count, left = count + new, left - classes * new
-            if classes <= 2:
+            yield num_alive, new
+            count, left = count + new, left - num_alive * new
+            if num_alive <= 2:
                 return
-            classes = (classes + 1) // 2
+            num_alive = (num_alive + 1) // 2

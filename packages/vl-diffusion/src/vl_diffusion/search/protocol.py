@@ -1,8 +1,8 @@
-"""What a search is to the engine that runs it.
+"""The interface between a search and the engine that runs it.
 
-A search is written as a generator, so that the engine can run many images' searches side by side and fill its batches
-from all of them: each `yield` asks for the errors of some classes on some draws, and receives them as an array
-``(len(classes), len(draws))``, smaller being better.
+A search is a generator, so that the engine can run the searches of many images concurrently and fill its batches from
+all of them: each `yield` requests the errors of some classes on some draws, and receives them as an array
+``(len(classes), len(draws))``; smaller is better.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from typing import Protocol
 import numpy as np
 
 Request = tuple[np.ndarray, np.ndarray]
-"""Class indices and draw indices, both int64; every class is evaluated on every draw."""
+"""Class indices and draw indices, both int64; every class of the request is evaluated on every draw of it."""
 
 
 @dataclass(frozen=True, eq=False)
 class SearchInput:
-    """One image's problem, as a search sees it."""
+    """The input of a search over one image."""
 
     num_classes: int
-    """K: the classes to choose from are 0 ... K - 1."""
+    """K, the number of classes to choose from, with indices 0 ... K - 1."""
 
     logits: np.ndarray | None = None
-    """Scores ``(K,)`` that another model gave the classes of this image, larger being likelier; for `Shortlist`."""
+    """Scores ``(K,)`` of the classes from another model, larger is likelier; used by `Shortlist`."""
 
 
 class SearchResult(int):
-    """The index of the predicted class, which also knows the classes that were not given up.
+    """The index of the predicted class, together with the classes that were not pruned.
 
-    A plain index says that those were given up which saw fewer draws than the predicted class. A search that drops
-    classes after their last draw says so with this.
+    A search may also return a plain index: classes with fewer draws than the predicted one then count as pruned. A
+    search that prunes classes after their last draw returns a `SearchResult`.
     """
 
     remaining: np.ndarray
-    """Indices of the predicted class and of those that could not be ruled out, int64."""
+    """Indices of the predicted class and of the classes that could not be ruled out, int64."""
 
     def __new__(cls, prediction: int, remaining: np.ndarray) -> SearchResult:
-        verdict = super().__new__(cls, prediction)
-        verdict.remaining = remaining
-        return verdict
+        result = super().__new__(cls, prediction)
+        result.remaining = remaining
+        return result
 
     @classmethod
     def from_subset(cls, classes: np.ndarray, result: int) -> SearchResult:
@@ -51,25 +51,25 @@ class SearchResult(int):
 
 
 class Search(Protocol):
-    """What the engine asks of a search.
+    """The interface of a search strategy.
 
-    A search never asks for the same class on the same draw twice, and asks for at least one draw of the class that it
-    returns. One that also has `inner_names` (a label tree that probes names) may ask for indices K, K + 1 ..., which
-    stand for these names, encoded as further classes.
+    A search never requests the same class on the same draw twice, and requests at least one draw of the class that it
+    returns. A search with the attribute `inner_names` (a label tree that probes names) may request indices K, K + 1
+    ..., which stand for these names, encoded as additional classes.
 
-    To a search, an evaluation is one draw of one class. One with the settings `max_evaluations` or `inner` (another
-    search) is a dataclass: where a class has several prompts, it is copied with smaller budgets.
+    To a search, an evaluation is one draw of one class. A search with the settings `max_evaluations` or `inner`
+    (another search) must be a dataclass: for classes with several prompts, it is copied with smaller budgets.
     """
 
     @property
     def num_draws(self) -> int:
-        """M: how many draws there are in all; draw j is at the j-th of M evenly spaced time steps."""
+        """M, the total number of draws; draw j is at the j-th of M evenly spaced time steps."""
         ...
 
     def budget(self, num_classes: int) -> int:
-        """The largest number of evaluations that one image can cost; it is never exceeded."""
+        """Upper bound on the evaluations of one image."""
         ...
 
     def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
-        """Search one image; the generator's return value is the predicted class index, plain or as a `SearchResult`."""
+        """Search one image; the generator returns the predicted class index, plain or as a `SearchResult`."""
         ...

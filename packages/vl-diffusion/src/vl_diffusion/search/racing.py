@@ -1,20 +1,20 @@
-"""Racing: classes drop out as soon as paired differences to the leader prove them worse.
+"""Racing: eliminate classes as soon as paired differences to the leader show that they are worse.
 
-Maron & Moore (1994) race models by their mean errors; Clark & Jaini (2023) race classes by paired t-tests on noise
-that they share. Here the tests (see `evidence`) hold at all times, so that looking again and again costs no validity.
+Maron & Moore (1994) race models by their mean errors; Clark & Jaini (2023) race classes by paired t-tests on shared
+noise. Here the tests (see `evidence`) are anytime-valid: checking after every round costs no validity.
 
-**Why the best class is dropped with a probability of at most `level`.** The first `opening` draws, which all classes
-see, serve only to share the level out: if a class l comes r-th in them (r = 0, 1 ...), pairs that it leads get the
-share w_l = (1 + 1/K) / ((r + 1) (r + 2)) of it, and these shares add up to 1. A class k is dropped in favor of the
-leader l when the evidence of the later draws that k is worse exceeds 1 / (level w_l). Let b be the best class. It is
-dropped only if for some l the evidence of the pair (l, b) ever exceeds its bound, though b is no worse. Later draws
-being independent of the opening, each of these happens with a probability of at most level * w_l given the opening,
-and one of them with at most the sum, `level`: whichever classes lead, and however often one looks. With ``opening=0``
-every pair has the share 1 / (K - 1), which is Bonferroni's.
+**Why the best class is eliminated with probability at most `level`.** The first `opening` draws, on which all classes
+are evaluated, only divide the level between the classes: if class l has rank r in them (r = 0, 1 ...), pairs that it
+leads get the share w_l = (1 + 1/K) / ((r + 1) (r + 2)) of the level, and these shares add up to 1. Class k is
+eliminated in favor of the leader l when the evidence from later draws that k is worse exceeds 1 / (level w_l). Let b be
+the best class. It is eliminated only if for some l the evidence of the pair (l, b) ever exceeds its threshold although
+b is not worse. Later draws are independent of the opening, so each of these events has probability at most level * w_l
+given the opening, and their union at most the sum, `level`, whichever classes lead and however often the evidence is
+checked. With ``opening=0`` every pair has the share 1 / (K - 1), the Bonferroni correction.
 
-Where "best" means best on the M draws themselves, b depends on draws still to come. All of this then holds given
-every class's mean over the M draws, since normal deviations from a mean are independent of it; or, for empirical
-Bernstein, given the M draws up to their order.
+Where "best" means best on the M draws themselves, b depends on draws still to come. The argument then holds conditional
+on every class's mean over the M draws, since normal deviations from a mean are independent of it; or, for empirical
+Bernstein, conditional on the M draws up to their order.
 """
 
 from __future__ import annotations
@@ -36,43 +36,43 @@ Aim = Literal["draws", "expectation"]
 
 @dataclass(frozen=True)
 class Racing:
-    """Show the classes more and more draws, and drop each as soon as it is certainly worse than the leader.
+    """Evaluate the classes on more and more draws, and eliminate each once it is shown to be worse than the leader.
 
-    When one class is left, or the draws or evaluations run out, the class with the smallest mean wins. The level is a
-    bound for independent draws whose differences are normal (or, for ``"bernstein"``, bounded); nested draws cover the
-    time steps more evenly than independent ones, which errs on the safe side. It is also a bound on the worst case,
-    classes that are all but equal to the best one; over the images of a data set far fewer verdicts change.
+    When one class is left, or the draws or evaluations run out, the class with the smallest mean error is predicted.
+    The level is a bound for independent draws with normal (or, for ``"bernstein"``, bounded) differences; nested draws
+    cover the time steps more evenly than independent ones, which makes the test conservative. The bound is for the
+    worst case, classes that are almost equal to the best one; on real data far fewer predictions change.
     """
 
     draws: int = 250
-    """The most draws that a class sees, and how finely the time steps are divided."""
+    """Maximum draws per class, and the number of evenly spaced time steps."""
 
     level: float = 0.2
-    """The largest probability with which the best class may be dropped, over all comparisons and all looks together."""
+    """Largest probability that the best class is eliminated, over all comparisons and all rounds together."""
 
     bound: Bound = "t"
-    """How differences are judged: as normal, of any scale, or by empirical Bernstein, as bounded by `spread`."""
+    """Test of the differences: ``"t"`` (normal, unknown scale) or ``"bernstein"`` (bounded by `spread`)."""
 
     aim: Aim = "draws"
-    """What the best class is: best on all of the M draws, which exhaustive search would find, or in expectation."""
+    """Definition of the best class: best on all M draws, as found by exhaustive search, or in expectation."""
 
     opening: int = 2
-    """Draws that only rank the classes, so that likely leaders get more of the level; 0 treats all pairs alike."""
+    """Draws that only rank the classes, so that likely leaders get more of the level; 0 divides it equally."""
 
     first: int = 6
-    """Draws of every class before the first look."""
+    """Draws per class before the first test."""
 
     growth: float = 0.1
-    """New draws a round, as a share of those before, at least 1: smaller saves evaluations and costs bookkeeping."""
+    """New draws per round, as a fraction of the draws so far (at least 1); smaller saves evaluations, not CPU time."""
 
     prior: float = 1.0
-    """For ``"t"``: variance of the effect size, mean over deviation of a difference, on which the evidence bets."""
+    """For ``"t"``: prior variance of the effect size (mean over standard deviation of a difference)."""
 
     spread: float | None = None
-    """For ``"bernstein"``: a difference's largest magnitude. None guesses from the opening, and voids the guarantee."""
+    """For ``"bernstein"``: bound on the magnitude of a difference. None estimates it, which voids the guarantee."""
 
     max_evaluations: int | None = None
-    """Hard limit on an image's evaluations; where it is reached, the best so far wins."""
+    """Hard limit on the evaluations per image; when it is reached, the best class so far is predicted."""
 
     def __post_init__(self) -> None:
         check_counts(self, draws=1, opening=0, first=1, max_evaluations=1)
@@ -82,17 +82,21 @@ class Racing:
             raise ValueError(f"bound must be t or bernstein, got {self.bound!r}")
         if self.aim not in ("draws", "expectation"):
             raise ValueError(f"aim must be draws or expectation, got {self.aim!r}")
-        # Of one or two draws there is nothing to test.
+        # With one or two draws there is nothing to test.
         if self.opening >= self.draws > 2:
-            raise ValueError(f"opening must be less than draws ({self.draws}) for any to be tested, got {self.opening}")
+            raise ValueError(
+                f"opening must be less than draws ({self.draws}), so that some are left to test, got {self.opening}"
+            )
         for name in ("growth", "prior", "spread"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {value}")
         if self.bound == "t" and self.spread is not None:
-            raise ValueError(f"spread is of use with bound='bernstein' alone, got {self.spread} with bound='t'")
+            raise ValueError(
+                f"spread is only used with bound='bernstein', got {self.spread} with bound='t'; leave it out"
+            )
         if self.bound == "bernstein" and self.spread is None and self.opening < 1:
-            raise ValueError("opening must be at least 1 for spread to be guessed from it, got 0; or give spread")
+            raise ValueError("opening must be at least 1 to estimate spread from it, got 0; or pass spread")
 
     @property
     def num_draws(self) -> int:
@@ -114,7 +118,7 @@ class Racing:
             answer = (yield alive, order[count : count + new]).astype(np.float64)
             errors, total = np.concatenate([errors, answer], 1), total + answer.sum(1)
             count, left = count + new, left - new * len(alive)
-            # After the last draw there is nothing left to save: those that are still in were not ruled out before.
+            # After the last draw there is nothing left to save: the classes still alive were not ruled out.
             if len(alive) == 1 or count <= self.opening or count == self.draws:
                 continue
             best = int(total.argmin())
@@ -137,7 +141,7 @@ class Racing:
         return SearchResult(alive[total.argmin()], alive)
 
     def _looks(self) -> Iterator[int]:
-        """How many draws the classes have seen at each look."""
+        """Cumulative number of draws at each round."""
         count = min(self.first, self.draws)
         while True:
             yield count
@@ -146,7 +150,7 @@ class Racing:
             count = min(self.draws, count + max(1, round(self.growth * count)))
 
     def _shares(self, opening: np.ndarray) -> np.ndarray:
-        """Each class's share ``(K,)`` of the level, for the pairs that it leads; what one class faces adds up to 1."""
+        """Share ``(K,)`` of the level for the pairs that each class leads; the shares against one class add up to 1."""
         num_classes = len(opening)
         if self.opening == 0:
             return np.full(num_classes, 1 / (num_classes - 1))
@@ -158,7 +162,7 @@ class Racing:
     def _spread(self, opening: np.ndarray) -> float:
         if self.bound == "t" or self.spread is not None:
             return self.spread or math.inf
-        # Twice what the classes differ by at most, which no law says is enough; nothing is learned if they are all one.
+        # Twice the largest difference in the opening, a heuristic; infinite if all classes are equal there.
         return float(2 * np.ptp(opening, axis=0).max()) or math.inf
 
     def _bounded(self, differences: np.ndarray, spread: float) -> np.ndarray:
@@ -169,7 +173,7 @@ class Racing:
         if (largest := np.abs(differences).max()) > spread:
             raise ValueError(
                 f"spread must bound all differences between classes, got {spread} and a difference of "
-                f"{largest:.6g}; give a larger one, or use bound='t'"
+                f"{largest:.6g}; pass a larger one, or use bound='t'"
             )
         return differences
 

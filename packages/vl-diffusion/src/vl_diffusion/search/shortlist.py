@@ -1,4 +1,4 @@
-"""A shortlist: another model says which classes are worth a search."""
+"""Search among the classes that another model ranks highest."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from vl_diffusion.search.racing import Racing
 
 @dataclass(frozen=True)
 class Shortlist:
-    """Search only among the classes that another model, such as CLIP or a trained classifier, finds likeliest.
+    """Search only among the likeliest classes according to another model, such as CLIP or a trained classifier.
 
-    Appendix B of Li et al. (2023). The logits come with the image, as `Problem.logits`.
+    Appendix B of Li et al. (2023). The logits come with the image, as `SearchInput.logits`.
     """
 
     inner: Search = field(default_factory=Racing)
-    """The search among the classes on the list."""
+    """The search among the shortlisted classes."""
 
     top: int = 20
-    """How many classes are on the list; ties go to the class that stands first."""
+    """Number of classes on the shortlist; ties go to the class with the smaller index."""
 
     max_evaluations: int | None = None
-    """Hard limit on an image's evaluations, kept by the inner search, which must have this setting, too."""
+    """Hard limit on the evaluations per image, enforced by the inner search, which must have this setting as well."""
 
     def __post_init__(self) -> None:
         check_counts(self, top=1, max_evaluations=1)
@@ -48,10 +48,12 @@ class Shortlist:
 
     def _logits(self, problem: SearchInput) -> np.ndarray:
         if problem.logits is None:
-            raise ValueError("logits are missing: Shortlist needs another model's scores (K,) for every image")
+            raise ValueError(
+                "logits are missing: Shortlist needs another model's scores (K,) for every image; pass logits="
+            )
         logits = np.asarray(problem.logits, np.float64)
         if logits.shape != (problem.num_classes,):
-            raise ValueError(f"logits must have shape ({problem.num_classes},), one a class, got {logits.shape}")
+            raise ValueError(f"logits must have shape ({problem.num_classes},), one per class, got {logits.shape}")
         if np.isnan(logits).any():
             raise ValueError(f"logits must not be NaN, got {np.isnan(logits).sum()} of {len(logits)}")
         return logits
@@ -60,14 +62,14 @@ class Shortlist:
 def search_among(
     classes: np.ndarray, search: Search, logits: np.ndarray | None = None
 ) -> Generator[Request, np.ndarray, int]:
-    """Search among these classes; the requests and the verdict are in indices of all classes.
+    """Search among some of the classes; requests and result are in indices of all classes.
 
-    A single class has won, and is asked for once, for its error to be known.
+    A single class is predicted at once, and evaluated on one draw so that its error is known.
 
     Args:
         classes: Indices, int64 ``(k,)``, ascending.
-        search: How to search.
-        logits: What another model says of them, ``(k,)``.
+        search: The search strategy.
+        logits: Scores of these classes from another model, ``(k,)``.
     """
     if len(classes) == 1:
         yield classes, nested_order(search.num_draws)[:1]

@@ -1,4 +1,4 @@
-"""The staged search of the paper, with the authors' grids of draws or with nested ones."""
+"""The staged search of Li et al. (2023), with the authors' grids of draws or with nested ones."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ Grid = Literal["nested", "literal"]
 
 @dataclass(frozen=True)
 class Staged:
-    """Evaluate all classes on few draws, keep the best, go on with more draws: section 3.3 of Li et al. (2023).
+    """Evaluate all classes on a few draws, keep the best, and repeat with more draws (section 3.3 of Li et al., 2023).
 
-    The stages' draws are evenly spaced in time. ``grid="nested"`` orders all draws once, so that every prefix is evenly
-    spread (a van der Corput order) and each stage only adds what it lacks. ``grid="literal"`` takes the authors' grids,
-    which do not contain one another: a class that survives is evaluated on more draws than its stage says.
+    The draws of a stage are evenly spaced in time. ``grid="nested"`` orders all draws once, so that every prefix is
+    evenly spread (van der Corput order) and a stage only adds the draws that are missing. ``grid="literal"`` uses the
+    authors' grids, which are not nested: a surviving class is evaluated on more draws than its stage names.
     """
 
     draws: tuple[int, ...] = (50, 500)
-    """Draws a class has seen at the end of each stage, increasing."""
+    """Cumulative draws per class at the end of each stage, increasing."""
 
     keep: tuple[int, ...] = (5, 1)
-    """Classes that survive each stage, decreasing to 1."""
+    """Number of classes kept after each stage, decreasing to 1."""
 
     grid: Grid = "nested"
-    """How a stage's draws are placed in time."""
+    """Placement of a stage's draws in time."""
 
     max_evaluations: int | None = None
-    """Hard limit on an image's evaluations; a stage that it cuts short prunes on fewer draws, evenly spread."""
+    """Hard limit on the evaluations per image; a shortened stage prunes on fewer draws, evenly spaced."""
 
     def __post_init__(self) -> None:
         for name in ("draws", "keep"):
@@ -44,7 +44,7 @@ class Staged:
         check_counts(self, max_evaluations=1)
         draws, keep = self.draws, self.keep
         if not draws or len(draws) != len(keep):
-            raise ValueError(f"draws and keep need one entry a stage, got {len(draws)} and {len(keep)}")
+            raise ValueError(f"draws and keep need one entry per stage, got {len(draws)} and {len(keep)}")
         if draws[0] < 1 or any(a >= b for a, b in pairwise(draws)):
             raise ValueError(f"draws must be positive and increase from stage to stage, got {draws}")
         if keep[-1] != 1 or any(a <= b for a, b in pairwise(keep)):
@@ -53,7 +53,7 @@ class Staged:
             raise ValueError(f"grid must be nested or literal, got {self.grid!r}")
         if self.grid == "literal" and (uneven := [n for n in draws if draws[-1] % n]):
             raise ValueError(
-                f"a literal grid needs stages that divide the last ({draws[-1]}), got {uneven}; use nested"
+                f"draws must divide the last stage ({draws[-1]}) for a literal grid, got {uneven}; use grid='nested'"
             )
 
     @property
@@ -61,33 +61,33 @@ class Staged:
         return self.draws[-1]
 
     def budget(self, num_classes: int) -> int:
-        return sum(classes * len(new) for classes, new in self._affordable(num_classes))
+        return sum(num_alive * len(new) for num_alive, new in self._affordable(num_classes))
 
     def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
         alive, total = np.arange(problem.num_classes), np.zeros(problem.num_classes)
-        for classes, new in self._affordable(problem.num_classes):
-            # A stable sort, so that a tie goes to the class that stands first.
-            kept = np.sort(np.argsort(total, kind="stable")[:classes])
+        for num_alive, new in self._affordable(problem.num_classes):
+            # A stable sort, so that a tie goes to the class with the smaller index.
+            kept = np.sort(np.argsort(total, kind="stable")[:num_alive])
             alive, total = alive[kept], total[kept]
             errors = yield alive, new
             total += errors.sum(1, dtype=np.float64)
         return int(alive[total.argmin()])
 
     def _affordable(self, num_classes: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Classes and new draws of each stage, as far as the evaluations last."""
+        """Number of classes and the new draws of each stage, within the budget."""
         survivors = [num_classes, *(min(k, num_classes) for k in self.keep)]
         stages = list(zip(survivors, self.stages(), strict=False))
-        planned = sum(classes * len(new) for classes, new in stages)
+        planned = sum(num_alive * len(new) for num_alive, new in stages)
         left = within_budget(planned, self.max_evaluations, num_classes, "one draw of each class")
-        for classes, new in stages:
-            if classes * len(new) > left:
-                new = np.sort(new[nested_order(len(new))[: left // classes]])
+        for num_alive, new in stages:
+            if num_alive * len(new) > left:
+                new = np.sort(new[nested_order(len(new))[: left // num_alive]])
             if len(new):
-                yield classes, new
-            left -= classes * len(new)
+                yield num_alive, new
+            left -= num_alive * len(new)
 
     def stages(self) -> tuple[np.ndarray, ...]:
-        """The draws that each stage adds to those before it, ascending."""
+        """New draws of each stage, ascending."""
         return _stages(self.draws, self.grid)
 
 

@@ -1,8 +1,8 @@
-"""A tree of labels: whole branches are ruled out before any of their classes is looked at closely.
+"""Search down a label tree: prune whole branches before evaluating their classes one by one.
 
-The idea of hierarchical diffusion classification (arXiv 2411.12073): from the root down, the children of the nodes that
-are still in are compared on a few draws, and the best go on; a search among the classes below them ends it. Here all
-levels share one nested set of draws, and nothing is evaluated twice.
+Follows hierarchical diffusion classification (arXiv 2411.12073): from the root down, the children of the remaining
+nodes are compared on a few draws and the best are kept; a search among the classes below them decides. Here all levels
+share one nested set of draws, and nothing is evaluated twice.
 """
 
 from __future__ import annotations
@@ -27,53 +27,53 @@ Score = Literal["min", "mean"]
 
 @dataclass(frozen=True)
 class Node:
-    """A node of a label tree; one without children is a class."""
+    """A node of a label tree; a node without children is a class."""
 
     name: str
     children: tuple[Node, ...] = ()
 
     @cached_property
     def leaves(self) -> tuple[str, ...]:
-        """Names of the classes below it, or its own."""
+        """Names of the classes below the node; its own name if it has no children."""
         return tuple(name for child in self.children for name in child.leaves) or (self.name,)
 
 
 @dataclass(frozen=True)
 class LabelTree:
-    """Descend a tree of labels, and search among the classes of the branches that are left.
+    """Descend a label tree, and search among the classes of the remaining branches.
 
     Raises:
         TypeError: If the tree is not made of mappings and sequences of names.
-        ValueError: If a class is not in the tree, or twice, if the tree names one that is no class, or if a setting is
-            out of range.
+        ValueError: If a class is missing from the tree or repeated, if the tree has a name that is not a class, or if a
+            setting is out of range.
     """
 
     tree: Mapping[str, Any] | Node
-    """Nested mappings from a node's name to what is below it: another mapping, or a sequence of class names."""
+    """Nested mappings from a node's name to its children: another mapping, or a sequence of class names."""
 
     classes: tuple[str, ...]
     """All class names, in the order of their indices."""
 
     inner: Search = field(default_factory=Racing)
-    """The search among the classes that are left; its draws are the tree's."""
+    """The search among the remaining classes; the levels use its draws."""
 
     keep: int = 3
-    """How many nodes go on from each level."""
+    """Number of nodes kept at each level."""
 
     draws: int = 8
-    """On how many draws the nodes of a level are compared."""
+    """Draws on which the nodes of a level are compared."""
 
     probe: Probe = "leaves"
-    """What speaks for a node: some of its classes, or its own name, which is then encoded like a class."""
+    """What is evaluated for a node: some of its classes (``"leaves"``), or its own name, as a class (``"names"``)."""
 
     representatives: int = 3
-    """For ``"leaves"``: at most this many classes stand for a node, evenly chosen among those below it."""
+    """For ``"leaves"``: maximum number of classes that represent a node, evenly spaced among those below it."""
 
     score: Score = "min"
-    """For ``"leaves"``: a node is as good as its best representative, or as their mean."""
+    """For ``"leaves"``: score of a node, the minimum or the mean error of its representatives."""
 
     max_evaluations: int | None = None
-    """Hard limit on an image's evaluations; levels then see fewer draws, and the inner search gets the rest."""
+    """Hard limit on the evaluations per image; levels then use fewer draws, and the inner search gets the rest."""
 
     def __post_init__(self) -> None:
         check_counts(self, keep=1, draws=1, representatives=1, max_evaluations=1)
@@ -92,7 +92,7 @@ class LabelTree:
         leaves = Counter(self._root.leaves)
         for problem, names in (
             ("lacks the classes", [name for name in self.classes if name not in leaves]),
-            ("names what is no class:", [name for name in leaves if name not in self._index]),
+            ("has names that are not classes:", [name for name in leaves if name not in self._index]),
             ("must name each class once, but repeats", [name for name, count in leaves.items() if count > 1]),
         ):
             if names:
@@ -105,7 +105,7 @@ class LabelTree:
 
     @property
     def inner_names(self) -> tuple[str, ...]:
-        """Names to be encoded after the classes, as indices K, K + 1 ...; none unless ``probe="names"``."""
+        """Names of inner nodes, encoded after the classes as indices K, K + 1 ...; empty unless ``probe="names"``."""
         if self.probe == "leaves":
             return ()
         return tuple(dict.fromkeys(node.name for level in self._levels for node in level if node.children))
@@ -117,14 +117,14 @@ class LabelTree:
     def budget(self, num_classes: int) -> int:
         self._check(num_classes)
         probes, last = self._costs
-        least = "one draw of every node that may be compared and of every class that may be left"
+        least = "one draw of every node that may be compared and of every class that may remain"
         within_budget(0, self.max_evaluations, sum(probes) + last, least)
         planned = self.draws * sum(probes) + limited(self.inner, self.max_evaluations).budget(last)
         return within_budget(planned, self.max_evaluations, sum(probes) + last, least)
 
     def requests(self, problem: SearchInput) -> Generator[Request, np.ndarray, int]:
         self._check(problem.num_classes)
-        asked = _Asked(problem.num_classes + len(self.inner_names), self.num_draws)
+        cache = _ErrorCache(problem.num_classes + len(self.inner_names), self.num_draws)
         probes, last = self._costs
         limit = self.budget(problem.num_classes)
         nodes = list(self._root.children)
@@ -132,48 +132,48 @@ class LabelTree:
             if all(not node.children for node in nodes):
                 break
             if len(nodes) > self.keep:
-                # What the levels below and the last search need at least is set aside.
-                left = limit - asked.count - sum(probes[level + 1 :]) - last
-                nodes = yield from self._best(nodes, asked, left)
+                # Reserve the minimum that the levels below and the last search need.
+                left = limit - cache.count - sum(probes[level + 1 :]) - last
+                nodes = yield from self._best(nodes, cache, left)
             nodes = [child for node in nodes for child in node.children or (node,)]
         alive = np.sort([self._index[node.name] for node in nodes])
-        remaining = None if self.max_evaluations is None else limit - asked.count
+        remaining = None if self.max_evaluations is None else limit - cache.count
         last_search = search_among(alive, limited(self.inner, remaining))
         classes, draws = next(last_search)
         while True:
-            answer = yield from asked.errors(classes, draws)
+            errors = yield from cache.errors(classes, draws)
             try:
-                classes, draws = last_search.send(answer)
+                classes, draws = last_search.send(errors)
             except StopIteration as end:
-                verdict: int = end.value
-                return verdict
+                result: int = end.value
+                return result
 
-    def _best(self, nodes: list[Node], asked: _Asked, left: int) -> Generator[Request, np.ndarray, list[Node]]:
-        """The nodes of the smallest errors, in the order of the tree."""
+    def _best(self, nodes: list[Node], cache: _ErrorCache, left: int) -> Generator[Request, np.ndarray, list[Node]]:
+        """The nodes with the smallest errors, in the order of the tree."""
         groups = [self._probes(node) for node in nodes]
         probes = np.unique(np.concatenate(groups))
         order = nested_order(self.num_draws)
         affordable = self.draws if self.max_evaluations is None else min(self.draws, left // len(probes))
-        means = (yield from asked.errors(probes, order[:affordable])).mean(1)
+        means = (yield from cache.errors(probes, order[:affordable])).mean(1)
         reduce = np.min if self.score == "min" else np.mean
         scores = np.array([reduce(means[np.searchsorted(probes, group)]) for group in groups])
         return [nodes[i] for i in np.sort(scores.argsort(kind="stable")[: self.keep])]
 
     def _probes(self, node: Node) -> np.ndarray:
-        """Indices of what is evaluated for a node."""
+        """Indices of the classes or names that are evaluated for a node."""
         if self.probe == "names" and node.children:
             return np.array([self._inner_index[node.name]])
         leaves, count = node.leaves, min(self.representatives, len(node.leaves))
-        # The middles of `count` equal parts.
+        # The middle of each of `count` equal parts.
         return np.array([self._index[leaves[(2 * i + 1) * len(leaves) // (2 * count)]] for i in range(count)])
 
     @cached_property
     def _costs(self) -> tuple[list[int], int]:
-        """Upper bounds: evaluations on one draw at each level, and classes that are left in the end."""
+        """Upper bounds: evaluations per draw at each level, and the number of classes that remain in the end."""
         probes, last = [], 1
         levels = self._levels
         for depth, level in enumerate(levels):
-            # Nodes at this depth come as the children of at most `keep` nodes, beside at most `keep` classes.
+            # Nodes at this depth are the children of at most `keep` nodes, beside at most `keep` classes.
             parents = [self._root] if depth == 0 else [node for node in levels[depth - 1] if node.children]
             widths = sorted((sum(len(self._probes(c)) for c in parent.children) for parent in parents), reverse=True)
             survivors = self.keep if depth else 1
@@ -185,7 +185,7 @@ class LabelTree:
 
     @cached_property
     def _levels(self) -> list[list[Node]]:
-        """Nodes by depth, without the root."""
+        """Nodes of each level, without the root."""
         levels, level = [], list(self._root.children)
         while level:
             levels.append(level)
@@ -202,11 +202,11 @@ class LabelTree:
 
     def _check(self, num_classes: int) -> None:
         if num_classes != len(self.classes):
-            raise ValueError(f"the tree is of {len(self.classes)} classes, got a problem of {num_classes}")
+            raise ValueError(f"num_classes must be the {len(self.classes)} classes of the tree, got {num_classes}")
 
 
-class _Asked:
-    """What has been asked for, so that nothing is asked for twice."""
+class _ErrorCache:
+    """Errors received so far, so that nothing is requested twice."""
 
     def __init__(self, num_classes: int, num_draws: int) -> None:
         self._errors = np.zeros((num_classes, num_draws))
@@ -214,11 +214,11 @@ class _Asked:
 
     @property
     def count(self) -> int:
-        """Evaluations so far."""
+        """Number of evaluations so far."""
         return int(self._known.sum())
 
     def errors(self, classes: np.ndarray, draws: np.ndarray) -> Generator[Request, np.ndarray, np.ndarray]:
-        """Errors ``(classes, draws)``, with one request for all classes that lack the same draws."""
+        """Errors ``(classes, draws)``, with one request for all classes that miss the same draws."""
         patterns, row = np.unique(self._known[np.ix_(classes, draws)], axis=0, return_inverse=True)
         for i, pattern in enumerate(patterns):
             if not pattern.all():
@@ -230,15 +230,15 @@ class _Asked:
 
 
 def _node(name: str, below: Any) -> Node:
-    """Read nested mappings and sequences; a node with a single child is that child."""
+    """Convert nested mappings and sequences to nodes; a node with a single child is replaced by it."""
     if isinstance(below, Mapping):
         children = tuple(_node(child, further) for child, further in below.items())
     elif isinstance(below, Sequence) and not isinstance(below, str):
-        if strangers := [leaf for leaf in below if not isinstance(leaf, str)]:
-            raise TypeError(f"tree must have class names below {name!r}, got {strangers[0]!r}")
+        if invalid := [leaf for leaf in below if not isinstance(leaf, str)]:
+            raise TypeError(f"tree must have class names below {name!r}, got {invalid[0]!r}")
         children = tuple(Node(leaf) for leaf in below)
     else:
         raise TypeError(f"tree must have a mapping or a sequence of class names below {name!r}, got {below!r}")
     if not children:
-        raise ValueError(f"tree must have something below {name!r}, got {below!r}")
+        raise ValueError(f"tree must have class names below {name!r}, got {below!r}")
     return children[0] if len(children) == 1 else Node(name, children)

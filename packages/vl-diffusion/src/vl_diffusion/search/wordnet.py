@@ -1,6 +1,6 @@
-"""A tree of labels from WordNet's noun files, ``index.noun`` and ``data.noun``, in the format that wndb(5) describes.
+"""Label trees from WordNet's noun files ``index.noun`` and ``data.noun``, in the format of wndb(5).
 
-The files are read from a folder that the user names: they come with every distribution of WordNet 3.
+The files come with every distribution of WordNet 3 and are read from a folder of the user's.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ class _Synset:
 def wordnet_tree(
     classes: Sequence[str], wordnet: str | os.PathLike[str], *, missing: Missing = "error"
 ) -> dict[str, Any]:
-    """The tree that WordNet's hypernyms make of some class names, for :class:`LabelTree`.
+    """Build the tree of WordNet hypernyms over class names, for :class:`LabelTree`.
 
-    A name is looked up as it is, without regard to case, in its first sense; of several hypernyms the first counts.
-    Nodes with a single child are left out.
+    A name is looked up verbatim, ignoring case, in its first sense; of several hypernyms the first is used. Nodes with
+    a single child are left out.
 
     Args:
         classes: The class names.
         wordnet: A folder with WordNet's ``index.noun`` and ``data.noun``.
-        missing: What happens to names that are no noun of WordNet: an error, or a place directly below the root.
+        missing: Handling of names that are not nouns of WordNet: ``"error"``, or ``"root"`` to put them below the root.
 
     Returns:
-        Nested mappings; a class stands as ``{name: (name,)}``.
+        Nested mappings, in which a class is ``{name: (name,)}``.
 
     Raises:
         FileNotFoundError: If one of the files is not in the folder.
@@ -49,17 +49,17 @@ def wordnet_tree(
         if not (folder / name).is_file():
             raise FileNotFoundError(f"no {name} in {folder}; wordnet must be a folder with WordNet's noun files")
     senses = _first_senses(folder / "index.noun", {_lemma(name) for name in classes})
-    strangers = [name for name in classes if _lemma(name) not in senses]
-    if strangers and missing == "error":
+    unknown = [name for name in classes if _lemma(name) not in senses]
+    if unknown and missing == "error":
         raise ValueError(
-            f"WordNet has no noun {', '.join(map(repr, strangers))}; rename these classes, or put them under the root "
+            f"WordNet has no noun {', '.join(map(repr, unknown))}; rename these classes, or put them under the root "
             "with missing='root'"
         )
-    root = _Synset((), None, classes=strangers)
+    root = _Synset((), None, classes=unknown)
     synsets: dict[int, _Synset] = {}
     with (folder / "data.noun").open("rb") as data:
         for name in classes:
-            if name not in strangers:
+            if name not in unknown:
                 _attach(root, synsets, data, senses[_lemma(name)]).classes.append(name)
     return _mapping(root)
 
@@ -69,7 +69,7 @@ def _lemma(name: str) -> str:
 
 
 def _first_senses(index: Path, lemmas: set[str]) -> dict[str, int]:
-    """Where in ``data.noun`` the first sense of each lemma stands."""
+    """Byte offset in ``data.noun`` of the first sense of each lemma."""
     senses = {}
     with index.open(encoding="ascii", errors="replace") as lines:
         for line in lines:
@@ -86,7 +86,7 @@ def _first_senses(index: Path, lemmas: set[str]) -> dict[str, int]:
 
 
 def _attach(root: _Synset, synsets: dict[int, _Synset], data: BinaryIO, offset: int) -> _Synset:
-    """The synset at an offset, with all of its ancestors in the tree."""
+    """Add the synset at an offset, and all of its ancestors, to the tree."""
     if offset in synsets:
         return synsets[offset]
     synset = _read_synset(data, offset)
@@ -118,7 +118,7 @@ def _read_synset(data: BinaryIO, offset: int) -> _Synset:
 def _mapping(synset: _Synset) -> dict[str, Any]:
     below: dict[str, Any] = {name: (name,) for name in synset.classes}
     for offset, child in synset.children.items():
-        # Only the lowest of a chain stays: its name says the most about what is below.
+        # Keep only the lowest node of a chain: its name is the most specific.
         while len(child.children) == 1 and not child.classes:
             ((offset, child),) = child.children.items()
         further = _mapping(child)
@@ -130,5 +130,5 @@ def _mapping(synset: _Synset) -> dict[str, Any]:
 
 
 def _free(taken: Mapping[str, Any], words: Sequence[str], offset: int) -> str:
-    """The first of a synset's words that no sibling has."""
+    """The first word of a synset that no sibling uses."""
     return next((word for word in words if word not in taken), f"{words[0]} ({offset:08d})")

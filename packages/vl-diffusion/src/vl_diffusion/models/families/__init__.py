@@ -1,1 +1,1 @@
-"""What the classifier needs of each family of models, a file a family."""
+"""Denoisers for the supported model families, one family per file."""

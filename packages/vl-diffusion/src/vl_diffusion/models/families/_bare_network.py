@@ -1,4 +1,4 @@
-"""What denoisers share that are one network, its schedule and perhaps an autoencoder, without a pipeline."""
+"""Base class of denoisers without a pipeline: a network, its schedule, and an optional autoencoder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from vl_diffusion.models.schedule import NoiseSchedule
 
 
 class BareNetwork:
-    """A network of pixels or of an autoencoder's latents.
+    """A network on pixels or on the latents of an autoencoder.
 
     Args:
-        model: A diffusers network for square images.
+        model: A diffusers network for square images; put in evaluation mode.
         schedule: Its noise schedule.
-        vae: The ``AutoencoderKL`` of a latent model; None for a model of pixels.
+        vae: The ``AutoencoderKL`` of a latent model; None for a pixel model.
 
     Raises:
         ValueError: If the network is not for square images.
@@ -35,7 +35,7 @@ class BareNetwork:
 
     @property
     def network(self) -> Any:
-        """The module that predicts."""
+        """The denoising network."""
         return self.model
 
     def to(self, device: str | torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Any function that denoises."""
+"""A denoiser from an arbitrary function."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from vl_diffusion.models.schedule import NoiseSchedule
 
 
 class CallableDenoiser:
-    """A function, its schedule and the size of its images, as `DiffusionClassifier` wants them.
+    """Wrap a prediction function and its schedule as a denoiser.
 
-    ``B`` is a batch, ``K`` the number of classes or prompts, ``(c, h, w)`` the shape that is denoised.
+    ``B`` is the batch size, ``K`` the number of classes or prompts, ``(c, h, w)`` the shape that is denoised.
 
     Args:
-        predict: ``predict(x_t, time, condition)`` of noisy images ``(B, c, h, w)``, times ``(B,)`` and B rows of what
-            `encode_classes` returned, giving what `schedule` says that it predicts, ``(B, c, h, w)``.
+        predict: ``predict(x_t, time, condition)`` for noisy images ``(B, c, h, w)``, times ``(B,)`` and B rows of the
+            output of `encode_classes`; returns the prediction ``(B, c, h, w)`` of the type given by `schedule`.
         schedule: A :class:`~vl_diffusion.NoiseSchedule`, or a diffusers scheduler, whose configuration is read.
         image_size: Height and width of the images, in pixels.
         image_channels: 1 for gray images, 3 for color.
-        classes: Names of the classes that the model knows, if it does.
-        encode_classes: From K names (prompts, if `takes_prompts`) to a tensor ``(K, ...)`` or several by name. By
-            default the condition is the class's place in `classes`, int64 ``(K,)``.
-        encode_images: From images ``(B, channels, size, size)`` in [0, 1] to ``(B, c, h, w)``. By default they are
+        classes: Names of the training classes, if known.
+        encode_classes: Maps K names (prompts, if `takes_prompts`) to a tensor ``(K, ...)`` or several by name. By
+            default the condition is the index in `classes`, int64 ``(K,)``.
+        encode_images: Maps images ``(B, channels, size, size)`` in [0, 1] to ``(B, c, h, w)``. By default they are
             scaled to [-1, 1].
-        takes_prompts: Give `encode_classes` filled-in prompts instead of names.
+        takes_prompts: Call `encode_classes` with filled-in prompts instead of class names.
         learns_variance: `predict` returns ``(B, 2c, h, w)``, see :class:`~vl_diffusion.Denoiser`.
-        device: Where `predict` computes.
+        device: Device of `predict`.
 
     Raises:
-        ValueError: If there are neither `classes` nor `encode_classes`, or `takes_prompts` comes without the latter.
+        ValueError: If both `classes` and `encode_classes` are missing, or `takes_prompts` is set without the latter.
 
     Example:
         >>> from vl_diffusion import NoiseSchedule
@@ -62,9 +62,9 @@ class CallableDenoiser:
         device: str | torch.device = "cpu",
     ) -> None:
         if encode_classes is None and takes_prompts:
-            raise ValueError("takes_prompts=True needs encode_classes, the function that encodes prompts")
+            raise ValueError("encode_classes must be passed with takes_prompts=True, to encode the prompts")
         if encode_classes is None and classes is None:
-            raise ValueError("classes and encode_classes are both missing; name the model's classes or encode them")
+            raise ValueError("classes and encode_classes are both missing; pass one of them")
         self.schedule = schedule if isinstance(schedule, NoiseSchedule) else NoiseSchedule.from_scheduler(schedule)
         self.image_size, self.image_channels = image_size, image_channels
         self.class_names = None if classes is None else tuple(classes)
@@ -74,11 +74,11 @@ class CallableDenoiser:
 
     @property
     def network(self) -> torch.nn.Module | None:
-        """`predict` itself, if it is a module."""
+        """`predict`, if it is a module."""
         return self._predict if isinstance(self._predict, torch.nn.Module) else None
 
     def to(self, device: str | torch.device) -> None:
-        """Compute there; `predict` is moved if it is a module."""
+        """Set the device, and move `predict` there if it is a module."""
         self.device = torch.device(device)
         if isinstance(self._predict, torch.nn.Module):
             self._predict.to(device)

@@ -14,20 +14,20 @@ from vl_diffusion.models.schedule import NoiseSchedule
 
 
 class FluxDenoiser(PromptedDenoiser):
-    """A Flux pipeline, with what it alone can be asked for.
+    """A Flux pipeline, with its guidance and prompt length.
 
-    A pipeline that is passed to `DiffusionClassifier` or `match` as it is has the defaults.
+    A pipeline passed directly to `DiffusionClassifier` or `match` has the defaults.
 
-    The network is told the noise level itself, in [0, 1], and multiplies by 1,000 in its own precision, which bfloat16
-    rounds; so it does in sampling.
+    As in sampling, the network gets the noise level in [0, 1] and multiplies it by 1,000 in its own precision, which
+    rounds in bfloat16.
 
     Args:
         pipeline: A ``FluxPipeline``.
-        image_size: Height and width of the images, in pixels; default: that of the autoencoder's training, for the
-            network does not name one.
-        guidance: The guidance that a guidance-distilled network (Flux.1 dev) is asked for. 1 stands for the conditional
-            prediction itself, whose error is what classification compares; images are sampled with 3.5.
-        max_sequence_length: Tokens that T5's states are padded to, at most 512; default: those of the training, 512
+        image_size: Height and width of the images, in pixels; default: the training resolution of the autoencoder,
+            since the network's configuration has none.
+        guidance: Guidance scale for a guidance-distilled network (Flux.1 dev). 1 is the plain conditional prediction,
+            whose error classification compares; images are usually sampled with 3.5.
+        max_sequence_length: Number of tokens that T5's states are padded to, at most 512; default: as in training, 512
             for a guidance-distilled network and 256 for others (Flux.1 schnell).
 
     Raises:
@@ -90,7 +90,7 @@ class FluxDenoiser(PromptedDenoiser):
 
 
 def pack(latent: Tensor) -> Tensor:
-    """``(B, c, h, w)`` to ``(B, h/2 * w/2, 4c)``: a row for each 2x2 block, its channels outermost."""
+    """Pack ``(B, c, h, w)`` to ``(B, h/2 * w/2, 4c)``: one row per 2x2 block, channels outermost."""
     batch, channels, height, width = latent.shape
     blocks = latent.view(batch, channels, height // 2, 2, width // 2, 2)
     return blocks.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, 4 * channels)
@@ -103,6 +103,6 @@ def unpack(rows: Tensor, height: int, width: int) -> Tensor:
 
 
 def positions(rows: int, columns: int, device: torch.device) -> Tensor:
-    """Where each block lies, ``(rows * columns, 3)``: 0, its row and its column."""
+    """Position of each block, ``(rows * columns, 3)``: 0, its row and its column."""
     row, column = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
     return torch.stack([torch.zeros_like(row), row, column], -1).reshape(-1, 3).float()

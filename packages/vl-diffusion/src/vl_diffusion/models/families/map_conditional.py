@@ -1,4 +1,4 @@
-"""Models that are shown a map beside the noisy image, such as a class a pixel, or depth."""
+"""Models conditioned on a map, such as segmentation or depth, in additional input channels."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from vl_diffusion.models.schedule import NoiseSchedule
 
 
 class MapConditionalDenoiser(BareNetwork):
-    """A network whose input is the noisy image (or latent) and, as further channels, a map of the same size.
+    """A network whose input is the noisy image (or latent) and a map of the same size as additional channels.
 
-    Of class maps, the first layer's kernels are the embeddings of the classes: probabilities in place of a one-hot map
-    mix them.
+    For class maps, the kernels of the first layer act as class embeddings, so that probabilities in place of a one-hot
+    map mix them.
 
     Args:
-        model: A ``UNet2DModel`` with as many more input than output channels as the map has.
+        model: A ``UNet2DModel`` with input channels for the image and the map, and output channels for the image.
         schedule: Its noise schedule.
-        vae: The ``AutoencoderKL`` of a latent model; None for a model of pixels.
+        vae: The ``AutoencoderKL`` of a latent model; None for a pixel model.
 
     Raises:
         ValueError: If the network has no channels for a map, or is not for square images.
@@ -37,18 +37,18 @@ class MapConditionalDenoiser(BareNetwork):
         self.condition_channels = int(model.config.in_channels) - channels
         if self.condition_channels < 1:
             raise ValueError(
-                f"this {type(model).__name__} takes {model.config.in_channels} channels and gives {channels}: it has "
-                "no input for a map"
+                f"model must have more input than output channels, for a map, and this {type(model).__name__} has "
+                f"{model.config.in_channels} and {channels}"
             )
         self.condition_size = latents.sample_size(model)
         self.image_channels = channels if vae is None else int(vae.config.in_channels)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> MapConditionalDenoiser:
-        """Load a ``UNet2DModel`` of pixels from a folder with its ``scheduler_config.json``.
+        """Load a pixel ``UNet2DModel`` from a folder with its ``scheduler_config.json``.
 
         Raises:
-            FileNotFoundError: If one of them is not there.
+            FileNotFoundError: If one of the files is missing.
             ValueError: If the network has no channels for a map, or the schedule cannot be read.
         """
         from diffusers import UNet2DModel
@@ -58,13 +58,15 @@ class MapConditionalDenoiser(BareNetwork):
         folder = Path(folder)
         for name in ("config.json", "scheduler_config.json"):
             if not (folder / name).is_file():
-                raise FileNotFoundError(f"{folder} has no {name}; a network and its scheduler are saved side by side")
+                raise FileNotFoundError(
+                    f"{folder} has no {name}; save the network and its scheduler in the same folder"
+                )
         network = UNet2DModel.from_pretrained(folder, use_safetensors=True, torch_dtype=torch.float32)
         return cls(network, read_schedule(folder / "scheduler_config.json"))
 
     def encode_classes(self, classes: object) -> Condition:
-        """Raise TypeError: there is no class an image."""
-        raise TypeError("a MapConditionalDenoiser is told of maps, not of classes; it adapts dense predictions")
+        """Raise TypeError: the condition is a map, not a class."""
+        raise TypeError("a MapConditionalDenoiser takes maps instead of classes; use it to adapt dense predictions")
 
     def predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
         assert isinstance(condition, Tensor)

@@ -1,4 +1,4 @@
-"""PixArt-alpha and -sigma: a transformer over T5's states, in a latent space or, without a VAE, on pixels."""
+"""PixArt-alpha and -sigma: transformers conditioned on T5 states, on latents or, without a VAE, on pixels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vl_diffusion.models.families.prompted import PromptedDenoiser, by_name
 
 
 class PixArtDenoiser(PromptedDenoiser):
-    """A PixArt pipeline; one whose ``vae`` is None denoises the images themselves.
+    """A PixArt pipeline; without a ``vae`` it denoises pixels.
 
-    Networks trained on many resolutions are told the image's, and that it is square (Chen et al., 2023, section
-    2.4). Prompts are put in lower case, as the pipeline does.
+    Networks trained on many resolutions get the image's resolution and aspect ratio 1 (Chen et al., 2023, section 2.4).
+    Prompts are lower-cased, as in the pipeline.
 
     Args:
         pipeline: A ``PixArtAlphaPipeline`` or ``PixArtSigmaPipeline``.
-        image_size: Height and width of the images, in pixels; default: that of the training.
+        image_size: Height and width of the images, in pixels; default: the training resolution.
 
     Raises:
         ValueError: See `PromptedDenoiser`.
@@ -36,7 +36,7 @@ class PixArtDenoiser(PromptedDenoiser):
 
     def encode_classes(self, classes: Sequence[str]) -> Condition:
         text = by_name(super().encode_classes(classes))
-        # What is padding in every prompt is masked in every attention: without it the network does less work.
+        # Drop padding that all prompts share: it is masked in every attention and only costs time.
         used = int(text["mask"].any(0).nonzero().max()) + 1
         return {name: value[:, :used].contiguous() for name, value in text.items()}
 

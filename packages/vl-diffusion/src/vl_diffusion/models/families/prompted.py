@@ -1,4 +1,4 @@
-"""What the text-conditional families share: the parts of a pipeline, its sizes, and the encoding of many prompts."""
+"""Base class of text-conditional pipelines: their parts, sizes, and prompt encoding."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from vl_diffusion.models import latents
 from vl_diffusion.models.denoiser import Condition
 from vl_diffusion.models.schedule import NoiseSchedule
 
-# A text encoder of billions of parameters has large activations.
-_ENCODED_AT_ONCE = 32
+# Batch size of the text encoder, whose activations may be large.
+_PROMPT_BATCH_SIZE = 32
 
 
 class PromptedDenoiser(ABC):
-    """A pipeline's network, autoencoder, schedule and text encoders.
+    """Network, autoencoder, schedule and text encoders of a pipeline.
 
-    Of the scheduler only the configuration is read. Prompts are encoded by the pipeline's own ``encode_prompt``: the
-    network meets what it would meet in sampling without guidance.
+    Only the configuration of the scheduler is read. Prompts are encoded by the pipeline's ``encode_prompt``, so the
+    network gets the same input as in sampling without guidance.
 
     Args:
         pipeline: A diffusers pipeline.
-        network: Its attribute that holds the denoising network.
-        text_parts: Its attributes that prompts cannot be encoded without.
-        image_size: Height and width of the images, in pixels; None for those of the network's training.
-        packing: Sides of the blocks of latent pixels whose values the network sees as channels.
-        flow: The network predicts the velocity of a flow.
+        network: Name of its attribute with the denoising network.
+        text_parts: Names of its attributes that encoding prompts requires.
+        image_size: Height and width of the images, in pixels; None for the training resolution.
+        packing: Side of the blocks of latent pixels that the network takes as channels.
+        flow: True if the network predicts the velocity of a flow.
 
     Raises:
-        ValueError: If a part of the pipeline is missing, if the network is shown more than the noisy image, if the
-            scheduler is of another kind than the network, or if the size does not fit.
+        ValueError: If a part of the pipeline is missing, if the network takes more than the noisy image, if the
+            scheduler does not match the network, or if the size is not supported.
     """
 
     class_names: tuple[str, ...] | None = None
@@ -59,15 +59,15 @@ class PromptedDenoiser(ABC):
         self.schedule = NoiseSchedule.from_scheduler(pipeline.scheduler)
         if flow and self.schedule.prediction != "flow_prediction":
             raise ValueError(
-                f"the network of this {type(pipeline).__name__} predicts a flow's velocity, and its scheduler "
-                f"({type(pipeline.scheduler).__name__}) is none of a flow; restore its FlowMatchEulerDiscreteScheduler"
+                f"scheduler of this {type(pipeline).__name__} must be for flow matching like its network, got "
+                f"{type(pipeline.scheduler).__name__}; restore its FlowMatchEulerDiscreteScheduler"
             )
         channels = int(self.network.config.in_channels)
         latent = channels if self.vae is None else int(self.vae.config.latent_channels) * packing**2
         if channels != latent:
             raise ValueError(
-                f"the network of this {type(pipeline).__name__} takes {channels} channels and its autoencoder makes "
-                f"{latent}: a model that is shown a mask or another image as well cannot be classified with"
+                f"the network of this {type(pipeline).__name__} must take the {latent} channels of its autoencoder, got "
+                f"{channels}; models that take a mask or another image as well are not supported"
             )
         self.learns_variance = int(self.network.config.out_channels or channels) == 2 * channels
         self.image_channels = channels if self.vae is None else int(self.vae.config.in_channels)
@@ -75,7 +75,7 @@ class PromptedDenoiser(ABC):
         self.image_size = latents.sample_size(self.network) * pixels if image_size is None else image_size
         step = pixels * packing * int(getattr(self.network.config, "patch_size", 1))
         if self.image_size < 1 or self.image_size % step:
-            raise ValueError(f"image_size must be a multiple of {step} for this model, got {image_size}")
+            raise ValueError(f"image_size must be a positive multiple of {step} for this model, got {image_size}")
 
     @property
     def device(self) -> torch.device:
@@ -90,33 +90,33 @@ class PromptedDenoiser(ABC):
 
     @torch.no_grad()
     def encode_classes(self, classes: Sequence[str]) -> Condition:
-        """What the text encoders make of K prompts, in the network's precision, by name, ``(K, ...)`` each."""
+        """Encode K prompts to tensors ``(K, ...)`` by name, in the network's precision."""
         prompts = list(classes)
         parts = [
             {
                 name: value.to(self.network.dtype) if value.is_floating_point() else value
-                for name, value in self.encode_prompts(prompts[start : start + _ENCODED_AT_ONCE]).items()
+                for name, value in self.encode_prompts(prompts[start : start + _PROMPT_BATCH_SIZE]).items()
             }
-            for start in range(0, len(prompts), _ENCODED_AT_ONCE)
+            for start in range(0, len(prompts), _PROMPT_BATCH_SIZE)
         ]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     @abstractmethod
     def encode_prompts(self, prompts: list[str]) -> dict[str, Tensor]:
-        """The same for a few prompts, in the text encoders' precision."""
+        """Encode one batch of prompts, in the text encoders' precision."""
 
     @abstractmethod
     def predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor: ...
 
 
 def require_parts(pipeline: Any, *names: str) -> None:
-    """Raise ValueError if a pipeline was built or loaded without one of its parts."""
+    """Raise ValueError if the pipeline lacks one of these parts."""
     for name in names:
         if getattr(pipeline, name, None) is None:
             raise ValueError(f"this {type(pipeline).__name__} has no {name}; load it with all its parts")
 
 
 def by_name(condition: Condition) -> Mapping[str, Tensor]:
-    """A condition that `PromptedDenoiser.encode_classes` made."""
+    """Narrow the type of a condition from `PromptedDenoiser.encode_classes`."""
     assert isinstance(condition, Mapping)
     return condition

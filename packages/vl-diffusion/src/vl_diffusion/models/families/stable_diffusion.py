@@ -17,11 +17,11 @@ from vl_diffusion.models.families.prompted import PromptedDenoiser, by_name, req
 
 
 class StableDiffusionDenoiser(PromptedDenoiser):
-    """A Stable-Diffusion-type pipeline.
+    """A Stable Diffusion 1.x or 2.x pipeline.
 
     Args:
         pipeline: A ``StableDiffusionPipeline``.
-        image_size: Height and width of the images, in pixels; default: that of the training.
+        image_size: Height and width of the images, in pixels; default: the training resolution.
 
     Raises:
         ValueError: See `PromptedDenoiser`.
@@ -48,12 +48,12 @@ class StableDiffusionDenoiser(PromptedDenoiser):
 class StableDiffusionXLDenoiser(PromptedDenoiser):
     """A Stable Diffusion XL base pipeline.
 
-    The network is told that the image was of the model's own size and was not cropped: original and target size
-    `image_size`, crop at (0, 0).
+    The size conditioning describes an image that was not resized or cropped: original and target size are `image_size`,
+    and the crop is at (0, 0).
 
     Args:
         pipeline: A ``StableDiffusionXLPipeline``.
-        image_size: Height and width of the images, in pixels; default: that of the training.
+        image_size: Height and width of the images, in pixels; default: the training resolution.
 
     Raises:
         ValueError: If it is a refiner; see also `PromptedDenoiser`.
@@ -63,12 +63,12 @@ class StableDiffusionXLDenoiser(PromptedDenoiser):
         require_parts(pipeline, "unet")
         if pipeline.text_encoder is None or getattr(pipeline.config, "requires_aesthetics_score", False):
             raise ValueError(
-                "this Stable Diffusion XL pipeline has the parts of the refiner, which only finishes what the base "
-                "model began; use the base model"
+                "pipeline must be a Stable Diffusion XL base model, got a refiner, which only removes the last noise; use "
+                "the base model"
             )
         if pipeline.unet.config.addition_embed_type != "text_time":
             kind = pipeline.unet.config.addition_embed_type
-            raise ValueError(f"the network must take addition_embed_type 'text_time' as SDXL does, got {kind!r}")
+            raise ValueError(f"addition_embed_type of the network must be 'text_time' as in SDXL, got {kind!r}")
         super().__init__(
             pipeline,
             network="unet",
@@ -83,7 +83,7 @@ class StableDiffusionXLDenoiser(PromptedDenoiser):
         return {"states": states, "pooled": pooled}
 
     def encode_unconditional(self) -> Condition:
-        """Zeros, which the base model was trained with; the empty prompt for a pipeline that is configured so."""
+        """Zeros, as in training of the base model; the empty prompt if the pipeline is configured so."""
         empty = by_name(self.encode_classes([""]))
         if not self.pipeline.config.get("force_zeros_for_empty_prompt", True):
             return empty
@@ -105,12 +105,12 @@ class StableDiffusionXLDenoiser(PromptedDenoiser):
 class StableDiffusion3Denoiser(PromptedDenoiser):
     """A Stable Diffusion 3 pipeline.
 
-    Without T5 (``text_encoder_3=None``) its states are zeros, as in sampling; the network was trained to bear it (Esser
-    et al., 2024, section 5.3).
+    Without T5 (``text_encoder_3=None``) its states are zeros, as in sampling; the network was trained with T5 dropout
+    (Esser et al., 2024, section 5.3).
 
     Args:
         pipeline: A ``StableDiffusion3Pipeline``.
-        image_size: Height and width of the images, in pixels; default: that of the training.
+        image_size: Height and width of the images, in pixels; default: the training resolution.
 
     Raises:
         ValueError: See `PromptedDenoiser`.
