@@ -18,7 +18,7 @@ from vl_core.data import read_image
 from vl_diffusion import DiffusionClassifier, Racing
 from vl_diffusion.cli import main
 from vl_diffusion.demo import build_page, launch_page
-from vl_diffusion.demo.blocks import Session
+from vl_diffusion.demo.page import Session
 from vl_diffusion.models.loading import load_denoiser
 
 # Gradio leaves the event loops of its imports to the garbage collector. What it calls deprecates this and that with
@@ -126,7 +126,7 @@ def drop(page, path):
 
 def problem(page):
     page.click("#classify")
-    return page.wait_for_selector("#verdict .vl-problem").inner_text()
+    return page.wait_for_selector("#result .vl-error").inner_text()
 
 
 @pytest.mark.slow
@@ -135,19 +135,19 @@ def test_the_verdict_is_the_classifiers(page, image, pixel_dit_folder):
     page.evaluate(
         """() => {
             window.heard = [];
-            const verdict = document.querySelector("#verdict");
+            const verdict = document.querySelector("#result");
             new MutationObserver(() => window.heard.push(verdict.innerText))
                 .observe(verdict, {childList: true, subtree: true, characterData: true});
         }"""
     )
     page.click("#classify")
-    named = page.wait_for_selector("#verdict .vl-says strong").inner_text()
-    said = page.inner_text("#verdict")
+    named = page.wait_for_selector("#result .vl-prediction strong").inner_text()
+    said = page.inner_text("#result")
 
     classifier = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Racing(DRAWS, level=0.01))
     result = classifier.classify(read_image(image))
     assert named == result.predicted_classes[0]
-    assert f"took {result.evaluations.sum()} evaluations; showing every class every draw takes 400" in said
+    assert f"took {result.evaluations.sum()} evaluations; exhaustive search takes 400" in said
     assert "99 %" in said
     assert any(re.match(r"Round \d+: .+ leads", text) for text in page.evaluate("window.heard"))
     # Every class has its lane, with the draws that it saw; the winner's is the first.
@@ -166,12 +166,12 @@ def test_other_names_and_another_certainty(page, image, pixel_dit_folder):
     page.fill("#names textarea", "Cat, dog, truck")
     page.click("#certainty label:has-text('80 %')")
     page.click("#classify")
-    named = page.wait_for_selector("#verdict .vl-says strong").inner_text()
+    named = page.wait_for_selector("#result .vl-prediction strong").inner_text()
     search = Racing(DRAWS, level=1 - 0.8)
     classifier = DiffusionClassifier.from_pretrained(pixel_dit_folder, ["cat", "dog", "truck"], search=search)
     result = classifier.classify(read_image(image))
     assert named == result.predicted_classes[0]
-    assert f"took {result.evaluations.sum()} evaluations" in page.inner_text("#verdict")
+    assert f"took {result.evaluations.sum()} evaluations" in page.inner_text("#result")
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def test_an_example_can_be_picked(page):
     page.locator("#examples button.thumbnail-item").nth(1).click()
     page.wait_for_selector("#image img")
     page.click("#classify")
-    named = page.wait_for_selector("#verdict .vl-says strong").inner_text()
+    named = page.wait_for_selector("#result .vl-prediction strong").inner_text()
     assert named in page.input_value("#names textarea").splitlines()
 
 
@@ -189,13 +189,13 @@ def test_what_is_wrong_is_said_in_a_sentence(page, image, tmp_path):
     drop(page, image)
     page.fill("#names textarea", "cat\nunicorn")
     page.click("#classify")
-    page.wait_for_selector("#verdict .vl-problem:has-text('unicorn')")
-    assert page.inner_text("#verdict .vl-problem").startswith(
-        "“unicorn” is not among the classes that this model has learned. It knows “airplane”, "
+    page.wait_for_selector("#result .vl-error:has-text('unicorn')")
+    assert page.inner_text("#result .vl-error").startswith(
+        "“unicorn” is not among the classes of this model. It knows “airplane”, "
     )
     page.fill("#names textarea", "cat")
     page.click("#classify")
-    page.wait_for_selector("#verdict .vl-problem:has-text('At least two class names')")
+    page.wait_for_selector("#result .vl-error:has-text('At least two class names')")
     assert page.locator("#chart .lane").count() == 0
 
 
@@ -209,7 +209,7 @@ def test_a_file_that_is_no_image_is_named(page, tmp_path):
     assert "\n" not in said
 
 
-def test_a_model_that_reads_words_races_any_names(image, sd_folder):
+def test_a_text_model_races_any_names(image, sd_folder):
     session = Session(load_denoiser(sd_folder), None, 8, {"seed": 1})
     *rounds, (said, chart) = session.watch({"path": str(image)}, "a cat, a dragon, a teapot", 0.95)
     classifier = DiffusionClassifier.from_pretrained(
@@ -223,8 +223,8 @@ def test_a_model_that_reads_words_races_any_names(image, sd_folder):
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
-        (RuntimeError("CUDA out of memory.\nTried to allocate"), "The model could not go on: CUDA out of memory."),
-        (RuntimeError(), "The model could not go on: RuntimeError"),
+        (RuntimeError("CUDA out of memory.\nTried to allocate"), "The model failed: CUDA out of memory."),
+        (RuntimeError(), "The model failed: RuntimeError"),
         (None, "must be finite, got nan"),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_model_that_fails_is_a_sentence(failure, said, image, pixel_dit_folder
     monkeypatch.setattr("vl_diffusion.models.families.class_conditional.ClassConditionalDenoiser.predict", failing)
     session = Session(load_denoiser(pixel_dit_folder), ("cat", "dog"), 8, {})
     ((sentence, chart),) = session.watch({"path": str(image)}, "cat, dog", 0.95)
-    assert sentence.startswith('<p class="vl-problem"')
+    assert sentence.startswith('<p class="vl-error"')
     assert said in sentence
     assert chart == ""
 
@@ -268,7 +268,7 @@ def test_a_port_that_is_taken_is_one_line(pixel_dit_folder, capsys):
         port = taken.getsockname()[1]
         assert main(["demo", "--model", str(pixel_dit_folder), "--port", str(port)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"vl-diffusion: error: port {port} of 127.0.0.1 cannot be had")
+    assert error.startswith(f"vl-diffusion: error: port {port} of 127.0.0.1 is not available")
     assert error.count("\n") == 1
 
 

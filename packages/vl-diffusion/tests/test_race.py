@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from vl_diffusion import Classification, DiffusionClassifier, Racing
-from vl_diffusion.demo import words
+from vl_diffusion.demo import messages
 from vl_diffusion.demo.chart import RaceChart
 from vl_diffusion.demo.race import Race
 
@@ -62,10 +62,10 @@ def test_a_race_that_ends_before_its_draws_left_one_class(race):
     race.finish()
     assert race.decided
     assert race.out.tolist() == [True, False, True, True]
-    said = words.verdict(race, 0.99)
+    said = messages.result_html(race, 0.99)
     assert "<strong>trouser</strong>" in said
     assert "All 3 others dropped out, “bag” last, in round 4." in said
-    assert "40 evaluations; showing every class every draw takes 400" in said
+    assert "40 evaluations; exhaustive search takes 400" in said
     assert "99 %" in said
 
 
@@ -74,7 +74,7 @@ def test_a_race_whose_draws_ran_out_says_who_might_have_won(race):
     race.finish()
     assert not race.decided
     assert race.out.tolist() == [True, False, False, True]
-    assert "a close call: “bag” could not be ruled out with 100 draws" in words.verdict(race, 0.95)
+    assert "a close call: “bag” could not be ruled out with 100 draws" in messages.result_html(race, 0.95)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -87,7 +87,7 @@ def test_it_follows_a_real_race(seed, pixel_dit_folder):
         race.add(result)
         counts.append(race.evaluations)
         assert not race.out[race.leader]
-        assert f"Round {len(counts)}: <b>{result.predicted_classes[0]}</b> leads" in words.progress(race)
+        assert f"Round {len(counts)}: <b>{result.predicted_classes[0]}</b> leads" in messages.progress_html(race)
     race.finish()
     whole = classifier.classify(image)
     assert counts == sorted(set(counts))
@@ -141,18 +141,23 @@ def test_names_are_no_markup():
     race = Race(names, 10)
     race.add(a_round([2, 2], [0.0, 0.1], names))
     race.finish()
-    for html in (words.progress(race), words.verdict(race, 0.9), RaceChart().html(race), words.problem(names[0])):
+    for html in (
+        messages.progress_html(race),
+        messages.result_html(race, 0.9),
+        RaceChart().html(race),
+        messages.error_html(names[0]),
+    ):
         assert "<script" not in html
         assert "<img" not in html
 
 
 @pytest.mark.parametrize("typed", ["trouser\nbag", " bag , Trouser ", "BAG\n\n  trouser \n"])
 def test_names_are_read_however_they_are_typed(typed):
-    assert sorted(words.checked_names(typed, KNOWN)) == ["bag", "trouser"]
+    assert sorted(messages.checked_names(typed, KNOWN)) == ["bag", "trouser"]
 
 
-def test_a_model_that_reads_words_takes_any():
-    assert words.checked_names("tench, Tinca tinca\ngreat white shark", None) == (
+def test_a_text_model_takes_any_names():
+    assert messages.checked_names("tench, Tinca tinca\ngreat white shark", None) == (
         "tench, Tinca tinca",
         "great white shark",
     )
@@ -161,14 +166,14 @@ def test_a_model_that_reads_words_takes_any():
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("", "At least two class names are needed to choose between, and there is none"),
-        ("bag", "and only “bag” is there"),
-        ("bag\nbag\ntrouser", "“bag” stands there more than once"),
-        ("bag\nunicorn", "“unicorn” is not among the classes that this model has learned. It knows “T-shirt/top”, "),
+        ("", "At least two class names are needed, and there is none"),
+        ("bag", "and there is only “bag”"),
+        ("bag\nbag\ntrouser", "“bag” is listed more than once"),
+        ("bag\nunicorn", "“unicorn” is not among the classes of this model. It knows “T-shirt/top”, "),
         ("bag\ntrousers", "Did you mean “trouser”?"),
         ("cat\ndog", "“cat” and “dog” are not among"),
     ],
 )
 def test_names_that_will_not_do_are_explained(typed, said):
     with pytest.raises(ValueError, match=re.escape(said)):
-        words.checked_names(typed, KNOWN)
+        messages.checked_names(typed, KNOWN)

@@ -1,9 +1,9 @@
-"""A page to try the classifier: drop an image, edit the class names, and watch the classes race.
+"""A web page to try the classifier: drop an image, edit the class names, and watch the search.
 
-It needs the extra `demo`, which brings Gradio. Neither the page nor what serves it asks another machine for anything:
-scripts come with Gradio, fonts with the machine, and telemetry and public links are off.
+Requires the extra `demo`, which installs Gradio. Neither the page nor its server makes requests to other machines:
+scripts come with Gradio, fonts from the system, and telemetry and public links are disabled.
 """
 
-from vl_diffusion.demo.blocks import build_page, launch_page
+from vl_diffusion.demo.page import build_page, launch_page
 
 __all__ = ["build_page", "launch_page"]

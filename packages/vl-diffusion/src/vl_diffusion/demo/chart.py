@@ -1,7 +1,6 @@
-"""The race as HTML: a lane a class, in which a dot and its interval creep towards or away from the leader.
+"""The race as HTML: one lane per class, with its difference to the leader and its interval.
 
-Lanes keep their place in the document and move by style alone, so that the browser carries them smoothly from one round
-to the next.
+Lanes keep their position in the document and are moved only by CSS, so that the browser animates them between rounds.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from vl_diffusion.demo.race import Race
 
 _LANES = 16
 _HEIGHT = 30
-# How much of the chart lies left of the leader, as a share of what lies right of it.
+# Width of the chart to the left of the leader, relative to the width to its right.
 _LEFT = 0.28
-# Least distance of two numbers on the axis, in per cent of its width.
+# Minimum distance of two axis labels, in percent of the width.
 _TICKS_APART = 12.0
 
 CSS = """
@@ -51,17 +50,17 @@ CSS = """
 
 
 class RaceChart:
-    """Draws the states of one race, all on the scale that its first round set."""
+    """Draws the states of one race, all on the scale of its first round."""
 
     def __init__(self) -> None:
         self._limit = 0.0
         self._lanes: list[int] = []
 
     def html(self, race: Race) -> str:
-        """How the race stands.
+        """Draw the current state.
 
         Args:
-            race: The race, with one round behind it at least.
+            race: The race, after at least one round.
         """
         if not self._limit:
             self._limit = 1.15 * float(np.nanmax(np.abs(race.result.differences))) or 1.0
@@ -70,21 +69,21 @@ class RaceChart:
         lower, upper = (ends[0] for ends in race.result.difference_intervals())
         lanes = [self._lane(race, k, places[k], lower[k], upper[k]) for k in self._kept(shown)]
         hidden = len(race.classes) - len(shown)
-        more = f" {hidden:,} more classes, further behind, are not shown." if hidden else ""
+        more = f" {hidden:,} more classes with larger errors are not shown." if hidden else ""
         return (
             f"{_tiles(race)}"
             f'<div class="lanes" style="height:{_HEIGHT * len(shown)}px">{"".join(lanes)}</div>'
             f'<div class="axis">{self._axis()}</div>'
-            '<div class="what">How much worse than under the leader the noise is predicted (mean squared error, '
-            "square-root scale): the mean over the draws so far and its 95 % interval, as if one looked only now. The "
-            f"race itself asks for more before it drops a class, because it looks after every round.{more}</div>"
+            '<div class="what">Increase of the denoising error over the leader (mean squared error, '
+            "square-root scale): mean over the draws so far with its 95 % interval for a single look. The race needs "
+            f"stronger evidence to drop a class, because it tests after every round.{more}</div>"
         )
 
     def _kept(self, shown: list[int]) -> list[int]:
-        """The classes shown, each in the lane that it had before, newcomers in lanes that became free."""
+        """The classes shown, each in its previous lane; new ones take the free lanes."""
         new = iter([k for k in shown if k not in self._lanes])
         if not self._lanes:
-            # In the order in which the names were given: then nobody has moved yet.
+            # At first in the order of the names.
             self._lanes = sorted(new)
         else:
             self._lanes = [k if k in shown else next(new) for k in self._lanes]
@@ -111,7 +110,7 @@ class RaceChart:
         )
 
     def _x(self, difference: float) -> float:
-        """Per cent of the track's width, by the square root, which leaves room where the race is decided."""
+        """Position in percent of the track width, on a square-root scale that magnifies small differences."""
         difference = self._limit if np.isnan(difference) else difference
         root = np.sign(difference) * np.sqrt(abs(difference) / self._limit)
         return float(100 * (np.clip(root, -_LEFT, 1) + _LEFT) / (1 + _LEFT))
@@ -130,7 +129,7 @@ def _tiles(race: Race) -> str:
         "round": f"{race.rounds}",
         "still in the race": f"{int((~race.out).sum())}",
         "draws of the leader": f"{race.result.draws[0, race.leader]:,}",
-        f"evaluations, where trying everything takes {race.exhaustive:,}": f"{race.evaluations:,}",
+        f"evaluations (exhaustive search: {race.exhaustive:,})": f"{race.evaluations:,}",
     }
     tiles = "".join(f"<div><b>{number}</b><span>{what}</span></div>" for what, number in numbers.items())
     return f'<div class="tiles">{tiles}</div>'

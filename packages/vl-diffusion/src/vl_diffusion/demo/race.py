@@ -1,4 +1,4 @@
-"""What a page remembers of a race: where every class stands, and in which round it dropped out."""
+"""The state of a race for display: the rank of every class, and the round in which it dropped out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from vl_diffusion.classification.result import Classification
 
 
 class Race:
-    """One image's search as seen from outside, a result a round.
+    """The racing search of one image, updated with a result per round.
 
     Args:
         classes: The K class names.
-        draws: The most draws that the search shows to a class.
+        draws: Maximum draws per class.
     """
 
     def __init__(self, classes: tuple[str, ...], draws: int) -> None:
@@ -24,31 +24,31 @@ class Race:
 
     @property
     def result(self) -> Classification:
-        """The newest result, over one image."""
+        """The latest result, over one image."""
         if self._result is None:
-            raise ValueError("the race has not begun; add a result first")
+            raise ValueError("the race has no result yet; call add() first")
         return self._result
 
     @property
     def leader(self) -> int:
-        """Index of the class that leads, in the end of the one that won."""
+        """Index of the leading class, finally of the winner."""
         return int(self.result.predictions[0])
 
     @property
     def evaluations(self) -> int:
-        """Calls of the network so far."""
+        """Evaluations of the network so far."""
         return int(self.result.total_evaluations[0])
 
     @property
     def exhaustive(self) -> int:
-        """Calls of the network that showing every class every draw would take; a class may cost several a draw."""
+        """Evaluations of the network that exhaustive search would take; a draw of a class may cost several."""
         seen = self.result.draws[0] > 0
-        a_draw = self.result.evaluations[0, seen] / self.result.draws[0, seen]
-        return int(np.round(self.draws * len(self.classes) * a_draw.mean()))
+        per_draw = self.result.evaluations[0, seen] / self.result.draws[0, seen]
+        return int(np.round(self.draws * len(self.classes) * per_draw.mean()))
 
     @property
     def decided(self) -> bool:
-        """Whether it ended because one class was left, rather than because the draws ran out."""
+        """True if the race ended with a single class left, and not because the draws ran out."""
         return self.finished and int((~self.out).sum()) == 1
 
     @property
@@ -59,7 +59,7 @@ class Race:
 
     @property
     def order(self) -> np.ndarray:
-        """Indices ``(K,)`` from first to last: the leader, those still racing, then those out, the latest first."""
+        """Class indices ``(K,)`` by rank: the leader, the remaining classes, then those dropped, the latest first."""
         differences = np.nan_to_num(self.result.differences[0], nan=np.inf)
         led = np.arange(len(self.classes)) != self.leader
         order: np.ndarray = np.lexsort((differences, -self.last_seen * self.out, self.out, led))
@@ -67,16 +67,16 @@ class Race:
 
     @property
     def last_rival(self) -> int:
-        """Index of the class that stayed longest beside the leader; of several, the one that came closest."""
+        """Index of the class that stayed in the race the longest; of several, the closest to the leader."""
         return int(self.order[1])
 
     def add(self, result: Classification) -> None:
-        """The next round's result."""
+        """Add the result of the next round."""
         before = 0 if self._result is None else self._result.evaluations[0]
         self.rounds += 1
         self.last_seen[result.evaluations[0] > before] = self.rounds
         self._result = result
 
     def finish(self) -> None:
-        """No round follows."""
+        """Mark the race as finished."""
         self.finished = True

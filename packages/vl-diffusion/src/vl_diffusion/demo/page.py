@@ -1,4 +1,4 @@
-"""The page itself: what lies where, and what happens when somebody presses a button."""
+"""The layout of the page, and its event handlers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from vl_core.data import ImageError, read_image
 
 from vl_diffusion.classification.classifier import DiffusionClassifier
-from vl_diffusion.demo import words
+from vl_diffusion.demo import messages
 from vl_diffusion.demo.chart import CSS, RaceChart
 from vl_diffusion.demo.race import Race
 from vl_diffusion.models.denoiser import Denoiser, takes_prompts
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _CERTAINTIES = (0.8, 0.95, 0.99, 0.999)
 _THUMBNAIL = 112
-# Uploaded images: how often they are looked through, and how old they become, in seconds. All go with the server.
+# Uploaded images: interval of the clean-up, and maximum age, in seconds. All are deleted when the server stops.
 _UPLOADS = (600, 3600)
 _STYLE = """
 .gradio-container > main { max-width: 1240px; margin: 0 auto; }
@@ -38,14 +38,14 @@ _STYLE = """
 #examples .grid-container { gap: 5px; padding: 0;
   grid-template-columns: repeat(8, minmax(0, 56px)) !important; }
 #examples .thumbnail-item { height: auto; aspect-ratio: 1; }
-#verdict { min-height: 152px; }
+#result { min-height: 152px; }
 #certainty .wrap { gap: 6px; }
 #certainty label { padding: 5px 8px; white-space: nowrap; }
-#verdict .vl-says { font-size: 24px; margin-bottom: 4px; }
-#verdict .vl-says strong { color: #2a7f62; }
-.dark #verdict .vl-says strong { color: #5fc9a0; }
-#verdict .vl-small { font-size: 12px; opacity: .75; }
-#verdict .vl-problem { border-left: 4px solid #b5402a; padding: 8px 12px; background: #b5402a18; }
+#result .vl-prediction { font-size: 24px; margin-bottom: 4px; }
+#result .vl-prediction strong { color: #2a7f62; }
+.dark #result .vl-prediction strong { color: #5fc9a0; }
+#result .vl-small { font-size: 12px; opacity: .75; }
+#result .vl-error { border-left: 4px solid #b5402a; padding: 8px 12px; background: #b5402a18; }
 """
 
 _log = logging.getLogger(__name__)
@@ -60,30 +60,30 @@ def build_page(
     device: str | None = None,
     **settings: Any,
 ) -> gr.Blocks:
-    """The page of one model.
+    """Build the page for one model.
 
     Args:
         model: A model's name, folder or hub id, or an object, as for :class:`~vl_diffusion.DiffusionClassifier`.
-        classes: The names that stand there at first; default: the model's own, if it has some.
+        classes: Initial class names; default: the model's own.
         examples: Images to pick from: PIL images, arrays or tensors.
-        draws: The most draws that a class sees, see :class:`~vl_diffusion.Racing`.
-        device: Where to compute; default: where the model is.
-        **settings: Other arguments of the classifier, but for `search`, which is a race.
+        draws: Maximum draws per class, see :class:`~vl_diffusion.Racing`.
+        device: Device to compute on; default: the model's.
+        **settings: Other arguments of the classifier, except `search`, which is `Racing`.
 
     Returns:
-        Gradio's page; :func:`launch_page` serves it so that nothing is asked of other machines.
+        The Gradio page; :func:`launch_page` serves it without requests to other machines.
 
     Raises:
-        ModuleNotFoundError: If Gradio is not installed; the extra is named.
-        ValueError: If `classes` are not what the model can tell apart, or a setting is out of range.
+        ModuleNotFoundError: If Gradio is not installed; the message names the extra.
+        ValueError: If the model does not know `classes`, or a setting is out of range.
     """
     gr = _gradio()
     denoiser = load_denoiser(model) if isinstance(model, str | Path) else as_denoiser(model, device=device)
     known = None if takes_prompts(denoiser) else denoiser.class_names
-    # Two of a model's classes may share a name, as ImageNet's cranes do.
+    # Two classes of a model may share a name, such as ImageNet's cranes.
     names = classes if classes is not None else tuple(dict.fromkeys(denoiser.class_names or ()))
     if names:
-        # Whatever is wrong with the arguments comes out here rather than at the first image.
+        # Check the arguments now instead of at the first image.
         DiffusionClassifier(denoiser, names, search=Racing(draws), device=device, **settings)
     images = [_as_pil(image) for image in examples]
     session = Session(denoiser, known, draws, {"device": device, **settings})
@@ -92,8 +92,8 @@ def build_page(
     with gr.Blocks(title="vl-diffusion", analytics_enabled=False, fill_width=True, delete_cache=_UPLOADS) as page:
         gr.Markdown(
             "# A diffusion model as a classifier\n"
-            "Noise is added to an image, and the model predicts it under each class name. The name that helps it most "
-            "is the answer. Classes race, and drop out as soon as they are certainly worse than the leader.",
+            "Noise is added to an image, and the model predicts it under each class name. The class with the smallest "
+            "error is the prediction. Classes drop out as soon as they are shown to be worse than the leader.",
             elem_id="title",
         )
         with gr.Row():
@@ -113,50 +113,50 @@ def build_page(
                 )  # fmt: skip
                 certainty = gr.Radio(
                     [(f"{100 * share:g} %", share) for share in _CERTAINTIES], value=0.99, elem_id="certainty",
-                    label="How certain before a class drops out",
+                    label="Certainty required to drop a class",
                 )  # fmt: skip
                 with gr.Row():
                     classify = gr.Button("Classify", variant="primary", elem_id="classify")
                     stop = gr.Button("Stop", elem_id="stop")
             with gr.Column(scale=3, min_width=480):
-                verdict = gr.HTML(f"<p>{words.START}</p>", elem_id="verdict")
+                result = gr.HTML(f"<p>{messages.START}</p>", elem_id="result")
                 chart = gr.HTML("", css_template=CSS, elem_id="chart")
 
-        # Raw values: a file that is no image is then ours to complain about.
+        # Raw values, so that a file that is not an image is reported here.
         race = classify.click(
-            session.watch, [image, typed, certainty], [verdict, chart],
+            session.watch, [image, typed, certainty], [result, chart],
             preprocess=False, show_progress="hidden", concurrency_limit=1, api_visibility="private",
         )  # fmt: skip
         stop.click(None, cancels=[race])
-        # A verdict beside another image would mislead.
-        empty = f"() => {json.dumps([f'<p>{words.START}</p>', ''])}"
-        image.change(None, None, [verdict, chart], js=empty, cancels=[race], api_visibility="private")
+        # Clear the result of the previous image.
+        empty = f"() => {json.dumps([f'<p>{messages.START}</p>', ''])}"
+        image.change(None, None, [result, chart], js=empty, cancels=[race], api_visibility="private")
         if images:
 
             def pick(event: Any) -> Image.Image:
                 chosen: Image.Image = images[event.index]
                 return chosen
 
-            # Gradio looks at the annotation itself, and knows no names that were imported inside a function.
+            # Gradio evaluates the annotation, where names imported inside a function are unknown.
             pick.__annotations__["event"] = gr.SelectData
             gallery.select(pick, None, image, show_progress="hidden", api_visibility="private")
     return page
 
 
 def launch_page(page: gr.Blocks, *, host: str = "127.0.0.1", port: int | None = None, browser: bool = False) -> str:
-    """Serve a page from threads of this process, which asks no other machine for anything.
+    """Serve a page from background threads of this process, without requests to other machines.
 
     Args:
-        page: What :func:`build_page` made.
-        host: Address to listen at; the default can be reached from this machine alone.
-        port: Port to listen at; default: the first that is free from 7860 on.
+        page: A page from :func:`build_page`.
+        host: Address to listen on; the default is reachable only from this machine.
+        port: Port to listen on; default: the first free one from 7860.
         browser: Open the page in the web browser.
 
     Returns:
-        The page's address. ``page.close()`` ends it.
+        The URL of the page. Stop it with ``page.close()``.
 
     Raises:
-        OSError: If the port is taken.
+        OSError: If the port is in use.
     """
     gr = _gradio()
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
@@ -166,51 +166,51 @@ def launch_page(page: gr.Blocks, *, host: str = "127.0.0.1", port: int | None = 
             prevent_thread_lock=True, footer_links=[], enable_monitoring=False, theme=theme, css=_STYLE,
         )  # fmt: skip
     except OSError as error:
-        raise OSError(f"port {port or 'from 7860 on'} of {host} cannot be had; is it taken? Choose another") from error
+        raise OSError(f"port {port or 'from 7860 on'} of {host} is not available; choose another") from error
     return str(url)
 
 
 class Session:
-    """Answers the button: one model, and new names and certainty each time."""
+    """Runs a search when the button is pressed: one model, with new class names and certainty each time."""
 
     def __init__(self, denoiser: Denoiser, known: Sequence[str] | None, draws: int, settings: dict[str, Any]) -> None:
         self.denoiser, self.known, self.draws, self.settings = denoiser, known, draws, settings
 
     def watch(self, file: dict[str, Any] | None, typed: str, certainty: float) -> Iterator[tuple[str, str]]:
-        """A race, round by round; whatever is wrong is a sentence in its place.
+        """Run a race, yielding its state after every round, or an error message.
 
         Args:
-            file: What Gradio says of an uploaded file: its ``path`` here, and its ``orig_name``.
-            typed: The class names.
-            certainty: One of those that can be chosen.
+            file: Gradio's description of the uploaded file, with ``path`` and ``orig_name``.
+            typed: The class names as entered.
+            certainty: One of the offered values.
 
         Yields:
-            The sentence and the chart, both HTML.
+            Text and chart, both HTML.
         """
         try:
             if not file:
-                raise ValueError(words.NO_IMAGE)
-            names = words.checked_names(typed or "", self.known)
+                raise ValueError(messages.NO_IMAGE)
+            names = messages.checked_names(typed or "", self.known)
             image = _read(file)
-            search = Racing(self.draws, level=1 - _one_of_ours(certainty))
+            search = Racing(self.draws, level=1 - _checked_certainty(certainty))
             classifier = DiffusionClassifier(self.denoiser, names, search=search, **self.settings)
             race, chart = Race(names, self.draws), RaceChart()
             for result in classifier.watch(image):
                 race.add(result)
-                yield words.progress(race), chart.html(race)
+                yield messages.progress_html(race), chart.html(race)
             race.finish()
-            yield words.verdict(race, certainty), chart.html(race)
+            yield messages.result_html(race, certainty), chart.html(race)
         except (ValueError, OSError) as error:
-            yield words.problem(str(error)), ""
-        # Whatever else a model runs into, memory above all: the page stays a page.
+            yield messages.error_html(str(error)), ""
+        # Any other failure of the model, such as running out of memory: keep the page alive.
         except Exception as error:
-            _log.exception("the race ended early")
+            _log.exception("the search failed")
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            yield words.problem(f"The model could not go on: {reason}"), ""
+            yield messages.error_html(f"The model failed: {reason}"), ""
 
 
 def _gradio() -> Any:
-    # Before the import, which may already tell home about itself.
+    # Before the import, which may already send telemetry.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio
@@ -226,15 +226,15 @@ def _gradio() -> Any:
 def _about_names(denoiser: Denoiser) -> str:
     known = denoiser.class_names
     if takes_prompts(denoiser):
-        return "Any words will do: the model reads them."
+        return "Any text: the model encodes it as a prompt."
     if known is None:
-        return "A name for each of the model's classes, in the order of its labels."
-    return f"Any of the {len(known):,} that the model has learned; leave out what you like."
+        return "One name per class of the model, in label order."
+    return f"Any of the {len(known):,} classes of the model."
 
 
-def _one_of_ours(certainty: Any) -> float:
+def _checked_certainty(certainty: Any) -> float:
     if certainty not in _CERTAINTIES:
-        raise ValueError("Choose how certain the race must be before a class drops out.")
+        raise ValueError("Choose the certainty required to drop a class.")
     return float(certainty)
 
 
@@ -254,7 +254,7 @@ def _as_pil(image: Any) -> Image.Image:
 
 
 def _thumbnail(image: Image.Image) -> Image.Image:
-    """Small images keep their pixels visible; large ones are made small."""
+    """Scale an image to a thumbnail; the pixels of small images stay visible."""
     scale = _THUMBNAIL / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""What the page says: kind words about class names that will not do, and a race's verdict in a sentence."""
+"""Messages of the page: errors in the class names, and the progress and result of a race."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ START = "Drop an image, then press <b>Classify</b> and watch the classes race."
 
 
 def checked_names(text: str, known: Sequence[str] | None) -> tuple[str, ...]:
-    """The class names that somebody typed, one a line or between commas, in the model's own spelling.
+    """Parse class names, one per line or separated by commas, in the model's spelling.
 
     Args:
-        text: What was typed.
-        known: Names that the model can tell apart; None if it reads any words.
+        text: The text as entered.
+        known: Class names of the model; None if it accepts any text.
 
     Raises:
-        ValueError: If there are fewer than two, one is there twice, or one is unknown to the model; the message is a
-            sentence for the person who typed them.
+        ValueError: If there are fewer than two names, a name is repeated, or unknown to the model; the message is a
+            sentence for the user.
     """
     lines = text.splitlines() if "\n" in text.strip() else text.split(",")
     names = [" ".join(line.split()) for line in lines if line.strip()]
@@ -31,10 +31,10 @@ def checked_names(text: str, known: Sequence[str] | None) -> tuple[str, ...]:
         if unknown := [name for name in names if name not in known]:
             raise ValueError(_about_unknown(unknown, known))
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{_listed(repeated)} stands there more than once; once is enough.")
+        raise ValueError(f"{_listed(repeated)} is listed more than once; list each name once.")
     if len(names) < 2:
-        there = f"only {_quoted(names[0])} is there" if names else "there is none"
-        raise ValueError(f"At least two class names are needed to choose between, and {there}; write one on each line.")
+        there = f"there is only {_quoted(names[0])}" if names else "there is none"
+        raise ValueError(f"At least two class names are needed, and {there}; write one on each line.")
     return tuple(names)
 
 
@@ -43,7 +43,7 @@ def _about_unknown(unknown: Sequence[str], known: Sequence[str]) -> str:
     near = difflib.get_close_matches(unknown[0].casefold(), spelling, 1)
     hint = f" Did you mean {_quoted(spelling[near[0]])}?" if near else ""
     verb = "is not among the classes" if len(unknown) == 1 else "are not among the classes"
-    return f"{_listed(unknown)} {verb} that this model has learned.{hint} It knows {_listed(known)}."
+    return f"{_listed(unknown)} {verb} of this model.{hint} It knows {_listed(known)}."
 
 
 def _quoted(name: str) -> str:
@@ -57,24 +57,24 @@ def _listed(names: Sequence[str], at_most: int = 12) -> str:
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
-def problem(message: str) -> str:
-    """HTML of something that went wrong."""
-    return f'<p class="vl-problem" role="alert">{escape(message)}</p>'
+def error_html(message: str) -> str:
+    """HTML of an error message."""
+    return f'<p class="vl-error" role="alert">{escape(message)}</p>'
 
 
-def progress(race: Race) -> str:
-    """HTML of a sentence on how a race stands that is still on."""
+def progress_html(race: Race) -> str:
+    """HTML of a sentence about a race in progress."""
     leader = escape(race.classes[race.leader])
     left, total = int((~race.out).sum()), len(race.classes)
     return f"<p>Round {race.rounds}: <b>{leader}</b> leads, and {left} of {total} classes are still in the race.</p>"
 
 
-def verdict(race: Race, certainty: float) -> str:
-    """HTML of what a finished race found, and what that cost.
+def result_html(race: Race, certainty: float) -> str:
+    """HTML of the prediction of a finished race and its cost.
 
     Args:
         race: The race.
-        certainty: Probability that it kept the class which all draws would have favored, from 0 to 1.
+        certainty: Probability that the best class over all draws was kept, from 0 to 1.
     """
     winner, rival = escape(race.classes[race.leader]), escape(race.classes[race.last_rival])
     others = len(race.classes) - 1
@@ -85,13 +85,13 @@ def verdict(race: Race, certainty: float) -> str:
         left = int((~race.out).sum()) - 1
         more = f" and {left - 1} more" if left > 1 else ""
         why = f"It is a close call: “{rival}”{more} could not be ruled out with {race.draws:,} draws."
-    cost = f"That took {race.evaluations:,} evaluations; showing every class every draw takes {race.exhaustive:,}."
+    cost = f"That took {race.evaluations:,} evaluations; exhaustive search takes {race.exhaustive:,}."
     meaning = (
-        f"“Certain” is about the search: with a probability of {100 * certainty:g} % it kept the class that all "
-        f"{race.draws:,} draws would have favored. Whether the model is right is another question."
+        f"The certainty is about the search: with a probability of {100 * certainty:g} % it kept the class with the "
+        f"smallest error over all {race.draws:,} draws. It says nothing about the accuracy of the model."
     )
     return (
-        f'<p class="vl-says">The model says: <strong>{winner}</strong></p>'
+        f'<p class="vl-prediction">Prediction: <strong>{winner}</strong></p>'
         f"<p>{why} {cost}</p>"
         f'<p class="vl-small">{meaning}</p>'
     )
