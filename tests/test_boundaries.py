@@ -1,8 +1,8 @@
-"""Which package may import which, and that each declares what it imports.
+"""Imports between packages, between the rooms of a package, and of dependencies.
 
 Every import statement below `packages/*/src` is read, not run, together with `import_module("…")` of a literal name.
 An import at the top of a file runs when somebody imports the package, so it must be a dependency; an import inside a
-function, or for type checkers alone, may also be one of the package's extras.
+function, or for type checkers alone, may also be one of the package's extras. Between rooms, all imports count alike.
 """
 
 import ast
@@ -27,6 +27,23 @@ ARROWS = {
     "vl-vlm": frozenset({"vl-core"}),
 }
 """The siblings that a package may use; no other arrow exists. A new arrow is a decision, made here."""
+ROOMS = {
+    "vl-core": ("_atomic", "_extras", "noise", "results", "runs", "data", "corruptions", "features", "kernels"),
+    "vl-attention": (
+        *("models", "attention", "transfer", "training", "classifiers"),
+        *("analysis", "comparison", "charts", "commands", "cli"),
+    ),
+    "vl-diffusion": (
+        *("checks", "models", "scoring", "search", "classification", "adaptation"),
+        *("runs", "charts", "studies", "demo", "commands", "cli"),
+    ),
+}
+"""The folders and modules at the root of each package that holds code, from the bottom up.
+
+A room imports only rooms that come before it. The READMEs draw the same order.
+"""
+MAX_ROOT_MODULES = 8
+"""Modules at the root of a package, files whose names begin with two underscores not counted."""
 DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python", "faiss": "faiss-cpu", "sklearn": "scikit-learn"}
 """Import names that differ from their distribution's by more than `_` for `-`."""
 
@@ -107,6 +124,85 @@ def test_declared_siblings_are_allowed_ones(package: Package) -> None:
     assert (package.required | package.optional) & PACKAGES.keys() <= ARROWS[package.name]
 
 
+def _rooms_on_disk(package: Package) -> set[str]:
+    """Name every module, and every folder with Python files, at the root of a package."""
+    root = package.folder / "src" / package.module
+    modules = {file.stem for file in root.glob("*.py") if not file.name.startswith("__")}
+    return modules | {folder.name for folder in root.iterdir() if folder.is_dir() and any(folder.rglob("*.py"))}
+
+
+def room_problems(
+    source: str, room: str, module: str, rooms: tuple[str, ...], folder: tuple[str, ...] = ()
+) -> list[str]:
+    """Say which imports of a file go to a room above its own, or to the package's own public names.
+
+    Args:
+        source: The file's content.
+        room: The room that the file belongs to.
+        module: The package's import name.
+        rooms: Its rooms, from the bottom up.
+        folder: The folders that lead from the package's root to the file.
+    """
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            path = (module, *folder)
+            base = [".".join(path[: len(path) - node.level + 1])] if node.level else []
+            base += [node.module] if node.module else []
+            names = [".".join([*base, alias.name]) for alias in node.names]
+        elif isinstance(node, ast.Call):
+            names = [_imported_by_call(node)]
+        else:
+            continue
+        for name in names:
+            package, _, rest = name.partition(".")
+            target = rest.split(".")[0]
+            if package != module or target == room or target.startswith("__"):
+                continue
+            if target not in rooms:
+                found.append(f"line {node.lineno}: import {name} from the room that defines it")
+            elif rooms.index(target) > rooms.index(room):
+                found.append(f"line {node.lineno}: {room} must not import {target}, which is above it")
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGES if name in ROOMS])
+def test_rooms_import_only_rooms_below(name: str) -> None:
+    package = PACKAGES[name]
+    root = package.folder / "src" / package.module
+    assert _rooms_on_disk(package) == set(ROOMS[name])
+    found = []
+    for file in sorted(root.rglob("*.py")):
+        *folder, _ = file.relative_to(root).parts
+        room = folder[0] if folder else file.stem
+        if room in ROOMS[name]:
+            source = file.read_text(encoding="utf-8")
+            problems = room_problems(source, room, package.module, ROOMS[name], tuple(folder))
+            found += [f"{file.relative_to(ROOT)}, {problem}" for problem in problems]
+    assert found == []
+
+
+def test_every_package_with_code_has_rooms() -> None:
+    assert {name for name, package in PACKAGES.items() if _rooms_on_disk(package)} == ROOMS.keys()
+
+
+@pytest.mark.parametrize("package", PACKAGES.values(), ids=PACKAGES)
+def test_few_modules_at_the_root_of_a_package(package: Package) -> None:
+    modules = (package.folder / "src" / package.module).glob("*.py")
+    names = sorted(file.name for file in modules if not file.name.startswith("__"))
+    assert len(names) <= MAX_ROOT_MODULES, names
+
+
+@pytest.mark.parametrize("name", ["vl-attention", "vl-diffusion"])
+def test_readme_draws_the_rooms_in_order(name: str) -> None:
+    readme = (PACKAGES[name].folder / "README.md").read_text(encoding="utf-8")
+    drawing = readme.partition("## How it is laid out")[2].partition("```text")[2].partition("```")[0]
+    drawn = re.findall(r"^(\w+)", drawing, re.MULTILINE)
+    assert drawn == list(reversed(ROOMS[name]))
+
+
 # ---- The checker itself ----
 
 EXAMPLE = {
@@ -157,3 +253,27 @@ EXAMPLE_ARROWS = {
 )
 def test_checker_sees_what_is_wrong_and_only_that(package: str, source: str, expected: list[str]) -> None:
     assert problems(source, EXAMPLE[package], EXAMPLE, EXAMPLE_ARROWS) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from vl_ssl.models.vit import ViT\nimport vl_ssl.checks\nimport vl_core.runs\nimport torch", []),
+        ("from vl_ssl.search import tree\nfrom vl_ssl.search.tree import Node\nfrom .tree import Node", []),
+        ("from vl_ssl.__about__ import __version__\nfrom vl_ssl import models", []),
+        ("from vl_ssl.commands import run", ["line 1: search must not import commands, which is above it"]),
+        ("from vl_ssl import commands", ["line 1: search must not import commands, which is above it"]),
+        ("from ..commands import run", ["line 1: search must not import commands, which is above it"]),
+        ("from .. import commands", ["line 1: search must not import commands, which is above it"]),
+        ("def f():\n    import vl_ssl.commands.x", ["line 2: search must not import commands, which is above it"]),
+        (
+            "if TYPE_CHECKING:\n    import vl_ssl.commands",
+            ["line 2: search must not import commands, which is above it"],
+        ),
+        ("import_module('vl_ssl.commands')", ["line 1: search must not import commands, which is above it"]),
+        ("from vl_ssl import SimSiam", ["line 1: import vl_ssl.SimSiam from the room that defines it"]),
+    ],
+)
+def test_checker_sees_imports_of_rooms_above(source: str, expected: list[str]) -> None:
+    rooms = ("checks", "models", "search", "commands")
+    assert room_problems(source, "search", "vl_ssl", rooms, ("search",)) == expected

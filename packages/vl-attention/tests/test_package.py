@@ -27,7 +27,7 @@ def test_every_public_name_is_there_and_no_other():
     for name in vl_attention.__all__:
         assert not isinstance(getattr(vl_attention, name), types.ModuleType), name
     assert set(vl_attention.__all__) <= set(dir(vl_attention))
-    with pytest.raises(AttributeError, match="no attribute 'Student'"):
+    with pytest.raises(AttributeError, match="No vl_attention attribute Student"):
         vl_attention.Student  # noqa: B018
 
 

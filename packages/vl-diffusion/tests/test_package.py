@@ -16,7 +16,7 @@ def test_every_public_name_is_there_and_no_other():
     for name in vl_diffusion.__all__:
         assert getattr(vl_diffusion, name) is not None
     assert set(vl_diffusion.__all__) <= set(dir(vl_diffusion))
-    with pytest.raises(AttributeError, match="no attribute 'Classifier'"):
+    with pytest.raises(AttributeError, match="No vl_diffusion attribute Classifier"):
         vl_diffusion.Classifier  # noqa: B018
 
 
