@@ -386,7 +386,7 @@ def test_an_error_of_the_image_is_not_asked_for_where_only_noise_is_shown():
 
 @pytest.mark.parametrize("name", ["fashion", Path("folder")])
 def test_a_name_is_loaded_elsewhere(name):
-    with pytest.raises(ValueError, match=f"model must be a model and not its name, got '{name}'; .* from_pretrained"):
+    with pytest.raises(ValueError, match=f"model must be an object, got the name '{name}'; .* from_pretrained"):
         DiffusionClassifier(name)
 
 
@@ -413,8 +413,8 @@ def test_equal_images_have_equal_ids_and_others_do_not():
         ({"aggregation": "median"}, "aggregation must be one of mean, vote, zscore, got 'median'"),
         ({"weighting": "cosine"}, "weighting must be a function or one of .*, got 'cosine'"),
         ({"weighting": lambda time, alpha, sigma: -time}, "weighting must give .* none negative"),
-        ({"time_range": (0.7, 0.2)}, r"time_range must be two numbers, .*got \(0.7, 0.2\)"),
-        ({"time_range": (0.5,)}, r"time_range must be two numbers, .*got \(0.5,\)"),
+        ({"time_range": (0.7, 0.2)}, r"time_range must be two numbers with .*got \(0.7, 0.2\)"),
+        ({"time_range": (0.5,)}, r"time_range must be two numbers with .*got \(0.5,\)"),
         ({"time_range": ("0", "1")}, "time_range must be two numbers"),
         ({"prompt_template": 3}, "prompt_template must be a string or a sequence of strings, got 3"),
         ({"prompt_template": [3]}, "prompt_template must contain {} for the class name, got 3"),
@@ -473,7 +473,7 @@ def test_images_without_a_length_are_refused():
     [
         ([1.5, 2], TypeError, r"image_ids must be integers, got 1\.5 of type float"),
         (["a", "b"], TypeError, "image_ids must be integers, got 'a' of type str"),
-        ([0, 2**63], ValueError, "image_ids must fit into signed 64-bit integers, got 9223372036854775808"),
+        ([0, 2**63], ValueError, "image_ids must fit into 64 bits, signed, got 9223372036854775808"),
     ],
 )
 def test_image_ids_must_be_integers_of_64_bits(ids, error, message):

@@ -172,7 +172,7 @@ def test_prompts_are_encoded_a_few_at_a_time(name, pipeline_of, monkeypatch):
     denoiser = as_denoiser(pipeline_of(name))
     prompts = [f"a {pet}" for pet in PETS]
     together = denoiser.encode_classes(prompts)
-    monkeypatch.setattr("vl_diffusion.models.families.prompted._ENCODED_AT_ONCE", 2)
+    monkeypatch.setattr("vl_diffusion.models.families.prompted._PROMPT_BATCH_SIZE", 2)
     for key, value in denoiser.encode_classes(prompts).items():
         torch.testing.assert_close(value, together[key])
         assert len(value) == 3
@@ -312,9 +312,9 @@ def test_another_size_of_images_may_be_asked_for(name, pipeline_of, folder_of):
     np.testing.assert_array_equal(loaded.classify(images(1)).errors, small.errors)
     built = DiffusionClassifier(pipeline_of(name), PETS, image_size=size, search=Exhaustive(2))
     np.testing.assert_array_equal(built.classify(images(1)).errors, small.errors)
-    with pytest.raises(ValueError, match=f"is given to a model that is wrapped at {size}"):
+    with pytest.raises(ValueError, match=f"image_size must be the model.s own {size} or None"):
         DiffusionClassifier(denoiser, PETS, image_size=2 * size)
-    with pytest.raises(ValueError, match="image_size must be a multiple of"):
+    with pytest.raises(ValueError, match="image_size must be a positive multiple of"):
         as_denoiser(pipeline_of(name), image_size=15)
     with pytest.raises(ValueError, match="got 0"):
         as_denoiser(pipeline_of(name), image_size=0)

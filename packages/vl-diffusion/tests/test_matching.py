@@ -155,7 +155,7 @@ def test_a_model_may_say_what_no_class_is_to_it():
     class OneOfTwo(ReadsGray):
         takes_prompts = False
 
-    with pytest.raises(ValueError, match=r"OneOfTwo knows no unconditional error.* no encode_unconditional\(\)"):
+    with pytest.raises(ValueError, match=r"have encode_unconditional\(\) for an unconditional error, got OneOfTwo"):
         match(OneOfTwo(), image(0.0), ["0.1"], draws=2, with_unconditional=True)
 
     class WithNone(OneOfTwo):

@@ -44,15 +44,15 @@ def test_damaged_files_are_named(model, tmp_path):
     config = tmp_path / "config.json"
     whole = config.read_text()
     config.write_text(json.dumps(json.loads(whole) | {"width": 16}))
-    with pytest.raises(ValueError, match=r"model.safetensors does not fit the config.json beside it"):
+    with pytest.raises(ValueError, match=r"model.safetensors does not match the config.json in the same folder"):
         SmallCNN.from_pretrained(tmp_path)
     for damaged in ("{", "[]", '{"width": 8}'):
         config.write_text(damaged)
-        with pytest.raises(ValueError, match=r"config.json describes no SmallCNN with its width and classes"):
+        with pytest.raises(ValueError, match=r"config.json must describe a SmallCNN with its width and classes"):
             SmallCNN.from_pretrained(tmp_path)
     config.write_text(whole)
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match=r"model.safetensors does not fit"):
+    with pytest.raises(ValueError, match=r"model.safetensors does not match"):
         SmallCNN.from_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError):

@@ -156,7 +156,7 @@ def test_draws_lie_within_the_time_range():
 
 @pytest.mark.parametrize("time_range", [(0.5, 0.5), (-0.1, 1.0), (0.0, 1.1), (0.9, 0.1)])
 def test_time_ranges_that_make_no_sense_are_refused(time_range):
-    with pytest.raises(ValueError, match=r"time_range must be two numbers, 0 <= low < high <= 1"):
+    with pytest.raises(ValueError, match=r"time_range must be two numbers with 0 <= low < high <= 1"):
         DiffusionClassifier(OneGrayPerClass(), time_range=time_range)
 
 

@@ -66,8 +66,8 @@ class PromptedDenoiser(ABC):
         latent = channels if self.vae is None else int(self.vae.config.latent_channels) * packing**2
         if channels != latent:
             raise ValueError(
-                f"the network of this {type(pipeline).__name__} must take the {latent} channels of its autoencoder, got "
-                f"{channels}; models that take a mask or another image as well are not supported"
+                f"the network of this {type(pipeline).__name__} must take the {latent} channels of its autoencoder, "
+                f"got {channels}; models that take a mask or another image as well are not supported"
             )
         self.learns_variance = int(self.network.config.out_channels or channels) == 2 * channels
         self.image_channels = channels if self.vae is None else int(self.vae.config.in_channels)

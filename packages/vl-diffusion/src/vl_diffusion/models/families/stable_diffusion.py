@@ -63,8 +63,8 @@ class StableDiffusionXLDenoiser(PromptedDenoiser):
         require_parts(pipeline, "unet")
         if pipeline.text_encoder is None or getattr(pipeline.config, "requires_aesthetics_score", False):
             raise ValueError(
-                "pipeline must be a Stable Diffusion XL base model, got a refiner, which only removes the last noise; use "
-                "the base model"
+                "pipeline must be a Stable Diffusion XL base model, got a refiner, which only removes the last noise; "
+                "use the base model"
             )
         if pipeline.unet.config.addition_embed_type != "text_time":
             kind = pipeline.unet.config.addition_embed_type
