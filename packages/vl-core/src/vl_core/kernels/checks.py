@@ -27,7 +27,8 @@ def check_floating(name: str, tensor: object) -> None:
 
 def is_finite_number(value: object) -> bool:
     """Whether this is a finite number. A compiled call may take other numbers later, which `math.isfinite` forbids."""
-    return isinstance(value, int | float) and -math.inf < value < math.inf
+    # A tuple, because torch.compile of PyTorch 2.9 cannot trace a union.
+    return isinstance(value, (int, float)) and -math.inf < value < math.inf
 
 
 def triton_missing(device: str) -> str | None:

@@ -142,7 +142,7 @@ def noise_error(
     check_floating("prediction", prediction)
     if prediction.ndim == 0:
         raise ValueError("prediction must have shape (rows, ...), got a single number")
-    if not isinstance(delta, int | float) or not 0 < delta < float("inf"):
+    if not isinstance(delta, (int, float)) or not 0 < delta < float("inf"):
         raise ValueError(f"delta must be a positive number, got {delta!r}")
     rows, dtype = len(prediction), compute_dtype(prediction)
     keys = inputs.read_keys(keys, rows, prediction)
