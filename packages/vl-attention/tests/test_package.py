@@ -31,7 +31,7 @@ def test_every_public_name_is_there_and_no_other():
         vl_attention.Student  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["pairing", "normalization", "transfer"])
+@pytest.mark.parametrize("name", ["attention.pairing", "models.normalization", "transfer.attention_transfer"])
 def test_docstring_examples_give_what_they_show(name):
     found = doctest.testmod(importlib.import_module(f"vl_attention.{name}"), extraglobs={"torch": torch})
     assert found.attempted
