@@ -21,14 +21,14 @@ from vl_diffusion.models.families.class_conditional import ClassConditionalDenoi
 from vl_diffusion.models.images import content_id, to_tensor
 from vl_diffusion.models.loading import load_denoiser
 from vl_diffusion.models.small_cnn import SmallCNN
-from vl_diffusion.studies.adaptation.corrupted import CorruptedImages
+from vl_diffusion.studies.adaptation.cells import CLEAN, Cell, CorruptedImages
 from vl_diffusion.studies.adaptation.examples import choose_changes
 from vl_diffusion.studies.adaptation.gains import Study
 from vl_diffusion.studies.adaptation.methods import METHODS, Method
-from vl_diffusion.studies.adaptation.record import CLEAN, Cell, Outcome, Stream, StudyRecord
+from vl_diffusion.studies.adaptation.runners import AdapterRunner, MethodInputs, Outcome
+from vl_diffusion.studies.adaptation.runs import MethodRun, pack, run_method, unpack
 from vl_diffusion.studies.adaptation.sources import Source, load_source, source_folder
-from vl_diffusion.studies.adaptation.streams import packed, run_stream, unpacked
-from vl_diffusion.studies.adaptation.workers import Adapting, Setup, set_up
+from vl_diffusion.studies.record import StudyRecord
 
 COLUMNS = "corruption,severity,method,seed,images,accuracy,passes_per_image,cpu_seconds"
 FOG = Cell("fog", 3)
@@ -49,8 +49,8 @@ def make_quick(patch):
 
     def adapting(**settings):
         objective = DiffusionTTA(draws=3)
-        return lambda setup: Adapting(
-            setup.adapter(objective=objective, gate=None, steps=2, learning_rate=0.05, **settings), setup.errors
+        return lambda inputs: AdapterRunner(
+            inputs.adapter(objective=objective, gate=None, steps=2, learning_rate=0.05, **settings), inputs.errors
         )
 
     for method in (
@@ -124,7 +124,7 @@ def test_a_row_a_cell_method_and_seed(arguments, tmp_path, capsys):
     for name in ("adapt.png", "images.png"):
         with Image.open(out / name) as image:
             assert image.width > 600
-    assert "passes an image" in capsys.readouterr().out
+    assert "passes per image" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stops", ["record", "state"])
@@ -135,37 +135,37 @@ def test_an_interrupted_study_ends_with_the_same_rows(stops, whole, quick, argum
     kind, name, at = interrupted[stops]
     original = getattr(kind, name)
 
-    def interrupt(self, *given):
+    def interrupt(self, *given, **totals):
         calls.append(given)
         if len(calls) == at:
             raise KeyboardInterrupt
-        return original(self, *given)
+        return original(self, *given, **totals)
 
     with monkeypatch.context() as patch:
         patch.setattr(kind, name, interrupt)
         assert main([*arguments, str(out)]) == 130
     # The source's ten, ten of the episodic method, and one or two full groups of the online one.
     kept = {"record": 23, "state": 26}[stops]
-    note = f"{kept} of 60 answers are kept in {out}, and the same command goes on from there"
+    note = f"{kept} of 60 predictions are kept in {out}; rerun the command to resume"
     assert said(capsys) == f"vl-diffusion: interrupted; {note}"
     with (out / "outcomes.jsonl").open("a") as file:
-        file.write('{"corruption": "cl')
+        file.write('{"image_ids": [1')
     assert main([*arguments, str(out)]) == 0
-    assert f"{kept} of 60 answers are finished in {out}" in capsys.readouterr().err
+    assert f"{kept} of 60 predictions are finished in {out}" in capsys.readouterr().err
     assert without_seconds(out) == without_seconds(whole)
     for name in ("gains.csv", "images.png", "adapt.png"):
         assert (out / name).read_bytes() == (whole / name).read_bytes()
     # What was learned on the way ends the same, too, to the last bit.
-    last = "kept/streams/fog-3-default_online-0/checkpoint/last.safetensors"
+    last = "kept/runs/fog-3-default_online-0/checkpoint/last.safetensors"
     assert (out / last).read_bytes() == (whole / last).read_bytes()
 
 
 def test_what_is_learned_online_is_kept_after_every_full_group(whole, source):
-    stream = Stream(FOG, "default_online", 0)
-    kept = RunFolder(whole / "kept" / "streams" / stream.name, {"stream": stream}).load_checkpoint()
+    run = MethodRun(FOG, "default_online", 0)
+    kept = RunFolder(whole / "kept" / "runs" / run.name, {"run": run}).load_checkpoint()
     # The tenth image makes no group of three.
     assert kept.step == 9
-    values = unpacked(kept.state["worker"], kept.tensors)["values"]
+    values = unpack(kept.state["runner"], kept.tensors)["values"]
     start = SmallCNN.from_pretrained(source_folder(source, 0)).parameters()
     assert any(not torch.equal(value, parameter) for value, parameter in zip(values, start, strict=True))
 
@@ -178,24 +178,25 @@ def test_a_larger_limit_goes_on_and_ends_as_if_it_had_been_there_at_once(whole, 
     assert {row["images"] for row in rows(out)} == {"4"}
     capsys.readouterr()
     assert main([*arguments, str(out)]) == 0
-    assert "24 of 60 answers are finished" in capsys.readouterr().err
+    assert "24 of 60 predictions are finished" in capsys.readouterr().err
     assert without_seconds(out) == without_seconds(whole)
 
 
 def test_what_was_learned_from_other_images_is_not_gone_on_with(quick, source, pixel_dit_folder, tmp_path):
-    denoiser, stream = load_denoiser(pixel_dit_folder), Stream(CLEAN, "default_online", 0)
+    denoiser, run = load_denoiser(pixel_dit_folder), MethodRun(CLEAN, "default_online", 0)
     images = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
-    def answers(ids, folder, record):
-        worker = METHODS["default_online"].start(set_up(load_source(source_folder(source, 0)), denoiser, seed=0))
+    def learned(ids, folder, record):
+        inputs = MethodInputs.make(load_source(source_folder(source, 0)), denoiser, seed=0)
+        runner = METHODS["default_online"].build(inputs)
         with record:
-            run_stream(stream, worker, lambda i: images[ids[i]], ids, record, tmp_path / folder)
-        return worker.state_dict()["values"]
+            run_method(run, runner, lambda i: images[ids[i]], ids, record, tmp_path / folder)
+        return runner.state_dict()["values"]
 
-    record = StudyRecord(tmp_path / "first.jsonl")
-    answers([0, 1, 2], "first", record)
-    again = answers([1, 0, 2, 3, 4, 5], "first", record)
-    alone = answers([1, 0, 2, 3, 4, 5], "second", StudyRecord(tmp_path / "second.jsonl"))
+    record = StudyRecord(tmp_path / "first.jsonl", Outcome)
+    learned([0, 1, 2], "first", record)
+    again = learned([1, 0, 2, 3, 4, 5], "first", record)
+    alone = learned([1, 0, 2, 3, 4, 5], "second", StudyRecord(tmp_path / "second.jsonl", Outcome))
     assert all(map(torch.equal, again, alone))
 
 
@@ -206,7 +207,7 @@ def test_more_methods_corruptions_and_seeds_join_a_finished_study(quick, argumen
     assert main([*arguments, *more, "--out", str(out)]) == 0
     assert (out / "outcomes.jsonl").read_bytes().startswith(before)
     # The source's answers for clean images were there already.
-    assert "10 of 80 answers are finished" in capsys.readouterr().err
+    assert "10 of 80 predictions are finished" in capsys.readouterr().err
     assert {(row["corruption"], row["method"]) for row in rows(out)} == {
         (corruption, method) for corruption in ("clean", "contrast") for method in ("source", "tent")
     }
@@ -219,13 +220,13 @@ def test_every_seed_has_its_own_classifier_and_the_same_images(arguments, labele
     images = [to_tensor(data[i][0]) for i in range(len(data))]
     ids = [content_id(image) for image in images]
     corrupted = corrupt(torch.stack(images), "fog", 3, image_ids=ids)
-    record = StudyRecord(out / "outcomes.jsonl")
+    record = StudyRecord(out / "outcomes.jsonl", Outcome)
     for seed in (0, 1):
         model = SmallCNN.from_pretrained(source_folder(source, seed))
         for cell, shown in ((CLEAN, torch.stack(images)), (FOG, corrupted)):
             with torch.no_grad():
                 wanted = model(shown).argmax(1).tolist()
-            found = record.of(Stream(cell, "source", seed))
+            found = record.of(MethodRun(cell, "source", seed).name)
             assert [found[image_id].prediction for image_id in ids] == wanted
 
 
@@ -247,8 +248,8 @@ def test_a_corrupted_image_belongs_to_its_id(labeled_folder):
 def test_the_diffusion_classifier_answers_as_it_does_alone(arguments, labeled_folder, pixel_dit_folder, tmp_path):
     out = tmp_path / "out"
     assert main([*arguments, "--limit", "3", "--methods", "diffusion_classifier", "--out", str(out)]) == 0
-    record = StudyRecord(out / "outcomes.jsonl")
-    found = record.of(Stream(FOG, "diffusion_classifier", 0))
+    record = StudyRecord(out / "outcomes.jsonl", Outcome)
+    found = record.of(MethodRun(FOG, "diffusion_classifier", 0).name)
     data = open_dataset(labeled_folder)
     images = {content_id(to_tensor(data[i][0])): to_tensor(data[i][0]) for i in range(len(data))}
     shown = [corrupt(images[image_id], "fog", 3, image_ids=[image_id])[0] for image_id in found]
@@ -264,50 +265,52 @@ def test_the_diffusion_classifier_answers_as_it_does_alone(arguments, labeled_fo
 def test_shared_errors_are_those_that_an_adapter_computes_alone(pixel_dit_folder, source, compile, monkeypatch):
     # Compiling takes half a minute; that batches are filled up for it is what matters here.
     monkeypatch.setattr(torch, "compile", lambda function, **settings: function)
-    setup = set_up(load_source(source_folder(source, 0)), load_denoiser(pixel_dit_folder), seed=3, compile=compile)
+    denoiser = load_denoiser(pixel_dit_folder)
+    inputs = MethodInputs.make(load_source(source_folder(source, 0)), denoiser, seed=3, compile=compile)
     images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    alone = setup.adapter()(images, image_ids=[5, 6, 7])
+    alone = inputs.adapter()(images, image_ids=[5, 6, 7])
     for ids, evaluations in (([5, 6], 2 * 45), ([5, 6, 7], 3 * 45)):
-        shared = setup.adapter(objective=setup.evidence())(images[: len(ids)], image_ids=ids)
+        shared = inputs.adapter(objective=inputs.evidence())(images[: len(ids)], image_ids=ids)
         torch.testing.assert_close(shared.outputs, alone.outputs[: len(ids)], rtol=1e-4, atol=1e-5)
         assert shared.forward_passes.tolist() == alone.forward_passes.tolist()[: len(ids)] == [45] * len(ids)
-        assert setup.errors.evaluations == evaluations
-    other = setup.adapter(objective=setup.evidence())(1 - images, image_ids=[5, 6, 7])
+        assert inputs.errors.evaluations == evaluations
+    other = inputs.adapter(objective=inputs.evidence())(1 - images, image_ids=[5, 6, 7])
     assert not torch.equal(other.outputs, alone.outputs)
-    assert setup.errors.evaluations == 6 * 45
+    assert inputs.errors.evaluations == 6 * 45
 
 
 def test_methods_are_what_their_names_say(pixel_dit_folder, sd_folder, source, tiny):
-    setup = set_up(load_source(source_folder(source, 0)), load_denoiser(pixel_dit_folder), seed=3)
+    inputs = MethodInputs.make(load_source(source_folder(source, 0)), load_denoiser(pixel_dit_folder), seed=3)
     assert list(METHODS)[:4] == ["source", "tent", "default", "default_online"]
-    workers = {name: method.start(setup) for name, method in METHODS.items()}
-    assert [name for name, worker in workers.items() if worker.goes_on] == ["tent", "default_online"]
-    literal = workers["diffusion_tta"].adapter
+    runners = {name: method.build(inputs) for name, method in METHODS.items()}
+    assert [name for name, runner in runners.items() if runner.carries_over] == ["tent", "default_online"]
+    literal = runners["diffusion_tta"].adapter
     assert (literal.steps, literal.optimizer, literal.learning_rate, literal.gate) == (5, "sgd", 5e-3, None)
     assert literal.objective == DiffusionTTA(draws=180, placement="random")
     result = literal(torch.rand(1, 28, 28))
     assert (result.forward_passes.tolist(), result.backward_passes.tolist()) == ([900], [900])
-    tent = workers["tent"].adapter
+    tent = runners["tent"].adapter
     assert (tent.batch_norm, tent.mode) == ("source", "online")
     assert set(tent.parameter_names) < set(literal.parameter_names)
     # Its batch normalization takes the statistics of the images that are looked at together.
     normalized = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(784), torch.nn.Linear(784, 10))
-    other = set_up(Source(normalized, lambda image: image, tiny.CLASSES), setup.denoiser, seed=0)
-    assert METHODS["tent"].start(other).adapter.batch_norm == "batch"
+    other = MethodInputs.make(Source(normalized, lambda image: image, tiny.CLASSES), inputs.denoiser, seed=0)
+    assert METHODS["tent"].build(other).adapter.batch_norm == "batch"
 
 
 def test_only_a_denoiser_without_prompts_moves_in_the_published_setting(
     pixel_dit_folder, sd_folder, source, monkeypatch
 ):
-    given, adapter = [], Setup.adapter
+    given, adapter = [], MethodInputs.adapter
 
     def watched(self, **settings):
         given.append(settings["adapt_denoiser"])
         return adapter(self, **settings)
 
-    monkeypatch.setattr(Setup, "adapter", watched)
+    monkeypatch.setattr(MethodInputs, "adapter", watched)
     for folder in (pixel_dit_folder, sd_folder):
-        METHODS["diffusion_tta"].start(set_up(load_source(source_folder(source, 0)), load_denoiser(folder), seed=0))
+        inputs = MethodInputs.make(load_source(source_folder(source, 0)), load_denoiser(folder), seed=0)
+        METHODS["diffusion_tta"].build(inputs)
     assert given == ["all", None]
 
 
@@ -402,10 +405,11 @@ def test_a_image_that_is_too_small_to_corrupt_is_named(arguments, tmp_path, caps
 
 
 def _worded(record):
-    """The first line of a record, whose answers are words."""
+    """The first line of a record, with words for predictions."""
     line = json.loads(record.splitlines()[0])
-    for outcome in line["outcomes"]:
-        outcome["prediction"] = "cat"
+    for outcomes in line["results"].values():
+        for outcome in outcomes:
+            outcome["prediction"] = "cat"
     return json.dumps(line) + "\n"
 
 
@@ -431,7 +435,9 @@ def test_outcomes_of_other_settings_are_not_mixed(quick, arguments, source, tmp_
     assert main([*arguments, "--tuned-for", "224"]) == 2
     assert "tuned_for (None in the folder, now 224)" in said(capsys)
     with monkeypatch.context() as patch:
-        slower = Method("default", lambda setup: Adapting(setup.adapter(objective=DiffusionTTA(draws=5)), setup.errors))
+        slower = Method(
+            "default", lambda inputs: AdapterRunner(inputs.adapter(objective=DiffusionTTA(draws=5)), inputs.errors)
+        )
         patch.setitem(METHODS, "default", slower)
         assert main(arguments) == 2
     assert "DiffusionTTA(draws=3" in (error := said(capsys))
@@ -468,15 +474,15 @@ def by_hand(tmp_path):
         (FOG, "default", 1): [0, 0, 1, 0],
     }
     ids = [7, -3, 5, 11]
-    with StudyRecord(tmp_path / "outcomes.jsonl") as record:
+    with StudyRecord(tmp_path / "outcomes.jsonl", Outcome) as record:
         for (cell, method, seed), found in predictions.items():
             is_source = method == "source"
             outcomes = [
                 Outcome(found[i], not is_source and i < 3, *((0, 0) if is_source else (10 * seed, 5)), 0.25)
                 for i in range(4)
             ]
-            record.append(Stream(cell, method, seed), ids, outcomes)
-    return Study(StudyRecord(tmp_path / "outcomes.jsonl"), ids, np.array([0, 0, 1, 1]), (0, 1))
+            record.append(ids, {MethodRun(cell, method, seed).name: outcomes})
+    return Study(StudyRecord(tmp_path / "outcomes.jsonl", Outcome), ids, np.array([0, 0, 1, 1]), (0, 1))
 
 
 def test_gains_are_over_images_whatever_their_seeds(by_hand):
@@ -504,11 +510,11 @@ def test_gains_are_over_images_whatever_their_seeds(by_hand):
 
 def test_answers_that_changed_are_shown_in_proportion(by_hand):
     changes = choose_changes(by_hand, [CLEAN, FOG], "default", 0, 4)
-    assert (changes.answers, changes.repaired, changes.broken) == (8, 3, 1)
-    assert [(change.cell, change.image, change.before, change.after) for change in changes.shown] == [
+    assert (changes.predictions, changes.corrected, changes.spoiled) == (8, 3, 1)
+    assert [(change.cell, change.image, change.before, change.after) for change in changes.examples] == [
         *((CLEAN, 3, 0, 1), (FOG, 0, 1, 0), (FOG, 2, 0, 1), (FOG, 1, 0, 1))
     ]
-    more = choose_changes(by_hand, [CLEAN, FOG], "default", 0, 6).shown
+    more = choose_changes(by_hand, [CLEAN, FOG], "default", 0, 6).examples
     assert len({(change.cell, change.image) for change in more}) == 6
     assert all(change.before == change.after for change in more[4:])
 
@@ -519,8 +525,8 @@ def test_an_optimizers_state_is_kept_as_it_is():
     weight.sum().backward()
     optimizer.step()
     tensors = {}
-    kept = json.loads(json.dumps(packed({"values": [weight], "optimizer": optimizer.state_dict()}, tensors)))
-    state = unpacked(kept, tensors)
+    kept = json.loads(json.dumps(pack({"values": [weight], "optimizer": optimizer.state_dict()}, tensors)))
+    state = unpack(kept, tensors)
     assert torch.equal(state["values"][0], weight)
     again = torch.optim.Adam([torch.nn.Parameter(torch.zeros(3))], lr=1.0)
     again.load_state_dict(state["optimizer"])

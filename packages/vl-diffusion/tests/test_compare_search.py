@@ -15,7 +15,7 @@ from vl_diffusion.cli import main
 from vl_diffusion.models.families.class_conditional import ClassConditionalDenoiser
 from vl_diffusion.search import SearchInput
 from vl_diffusion.search.common_grid import OnGrid
-from vl_diffusion.studies.search_comparison import SearchRecord
+from vl_diffusion.studies.record import StudyRecord
 
 DRAWS, IMAGES = 8, 16
 SETTINGS = ("--exhaustive", "8", "--stages", "4", "8", "--survivors", "3", "1", "--top", "3")
@@ -114,18 +114,18 @@ def test_every_search_finds_and_costs_what_it_does_alone(compared, labeled_folde
 
 
 def test_an_interrupted_comparison_ends_with_the_same_numbers(compared, arguments, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("vl_diffusion.studies.search_comparison._TOGETHER", 3)
-    append, out = SearchRecord.append, tmp_path / "parts"
+    monkeypatch.setattr("vl_diffusion.studies.search_comparison._GROUP_SIZE", 3)
+    append, out = StudyRecord.append, tmp_path / "parts"
 
-    def interrupted(self, *given):
+    def interrupted(self, *given, **totals):
         if len(self.lines()) == 2:
             raise KeyboardInterrupt
-        append(self, *given)
+        append(self, *given, **totals)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SearchRecord, "append", interrupted)
+        patch.setattr(StudyRecord, "append", interrupted)
         assert main([*arguments, str(out)]) == 130
-    line = f"vl-diffusion: interrupted; 6 of 16 images are kept in {out}, and the same command goes on from there"
+    line = f"vl-diffusion: interrupted; 6 of 16 images are kept in {out}; rerun the command to resume"
     assert capsys.readouterr().err.splitlines()[-1] == line
     with (out / "searches.jsonl").open("a") as file:
         file.write('{"image_ids": [12')
@@ -174,7 +174,7 @@ def test_no_search_but_the_exhaustive_one_spends_more_than_the_limit(arguments, 
     assert main([*arguments, str(out), "--max-evaluations", "25", "--limit", "4"]) == 0
     spent = {}
     for line in (out / "searches.jsonl").read_text().splitlines():
-        for name, findings in json.loads(line)["findings"].items():
+        for name, findings in json.loads(line)["results"].items():
             spent.setdefault(name, []).extend(finding["evaluations"] for finding in findings)
     assert list(spent) == NAMES
     assert set(spent.pop("exhaustive")) == {80}
@@ -236,7 +236,7 @@ def test_mixed_prompts_are_judged_as_the_classifier_judges_them(labeled_folder, 
     exhaustive = {
         image_id: finding["prediction"]
         for group in groups
-        for image_id, finding in zip(group["image_ids"], group["findings"]["exhaustive"], strict=True)
+        for image_id, finding in zip(group["image_ids"], group["results"]["exhaustive"], strict=True)
     }
     assert exhaustive == found["logsumexp"]
     # The class of the best single prompt is another one.

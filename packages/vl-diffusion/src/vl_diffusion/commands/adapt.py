@@ -23,14 +23,14 @@ from vl_diffusion.runs.fingerprint import fingerprint
 from vl_diffusion.runs.image_collection import ImageCollection, balanced_order, describe, gather
 from vl_diffusion.runs.processes import current_process
 from vl_diffusion.scoring.cached_errors import CachedErrors
-from vl_diffusion.studies.adaptation.corrupted import CorruptedImages
+from vl_diffusion.studies.adaptation.cells import CLEAN, Cell, CorruptedImages
 from vl_diffusion.studies.adaptation.gains import SOURCE, Study
 from vl_diffusion.studies.adaptation.methods import METHODS
-from vl_diffusion.studies.adaptation.record import CLEAN, Cell, Stream, StudyRecord
 from vl_diffusion.studies.adaptation.report import Report
+from vl_diffusion.studies.adaptation.runners import MethodInputs, Outcome, Runner
+from vl_diffusion.studies.adaptation.runs import MethodRun, run_method
 from vl_diffusion.studies.adaptation.sources import Source, has_seeds, load_source, source_folder
-from vl_diffusion.studies.adaptation.streams import run_stream
-from vl_diffusion.studies.adaptation.workers import Worker, set_up
+from vl_diffusion.studies.record import StudyRecord
 
 _QUICK = 100  # images where none are named
 
@@ -125,16 +125,16 @@ def run(settings: Adapt) -> None:
     for cell in cells:
         # What cannot be corrupted is found out before anything is computed, too.
         CorruptedImages(collection, ids, cell, settings.tuned_for)(0)
-    workers = _workers(settings, sources)
+    runners = _runners(settings, sources)
     kept = settings.out / "kept"
     _open_folder(settings, images, split, classes)
     for seed, folder in folders.items():
         RunFolder(kept / "sources" / f"seed-{seed}", {"source_sha256": fingerprint(folder)}).close()
     for method in settings.methods:
-        made = workers[method, settings.seeds[0]].settings
-        RunFolder(kept / "methods" / method, {"method": method} | made).close()
-    record = StudyRecord(settings.out / "outcomes.jsonl")
-    _run_all(settings, cells, workers, collection, ids, record)
+        method_settings = runners[method, settings.seeds[0]].settings
+        RunFolder(kept / "methods" / method, {"method": method} | method_settings).close()
+    record = StudyRecord(settings.out / "outcomes.jsonl", Outcome)
+    _run_all(settings, cells, runners, collection, ids, record)
     study = Study(record, ids, labels_of(collection, classes), settings.seeds)
     report = Report(study, cells, settings.methods, collection, classes, settings.tuned_for)
     print(report.write(settings.out))
@@ -212,16 +212,16 @@ def _images(settings: Adapt, given: ImageCollection, classes: tuple[str, ...]) -
     return ImageCollection([chosen.entries[i] for i in places]), [ids[i] for i in places]
 
 
-def _workers(settings: Adapt, sources: dict[int, Source]) -> dict[tuple[str, int], Worker]:
-    """Every method at every seed: what does not fit together is found out before anything is computed."""
+def _runners(settings: Adapt, sources: dict[int, Source]) -> dict[tuple[str, int], Runner]:
+    """Every method with every seed, built before anything is computed, so that a misfit is reported at once."""
     device = find_device(settings.device)
     denoiser = as_denoiser(load_denoiser(settings.model, image_size=settings.image_size), device=device)
     autocast = None if settings.precision == "float32" else getattr(torch, settings.precision)
-    workers: dict[tuple[str, int], Worker] = {}
+    runners: dict[tuple[str, int], Runner] = {}
     errors: dict[int, CachedErrors] = {}
     for seed, source in sources.items():
         noise = 0 if has_seeds(settings.source) else seed
-        setup = set_up(
+        inputs = MethodInputs.make(
             source,
             denoiser,
             seed=noise,
@@ -231,10 +231,10 @@ def _workers(settings: Adapt, sources: dict[int, Source]) -> dict[tuple[str, int
             compile=settings.compile,
             prompt_template=settings.prompt_template,
         )
-        errors[noise] = setup.errors
+        errors[noise] = inputs.errors
         for name in settings.methods:
-            workers[name, seed] = METHODS[name].start(setup)
-    return workers
+            runners[name, seed] = METHODS[name].build(inputs)
+    return runners
 
 
 def _open_folder(settings: Adapt, images: Sequence[str], split: str, classes: tuple[str, ...]) -> None:
@@ -259,29 +259,27 @@ def _open_folder(settings: Adapt, images: Sequence[str], split: str, classes: tu
 def _run_all(
     settings: Adapt,
     cells: Sequence[Cell],
-    workers: dict[tuple[str, int], Worker],
+    runners: dict[tuple[str, int], Runner],
     collection: ImageCollection,
     ids: Sequence[int],
-    record: StudyRecord,
+    record: StudyRecord[Outcome],
 ) -> None:
     """Every method on every cell with every seed, as far as that is not on record."""
-    streams = [Stream(cell, method, seed) for cell in cells for seed in settings.seeds for method in settings.methods]
-    total = len(streams) * len(ids)
+    runs = [MethodRun(cell, method, seed) for cell in cells for seed in settings.seeds for method in settings.methods]
+    total = len(runs) * len(ids)
 
     def finished() -> int:
-        return sum(image_id in record.of(stream) for stream in streams for image_id in ids)
+        return sum(image_id in record.of(run.name) for run in runs for image_id in ids)
 
     if before := finished():
-        print(f"{before} of {total} answers are finished in {settings.out}", file=sys.stderr)
+        print(f"{before} of {total} predictions are finished in {settings.out}", file=sys.stderr)
     try:
-        with record, tqdm(total=total, initial=before, desc="adapt", unit="answer") as bar:
-            for stream in streams:
-                bar.set_postfix_str(stream.name, refresh=False)
-                image = CorruptedImages(collection, ids, stream.cell, settings.tuned_for)
-                worker = workers[stream.method, stream.seed]
-                run_stream(stream, worker, image, ids, record, settings.out / "kept" / "streams", bar.update)
+        with record, tqdm(total=total, initial=before, desc="adapt", unit="prediction") as bar:
+            for run in runs:
+                bar.set_postfix_str(run.name, refresh=False)
+                image = CorruptedImages(collection, ids, run.cell, settings.tuned_for)
+                runner = runners[run.method, run.seed]
+                run_method(run, runner, image, ids, record, settings.out / "kept" / "runs", bar.update)
     except (Exception, KeyboardInterrupt) as error:
-        error.add_note(
-            f"{finished()} of {total} answers are kept in {settings.out}, and the same command goes on from there"
-        )
+        error.add_note(f"{finished()} of {total} predictions are kept in {settings.out}; rerun the command to resume")
         raise

@@ -29,7 +29,8 @@ from vl_diffusion.runs.tables import write_rows
 from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Shortlist, Staged
 from vl_diffusion.search.common_grid import OnGrid
 from vl_diffusion.search.evidence import Bound
-from vl_diffusion.studies.search_comparison import Row, SearchRecord, compare
+from vl_diffusion.studies.record import StudyRecord
+from vl_diffusion.studies.search_comparison import Finding, Row, compare, summarize
 
 _T = TypeVar("_T")
 
@@ -123,18 +124,19 @@ def run(settings: CompareSearch) -> None:
     config["logits_sha256"] = None if settings.logits is None else file_sha256(settings.logits)
     check_model(settings.model, settings.out, config)
     RunFolder(settings.out, config).close()
-    record = SearchRecord(settings.out / "searches.jsonl")
-    if finished := sum(image_id in record for image_id in ids):
+    record = StudyRecord(settings.out / "searches.jsonl", Finding)
+    names = list(searches)
+    if finished := sum(image_id in record.of(names[0]) for image_id in ids):
         print(f"{finished} of {len(ids)} images are finished in {settings.out}", file=sys.stderr)
     try:
         compare(classifier, searches, collection, ids, record, logits)
     except (Exception, KeyboardInterrupt) as error:
-        kept = sum(image_id in record for image_id in ids)
+        kept = sum(image_id in record.of(names[0]) for image_id in ids)
         error.add_note(
-            f"{kept} of {len(ids)} images are kept in {settings.out}, and the same command goes on from there"
+            f"{kept} of {len(ids)} images are kept in {settings.out}; rerun the command to resume"
         )
         raise
-    rows = record.rows(list(searches), ids, labels_of(collection, classifier.classes))
+    rows = summarize(record, names, ids, labels_of(collection, classifier.classes))
     write_rows(settings.out / "search.csv", rows)
     draw_comparison(settings.out / "search.png", rows)
     print(_table(rows))
@@ -214,10 +216,10 @@ def _logits(
 
 def _table(rows: Sequence[Row]) -> str:
     width = max(len(row.search) for row in rows)
-    head = f"{'search':{width}}  {'right':>7}  {'as exhaustive':>13}  {'evaluations':>11}  {'CPU s an image':>14}"
+    head = f"{'search':{width}}  {'accuracy':>8}  {'as exhaustive':>13}  {'evaluations':>11}  {'CPU s an image':>14}"
     lines = [head, "-" * len(head)]
     lines += [
-        f"{row.search:{width}}  {100 * row.accuracy:>5.1f} %  {100 * row.agreement:>11.1f} %  "
+        f"{row.search:{width}}  {100 * row.accuracy:>6.1f} %  {100 * row.agreement:>11.1f} %  "
         f"{row.evaluations_per_image:>11,.1f}  {row.cpu_seconds:>14.3f}"
         for row in rows
     ]

@@ -1,1 +1,1 @@
-"""studies"""
+"""Studies behind the commands: searches compared on the same draws, and adaptation methods on corrupted images."""

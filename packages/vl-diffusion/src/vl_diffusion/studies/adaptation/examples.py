@@ -1,44 +1,44 @@
-"""Which images to show of a study: answers that became right and that became wrong, in proportion."""
+"""Example images of a study: predictions that a method corrected and those that it spoiled, in proportion."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vl_diffusion.studies.adaptation.cells import Cell
 from vl_diffusion.studies.adaptation.gains import SOURCE, Study
-from vl_diffusion.studies.adaptation.record import Cell
 
 
 @dataclass(frozen=True)
 class Change:
-    """An image's answers."""
+    """Predictions for one image before and after adaptation."""
 
     cell: Cell
     image: int
     """Number of the image."""
 
     before: int
-    """The source's class."""
+    """Class predicted by the source."""
 
     after: int
-    """The method's."""
+    """Class predicted by the method."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """All answers of a method with one seed, and some to show."""
+    """Number of predictions that a method with one seed corrected and spoiled, and examples."""
 
-    shown: tuple[Change, ...]
-    answers: int
-    repaired: int
-    """Right where the source was wrong."""
+    examples: tuple[Change, ...]
+    predictions: int
+    corrected: int
+    """Predictions that are correct where the source's is wrong."""
 
-    broken: int
-    """Wrong where the source was right."""
+    spoiled: int
+    """Predictions that are wrong where the source's is correct."""
 
 
 def choose_changes(study: Study, cells: Sequence[Cell], method: str, seed: int, at_most: int) -> Changes:
-    """Answers that turned right, then those that turned wrong, and others where there are too few."""
+    """Choose corrected predictions, then spoiled ones, then others if there are too few."""
     better: list[list[Change]] = []
     worse: list[list[Change]] = []
     other: list[list[Change]] = []
@@ -50,17 +50,17 @@ def choose_changes(study: Study, cells: Sequence[Cell], method: str, seed: int, 
         for image, (old, new, label) in enumerate(zip(before, after, study.labels.tolist(), strict=True)):
             kind = better if new == label != old else worse if old == label != new else other
             kind[-1].append(Change(cell, image, old, new))
-    repaired, broken, same = (sum(map(len, kind)) for kind in (better, worse, other))
-    room = min(at_most, repaired + broken)
-    good = round(room * repaired / max(1, repaired + broken))
+    corrected, spoiled, same = (sum(map(len, kind)) for kind in (better, worse, other))
+    room = min(at_most, corrected + spoiled)
+    good = round(room * corrected / max(1, corrected + spoiled))
     seen: set[int] = set()
     shown = _spread(better, good, seen) + _spread(worse, room - good, seen)
     shown += _spread(other, at_most - room, seen)
-    return Changes(tuple(shown), repaired + broken + same, repaired, broken)
+    return Changes(tuple(shown), corrected + spoiled + same, corrected, spoiled)
 
 
 def _spread(of_cells: Sequence[Sequence[Change]], count: int, seen: set[int]) -> list[Change]:
-    """So many from all cells in turn, and images that were not `seen` yet where there are some."""
+    """Take `count` changes from the cells in turn, preferring images that are not `seen` yet."""
     left = [list(changes) for changes in of_cells if changes]
     if 0 < count < len(left):
         left = [left[i * len(left) // count] for i in range(count)]

@@ -1,4 +1,4 @@
-"""What methods are worth: accuracies, and gains over the classifier as it was, with intervals over images."""
+"""Accuracies of methods, and gains over the source classifier with intervals over images."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from vl_diffusion.studies.adaptation.record import Cell, Outcome, Stream, StudyRecord
+from vl_diffusion.studies.adaptation.cells import Cell
+from vl_diffusion.studies.adaptation.runners import Outcome
+from vl_diffusion.studies.adaptation.runs import MethodRun
+from vl_diffusion.studies.record import StudyRecord
 
 SOURCE = "source"
-"""The method that the others are compared with."""
+"""The classifier without adaptation, the baseline of the others."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one method reached in one cell with one seed; a row of adapt.csv."""
+    """Accuracy and cost of one method in one cell with one seed; a row of adapt.csv."""
 
     corruption: str
-    """Which corruption, or "clean"."""
+    """Name of the corruption, or "clean"."""
 
     severity: int
-    """1 to 5; 0 where the images are clean."""
+    """1 to 5; 0 for clean images."""
 
     method: str
-    """Which method."""
+    """Name of the method."""
 
     seed: int
-    """Of the method's noise, and of the classifier's training."""
+    """Seed of the method's noise, and of the classifier's training."""
 
     images: int
-    """Images that it answered for."""
+    """Number of images."""
 
     accuracy: float
-    """Share that it named right."""
+    """Share of images that it classifies correctly."""
 
     passes_per_image: float
     """Evaluations of the denoising network, forward and backward ones counted as one each."""
@@ -45,31 +48,31 @@ class Row:
 
 @dataclass(frozen=True)
 class Gain:
-    """What one method gains in one cell over all seeds; a row of gains.csv."""
+    """Gain of one method in one cell over all seeds; a row of gains.csv."""
 
     corruption: str
-    """Which corruption, "clean", or "all" for the whole table."""
+    """Name of the corruption, "clean", or "all" for the whole table."""
 
     severity: int | str
-    """1 to 5, 0 where the images are clean, or "all"."""
+    """1 to 5, 0 for clean images, or "all"."""
 
     method: str
-    """Which method."""
+    """Name of the method."""
 
     images: int
-    """Images, each of which counts once however many seeds and cells it is looked at in."""
+    """Number of different images; each counts once, whatever the number of seeds and cells."""
 
     seeds: int
-    """Seeds."""
+    """Number of seeds."""
 
     source_accuracy: float
-    """Share that the source names right."""
+    """Share of images that the source classifies correctly."""
 
     accuracy: float
-    """Share that the method names right."""
+    """Share of images that the method classifies correctly."""
 
     gain: float
-    """Accuracy over the source's, in points (hundredths)."""
+    """Accuracy minus the source's, in percentage points."""
 
     gain_low: float
     """Lower end of its 95 % interval: Student's t over the images' own mean gains."""
@@ -78,10 +81,10 @@ class Gain:
     """Upper end."""
 
     adapted: float
-    """Share of answers that are an adapted model's."""
+    """Share of predictions that are an adapted model's."""
 
     oracle_accuracy: float
-    """Share that the source or the method names right: what a gate could reach that always knows which of them is."""
+    """Share of images that the source or the method classifies correctly: the accuracy of a perfect gate."""
 
     passes_per_image: float
     """Evaluations of the denoising network, forward and backward ones counted as one each."""
@@ -89,31 +92,33 @@ class Gain:
 
 @dataclass(frozen=True)
 class Study:
-    """Which outcomes of a record are judged, and the truth."""
+    """Outcomes on record for some images and seeds, and the true classes."""
 
-    record: StudyRecord
+    record: StudyRecord[Outcome]
+    """Outcomes of all runs."""
+
     image_ids: Sequence[int]
-    """Ids of B images, all different and on record in all streams that are asked about."""
+    """Ids of B images, all different and on record in every run that is summarized."""
 
     labels: np.ndarray
     """int64 ``(B,)``, the true classes."""
 
     seeds: Sequence[int]
-    """Seeds."""
+    """Seeds of the runs."""
 
     def outcomes(self, cell: Cell, method: str, seed: int) -> list[Outcome]:
-        """Of all images, in their order."""
-        found = self.record.of(Stream(cell, method, seed))
+        """Outcomes of all images, in their order."""
+        found = self.record.of(MethodRun(cell, method, seed).name)
         return [found[image_id] for image_id in self.image_ids]
 
-    def right(self, cell: Cell, method: str) -> np.ndarray:
-        """Whether each answer is right, bool ``(seeds, B)``."""
-        answers = [[one.prediction for one in self.outcomes(cell, method, seed)] for seed in self.seeds]
-        right: np.ndarray = np.array(answers) == self.labels
-        return right
+    def correct(self, cell: Cell, method: str) -> np.ndarray:
+        """Whether each prediction is correct, bool ``(seeds, B)``."""
+        predictions = [[one.prediction for one in self.outcomes(cell, method, seed)] for seed in self.seeds]
+        correct: np.ndarray = np.array(predictions) == self.labels
+        return correct
 
     def row(self, cell: Cell, method: str, seed: int) -> Row:
-        """What a method reached in a cell with a seed."""
+        """Accuracy and cost of a method in a cell with a seed."""
         outcomes = self.outcomes(cell, method, seed)
         return Row(
             corruption=cell.corruption,
@@ -127,11 +132,11 @@ class Study:
         )
 
     def gain(self, cells: Sequence[Cell], method: str, corruption: str, severity: int | str) -> Gain:
-        """What a method gains over some cells together, under the name that its row is to have."""
-        right = np.stack([self.right(cell, method) for cell in cells])
-        before = np.stack([self.right(cell, SOURCE) for cell in cells])
+        """Gain of a method over several cells together, in a row with this corruption and severity."""
+        correct = np.stack([self.correct(cell, method) for cell in cells])
+        before = np.stack([self.correct(cell, SOURCE) for cell in cells])
         outcomes = [one for cell in cells for seed in self.seeds for one in self.outcomes(cell, method, seed)]
-        low, high = t_interval(100 * (right.astype(float) - before).mean((0, 1)))
+        low, high = t_interval(100 * (correct.astype(float) - before).mean((0, 1)))
         return Gain(
             corruption=corruption,
             severity=severity,
@@ -139,27 +144,27 @@ class Study:
             images=len(self.image_ids),
             seeds=len(self.seeds),
             source_accuracy=float(before.mean()),
-            accuracy=float(right.mean()),
-            gain=100 * float(right.mean() - before.mean()),
+            accuracy=float(correct.mean()),
+            gain=100 * float(correct.mean() - before.mean()),
             gain_low=low,
             gain_high=high,
             adapted=float(np.mean([one.adapted for one in outcomes])),
-            oracle_accuracy=float((right | before).mean()),
+            oracle_accuracy=float((correct | before).mean()),
             passes_per_image=float(np.mean([one.forward_passes + one.backward_passes for one in outcomes])),
         )
 
     def rows(self, cells: Sequence[Cell], methods: Sequence[str]) -> list[Row]:
-        """A row a cell, method and seed."""
+        """A row for each cell, method and seed."""
         return [self.row(cell, method, seed) for cell in cells for method in methods for seed in self.seeds]
 
     def gains(self, cells: Sequence[Cell], methods: Sequence[str]) -> list[Gain]:
-        """A row a cell and method, and at the end one a method over all cells."""
+        """A row for each cell and method, followed by a row for each method over all cells."""
         found = [self.gain([cell], method, cell.corruption, cell.severity) for cell in cells for method in methods]
         return found + [self.gain(cells, method, "all", "all") for method in methods]
 
 
 def t_interval(differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The interval of a mean of points ``(B,)`` by Student's t, within -100 to 100; all of that for a single one."""
+    """Student's t interval of the mean of ``(B,)`` points, clipped to -100 ... 100, and all of that for one value."""
     count = len(differences)
     if count < 2:
         return -100.0, 100.0

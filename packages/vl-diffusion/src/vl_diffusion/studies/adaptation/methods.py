@@ -1,4 +1,4 @@
-"""The methods that a study compares, by name, and how each is set up."""
+"""The methods that a study compares, by name."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from vl_diffusion.adaptation.losses import DiffusionTTA, Entropy, NoAdaptation
 from vl_diffusion.models.denoiser import network_of, takes_prompts
-from vl_diffusion.studies.adaptation.workers import Adapting, Classifying, Setup, Worker
+from vl_diffusion.studies.adaptation.runners import AdapterRunner, DiffusionClassifierRunner, MethodInputs, Runner
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way of answering, with or without adaptation."""
+    """A way of classifying images, with or without adaptation."""
 
     name: str
-    """What tables call it."""
+    """Its name in tables."""
 
-    start: Callable[[Setup], Worker]
-    """Sets it up for one seed."""
-
-
-def _source(setup: Setup) -> Worker:
-    return _adapting(setup, objective=NoAdaptation(), adapt="last", steps=1, gate=None, images_at_once=64)
+    build: Callable[[MethodInputs], Runner]
+    """Builds it for one seed."""
 
 
-def _tent(setup: Setup) -> Worker:
+def _source(inputs: MethodInputs) -> Runner:
+    return _adapter(inputs, objective=NoAdaptation(), adapt="last", steps=1, gate=None, images_at_once=64)
+
+
+def _tent(inputs: MethodInputs) -> Runner:
     """Wang et al. (2021): one step of Adam a batch on the normalization layers, with the batch's statistics."""
-    has_batch_norm = any(isinstance(module, _BatchNorm) for module in setup.source.model.modules())
-    return _adapting(
-        setup,
+    has_batch_norm = any(isinstance(module, _BatchNorm) for module in inputs.source.model.modules())
+    return _adapter(
+        inputs,
         objective=Entropy(),
         adapt="norm",
         mode="online",
@@ -45,14 +45,14 @@ def _tent(setup: Setup) -> Worker:
     )
 
 
-def _diffusion_tta(setup: Setup) -> Worker:
-    """Prabhudesai et al. (2023) as released: 5 steps of 180 draws; a DiT moves too, a text-conditional model not."""
-    moves = network_of(setup.denoiser) is not None and not takes_prompts(setup.denoiser)
-    return _adapting(
-        setup,
+def _diffusion_tta(inputs: MethodInputs) -> Runner:
+    """Prabhudesai et al. (2023) as released: 5 steps of 180 draws; adapts a DiT, but no text-conditional model."""
+    adapts_denoiser = network_of(inputs.denoiser) is not None and not takes_prompts(inputs.denoiser)
+    return _adapter(
+        inputs,
         objective=DiffusionTTA(draws=180, placement="random"),
         adapt="all",
-        adapt_denoiser="all" if moves else None,
+        adapt_denoiser="all" if adapts_denoiser else None,
         optimizer="sgd",
         learning_rate=5e-3,
         steps=5,
@@ -60,12 +60,12 @@ def _diffusion_tta(setup: Setup) -> Worker:
     )
 
 
-def _default(setup: Setup, **settings: Any) -> Worker:
-    return _adapting(setup, objective=setup.evidence(), **settings)
+def _default(inputs: MethodInputs, **settings: Any) -> Runner:
+    return _adapter(inputs, objective=inputs.evidence(), **settings)
 
 
-def _adapting(setup: Setup, **settings: Any) -> Worker:
-    return Adapting(setup.adapter(**settings), setup.errors)
+def _adapter(inputs: MethodInputs, **settings: Any) -> Runner:
+    return AdapterRunner(inputs.adapter(**settings), inputs.errors)
 
 
 METHODS: dict[str, Method] = {
@@ -74,11 +74,11 @@ METHODS: dict[str, Method] = {
         Method("source", _source),
         Method("tent", _tent),
         Method("default", _default),
-        Method("default_online", lambda setup: _default(setup, mode="online")),
-        Method("ungated", lambda setup: _default(setup, gate=None)),
+        Method("default_online", lambda inputs: _default(inputs, mode="online")),
+        Method("ungated", lambda inputs: _default(inputs, gate=None)),
         Method("diffusion_tta", _diffusion_tta),
-        Method("diffusion_classifier", Classifying),
+        Method("diffusion_classifier", DiffusionClassifierRunner),
     )
 }
-"""All by name: the classifier as it is; TENT; the adapter's defaults, episodic and online, and without a gate; the
-published setting of Diffusion-TTA; and the diffusion model as the classifier."""
+"""Methods by name: the classifier without adaptation; TENT; the adapter's defaults, episodic, online, and without a
+gate; the published setting of Diffusion-TTA; and the diffusion model as the classifier."""

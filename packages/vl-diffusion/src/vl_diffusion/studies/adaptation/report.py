@@ -1,4 +1,4 @@
-"""What a study leaves: two tables, two plots, and what the terminal shows."""
+"""Report of a study: two CSV tables, two plots, and a text table for the terminal."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from torch import Tensor
 from vl_diffusion.charts.adaptation import Example, draw_gains, draw_images
 from vl_diffusion.runs.image_collection import ImageCollection
 from vl_diffusion.runs.tables import write_rows
-from vl_diffusion.studies.adaptation.corrupted import CorruptedImages
+from vl_diffusion.studies.adaptation.cells import CLEAN, Cell, CorruptedImages
 from vl_diffusion.studies.adaptation.examples import choose_changes
 from vl_diffusion.studies.adaptation.gains import SOURCE, Gain, Study
-from vl_diffusion.studies.adaptation.record import CLEAN, Cell
 
-_DRAWN = 16  # images in images.png
+_NUM_EXAMPLES = 16  # in images.png
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """A finished study, ready to be written."""
+    """A finished study that can be written to a folder."""
 
     study: Study
     cells: Sequence[Cell]
     methods: Sequence[str]
-    """The source first."""
+    """Names of the methods, the source first."""
 
     collection: ImageCollection
     classes: Sequence[str]
     tuned_for: int | None = None
 
     def write(self, folder: Path) -> str:
-        """Write ``adapt.csv``, ``gains.csv``, ``adapt.png`` and ``images.png``; returns a table to read."""
+        """Write ``adapt.csv``, ``gains.csv``, ``adapt.png`` and ``images.png``; returns a text table."""
         gains = self.study.gains(self.cells, self.methods)
         write_rows(folder / "adapt.csv", self.study.rows(self.cells, self.methods))
         write_rows(folder / "gains.csv", gains)
@@ -43,7 +42,7 @@ class Report:
         return text_table(gains, self.methods)
 
     def _draw_gains(self, path: Path) -> None:
-        """A line a corruption, whose severities are taken together, and one for all cells."""
+        """A line for each corruption over all its severities, and one over all cells."""
         together: dict[str, list[Cell]] = {}
         for cell in self.cells:
             together.setdefault(cell.corruption, []).append(cell)
@@ -58,26 +57,26 @@ class Report:
         )
 
     def _draw_images(self, path: Path) -> None:
-        # Where nothing adapts, the source stands beside itself.
+        # Without an adapting method, the source is compared with itself.
         method = "default" if "default" in self.methods else self.methods[-1]
         seed = self.study.seeds[0]
-        changes = choose_changes(self.study, self.cells, method, seed, _DRAWN)
+        changes = choose_changes(self.study, self.cells, method, seed, _NUM_EXAMPLES)
         examples = [
             Example(
                 clean=self._pixels(CLEAN, change.image),
                 corrupted=self._pixels(change.cell, change.image),
-                corruption=_title(change.cell),
+                corruption=change.cell.title,
                 truth=self.classes[self.study.labels[change.image]],
                 before=self.classes[change.before],
                 after=self.classes[change.after],
             )
-            for change in changes.shown
+            for change in changes.examples
         ]
         draw_images(
             path,
             examples,
-            f"{method}, seed {seed}: {changes.repaired:,} of {changes.answers:,} answers became right, "
-            f"{changes.broken:,} became wrong",
+            f"{method}, seed {seed}: {changes.corrected:,} of {changes.predictions:,} predictions were corrected, "
+            f"{changes.spoiled:,} were spoiled",
         )
 
     def _pixels(self, cell: Cell, image: int) -> np.ndarray:
@@ -87,15 +86,15 @@ class Report:
 
 
 def text_table(gains: Sequence[Gain], methods: Sequence[str]) -> str:
-    """Accuracies, a line a cell, and below them what each method gains over all cells."""
+    """Accuracies, a line for each cell, and below them each method's gain over all cells."""
     widths = {method: max(len(method), 6) for method in methods}
-    head = f"{'right, %':20}" + "".join(f"  {method:>{widths[method]}}" for method in methods)
+    head = f"{'accuracy, %':20}" + "".join(f"  {method:>{widths[method]}}" for method in methods)
     lines = [head, "-" * len(head)]
     for start in range(0, len(gains), len(methods)):
         row = gains[start : start + len(methods)]
-        cell = "all" if row[0].corruption == "all" else _title(Cell(row[0].corruption, int(row[0].severity)))
+        cell = "all" if row[0].corruption == "all" else Cell(row[0].corruption, int(row[0].severity)).title
         lines.append(f"{cell:20}" + "".join(f"  {100 * gain.accuracy:>{widths[gain.method]}.1f}" for gain in row))
-    head = f"{'over all':20}  {'gain, points (95 %)':>26}  {'adapted':>7}  {'an oracle':>9}  {'passes an image':>16}"
+    head = f"{'over all':20}  {'gain, points (95 %)':>26}  {'adapted':>7}  {'oracle':>9}  {'passes per image':>16}"
     lines += ["", head, "-" * len(head)]
     for gain in gains[-len(methods) :]:
         if gain.method != SOURCE:
@@ -105,7 +104,3 @@ def text_table(gains: Sequence[Gain], methods: Sequence[str]) -> str:
                 f"  {gain.passes_per_image:>16,.1f}"
             )
     return "\n".join(lines)
-
-
-def _title(cell: Cell) -> str:
-    return "clean" if cell == CLEAN else f"{cell.corruption.replace('_', ' ')} {cell.severity}"

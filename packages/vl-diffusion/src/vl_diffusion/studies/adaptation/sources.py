@@ -1,4 +1,4 @@
-"""The classifier before adaptation: one of ours or of transformers, from a name or a folder, perhaps one a seed."""
+"""The classifier before adaptation: ours or one of transformers, by name or from a folder, possibly one per seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vl_diffusion.models.images import fit
 from vl_diffusion.models.small_cnn import SmallCNN
 
 BUILT_IN_SOURCES = ("fashion_few",)
-"""Classifiers that ship inside the package, several trainings of each."""
+"""Classifiers that ship inside the package, each trained with several seeds."""
 
 _SEED = "{seed}"
 
@@ -37,10 +37,10 @@ class Source:
 
     @torch.no_grad()
     def check(self, image: Tensor) -> None:
-        """Try it on an image.
+        """Run it on one image.
 
         Raises:
-            ValueError: If it does not give a logit a class.
+            ValueError: If it does not return one logit per class.
         """
         device = next(self.model.parameters()).device
         output = self.model(self.preprocess(image)[None].to(device))
@@ -53,19 +53,19 @@ class Source:
 
 
 def has_seeds(source: str) -> bool:
-    """Whether a seed stands for a training of its own."""
+    """Whether each seed has its own trained classifier."""
     return source in BUILT_IN_SOURCES or _SEED in source
 
 
 def source_folder(source: str, seed: int) -> Path:
-    """Where a classifier lies.
+    """Folder of a classifier.
 
     Args:
-        source: A built-in name, a folder, or a folder with ``{seed}`` in it, which stands for the seed.
-        seed: Which of several trainings.
+        source: A built-in name, a folder, or a folder with ``{seed}`` in its name, which is replaced by the seed.
+        seed: Seed of the training.
 
     Raises:
-        FileNotFoundError: If nothing is there.
+        FileNotFoundError: If there is no such folder.
     """
     if source in BUILT_IN_SOURCES:
         folder = PRETRAINED / source / f"seed-{seed}"
@@ -85,11 +85,11 @@ def source_folder(source: str, seed: int) -> Path:
 
 
 def load_source(folder: Path, classes: Sequence[str] | None = None) -> Source:
-    """A :class:`SmallCNN`, or an image classifier of transformers with its processor, in evaluation mode.
+    """Load a :class:`SmallCNN`, or an image classifier of transformers with its processor, in evaluation mode.
 
     Args:
-        folder: What ``save_pretrained`` wrote; safetensors only, nothing is unpickled.
-        classes: Names of its logits, in their order; default: those of its own configuration.
+        folder: Written by ``save_pretrained``; safetensors only, nothing is unpickled.
+        classes: Names of its logits, in their order; by default those of its configuration.
 
     Raises:
         OSError: If a file is missing or cannot be read.
@@ -108,7 +108,7 @@ def _of_transformers(folder: Path, classes: Sequence[str] | None) -> Source:
     try:
         model = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True, local_files_only=True)
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)  # type: ignore[no-untyped-call]
-    # Files that are damaged, missing or of another kind make transformers raise nearly anything.
+    # transformers raises nearly anything for files that are damaged, missing or of another kind.
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The images of one cell, corrupted when they are asked for: the same for every method and seed."""
+"""Cells of a study: ways of corrupting images, and the corrupted images of one cell."""
 
 from __future__ import annotations
 
@@ -10,12 +10,33 @@ from vl_core.corruptions import corrupt
 
 from vl_diffusion.models.images import to_tensor
 from vl_diffusion.runs.image_collection import ImageCollection
-from vl_diffusion.studies.adaptation.record import CLEAN, Cell
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One corruption at one severity."""
+
+    corruption: str
+    """Name of a corruption, or "clean"."""
+
+    severity: int
+    """1 to 5; 0 for clean images."""
+
+    @property
+    def title(self) -> str:
+        """A name for tables and plots."""
+        return "clean" if self == CLEAN else f"{self.corruption.replace('_', ' ')} {self.severity}"
+
+
+CLEAN = Cell("clean", 0)
 
 
 @dataclass(frozen=True, eq=False)
 class CorruptedImages:
-    """Gives an image by its number; what is random in its corruption depends on its id alone."""
+    """Corrupts images of a collection on request; the same for every method and seed.
+
+    The randomness of a corruption depends on the image's id alone.
+    """
 
     images: ImageCollection
     image_ids: Sequence[int]
@@ -24,10 +45,10 @@ class CorruptedImages:
     """See :func:`vl_core.corruptions.corrupt`."""
 
     def __call__(self, number: int) -> Tensor:
-        """The image, float32 ``(C, H, W)`` in [0, 1].
+        """The image with this number, corrupted, float32 ``(C, H, W)`` in [0, 1].
 
         Raises:
-            ValueError: If it cannot be corrupted; the image is named.
+            ValueError: If it cannot be corrupted; the message names the image.
         """
         image = to_tensor(self.images[number])
         if self.cell == CLEAN:
