@@ -132,9 +132,7 @@ def run(settings: CompareSearch) -> None:
         compare(classifier, searches, collection, ids, record, logits)
     except (Exception, KeyboardInterrupt) as error:
         kept = sum(image_id in record.of(names[0]) for image_id in ids)
-        error.add_note(
-            f"{kept} of {len(ids)} images are kept in {settings.out}; rerun the command to resume"
-        )
+        error.add_note(f"{kept} of {len(ids)} images are kept in {settings.out}; rerun the command to resume")
         raise
     rows = summarize(record, names, ids, labels_of(collection, classifier.classes))
     write_rows(settings.out / "search.csv", rows)

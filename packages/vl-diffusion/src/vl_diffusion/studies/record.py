@@ -67,10 +67,7 @@ class StudyRecord(AppendOnlyFile, Generic[Result]):
 
     def _add(self, group: Mapping[str, Any]) -> None:
         found = {
-            run: {
-                image_id: self._result(**result)
-                for image_id, result in zip(group["image_ids"], of_run, strict=True)
-            }
+            run: {image_id: self._result(**result) for image_id, result in zip(group["image_ids"], of_run, strict=True)}
             for run, of_run in group["results"].items()
         }
         for run, of_run in found.items():
