@@ -1,4 +1,4 @@
-"""`vl-diffusion adapt`: every method on the same corrupted images, and nothing lost when it stops half-way."""
+"""`vl-diffusion adapt`: the same corrupted images for every method, and exact resumption after an interruption."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FOG = Cell("fog", 3)
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory, tiny):
-    """Two trainings of a small network, or rather none: a folder a seed."""
+    """A small untrained network for each of two seeds."""
     folder = tmp_path_factory.mktemp("source")
     for seed in (0, 1):
         with tiny.seeded(seed):
@@ -45,7 +45,7 @@ def source(tmp_path_factory, tiny):
 
 
 def make_quick(patch):
-    """Put methods in place of the defaults that learn much from few passes, three images at a time online."""
+    """Replace the default methods by ones that learn much from few passes, three images at a time online."""
 
     def adapting(**settings):
         objective = DiffusionTTA(draws=3)
@@ -67,7 +67,7 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def arguments(labeled_folder, pixel_dit_folder, source):
-    """The command but for its methods and its folder: ten images, clean and in fog."""
+    """The command without its methods and folder: ten images, clean and in fog."""
     return command(labeled_folder, pixel_dit_folder, source)
 
 
@@ -80,7 +80,7 @@ def command(folder, model, source):
 
 @pytest.fixture(scope="module")
 def whole(labeled_folder, pixel_dit_folder, source, tmp_path_factory):
-    """The folder of an episodic and an online method that nothing interrupted."""
+    """The folder of an episodic and an online method without an interruption."""
     out = tmp_path_factory.mktemp("adapt") / "whole"
     given = command(labeled_folder, pixel_dit_folder, source)
     with pytest.MonkeyPatch.context() as patch:
@@ -98,11 +98,11 @@ def without_seconds(out):
     return [{name: value for name, value in row.items() if name != "cpu_seconds"} for row in rows(out)]
 
 
-def said(capsys):
+def last_error(capsys):
     return capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_row_a_cell_method_and_seed(arguments, tmp_path, capsys):
+def test_tables_have_a_row_for_each_cell_method_and_seed(arguments, tmp_path, capsys):
     out = tmp_path / "out"
     cheap = ["tent", "default", "default_online", "ungated", "diffusion_classifier"]
     arguments[-1] = "2"
@@ -147,7 +147,7 @@ def test_an_interrupted_study_ends_with_the_same_rows(stops, whole, quick, argum
     # The source's ten, ten of the episodic method, and one or two full groups of the online one.
     kept = {"record": 23, "state": 26}[stops]
     note = f"{kept} of 60 predictions are kept in {out}; rerun the command to resume"
-    assert said(capsys) == f"vl-diffusion: interrupted; {note}"
+    assert last_error(capsys) == f"vl-diffusion: interrupted; {note}"
     with (out / "outcomes.jsonl").open("a") as file:
         file.write('{"image_ids": [1')
     assert main([*arguments, str(out)]) == 0
@@ -160,7 +160,7 @@ def test_an_interrupted_study_ends_with_the_same_rows(stops, whole, quick, argum
     assert (out / last).read_bytes() == (whole / last).read_bytes()
 
 
-def test_what_is_learned_online_is_kept_after_every_full_group(whole, source):
+def test_online_state_is_saved_after_every_full_group(whole, source):
     run = MethodRun(FOG, "default_online", 0)
     kept = RunFolder(whole / "kept" / "runs" / run.name, {"run": run}).load_checkpoint()
     # The tenth image makes no group of three.
@@ -170,10 +170,10 @@ def test_what_is_learned_online_is_kept_after_every_full_group(whole, source):
     assert any(not torch.equal(value, parameter) for value, parameter in zip(values, start, strict=True))
 
 
-def test_a_larger_limit_goes_on_and_ends_as_if_it_had_been_there_at_once(whole, quick, arguments, tmp_path, capsys):
+def test_a_larger_limit_resumes_with_the_rows_of_one_run(whole, quick, arguments, tmp_path, capsys):
     arguments += ["--methods", "default", "default_online", "--out"]
     out = tmp_path / "out"
-    # Four images are a full group of three and one more, which is looked at again among others.
+    # Four images are a full group of three and one more, which is adapted to again in a group with others.
     assert main([*arguments, str(out), "--limit", "4"]) == 0
     assert {row["images"] for row in rows(out)} == {"4"}
     capsys.readouterr()
@@ -182,7 +182,7 @@ def test_a_larger_limit_goes_on_and_ends_as_if_it_had_been_there_at_once(whole, 
     assert without_seconds(out) == without_seconds(whole)
 
 
-def test_what_was_learned_from_other_images_is_not_gone_on_with(quick, source, pixel_dit_folder, tmp_path):
+def test_state_learned_from_other_images_is_not_resumed(quick, source, pixel_dit_folder, tmp_path):
     denoiser, run = load_denoiser(pixel_dit_folder), MethodRun(CLEAN, "default_online", 0)
     images = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
@@ -206,7 +206,7 @@ def test_more_methods_corruptions_and_seeds_join_a_finished_study(quick, argumen
     before = (out / "outcomes.jsonl").read_bytes()
     assert main([*arguments, *more, "--out", str(out)]) == 0
     assert (out / "outcomes.jsonl").read_bytes().startswith(before)
-    # The source's answers for clean images were there already.
+    # The source's predictions for clean images were there already.
     assert "10 of 80 predictions are finished" in capsys.readouterr().err
     assert {(row["corruption"], row["method"]) for row in rows(out)} == {
         (corruption, method) for corruption in ("clean", "contrast") for method in ("source", "tent")
@@ -230,7 +230,7 @@ def test_every_seed_has_its_own_classifier_and_the_same_images(arguments, labele
             assert [found[image_id].prediction for image_id in ids] == wanted
 
 
-def test_a_corrupted_image_belongs_to_its_id(labeled_folder):
+def test_corruptions_depend_on_the_image_id(labeled_folder):
     class Two:
         images = ()
 
@@ -245,7 +245,7 @@ def test_a_corrupted_image_belongs_to_its_id(labeled_folder):
     assert not torch.equal(first(0), CorruptedImages(Two(), [4], noise, tuned_for=224)(0))
 
 
-def test_the_diffusion_classifier_answers_as_it_does_alone(arguments, labeled_folder, pixel_dit_folder, tmp_path):
+def test_diffusion_classifier_predicts_as_it_does_alone(arguments, labeled_folder, pixel_dit_folder, tmp_path):
     out = tmp_path / "out"
     assert main([*arguments, "--limit", "3", "--methods", "diffusion_classifier", "--out", str(out)]) == 0
     record = StudyRecord(out / "outcomes.jsonl", Outcome)
@@ -262,7 +262,7 @@ def test_the_diffusion_classifier_answers_as_it_does_alone(arguments, labeled_fo
 
 
 @pytest.mark.parametrize("compile", [False, True])
-def test_shared_errors_are_those_that_an_adapter_computes_alone(pixel_dit_folder, source, compile, monkeypatch):
+def test_shared_errors_give_the_adapter_its_own_numbers(pixel_dit_folder, source, compile, monkeypatch):
     # Compiling takes half a minute; that batches are filled up for it is what matters here.
     monkeypatch.setattr(torch, "compile", lambda function, **settings: function)
     denoiser = load_denoiser(pixel_dit_folder)
@@ -279,7 +279,7 @@ def test_shared_errors_are_those_that_an_adapter_computes_alone(pixel_dit_folder
     assert inputs.errors.evaluations == 6 * 45
 
 
-def test_methods_are_what_their_names_say(pixel_dit_folder, sd_folder, source, tiny):
+def test_methods_have_their_documented_settings(pixel_dit_folder, sd_folder, source, tiny):
     inputs = MethodInputs.make(load_source(source_folder(source, 0)), load_denoiser(pixel_dit_folder), seed=3)
     assert list(METHODS)[:4] == ["source", "tent", "default", "default_online"]
     runners = {name: method.build(inputs) for name, method in METHODS.items()}
@@ -292,15 +292,13 @@ def test_methods_are_what_their_names_say(pixel_dit_folder, sd_folder, source, t
     tent = runners["tent"].adapter
     assert (tent.batch_norm, tent.mode) == ("source", "online")
     assert set(tent.parameter_names) < set(literal.parameter_names)
-    # Its batch normalization takes the statistics of the images that are looked at together.
+    # Its batch normalization uses the statistics of the group.
     normalized = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(784), torch.nn.Linear(784, 10))
     other = MethodInputs.make(Source(normalized, lambda image: image, tiny.CLASSES), inputs.denoiser, seed=0)
     assert METHODS["tent"].build(other).adapter.batch_norm == "batch"
 
 
-def test_only_a_denoiser_without_prompts_moves_in_the_published_setting(
-    pixel_dit_folder, sd_folder, source, monkeypatch
-):
+def test_published_setting_adapts_denoisers_without_prompts_only(pixel_dit_folder, sd_folder, source, monkeypatch):
     given, adapter = [], MethodInputs.adapter
 
     def watched(self, **settings):
@@ -314,7 +312,7 @@ def test_only_a_denoiser_without_prompts_moves_in_the_published_setting(
     assert given == ["all", None]
 
 
-def test_half_precision_is_of_the_diffusion_models_calls(quick, arguments, pixel_dit_folder, tmp_path, monkeypatch):
+def test_precision_applies_to_the_diffusion_model_only(quick, arguments, pixel_dit_folder, tmp_path, monkeypatch):
     seen, predict = set(), ClassConditionalDenoiser.predict
 
     def watched(self, x_t, time, condition):
@@ -341,7 +339,30 @@ def test_an_image_classifier_of_transformers_is_a_source(arguments, tmp_path, ti
     capsys.readouterr()
     (folder / "preprocessor_config.json").unlink()
     assert main([*arguments, "--methods", "tent", "--out", str(tmp_path / "other")]) == 2
-    assert "holds neither a SmallCNN nor an image classifier of transformers with its processor" in said(capsys)
+    assert "holds neither a SmallCNN nor an image classifier of transformers with its processor" in last_error(capsys)
+
+
+def other_denoiser_classes(arguments, folder, tiny):
+    model = arguments.index("--model") + 1
+    shutil.copytree(arguments[model], folder / "dit")
+    (folder / "dit" / "classes.json").write_text(json.dumps([f"no {name}" for name in tiny.CLASSES]))
+    arguments[model] = str(folder / "dit")
+
+
+def nan_images(arguments, folder, tiny):
+    np.savez(folder / "nan.npz", x=np.full((2, 28, 28), np.nan), y=[0, 1], classes=["cat", "dog"])
+    arguments[1] = str(folder / "nan.npz")
+
+
+def image_too_small_to_corrupt(arguments, folder, tiny):
+    (folder / "small" / "cat").mkdir(parents=True)
+    Image.new("L", (6, 6), 90).save(folder / "small" / "cat" / "tiny.png")
+    arguments[1] = str(folder / "small")
+    arguments += ["--methods", "source"]
+
+
+def more_names_than_logits(arguments, folder, tiny):
+    arguments += ["--classes", *tiny.CLASSES, "unicorn"]
 
 
 @pytest.mark.parametrize(
@@ -359,52 +380,27 @@ def test_an_image_classifier_of_transformers_is_a_source(arguments, tmp_path, ti
         (["--tuned-for", "9"], "--tuned-for must lie in 32 ... 224"),
         (["--classes", "cat", "dog"], "the images' labels must be classes of the source (cat, dog), got "),
         (["--device", "nonsense"], "--device must be auto or a device of this machine"),
+        (more_names_than_logits, "classes must name the source's logits, 10 of them, in their order; got 11"),
+        (other_denoiser_classes, "airplane"),
+        (nan_images, "nan.npz"),
+        (image_too_small_to_corrupt, "tiny.png: images must be at least 8 pixels a side"),
     ],
 )
-def test_a_bad_argument_is_one_line(wrong, message, arguments, tmp_path, capsys):
+def test_invalid_arguments_are_refused_in_one_line_before_anything_is_written(
+    wrong, message, arguments, tiny, tmp_path, capsys
+):
     out = tmp_path / "out"
+    if callable(wrong):
+        wrong(arguments, tmp_path, tiny)
+        wrong = []
     assert main([*arguments, "--out", str(out), *wrong]) == 2
-    error = said(capsys)
+    error = last_error(capsys)
     assert error.startswith("vl-diffusion: error: ")
     assert message in error
     assert not out.exists()
 
 
-def test_more_names_than_logits_are_refused(arguments, tiny, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert main([*arguments, "--classes", *tiny.CLASSES, "unicorn", "--out", str(out)]) == 2
-    assert "classes must name the source's logits, 10 of them, in their order; got 11" in said(capsys)
-    assert not out.exists()
-
-
-def test_a_denoiser_without_the_classes_is_refused(arguments, pixel_dit_folder, tiny, tmp_path, capsys):
-    folder, out = tmp_path / "dit", tmp_path / "out"
-    shutil.copytree(pixel_dit_folder, folder)
-    (folder / "classes.json").write_text(json.dumps([f"no {name}" for name in tiny.CLASSES]))
-    arguments[arguments.index("--model") + 1] = str(folder)
-    assert main([*arguments, "--out", str(out)]) == 2
-    assert "airplane" in said(capsys)
-    assert not out.exists()
-
-
-def test_images_that_are_no_numbers_are_refused(arguments, tmp_path, capsys):
-    np.savez(tmp_path / "nan.npz", x=np.full((2, 28, 28), np.nan), y=[0, 1], classes=["cat", "dog"])
-    arguments[1], out = str(tmp_path / "nan.npz"), tmp_path / "out"
-    assert main([*arguments, "--out", str(out)]) == 2
-    assert "nan.npz" in said(capsys)
-    assert not out.exists()
-
-
-def test_a_image_that_is_too_small_to_corrupt_is_named(arguments, tmp_path, capsys):
-    (tmp_path / "small" / "cat").mkdir(parents=True)
-    Image.new("L", (6, 6), 90).save(tmp_path / "small" / "cat" / "tiny.png")
-    arguments[1], out = str(tmp_path / "small"), tmp_path / "out"
-    assert main([*arguments, "--methods", "source", "--out", str(out)]) == 2
-    assert "tiny.png: images must be at least 8 pixels a side" in said(capsys)
-    assert not out.exists()
-
-
-def _worded(record):
+def with_words_for_predictions(record):
     """The first line of a record, with words for predictions."""
     line = json.loads(record.splitlines()[0])
     for outcomes in line["results"].values():
@@ -419,10 +415,10 @@ def test_a_damaged_record_names_its_line(arguments, tmp_path, capsys):
     path = out / "outcomes.jsonl"
     whole = path.read_text()
     lacking = whole.splitlines()[0].replace("adapted", "a") + "\n"
-    for damaged in ("{]\n", '{"corruption": "fog"}\n', lacking, _worded(whole)):
+    for damaged in ("{]\n", '{"corruption": "fog"}\n', lacking, with_words_for_predictions(whole)):
         path.write_text(damaged + whole)
         assert main([*arguments, "--methods", "source", "--out", str(out)]) == 2
-        assert f"{path}, line 1 is damaged" in said(capsys)
+        assert f"{path}, line 1 is damaged" in last_error(capsys)
 
 
 def test_outcomes_of_other_settings_are_not_mixed(quick, arguments, source, tmp_path, monkeypatch, capsys):
@@ -433,23 +429,23 @@ def test_outcomes_of_other_settings_are_not_mixed(quick, arguments, source, tmp_
     arguments += ["--methods", "default", "--out", str(out)]
     assert main(arguments) == 0
     assert main([*arguments, "--tuned-for", "224"]) == 2
-    assert "tuned_for (None in the folder, now 224)" in said(capsys)
+    assert "tuned_for (None in the folder, now 224)" in last_error(capsys)
     with monkeypatch.context() as patch:
         slower = Method(
             "default", lambda inputs: AdapterRunner(inputs.adapter(objective=DiffusionTTA(draws=5)), inputs.errors)
         )
         patch.setitem(METHODS, "default", slower)
         assert main(arguments) == 2
-    assert "DiffusionTTA(draws=3" in (error := said(capsys))
+    assert "DiffusionTTA(draws=3" in (error := last_error(capsys))
     assert 'now "DiffusionTTA(draws=5' in error
     model = SmallCNN.from_pretrained(folder)
     torch.nn.init.zeros_(model.head.bias)
     model.save_pretrained(folder)
     assert main(arguments) == 2
-    assert "source_sha256" in said(capsys)
+    assert "source_sha256" in last_error(capsys)
 
 
-def test_equal_images_are_looked_at_once(arguments, labeled_folder, tmp_path, capsys):
+def test_equal_images_are_used_once(arguments, labeled_folder, tmp_path, capsys):
     folder, out = tmp_path / "twice", tmp_path / "out"
     shutil.copytree(labeled_folder, folder)
     first = sorted(folder.glob("*/*.png"))[0]
@@ -485,7 +481,7 @@ def by_hand(tmp_path):
     return Study(StudyRecord(tmp_path / "outcomes.jsonl", Outcome), ids, np.array([0, 0, 1, 1]), (0, 1))
 
 
-def test_gains_are_over_images_whatever_their_seeds(by_hand):
+def test_gains_average_each_image_over_its_seeds(by_hand):
     assert [row.accuracy for row in by_hand.rows([FOG], ["source", "default"])] == [0.25, 0.5, 0.5, 0.75]
     row = by_hand.row(FOG, "default", 1)
     assert (row.images, row.passes_per_image, row.cpu_seconds) == (4, 15, 1.0)
@@ -500,7 +496,7 @@ def test_gains_are_over_images_whatever_their_seeds(by_hand):
     assert (fog.gain_low, fog.gain_high) == pytest.approx((interval.low, 100.0))
     assert interval.high > 100
     assert (fog.adapted, fog.passes_per_image) == (0.75, 10)
-    # Of eight answers, the fourth image's two are wrong both before and after.
+    # Of eight predictions, the fourth image's two are wrong both before and after.
     assert fog.oracle_accuracy == 0.75
     interval = stats.ttest_1samp([50, 0, 25, 25], 0).confidence_interval()
     assert (everything.gain, everything.images, everything.seeds) == (25.0, 4, 2)
@@ -508,7 +504,7 @@ def test_gains_are_over_images_whatever_their_seeds(by_hand):
     assert gains[2].gain_low == gains[2].gain_high == 0
 
 
-def test_answers_that_changed_are_shown_in_proportion(by_hand):
+def test_examples_are_corrected_and_spoiled_predictions_in_proportion(by_hand):
     changes = choose_changes(by_hand, [CLEAN, FOG], "default", 0, 4)
     assert (changes.predictions, changes.corrected, changes.spoiled) == (8, 3, 1)
     assert [(change.cell, change.image, change.before, change.after) for change in changes.examples] == [
@@ -519,7 +515,7 @@ def test_answers_that_changed_are_shown_in_proportion(by_hand):
     assert all(change.before == change.after for change in more[4:])
 
 
-def test_an_optimizers_state_is_kept_as_it_is():
+def test_optimizer_state_survives_packing():
     weight = torch.nn.Parameter(torch.arange(3.0))
     optimizer = torch.optim.Adam([weight], lr=0.1)
     weight.sum().backward()

@@ -200,13 +200,13 @@ def test_model_and_denoiser_are_never_written_to(classifier, denoiser, mode, bat
     """Every bit, including the buffers of batch normalization and the modes of the layers."""
     classifier.train()
     classifier.layers[3].eval()
-    state, teacher = copy.deepcopy(classifier.state_dict()), copy.deepcopy(denoiser.model.state_dict())
+    state, of_denoiser = copy.deepcopy(classifier.state_dict()), copy.deepcopy(denoiser.model.state_dict())
     modes = [module.training for module in classifier.modules()]
     too = "transformer_blocks.0.*" if mode == "online" else None
     result = adapt(classifier, denoiser, mode=mode, batch_norm=batch_norm, adapt_denoiser=too)
     assert result.adapted.all()
     assert same_state(classifier, state)
-    assert same_state(denoiser.model, teacher)
+    assert same_state(denoiser.model, of_denoiser)
     assert [module.training for module in classifier.modules()] == modes
     assert all(parameter.grad is None for parameter in classifier.parameters())
     assert all(parameter.grad is None for parameter in denoiser.model.parameters())
@@ -289,10 +289,10 @@ def test_one_seed_gives_one_result_bit_for_bit(classifier, denoiser, settings):
 
 @pytest.mark.parametrize("objective", [DiffusionTTA(4), DUSA(), DUSA(unconditional=True)])
 def test_the_denoiser_can_be_adapted_too(classifier, denoiser, objective):
-    still = adapt(classifier, denoiser, objective=objective, mode="online", images_at_once=3)
-    moving = adapt(classifier, denoiser, objective=objective, mode="online", images_at_once=3, adapt_denoiser="all")
-    assert not torch.equal(still.losses[:, 1], moving.losses[:, 1])
-    assert moving.backward_passes.min() > 0
+    frozen = adapt(classifier, denoiser, objective=objective, mode="online", images_at_once=3)
+    both = adapt(classifier, denoiser, objective=objective, mode="online", images_at_once=3, adapt_denoiser="all")
+    assert not torch.equal(frozen.losses[:, 1], both.losses[:, 1])
+    assert both.backward_passes.min() > 0
 
 
 def test_checkpointing_changes_no_output(classifier, denoiser):
@@ -304,7 +304,7 @@ def test_checkpointing_changes_no_output(classifier, denoiser):
 
 def test_checkpointing_recomputes_the_network(classifier, denoiser, monkeypatch):
     calls, predict = [], denoiser.predict
-    monkeypatch.setattr(denoiser, "predict", lambda *asked: calls.append(1) or predict(*asked))
+    monkeypatch.setattr(denoiser, "predict", lambda *given: calls.append(1) or predict(*given))
     adapt(classifier, denoiser)
     plain = len(calls)
     adapt(classifier, denoiser, checkpointing=True)
@@ -517,7 +517,7 @@ def test_non_finite_gradients_keep_the_last_good_weights(classifier):
         calls.append(len(x_t))
         return x_t * vector[:, :1, None, None] * (math.nan if len(calls) == 2 else 1.0)
 
-    teacher = CallableDenoiser(
+    denoiser = CallableDenoiser(
         predict,
         NoiseSchedule.from_config({"beta_schedule": "linear"}),
         image_size=28,
@@ -525,10 +525,10 @@ def test_non_finite_gradients_keep_the_last_good_weights(classifier):
         encode_classes=lambda names: torch.linspace(0, 1, len(names))[:, None],
     )
     settings = {"classes": CLASSES, "objective": DiffusionTTA(4), "gate": None, "learning_rate": 1e-2}
-    one = TestTimeAdapter(classifier, teacher, steps=1, **settings)(make_images(1))
+    one = TestTimeAdapter(classifier, denoiser, steps=1, **settings)(make_images(1))
     calls.clear()
     with pytest.warns(RuntimeWarning, match=r"1 images was not finite: .* last good ones"):
-        three = TestTimeAdapter(classifier, teacher, steps=3, **settings)(make_images(1))
+        three = TestTimeAdapter(classifier, denoiser, steps=3, **settings)(make_images(1))
     assert torch.equal(three.outputs, one.outputs)
     assert three.restored.tolist() == [1]
     assert three.updates.tolist() == [1]

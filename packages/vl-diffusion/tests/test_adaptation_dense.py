@@ -1,4 +1,4 @@
-"""Dense predictions: a class or a depth a pixel, given to a denoiser as channels beside the noisy image."""
+"""Dense predictions: a class or depth for each pixel, concatenated to the noisy image as channels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEDULE = NoiseSchedule.from_config({"beta_schedule": "linear"})
 
 
 def network(maps, channels=3, size=16):
-    """A small U-Net that sees `maps` more channels than it denoises."""
+    """A small U-Net with `maps` more input channels than it denoises."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return diffusers.UNet2DModel(
@@ -42,7 +42,7 @@ def images(count=2, size=32):
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(3))
 
 
-def test_a_denoiser_is_shown_the_map_beside_the_image():
+def test_a_denoiser_takes_the_map_beside_the_image():
     model = network(4)
     denoiser = MapConditionalDenoiser(model, SCHEDULE)
     assert (denoiser.condition_channels, denoiser.condition_size, denoiser.image_size) == (4, 16, 16)
@@ -72,7 +72,7 @@ def test_it_is_saved_and_loaded_as_a_network_with_its_scheduler(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["episodic", "online"])
-def test_segmentation_moves_the_model_through_probabilities_a_pixel(mode):
+def test_segmentation_adapts_through_probabilities_of_each_pixel(mode):
     denoiser = MapConditionalDenoiser(network(4), SCHEDULE)
     settings = {"objective": DiffusionTTA(4), "gate": None, "mode": mode, "learning_rate": 1e-2}
     adapter = TestTimeAdapter(predictor(4), denoiser, task=SegmentationTask(denoiser), **settings)
@@ -83,7 +83,7 @@ def test_segmentation_moves_the_model_through_probabilities_a_pixel(mode):
     assert result.losses.shape == (2, 5)
 
 
-def test_a_condition_is_of_the_denoisers_size_and_differentiable():
+def test_conditions_have_the_denoisers_size_and_a_gradient():
     denoiser = MapConditionalDenoiser(network(3), SCHEDULE)
     task = SegmentationTask(denoiser)
     for side in (8, 16, 48):
@@ -97,7 +97,7 @@ def test_a_condition_is_of_the_denoisers_size_and_differentiable():
     torch.testing.assert_close(constant[0, :, 5, 5], torch.tensor([0.0, 1.0, 2.0]).softmax(0))
 
 
-def test_depth_is_scaled_to_what_the_denoiser_was_told():
+def test_depth_is_scaled_to_the_range_of_the_denoiser():
     denoiser = MapConditionalDenoiser(network(1), SCHEDULE)
     task = DepthTask(denoiser, nearest=2.0, farthest=10.0)
     condition = task.condition(torch.tensor([2.0, 6.0, 10.0, 12.0]).view(4, 1, 1, 1).expand(4, 1, 16, 16))
@@ -110,7 +110,7 @@ def test_depth_is_scaled_to_what_the_denoiser_was_told():
     assert (result.outputs != result.source).any()
 
 
-def test_what_does_not_fit_is_named():
+def test_outputs_that_do_not_fit_are_refused():
     denoiser = MapConditionalDenoiser(network(4), SCHEDULE)
     depth = MapConditionalDenoiser(network(1), SCHEDULE)
     with pytest.raises(ValueError, match=r"must return logits \(2, 4, height, width\), got \(2, 3, 16, 16\)"):

@@ -1,4 +1,4 @@
-"""What the errors of candidate classes say together with the classifier, and the gates that hear it."""
+"""The posterior over candidate classes, and the gates that use it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEDULE = NoiseSchedule.from_config({"beta_schedule": "linear"})
 
 
 class Brightness(nn.Module):
-    """Takes every image for one class, more or less surely."""
+    """Returns the same logits for every image."""
 
     def __init__(self, logits):
         super().__init__()
@@ -30,8 +30,8 @@ class Brightness(nn.Module):
         return self.logits.expand(len(images), -1) + 0 * images.mean((1, 2, 3))[:, None]
 
 
-def teacher():
-    """Expects uniform images of a class's brightness, (-0.9, -0.3, 0.3, 0.9): the best denoiser of such."""
+def denoiser_of_uniform_images():
+    """The optimal denoiser of uniform images with brightness -0.9, -0.3, 0.3 or 0.9, by class."""
 
     def predict(x_t, time, brightness):
         alpha, sigma = (level.view(-1, 1, 1, 1) for level in SCHEDULE.levels(time.numpy()))
@@ -51,17 +51,17 @@ def uniform(*brightness):
     return torch.stack([torch.full((1, 8, 8), (1 + one) / 2) for one in brightness])
 
 
-# Times at which this teacher's classes differ.
+# Times at which the classes of this denoiser differ.
 TIMES = (0.1, 0.5)
 
 
 def adapter(logits=(2.0, 1.0, 0.0, 0.0), **settings):
     defaults = {"classes": CLASSES, "objective": ClassEvidence(time_range=TIMES), "learning_rate": 0.3, "steps": 20}
-    return TestTimeAdapter(Brightness(logits), teacher(), **(defaults | settings))
+    return TestTimeAdapter(Brightness(logits), denoiser_of_uniform_images(), **(defaults | settings))
 
 
 def seen(evidence, logits, images):
-    """The posterior, as the adapter has it computed."""
+    """The posterior that an adapter computes."""
     found = []
 
     class Spy(ClassEvidence):
@@ -74,7 +74,7 @@ def seen(evidence, logits, images):
     return torch.cat(found), result
 
 
-def test_the_standard_error_is_of_differences_whatever_classes_and_draws_have_in_common():
+def test_standard_error_ignores_effects_of_classes_and_draws():
     generator = torch.Generator().manual_seed(0)
     noise = 0.5 * torch.randn(2000, 4, 9, generator=generator)
     errors = noise + torch.randn(2000, 1, 9, generator=generator) * 10 + torch.randn(2000, 4, 1, generator=generator)
@@ -83,7 +83,7 @@ def test_the_standard_error_is_of_differences_whatever_classes_and_draws_have_in
     assert (paired_standard_error(torch.ones(1, 3, 2)) > 0).all()
 
 
-def test_the_posterior_is_of_the_classifier_where_errors_say_nothing_and_else_follows_them():
+def test_posterior_follows_the_errors_and_falls_back_to_the_classifier():
     logits = (2.0, 1.0, 0.0, -1.0)
     posterior, result = seen(ClassEvidence(draws=4, top=3, prior=0.5, time_range=TIMES), logits, uniform(-0.9, 0.3))
     torch.testing.assert_close(posterior.sum(1), torch.ones(2))
@@ -95,14 +95,14 @@ def test_the_posterior_is_of_the_classifier_where_errors_say_nothing_and_else_fo
     torch.testing.assert_close(tepid[0, :3], (0.5 * torch.tensor(logits)).log_softmax(0)[:3].softmax(0))
 
 
-def test_a_image_is_looked_at_once_however_many_updates_there_are():
+def test_evidence_is_evaluated_once_for_any_number_of_updates():
     for steps in (1, 7):
         result = adapter(objective=ClassEvidence(draws=4, top=3), steps=steps, gate=None)(uniform(0.3))
         assert result.forward_passes.tolist() == [12]
         assert result.updates.tolist() == [steps]
 
 
-def test_the_default_turns_a_wrong_prediction_and_spares_a_right_one():
+def test_default_corrects_a_wrong_prediction_and_leaves_a_correct_one():
     wrong = adapter()(uniform(0.3, -0.3))
     assert wrong.source_predictions.tolist() == [0, 0]
     assert wrong.predictions.tolist() == [2, 1]
@@ -113,15 +113,15 @@ def test_the_default_turns_a_wrong_prediction_and_spares_a_right_one():
     assert torch.equal(right.outputs, right.source)
 
 
-def test_a_gate_turns_images_away_that_evidence_does_not_settle():
-    asked = {"logits": (0.3, 0.2, 0.1, 0.0), "objective": ClassEvidence(sharpness=10.0, time_range=TIMES)}
-    assert adapter(**asked, gate=EvidenceGate(asked["objective"], odds=1.0))(uniform(0.3)).adapted.all()
-    result = adapter(**asked, gate=EvidenceGate(asked["objective"], odds=5.0))(uniform(0.3))
+def test_a_gate_rejects_images_with_undecided_evidence():
+    settings = {"logits": (0.3, 0.2, 0.1, 0.0), "objective": ClassEvidence(sharpness=10.0, time_range=TIMES)}
+    assert adapter(**settings, gate=EvidenceGate(settings["objective"], odds=1.0))(uniform(0.3)).adapted.all()
+    result = adapter(**settings, gate=EvidenceGate(settings["objective"], odds=5.0))(uniform(0.3))
     assert not result.adapted.any()
     assert torch.equal(result.outputs, result.source)
 
 
-def test_an_update_to_a_class_that_nothing_speaks_for_is_undone():
+def test_an_update_against_the_evidence_is_undone():
     """An objective that pushes from dark to gray, while the image is light."""
     gate = EvidenceGate(ClassEvidence(top=4, time_range=TIMES))
     push = adapter((1.0, 0.9, 0.8, 0.0), objective=Push(1), gate=gate, steps=3)
@@ -132,19 +132,19 @@ def test_an_update_to_a_class_that_nothing_speaks_for_is_undone():
     assert free.predictions.tolist() == [1]
 
 
-def test_a_gate_may_ask_more_than_the_objective():
+def test_a_gate_may_use_more_evidence_than_the_objective():
     objective = ClassEvidence(draws=3, top=2, time_range=TIMES)
     gate = EvidenceGate(ClassEvidence(draws=5, top=4, time_range=TIMES))
     result = adapter(objective=objective, gate=gate)(uniform(0.3))
     assert result.forward_passes.tolist() == [3 * 2 + 5 * 4]
-    # The objective's candidates are the first two classes, none of which is right.
+    # The objective's candidates are the first two classes, neither of which is correct.
     assert result.predictions.tolist() != [2]
 
 
-def test_a_teacher_that_is_not_finite_is_said_and_teaches_nothing():
-    broken = teacher()
+def test_non_finite_errors_warn_and_teach_nothing():
+    broken = denoiser_of_uniform_images()
     predict = broken.predict
-    broken.predict = lambda *asked: predict(*asked) * math.nan
+    broken.predict = lambda *given: predict(*given) * math.nan
     adapting = TestTimeAdapter(Brightness((2.0, 1.0, 0.0, 0.0)), broken, classes=CLASSES)
     with pytest.warns(RuntimeWarning, match=r"errors of 1 images are not finite, so nothing is learned"):
         result = adapting(uniform(0.3))
@@ -163,7 +163,7 @@ class Push:
 
 
 @pytest.mark.parametrize("mode", ["online", "continual"])
-def test_what_is_learned_online_helps_the_next_image(mode):
+def test_online_learning_helps_the_next_image(mode):
     student = adapter(mode=mode, images_at_once=1)
     first, second = student(uniform(0.3)), student(uniform(0.3))
     assert first.source_predictions.tolist() == second.source_predictions.tolist() == [0]
@@ -172,7 +172,7 @@ def test_what_is_learned_online_helps_the_next_image(mode):
 
 
 def test_defaults_follow_the_task_and_the_objective():
-    plain = TestTimeAdapter(Brightness((0.0,) * 4), teacher(), classes=CLASSES)
+    plain = TestTimeAdapter(Brightness((0.0,) * 4), denoiser_of_uniform_images(), classes=CLASSES)
     assert plain.objective == ClassEvidence()
     assert plain.gate == EvidenceGate(ClassEvidence())
     evidence = ClassEvidence(draws=3)
@@ -200,7 +200,7 @@ class Depths(CallableDenoiser):
 
 
 @pytest.mark.parametrize(("sign", "kept"), [(1, True), (-1, False)])
-def test_a_prediction_of_maps_is_kept_if_the_error_falls_on_draws_that_were_not_learned_from(sign, kept):
+def test_paired_gate_keeps_updates_that_lower_the_error_on_held_out_draws(sign, kept):
     def predict(x_t, time, depth):
         alpha, sigma = (level.view(-1, 1, 1, 1) for level in SCHEDULE.levels(time.numpy()))
         return (x_t - alpha * depth) / sigma
@@ -216,7 +216,7 @@ def test_a_prediction_of_maps_is_kept_if_the_error_falls_on_draws_that_were_not_
     assert result.forward_passes.tolist() == [3 * 4 + 4 * 4 if kept else 4 + 4]
 
 
-def test_a_teacher_that_learns_meanwhile_is_no_merit_of_the_prediction():
+def test_paired_gate_does_not_credit_an_adapted_denoiser():
     """The prediction stays as it is, and the denoiser gets better at everything."""
 
     class Scaled(nn.Module):
@@ -256,6 +256,6 @@ class Uphill:
         (lambda: PairedGate(standard_errors=-1), r"standard_errors 0 or more, got 16 and -1"),
     ],
 )
-def test_settings_out_of_range_are_refused(make, message):
+def test_invalid_settings_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

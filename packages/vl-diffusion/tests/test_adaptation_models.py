@@ -1,4 +1,4 @@
-"""Classifiers of other libraries: what prepares their images, and CLIP among names, on tiny models made here."""
+"""Classifiers of other libraries: their preprocessing, and zero-shot CLIP, on tiny models made here."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def test_the_center_is_cut_out_of_a_larger_image():
         (ViTImageProcessor(size={"height": 32, "width": 32}), Preprocessing(32, (0.5,) * 3, (0.5,) * 3, 32)),
     ],
 )
-def test_what_a_library_notes_down_is_read(source, wanted):
+def test_preprocessing_is_read_from_a_librarys_configuration(source, wanted):
     assert Preprocessing.of(source) == wanted
 
 
-def test_a_processor_that_cuts_out_a_share():
+def test_a_processor_with_a_crop_share():
     found = Preprocessing.of(ConvNextImageProcessor(size={"shortest_edge": 224}, crop_pct=0.875))
     assert (found.size, found.resize) == (224, 256)
 
 
-def test_what_says_nothing_is_refused():
+def test_unknown_preprocessing_is_refused():
     with pytest.raises(ValueError, match="Linear does not say how its images are prepared"):
         Preprocessing.of(torch.nn.Linear(1, 1))
     for settings in ({"size": 0}, {"resize": 2}, {"std": (0.0,)}, {"mean": (0.1, 0.2)}):
@@ -80,7 +80,7 @@ def clip(tiny):
         return CLIPModel(config).eval(), tokenizer
 
 
-def test_clip_among_names_is_clip(tiny):
+def test_zero_shot_clip_returns_the_logits_of_clip(tiny):
     model, tokenizer = clip(tiny)
     names, pixels = ("cat", "dog", "ox"), torch.randn(2, 3, 32, 32)
     classifier = ZeroShotCLIP(model, tokenizer, names)
@@ -93,7 +93,7 @@ def test_clip_among_names_is_clip(tiny):
         ZeroShotCLIP(model, tokenizer, names, "a photo")
 
 
-def test_clip_adapts_to_the_opinion_of_a_text_conditional_model(tiny):
+def test_clip_adapts_with_a_text_conditional_denoiser(tiny):
     model, tokenizer = clip(tiny)
     names = ("cat", "dog", "ox")
     adapter = TestTimeAdapter(

@@ -1,4 +1,4 @@
-"""What moves: every parameter of published architectures by name, and the parts that can be asked for."""
+"""Selection of adapted parameters: every parameter of published architectures by name, and parts of them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MODELS = {"resnet": resnet, "convnext": convnext, "vit": vit, "own tokens": OwnT
 
 
 @pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
-def test_all_means_every_parameter_by_name(build):
+def test_all_selects_every_parameter_by_name(build):
     model = build()
     chosen = select_parameters(model, "all")
     assert list(chosen) == [name for name, _ in model.named_parameters()]
@@ -70,7 +70,7 @@ def test_parameters_of_modules_with_children_are_among_them():
         (lambda: nn.Sequential(nn.Conv2d(1, 4, 1), nn.GroupNorm(2, 4), nn.RMSNorm(4)), (nn.GroupNorm, nn.RMSNorm)),
     ],
 )
-def test_norm_means_scales_and_shifts_of_normalization(build, kinds):
+def test_norm_selects_scales_and_shifts_of_normalization(build, kinds):
     model = build()
     wanted = {
         f"{path}.{name}"
@@ -91,11 +91,11 @@ def test_norm_means_scales_and_shifts_of_normalization(build, kinds):
         (OwnTokens, ["head.weight", "head.bias"]),
     ],
 )
-def test_last_means_the_layer_that_gives_the_logits(build, wanted):
+def test_last_selects_the_layer_of_the_logits(build, wanted):
     assert list(select_parameters(build(), "last")) == wanted
 
 
-def test_a_pattern_means_the_names_that_fit_it():
+def test_a_pattern_selects_the_names_that_match():
     assert list(select_parameters(OwnTokens(), "attention.out_proj.*")) == [
         "attention.out_proj.weight",
         "attention.out_proj.bias",
@@ -112,31 +112,31 @@ def test_a_correction_needs_a_rank_and_a_scale(settings):
         LoRA(**settings)
 
 
-def test_low_rank_corrections_begin_at_nothing_and_have_their_rank():
+def test_low_rank_corrections_begin_at_zero_and_have_their_rank():
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 6), nn.MultiheadAttention(8, 2))
-    movement = ParameterSelection(model, LoRA(rank=2, alpha=6.0))
-    assert movement.names == ("0.weight", "2.weight", "3.in_proj_weight", "3.out_proj.weight")
-    moving, own = movement.start(), dict(model.named_parameters())
-    for name, weight in movement.weights(moving).items():
+    selection = ParameterSelection(model, LoRA(rank=2, alpha=6.0))
+    assert selection.names == ("0.weight", "2.weight", "3.in_proj_weight", "3.out_proj.weight")
+    factors, own = selection.start(), dict(model.named_parameters())
+    for name, weight in selection.weights(factors).items():
         torch.testing.assert_close(weight, own[name], rtol=0, atol=0)
-    for factor in moving.values():
+    for factor in factors.values():
         factor.data.normal_()
-    weights = movement.weights(moving)
-    for name in movement.names:
+    weights = selection.weights(factors)
+    for name in selection.names:
         correction = (weights[name] - own[name]).flatten(1)
         assert torch.linalg.matrix_rank(correction) == 2
-        product = moving[f"{name}/up"] @ moving[f"{name}/down"]
+        product = factors[f"{name}/up"] @ factors[f"{name}/down"]
         torch.testing.assert_close(correction, 3.0 * product, rtol=1e-4, atol=1e-5)
-    assert all(torch.equal(weights[name], own[name]) for name in own.keys() - set(movement.names))
+    assert all(torch.equal(weights[name], own[name]) for name in own.keys() - set(selection.names))
     only = ParameterSelection(model, LoRA(pattern="3.*"))
     assert only.names == ("3.in_proj_weight", "3.out_proj.weight")
 
 
-def test_copies_move_and_the_model_stays():
+def test_selection_copies_parameters_and_leaves_the_model():
     model = nn.Linear(2, 2)
     before = model.weight.detach().clone()
-    moving = ParameterSelection(model, "all").start()
-    moving["weight"].data += 1
+    copies = ParameterSelection(model, "all").start()
+    copies["weight"].data += 1
     assert torch.equal(model.weight, before)
     weights = ParameterSelection(model, "bias").weights({"bias": torch.zeros(2, requires_grad=True)})
     assert weights["bias"].requires_grad

@@ -1,4 +1,4 @@
-"""The models that ship for test-time adaptation, on images that ship: they load, and the teacher teaches."""
+"""The shipped models for test-time adaptation on shipped images: they load, and adaptation helps."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def shown(clothes, places, corruption):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_classifiers_of_few_labels_know_clean_images(clothes, seed):
+def test_classifiers_of_few_labels_classify_clean_images(clothes, seed):
     classifier = SmallCNN.from_pretrained(f"fashion_few/seed-{seed}")
     assert classifier.classes == tuple(clothes.classes) == load_denoiser("fashion_robust").class_names
     images = torch.stack([to_tensor(clothes[i][0]) for i in range(100)])
     with torch.no_grad():
-        right = classifier(images).argmax(1) == torch.as_tensor(clothes.labels[:100])
-    assert right.float().mean() > 0.65
+        correct = classifier(images).argmax(1) == torch.as_tensor(clothes.labels[:100])
+    assert correct.float().mean() > 0.65
 
 
-def test_in_fog_the_default_corrects_more_than_it_spoils(clothes):
+def test_default_corrects_more_predictions_in_fog_than_it_spoils(clothes):
     places = range(1500, 1530)
     labels = torch.as_tensor(clothes.labels[1500:1530])
     adapter = TestTimeAdapter(SmallCNN.from_pretrained("fashion_few/seed-0"), "fashion_robust")

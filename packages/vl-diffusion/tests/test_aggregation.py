@@ -57,7 +57,7 @@ def scores_of(errors: np.ndarray, aggregation: str) -> np.ndarray:
 
 
 def test_the_aggregations_of_these_images_differ():
-    """Else the tests below would say little."""
+    """Otherwise the tests below would prove little."""
     errors = draw_errors(DiffusionClassifier(Patterns(), search=Exhaustive(12)), make_images(40)).errors
     verdicts = [
         [scores_of(of_image, name).mean(1).argmin() for of_image in errors] for name in ("mean", "vote", "zscore")
@@ -111,7 +111,7 @@ def test_a_staged_search_compares_the_classes_that_are_left(aggregation):
         )
 
 
-def test_a_tied_vote_goes_to_the_class_that_stands_first():
+def test_a_tied_vote_goes_to_the_first_class():
     np.testing.assert_array_equal(draw_scores(np.ones((3, 2), np.float32), "vote"), [[-1, -1], [0, 0], [0, 0]])
 
 
@@ -119,7 +119,7 @@ def test_equal_errors_have_no_z_score():
     np.testing.assert_array_equal(draw_scores(np.ones((3, 2), np.float32), "zscore"), np.zeros((3, 2)))
 
 
-def test_a_vote_does_not_depend_on_how_large_errors_are():
+def test_votes_and_z_scores_do_not_depend_on_the_scale_of_errors():
     rng = np.random.default_rng(0)
     errors = rng.random((4, 9)).astype(np.float32)
     scale = rng.random(9).astype(np.float32) * 100 + 1
@@ -130,7 +130,7 @@ def test_a_vote_does_not_depend_on_how_large_errors_are():
 
 
 @pytest.mark.parametrize("aggregation", ["vote", "zscore"])
-def test_a_label_tree_takes_means_alone(aggregation):
+def test_a_label_tree_supports_means_only(aggregation):
     tree = LabelTree({"first": NAMES[:3], "second": NAMES[3:]}, NAMES, Exhaustive(12))
     for search in (tree, Shortlist(tree, top=5)):
         with pytest.raises(ValueError, match=f"aggregation must be 'mean' for a LabelTree, .*got '{aggregation}'"):
@@ -138,6 +138,6 @@ def test_a_label_tree_takes_means_alone(aggregation):
     DiffusionClassifier(Patterns(), search=Shortlist(Exhaustive(12)), aggregation=aggregation)
 
 
-def test_an_aggregation_that_is_none_is_refused():
+def test_an_unknown_aggregation_is_refused():
     with pytest.raises(ValueError, match="aggregation must be one of mean, vote, zscore, got 'median'"):
         DiffusionClassifier(Patterns(), aggregation="median")

@@ -1,4 +1,4 @@
-"""`vl-diffusion compare-search`: every search as if it ran alone, each error computed once."""
+"""`vl-diffusion compare-search`: each error is computed once, and every search finds what it finds alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory, tiny):
-    """A tree of labels and another model's scores: file names, and what is in them."""
+    """A label tree and another model's scores: file names and contents."""
     folder = tmp_path_factory.mktemp("others")
     tree = {"animals": list(tiny.CLASSES[1:7]), "others": [tiny.CLASSES[0], *tiny.CLASSES[7:]]}
     (folder / "tree.json").write_text(json.dumps(tree))
@@ -38,7 +38,7 @@ def others(tmp_path_factory, tiny):
 
 @pytest.fixture(scope="module")
 def arguments(labeled_folder, pixel_dit_folder, others):
-    """The command but for its folder."""
+    """The command without its folder."""
     return [
         *("compare-search", str(labeled_folder), "--model", str(pixel_dit_folder), *SETTINGS),
         *("--tree", str(others[0]), "--logits", str(others[1]), "--out"),
@@ -47,7 +47,7 @@ def arguments(labeled_folder, pixel_dit_folder, others):
 
 @pytest.fixture(scope="module")
 def compared(arguments, tmp_path_factory):
-    """The folder of a finished comparison, and how many rows of batches the network saw."""
+    """The folder of a finished comparison, and the number of evaluations of the network."""
     out, seen, predict = tmp_path_factory.mktemp("compare") / "out", [], ClassConditionalDenoiser.predict
 
     def counted(self, x_t, time, condition):
@@ -84,7 +84,7 @@ def test_the_table_has_these_columns_and_every_search(compared):
 
 
 def test_an_error_is_computed_once(compared):
-    # Exhaustive search asks for all of them, and the others for none besides.
+    # Exhaustive search needs all of them.
     assert compared[1] == IMAGES * 10 * DRAWS
 
 
@@ -134,7 +134,7 @@ def test_an_interrupted_comparison_ends_with_the_same_numbers(compared, argument
     assert without_seconds(out) == without_seconds(compared[0])
 
 
-def test_a_larger_limit_goes_on_with_the_same_images(compared, arguments, tmp_path, capsys):
+def test_a_larger_limit_resumes_with_the_same_images(compared, arguments, tmp_path, capsys):
     out = tmp_path / "out"
     assert main([*arguments, str(out), "--limit", "5"]) == 0
     assert {row["images"] for row in rows(out)} == {"5"}
@@ -143,7 +143,7 @@ def test_a_larger_limit_goes_on_with_the_same_images(compared, arguments, tmp_pa
     assert without_seconds(out) == without_seconds(compared[0])
 
 
-def test_other_scores_are_not_mixed_with_these(compared, arguments, others, tmp_path, capsys):
+def test_other_scores_are_refused_in_the_same_folder(compared, arguments, others, tmp_path, capsys):
     changed = tmp_path / "logits.npy"
     np.save(changed, others[3] + 1)
     i = arguments.index(str(others[1]))
@@ -169,7 +169,7 @@ def test_bad_scores_are_refused_before_anything_is_computed(scores, said, argume
     assert not out.exists()
 
 
-def test_no_search_but_the_exhaustive_one_spends_more_than_the_limit(arguments, tmp_path):
+def test_all_searches_but_the_exhaustive_one_keep_the_evaluation_limit(arguments, tmp_path):
     out = tmp_path / "out"
     assert main([*arguments, str(out), "--max-evaluations", "25", "--limit", "4"]) == 0
     spent = {}
@@ -213,7 +213,7 @@ def test_votes_are_compared_without_a_tree(arguments, tmp_path, capsys):
     assert "no label tree is compared: it asks for the classes of a draw in parts" in capsys.readouterr().err
 
 
-def test_mixed_prompts_are_judged_as_the_classifier_judges_them(labeled_folder, sd_folder, tmp_path):
+def test_combined_prompts_are_classified_as_the_classifier_does(labeled_folder, sd_folder, tmp_path):
     templates, out = ("a {}.", "{}", "one {} there, and more", "not {}"), tmp_path / "out"
     settings = ("--prompt-template", *templates, "--prompt-combination", "logsumexp", "--temperature", "1e6")
     few = ("--exhaustive", "2", "--stages", "1", "2", "--survivors", "2", "1", "--out", str(out))
@@ -263,14 +263,14 @@ def test_a_search_on_a_grid_is_the_search():
     own = errors[:, (2 * np.arange(6) + 1)]
 
     def play(search, table):
-        asked, steps = [], search.requests(SearchInput(3))
+        requested, steps = [], search.requests(SearchInput(3))
         try:
             classes, draws = next(steps)
             while True:
-                asked.append((classes.tolist(), len(draws)))
+                requested.append((classes.tolist(), len(draws)))
                 classes, draws = steps.send(table[np.ix_(classes, draws)])
         except StopIteration as end:
-            return asked, end.value
+            return requested, end.value
 
     assert play(outer, errors) == play(inner, own)
 

@@ -1,4 +1,4 @@
-"""Error maps whose means are the classifier's errors, and whose pixels are known."""
+"""Error maps: their means are the classifier's errors, and their pixels are known in a toy model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEDULES = {
 
 
 class HalfIsWhite:
-    """Knows that a class's images are white on one half and black on the other."""
+    """A denoiser of classes whose images are white on one half and black on the other."""
 
     image_size, image_channels = 4, 1
     class_names: tuple[str, ...] | None = NAMES
@@ -37,9 +37,9 @@ class HalfIsWhite:
 
     def encode_classes(self, classes: Sequence[str]) -> Tensor:
         patterns = torch.full((len(classes), 1, 4, 4), -1.0)
-        for make_image, name in zip(patterns, classes, strict=True):
+        for pattern, name in zip(patterns, classes, strict=True):
             if name != "nothing":
-                make_image[..., slice(0, 2) if name == "left" else slice(2, 4)] = 1.0
+                pattern[..., slice(0, 2) if name == "left" else slice(2, 4)] = 1.0
         return patterns
 
     def predict(self, x_t: Tensor, time: Tensor, condition: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class HalfIsWhite:
 
 
 class HalfIsWhiteInWords(HalfIsWhite):
-    """The same for a model that takes prompts, whose second word tells how sure it is."""
+    """The same for prompts, whose second word scales the contrast."""
 
     takes_prompts = True
 
@@ -122,7 +122,7 @@ def test_maps_of_several_prompts_are_combined_as_their_errors_are(combination):
     np.testing.assert_allclose(maps.mean((1, 2)), classifier.classify(make_image()).errors[0], rtol=1e-5)
 
 
-def test_pixels_are_where_the_classes_differ():
+def test_evidence_is_where_the_classes_differ():
     left = torch.zeros(1, 4, 4)
     left[..., :2] = 1
     classifier = DiffusionClassifier(HalfIsWhite(), search=Exhaustive(6))
@@ -138,7 +138,7 @@ def test_pixels_are_where_the_classes_differ():
     assert evidence.mean() == pytest.approx(errors[2] - errors[0], rel=1e-4)
 
 
-def test_fewer_draws_are_those_that_a_nested_search_begins_with():
+def test_fewer_draws_are_the_first_ones_of_a_nested_search():
     class Off(HalfIsWhite):
         def predict(self, x_t: Tensor, time: Tensor, condition: Tensor) -> Tensor:
             return super().predict(x_t, time, condition) * 0.5
@@ -153,7 +153,7 @@ def test_fewer_draws_are_those_that_a_nested_search_begins_with():
     assert not np.allclose(maps, other)
 
 
-def test_maps_are_enlarged_over_what_the_model_saw():
+def test_maps_are_resized_to_the_center_crop():
     values = np.array([[0.0, 1.0], [2.0, 3.0]])
     whole = upsample_maps(values, 4, 8)
     assert whole.shape == (4, 8)
@@ -178,12 +178,12 @@ def test_maps_are_enlarged_over_what_the_model_saw():
         (lambda c: upsample_maps(np.zeros((2, 2)), 0, 3), "height and width must be at least 1, got 0 and 3"),
     ],
 )
-def test_what_makes_no_sense_is_refused(call, message):
+def test_invalid_arguments_are_refused(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call(DiffusionClassifier(HalfIsWhite(), search=Exhaustive(5)))
 
 
-def test_a_network_that_returns_no_numbers_is_an_error():
+def test_a_network_that_returns_nan_is_an_error():
     class Broken(HalfIsWhite):
         def predict(self, x_t: Tensor, time: Tensor, condition: Tensor) -> Tensor:
             return torch.full_like(x_t, torch.nan)

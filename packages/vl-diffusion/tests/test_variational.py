@@ -21,7 +21,7 @@ def betas() -> torch.Tensor:
 
 
 def divergence(output: torch.Tensor, x_t: torch.Tensor, x0: torch.Tensor, step: int) -> float:
-    """KL of the true step backwards from the model's, whose output is noise and, behind it, the place of the variance.
+    """KL of the true reverse step from the model's, whose output is the noise followed by the variance's position.
 
     Means and variances as in Ho et al. (2020), equations 6, 7 and 11; variance as in Nichol & Dhariwal (2021),
     equation 15. At step 0 the posterior's variance is that of step 1.
@@ -65,7 +65,7 @@ def test_the_bound_is_the_divergence_of_two_normals(build, network, tiny, plain)
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 10, 500, 998, 999])
-def test_the_bound_holds_at_every_step(step, tiny):
+def test_the_term_is_the_divergence_at_every_step(step, tiny):
     schedule = DiffusionClassifier(tiny.dit_pipeline(), LABELS, objective="vlb").denoiser.schedule
     x0, noise, guess, place = torch.randn(4, 2, 3, 4, 4, generator=torch.Generator().manual_seed(step))
     alpha_bar = torch.cumprod(1 - betas(), 0)[step]

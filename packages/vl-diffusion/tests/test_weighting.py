@@ -1,4 +1,4 @@
-"""Weights over time by their formulas, learned ones by the noise levels that tell classes apart, and error spaces."""
+"""Weights over time against their formulas, learned weights, and error spaces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FLOW = NoiseSchedule.flow_matching(np.arange(1, 101) / 100)
 
 
 class OneGrayPerClass:
-    """Knows that class k's images are one gray, and says so in the terms of its schedule, slightly off."""
+    """A denoiser of classes with one gray each, slightly off, in every prediction type."""
 
     image_size, image_channels = 4, 1
     class_names: tuple[str, ...] | None = NAMES
@@ -102,7 +102,7 @@ def test_the_classifier_weighs_each_draw(search):
         (lambda t, a, s: t[1:], "weighting must give 5"),
     ],
 )
-def test_weights_that_make_no_sense_are_refused(weighting, message):
+def test_invalid_weights_are_refused(weighting, message):
     with pytest.raises(ValueError, match=message):
         DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(5), weighting=weighting)
 
@@ -137,7 +137,7 @@ def test_error_spaces_are_tied_by_the_levels(schedule, factors):
         np.testing.assert_allclose(found, epsilon * factor(alpha, sigma) ** 2, rtol=2e-3, atol=1e-6)
 
 
-def test_the_error_space_of_a_loss_that_is_no_square_is_scaled_before_the_loss():
+def test_errors_are_scaled_to_their_space_before_the_loss():
     classifier = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(4), objective="l1", error_space="sample")
     found = draw_errors(classifier, torch.full((1, 4, 4), 0.3)).errors[0]
     # An error of the image does not depend on the level, for this network.
@@ -155,12 +155,12 @@ def test_draws_lie_within_the_time_range():
 
 
 @pytest.mark.parametrize("time_range", [(0.5, 0.5), (-0.1, 1.0), (0.0, 1.1), (0.9, 0.1)])
-def test_time_ranges_that_make_no_sense_are_refused(time_range):
+def test_invalid_time_ranges_are_refused(time_range):
     with pytest.raises(ValueError, match=r"time_range must be two numbers with 0 <= low < high <= 1"):
         DiffusionClassifier(OneGrayPerClass(), time_range=time_range)
 
 
-def test_the_table_of_draws_holds_what_a_plain_loop_finds():
+def test_the_table_of_draws_equals_a_plain_loop():
     image = images(2)
     found = draw_errors(DiffusionClassifier(OneGrayPerClass(), seed=3, objective="l1", batch_size=5), image, draws=6)
     denoiser = OneGrayPerClass()
@@ -191,7 +191,7 @@ def test_the_table_of_draws_is_what_a_classification_averages():
         ({"draws": 2.5}, "draws must be an integer, got 2.5"),
     ],
 )
-def test_tables_of_nothing_are_refused(arguments, message):
+def test_empty_tables_are_refused(arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
         draw_errors(DiffusionClassifier(OneGrayPerClass()), **{"images": images(1), **arguments})
 
@@ -307,6 +307,6 @@ def test_a_polynomial_of_equal_coefficients_is_constant():
         (lambda: fit_weighting(np.ones((2, 3, 1)), [0, 1], [0.5], kind="spline"), "bucket or polynomial"),
     ],
 )
-def test_what_makes_no_sense_is_refused(make, message):
+def test_invalid_settings_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

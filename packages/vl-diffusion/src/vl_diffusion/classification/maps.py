@@ -1,8 +1,8 @@
-"""Where in the image a class predicts the noise well: denoising errors that are not averaged over pixels.
+"""Error maps: denoising errors of a class that are not averaged over pixels.
 
 The error of a class is the mean of its map. The difference of two classes' maps, on the same noise, shows which parts
-of the image speak for the one and which for the other. In a latent space a pixel is a patch of the image, and its
-value also depends on what the autoencoder saw around it.
+of the image are evidence for one and which for the other. In a latent space a pixel is a patch of the image, and its
+value also depends on the autoencoder's receptive field around it.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ def error_maps(
     image_id: int | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """The denoising error of each pixel under each class, averaged over channels and draws.
+    """Denoising error of each pixel under each class, averaged over channels and draws.
 
-    All classes meet the same noise, the one that the image meets when it is classified.
+    All classes share the noise that the image is classified with.
 
     Args:
-        classifier: The model and what its error is, weighting included.
+        classifier: The model and its settings, weighting included.
         image: One image of any kind that ``classify`` takes.
-        classes: Which of the classifier's classes; by default all.
-        draws: How many of the draws of the classifier's search, evenly spread; by default all.
+        classes: Some of the classifier's classes; by default all.
+        draws: Number of draws, evenly spread over those of the classifier's search; by default all.
         image_id: As for ``classify``.
-        progress: Show a bar of evaluations.
+        progress: Show a progress bar of evaluations.
 
     Returns:
-        float32 ``(K, h, w)``, pixels of what the model denoises. With all draws a map's mean is the class's error in an
-        exhaustive classification.
+        float32 ``(K, h, w)``, at the size of the image or latent that the model denoises. With all draws, the mean of a
+        map is the class's error in an exhaustive classification.
 
     Raises:
         TypeError: If `draws` or `image_id` is no integer.
-        ValueError: If there is no class or one is none of the classifier's, `draws` is out of range, or the network
-            returns NaN or infinity.
+        ValueError: If `classes` is empty or holds an unknown class, `draws` is out of range, or the network returns NaN
+            or infinity.
 
     Example:
         >>> from vl_core.data import open_dataset
@@ -92,7 +92,7 @@ def error_maps(
     of_row = dict(zip(rows.tolist(), (sums / len(chosen)).numpy(), strict=True))
     scale = encoded.latent.numel() / classifier.temperature
     maps = [
-        _of_class(
+        _combine(
             [np.mean([of_row[r] for r in candidate], axis=0) for candidate in of_class],
             classifier.prompt_combination,
             scale,
@@ -103,11 +103,11 @@ def error_maps(
 
 
 def evidence_map(speaking_for: np.ndarray, against: np.ndarray) -> np.ndarray:
-    """Where the image speaks for one class against another: the other's error map less its own.
+    """Evidence of each pixel for one class against another: the other's error map minus its own.
 
     Args:
-        speaking_for: ``(h, w)`` of :func:`error_maps`.
-        against: Likewise, from the same call, so that both met the same noise.
+        speaking_for: ``(h, w)``, the class's map from :func:`error_maps`.
+        against: ``(h, w)``, the other's from the same call, so that both share the noise.
 
     Returns:
         float32 ``(h, w)``, positive where the first class predicts the noise better. Its mean is the difference of the
@@ -124,12 +124,12 @@ def evidence_map(speaking_for: np.ndarray, against: np.ndarray) -> np.ndarray:
 
 
 def upsample_maps(maps: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Maps enlarged to the image that they are of, bilinearly, and NaN where the model did not look.
+    """Resize maps bilinearly to their image; parts that the model's center crop cut off are NaN.
 
     Args:
-        maps: ``(..., h, w)`` of :func:`error_maps` or :func:`evidence_map`.
-        height: Of the image, in pixels.
-        width: Likewise; what is longer than the other was cut off on both sides.
+        maps: ``(..., h, w)`` from :func:`error_maps` or :func:`evidence_map`.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
 
     Returns:
         float32 ``(..., height, width)``.
@@ -149,8 +149,8 @@ def upsample_maps(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     return whole.reshape(*values.shape[:-2], height, width)
 
 
-def _of_class(maps: list[np.ndarray], combination: str, scale: float) -> np.ndarray:
-    """The map of a class from those of its arms, as the classifier combines their errors."""
+def _combine(maps: list[np.ndarray], combination: str, scale: float) -> np.ndarray:
+    """Map of a class from those of its prompts, combined as the classifier combines their errors."""
     means = np.array([values.mean() for values in maps])
     if combination == "logsumexp":
         share = np.exp(-scale * (means - means.min()))

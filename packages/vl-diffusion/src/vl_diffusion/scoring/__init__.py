@@ -1,1 +1,1 @@
-"""scoring"""
+"""Denoising errors of images: evaluation, losses, weighting and aggregation."""

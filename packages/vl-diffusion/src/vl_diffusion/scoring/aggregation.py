@@ -1,4 +1,4 @@
-"""How the errors of one draw become scores: as they are, as a vote, or standardized over the classes."""
+"""Scores of a draw from its errors: the errors themselves, votes, or z-scores over the classes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Literal, get_args
 import numpy as np
 
 Aggregation = Literal["mean", "vote", "zscore"]
-"""What is averaged over draws; the smallest average wins.
+"""The scores that are averaged over draws; the class with the smallest average wins.
 
 - ``"mean"``: the errors themselves.
-- ``"vote"``: minus one for the class of a draw's smallest error and zero for the others, so that the class with most
-  votes wins, however large the errors are.
-- ``"zscore"``: the errors of a draw less their mean and over their standard deviation across classes, so that noisy
-  steps with large errors count no more than others.
+- ``"vote"``: minus one for the class with a draw's smallest error and zero for the others, so that the class with most
+  votes wins, whatever the size of the errors.
+- ``"zscore"``: the errors of a draw, standardized over classes, so that noisy steps with large errors count no more
+  than others.
 
-The last two compare the classes that the search still follows. A label tree does not ask for all of them at once, and
-takes means alone.
+The last two compare the classes that are left in the search. A label tree does not evaluate all of them at once, and
+supports means only.
 """
 
 

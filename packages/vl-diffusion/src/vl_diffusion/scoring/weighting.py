@@ -1,4 +1,4 @@
-"""How much the error at each noise level counts."""
+"""Weights of the error at each noise level."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Weighting = WeightingName | Callable[[np.ndarray, np.ndarray, np.ndarray], np.nd
 """A name, or a function of time in [0, 1], signal level and noise level, each ``(n,)``, that returns weights ``(n,)``.
 
 - ``"uniform"``: 1, the Diffusion Classifier's choice in epsilon-space (Li et al., 2023).
-- ``"exponential"``: ``exp(-7 t)``, the choice of Clark & Jaini (2023) for the error of the clean image: use it together
-  with ``error_space="sample"``.
+- ``"exponential"``: ``exp(-7 t)``, the choice of Clark & Jaini (2023) for the error of the clean image; use it with
+  ``error_space="sample"``.
 - ``"snr"``: ``alpha^2 / sigma^2``, which turns an error of the image into one of the noise.
-- ``"min_snr"``: the same, at most 5 (Hang et al., 2023).
+- ``"min_snr"``: the same, clipped at 5 (Hang et al., 2023).
 """
 
 
@@ -25,8 +25,7 @@ def draw_weights(weighting: Weighting, schedule: NoiseSchedule, steps: np.ndarra
     """Weights of draws at these steps, float64 ``(n,)``, scaled to a mean of one.
 
     Raises:
-        ValueError: If the weighting is unknown, or gives something else than finite weights of which none is negative
-            and some are positive.
+        ValueError: If the weighting is unknown, or if its weights are not finite, negative, or all zero.
     """
     alpha, sigma = schedule.alpha[steps], schedule.sigma[steps]
     time = (steps + 0.5) / len(schedule)
