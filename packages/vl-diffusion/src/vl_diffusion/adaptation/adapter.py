@@ -130,23 +130,8 @@ class TestTimeAdapter:
         device: str | torch.device | None = None,
     ) -> None:
         checked_settings(batch_size=batch_size, temperature=1.0, seed=seed)
-        for name, value, known in (("mode", mode, Mode), ("batch_norm", batch_norm, BatchNorm)):
-            if value not in get_args(known):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
-        if not callable(optimizer) and optimizer not in get_args(OptimizerName):
-            raise ValueError(f"optimizer must be adam, sgd or a function that builds one, got {optimizer!r}")
-        for name, number in (("steps", steps), ("images_at_once", images_at_once)):
-            if not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} must be at least 1 and whole, got {number}")
-        if not 0 < learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
-        if isinstance(gate, str) and gate != "default":
-            raise ValueError(f"gate must be a gate, None or 'default', got {gate!r}")
-        for argument, given, method in (("objective", objective, "parts"), ("gate", gate, "admits")):
-            if isinstance(given, type) or not (given in (None, "default") or hasattr(given, method)):
-                raise TypeError(f"{argument} must be an instance with a method {method}, got {given!r}")
-        if not (0 <= online_rate <= 1 and 0 <= restore_rate <= 1):
-            raise ValueError(f"online_rate and restore_rate must lie in [0, 1], got {online_rate} and {restore_rate}")
+        _check(mode, batch_norm, optimizer, learning_rate, steps, images_at_once, online_rate, restore_rate)
+        _check_instances(objective, gate)
         self.denoiser = None if denoiser is None else _load(denoiser, scheduler, device)
         if device is not None:
             model = model.to(device)
@@ -158,10 +143,9 @@ class TestTimeAdapter:
         self.optimizer, self.learning_rate, self.preprocess = optimizer, learning_rate, preprocess
         self.images_at_once = images_at_once
         self.batch_size, self.autocast, self.checkpointing, self.seed = batch_size, autocast, checkpointing, seed
-        network = None if adapt_denoiser is None else self._adaptable_network()
         self._config = AdaptationConfig(
             ParameterSelection(model, adapt, seed),
-            None if network is None or adapt_denoiser is None else ParameterSelection(network, adapt_denoiser, seed),
+            None if adapt_denoiser is None else ParameterSelection(self._adaptable_network(), adapt_denoiser, seed),
             optimizer,
             learning_rate,
             restore_rate if mode == "continual" else 0.0,
@@ -341,6 +325,38 @@ class TestTimeAdapter:
         bad = ~torch.isfinite(outputs).flatten(1).all(1)
         if bad.any():
             raise ValueError(f"the model's output for image {int(bad.nonzero()[0])} of these is NaN or infinite")
+
+
+def _check(
+    mode: Mode,
+    batch_norm: BatchNorm,
+    optimizer: OptimizerName | Optimizer,
+    learning_rate: float,
+    steps: int,
+    images_at_once: int,
+    online_rate: float,
+    restore_rate: float,
+) -> None:
+    for name, value, known in (("mode", mode, Mode), ("batch_norm", batch_norm, BatchNorm)):
+        if value not in get_args(known):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
+    if not callable(optimizer) and optimizer not in get_args(OptimizerName):
+        raise ValueError(f"optimizer must be adam, sgd or a function that builds one, got {optimizer!r}")
+    for name, number in (("steps", steps), ("images_at_once", images_at_once)):
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"{name} must be at least 1 and whole, got {number}")
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
+    if not (0 <= online_rate <= 1 and 0 <= restore_rate <= 1):
+        raise ValueError(f"online_rate and restore_rate must lie in [0, 1], got {online_rate} and {restore_rate}")
+
+
+def _check_instances(objective: object, gate: object) -> None:
+    if isinstance(gate, str) and gate != "default":
+        raise ValueError(f"gate must be a gate, None or 'default', got {gate!r}")
+    for name, given, method in (("objective", objective, "parts"), ("gate", gate, "admits")):
+        if isinstance(given, type) or not (given in (None, "default") or hasattr(given, method)):
+            raise TypeError(f"{name} must be an instance with a method {method}, got {given!r}")
 
 
 def _load(denoiser: Any, scheduler: Any | None, device: str | torch.device | None) -> Denoiser:
