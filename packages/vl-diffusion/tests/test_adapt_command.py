@@ -25,6 +25,7 @@ from vl_diffusion.studies.adaptation.cells import CLEAN, Cell, CorruptedImages
 from vl_diffusion.studies.adaptation.examples import choose_changes
 from vl_diffusion.studies.adaptation.gains import Study
 from vl_diffusion.studies.adaptation.methods import METHODS, Method
+from vl_diffusion.studies.adaptation.report import Report
 from vl_diffusion.studies.adaptation.runners import AdapterRunner, MethodInputs, Outcome
 from vl_diffusion.studies.adaptation.runs import MethodRun, pack, run_method, unpack
 from vl_diffusion.studies.adaptation.sources import Source, load_source, source_folder
@@ -63,6 +64,13 @@ def make_quick(patch):
 @pytest.fixture
 def quick(monkeypatch):
     make_quick(monkeypatch)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Skip the plots, most of a small study's time."""
+    for name in ("_draw_gains", "_draw_images"):
+        monkeypatch.setattr(Report, name, lambda self, path: None)
 
 
 @pytest.fixture
@@ -170,6 +178,7 @@ def test_online_state_is_saved_after_every_full_group(whole, source):
     assert any(not torch.equal(value, parameter) for value, parameter in zip(values, start, strict=True))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_larger_limit_resumes_with_the_rows_of_one_run(whole, quick, arguments, tmp_path, capsys):
     arguments += ["--methods", "default", "default_online", "--out"]
     out = tmp_path / "out"
@@ -200,6 +209,7 @@ def test_state_learned_from_other_images_is_not_resumed(quick, source, pixel_dit
     assert all(map(torch.equal, again, alone))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_more_methods_corruptions_and_seeds_join_a_finished_study(quick, arguments, tmp_path, capsys):
     out, more = tmp_path / "out", ["--corruptions", "contrast", "--methods", "tent", "--seeds", "1", "0"]
     assert main([*arguments, "--methods", "default", "--out", str(out)]) == 0
@@ -213,6 +223,7 @@ def test_more_methods_corruptions_and_seeds_join_a_finished_study(quick, argumen
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_every_seed_has_its_own_classifier_and_the_same_images(arguments, labeled_folder, source, tmp_path):
     out = tmp_path / "out"
     assert main([*arguments, "--limit", "16", "--methods", "source", "--seeds", "0", "1", "--out", str(out)]) == 0
@@ -245,6 +256,7 @@ def test_corruptions_depend_on_the_image_id(labeled_folder):
     assert not torch.equal(first(0), CorruptedImages(Two(), [4], noise, tuned_for=224)(0))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_diffusion_classifier_predicts_as_it_does_alone(arguments, labeled_folder, pixel_dit_folder, tmp_path):
     out = tmp_path / "out"
     assert main([*arguments, "--limit", "3", "--methods", "diffusion_classifier", "--out", str(out)]) == 0
@@ -312,6 +324,7 @@ def test_published_setting_adapts_denoisers_without_prompts_only(pixel_dit_folde
     assert given == ["all", None]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_precision_applies_to_the_diffusion_model_only(quick, arguments, pixel_dit_folder, tmp_path, monkeypatch):
     seen, predict = set(), ClassConditionalDenoiser.predict
 
@@ -326,6 +339,7 @@ def test_precision_applies_to_the_diffusion_model_only(quick, arguments, pixel_d
     assert seen == {(True, torch.bfloat16, torch.float32)}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_image_classifier_of_transformers_is_a_source(arguments, tmp_path, tiny, capsys):
     folder, out = tmp_path / "resnet", tmp_path / "out"
     names = dict(enumerate(tiny.CLASSES))
@@ -409,6 +423,7 @@ def with_words_for_predictions(record):
     return json.dumps(line) + "\n"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_damaged_record_names_its_line(arguments, tmp_path, capsys):
     out = tmp_path / "out"
     assert main([*arguments, "--methods", "source", "--out", str(out)]) == 0
@@ -421,6 +436,7 @@ def test_a_damaged_record_names_its_line(arguments, tmp_path, capsys):
         assert f"{path}, line 1 is damaged" in last_error(capsys)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_outcomes_of_other_settings_are_not_mixed(quick, arguments, source, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     folder = tmp_path / "source"
@@ -445,6 +461,7 @@ def test_outcomes_of_other_settings_are_not_mixed(quick, arguments, source, tmp_
     assert "source_sha256" in last_error(capsys)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_equal_images_are_used_once(arguments, labeled_folder, tmp_path, capsys):
     folder, out = tmp_path / "twice", tmp_path / "out"
     shutil.copytree(labeled_folder, folder)

@@ -246,7 +246,7 @@ def test_an_interrupted_stream_resumes_from_its_state(classifier, denoiser):
     assert torch.equal(rest.outputs, whole.outputs[4:])
     with pytest.raises(ValueError, match="adapter of other parameters"):
         TestTimeAdapter(classifier, denoiser, mode="online", adapt="last").load_state_dict(first.state_dict())
-    with pytest.raises(ValueError, match="keeps nothing from image to image"):
+    with pytest.raises(ValueError, match="has no state to resume from"):
         TestTimeAdapter(classifier, denoiser).load_state_dict(first.state_dict())
 
 
@@ -600,9 +600,9 @@ def built_to_adapt_a_function(classifier, denoiser):
         (built(batch_size=0), "batch_size must be at least 1"),
         (built(seed=-1), "seed must be in"),
         (built(adapt="nothing.*"), "selects no parameter"),
-        (built(objective=ClassEvidence(), adapt_denoiser="all"), "ClassEvidence teaches the denoiser nothing"),
+        (built(objective=ClassEvidence(), adapt_denoiser="all"), "ClassEvidence has no gradient for the denoiser"),
         (built(classes=("airplane", "zebra")), r"classes must be among the model's 10 .*got 'zebra'"),
-        (built_to_adapt_a_function, "adapt_denoiser is given, and CallableDenoiser shows no network"),
+        (built_to_adapt_a_function, "adapt_denoiser is given, and CallableDenoiser has no network to adapt"),
         (lambda c, d: TestTimeAdapter(c, None, classes=CLASSES, objective=Entropy(), adapt_denoiser="all"), "pass one"),
         (lambda c, d: TestTimeAdapter(c, None), "classes is missing"),
         (

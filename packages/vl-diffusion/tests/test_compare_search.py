@@ -60,6 +60,12 @@ def compared(arguments, tmp_path_factory):
     return out, sum(seen)
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Skip the plot, half of a small comparison's time."""
+    monkeypatch.setattr("vl_diffusion.commands.compare_search.draw_comparison", lambda path, rows: None)
+
+
 def rows(out):
     with (out / "search.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -113,6 +119,7 @@ def test_every_search_finds_and_costs_what_it_does_alone(compared, labeled_folde
         assert float(row["evaluations_per_image"]) == pytest.approx(result.total_evaluations.mean()), row["search"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_interrupted_comparison_ends_with_the_same_numbers(compared, arguments, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("vl_diffusion.studies.search_comparison._GROUP_SIZE", 3)
     append, out = StudyRecord.append, tmp_path / "parts"
@@ -134,6 +141,7 @@ def test_an_interrupted_comparison_ends_with_the_same_numbers(compared, argument
     assert without_seconds(out) == without_seconds(compared[0])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_larger_limit_resumes_with_the_same_images(compared, arguments, tmp_path, capsys):
     out = tmp_path / "out"
     assert main([*arguments, str(out), "--limit", "5"]) == 0
@@ -169,6 +177,7 @@ def test_bad_scores_are_refused_before_anything_is_computed(scores, said, argume
     assert not out.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_all_searches_but_the_exhaustive_one_keep_the_evaluation_limit(arguments, tmp_path):
     out = tmp_path / "out"
     assert main([*arguments, str(out), "--max-evaluations", "25", "--limit", "4"]) == 0
@@ -196,6 +205,7 @@ def test_settings_of_single_searches_are_no_options(option, capsys):
     assert option in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_a_tree_or_scores_the_others_are_compared(labeled_folder, pixel_dit_folder, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["compare-search", str(labeled_folder), "--model", str(pixel_dit_folder), *SETTINGS, "--limit", "2"]
@@ -206,6 +216,7 @@ def test_without_a_tree_or_scores_the_others_are_compared(labeled_folder, pixel_
     assert "no shortlist is compared" in said
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_votes_are_compared_without_a_tree(arguments, tmp_path, capsys):
     out = tmp_path / "out"
     assert main([*arguments, str(out), "--aggregation", "vote", "--limit", "2"]) == 0
@@ -213,6 +224,7 @@ def test_votes_are_compared_without_a_tree(arguments, tmp_path, capsys):
     assert "no label tree is compared: it asks for the classes of a draw in parts" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_combined_prompts_are_classified_as_the_classifier_does(labeled_folder, sd_folder, tmp_path):
     templates, out = ("a {}.", "{}", "one {} there, and more", "not {}"), tmp_path / "out"
     settings = ("--prompt-template", *templates, "--prompt-combination", "logsumexp", "--temperature", "1e6")

@@ -21,7 +21,7 @@ Optimizer = Callable[[Sequence[Tensor]], torch.optim.Optimizer]
 
 @dataclass(frozen=True)
 class AdaptationConfig:
-    """Which parameters are adapted, and how."""
+    """The parameters that are adapted, and how."""
 
     model: ParameterSelection
     """Parameters of the model."""
@@ -63,7 +63,7 @@ class AdaptedParameters:
         return {} if self._config.denoiser is None else self._config.denoiser.weights(self._denoiser)
 
     def is_finite(self) -> bool:
-        """Whether all gradients are finite, and their squares, which optimizers keep, as well."""
+        """True if all gradients are finite, and their squares too, which optimizers keep."""
         gradients = [tensor.grad for tensor in self.tensors if tensor.grad is not None]
         return all(bool(torch.isfinite(gradient.square().sum())) for gradient in gradients)
 

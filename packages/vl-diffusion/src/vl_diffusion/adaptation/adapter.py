@@ -172,7 +172,7 @@ class TestTimeAdapter:
         return {name: value.detach().clone() for name, value in current.model_weights().items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """What was learned online, with the optimizer's state; empty if nothing was."""
+        """Online parameters and their optimizer's state; empty if there are none."""
         return {} if self._online is None else self._online.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -185,7 +185,7 @@ class TestTimeAdapter:
             self._online = None
             return
         if self.mode == "episodic":
-            raise ValueError("mode='episodic' keeps nothing from image to image; use 'online' or 'continual'")
+            raise ValueError("mode='episodic' has no state to resume from; use 'online' or 'continual'")
         loaded = AdaptedParameters(self._config)
         loaded.load_state_dict(state)
         self._online = loaded
@@ -314,10 +314,14 @@ class TestTimeAdapter:
         if self.denoiser is None:
             raise ValueError("adapt_denoiser is given, and denoiser is None; pass one, or leave out adapt_denoiser")
         if isinstance(self.objective, ClassEvidence | Entropy | NoAdaptation):
-            raise ValueError(f"{type(self.objective).__name__} teaches the denoiser nothing; leave out adapt_denoiser")
+            raise ValueError(
+                f"{type(self.objective).__name__} has no gradient for the denoiser; leave out adapt_denoiser"
+            )
         network = network_of(self.denoiser)
         if network is None:
-            raise ValueError(f"adapt_denoiser is given, and {type(self.denoiser).__name__} shows no network")
+            raise ValueError(
+                f"adapt_denoiser is given, and {type(self.denoiser).__name__} has no network to adapt; leave it out"
+            )
         return network
 
     def _check(self, outputs: Tensor, image_ids: np.ndarray) -> None:

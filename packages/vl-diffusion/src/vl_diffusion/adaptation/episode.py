@@ -73,11 +73,11 @@ class Episode:
         Returns:
             Outputs ``(B, ...)``, and whether they are an adapted model's, bool ``(B,)``.
         """
-        answers = context.source.clone()
-        adapted = torch.zeros(len(answers), dtype=torch.bool)
+        results = context.source.clone()
+        adapted = torch.zeros(len(results), dtype=torch.bool)
         admitted = torch.ones_like(adapted) if self.gate is None else self.gate.admits(context).cpu()
         active = admitted.nonzero().flatten()
-        if len(active) < len(answers):
+        if len(active) < len(results):
             context = context.select(active)
         predictions = self.predict(active) if len(active) else []
         for update in range(self.steps):
@@ -104,13 +104,13 @@ class Episode:
             self._undo(parameters, before, keeps)
             self._report_non_finite(active[~finite])
             kept = active[keeps]
-            answers[kept], adapted[kept] = outputs[keeps].to(answers), True
+            results[kept], adapted[kept] = outputs[keeps].to(results), True
             self.updates[kept] += 1
             if not continues.all():
                 rest = continues.nonzero().flatten()
                 predictions = [predictions[0][rest]] if self.shared else [predictions[i] for i in rest.tolist()]
                 active, context = active[rest], context.select(rest)
-        return answers, adapted
+        return results, adapted
 
     @torch.no_grad()
     def source(self) -> Tensor:
@@ -158,7 +158,7 @@ class Episode:
         return finite
 
     def _judge(self, context: Context, outputs: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
-        """Images whose update is kept, and those of them that go on to the next update, bool ``(n,)`` each."""
+        """Images whose update is kept, and those of them with a next update, bool ``(n,)`` each."""
         if self.shared and not finite.all():
             finite[:] = False
         if self.gate is None or not finite.any():

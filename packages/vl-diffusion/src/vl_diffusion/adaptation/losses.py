@@ -177,9 +177,9 @@ class DUSA:
             pair = torch.arange(len(mixture), device=output.device)
             yield noisy.errors(mixture, pair).view(images, -1).sum(1) / len(draws)
         if self.unconditional and evaluator.weights is not None:
-            nothing = condition_rows(unconditional(evaluator.denoiser), torch.zeros(images, dtype=torch.long))
+            condition = condition_rows(unconditional(evaluator.denoiser), torch.zeros(images, dtype=torch.long))
             for part in evaluator.split(draws):
-                yield evaluator.errors(nothing, torch.arange(images), part).sum(1) / len(draws)
+                yield evaluator.errors(condition, torch.arange(images), part).sum(1) / len(draws)
 
     def _candidates(self, logits: Tensor, context: Context, update: int) -> Tensor:
         """Candidate classes ``(B, top + sampled)``, all different."""

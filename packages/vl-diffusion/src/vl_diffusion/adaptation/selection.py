@@ -119,7 +119,7 @@ def _wide(weight: Tensor) -> Tensor:
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Whether a module normalizes, by its class's name, as timm, torchvision and transformers have their own."""
+    """True if a module normalizes, by its class's name, as timm, torchvision and transformers have their own."""
     if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
         return False
     return any("norm" in kind.__name__.lower() for kind in type(module).__mro__)

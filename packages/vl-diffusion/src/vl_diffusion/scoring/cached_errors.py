@@ -1,4 +1,4 @@
-"""Denoising errors that are computed once, however many searches or methods look at the same draws of an image."""
+"""Denoising errors that are computed once, however many searches or methods use the same draws of an image."""
 
 from __future__ import annotations
 

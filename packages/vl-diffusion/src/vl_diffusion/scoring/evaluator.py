@@ -47,7 +47,7 @@ class ErrorEvaluator:
 
     Attributes:
         denoiser: The model.
-        condition: What it is given for each text, ``R`` rows.
+        condition: The condition of each text, ``R`` rows.
         texts: The R names or prompts, for error messages.
         steps: int64 ``(M,)``, the schedule's step of each draw.
         objective: The error's form.
@@ -77,7 +77,7 @@ class ErrorEvaluator:
             step = int(self.steps[int((~scale.isfinite()).nonzero()[0])])
             raise ValueError(
                 f"the error of {self.error_space!r} is not defined at time step {step} of {len(schedule)}, where a "
-                f"prediction of {schedule.prediction!r} says nothing of it; leave the step out with time_range, or "
+                f"prediction of {schedule.prediction!r} does not determine it; leave the step out with time_range, or "
                 "choose another error_space"
             )
 
@@ -98,7 +98,7 @@ class ErrorEvaluator:
         Args:
             latents: ``(B, c, h, w)``, the clean images.
             image_ids: int64 ``(B,)``; the noise of an image depends on its id, the seed and the draw alone.
-            batch: What to evaluate.
+            batch: The evaluations.
             advance: Called with the number of evaluations done, after each call of the network.
 
         Returns:

@@ -17,7 +17,7 @@ from vl_diffusion.scoring.cached_errors import CachedErrors
 from vl_diffusion.search import Search
 from vl_diffusion.studies.record import StudyRecord
 
-# Images whose searches are run and recorded together; an interruption loses these.
+# Images in a group, which is recorded as a whole; an interruption loses the current one.
 _GROUP_SIZE = 10
 
 

@@ -112,7 +112,7 @@ class Study:
         return [found[image_id] for image_id in self.image_ids]
 
     def correct(self, cell: Cell, method: str) -> np.ndarray:
-        """Whether each prediction is correct, bool ``(seeds, B)``."""
+        """Correctness of each prediction, bool ``(seeds, B)``."""
         predictions = [[one.prediction for one in self.outcomes(cell, method, seed)] for seed in self.seeds]
         correct: np.ndarray = np.array(predictions) == self.labels
         return correct

@@ -43,10 +43,10 @@ class Report:
 
     def _draw_gains(self, path: Path) -> None:
         """A line for each corruption over all its severities, and one over all cells."""
-        together: dict[str, list[Cell]] = {}
+        by_corruption: dict[str, list[Cell]] = {}
         for cell in self.cells:
-            together.setdefault(cell.corruption, []).append(cell)
-        lines = [*together.items(), ("all", list(self.cells))]
+            by_corruption.setdefault(cell.corruption, []).append(cell)
+        lines = [*by_corruption.items(), ("all", list(self.cells))]
         rows = [self.study.gain(group, method, name, "all") for name, group in lines for method in self.methods]
         severities = ", ".join(str(severity) for severity in dict.fromkeys(c.severity for c in self.cells[1:]))
         seeds = len(self.study.seeds)

@@ -34,7 +34,7 @@ class Outcome:
     """Index of the class."""
 
     adapted: bool
-    """Whether the prediction is an adapted model's; a gate may have kept the source's."""
+    """True if the prediction is an adapted model's; a gate may have kept the source's."""
 
     forward_passes: int
     """Evaluations of the denoising network."""
@@ -134,7 +134,7 @@ class Runner(Protocol):
 
     @property
     def carries_over(self) -> bool:
-        """Whether what is learned carries over to the next group of images, so that their order matters."""
+        """True if what is learned carries over to the next group of images, so that their order matters."""
         ...
 
     @property

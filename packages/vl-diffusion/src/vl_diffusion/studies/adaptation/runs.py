@@ -83,7 +83,7 @@ def run_method(
 
 
 def _is_of(last: Checkpoint, image_ids: Sequence[int]) -> bool:
-    """Whether a state was learned from the first of these images, in this order."""
+    """True if a state was learned from the first of these images, in this order."""
     before: list[int] = last.state["image_ids"]
     return before == list(image_ids[: last.step])
 

@@ -53,7 +53,7 @@ class Source:
 
 
 def has_seeds(source: str) -> bool:
-    """Whether each seed has its own trained classifier."""
+    """True if each seed has its own trained classifier."""
     return source in BUILT_IN_SOURCES or _SEED in source
 
 
