@@ -1,7 +1,7 @@
 """CPU time that the search's bookkeeping takes when the network costs nothing.
 
 A stub answers at once on a 1x4x4 latent with 1,000 classes, in the paper's ImageNet stages and in a race. What is left
-is choosing classes, laying out jobs, making noise and reducing errors::
+is choosing classes, laying out batches, making noise and reducing errors::
 
     python packages/vl-diffusion/benchmarks/bookkeeping.py --out packages/vl-diffusion/benchmarks/bookkeeping.csv
 """
