@@ -290,7 +290,15 @@ def test_a_signal_after_the_commit_takes_the_commit_back(root: Path, number: sig
     add_hook(root, "post-commit", f"kill -{number.value} $RELEASE_PROCESS; sleep 0.1")
     before = state(root)
     command = f'RELEASE_PROCESS=$$ exec "{sys.executable}" "{SCRIPT}" --root "{root}" make 0.2.0'
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # ignored in what a shell runs in the background
+    )
     assert (done.returncode, done.stderr) == (1, "release: interrupted; everything is as it was\n")
     assert state(root) == before
 
