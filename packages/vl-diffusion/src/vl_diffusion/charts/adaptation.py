@@ -1,4 +1,4 @@
-"""Plots of ways of adapting: accuracy and gain by corruption, and images with their names before and after."""
+"""Charts of adaptation methods: accuracy and gain per corruption, and example images with their predictions."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _RIGHT, _WRONG = "#2a7f62", "#b5402a"
 
 
 def draw_gains(path: Path, gains: Sequence[Any], title: str) -> None:
-    """Write a PNG: a line a corruption with every method's accuracy, and beside it its gain with a 95 % interval.
+    """Plot the accuracy of every method per corruption, and its gain with a 95 % interval.
 
     Args:
         path: The file to write.
-        gains: A row a corruption and method, in the order of the lines: ``corruption, method, accuracy, gain,
-            gain_low, gain_high``. The first method is what gains are over.
-        title: What stands above.
+        gains: One row per corruption and method, in plotting order: ``corruption, method, accuracy, gain, gain_low,
+            gain_high``. Gains are relative to the first method.
+        title: Title of the figure.
     """
     corruptions = list(dict.fromkeys(row.corruption for row in gains))
     methods = list(dict.fromkeys(row.method for row in gains))
@@ -42,14 +42,14 @@ def draw_gains(path: Path, gains: Sequence[Any], title: str) -> None:
         color, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
         place = line + _offset(number, len(methods))
         if number == 0:
-            # What the others are compared with runs through all of its corruption's line.
+            # The baseline is a bar through the full height of its corruption.
             accuracy.vlines(100 * row.accuracy, line - 0.4, line + 0.4, color=color, linewidth=2, zorder=2)
             continue
         accuracy.plot(100 * row.accuracy, place, marker, color=color, markersize=6, zorder=3)
         gain.plot([row.gain_low, row.gain_high], [place, place], color=color, linewidth=1.2, zorder=2)
         gain.plot(row.gain, place, marker, color=color, markersize=5, zorder=3)
     gain.axvline(0, color=_COLOURS[0], linewidth=2, zorder=1)
-    accuracy.set_xlabel("right, %")
+    accuracy.set_xlabel("accuracy, %")
     gain.set_xlabel(f"gain over {methods[0]}, points (lines: 95 %)")
     figure.legend(handles=_legend(methods), loc="outside lower center", ncols=len(methods), frameon=False, fontsize=9)
     figure.suptitle(title, fontsize=11)
@@ -59,41 +59,41 @@ def draw_gains(path: Path, gains: Sequence[Any], title: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """An image before and after, to be drawn."""
+    """An image with its predictions before and after adaptation."""
 
     clean: np.ndarray
     """``(H, W)`` or ``(H, W, 3)`` in [0, 1]."""
 
     corrupted: np.ndarray
-    """The same, corrupted."""
+    """The corrupted image, same shape."""
 
     corruption: str
-    """How."""
+    """Name of the corruption."""
 
     truth: str
-    """The true name."""
+    """True class name."""
 
     before: str
-    """The source's name for it."""
+    """Class predicted by the source model."""
 
     after: str
-    """The method's name for it."""
+    """Class predicted after adaptation."""
 
 
 def draw_images(path: Path, examples: Sequence[Example], title: str, *, columns: int = 4) -> None:
-    """Write a PNG: each image clean and corrupted, and below it its name before and after, marked right or wrong.
+    """Draw each image clean and corrupted, with its predictions before and after, marked correct or wrong.
 
     Args:
         path: The file to write.
         examples: The images.
-        title: What stands above.
-        columns: Images in a row.
+        title: Title of the figure.
+        columns: Images per row.
     """
     rows, columns = -(-len(examples) // columns), min(columns, len(examples))
     figure = Figure(figsize=(max(3.1 * columns, 6.5), 2.1 * rows + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0.02)  # type: ignore[union-attr, call-arg]
-    # A narrow column between two images keeps them apart.
+    # A narrow column separates two examples.
     cells = figure.subplots(rows, 3 * columns, squeeze=False, width_ratios=[1, 1, 0.12] * columns)
     for axes in cells.flat:
         axes.set_axis_off()
@@ -135,7 +135,7 @@ def _draw_lines(axes: Axes, corruptions: Sequence[str]) -> None:
 
 
 def _offset(number: int, methods: int) -> float:
-    """Where in a corruption's line a method stands, so that none hides another; the first has no place of its own."""
+    """Vertical offset of a method within its corruption, so that markers do not overlap; the first method has none."""
     others = methods - 1
     return min(0.7, 0.25 * (others - 1)) * ((number - 1) / max(1, others - 1) - 0.5)
 

@@ -1,4 +1,4 @@
-"""An image of a classification: every image beside its errors under each class."""
+"""Chart of a classification: every image with its errors per class."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _AT_MOST = 64
 def draw_classification(
     path: Path, images: Sequence[Any], result: Classification, truths: Sequence[str | None], *, columns: int = 4
 ) -> None:
-    """Write a PNG: images in a grid, and how much worse than the best class each other class predicts the noise.
+    """Draw a grid of images, each with a bar chart of the increase in denoising error per class.
 
-    A bar is the paired difference to the predicted class with its standard error; the predicted class has none. Light
-    bars are classes that were given up early. At most 64 images are drawn.
+    A bar is the paired difference to the predicted class with its standard error; it is zero for the predicted class.
+    Light bars are pruned classes. At most 64 images are drawn.
 
     Args:
         path: The file to write.
         images: The B images: PIL images or arrays.
         result: Their classification.
-        truths: The true class of each, or None.
-        columns: Images in a row.
+        truths: The true class of each image, or None.
+        columns: Images per row.
     """
     shown = min(len(images), _AT_MOST)
     rows, columns = -(-shown // columns), min(columns, shown)
@@ -47,7 +47,7 @@ def draw_classification(
         _draw_image(cells[row, 2 * column], images[i], result.predicted_classes[i], truths[i])
         _draw_errors(cells[row, 2 * column + 1], result, i, truths[i])
     figure.suptitle(
-        "Rise of the denoising error over the predicted class (light: given up early; lines: standard errors)",
+        "Increase of the denoising error over the predicted class (light: pruned early; lines: standard errors)",
         fontsize=9,
     )
     with atomic_write(path, "wb") as file, warnings.catch_warnings():
@@ -61,7 +61,7 @@ def _draw_image(axes: Axes, image: Any, label: str, truth: str | None) -> None:
     axes.imshow(pixels, cmap="gray" if pixels.ndim == 2 else None)
     color = _NEUTRAL if truth is None else _RIGHT if truth == label else _WRONG
     text = label if truth in (None, label) else f"{label}\n(true: {truth})"
-    # Names are no formulas, whatever dollars are in them.
+    # Dollar signs in names are not formulas.
     axes.set_title(_drawable(text), fontsize=8, color=color, fontweight="bold", parse_math=False)
 
 
@@ -102,5 +102,5 @@ def _short(name: str) -> str:
 
 
 def _drawable(text: str) -> str:
-    """Bytes of a file name that are no UTF-8, which Python keeps as lone surrogates, written out."""
+    """Escape bytes of a file name that are not UTF-8, which Python keeps as lone surrogates."""
     return text.encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""An image of an explanation: which parts of an image speak for a class, against each of its rivals."""
+"""Chart of evidence maps: which parts of an image favor a class over its rivals."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ from vl_diffusion.classification.maps import evidence_map, upsample_maps
 def draw_error_maps(
     path: Path, image: Any, maps: np.ndarray, classes: Sequence[str], *, name: str | None = None, at_most: int = 4
 ) -> None:
-    """Write a PNG: the image, and over it the evidence for one class against its nearest rivals.
+    """Draw an image, and over it the evidence for one class against its closest rivals.
 
-    Blue parts speak for the class, red ones for the rival; all panels share one scale.
+    Blue regions favor the class, red ones the rival; all panels share one scale.
 
     Args:
         path: The file to write.
         image: The image: a PIL image, or an array ``(H, W)`` or ``(H, W, 3)``.
         maps: ``(K, h, w)`` of `vl_diffusion.error_maps`.
         classes: The K class names.
-        name: The class that the evidence is for; by default that of the smallest error.
-        at_most: Rivals drawn, those of the smallest errors.
+        name: The class that the evidence is for; by default the one with the smallest error.
+        at_most: Maximum number of rivals, those with the smallest errors.
 
     Raises:
-        ValueError: If maps and classes differ in number, are fewer than two, or `name` is none of them.
+        ValueError: If maps and classes differ in number or are fewer than two, or `name` is not a class.
     """
     if len(maps) != len(classes) or len(maps) < 2:
-        raise ValueError(f"maps and classes must be equally many, two or more, got {len(maps)} and {len(classes)}")
+        raise ValueError(
+            f"maps and classes must have the same length of at least 2, got {len(maps)} and {len(classes)}"
+        )
     if name is not None and name not in classes:
         raise ValueError(f"name must be one of the {len(classes)} classes, got {name!r}")
     order = np.argsort(maps.mean((1, 2)), kind="stable")
@@ -43,7 +45,7 @@ def draw_error_maps(
     pixels = np.asarray(image)
     gray = pixels if pixels.ndim == 2 else pixels[..., :3].mean(-1)
     evidence = upsample_maps(np.stack([evidence_map(maps[best], maps[k]) for k in rivals]), *gray.shape)
-    # A few outlying pixels should not make the others pale.
+    # Limit the influence of outlying pixels on the scale.
     limit = max(float(np.nanquantile(np.abs(evidence), 0.99)), 1e-12)
     figure = Figure(figsize=(2.6 * (len(rivals) + 1), 3.1), layout="constrained")
     FigureCanvasAgg(figure)
@@ -55,9 +57,9 @@ def draw_error_maps(
     for axes, rival, values in zip(cells[1:], rivals, evidence, strict=True):
         axes.imshow(gray, cmap="gray")
         shown = axes.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, alpha=0.75)
-        axes.set_title(f"rather than {classes[rival]}", fontsize=9, parse_math=False)
+        axes.set_title(f"against {classes[rival]}", fontsize=9, parse_math=False)
     figure.colorbar(shown, ax=list(cells), fraction=0.03, pad=0.01).ax.tick_params(labelsize=6)
-    figure.suptitle(f"Blue: the noise is predicted better as {classes[best]}", fontsize=9, parse_math=False)
+    figure.suptitle(f"Blue: smaller denoising error as {classes[best]}", fontsize=9, parse_math=False)
     with atomic_write(path, "wb") as file, warnings.catch_warnings():
         # A character that the font lacks becomes a box, which is better than no chart.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")

@@ -1,4 +1,4 @@
-"""Images of an evaluation: what is taken for what, whether confidence is right, and what images cost."""
+"""Charts of an evaluation: confusion matrix, reliability diagram, and cost."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from vl_diffusion.classification.calibration import reliability_curve
 from vl_diffusion.classification.result import Classification
 
 _BLUE, _RED, _GREY = "#33658a", "#b5402a", "#9a9a9a"
-# With more classes than this the confusion matrix has no names.
+# Maximum number of classes for which the confusion matrix shows names.
 _NAMED = 30
 
 
 def draw_evaluation(path: Path, result: Classification, labels: np.ndarray, figures: Any, *, bins: int) -> None:
-    """Write a PNG of three panels: confusion matrix, reliability, and evaluations of right and wrong images.
+    """Draw the confusion matrix, the reliability diagram, and the evaluations of correct and wrong images.
 
     Args:
         path: The file to write.
         result: The classification of B images.
         labels: int64 ``(B,)``, the true classes.
-        figures: Its figures: ``images``, ``accuracy`` with ``accuracy_low`` and ``accuracy_high``,
+        figures: Its metrics: ``images``, ``accuracy`` with ``accuracy_low`` and ``accuracy_high``,
             ``evaluations_per_image``, ``expected_calibration_error``.
-        bins: Bins of the reliability panel.
+        bins: Number of bins of the reliability diagram.
     """
     figure = Figure(figsize=(15, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -41,8 +41,8 @@ def draw_evaluation(path: Path, result: Classification, labels: np.ndarray, figu
     _draw_cost(cost, result, labels)
     low, high = (f"{100 * share:.1f}" for share in (figures.accuracy_low, figures.accuracy_high))
     figure.suptitle(
-        f"{100 * figures.accuracy:.1f} % of {figures.images:,} images right (95 %: {low} to {high} %), "
-        f"{figures.evaluations_per_image:,.1f} evaluations each"
+        f"{100 * figures.accuracy:.1f} % accuracy on {figures.images:,} images (95 %: {low} to {high} %), "
+        f"{figures.evaluations_per_image:,.1f} evaluations per image"
     )
     _save(figure, path)
 
@@ -50,7 +50,7 @@ def draw_evaluation(path: Path, result: Classification, labels: np.ndarray, figu
 def draw_calibration(
     path: Path, before: Classification, after: Classification, labels: np.ndarray, temperature: float, *, bins: int
 ) -> None:
-    """Write a PNG of the reliability before and after a temperature was fitted."""
+    """Draw reliability diagrams before and after temperature scaling."""
     figure = Figure(figsize=(5, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -67,7 +67,7 @@ def _draw_confusion(axes: Axes, result: Classification, labels: np.ndarray) -> N
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title("Images, shaded by their share of the true class", fontsize=10)
+    axes.set_title("Confusion matrix, shaded by fraction of the true class", fontsize=10)
     if size <= _NAMED:
         axes.set_xticks(range(size), result.classes, rotation=90, fontsize=8, parse_math=False)
         axes.set_yticks(range(size), result.classes, fontsize=8, parse_math=False)
@@ -83,24 +83,24 @@ def _draw_reliability(axes: Axes, curves: list[tuple[str, Classification, str]],
         curve = reliability_curve(result.probabilities, labels, bins=bins)
         sizes = 12 + 200 * curve.count / curve.count.sum()
         axes.scatter(curve.confidence, curve.accuracy, s=sizes, color=color, label=name, zorder=3)
-        # A bin of few images says little.
-        right = np.round(curve.accuracy * curve.count).astype(int)
-        ends = [wilson_interval(int(r), int(n)) for r, n in zip(right, curve.count, strict=True)]
+        # Bins with few images are uncertain.
+        correct = np.round(curve.accuracy * curve.count).astype(int)
+        ends = [wilson_interval(int(c), int(n)) for c, n in zip(correct, curve.count, strict=True)]
         axes.vlines(curve.confidence, *zip(*ends, strict=True), color=color, linewidth=0.8, alpha=0.6)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     axes.set_aspect("equal")
     axes.set_xlabel("confidence: probability of the predicted class")
-    axes.set_ylabel("share right (larger dots: more images; lines: 95 %)")
+    axes.set_ylabel("accuracy (larger dots: more images; lines: 95 %)")
     if len(curves) > 1:
         axes.legend(frameon=False)
 
 
 def _draw_cost(axes: Axes, result: Classification, labels: np.ndarray) -> None:
     cost = result.total_evaluations
-    right = result.predictions == labels
+    correct = result.predictions == labels
     edges = np.linspace(0, cost.max() + 1, 30).tolist()
-    kinds = [("right", cost[right], _BLUE), ("wrong", cost[~right], _RED)]
+    kinds = [("correct", cost[correct], _BLUE), ("wrong", cost[~correct], _RED)]
     shown = [(name, values, color) for name, values, color in kinds if len(values)]
     axes.hist(
         [values for _, values, _ in shown],
@@ -109,10 +109,10 @@ def _draw_cost(axes: Axes, result: Classification, labels: np.ndarray) -> None:
         color=[color for *_, color in shown],
         label=[name for name, *_ in shown],
     )
-    axes.set_xlabel("evaluations of an image")
+    axes.set_xlabel("evaluations per image")
     axes.set_ylabel("images")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title("What images cost", fontsize=10)
+    axes.set_title("Cost of an image", fontsize=10)
     axes.legend(frameon=False)
 
 

@@ -1,4 +1,4 @@
-"""A plot of searches: how often each is right, and how often as exhaustive search, against what it costs."""
+"""Chart of searches: accuracy, and agreement with exhaustive search, against cost."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _COLOURS = ("#33658a", "#b5402a", "#2a7f62", "#c98a1b", "#7a4f9a", "#5b5b5b", "#
 
 
 def draw_comparison(path: Path, rows: Sequence[Any]) -> None:
-    """Write a PNG of accuracy and of agreement against evaluations an image, with 95 % intervals (Wilson's).
+    """Plot accuracy and agreement against evaluations per image, with 95 % Wilson intervals.
 
     Args:
         path: The file to write.
-        rows: A row a search: ``search, images, accuracy, agreement, evaluations_per_image``.
+        rows: One row per search: ``search, images, accuracy, agreement, evaluations_per_image``.
     """
     figure = Figure(figsize=(12, 5), layout="constrained")
     FigureCanvasAgg(figure)
     places = _apart([row.evaluations_per_image for row in rows])
     for axes, quantity in zip(figure.subplots(1, 2), ("accuracy", "agreement"), strict=True):
-        # What exhaustive search finds is the measure of all.
+        # Exhaustive search is the baseline.
         axes.axhline(100 * getattr(rows[0], quantity), color="#9a9a9a", linewidth=0.8, linestyle="--", zorder=1)
         for i, (place, row) in enumerate(zip(places, rows, strict=True)):
             share = getattr(row, quantity)
@@ -48,17 +48,21 @@ def draw_comparison(path: Path, rows: Sequence[Any]) -> None:
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.08)
-        axes.set_xlabel("evaluations an image")
+        axes.set_xlabel("evaluations per image")
         axes.grid(alpha=0.3)
-        axes.set_title({"accuracy": "Right, %", "agreement": "As exhaustive search, %"}[quantity], fontsize=11)
-    figure.axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="search (evaluations an image)")
+        axes.set_title(
+            {"accuracy": "Accuracy, %", "agreement": "Agreement with exhaustive search, %"}[quantity], fontsize=11
+        )
+    figure.axes[1].legend(
+        fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="search (evaluations per image)"
+    )
     figure.suptitle(f"Searches on the same draws of the same {rows[0].images:,} images (lines: 95 %)")
     with atomic_write(path, "wb") as file:
         figure.savefig(file, format="png", dpi=110)
 
 
 def _apart(values: Sequence[float]) -> list[float]:
-    """The values, moved up by some percent where they would hide one another."""
+    """Shift values up by a few percent where their markers would overlap."""
     places: list[float] = []
     for value in values:
         while any(abs(value / place - 1) < 0.02 for place in places):

@@ -1,4 +1,4 @@
-"""Whether a model is still the one that it was: a checksum over the files that loading reads."""
+"""Checksums of model files, to detect a model that changed between runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _READ = ("*.json", "*.safetensors", "merges.txt")
 def fingerprint(folder: Path) -> str:
     """SHA-256 over the names and contents of a model's files.
 
-    Those of the folder itself and, in a pipeline's folder, of the sub-folders that ``model_index.json`` names; whatever
-    else lies there does not count.
+    Covers the files that loading reads, in the folder itself and, for a pipeline, in the subfolders named in
+    ``model_index.json``; other files are ignored.
 
     Args:
-        folder: A folder that :func:`vl_diffusion.models.loading.load_denoiser` has loaded.
+        folder: A folder that :func:`vl_diffusion.models.loading.load_denoiser` can load.
 
     Returns:
         64 hexadecimal digits.
@@ -34,6 +34,6 @@ def fingerprint(folder: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 over the content of a file, 64 hexadecimal digits."""
+    """SHA-256 of a file's content, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
-"""Classify collections of images that outgrow one machine, with Ray Data; the extra `ray` brings it.
+"""Classify collections of images that outgrow one machine with Ray Data; requires the extra `ray`.
 
-Noise belongs to an image's pixels, so a row's result is that of :meth:`DiffusionClassifier.classify`, whatever the
-batches, the workers and their order.
+The noise depends on an image's pixels, so the result of a row equals that of :meth:`DiffusionClassifier.classify`,
+independent of batches, workers and their order.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 COLUMNS = ("predicted", "probability", "margin", "evaluations", "errors")
-"""What a row gains: the class name, its probability, the paired difference of the runner-up, calls of the network, and
-the error under each class, in the order of `classes`."""
+"""Columns added to a row: the predicted class, its probability, the paired difference of the runner-up, the number of
+evaluations, and the error under each class in the order of `classes`."""
 
 
 class ClassifyBatch:
-    """Classifies batches of rows; made once in every worker, which then keeps the model.
+    """Classifies batches of rows; constructed once per worker, which keeps the model.
 
     ``dataset.map_batches(ClassifyBatch, fn_constructor_kwargs={"model": ..., "classes": [...]}, batch_size=64,
     compute=ray.data.ActorPoolStrategy(size=2))`` is what :func:`classify_dataset` does.
 
     Args:
-        model: A built-in model's name, a local folder that every worker sees, a hub id, or an object that can be
-            pickled; see :class:`~vl_diffusion.DiffusionClassifier`.
+        model: The name of a built-in model, a local folder that all workers can read, a hub id, or an object that can
+            be pickled; see :class:`~vl_diffusion.DiffusionClassifier`.
         classes: Class names; default: the model's own.
         image_column: The column of images: uint8 arrays ``(H, W)`` or ``(H, W, 3)``, or the bytes of encoded files.
-        device: Where to compute; default: a GPU if Ray gave the worker one, else the CPU.
+        device: Device to compute on; default: the GPU if Ray assigned one to the worker, else the CPU.
         **settings: Other arguments of the classifier.
 
     Raises:
@@ -66,19 +66,19 @@ class ClassifyBatch:
             self.classifier = DiffusionClassifier(model, classes, device=device, **settings)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The same rows with the columns of `COLUMNS`.
+        """Add `COLUMNS` to a batch of rows.
 
         Args:
-            batch: Columns of B rows, the form that Ray calls ``"numpy"``.
+            batch: Columns of B rows, in Ray's ``"numpy"`` format.
 
         Raises:
-            ValueError: If there is no column of images, a column of that name is there already, or an image cannot
-                be read; the row is named.
+            ValueError: If there is no column of images, one of the columns exists already, or an image cannot be read;
+                the message names the row.
         """
         if self.image_column not in batch:
             raise ValueError(f"image_column must be one of {', '.join(batch)}, got {self.image_column!r}")
         if taken := [name for name in COLUMNS if name in batch]:
-            raise ValueError(f"the rows have columns {', '.join(taken)} already; rename or drop them")
+            raise ValueError(f"columns {', '.join(taken)} must not exist in the rows; rename or drop them")
         images = [_decoded(value, i) for i, value in enumerate(batch[self.image_column])]
         result = self.classifier.classify(images)
         rows = np.arange(len(images))
@@ -103,20 +103,20 @@ def classify_dataset(
     rows_per_batch: int = 64,
     **settings: Any,
 ) -> Dataset:
-    """A Ray data set with the columns of `COLUMNS` added; lazy, as all of Ray Data.
+    """Add `COLUMNS` to a Ray data set, lazily.
 
     Args:
-        dataset: Rows with an image each, such as those of ``ray.data.read_images`` or ``ray.data.read_parquet``.
+        dataset: Rows with one image each, such as those of ``ray.data.read_images`` or ``ray.data.read_parquet``.
         model: See :class:`ClassifyBatch`.
         classes: Class names; default: the model's own.
         image_column: The column of images.
-        concurrency: How many workers, each with a model and a CPU of its own; Ray needs CPUs besides to read the rows.
-        num_gpus: GPUs a worker; a fraction lets several share one.
-        rows_per_batch: Images that a worker takes at a time; results do not depend on it.
+        concurrency: Number of workers, each with its own model and CPU; Ray needs further CPUs to read the rows.
+        num_gpus: GPUs per worker; a fraction lets several workers share one.
+        rows_per_batch: Images per batch of a worker; results do not depend on it.
         **settings: Other arguments of the classifier.
 
     Raises:
-        ModuleNotFoundError: If Ray is not installed; the extra is named.
+        ModuleNotFoundError: If Ray is not installed; the message names the extra.
         ValueError: If a number is out of range.
     """
     try:
