@@ -77,13 +77,13 @@ def table(rows: Iterable[Mapping[str, str]]) -> str:
             "classes": row.get("classes") or row.get("candidates", ""),
             "accuracy": f"{row['accuracy']} %",
             "95 % interval": f"{row['low']} to {row['high']} %",
-            "mean a class": f"{row['class_accuracy']} %" if row.get("class_accuracy") else "",
-            "evaluations an image": row["evaluations_per_image"],
+            "mean per class": f"{row['class_accuracy']} %" if row.get("class_accuracy") else "",
+            "evaluations per image": row["evaluations_per_image"],
         }
         for row in rows
     ]
-    header = ["data", "classifier", "seed", "images", "classes", "accuracy", "95 % interval", "mean a class"]
-    return markdown_table(lines, [*header, "evaluations an image"])
+    header = ["data", "classifier", "seed", "images", "classes", "accuracy", "95 % interval", "mean per class"]
+    return markdown_table(lines, [*header, "evaluations per image"])
 
 
 def search_table(rows: Sequence[Mapping[str, str]]) -> str:
@@ -96,10 +96,10 @@ def search_table(rows: Sequence[Mapping[str, str]]) -> str:
         lines.append(
             {
                 "search": row["search"],
-                "evaluations an image": f"{float(row['evaluations_per_image']):,.0f}",
-                "right": f"{100 * shares['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})",
-                "as exhaustive search": f"{100 * shares['agreement']:.1f} %",
-                "CPU seconds an image": f"{float(row['cpu_seconds']):.2f}",
+                "evaluations per image": f"{float(row['evaluations_per_image']):,.0f}",
+                "accuracy": f"{100 * shares['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})",
+                "agreement with exhaustive search": f"{100 * shares['agreement']:.1f} %",
+                "CPU seconds per image": f"{float(row['cpu_seconds']):.2f}",
             }
         )
     return markdown_table(lines, list(lines[0]))

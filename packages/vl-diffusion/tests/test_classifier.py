@@ -384,12 +384,6 @@ def test_an_error_of_the_image_is_not_asked_for_where_only_noise_is_shown():
     assert np.isfinite(found.errors).all()
 
 
-@pytest.mark.parametrize("name", ["fashion", Path("folder")])
-def test_a_name_is_loaded_elsewhere(name):
-    with pytest.raises(ValueError, match=f"model must be an object, got the name '{name}'; .* from_pretrained"):
-        DiffusionClassifier(name)
-
-
 def test_equal_images_have_equal_ids_and_others_do_not():
     array = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     assert content_id(to_tensor(array)) == content_id(to_tensor(Image.fromarray(array)))
@@ -398,54 +392,79 @@ def test_equal_images_have_equal_ids_and_others_do_not():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "error", "message"),
     [
-        ({"classes": []}, "at least two names.*got 0"),
-        ({"classes": ["dark"]}, "at least two names.*got 1"),
-        ({"classes": ["dark", "white", "dark"]}, "unique, got 'dark'"),
-        ({"classes": ["dark", " "]}, r"blank, but entries \[1\]"),
-        ({"classes": "dark"}, "single string 'dark'"),
-        ({"objective": "l3"}, "l2, l1, huber, vlb, got 'l3'"),
-        ({"seed": -1}, "seed"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"temperature": 0.0}, "temperature must be positive"),
-        ({"error_space": "x0"}, "error_space must be one of epsilon, .*, got 'x0'"),
-        ({"aggregation": "median"}, "aggregation must be one of mean, vote, zscore, got 'median'"),
-        ({"weighting": "cosine"}, "weighting must be a function or one of .*, got 'cosine'"),
-        ({"weighting": lambda time, alpha, sigma: -time}, "weighting must give .* none negative"),
-        ({"time_range": (0.7, 0.2)}, r"time_range must be two numbers with .*got \(0.7, 0.2\)"),
-        ({"time_range": (0.5,)}, r"time_range must be two numbers with .*got \(0.5,\)"),
-        ({"time_range": ("0", "1")}, "time_range must be two numbers"),
-        ({"prompt_template": 3}, "prompt_template must be a string or a sequence of strings, got 3"),
-        ({"prompt_template": [3]}, "prompt_template must contain {} for the class name, got 3"),
-        ({"prompt_template": "a photo"}, "prompt_template must contain {} for the class name, got 'a photo'"),
-        ({"prompt_combination": "worst"}, "prompt_combination must be one of mean, .*, got 'worst'"),
-        ({"prompts": {"dark": ["a dark one"]}}, "prompts must be None for a model that takes class names"),
-        ({"objective": "vlb"}, "needs a model that learns a variance"),
-        ({"objective": "vlb", "error_space": "sample"}, "'vlb' is a divergence and has no error_space, got 'sample'"),
+        ({"classes": []}, ValueError, "at least two names.*got 0"),
+        ({"classes": ["dark"]}, ValueError, "at least two names.*got 1"),
+        ({"classes": ["dark", "white", "dark"]}, ValueError, "unique, got 'dark'"),
+        ({"classes": ["dark", " "]}, ValueError, r"blank, but entries \[1\]"),
+        ({"classes": "dark"}, ValueError, "single string 'dark'"),
+        ({"objective": "l3"}, ValueError, "l2, l1, huber, vlb, got 'l3'"),
+        ({"seed": -1}, ValueError, "seed"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
+        ({"temperature": 0.0}, ValueError, "temperature must be positive"),
+        ({"error_space": "x0"}, ValueError, "error_space must be one of epsilon, .*, got 'x0'"),
+        ({"aggregation": "median"}, ValueError, "aggregation must be one of mean, vote, zscore, got 'median'"),
+        ({"weighting": "cosine"}, ValueError, "weighting must be a function or one of .*, got 'cosine'"),
+        ({"weighting": lambda time, alpha, sigma: -time}, ValueError, "weighting must give .* none negative"),
+        ({"time_range": (0.7, 0.2)}, ValueError, r"time_range must be two numbers with .*got \(0.7, 0.2\)"),
+        ({"time_range": (0.5,)}, ValueError, r"time_range must be two numbers with .*got \(0.5,\)"),
+        ({"time_range": ("0", "1")}, ValueError, "time_range must be two numbers"),
+        ({"prompt_template": 3}, ValueError, "prompt_template must be a string or a sequence of strings, got 3"),
+        ({"prompt_template": [3]}, ValueError, "prompt_template must contain {} for the class name, got 3"),
+        (
+            {"prompt_template": "a photo"},
+            ValueError,
+            "prompt_template must contain {} for the class name, got 'a photo'",
+        ),
+        ({"prompt_combination": "worst"}, ValueError, "prompt_combination must be one of mean, .*, got 'worst'"),
+        ({"prompts": {"dark": ["a dark one"]}}, ValueError, "prompts must be None for a model that takes class names"),
+        ({"objective": "vlb"}, ValueError, "needs a model that learns a variance"),
+        (
+            {"objective": "vlb", "error_space": "sample"},
+            ValueError,
+            "'vlb' is a divergence and has no error_space, got 'sample'",
+        ),
+        ({"classes": [1, 2]}, TypeError, "classes must be strings, got 1 of type int"),
+        (
+            {"search": "staged"},
+            TypeError,
+            r"search must be a search strategy, such as Staged\(\) or Exhaustive\(\), got 'staged'",
+        ),
+        ({"search": Staged}, TypeError, "search must be a search"),
+        ({"batch_size": "64"}, TypeError, "batch_size must be an integer, got '64' of type str"),
+        ({"batch_size": 2.5}, TypeError, "batch_size must be an integer, got 2.5 of type float"),
+        ({"seed": 1.5}, TypeError, "seed must be an integer, got 1.5"),
+        ({"seed": None}, TypeError, "seed must be an integer, got None"),
+        ({"temperature": None}, TypeError, "temperature must be a number, got None"),
+        ({"model": "fashion"}, ValueError, "model must be an object, got the name 'fashion'; .* from_pretrained"),
+        ({"model": Path("folder")}, ValueError, "model must be an object, got the name 'folder'; .* from_pretrained"),
+        ({"model": {}, "classes": ["a", "b"]}, ValueError, "got dict"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        DiffusionClassifier(OneGrayPerClass(), **arguments)
+def test_invalid_arguments_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        DiffusionClassifier(**{"model": OneGrayPerClass()} | arguments)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("images", "ids", "error", "message"),
     [
-        ({"classes": [1, 2]}, "classes must be strings, got 1 of type int"),
-        ({"search": "staged"}, r"search must be a search strategy, such as Staged\(\) or Exhaustive\(\), got 'staged'"),
-        ({"search": Staged}, "search must be a search"),
-        ({"batch_size": "64"}, "batch_size must be an integer, got '64' of type str"),
-        ({"batch_size": 2.5}, "batch_size must be an integer, got 2.5 of type float"),
-        ({"seed": 1.5}, "seed must be an integer, got 1.5"),
-        ({"seed": None}, "seed must be an integer, got None"),
-        ({"temperature": None}, "temperature must be a number, got None"),
+        ((image for image in noisy_images(2)), None, TypeError, "got generator; convert it to a list"),
+        (noisy_images(2), [1.5, 2], TypeError, r"image_ids must be integers, got 1\.5 of type float"),
+        (noisy_images(2), ["a", "b"], TypeError, "image_ids must be integers, got 'a' of type str"),
+        (noisy_images(2), [0, 2**63], ValueError, "image_ids must fit into 64 bits, signed, got 9223372036854775808"),
+        (noisy_images(2), [1], ValueError, "each of the 2 images, got 1"),
+        ([], None, ValueError, "images is empty"),
+        (torch.zeros(0, 1, 4, 4), None, ValueError, "images is empty"),
+        ([torch.full((1, 4, 4), torch.nan)], None, ValueError, "image 0: .*NaN"),
+        ([torch.zeros(1, 4, 4), torch.zeros(2, 4, 4)], None, ValueError, "image 1: .*shape"),
+        ([torch.full((3, 4, 4), 7.0)], None, ValueError, "image 0: .*0, 1"),
     ],
 )
-def test_arguments_of_another_type_are_refused(arguments, message):
-    with pytest.raises(TypeError, match=message):
-        DiffusionClassifier(OneGrayPerClass(), **arguments)
+def test_invalid_images_and_ids_are_refused(images, ids, error, message):
+    with pytest.raises(error, match=message):
+        DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(1)).classify(images, image_ids=ids)
 
 
 def test_a_data_set_is_classified_without_its_labels():
@@ -463,24 +482,6 @@ def test_a_data_set_is_classified_without_its_labels():
     np.testing.assert_array_equal(dict(classifier.stream(data))[0].errors, images.errors[:1])
 
 
-def test_images_without_a_length_are_refused():
-    with pytest.raises(TypeError, match="got generator; convert it to a list"):
-        DiffusionClassifier(OneGrayPerClass()).classify(image for image in noisy_images(2))
-
-
-@pytest.mark.parametrize(
-    ("ids", "error", "message"),
-    [
-        ([1.5, 2], TypeError, r"image_ids must be integers, got 1\.5 of type float"),
-        (["a", "b"], TypeError, "image_ids must be integers, got 'a' of type str"),
-        ([0, 2**63], ValueError, "image_ids must fit into 64 bits, signed, got 9223372036854775808"),
-    ],
-)
-def test_image_ids_must_be_integers_of_64_bits(ids, error, message):
-    with pytest.raises(error, match=message):
-        DiffusionClassifier(OneGrayPerClass()).classify(noisy_images(2), image_ids=ids)
-
-
 @pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
 def test_image_ids_may_be_a_list_an_array_or_a_tensor(kind):
     result = DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(1)).classify(
@@ -495,21 +496,6 @@ def test_a_model_without_names_needs_classes():
     with pytest.raises(ValueError, match="classes is missing"):
         DiffusionClassifier(denoiser)
     assert DiffusionClassifier(denoiser, ["white", "black"]).classes == ("white", "black")
-
-
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        ([], "images is empty"),
-        ([torch.full((1, 4, 4), torch.nan)], "image 0: .*NaN"),
-        ([torch.zeros(1, 4, 4), torch.zeros(2, 4, 4)], "image 1: .*shape"),
-        ([torch.full((3, 4, 4), 7.0)], "image 0: .*0, 1"),
-        (torch.zeros(0, 1, 4, 4), "images is empty"),
-    ],
-)
-def test_images_that_are_none_are_refused(images, message):
-    with pytest.raises(ValueError, match=message):
-        DiffusionClassifier(OneGrayPerClass(), search=Exhaustive(1)).classify(images)
 
 
 @pytest.mark.parametrize(
@@ -532,16 +518,6 @@ def test_a_network_that_returns_no_numbers_is_an_error(value, dtype, message):
 
     with pytest.raises(ValueError, match=message):
         DiffusionClassifier(Broken(), search=Staged((2, 4), (2, 1))).classify(noisy_images(2))
-
-
-def test_image_ids_must_be_as_many_as_the_images():
-    with pytest.raises(ValueError, match="each of the 2 images, got 1"):
-        DiffusionClassifier(OneGrayPerClass()).classify(noisy_images(2), image_ids=[1])
-
-
-def test_objects_that_are_no_model_are_refused():
-    with pytest.raises(ValueError, match="got dict"):
-        DiffusionClassifier({}, ["a", "b"])
 
 
 def test_an_output_of_another_shape_is_refused():

@@ -201,5 +201,5 @@ def test_a_chart_is_drawn(tmp_path: Path, shape: tuple[int, ...]) -> None:
         assert chart.width > 600
     with pytest.raises(ValueError, match="name must be one of the 3 classes, got 'bird'"):
         draw_error_maps(tmp_path / "map.png", image, rng.random((3, 5, 5)), ["cat", "dog", "deer"], name="bird")
-    with pytest.raises(ValueError, match="equally many, two or more, got 3 and 2"):
+    with pytest.raises(ValueError, match="same length of at least 2, got 3 and 2"):
         draw_error_maps(tmp_path / "map.png", image, rng.random((3, 5, 5)), ["cat", "dog"])

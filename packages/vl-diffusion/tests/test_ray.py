@@ -72,7 +72,7 @@ def test_rows_that_will_not_do_are_named(images, pixel_dit_folder):
     classify = ClassifyBatch(pixel_dit_folder, search=SEARCH)
     with pytest.raises(ValueError, match="image_column must be one of photo, got 'image'"):
         classify({"photo": images})
-    with pytest.raises(ValueError, match="columns predicted already"):
+    with pytest.raises(ValueError, match="columns predicted must not exist"):
         classify({"image": images, "predicted": np.zeros(7)})
     broken = np.empty(2, object)
     broken[:] = [encoded(images[0]), b"no image"]
