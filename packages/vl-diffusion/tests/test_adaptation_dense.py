@@ -110,24 +110,46 @@ def test_depth_is_scaled_to_the_range_of_the_denoiser():
     assert (result.outputs != result.source).any()
 
 
-def test_outputs_that_do_not_fit_are_refused():
+def segmentation(channels, objective=None):
+    """Adapts a predictor of so many channels with a denoiser of four."""
     denoiser = MapConditionalDenoiser(network(4), SCHEDULE)
-    depth = MapConditionalDenoiser(network(1), SCHEDULE)
-    with pytest.raises(ValueError, match=r"must return logits \(2, 4, height, width\), got \(2, 3, 16, 16\)"):
-        TestTimeAdapter(predictor(3), denoiser, task=SegmentationTask(denoiser))(images())
-    with pytest.raises(ValueError, match=r"must return depths \(2, 1, height, width\), got \(2, 4, 16, 16\)"):
-        TestTimeAdapter(predictor(4), depth, task=DepthTask(depth))(images())
-    millimeters = nn.Sequential(predictor(1), nn.Flatten(1), nn.Unflatten(1, (1, 16, 16)))
+    TestTimeAdapter(predictor(channels), denoiser, task=SegmentationTask(denoiser), objective=objective)(images())
+
+
+def depth(model):
+    """Adapts a model of depths."""
+    denoiser = MapConditionalDenoiser(network(1), SCHEDULE)
+    TestTimeAdapter(model, denoiser, task=DepthTask(denoiser))(images())
+
+
+def millimeters():
+    """A predictor of depths in another unit than its denoiser's."""
+    model = nn.Sequential(predictor(1), nn.Flatten(1), nn.Unflatten(1, (1, 16, 16)))
     with torch.no_grad():
-        millimeters[0][2].bias += 4000.0
-    with pytest.raises(ValueError, match=r"nearest=0.0 and farthest=1.0, got .*same unit"):
-        TestTimeAdapter(millimeters, depth, task=DepthTask(depth))(images())
-    with pytest.raises(ValueError, match="nearest must be less than farthest"):
-        DepthTask(depth, nearest=1.0, farthest=1.0)
-    with pytest.raises(ValueError, match="depth is one channel, and the denoiser is conditioned on 4"):
-        DepthTask(denoiser)
-    with pytest.raises(ValueError, match="DUSA needs a classification task"):
-        TestTimeAdapter(predictor(4), denoiser, task=SegmentationTask(denoiser), objective=DUSA())(images())
+        model[0][2].bias += 4000.0
+    return model
+
+
+@pytest.mark.parametrize(
+    ("attempt", "message"),
+    [
+        (lambda: segmentation(3), r"must return logits \(2, 4, height, width\), got \(2, 3, 16, 16\)"),
+        (lambda: segmentation(4, DUSA()), "DUSA needs a classification task"),
+        (lambda: depth(predictor(4)), r"must return depths \(2, 1, height, width\), got \(2, 4, 16, 16\)"),
+        (lambda: depth(millimeters()), r"nearest=0.0 and farthest=1.0, got .*same unit"),
+        (
+            lambda: DepthTask(MapConditionalDenoiser(network(1), SCHEDULE), nearest=1.0, farthest=1.0),
+            "nearest must be less than farthest",
+        ),
+        (
+            lambda: DepthTask(MapConditionalDenoiser(network(4), SCHEDULE)),
+            "depth is one channel, and the denoiser is conditioned on 4",
+        ),
+    ],
+)
+def test_outputs_and_tasks_that_do_not_fit_are_refused(attempt, message):
+    with pytest.raises(ValueError, match=message):
+        attempt()
 
 
 def test_entropy_of_maps_is_the_mean_over_pixels():

@@ -102,6 +102,12 @@ def test_evidence_is_evaluated_once_for_any_number_of_updates():
         assert result.updates.tolist() == [steps]
 
 
+def test_a_time_range_may_be_a_list():
+    listed = ClassEvidence(draws=4, top=3, time_range=list(TIMES))
+    assert listed == ClassEvidence(draws=4, top=3, time_range=TIMES)
+    assert adapter(objective=listed)(uniform(0.3)).forward_passes.tolist() == [12]
+
+
 def test_default_corrects_a_wrong_prediction_and_leaves_a_correct_one():
     wrong = adapter()(uniform(0.3, -0.3))
     assert wrong.source_predictions.tolist() == [0, 0]
