@@ -44,7 +44,7 @@ def drawn_labels(images: int, classes: int, temperature: float) -> tuple[Classif
     return result, (probabilities.cumsum(1) > rng.random((images, 1))).argmax(1)
 
 
-def test_the_temperature_that_labels_were_drawn_with_is_found():
+def test_the_true_temperature_is_recovered():
     result, labels = drawn_labels(4000, 6, temperature=7.0)
     fitted = fit_temperature(result, labels)
     assert fitted.value == pytest.approx(7.0, rel=0.05)
@@ -52,7 +52,7 @@ def test_the_temperature_that_labels_were_drawn_with_is_found():
     assert (fitted.images, fitted.pruned, fitted.unseen, fitted.separable) == (4000, 0, 0, False)
 
 
-def test_no_other_temperature_is_likelier():
+def test_the_fitted_temperature_maximizes_the_likelihood():
     result, labels = drawn_labels(200, 5, temperature=3.0)
     fitted = fit_temperature(result, labels)
 
@@ -73,7 +73,7 @@ def test_two_classes_with_one_gap_have_a_closed_form():
     np.testing.assert_allclose(probabilities, np.tile([0.75, 0.25], (4, 1)))
 
 
-def test_what_the_result_was_made_with_makes_no_difference():
+def test_the_fit_does_not_depend_on_the_old_temperature():
     result, labels = drawn_labels(100, 5, temperature=3.0)
     other = apply_temperature(result, 0.01)
     assert fit_temperature(other, labels).value == pytest.approx(fit_temperature(result, labels).value)
@@ -87,7 +87,7 @@ def test_without_an_error_the_confidence_is_laplaces_estimate():
     assert apply_temperature(result, fitted.value).probabilities.max(1).mean() == pytest.approx(3 / 4)
 
 
-def test_classes_that_were_never_evaluated_count_with_the_floor_and_move_nothing():
+def test_unevaluated_classes_count_with_the_floor_only():
     result, labels = drawn_labels(100, 5, temperature=3.0)
     more = np.concatenate([result.differences, [[0.0, 0.1, np.nan, np.nan, 0.2]]])
     fitted = fit_temperature(classification(more), [*labels, 3], floor=1e-3)
@@ -97,7 +97,7 @@ def test_classes_that_were_never_evaluated_count_with_the_floor_and_move_nothing
     assert fitted.nll_after == pytest.approx((100 * alone.nll_after - np.log(1e-3)) / 101)
 
 
-def test_classes_that_were_given_up_early_are_counted():
+def test_classes_that_were_pruned_early_are_counted():
     draws = np.array([[9, 9, 2], [9, 2, 9], [9, 9, 9]])
     result = classification(np.array([[0.0, 0.1, 0.3], [0.0, 0.1, 0.2], [0.0, 0.1, 0.2]]), draws)
     assert fit_temperature(result, [0, 1, 0]).pruned == 1
@@ -114,7 +114,7 @@ def test_images_without_a_label_are_left_out():
     assert fitted.value == pytest.approx(fit_temperature(half, labels[1::2]).value)
 
 
-def test_a_factor_is_found_whatever_the_unit():
+def test_the_factor_is_found_in_any_unit():
     rng = np.random.default_rng(1)
     energies, labels = rng.normal(size=(60, 4)), rng.integers(0, 4, 60)
     energies[np.arange(60), labels] -= 0.7
@@ -133,7 +133,7 @@ def test_a_factor_is_found_whatever_the_unit():
         ([1, 1, 1, 0], ValueError, "check that labels are in the order of the classes"),
     ],
 )
-def test_labels_that_make_no_sense_are_refused(labels, error, message):
+def test_invalid_labels_are_refused(labels, error, message):
     with pytest.raises(error, match=message):
         fit_temperature(classification(np.tile([0.0, 0.2], (4, 1))), labels)
 
@@ -186,6 +186,6 @@ def test_images_of_unknown_class_are_in_no_bin():
         ({"binning": "kmeans"}, "width or mass, got 'kmeans'"),
     ],
 )
-def test_bins_that_make_no_sense_are_refused(arguments, message):
+def test_invalid_bins_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         reliability_curve(**{"probabilities": [[0.5, 0.5]], "labels": [0], **arguments})

@@ -16,7 +16,7 @@ def images(count, channels, size):
     return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(2))
 
 
-def test_a_function_of_labels_says_what_its_network_says(tiny):
+def test_a_function_of_labels_equals_its_network(tiny):
     network, scheduler = tiny.pixel_dit(), diffusers.DDPMScheduler()
     expected = DiffusionClassifier(network, tiny.CLASSES, scheduler=scheduler, search=Exhaustive(2))
     denoiser = CallableDenoiser(
@@ -35,7 +35,7 @@ def test_a_function_of_labels_says_what_its_network_says(tiny):
         DiffusionClassifier(denoiser, ["dog", "unicorn"])
 
 
-def test_a_function_of_prompts_in_a_latent_space_says_what_its_pipeline_says(tiny):
+def test_a_function_of_prompts_equals_its_pipeline(tiny):
     inner = as_denoiser(tiny.stable_diffusion_3())
     denoiser = CallableDenoiser(
         inner.predict,
@@ -52,7 +52,7 @@ def test_a_function_of_prompts_in_a_latent_space_says_what_its_pipeline_says(tin
     np.testing.assert_array_equal(found.errors, expected.errors)
 
 
-def test_a_function_with_a_variance_has_a_bound(tiny):
+def test_a_function_with_a_learned_variance_supports_vlb(tiny):
     inner = as_denoiser(tiny.dit_pipeline())
     denoiser = CallableDenoiser(
         inner.predict,
@@ -70,7 +70,7 @@ def test_a_function_with_a_variance_has_a_bound(tiny):
     np.testing.assert_array_equal(found.errors, expected.errors)
 
 
-def test_a_function_says_what_it_predicts_through_its_schedule():
+def test_the_schedule_gives_the_prediction_type_of_a_function():
     def velocity_of_gray(x_t, time, label):
         # The flow that leads back to an image of one gray: epsilon - x_0, where x_t = (1 - sigma) x_0 + sigma epsilon.
         gray = (label.float() * 2 - 1).view(-1, 1, 1, 1)
@@ -84,7 +84,7 @@ def test_a_function_says_what_it_predicts_through_its_schedule():
     np.testing.assert_allclose(result.errors, [[0.25, 2.25], [3.24, 0.04]], rtol=1e-4)
 
 
-def test_a_module_goes_where_it_is_sent():
+def test_a_module_is_moved_to_the_device():
     class Network(torch.nn.Linear):
         pass
 
@@ -94,7 +94,7 @@ def test_a_module_goes_where_it_is_sent():
     assert network.weight.is_meta
 
 
-def test_the_modules_of_any_object_go_where_they_are_sent():
+def test_modules_of_any_object_are_moved_to_the_device():
     class Ours:
         schedule, image_size, image_channels, class_names = SCHEDULE, 4, 3, ("a", "b")
         encode_images = encode_classes = predict = None

@@ -118,7 +118,7 @@ def test_errors_do_not_depend_on_batch_size_or_order(search):
         np.testing.assert_array_equal(again.image_ids[::-1], plain.image_ids)
 
 
-def test_errors_do_not_depend_on_which_images_come_along(monkeypatch):
+def test_errors_do_not_depend_on_the_other_images(monkeypatch):
     images = noisy_images(5)
     classifier = DiffusionClassifier(OneGrayPerClass(), search=Staged((2, 8), (2, 1)), batch_size=8)
     together = classifier.classify(images)
@@ -156,7 +156,7 @@ def test_the_seed_and_the_image_id_choose_the_noise():
     np.testing.assert_allclose(errors(), errors(seed=1), rtol=1e-3)
 
 
-def test_all_classes_of_a_draw_meet_the_same_noise():
+def test_all_classes_of_a_draw_share_the_noise():
     class Remembers(OneGrayPerClass):
         def predict(self, x_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
             self.inputs = getattr(self, "inputs", [])
@@ -186,7 +186,7 @@ def test_batches_are_full_across_images_when_few_classes_are_left(batch_size):
 
 
 @pytest.mark.parametrize(("search", "read"), [(Exhaustive(1), 16), (Exhaustive(16), 8), (Exhaustive(250), 8)])
-def test_a_image_is_not_read_long_before_its_turn(search, read):
+def test_images_are_read_lazily(search, read):
     """Eight are encoded together; cheap ones are taken in until they fill four batches of 16."""
     seen = []
 
@@ -201,7 +201,7 @@ def test_a_image_is_not_read_long_before_its_turn(search, read):
     assert seen == list(range(read))
 
 
-def test_padded_batches_have_one_size_and_change_nothing(monkeypatch):
+def test_padded_batches_have_one_size_and_equal_results(monkeypatch):
     monkeypatch.setattr("torch.compile", lambda function, dynamic: function)
     denoiser = OneGrayPerClass()
     settings = {"search": Staged((2, 4), (2, 1)), "batch_size": 16}
@@ -224,7 +224,7 @@ def test_a_search_can_be_watched():
 
 
 @pytest.mark.parametrize("search", [Racing(), OnGrid(Racing(), 300), Shortlist(Racing(), top=4), tree_of_grays()])
-def test_a_decided_race_gave_up_all_others_though_they_saw_as_much(search):
+def test_a_decided_race_prunes_all_others_even_after_equal_draws(search):
     logits = [[1, 2, 3, 2, 1]]
     result = DiffusionClassifier(OneGrayPerClass(), search=search).classify([gray(0.3)], logits=logits)
     winner = result.predictions[0]
@@ -233,7 +233,7 @@ def test_a_decided_race_gave_up_all_others_though_they_saw_as_much(search):
     assert np.flatnonzero(~result.pruned[0]).tolist() == [winner]
 
 
-def test_a_race_that_runs_out_gave_up_none_of_those_that_are_left():
+def test_an_undecided_race_prunes_no_remaining_class():
     for search in (Racing(7, level=1e-9, first=7), Racing(max_evaluations=10), Exhaustive(6)):
         result = DiffusionClassifier(OneGrayPerClass(), search=search).classify([gray(0.3)])
         assert not result.pruned.any()
@@ -241,7 +241,7 @@ def test_a_race_that_runs_out_gave_up_none_of_those_that_are_left():
     assert DiffusionClassifier(OneGrayPerClass(), search=last).classify([gray(0.3)]).pruned.sum() == 3
 
 
-def test_prompts_that_are_given_up_leave_their_class_in_while_one_is_left():
+def test_a_class_is_pruned_only_with_all_its_prompts():
     class Speaks(OneGrayPerClass):
         class_names, takes_prompts = None, True
 
@@ -255,7 +255,7 @@ def test_prompts_that_are_given_up_leave_their_class_in_while_one_is_left():
     assert race.classify([gray(0.62)]).pruned.tolist() == [[False, False]]
 
 
-def test_a_tree_gives_up_a_class_that_it_left_behind_after_as_many_draws():
+def test_a_tree_prunes_a_class_left_behind_after_equal_draws():
     tree = LabelTree({"low": LEVELS[:3], "high": LEVELS[3:]}, LEVELS, Exhaustive(8), keep=1, draws=8)
     result = DiffusionClassifier(OneGrayPerClass(), search=tree).classify([gray(0.3)])
     assert result.draws[0].tolist() == [8] * 5
@@ -263,7 +263,7 @@ def test_a_tree_gives_up_a_class_that_it_left_behind_after_as_many_draws():
 
 
 @pytest.mark.parametrize("search", [Racing(), Exhaustive(3)])
-def test_a_journal_keeps_what_was_given_up_and_reads_older_ones(search, tmp_path):
+def test_a_result_log_keeps_pruned_classes_and_reads_older_files(search, tmp_path):
     result = DiffusionClassifier(OneGrayPerClass(), search=search).classify([gray(0.3), gray(0.8)])
     path = tmp_path / "results.jsonl"
     with ResultLog(path) as journal:
@@ -282,7 +282,7 @@ def test_a_journal_keeps_what_was_given_up_and_reads_older_ones(search, tmp_path
 
 
 @pytest.mark.parametrize("combination", ["mean", "best", "logsumexp"])
-def test_a_class_that_was_given_up_ahead_is_no_likelier_than_the_winner(combination):
+def test_a_class_that_was_pruned_ahead_is_no_likelier_than_the_winner(combination):
     class GivesUpTheFirst:
         num_draws = 6
         budget = staticmethod(lambda num_classes: 6 * num_classes)
@@ -313,7 +313,7 @@ def test_a_class_that_was_given_up_ahead_is_no_likelier_than_the_winner(combinat
     assert (result.margins[0] == 0) == (combination != "logsumexp")
 
 
-def test_cheap_images_overtake_expensive_ones():
+def test_cheap_images_finish_first():
     class Impatient(Staged):
         """Ends at once where the first class is right."""
 
@@ -329,7 +329,7 @@ def test_cheap_images_overtake_expensive_ones():
     assert [found[i].predicted_classes[0] for i in range(3)] == ["middle", "black", "white"]
 
 
-def test_pruned_classes_are_compared_on_the_draws_that_they_saw():
+def test_pruned_classes_are_compared_on_common_draws():
     result = DiffusionClassifier(OneGrayPerClass(), search=Staged((2, 10), (2, 1))).classify([gray(0.52)])
     assert result.evaluations[0].tolist() == [2, 2, 10, 10, 2]
     assert result.predicted_classes == ("middle",)
@@ -371,7 +371,7 @@ def test_images_are_scaled_cropped_and_made_gray():
     assert torch.equal(seen[0][1], gray(0.25))
 
 
-def test_an_error_of_the_image_is_not_asked_for_where_only_noise_is_shown():
+def test_image_errors_are_undefined_in_pure_noise():
     class EndsInNoise(OneGrayPerClass):
         def __init__(self) -> None:
             super().__init__()
@@ -509,7 +509,7 @@ def test_a_model_without_names_needs_classes():
         (np.inf, torch.float16, "got inf from a network in float16; use float32 or bfloat16, or check"),
     ],
 )
-def test_a_network_that_returns_no_numbers_is_an_error(value, dtype, message):
+def test_nonfinite_network_outputs_are_an_error(value, dtype, message):
     class Broken(OneGrayPerClass):
         def predict(self, x_t: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
             output = super().predict(x_t, timestep, condition).to(dtype)

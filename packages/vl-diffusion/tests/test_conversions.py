@@ -37,7 +37,7 @@ def truths(x0, noise, alpha, sigma):
 
 @every_path
 @pytest.mark.parametrize("said", SPACES)
-def test_a_true_prediction_of_one_is_the_truth_of_all(said, path):
+def test_an_exact_prediction_converts_to_exact_estimates(said, path):
     schedule = replace(path, prediction=said)
     x0, noise, x_t, alpha, sigma = draws(schedule)
     truth = truths(x0, noise, alpha, sigma)
@@ -59,7 +59,7 @@ def test_what_is_read_out_says_what_was_said(said, read, path):
 @every_path
 @pytest.mark.parametrize("said", SPACES)
 @pytest.mark.parametrize("space", SPACES)
-def test_an_error_times_its_scale_is_the_error_of_the_other(said, space, path):
+def test_error_scales_convert_between_spaces(said, space, path):
     schedule = replace(path, prediction=said)
     x0, noise, x_t, alpha, sigma = draws(schedule)
     truth = truths(x0, noise, alpha, sigma)
@@ -80,7 +80,7 @@ def test_an_error_times_its_scale_is_the_error_of_the_other(said, space, path):
         ("dit_pipeline", "epsilon"),
     ],
 )
-def test_the_estimates_of_a_network_fit_what_it_was_shown(build, said, tiny):
+def test_estimates_reconstruct_the_noisy_image(build, said, tiny):
     denoiser = as_denoiser(getattr(tiny, build)())
     schedule = denoiser.schedule
     assert schedule.prediction == said
@@ -111,7 +111,7 @@ def test_the_estimates_of_a_network_fit_what_it_was_shown(build, said, tiny):
     ],
     ids=["scaled", "shifted", "standardized"],
 )
-def test_latents_are_in_the_units_that_the_autoencoder_names(settings, tiny):
+def test_latents_are_scaled_as_configured(settings, tiny):
     with tiny.seeded(0):
         vae = tiny.autoencoder(**settings)
     image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -127,7 +127,7 @@ def test_a_unet_of_pixels_in_every_space_is_that_of_a_plain_loop(prediction, tin
 
 
 @every_family
-def test_a_pipeline_object_and_its_folder_say_the_same(name, pipeline_of, folder_of):
+def test_a_pipeline_object_and_its_folder_agree(name, pipeline_of, folder_of):
     family, search = FAMILIES[name], Staged((2, 4), (2, 1))
     image = images(2, family.size)
     from_object = DiffusionClassifier(pipeline_of(name), PETS, search=search).classify(image)
@@ -141,7 +141,7 @@ def test_a_pipeline_object_and_its_folder_say_the_same(name, pipeline_of, folder
     ("name", "dtype"),
     [(name, torch.bfloat16) for name in FAMILIES] + [(name, torch.float16) for name in ("sd", "sdxl", "sd3", "pixart")],
 )
-def test_half_precision_is_the_networks_alone(name, dtype, pipeline_of, folder_of):
+def test_only_the_network_computes_in_half_precision(name, dtype, pipeline_of, folder_of):
     image, search = images(1, FAMILIES[name].size), Exhaustive(2)
     coarse = DiffusionClassifier.from_pretrained(folder_of(name), PETS, search=search, torch_dtype=dtype)
     assert coarse.denoiser.network.dtype == dtype
@@ -179,13 +179,13 @@ def test_prompts_are_encoded_a_few_at_a_time(name, pipeline_of, monkeypatch):
         assert not value.requires_grad
 
 
-def test_prompts_that_are_the_same_to_the_model_are_named(pipeline_of):
+def test_prompts_with_equal_encodings_are_named(pipeline_of):
     with pytest.warns(UserWarning, match=r"'a Cat' and 'a cat' are encoded identically") as told:
         DiffusionClassifier(pipeline_of("pixart"), ["Cat", "dog", "cat"], prompt_template="a {}", search=Exhaustive(2))
     assert len(told) == 1
 
 
-def test_padding_that_no_prompt_needs_is_cut_off(pipeline_of):
+def test_shared_padding_is_dropped(pipeline_of):
     condition = as_denoiser(pipeline_of("pixart")).encode_classes(["cat", "mouse"])
     assert condition["mask"].tolist() == [[1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1, 1]]
     assert condition["states"].shape == (2, 7, 32)
@@ -201,7 +201,7 @@ def test_padding_that_no_prompt_needs_is_cut_off(pipeline_of):
         ("pixart", {"prompt": "a cat"}, {"states": 2, "mask": 3}),
     ],
 )
-def test_no_caption_is_what_the_pipeline_guides_away_from(name, arguments, found_at, pipeline_of):
+def test_the_unconditional_prompt_is_that_of_guidance(name, arguments, found_at, pipeline_of):
     pipeline = pipeline_of(name)
     parts = pipeline.encode_prompt(**arguments, do_classifier_free_guidance=True, device="cpu")
     found = unconditional(as_denoiser(pipeline))
@@ -251,7 +251,7 @@ def test_any_scheduler_is_only_read(scheduler, tiny):
         ("flux", diffusers.FluxImg2ImgPipeline),
     ],
 )
-def test_variants_that_begin_with_a_image_have_the_same_parts(name, variant, pipeline_of, tmp_path):
+def test_image_to_image_variants_are_supported(name, variant, pipeline_of, tmp_path):
     pipeline, image = pipeline_of(name), images(1)
     expected = DiffusionClassifier(pipeline, PETS, search=Exhaustive(2)).classify(image).errors
     settings = {"requires_safety_checker": False} if name == "sd" else {}
@@ -272,7 +272,7 @@ def test_flux_blocks_are_unpacked_as_they_were_packed():
     torch.testing.assert_close(unpack(rows, 8, 6), latent)
 
 
-def test_flux_is_asked_for_the_guidance_given_where_it_takes_one(pipeline_of):
+def test_flux_gets_the_guidance_if_distilled(pipeline_of):
     def errors(name, **settings):
         denoiser = FluxDenoiser(pipeline_of(name), **settings)
         return DiffusionClassifier(denoiser, PETS, search=Exhaustive(2)).classify(images(1)).errors
@@ -293,7 +293,7 @@ def test_flux_pads_prompts_to_the_length_of_its_training(pipeline_of):
         FluxDenoiser(pipeline_of("flux"), max_sequence_length=600)
 
 
-def test_flux_is_told_the_noise_level_and_sd3_a_thousand_times_it(pipeline_of):
+def test_time_inputs_of_flux_and_sd3(pipeline_of):
     flux, sd3 = (as_denoiser(pipeline_of(name)).schedule for name in ("flux", "sd3"))
     np.testing.assert_allclose(flux.times, np.arange(1, 1001) / 1000)
     np.testing.assert_allclose(sd3.times, 1000 * sd3.sigma)
@@ -301,7 +301,7 @@ def test_flux_is_told_the_noise_level_and_sd3_a_thousand_times_it(pipeline_of):
 
 
 @pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux", "pixart", "pixart-sizes", "pixart-pixels"])
-def test_another_size_of_images_may_be_asked_for(name, pipeline_of, folder_of):
+def test_the_image_size_can_be_chosen(name, pipeline_of, folder_of):
     size = FAMILIES[name].size // 2
     denoiser = as_denoiser(pipeline_of(name), image_size=size)
     assert denoiser.image_size == size
@@ -320,7 +320,7 @@ def test_another_size_of_images_may_be_asked_for(name, pipeline_of, folder_of):
         as_denoiser(pipeline_of(name), image_size=0)
 
 
-def test_the_emoji_model_that_ships_takes_any_prompt_and_tells_names_apart():
+def test_the_emoji_model_takes_any_prompt_and_discriminates():
     classifier = DiffusionClassifier.from_pretrained(
         "emoji",
         ("red apple", "snowman", "black cat", "something else"),

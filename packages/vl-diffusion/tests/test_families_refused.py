@@ -148,7 +148,7 @@ def test_classes_derived_from_a_supported_one_are_taken(tiny):
     assert as_denoiser(OurPipeline(**tiny.pixart().components)).image_size == 32
 
 
-def test_a_flow_is_known_by_the_kind_of_its_scheduler():
+def test_a_flow_is_recognized_by_its_scheduler_class():
     class OurScheduler(diffusers.FlowMatchEulerDiscreteScheduler):
         pass
 

@@ -30,7 +30,7 @@ def test_the_middle_of_the_scaled_image_is_taken(shape):
 
 
 @pytest.mark.parametrize("shape", [(1, 200), (201, 1), (2, 333), (64, 1000), (700, 32), (128, 2000)])
-def test_the_middle_of_a_strip_is_the_same(shape):
+def test_the_center_of_a_strip_is_the_same(shape):
     image = random_image(*shape)
     torch.testing.assert_close(fit(image, 32, 3), scaled_as_a_whole(image, 32), rtol=1e-5, atol=1e-5)
 
@@ -46,7 +46,7 @@ def test_where_sizes_are_rounded_a_strip_is_sampled_within_a_thirtieth_of_a_pixe
     assert float(difference) < step / 30 + 1e-6
 
 
-def test_a_strip_is_not_scaled_beyond_what_is_wanted_of_it(monkeypatch):
+def test_a_strip_is_cropped_before_resizing(monkeypatch):
     targets = []
     interpolate = F.interpolate
     monkeypatch.setattr(images.F, "interpolate", lambda x, to, **how: targets.append(to) or interpolate(x, to, **how))
@@ -55,6 +55,6 @@ def test_a_strip_is_not_scaled_beyond_what_is_wanted_of_it(monkeypatch):
     assert max(max(target) for target in targets) <= 11 * 64
 
 
-def test_a_image_that_someone_differentiates_is_a_image():
+def test_images_that_require_gradients_are_accepted():
     image = random_image(4, 4)
     assert content_id(to_tensor(image.clone().requires_grad_())) == content_id(to_tensor(image))

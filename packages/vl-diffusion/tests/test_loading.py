@@ -56,7 +56,7 @@ def test_stable_diffusion_is_classified_as_by_a_plain_loop(folder, request):
     np.testing.assert_allclose(result.errors[0], errors.mean(1), rtol=1e-4)
 
 
-def test_a_pipeline_object_and_its_folder_say_the_same(sd_folder):
+def test_a_pipeline_object_and_its_folder_agree(sd_folder):
     pipeline = StableDiffusionPipeline.from_pretrained(sd_folder, safety_checker=None, requires_safety_checker=False)
     from_object = DiffusionClassifier(pipeline, PETS, search=Exhaustive(3))
     from_folder = DiffusionClassifier.from_pretrained(str(sd_folder), PETS, search=Exhaustive(3))
@@ -72,7 +72,7 @@ def test_dit_pipeline_names_its_classes(dit_folder, tiny):
     assert len(np.unique(result.errors)) == 10
 
 
-def test_dit_pipeline_object_says_the_same_as_its_folder(dit_folder, tiny):
+def test_dit_pipeline_object_and_folder_agree(dit_folder, tiny):
     pipeline = DiTPipeline.from_pretrained(dit_folder)
     image = images(1, 3, 32)
     named = DiffusionClassifier(pipeline, search=Exhaustive(2))
@@ -135,7 +135,7 @@ def test_a_model_without_classes_is_refused(tiny):
         DiffusionClassifier(tiny.pixel_unet(classes=None), ["a", "b"], scheduler=DDPMScheduler())
 
 
-def test_weights_that_would_have_to_be_unpickled_are_refused(pixel_dit_folder, tmp_path):
+def test_pickled_weights_are_refused(pixel_dit_folder, tmp_path):
     folder = shutil.copytree(pixel_dit_folder, tmp_path / "pickled")
     weights = folder / "diffusion_pytorch_model.safetensors"
     torch.save({}, folder / "diffusion_pytorch_model.bin")
@@ -144,7 +144,7 @@ def test_weights_that_would_have_to_be_unpickled_are_refused(pixel_dit_folder, t
         DiffusionClassifier.from_pretrained(folder)
 
 
-def test_folders_that_hold_no_model_are_refused(tmp_path, pixel_dit_folder):
+def test_folders_without_a_model_are_refused(tmp_path, pixel_dit_folder):
     with pytest.raises(ValueError, match=r"neither model_index\.json nor config\.json"):
         DiffusionClassifier.from_pretrained(tmp_path, PETS)
     (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
@@ -172,7 +172,7 @@ def test_every_model_that_ships_is_built_in():
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "./no/such", "nobody/no-such-model"])
-def test_a_model_that_is_nowhere_is_an_error_that_says_where_it_was_sought(name):
+def test_an_unknown_model_lists_the_places_searched(name):
     with pytest.raises(FileNotFoundError, match=r"no model.*built in"):
         DiffusionClassifier.from_pretrained(name, PETS)
 
@@ -204,9 +204,7 @@ def edited(folder, target, file, **settings):
         ("sd_folder", "vae/config.json", {"layers_per_block": 2}, r"no weights for (de|en)coder\."),
     ],
 )
-def test_weights_that_do_not_fit_the_configuration_are_refused(
-    model, file, settings, message, request, tmp_path, monkeypatch, caplog
-):
+def test_mismatched_weights_are_refused(model, file, settings, message, request, tmp_path, monkeypatch, caplog):
     # Where caplog can see it.
     monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
     folder = edited(request.getfixturevalue(model), tmp_path / "model", file, **settings)
@@ -224,7 +222,7 @@ def test_any_damage_to_a_configuration_is_one_error_that_names_the_model(model, 
 
 
 @pytest.mark.parametrize("content", ["5", "null", '{"0": "cat"}', "[1, 2]", '["cat", '])
-def test_class_names_that_are_none_are_refused_by_the_name_of_their_file(content, pixel_dit_folder, tmp_path):
+def test_invalid_class_names_are_refused_by_file(content, pixel_dit_folder, tmp_path):
     folder = shutil.copytree(pixel_dit_folder, tmp_path / "model")
     (folder / "classes.json").write_text(content)
     with pytest.raises(ValueError, match=r"model/classes\.json (must be a JSON list|is not JSON)"):
@@ -242,7 +240,7 @@ def test_class_names_that_are_none_are_refused_by_the_name_of_their_file(content
     ],
 )
 @pytest.mark.parametrize("model", ["pixel_dit_folder", "sd_folder"])
-def test_a_schedule_without_its_numbers_is_refused_by_the_name_of_its_file(model, settings, message, request, tmp_path):
+def test_invalid_schedules_are_refused_by_file(model, settings, message, request, tmp_path):
     file = "scheduler/scheduler_config.json" if model == "sd_folder" else "scheduler_config.json"
     folder = edited(
         request.getfixturevalue(model), tmp_path / "model", file, **({"beta_schedule": "linear"} | settings)
@@ -251,7 +249,7 @@ def test_a_schedule_without_its_numbers_is_refused_by_the_name_of_its_file(model
         DiffusionClassifier.from_pretrained(folder, PETS)
 
 
-def test_a_dit_knows_no_class_at_all_and_a_unet_says_that_it_does_not(tiny):
+def test_a_dit_has_an_unconditional_label_and_a_unet_has_none(tiny):
     dit = as_denoiser(tiny.pixel_dit(), scheduler=DDPMScheduler())
     assert dit.encode_unconditional().tolist() == [10]
     unet = as_denoiser(tiny.pixel_unet(), scheduler=DDPMScheduler())

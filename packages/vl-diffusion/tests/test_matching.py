@@ -112,11 +112,11 @@ def test_winoground_scores_are_counted_as_defined():
         assert share.interval() == wilson_interval(share.correct, 500)
 
 
-def test_a_tie_is_not_right():
+def test_a_tie_is_not_correct():
     assert winoground_scores(np.ones((1, 2, 2))).text.correct == 0
 
 
-def test_a_classifier_lends_its_model_and_finds_the_same_errors():
+def test_matching_with_a_classifier_gives_the_same_errors():
     images, captions = [image(DARK, 0.3), image(0.7)], ["-0.2", "0.2"]
     settings = {"objective": "l1", "weighting": "exponential", "seed": 4}
     classifier = DiffusionClassifier(ReadsGray(), captions, search=Exhaustive(7), prompt_template="{}", **settings)
@@ -151,7 +151,7 @@ def test_noise_follows_the_image():
     assert not np.allclose(ids, both.errors[:, :1])
 
 
-def test_a_model_may_say_what_no_class_is_to_it():
+def test_a_model_may_define_its_unconditional_condition():
     class OneOfTwo(ReadsGray):
         takes_prompts = False
 
@@ -193,6 +193,6 @@ def test_a_model_may_say_what_no_class_is_to_it():
         (lambda: retrieval_scores(np.ones((3, 2)), np.ones(2)), ValueError, r"got \(2,\) and \(3, 2\)"),
     ],
 )
-def test_what_makes_no_sense_is_refused(call, error, message):
+def test_invalid_arguments_are_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()

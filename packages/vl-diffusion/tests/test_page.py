@@ -130,7 +130,7 @@ def problem(page):
 
 
 @pytest.mark.slow
-def test_the_verdict_is_the_classifiers(page, image, pixel_dit_folder):
+def test_the_page_shows_the_classifiers_prediction(page, image, pixel_dit_folder):
     drop(page, image)
     page.evaluate(
         """() => {
@@ -184,7 +184,7 @@ def test_an_example_can_be_picked(page):
 
 
 @pytest.mark.slow
-def test_what_is_wrong_is_said_in_a_sentence(page, image, tmp_path):
+def test_errors_are_shown_as_a_sentence(page, image, tmp_path):
     assert problem(page) == "There is no image yet: drop one on the left, or pick an example."
     drop(page, image)
     page.fill("#names textarea", "cat\nunicorn")
@@ -228,7 +228,7 @@ def test_a_text_model_races_any_names(image, sd_folder):
         (None, "must be finite, got nan"),
     ],
 )
-def test_a_model_that_fails_is_a_sentence(failure, said, image, pixel_dit_folder, monkeypatch):
+def test_failures_of_the_model_are_shown_as_a_sentence(failure, said, image, pixel_dit_folder, monkeypatch):
     def failing(self, x_t, time, condition):
         if failure is None:
             return x_t * np.nan

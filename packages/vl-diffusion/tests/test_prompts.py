@@ -177,7 +177,7 @@ def test_a_staged_search_keeps_prompts_or_classes(combination):
 
 
 @pytest.mark.parametrize("combination", ["mean", "best", "logsumexp"])
-def test_one_prompt_a_class_is_the_same_however_they_are_combined(combination):
+def test_combinations_agree_for_one_prompt_per_class(combination):
     settings = {"search": Staged((2, 6), (2, 1)), "prompt_template": "a photo of a {}."}
     plain = DiffusionClassifier(Speaks(), CLASSES, **settings).classify(make_images(3))
     combined = DiffusionClassifier(Speaks(), CLASSES, prompt_combination=combination, **settings).classify(
@@ -187,7 +187,7 @@ def test_one_prompt_a_class_is_the_same_however_they_are_combined(combination):
     np.testing.assert_array_equal(combined.probabilities, plain.probabilities)
 
 
-def test_prompts_given_up_after_one_draw_leave_a_mixture_its_standard_error():
+def test_prompts_pruned_after_one_draw_leave_a_mixture_its_standard_error():
     result = classifier(Staged((1, 6), (2, 1)), "logsumexp").classify(make_images(8))
     errors, draws = result.standard_errors, result.draws
     assert (draws == 1).any()
@@ -242,7 +242,7 @@ LIMITED: dict[str, Search] = {
 
 
 @pytest.mark.parametrize("name", LIMITED)
-def test_a_budget_is_of_calls_of_the_network_however_many_prompts_a_class_has(name):
+def test_a_budget_counts_evaluations_of_all_prompts(name):
     logits = [[0.1, 0.2, 0.7]] * 4
     even = DiffusionClassifier(Speaks(), CLASSES, search=LIMITED[name], prompt_template=FOUR)
     spent = even.classify(make_images(4), logits=logits).total_evaluations
@@ -287,7 +287,7 @@ def test_a_budget_that_cannot_be_divided_is_refused():
         ({"prompt_combination": "worst"}, "prompt_combination must be one of mean, logsumexp, best, got 'worst'"),
     ],
 )
-def test_prompts_that_make_no_sense_are_refused(arguments, message):
+def test_invalid_prompts_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         DiffusionClassifier(Speaks(), CLASSES, **arguments)
 

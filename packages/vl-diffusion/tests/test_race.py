@@ -115,7 +115,7 @@ def test_lanes_keep_their_place_in_the_document_and_move_by_style(race):
     assert second.count("lane gone") == 2
 
 
-def test_of_many_classes_the_best_are_drawn_wherever_they_stood():
+def test_the_best_of_many_classes_are_drawn():
     classes = tuple(f"class {i}" for i in range(40))
     race, chart = Race(classes, 100), RaceChart()
     differences = [0.01 * i for i in range(40)]
@@ -136,7 +136,7 @@ def test_any_difference_can_be_drawn(differences):
         assert 0 <= float(place) <= 100
 
 
-def test_names_are_no_markup():
+def test_names_are_escaped():
     names = ("<script>alert(1)</script>", '"><img src=x>')
     race = Race(names, 10)
     race.add(a_round([2, 2], [0.0, 0.1], names))
@@ -152,7 +152,7 @@ def test_names_are_no_markup():
 
 
 @pytest.mark.parametrize("typed", ["trouser\nbag", " bag , Trouser ", "BAG\n\n  trouser \n"])
-def test_names_are_read_however_they_are_typed(typed):
+def test_names_are_parsed_from_lines_or_commas(typed):
     assert sorted(messages.checked_names(typed, KNOWN)) == ["bag", "trouser"]
 
 
@@ -174,6 +174,6 @@ def test_a_text_model_takes_any_names():
         ("cat\ndog", "“cat” and “dog” are not among"),
     ],
 )
-def test_names_that_will_not_do_are_explained(typed, said):
+def test_invalid_names_are_explained(typed, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         messages.checked_names(typed, KNOWN)

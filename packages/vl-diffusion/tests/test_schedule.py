@@ -87,7 +87,7 @@ def test_flow_levels_are_those_of_the_euler_scheduler():
         assert schedule.prediction == "flow_prediction"
 
 
-def test_draws_can_be_kept_to_a_part_of_the_schedule():
+def test_draws_can_cover_a_part_of_the_schedule():
     schedule = NoiseSchedule.from_config(VP)
     assert schedule.steps(4, (0.25, 0.75)).tolist() == [312, 437, 562, 687]
     assert schedule.steps(1, (0.0, 0.5)).tolist() == [250]
@@ -118,7 +118,7 @@ def test_half_precision_tables_are_not_read():
         ({"beta_schedule": "linear", "prediction_type": "flow"}, "flow"),
     ],
 )
-def test_schedules_that_are_not_understood_are_refused(config, message):
+def test_unsupported_schedules_are_refused(config, message):
     with pytest.raises(ValueError, match=message):
         NoiseSchedule.from_config(config)
 

@@ -108,12 +108,12 @@ def test_no_search_spends_more_than_its_budget_or_asks_twice(name, num_classes):
 
 
 @every_search
-def test_a_tie_goes_to_the_class_that_stands_first(name):
+def test_a_tie_goes_to_the_smaller_index(name):
     assert play(SEARCHES[name](6), np.ones((6, 60)))[0] == 0
 
 
 @every_search
-def test_one_class_wins_by_itself(name):
+def test_a_single_class_is_predicted(name):
     prediction, asked = play(SEARCHES[name](1), np.ones((1, 60)))
     assert prediction == 0
     assert asked.sum() > 0
@@ -129,7 +129,7 @@ def test_a_budget_below_one_draw_of_each_class_is_refused(name):
 
 
 @every_search
-def test_budgets_that_are_no_counts_are_refused(name):
+def test_budgets_must_be_integers(name):
     with pytest.raises(ValueError, match="max_evaluations must be at least 1, got 0"):
         replace(SEARCHES[name](9), max_evaluations=0)
     with pytest.raises(TypeError, match=r"max_evaluations must be an integer, got 9\.5"):
@@ -137,7 +137,7 @@ def test_budgets_that_are_no_counts_are_refused(name):
 
 
 @every_search
-def test_settings_are_values(name):
+def test_equal_settings_are_equal_and_hashable(name):
     assert SEARCHES[name](9) == SEARCHES[name](9)
     assert hash(SEARCHES[name](9)) == hash(SEARCHES[name](9))
 
@@ -159,7 +159,7 @@ def test_staged_search_costs_what_the_paper_and_its_code_cost(num_classes, setti
     assert prediction == 7
 
 
-def test_literal_grids_are_the_strided_ones_without_what_was_seen():
+def test_literal_grids_are_strided_without_previous_draws():
     # Stage of n out of M draws: every (M // n)-th from (M // n) // 2, minus those before.
     seen: set[int] = set()
     for num, new in zip((50, 100, 500, 1000), Staged(**PAPER_IMAGENET, grid="literal").stages(), strict=True):
@@ -203,14 +203,14 @@ def test_fewer_classes_than_survivors_are_all_kept():
     assert asked.sum() == 60 == search.budget(3)
 
 
-def test_exhaustive_search_shows_every_class_every_draw():
+def test_exhaustive_search_evaluates_all_draws():
     prediction, asked = play(Exhaustive(25), table(10, 25, best=3))
     assert prediction == 3
     assert (asked == 1).all()
     assert Exhaustive(25).budget(10) == 250
 
 
-def test_halving_spends_alike_in_every_round_and_halves_the_classes():
+def test_halving_rounds_cost_the_same_and_halve_the_classes():
     search = Halving(250, first=8)
     _, asked = play(search, table(8, 250, best=3))
     # 8 draws of 8 classes, 16 of 4, and all that are left of 2.
@@ -221,7 +221,7 @@ def test_halving_spends_alike_in_every_round_and_halves_the_classes():
         assert set(np.flatnonzero(row)) == set(order[: row.sum()])
 
 
-def test_the_last_two_of_halving_see_all_draws_that_can_be_paid():
+def test_the_last_two_classes_of_halving_get_all_affordable_draws():
     prediction, asked = play(Halving(), table(2, 250, best=1))
     assert prediction == 1
     assert asked.sum(1).tolist() == [250, 250]
@@ -231,12 +231,12 @@ def test_the_last_two_of_halving_see_all_draws_that_can_be_paid():
     assert sorted(asked.sum(1).tolist()) == [8] * 4 + [24] * 2 + [39] * 2
 
 
-def test_halving_ends_when_the_draws_do():
+def test_halving_ends_with_the_last_draw():
     _, asked = play(Halving(20, first=8), table(8, 20, best=3))
     assert sorted(asked.sum(1).tolist()) == [8] * 4 + [20] * 4
 
 
-def test_a_limit_cuts_a_stage_to_evenly_spread_draws():
+def test_a_budget_shortens_a_stage_to_evenly_spread_draws():
     search = Staged((5, 20, 80), (3, 2, 1), max_evaluations=10 * 5 + 3 * 7 + 2)
     prediction, asked = play(search, table(10, 80, best=4))
     assert prediction == 4
@@ -260,7 +260,7 @@ def test_a_limit_cuts_a_stage_to_evenly_spread_draws():
         ({"draws": (3, 10), "keep": (2, 1), "grid": "literal"}, r"\[3\]"),
     ],
 )
-def test_stages_that_make_no_sense_are_refused(arguments, message):
+def test_invalid_stages_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Staged(**arguments)
 
@@ -298,6 +298,6 @@ def test_stages_may_be_lists_of_any_integers():
         (lambda: Exhaustive((8,)), r"draws must be an integer, got \(8,\) of type tuple"),
     ],
 )
-def test_draws_that_are_no_integers_are_refused(make, message):
+def test_draws_must_be_integers(make, message):
     with pytest.raises(TypeError, match=message):
         make()

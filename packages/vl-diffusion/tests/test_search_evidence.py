@@ -61,7 +61,7 @@ def test_student_evidence_is_the_integral_over_effects_and_scales(prior, populat
 
 
 @pytest.mark.parametrize("prior", [1.0, 0.3])
-def test_an_interval_ends_where_the_evidence_against_a_mean_is_what_was_asked_for(prior):
+def test_an_interval_ends_where_the_evidence_reaches_its_threshold(prior):
     d = np.random.default_rng(0).normal(0.8, 1, 12)
     standard_error = d.std(ddof=1) / 12**0.5
     half = anytime_half_widths(np.array([standard_error]), np.array([12]), error=0.05, prior=prior)[0]
@@ -69,7 +69,7 @@ def test_an_interval_ends_where_the_evidence_against_a_mean_is_what_was_asked_fo
         assert marginal_ratio(d - end, prior, np.inf, folded=False) == pytest.approx(20, rel=1e-3)
 
 
-def test_intervals_cover_however_often_one_looks_and_whichever_class_leads():
+def test_intervals_cover_at_all_times_for_any_leader():
     rng = np.random.default_rng(0)
     errors = rng.normal(0, 1, (1500, 3, 150))
     count = np.arange(1, 151)
@@ -90,7 +90,7 @@ def test_intervals_cover_however_often_one_looks_and_whichever_class_leads():
     assert missed["student"].mean(0).min() > 0.2
 
 
-def test_intervals_of_few_draws_or_none_say_so():
+def test_intervals_of_few_draws_are_infinite_or_nan():
     half = anytime_half_widths(np.array([0.5, np.nan, 0.0, 0.1]), np.array([2, 1, 9, 5000]), error=0.05)
     assert half[0] == np.inf
     assert np.isnan(half[1])
@@ -107,7 +107,7 @@ def test_student_evidence_is_that_of_the_t_statistic():
     assert math.exp(student(d[None], prior=g)[0]) == pytest.approx(2 * two_sided - (1 + n * g) ** -0.5)
 
 
-def test_student_evidence_has_no_unit_and_no_need_to_come_at_once():
+def test_student_evidence_is_scale_free_and_incremental():
     d = np.random.default_rng(2).normal(0.5, 1, (4, 20))
     d[3] -= 5
     whole = student(d, prior=1)
@@ -120,14 +120,14 @@ def test_student_evidence_has_no_unit_and_no_need_to_come_at_once():
     assert parts.log() == pytest.approx(whole[[0, 2]])
 
 
-def test_equal_classes_are_no_evidence_and_a_constant_difference_is_much():
+def test_equal_classes_give_no_evidence_and_constant_differences_much():
     d = np.array([[0.0] * 20, [1.0] * 20, [-1.0] * 20])
     log = student(d, prior=1)
     assert log[0] == log[2] == -np.inf
     assert log[1] == pytest.approx(10 * math.log(21) + math.log(2) - math.log(21) / 2)
 
 
-def test_draws_that_do_not_count_shift_what_the_rest_must_show():
+def test_opening_draws_shift_the_mean_of_the_rest():
     # Of 10 draws, two are known: the mean over all is positive if that over the rest exceeds -3/4.
     rng = np.random.default_rng(3)
     before, d = np.array([[2.0, 4.0]]), rng.normal(0, 1, (1, 5))
@@ -166,7 +166,7 @@ def test_bernstein_evidence_is_the_published_process(population):
 
 
 @pytest.mark.parametrize("kind", ["t", "t of few draws", "bernstein"])
-def test_evidence_exceeds_a_bound_under_the_null_as_rarely_as_it_says(kind):
+def test_evidence_rarely_exceeds_its_threshold_under_the_null(kind):
     rng, level, races = np.random.default_rng(5), 0.05, 4000
     d = rng.normal(0, 3, (races, 200)) if kind != "bernstein" else rng.choice([-1.0, 0.2, 0.8], (races, 200))
     if kind == "t of few draws":

@@ -80,7 +80,7 @@ def test_a_race_finds_what_exhaustive_search_finds_even_among_equals(bound):
 
 
 @pytest.mark.parametrize("opening", [0, 2])
-def test_what_a_class_faces_adds_up_to_the_level_at_most(opening):
+def test_shares_against_a_class_add_up_to_at_most_the_level(opening):
     rng = np.random.default_rng(3)
     for num_classes in (2, 3, 10, 1000):
         shares = Racing(opening=opening)._shares(rng.normal(0, 1, (num_classes, opening)))
@@ -104,7 +104,7 @@ def test_wider_gaps_cost_less():
     assert costs == sorted(costs, reverse=True)
 
 
-def test_common_effects_and_units_change_nothing():
+def test_races_are_invariant_to_common_effects_and_units():
     errors = simulate(np.random.default_rng(5), 6, 250, 0.3)
     winner, seen = race(Racing(), errors)
     moved = 1e-3 * (errors + np.linspace(0, 50, 250))
@@ -151,12 +151,12 @@ def test_an_estimated_spread_clips_larger_differences():
         ({"bound": "bernstein", "opening": 0}, "opening must be at least 1 to estimate spread"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings, message):
+def test_invalid_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Racing(**settings)
 
 
-def test_a_race_of_two_draws_is_short_but_fair():
+def test_a_race_of_two_draws_finds_the_best_class():
     assert race(Racing(2), np.array([[2.0, 2.0], [1.0, 1.0]]))[0] == 1
 
 

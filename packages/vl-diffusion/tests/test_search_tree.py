@@ -32,7 +32,7 @@ def errors_of(levels: list[float], draws: int = 32) -> np.ndarray:
     return np.array(levels)[:, None] + np.random.default_rng(0).normal(0, 0.01, draws)
 
 
-def test_a_tree_rules_out_branches_before_their_classes_are_seen():
+def test_a_tree_prunes_branches_before_evaluating_their_classes():
     search = LabelTree(TREE, ANIMALS, Exhaustive(32), keep=1, draws=4, representatives=2)
     # Of the animals' five leaves, those in the middle of two halves are dog and trout.
     winner, made, asked = play(search, errors_of([0.5, 0.4, 0.1, 0.6, 0.7, 0.9]))
@@ -114,7 +114,7 @@ def test_a_tree_of_other_classes_is_refused():
         ({"score": "max"}, "score must be min or mean, got 'max'"),
     ],
 )
-def test_tree_settings_that_make_no_sense_are_refused(settings, message):
+def test_invalid_tree_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         LabelTree(TREE, ANIMALS, **settings)
 
@@ -131,7 +131,7 @@ def test_a_shortlist_shows_the_inner_search_only_the_likeliest_classes():
     assert play(search, errors, logits=np.zeros(5))[0] == 0
 
 
-def test_a_single_class_that_is_left_is_asked_for_once():
+def test_a_single_remaining_class_is_evaluated_once():
     errors = errors_of([0.1, 0.5, 0.4, 0.6, 0.3], draws=250)
     for limit in (None, 1):
         search = Shortlist(top=1, max_evaluations=limit)
@@ -158,7 +158,7 @@ def test_a_shortlist_needs_a_score_for_every_class(logits, message):
         next(Shortlist().requests(SearchInput(5, logits)))
 
 
-def test_a_limit_needs_an_inner_search_that_can_keep_it():
+def test_a_budget_needs_an_inner_search_with_that_setting():
     class Other:
         num_draws = 4
 

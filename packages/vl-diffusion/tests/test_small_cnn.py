@@ -29,7 +29,7 @@ def test_save_and_load_give_the_same_logits(model, tmp_path):
     assert not SmallCNN.is_in(tmp_path)
 
 
-def test_logits_depend_on_no_other_image(model):
+def test_logits_do_not_depend_on_the_batch(model):
     torch.testing.assert_close(model(images())[1:2], model(images()[1:2]))
     assert model(images()).shape == (3, 3)
 

@@ -59,7 +59,7 @@ def test_weights_keep_their_names_and_their_storage(tiny):
     assert not any(parameter.is_meta for parameter in model.parameters())
 
 
-def test_a_network_without_a_table_cannot_mix(tiny):
+def test_a_network_without_label_embedding_cannot_mix(tiny):
     with pytest.raises(ValueError, match="must have a label embedding"):
         accept_soft_labels(tiny.pixel_unet(classes=None))
 
@@ -87,7 +87,7 @@ def test_prompts_mix_by_their_hidden_states(tiny, name):
     assert weights.grad[0].abs().min() > 0
 
 
-def test_numbers_of_classes_cannot_be_mixed_and_vectors_can():
+def test_class_indices_cannot_be_mixed_but_vectors_can():
     numbered = CallableDenoiser(lambda x_t, time, label: x_t, SCHEDULE, image_size=4, classes=("a", "b"))
     with pytest.raises(TypeError, match=r"takes class indices; implement mix_conditions"):
         mix_conditions(numbered, numbered.encode_classes(("a", "b")), torch.tensor([[0.5, 0.5]]))

@@ -78,7 +78,7 @@ def test_weights_are_the_formula_with_a_mean_of_one(schedule, name, formula):
 
 
 @pytest.mark.parametrize("search", [Exhaustive(10), Staged((3, 10), (2, 1))])
-def test_the_classifier_weighs_each_draw(search):
+def test_the_classifier_weights_each_draw(search):
     image = images(3)
     plain = draw_errors(DiffusionClassifier(OneGrayPerClass(), search=search), image)
     result = DiffusionClassifier(OneGrayPerClass(), search=search, weighting="exponential").classify(image)
@@ -226,7 +226,7 @@ def test_learned_weights_are_large_where_classes_are_told_apart(kind, size, nois
     assert learned > uniform + 0.2
 
 
-def test_nothing_to_learn_leaves_weights_uniform():
+def test_uninformative_errors_leave_weights_uniform():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 40)
     errors = 1 + rng.normal(0, 0.1, (40, 4, 20))
@@ -265,7 +265,7 @@ def test_times_without_a_draw_take_the_uniform_weight():
     assert weighting.values[4] > 0
 
 
-def test_errors_against_the_labels_teach_nothing():
+def test_errors_contradicting_the_labels_leave_weights_uniform():
     errors = np.zeros((6, 2, 4))
     errors[:, 0] = 1.0
     weighting = fit_weighting(errors, np.zeros(6, int), np.linspace(0, 1, 4), buckets=2, penalty=0.0)
