@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from vl_diffusion import NoiseSchedule
-from vl_diffusion.models.latents import encode
+from vl_diffusion.models._latents import encode
 from vl_diffusion.models.loading import as_denoiser
 
 SPACES = ("epsilon", "v_prediction", "flow_prediction", "sample")

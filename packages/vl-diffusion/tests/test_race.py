@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 from vl_diffusion import Classification, DiffusionClassifier, Racing
-from vl_diffusion.demo import messages
-from vl_diffusion.demo.chart import RaceChart
-from vl_diffusion.demo.race import Race
+from vl_diffusion.demo import _messages as messages
+from vl_diffusion.demo._chart import RaceChart
+from vl_diffusion.demo._race import Race
 
 KNOWN = ("T-shirt/top", "trouser", "bag", "ankle boot")
 

@@ -13,9 +13,9 @@ from PIL import Image
 from vl_core.data import ImageError, read_image
 
 from vl_diffusion.classification.classifier import DiffusionClassifier
-from vl_diffusion.demo import messages
-from vl_diffusion.demo.chart import CSS, RaceChart
-from vl_diffusion.demo.race import Race
+from vl_diffusion.demo import _messages as messages
+from vl_diffusion.demo._chart import CSS, RaceChart
+from vl_diffusion.demo._race import Race
 from vl_diffusion.models.denoiser import Denoiser, takes_prompts
 from vl_diffusion.models.images import to_tensor
 from vl_diffusion.models.loading import as_denoiser, load_denoiser

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vl_diffusion.models import latents
+from vl_diffusion.models import _latents as latents
 from vl_diffusion.models.denoiser import Condition
 from vl_diffusion.models.schedule import NoiseSchedule
 

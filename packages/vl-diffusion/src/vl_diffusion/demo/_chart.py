@@ -9,7 +9,7 @@ from html import escape
 
 import numpy as np
 
-from vl_diffusion.demo.race import Race
+from vl_diffusion.demo._race import Race
 
 _LANES = 16
 _HEIGHT = 30

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from html import escape
 
-from vl_diffusion.demo.race import Race
+from vl_diffusion.demo._race import Race
 
 NO_IMAGE = "There is no image yet: drop one on the left, or pick an example."
 START = "Drop an image, then press <b>Classify</b> and watch the classes race."
