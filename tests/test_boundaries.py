@@ -134,7 +134,7 @@ def _rooms_on_disk(package: Package) -> set[str]:
 def room_problems(
     source: str, room: str, module: str, rooms: tuple[str, ...], folder: tuple[str, ...] = ()
 ) -> list[str]:
-    """Say which imports of a file go to a room above its own, or to the package's own public names.
+    """Say which imports of a file go to a room above its own, to private names of another, or to the public names.
 
     Args:
         source: The file's content.
@@ -158,13 +158,15 @@ def room_problems(
             continue
         for name in names:
             package, _, rest = name.partition(".")
-            target = rest.split(".")[0]
+            target, *inner = rest.split(".")
             if package != module or target == room or target.startswith("__"):
                 continue
             if target not in rooms:
                 found.append(f"line {node.lineno}: import {name} from the room that defines it")
             elif rooms.index(target) > rooms.index(room):
                 found.append(f"line {node.lineno}: {room} must not import {target}, which is above it")
+            elif any(part.startswith("_") for part in inner):
+                found.append(f"line {node.lineno}: {name} is private to {target}")
     return found
 
 
@@ -271,6 +273,8 @@ def test_checker_sees_what_is_wrong_and_only_that(package: str, source: str, exp
             ["line 2: search must not import commands, which is above it"],
         ),
         ("import_module('vl_ssl.commands')", ["line 1: search must not import commands, which is above it"]),
+        ("from vl_ssl.models._vit import ViT", ["line 1: vl_ssl.models._vit.ViT is private to models"]),
+        ("from vl_ssl.models.vit import _pool", ["line 1: vl_ssl.models.vit._pool is private to models"]),
         ("from vl_ssl import SimSiam", ["line 1: import vl_ssl.SimSiam from the room that defines it"]),
     ],
 )
