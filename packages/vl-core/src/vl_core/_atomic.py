@@ -1,4 +1,4 @@
-"""Files that are either the old version or the new one, whenever the process or the machine stops."""
+"""Atomic file writes: after a crash a file is either the old version or the new one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def atomic_write(path: str | os.PathLike[str], mode: Literal["w", "wb"] = "w") -
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a free name beside ``path`` for the block to write; on success flush that file and rename it."""
+    """Yield a temporary name beside ``path`` to write to; on success flush it to disk and rename it to ``path``."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
@@ -63,7 +63,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether ``path`` is a temporary file of ``replacing``, left by a process that was killed.
+    """Return True if ``path`` is a temporary file of ``replacing`` that a killed process left behind.
 
     Such a file may be removed, so nothing else counts: no folder, no link, no name of another form.
     """
@@ -71,7 +71,7 @@ def is_leftover(path: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Return once the file's content is on the disk."""
+    """Flush the file's content to disk."""
     with path.open("r+b") as file:
         os.fsync(file.fileno())
 

@@ -1,4 +1,4 @@
-"""Optional modules, imported when they are first needed."""
+"""Optional modules, imported at first use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def import_extra(module: str, extra: str) -> Any:
-    """Import an optional module, or say which extra of vl-core brings it.
+    """Import an optional module; if it is missing, name the extra of vl-core that installs it.
 
     Raises:
         ModuleNotFoundError: If it is not installed.

@@ -1,4 +1,4 @@
-"""Results in CSV files: rows that say how to make them again, intervals, and the tables made from them."""
+"""Results in CSV files: rows with their provenance, confidence intervals, and tables made from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["append_row", "markdown_table", "provenance", "read_rows", "wilson_in
 
 
 def append_row(path: str | os.PathLike[str], row: Mapping[str, object]) -> None:
-    """Add one row to a CSV file, making the file, its folder and its header where they are missing.
+    """Append one row to a CSV file; the file, its folder and its header are created if missing.
 
     The file is replaced in one step, so that an interruption loses no earlier row.
 
@@ -51,13 +51,13 @@ def append_row(path: str | os.PathLike[str], row: Mapping[str, object]) -> None:
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header, each value the text that stands there."""
+    """Rows of a CSV file with a header, values as text."""
     with Path(path).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def provenance() -> dict[str, str]:
-    """What a row needs besides its figures: hardware, PyTorch's version, the command and the commit.
+    """Provenance of a row: hardware, PyTorch version, command and commit.
 
     The hardware is the GPU's name where PyTorch sees one, else the processor's kind and the number of cores. The commit
     is that of the working folder's git repository, ``unknown`` outside of one. The command of an interactive session is
@@ -76,7 +76,7 @@ def provenance() -> dict[str, str]:
 
 
 def wilson_interval(correct: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """The score interval of Wilson (1927) for a share, such as an accuracy.
+    """Wilson score interval (1927) of a proportion, such as an accuracy.
 
     Unlike the normal interval it stays within 0..1 and keeps its level near the ends.
 
@@ -108,7 +108,7 @@ def wilson_interval(correct: int, total: int, level: float = 0.95) -> tuple[floa
 
 
 def markdown_table(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
-    """The chosen columns of some rows as a Markdown table, with a line end after its last line.
+    """Markdown table of the chosen columns, ending with a newline.
 
     Raises:
         KeyError: If a row lacks a column.
@@ -119,7 +119,7 @@ def markdown_table(rows: Iterable[Mapping[str, object]], columns: Sequence[str])
 
 
 def _line(cells: Iterable[object]) -> str:
-    """One line of a CSV file, which ends with a line feed."""
+    """One line of a CSV file, ending with a line feed."""
     text = io.StringIO()
     # The writer of Python 3.11 quotes only those of CR and LF that its own line end holds.
     csv.writer(text, lineterminator="\r\n").writerow(cells)

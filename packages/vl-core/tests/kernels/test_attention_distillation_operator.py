@@ -19,7 +19,7 @@ def flat_arguments(problem, impl="reference"):
     original = ops.attention_distillation
 
     def record(*arguments):
-        captured.append(ops._flat(*arguments[:2]))
+        captured.append(ops._flatten(*arguments[:2]))
         return original(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Images that lie in memory as one array."""
+"""Images held in memory as one array."""
 
 from __future__ import annotations
 

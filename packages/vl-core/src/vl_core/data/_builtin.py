@@ -1,4 +1,4 @@
-"""The two data sets that ship inside the wheel; `packages/vl-core/experiments/builtin_data/build_builtin_data.py` makes them."""
+"""The two data sets that ship inside the wheel; `experiments/builtin_data/build_builtin_data.py` makes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one type of data set that every package takes: images with a label, a name, and perhaps a caption."""
+"""`ImageDataset`, the data set type of all packages: images with labels, names and optional captions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Transform = Callable[[Image.Image], Any]
 
 
 class ImageSource(Protocol):
-    """Images by position; read when asked for."""
+    """Images by position, read lazily."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of images."""
 
     def __getitem__(self, index: int, /) -> Image.Image:
-        """Read one, in mode RGB or L."""
+        """Read one image, in mode RGB or L."""
 
 
 class ImageDataset(Dataset[tuple[Any, int]]):
@@ -34,12 +34,12 @@ class ImageDataset(Dataset[tuple[Any, int]]):
     Args:
         images: Images by position. It must be picklable for a data loader that starts its workers afresh.
         labels: An integer for each image, -1 for none.
-        name: What the data set is called in reports.
+        name: Name of the data set in reports.
         names: A stable identifier for each image, such as ``"fashion/test/00017"`` or its path inside the folder.
         classes: The names that labels index; empty where nothing is labeled.
-        split: The part that was asked for; None for everything.
+        split: The split that was opened; None for all of them.
         captions: A sentence for each image, or None.
-        metadata: What else is known of each image, or None.
+        metadata: Further fields of each image, or None.
         transform: Applied to each PIL image when it is read.
         skipped: Images left out because they could not be read: name and reason.
 
@@ -97,7 +97,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
             )
 
     def __len__(self) -> int:
-        """The number of images."""
+        """Number of images."""
         return len(self._positions)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:

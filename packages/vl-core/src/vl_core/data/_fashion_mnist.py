@@ -1,4 +1,4 @@
-"""The full Fashion-MNIST, from wherever it already lies on this machine; nothing is downloaded."""
+"""The full Fashion-MNIST from a local copy; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ORIGINAL = {"train": "train", "test": "t10k"}
 
 
 def places() -> list[Path]:
-    """The folders that are looked in, in order: `$VL_DATA`, Debian's package, and torchvision's below here."""
+    """Folders searched, in order: `$VL_DATA`, Debian's package, torchvision's folder below the working directory."""
     found = []
     if root := os.environ.get("VL_DATA"):
         found += [Path(root) / "fashion_mnist", Path(root) / "FashionMNIST" / "raw"]

@@ -1,4 +1,4 @@
-"""Image folders: flat, one sub-folder a class, and either of them inside train/, val/ and test/."""
+"""Image folders: flat or one sub-folder per class, optionally inside train/, val/ and test/."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUFFIXES = (
 
 
 class FileImages:
-    """Reads images from files when asked for."""
+    """Reads images from files lazily."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = tuple(paths)
@@ -71,7 +71,7 @@ def open_folder(root: Path, split: str | None, exclude: Path | None = None) -> I
 
 
 def _split_folders(root: Path, exclude: Path | None) -> dict[str, Path]:
-    """The sub-folders that are splits, by name; none where one of them is a class or images lie beside them."""
+    """Sub-folders that are splits, by name; empty if any of them is a class or images lie beside them."""
     folders = {folder.name: folder for folder in _subfolders(root, exclude)}
     splits = {name: folder for name, folder in folders.items() if plain_split(name) in ("train", "val", "test")}
     if not splits or _images_in(root):
@@ -81,7 +81,7 @@ def _split_folders(root: Path, exclude: Path | None) -> dict[str, Path]:
 
 
 def _by_class(folder: Path, exclude: Path | None) -> dict[str | None, list[Path]]:
-    """The images of one split by class; the only key is None where there are no classes."""
+    """Images of one split by class; the only key is None if there are no classes."""
     inside: dict[str | None, list[Path]] = {}
     for sub in _subfolders(folder, exclude):
         if images := _images_below(sub, exclude):
@@ -96,7 +96,7 @@ def _by_class(folder: Path, exclude: Path | None) -> dict[str | None, list[Path]
 
 
 def _natural(text: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """A key that sorts digits by value; the text itself decides between equals such as ``1`` and ``01``."""
+    """Sort key that orders digits by value, then by text (``1`` before ``01``)."""
     pieces = re.findall(r"[0-9]+|[^0-9]+", text)
     return tuple((0, int(p), "") if p[0] in "0123456789" else (1, 0, p.casefold()) for p in pieces), text
 

@@ -39,12 +39,12 @@ class HuggingFaceImages:
 
 
 def is_saved_dataset(folder: Path) -> bool:
-    """Whether a folder was written by ``save_to_disk``."""
+    """Return True if the folder was written by ``save_to_disk``."""
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
 def open_huggingface(source: str, split: str | None) -> ImageDataset:
-    """Open a data set of the hub, or a folder that ``save_to_disk`` wrote or ``load_dataset`` understands.
+    """Open a data set of the hub, a ``save_to_disk`` folder, or a folder that ``load_dataset`` can read.
 
     The first column of type ``Image`` is the image; ``label``, or else the only column of type ``ClassLabel``, is
     the label; ``caption`` or ``text`` is the caption. Without ``split`` all splits follow one another.

@@ -1,4 +1,4 @@
-"""Reading one image from a file or from bytes, so that whatever is wrong with it is one clear error."""
+"""Read one image from a file or from bytes; any fault becomes one clear error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UPRIGHT = {
 
 
 class ImageError(ValueError):
-    """An image that cannot be used; the message is one line with the image's name and the cause."""
+    """An unusable image; the message is one line with its name and the cause."""
 
 
 def read_image(
@@ -44,7 +44,7 @@ def read_image(
 
     Args:
         source: A path, or the bytes of an encoded image (AVIF, BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP).
-        name: What errors call the image; by default its path, or ``"image bytes"``.
+        name: Name of the image in errors; by default its path, or ``"image bytes"``.
         max_pixels: The largest width times height that is decoded. The header is looked at first, so that a
             decompression bomb costs no memory.
 

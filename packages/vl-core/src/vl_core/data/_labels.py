@@ -1,4 +1,4 @@
-"""Turning a column of labels, numbers or names, into class numbers."""
+"""Convert a column of labels, integers or names, to class indices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 def number_labels(
     values: Sequence[Any], classes: Sequence[str] | None, what: str
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Class numbers and class names from a column.
+    """Class indices and class names of a column.
 
     Args:
         values: Integers (-1 or None for no label), or names (None for no label).

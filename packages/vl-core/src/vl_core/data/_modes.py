@@ -1,16 +1,16 @@
-"""Bringing every kind of image that Pillow reads to plain 8-bit RGB, or to 8-bit L where it is grayscale."""
+"""Convert every mode that Pillow reads to 8-bit RGB, or to 8-bit L for grayscale."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-_GREY = ("1", "L", "LA", "La")
+_GRAY = ("1", "L", "LA", "La")
 _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def to_rgb_or_gray(image: Image.Image) -> Image.Image:
-    """A copy of ``image`` in mode RGB, or L where it has no color; its metadata is dropped.
+    """Copy of ``image`` in mode RGB, or L if it is grayscale, without metadata.
 
     Transparency, in a channel, in a palette or as one color, is composited on white. 16-bit grayscale is divided by
     257, so that 0 and 65535 become 0 and 255; floating point must lie in [0, 1]. Color profiles are not applied.
@@ -30,7 +30,7 @@ def to_rgb_or_gray(image: Image.Image) -> Image.Image:
         result = _from_floats(image)
     elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         result = _on_white(image)
-    elif image.mode in _GREY:
+    elif image.mode in _GRAY:
         result = image.convert("L")
     else:
         result = image.convert("RGB")
@@ -41,7 +41,7 @@ def to_rgb_or_gray(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    gray = image.mode in _GREY
+    gray = image.mode in _GRAY
     colored = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     white = Image.new("RGBA", image.size, (255, 255, 255, 255))
     flat = Image.alpha_composite(white, colored)

@@ -1,4 +1,4 @@
-"""`open_dataset`: one function from a short text to a data set."""
+"""`open_dataset`: open a data set by name or path."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _unknown(spec: str | os.PathLike[str]) -> Exception:
 
 
 def _readable(dataset: ImageDataset) -> ImageDataset:
-    """The images that can be read, by reading each of them once."""
+    """Keep the images that can be read, reading each once."""
 
     def reason(index: int) -> str | None:
         try:

@@ -21,7 +21,7 @@ CACHE_BYTES = 512 * 1024**2
 
 
 class ParquetImages:
-    """Reads encoded images a row group at a time, and keeps the latest ones while they fit into ``cache_bytes``.
+    """Reads encoded images one row group at a time, with a cache of ``cache_bytes`` for the latest groups.
 
     Nothing is decoded before it is asked for. Files that fit are read once; of larger ones, reading in order touches
     each row group once, and reading in random order wants small row groups. Copies sent to other processes start with
@@ -141,7 +141,7 @@ def _check_image_type(arrow: Any, kind: Any, path: Path) -> None:
 
 
 def _declared_classes(schema: Any) -> tuple[str, ...] | None:
-    """Class names from the description that the Hugging Face library writes into the header, if it is there."""
+    """Class names from the header that the Hugging Face library writes, if present."""
     try:
         described = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]["label"]["names"]
     except (KeyError, TypeError, ValueError):

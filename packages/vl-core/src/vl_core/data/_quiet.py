@@ -1,4 +1,4 @@
-"""Keeping Pillow's warnings away from the caller, without losing anybody else's and safely from several threads."""
+"""Suppress Pillow's warnings, thread-safely and without touching anyone else's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _filters: warnings.catch_warnings[None] | None = None
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Ignore warnings that PIL's own modules raise.
+    """Ignore warnings raised by PIL's own modules.
 
     `warnings.catch_warnings` saves and restores one list for the whole process: two threads that overlap can restore
     each other's copy and leave warnings muted for good. Here the first one in saves, and the last one out restores.

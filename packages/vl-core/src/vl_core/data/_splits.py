@@ -1,4 +1,4 @@
-"""The names of the parts of a data set, and what is said when one is asked for that is not there."""
+"""Names of splits, and errors for splits that do not exist."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ _ORDER = {"train": 0, "val": 1, "test": 2}
 
 
 class UndividedError(ValueError):
-    """A split was asked for of a data set that has none; without ``split`` all of it is read."""
+    """Raised when a split is requested from a data set without splits; leave ``split`` out to read all of it."""
 
 
 def plain_split(name: str) -> str:
-    """One name for each part: ``"validation"`` and ``"valid"`` are ``"val"``."""
+    """Canonical name of a split: ``"validation"`` and ``"valid"`` become ``"val"``."""
     return _SAME.get(name.lower(), name.lower() if name.lower() in _ORDER else name)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Without repeats: train, val, test, then any others by name."""
+    """Unique names in order: train, val, test, then the others by name."""
     return sorted(set(names), key=lambda name: (_ORDER.get(plain_split(name), len(_ORDER)), name))
 
 
 def select_splits(split: str | None, available: Iterable[str], dataset: str) -> list[str]:
-    """The parts to read: all in their order for None, else the one that ``split`` names.
+    """Splits to read: all of them in order for None, else the one that ``split`` names.
 
     Args:
-        split: What was asked for.
-        available: What there is, in the data set's own spelling.
+        split: The requested split.
+        available: The existing splits, in the data set's own spelling.
         dataset: Its name, for the error.
 
     Raises:
-        UndividedError: If there are no parts.
-        ValueError: If there is no such part.
+        UndividedError: If the data set has no splits.
+        ValueError: If there is no such split.
     """
     there = in_order(available)
     if split is None:

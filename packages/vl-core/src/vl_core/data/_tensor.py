@@ -1,4 +1,4 @@
-"""One way from every form in which an image enters a public function to a tensor."""
+"""Convert every accepted form of an image to a tensor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vl_core.data._modes import to_rgb_or_gray
 
 
 def image_to_tensor(image: Image.Image | np.ndarray[Any, Any] | Tensor) -> Tensor:
-    """An image as float32 ``(C, H, W)`` in [0, 1], with one channel for grayscale and three for color.
+    """Convert an image to float32 ``(C, H, W)`` in [0, 1]: one channel for grayscale, three for color.
 
     Args:
         image: A PIL image in any mode (transparency is composited on white; EXIF orientation is for `read_image`), a

@@ -1,4 +1,4 @@
-"""Reading of the IDX format of MNIST-like data sets (plain or gzip-compressed files)."""
+"""Read the IDX format of MNIST-like data sets, plain or gzip-compressed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good are frozen features? Extract them once, then ask neighbors and a linear classifier."""
+"""Evaluate frozen features: extract them once, then measure k-NN and linear-probe accuracy."""
 
 from vl_core.features._extract import extract
 from vl_core.features._knn import knn_accuracy

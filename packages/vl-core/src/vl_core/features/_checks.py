@@ -1,4 +1,4 @@
-"""What every evaluation of features asks of its arguments."""
+"""Argument checks shared by all feature evaluations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def check_features(
     train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The four tensors, detached and on the device of ``train_features``, or an error that names the one at fault.
+    """Return the four tensors, detached and on the device of ``train_features``; an error names the faulty one.
 
     Args:
         train_features: ``(n, d)`` of a floating type, finite, ``n >= 1``.
@@ -40,7 +40,7 @@ def check_features(
 
 
 def distinct(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The values in ``labels`` ``(n,)``, ascending, and for each label its place among them."""
+    """Distinct values of ``labels`` ``(n,)``, ascending, and the index of each label among them."""
     values, places = torch.unique(labels, return_inverse=True)
     return values, places
 

@@ -24,7 +24,7 @@ def knn_accuracy(
     k: int = 20,
     temperature: float = 0.07,
 ) -> float:
-    """Share of test images that their nearest training images name correctly.
+    """Accuracy of weighted k-nearest-neighbor classification on frozen features.
 
     Wu et al., 2018, section 3.4. Each of the ``k`` training rows of largest cosine similarity ``s`` votes for its class
     with weight ``exp(s / temperature)``. Of classes with equal votes the smallest label wins.
@@ -69,7 +69,7 @@ def knn_accuracy(
 
 
 def _directions(features: Tensor) -> Tensor:
-    """Rows of length one in float32, whatever their scale; rows of zeros stay as they are."""
+    """Rows normalized to unit length in float32, whatever their scale; zero rows stay zero."""
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     # With one as its largest value a row neither leaves the range of float32 nor loses its length to underflow.
     largest = features.abs().amax(dim=1, keepdim=True)

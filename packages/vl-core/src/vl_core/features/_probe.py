@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a linear classifier makes of frozen features."""
+    """Result of a linear probe."""
 
     accuracy: float
     """Share of test rows named correctly, in [0, 1]."""
@@ -97,7 +97,7 @@ def linear_probe(
 def fit(
     features: Tensor, targets: Tensor, num_classes: int, regularization: float, start: Tensor | None = None
 ) -> Tensor:
-    """Weights ``(num_classes, d + 1)`` of least penalized cross-entropy; the last column is the bias.
+    """Weights ``(num_classes, d + 1)`` that minimize the penalized cross-entropy; the last column is the bias.
 
     Args:
         features: ``(n, d)`` float64, standardized.
@@ -135,7 +135,7 @@ def fit(
 
 
 def _choose(features: Tensor, targets: Tensor, num_classes: int, seed: int) -> float:
-    """The regularization of the grid that names held-out training rows best."""
+    """Regularization from the grid with the best accuracy on held-out training rows."""
     held_out = _held_out(targets, seed)
     if not bool(held_out.any()):
         raise ValueError("regularization must be given where no class has two training rows to hold one out")
@@ -151,7 +151,7 @@ def _choose(features: Tensor, targets: Tensor, num_classes: int, seed: int) -> f
 
 
 def _held_out(targets: Tensor, seed: int) -> Tensor:
-    """Mask ``(n,)`` of a fifth of each class, at least one row where the class has two."""
+    """Mask ``(n,)`` that holds out a fifth of each class, at least one row if the class has two."""
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed)).to(targets.device)
     mask = torch.zeros_like(targets, dtype=torch.bool)
     for target in distinct(targets)[0]:
@@ -162,7 +162,7 @@ def _held_out(targets: Tensor, seed: int) -> Tensor:
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each column; one in place of the deviation of a constant column."""
+    """Mean and standard deviation of each column; the deviation of a constant column is set to one."""
     mean = features.mean(dim=0)
     deviation = features.std(dim=0, correction=0)
     constant = deviation <= 1e-12 * mean.abs().clamp(min=1e-300)

@@ -1,4 +1,4 @@
-"""Checks and choices that all operations of `vl_core.kernels` make in the same way."""
+"""Argument checks and implementation choice shared by all operations of `vl_core.kernels`."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def check_floating(name: str, tensor: object) -> None:
 
 
 def is_finite_number(value: object) -> bool:
-    """Whether this is a finite number. A compiled call may take other numbers later, which `math.isfinite` forbids."""
+    """Return True for a finite number. `math.isfinite` would specialize a compiled call to this number."""
     # A tuple, because torch.compile of PyTorch 2.9 cannot trace a union.
     return isinstance(value, (int, float)) and -math.inf < value < math.inf
 
 
 def triton_missing(device: str) -> str | None:
-    """Why no Triton kernel runs on this type of device, or None where one does."""
+    """Reason why no Triton kernel runs on this type of device, or None if one does."""
     if not _HAS_TRITON:
         return "Triton is not installed"
     if device != "cuda" and not (device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"):

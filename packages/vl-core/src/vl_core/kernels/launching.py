@@ -1,4 +1,4 @@
-"""What the launchers of Triton kernels need to know of the place where they launch."""
+"""Device and backend of a Triton launch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 def on_device_of(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Triton launches on the current device, which need not be the tensor's."""
+    """Make the tensor's device current: Triton launches on the current device."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 def backend(tensor: Tensor) -> Literal["cuda", "hip", "interpreter"]:
-    """Who compiles a kernel for this tensor."""
+    """Backend that compiles a kernel for this tensor."""
     if not tensor.is_cuda:
         return "interpreter"
     return "cuda" if torch.version.hip is None else "hip"

@@ -1,4 +1,4 @@
-"""Packing a run's seed, an image's identity and a draw's number into the two columns of a noise key."""
+"""Pack seed, image id and draw number into the two columns of a noise key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def make_keys(seed: Integers, image_ids: Integers, draws: Integers) -> Tensor:
-    """Keys for ``gaussian`` under which noise is a function of (seed, image, draw) and of nothing else.
+    """Keys for ``gaussian`` that make noise a pure function of (seed, image, draw).
 
     Distinct triples give distinct keys. The arguments broadcast against each other, so ``image_ids[:, None]`` with
     ``draws[None, :]`` makes a table; ``gaussian`` takes it as ``keys.flatten(0, -2)``.

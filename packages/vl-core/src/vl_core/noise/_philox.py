@@ -73,7 +73,7 @@ def philox_rounds(counter: Words, key_low: Tensor, key_high: Tensor) -> tuple[Te
 
 
 def _mix(product: Tensor | int, word: Tensor | int, key: Tensor) -> Tensor:
-    """``high(product) ^ word ^ key``, cut to 32 bits; ``word`` may carry rubbish above them."""
+    """``high(product) ^ word ^ key``, cut to 32 bits; the upper bits of ``word`` are ignored."""
     mixed = (product >> 32) ^ (word ^ key)
     return mixed.bitwise_and_(WORD)
 

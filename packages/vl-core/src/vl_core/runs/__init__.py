@@ -1,4 +1,4 @@
-"""Records of a run: its configuration, metrics and checkpoints in one folder that survives an interruption."""
+"""Run records: configuration, metrics and checkpoints in one folder; an interrupted run resumes."""
 
 from vl_core._atomic import atomic_write
 from vl_core.runs._checkpoint import Checkpoint

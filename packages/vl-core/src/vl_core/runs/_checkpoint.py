@@ -21,7 +21,7 @@ from vl_core.runs._plain import plain
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run needs to go on."""
+    """Everything needed to resume a run."""
 
     step: int
     """The first step that is still to be done."""
@@ -32,7 +32,7 @@ class Checkpoint:
 
 
 def save(path: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Replace the checkpoint at ``path`` by a new one, in one step.
+    """Replace the checkpoint at ``path`` atomically.
 
     Raises:
         TypeError: If a tensor is none, a name is no string, or the state is not for JSON.
@@ -48,7 +48,7 @@ def save(path: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[st
 
 
 def load(path: Path) -> Checkpoint | None:
-    """The checkpoint at ``path``, or None where there is none.
+    """Load the checkpoint at ``path``; None if there is none.
 
     Raises:
         ValueError: If the file is not a checkpoint written by ``save``.

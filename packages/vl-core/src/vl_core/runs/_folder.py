@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RunFolder:
-    """Configuration, metrics and checkpoint of one run, on disk, so that the same command resumes it.
+    """Configuration, metrics and checkpoint of one run on disk; the same command resumes it.
 
     ::
 
@@ -94,11 +94,11 @@ class RunFolder:
                     self._events.add_scalar(name, value, step)
 
     def metrics(self) -> list[Row]:
-        """All rows so far, oldest first, each with its ``step``; a last line torn by an interruption is left out."""
+        """All rows so far, oldest first, each with its ``step``; an incomplete last line is ignored."""
         return self._metrics.rows()
 
     def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Replace the checkpoint; an interruption at any moment leaves the previous one whole.
+        """Replace the checkpoint atomically; an interruption leaves the previous one intact.
 
         Args:
             step: The first step that is still to be done: after steps 0 to 9, this is 10.
@@ -117,7 +117,7 @@ class RunFolder:
         _checkpoint.save(self._checkpoint_path, step, tensors, state)
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """The last checkpoint, or None in a run that has none; metrics logged from here on follow its step.
+        """Load the last checkpoint, None if there is none; later metrics continue after its step.
 
         Raises:
             ValueError: If the file is not a checkpoint of a run.
@@ -150,7 +150,7 @@ class RunFolder:
             self._events = None
 
     def _prepare(self, resume: bool) -> None:
-        """Make the folder a run with this configuration, or say why it cannot be one."""
+        """Create the run folder, or check that it belongs to a run with this configuration."""
         if self.path.exists() and not self.path.is_dir():
             raise NotADirectoryError(f"path must be a folder for the run, got the file {self.path}")
         config_path = self.path / "config.json"
@@ -196,7 +196,7 @@ def _plain_config(config: Any) -> dict[str, Any]:
 
 
 def _event_writer(folder: Path, first_step: int) -> SummaryWriter | None:
-    """A writer whose events replace earlier ones from ``first_step`` on; None where tensorboard is not installed."""
+    """Event writer whose events replace earlier ones from ``first_step`` on; None if tensorboard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter

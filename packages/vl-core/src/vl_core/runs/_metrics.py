@@ -1,4 +1,4 @@
-"""Metrics as lines of JSON: one object a line, appended, readable while the run goes on."""
+"""Metrics as JSON lines, appended one object per line and readable during the run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MetricsFile:
         self._path = path
 
     def rows(self) -> list[Row]:
-        """All rows in the order of writing, without a torn last line.
+        """All rows in the order written, without an incomplete last line.
 
         Raises:
             ValueError: If another line is not a JSON object with a step; the message names file and line.
@@ -48,7 +48,7 @@ class MetricsFile:
             file.write((json.dumps(row) + "\n").encode())
 
     def rewind(self, step: int) -> None:
-        """Remove rows at ``step`` and after, and a torn last line: the run goes on from there."""
+        """Remove rows at or after ``step`` and an incomplete last line; the run resumes from there."""
         if not self._path.exists():
             return
         kept = "".join(json.dumps(row) + "\n" for row in self.rows() if row["step"] < step).encode()
@@ -57,13 +57,13 @@ class MetricsFile:
                 file.write(kept)
 
     def sync(self) -> None:
-        """Return once the rows are on the disk."""
+        """Flush the rows to disk."""
         if self._path.exists():
             sync(self._path)
 
 
 def check_step(step: Any) -> int:
-    """``step`` as a Python integer, or an error."""
+    """Return ``step`` as a Python integer, or raise."""
     try:
         if isinstance(step, bool):
             raise TypeError

@@ -1,4 +1,4 @@
-"""Values as JSON holds them: checked on the way in, so that what is read back equals what was written."""
+"""Convert values to plain JSON types, checked so that reading back gives equal values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def plain(value: Any, name: str) -> Any:
-    """``value`` in dictionaries, lists, strings, numbers, booleans and None.
+    """Convert ``value`` to dictionaries, lists, strings, numbers, booleans and None.
 
     Dataclasses become dictionaries, tuples lists, and paths strings. Numbers may be NaN or infinite.
 
@@ -44,7 +44,7 @@ def plain(value: Any, name: str) -> Any:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """One phrase for each field in which two plain configurations differ, nested fields by dotted name."""
+    """Describe each field in which two plain configurations differ; nested fields by dotted name."""
     found = []
     for key in dict.fromkeys([*old, *new]):
         name = prefix + key

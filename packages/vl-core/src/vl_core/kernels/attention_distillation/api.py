@@ -7,8 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from vl_core.kernels.attention_distillation import inputs, ops, sdpa
-from vl_core.kernels.attention_distillation.problem import DistillationInputs, Side
+from vl_core.kernels.attention_distillation import arguments, ops, sdpa
+from vl_core.kernels.attention_distillation.inputs import DistillationInputs, Side
 from vl_core.kernels.checks import check_choice, triton_missing
 
 Divergence = Literal["cross_entropy", "kl"]
@@ -35,10 +35,10 @@ def attention_distillation(
     row_weight: Tensor | None = None,
     tokens_student: Tensor | slice | None = None,
     tokens_teacher: Tensor | slice | None = None,
-    head_map: inputs.HeadMap | None = None,
+    head_map: arguments.HeadMap | None = None,
     impl: Impl = "auto",
 ) -> Tensor:
-    """How far a student's attention is from a teacher's: cross-entropy or KL divergence between the softmax maps.
+    """Cross-entropy or KL divergence from a teacher's attention maps to a student's.
 
     The loss of Attention Transfer (Li et al., 2024): for each image, head and query, ``-sum_j P_t[j] log P_s[j]`` with
     ``P = softmax(scale * q k^T + bias)`` over the keys ``j``. It is exact and dense, and no map is ever stored, forward
@@ -100,32 +100,32 @@ def attention_distillation(
     check_choice("reduction", reduction, get_args(Reduction))
     check_choice("impl", impl, get_args(Impl))
     for side, q, k in (("student", q_student, k_student), ("teacher", q_teacher, k_teacher)):
-        inputs.check_side(side, q, k)
+        arguments.check_side(side, q, k)
     student = _read_side("student", q_student, k_student, scale_student, bias_student, tokens_student)
     teacher = _read_side("teacher", q_teacher, k_teacher, scale_teacher, bias_teacher, tokens_teacher)
-    inputs.check_sides(student.q, teacher.q)
-    kept, teacher_heads = inputs.read_head_map(head_map, student.q.shape[1], teacher.q.shape[1])
-    weight = inputs.full_row_weight(row_weight, student.q)
+    arguments.check_sides(student.q, teacher.q)
+    kept, teacher_heads = arguments.read_head_map(head_map, student.q.shape[1], teacher.q.shape[1])
+    weight = arguments.full_row_weight(row_weight, student.q)
     if kept is not None:
         student, weight = _keep_heads(student, kept), weight if weight is None else weight[:, kept]
-    mask, weight = inputs.usable_mask(key_mask, weight, student.q)
-    problem = DistillationInputs(student, _constant(teacher), teacher_heads, mask, weight, divergence == "kl")
-    chosen = _choose_implementation(impl, problem)
+    mask, weight = arguments.usable_mask(key_mask, weight, student.q)
+    inputs = DistillationInputs(student, _constant(teacher), teacher_heads, mask, weight, divergence == "kl")
+    chosen = _choose_implementation(impl, inputs)
     if chosen == "sdpa":
-        by_head = sdpa.attention_distillation(problem)
+        by_head = sdpa.attention_distillation(inputs)
     else:
         learned = (student.q, student.k, student.head_scale, student.bias)
         gradient = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in learned)
-        by_head = ops.attention_distillation(problem, chosen, gradient)
+        by_head = ops.attention_distillation(inputs, chosen, gradient)
     return _reduce(by_head, weight, reduction, student.q.shape[2])
 
 
 def _read_side(
     side: str, q: Tensor, k: Tensor, scale: float | Tensor | None, bias: Tensor | None, tokens: Tensor | slice | None
 ) -> Side:
-    number, by_head = inputs.split_scale(f"scale_{side}", scale, q)
-    full_bias = inputs.full_bias(f"bias_{side}", bias, q)
-    q, k, full_bias = inputs.choose_tokens(side, tokens, q, k, full_bias)
+    number, by_head = arguments.split_scale(f"scale_{side}", scale, q)
+    full_bias = arguments.full_bias(f"bias_{side}", bias, q)
+    q, k, full_bias = arguments.choose_tokens(side, tokens, q, k, full_bias)
     return Side(q, k, number, by_head, full_bias)
 
 
@@ -140,20 +140,20 @@ def _constant(side: Side) -> Side:
     return Side(side.q.detach(), side.k.detach(), side.scale, head_scale, bias)
 
 
-def _choose_implementation(impl: Impl, problem: DistillationInputs) -> Impl:
-    device = problem.student.q.device.type
+def _choose_implementation(impl: Impl, inputs: DistillationInputs) -> Impl:
+    device = inputs.student.q.device.type
     obstacle = {"sdpa": sdpa.unsupported, "triton": _triton_unsupported}
     if impl == "auto":
         preferred: tuple[Impl, ...] = ("triton", "sdpa") if device == "cuda" else ()
-        return next((name for name in preferred if obstacle[name](problem) is None), "reference")
-    if impl in obstacle and (reason := obstacle[impl](problem)):
+        return next((name for name in preferred if obstacle[name](inputs) is None), "reference")
+    if impl in obstacle and (reason := obstacle[impl](inputs)):
         raise ValueError(f"impl={impl!r} cannot compute this: {reason}; impl='auto' chooses one that can")
     return impl
 
 
-def _triton_unsupported(problem: DistillationInputs) -> str | None:
-    """Why the kernel cannot solve the problem, or None where it can."""
-    queries = problem.student.q, problem.teacher.q
+def _triton_unsupported(inputs: DistillationInputs) -> str | None:
+    """Reason why the kernel does not support these inputs, or None if it does."""
+    queries = inputs.student.q, inputs.teacher.q
     if missing := triton_missing(queries[0].device.type):
         return missing
     if unknown := [q.dtype for q in queries if q.dtype not in _TRITON_DTYPES]:
@@ -162,13 +162,13 @@ def _triton_unsupported(problem: DistillationInputs) -> str | None:
         if q.shape[-1] * q.element_size() > _TRITON_ROW_BYTES:
             most = _TRITON_ROW_BYTES // q.element_size()
             return f"it takes heads of up to {most} dimensions in {q.dtype}, not {q.shape[-1]}"
-    if (problem.student.bias is not None or problem.teacher.bias is not None) and queries[0].shape[2] ** 2 >= 2**31:
+    if (inputs.student.bias is not None or inputs.teacher.bias is not None) and queries[0].shape[2] ** 2 >= 2**31:
         return f"it takes biases of fewer than 2**31 numbers a head, not {queries[0].shape[2]} x {queries[0].shape[2]}"
     return None
 
 
 def _reduce(by_head: Tensor, weight: Tensor | None, reduction: Reduction, tokens: int) -> Tensor:
-    """From each head's sum over rows ``(B, H)`` to what was asked for."""
+    """Reduce each head's sum over rows ``(B, H)`` as requested."""
     if reduction == "sum":
         return by_head.sum()
     if weight is None:

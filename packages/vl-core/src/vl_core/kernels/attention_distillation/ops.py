@@ -1,4 +1,4 @@
-"""The loss as registered PyTorch operators: schema, shapes for tracing, devices, and derivative.
+"""The loss as registered PyTorch operators: schema, fake, device registration and autograd.
 
 ``vl_core::attention_distillation`` computes the gradients together with the loss, since a head's upstream gradient is
 one number: its derivative only multiplies. A bias that several heads share is the exception; its gradient takes a
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vl_core.kernels.attention_distillation.problem import DistillationInputs, Result, Side
+from vl_core.kernels.attention_distillation.inputs import DistillationInputs, Result, Side
 
 _INPUTS = (
     "Tensor q_student, Tensor k_student, Tensor q_teacher, Tensor k_teacher, "
@@ -27,25 +27,25 @@ torch.library.define(_LOSS, f"({_INPUTS}, bool gradient) -> (Tensor, Tensor, Ten
 torch.library.define(_BIAS_GRADIENT, f"(Tensor upstream, {_INPUTS}) -> Tensor")
 
 
-def attention_distillation(problem: DistillationInputs, impl: str, gradient: bool) -> Tensor:
+def attention_distillation(inputs: DistillationInputs, impl: str, gradient: bool) -> Tensor:
     """Weighted sum over rows of the loss, ``(B, H)``; differentiable by the student's tensors if `gradient`."""
-    outputs = torch.ops.vl_core.attention_distillation(*_flat(problem, impl), gradient)
+    outputs = torch.ops.vl_core.attention_distillation(*_flatten(inputs, impl), gradient)
     loss: Tensor = outputs[0]
     return loss
 
 
-def _flat(problem: DistillationInputs, impl: str) -> tuple[Any, ...]:
-    student, teacher = problem.student, problem.teacher
+def _flatten(inputs: DistillationInputs, impl: str) -> tuple[Any, ...]:
+    student, teacher = inputs.student, inputs.teacher
     return (
         *(student.q, student.k, teacher.q, teacher.k),
         *(student.head_scale, teacher.head_scale, student.bias, teacher.bias),
-        *(problem.key_mask, problem.row_weight, problem.teacher_heads, student.scale, teacher.scale),
-        *(problem.entropy, impl),
+        *(inputs.key_mask, inputs.row_weight, inputs.teacher_heads, student.scale, teacher.scale),
+        *(inputs.entropy, impl),
     )
 
 
-def _problem(inputs: tuple[Any, ...]) -> tuple[DistillationInputs, str]:
-    q_s, k_s, q_t, k_t, head_s, head_t, bias_s, bias_t, mask, weight, heads, scale_s, scale_t, entropy, impl = inputs
+def _unflatten(flat: tuple[Any, ...]) -> tuple[DistillationInputs, str]:
+    q_s, k_s, q_t, k_t, head_s, head_t, bias_s, bias_t, mask, weight, heads, scale_s, scale_t, entropy, impl = flat
     student, teacher = Side(q_s, k_s, scale_s, head_s, bias_s), Side(q_t, k_t, scale_t, head_t, bias_t)
     return DistillationInputs(student, teacher, heads, mask, weight, entropy), impl
 
@@ -63,17 +63,17 @@ def _implementation(impl: str) -> Any:
     raise ValueError(f"impl must be 'reference' or 'triton', got {impl!r}")
 
 
-def _forward(*inputs: Any) -> tuple[Tensor, ...]:
-    *rest, gradient = inputs
-    problem, impl = _problem(tuple(rest))
-    with torch.autocast(problem.student.q.device.type, enabled=False):
-        return tuple(_implementation(impl).attention_distillation(problem, gradient))
+def _forward(*flat: Any) -> tuple[Tensor, ...]:
+    *rest, gradient = flat
+    inputs, impl = _unflatten(tuple(rest))
+    with torch.autocast(inputs.student.q.device.type, enabled=False):
+        return tuple(_implementation(impl).attention_distillation(inputs, gradient))
 
 
-def _bias_gradient(upstream: Tensor, *inputs: Any) -> Tensor:
-    problem, impl = _problem(inputs)
-    with torch.autocast(problem.student.q.device.type, enabled=False):
-        gradient: Tensor = _implementation(impl).bias_gradient(problem, upstream)
+def _bias_gradient(upstream: Tensor, *flat: Any) -> Tensor:
+    inputs, impl = _unflatten(flat)
+    with torch.autocast(inputs.student.q.device.type, enabled=False):
+        gradient: Tensor = _implementation(impl).bias_gradient(inputs, upstream)
     return gradient
 
 

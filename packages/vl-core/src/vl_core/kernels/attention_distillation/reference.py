@@ -1,4 +1,4 @@
-"""The loss in plain PyTorch, on any device and in float64 too: it defines what the other implementations compute.
+"""Reference implementation in plain PyTorch, on any device and in float64 too; it defines the correct result.
 
 Rows are taken a tile at a time, so that memory stays bounded whatever the number of tokens is. The upstream gradient of
 a head's loss is one number, so a tile gives its loss and its gradients in one go, and no map is ever computed twice.
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from vl_core.kernels.attention_distillation.problem import DistillationInputs, Result, Side
+from vl_core.kernels.attention_distillation.inputs import DistillationInputs, Result, Side
 
 # Logits of one map that are held at a time. On a CPU what is in work stays in cache; on a GPU it fills the device.
 _CPU_TILE = 1 << 19
@@ -23,20 +23,20 @@ _DEVICE_TILE = 1 << 24
 Tile = tuple[slice, slice, slice]  # of the batch, of the student's heads, of rows
 
 
-def attention_distillation(problem: DistillationInputs, gradient: bool) -> Result:
+def attention_distillation(inputs: DistillationInputs, gradient: bool) -> Result:
     """Loss and gradients; see `DistillationInputs` and `Result`."""
-    student = problem.student
+    student = inputs.student
     dtype = torch.promote_types(student.q.dtype, torch.float32)
     loss = student.q.new_zeros(student.q.shape[:2], dtype=dtype)
     if not gradient:
         for tile in _tiles(student.q):
-            loss[tile[:2]] += _tile_loss(problem, tile, dtype)[0]
+            loss[tile[:2]] += _tile_loss(inputs, tile, dtype)[0]
         return Result(loss, *(loss.new_empty(0) for _ in range(3)))
     dq = torch.empty_like(student.q, memory_format=torch.contiguous_format)
     dk = torch.zeros_like(student.k, dtype=dtype, memory_format=torch.contiguous_format)
     scale_gradient = torch.zeros_like(loss if student.head_scale is not None else loss.new_empty(0))
     for tile in _tiles(student.q):
-        part, difference = _tile_loss(problem, tile, dtype)
+        part, difference = _tile_loss(inputs, tile, dtype)
         loss[tile[:2]] += part
         q, k = student.q[tile].to(dtype), student.k[tile[:2]].to(dtype)
         scale = _scale(student, tile[1], dtype)
@@ -48,54 +48,54 @@ def attention_distillation(problem: DistillationInputs, gradient: bool) -> Resul
     return Result(loss, dq, dk.to(student.k.dtype), scale_gradient)
 
 
-def bias_gradient(problem: DistillationInputs, upstream: Tensor) -> Tensor:
+def bias_gradient(inputs: DistillationInputs, upstream: Tensor) -> Tensor:
     """Gradient ``(B or 1, H or 1, N, N)`` by the student's bias, in its dtype.
 
     Args:
-        problem: With a student bias.
+        inputs: With a student bias.
         upstream: ``(B, H)``, the gradient by each head's loss.
     """
-    student = problem.student
+    student = inputs.student
     assert student.bias is not None
     dtype = torch.promote_types(student.q.dtype, torch.float32)
     gradient = torch.zeros_like(student.bias, dtype=dtype)
     summed = [dim for dim in (0, 1) if student.bias.shape[dim] == 1]
     for tile in _tiles(student.q):
-        _, difference = _tile_loss(problem, tile, dtype)
+        _, difference = _tile_loss(inputs, tile, dtype)
         part = difference * upstream[tile[:2]][..., None, None].to(dtype)
         batch, heads = (slice(None) if dim in summed else tile[dim] for dim in (0, 1))
         gradient[batch, heads, tile[2]] += part.sum(summed, keepdim=True) if summed else part
     return gradient.to(student.bias.dtype)
 
 
-def _tile_loss(problem: DistillationInputs, tile: Tile, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _tile_loss(inputs: DistillationInputs, tile: Tile, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The tile's weighted loss ``(b, h)``, and ``w (P_s - P_t)``, ``(b, h, rows, N)``."""
-    teacher = _teacher_map(problem, tile, dtype)
-    student = torch.log_softmax(_logits(problem.student, tile, None, problem.key_mask, dtype), -1)
+    teacher = _teacher_map(inputs, tile, dtype)
+    student = torch.log_softmax(_logits(inputs.student, tile, None, inputs.key_mask, dtype), -1)
     products = teacher * student
-    if problem.key_mask is not None or problem.student.bias is not None:
+    if inputs.key_mask is not None or inputs.student.bias is not None:
         products.masked_fill_(teacher == 0, 0)  # 0 log 0, where both leave a key out
     row_loss = -products.sum(-1)
-    if problem.entropy:
+    if inputs.entropy:
         row_loss += torch.xlogy(teacher, teacher).sum(-1)
     difference = student.exp_().sub_(teacher)
-    if problem.row_weight is not None:
-        weight = problem.row_weight[tile].to(dtype)
+    if inputs.row_weight is not None:
+        weight = inputs.row_weight[tile].to(dtype)
         row_loss *= weight
         difference *= weight[..., None]
     return row_loss.sum(-1), difference
 
 
-def _teacher_map(problem: DistillationInputs, tile: Tile, dtype: torch.dtype) -> Tensor:
+def _teacher_map(inputs: DistillationInputs, tile: Tile, dtype: torch.dtype) -> Tensor:
     """The teacher's probabilities ``(b, h, rows, N)``, averaged over the heads that a student head learns from."""
     total: Tensor | None = None
-    for member in range(problem.group):
-        heads = problem.heads_of_group(member)
+    for member in range(inputs.group):
+        heads = inputs.heads_of_group(member)
         chosen = None if heads is None else heads[tile[1]]
-        part = torch.softmax(_logits(problem.teacher, tile, chosen, problem.key_mask, dtype), -1)
+        part = torch.softmax(_logits(inputs.teacher, tile, chosen, inputs.key_mask, dtype), -1)
         total = part if total is None else total.add_(part)
     assert total is not None
-    return total.div_(problem.group) if problem.group > 1 else total
+    return total.div_(inputs.group) if inputs.group > 1 else total
 
 
 def _logits(side: Side, tile: Tile, heads: list[int] | None, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -113,7 +113,7 @@ def _logits(side: Side, tile: Tile, heads: list[int] | None, mask: Tensor | None
 
 
 def _scale(side: Side, head: slice | list[int], dtype: torch.dtype) -> float | Tensor:
-    """What logits are multiplied by: a number, or ``(h, 1, 1)``."""
+    """Factor of the logits: a number, or ``(h, 1, 1)``."""
     if side.head_scale is None:
         return side.scale
     return side.head_scale[head].to(dtype)[:, None, None] * side.scale

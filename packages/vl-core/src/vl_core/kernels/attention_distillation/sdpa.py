@@ -1,4 +1,4 @@
-"""The loss from two calls of PyTorch's own fused attention: no kernel of ours, no map stored.
+"""The loss from two calls of PyTorch's fused attention: no custom kernel, no stored map.
 
 With ``O_t = P_t k_s``, the attention of the teacher's map over the student's keys as values, a row's cross-entropy is
 ``logsumexp(z_s) - c_s q_s . O_t``. Its derivative is that of the surrogate::
@@ -17,50 +17,50 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vl_core.kernels.attention_distillation.problem import DistillationInputs, Side
+from vl_core.kernels.attention_distillation.inputs import DistillationInputs, Side
 
 _ROWS = 128  # for which logits are held at a time, where the operator does not return their log-sum-exp
 
 
-def unsupported(problem: DistillationInputs) -> str | None:
-    """Why this implementation cannot solve the problem, or None where it can."""
-    if problem.student.bias is not None:
+def unsupported(inputs: DistillationInputs) -> str | None:
+    """Reason why this implementation does not support these inputs, or None if it does."""
+    if inputs.student.bias is not None:
         return "a bias of the student does not fit into the form of an attention's output"
-    if problem.entropy and problem.teacher.bias is not None:
+    if inputs.entropy and inputs.teacher.bias is not None:
         return "the entropy of a map with a bias does not follow from an attention's output"
-    if problem.entropy and problem.group > 1:
+    if inputs.entropy and inputs.group > 1:
         return "the entropy of an average of teacher heads does not follow from the heads' own"
     return None
 
 
-def attention_distillation(problem: DistillationInputs) -> Tensor:
+def attention_distillation(inputs: DistillationInputs) -> Tensor:
     """Weighted sum over rows of the loss, ``(B, H)``; differentiable by the student's tensors."""
-    with torch.autocast(problem.student.q.device.type, enabled=False):
-        row_loss = _row_loss(problem)
-        if problem.row_weight is not None:
-            row_loss = row_loss * problem.row_weight.to(row_loss.dtype)
+    with torch.autocast(inputs.student.q.device.type, enabled=False):
+        row_loss = _row_loss(inputs)
+        if inputs.row_weight is not None:
+            row_loss = row_loss * inputs.row_weight.to(row_loss.dtype)
         return row_loss.sum(-1)
 
 
-def _row_loss(problem: DistillationInputs) -> Tensor:
+def _row_loss(inputs: DistillationInputs) -> Tensor:
     """Loss of each row, ``(B, H, N)``."""
-    student, scale = problem.student, problem.student.scale
-    dtype = torch.promote_types(student.q.dtype, problem.teacher.q.dtype)
+    student, scale = inputs.student, inputs.student.scale
+    dtype = torch.promote_types(student.q.dtype, inputs.teacher.q.dtype)
     exact = torch.promote_types(dtype, torch.float32)
-    mask = _additive_mask(problem.key_mask, None, dtype)
+    mask = _additive_mask(inputs.key_mask, None, dtype)
     q, k = _with_head_scale(student).to(dtype), student.k.to(dtype)
     own, own_lse = _attention(q.detach(), k.detach(), k, mask, scale)
     taught, entropy = torch.zeros_like(own, dtype=exact), torch.zeros_like(own_lse)
-    for member in range(problem.group):
-        teacher, heads = problem.teacher, problem.heads_of_group(member)
+    for member in range(inputs.group):
+        teacher, heads = inputs.teacher, inputs.heads_of_group(member)
         q_t, k_t = (
             tensor.to(dtype) if heads is None else tensor[:, heads].to(dtype)
             for tensor in (_with_head_scale(teacher), teacher.k)
         )
         bias = teacher.bias if teacher.bias is None or heads is None else _chosen_bias(teacher, heads)
-        teacher_mask = _additive_mask(problem.key_mask, bias, dtype)
-        taught = taught + _attention(q_t, k_t, k, teacher_mask, teacher.scale)[0].to(exact) / problem.group
-        if problem.entropy:
+        teacher_mask = _additive_mask(inputs.key_mask, bias, dtype)
+        taught = taught + _attention(q_t, k_t, k, teacher_mask, teacher.scale)[0].to(exact) / inputs.group
+        if inputs.entropy:
             expected_key, lse = _attention(q_t, k_t, k_t, teacher_mask, teacher.scale)
             entropy = lse - teacher.scale * (q_t.to(exact) * expected_key.to(exact)).sum(-1)
     q, own = q.to(exact), own.to(exact)
@@ -103,18 +103,18 @@ def _log_sum_exp(q: Tensor, k: Tensor, mask: Tensor | None, scale: float) -> Ten
 
 
 def _with_head_scale(side: Side) -> Tensor:
-    """Queries ``(B, H, N, d)`` times the heads' own scales; in float32 where there are such."""
+    """Queries ``(B, H, N, d)`` times the per-head scales, in float32 if there are any."""
     return side.q if side.head_scale is None else side.q * side.head_scale[:, None, None]
 
 
 def _chosen_bias(side: Side, heads: list[int]) -> Tensor:
-    """The bias of the heads with these numbers."""
+    """Bias of the selected heads."""
     assert side.bias is not None
     return side.bias if side.bias.shape[1] == 1 else side.bias[:, heads]
 
 
 def _additive_mask(key_mask: Tensor | None, bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """What is added to logits, ``(B or 1, H or 1, N or 1, N)``; None for nothing."""
+    """Additive mask ``(B or 1, H or 1, N or 1, N)`` of the logits, or None."""
     if key_mask is None:
         return None if bias is None else bias.to(dtype)
     left_out = torch.zeros(key_mask.shape, dtype=dtype, device=key_mask.device).masked_fill(~key_mask, -torch.inf)

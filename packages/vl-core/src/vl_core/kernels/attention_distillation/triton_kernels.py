@@ -3,7 +3,7 @@
 Letters: ``M`` query rows of a tile, ``N`` its key columns, ``D`` dimensions of a head padded to a power of two, ``G``
 teacher heads that a student head learns from. Logits are in base 2 (times ``log2 e``), statistics in float32.
 
-Every kernel takes the problem in the same form::
+Every kernel takes the inputs in the same form::
 
     student  (q, k, head_scale or None, bias or None)         pointers
     teacher  (q, k, head_scale or None, bias or None)
@@ -35,7 +35,7 @@ def _product(a, b, PRECISION: tl.constexpr):
 
 @triton.jit
 def _place(tiles, head_count):
-    """This program's tile, and whose it is: the number of the (image, head) pair, the image, the head."""
+    """Index of this program's tile, its (image, head) pair, image and head."""
     pair = (tl.program_id(0) // tiles).to(tl.int64)
     return tl.program_id(0) % tiles, pair, pair // head_count, pair % head_count
 
@@ -69,7 +69,7 @@ def _keys(side, strides, image, head, rows, count, WIDTH: tl.constexpr, D: tl.co
 
 @triton.jit
 def _open_keys(row_options, image, columns, count):
-    """Which keys of a tile take part, ``[N]``."""
+    """Mask ``[N]`` of the keys of a tile that take part."""
     inside = columns < count
     if row_options[0] is not None:
         inside &= tl.load(row_options[0] + image * row_options[1] + columns, mask=inside, other=0) != 0
@@ -89,7 +89,7 @@ def _weights(row_options, image, head, rows, count):
 
 @triton.jit
 def _scale(side, head, scale):
-    """What the products of queries and keys are multiplied by."""
+    """Scale of the products of queries and keys."""
     if side[2] is not None:
         return scale * tl.load(side[2] + head).to(tl.float32)
     return scale

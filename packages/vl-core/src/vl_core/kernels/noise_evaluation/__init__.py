@@ -1,4 +1,4 @@
-"""Diffusion noise that is made where it is needed and never stored; see `diffuse` and `noise_error`."""
+"""Diffusion noise generated on the fly and never stored; see `diffuse` and `noise_error`."""
 
 from vl_core.kernels.noise_evaluation.api import diffuse, noise_error
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from vl_core.kernels.checks import check_choice, check_floating, triton_missing
-from vl_core.kernels.noise_evaluation import inputs, ops
-from vl_core.kernels.noise_evaluation.problem import Comparison, Loss, Mixture, Target, compute_dtype
+from vl_core.kernels.noise_evaluation import arguments, ops
+from vl_core.kernels.noise_evaluation.inputs import Loss, NoiseErrorInputs, NoisyImageInputs, Target, compute_dtype
 
 Impl = Literal["auto", "reference", "triton"]
 
@@ -65,15 +65,15 @@ def diffuse(
     dtype = x0.dtype if dtype is None else dtype
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise TypeError(f"dtype must be a floating type such as torch.float32, got {dtype!r}")
-    keys = inputs.read_keys(keys, None, x0)
+    keys = arguments.read_keys(keys, None, x0)
     rows = len(keys)
-    image = inputs.read_image(image, rows, len(x0), "x0", x0)
+    image = arguments.read_image(image, rows, len(x0), "x0", x0)
     levels = [
-        inputs.read_level(name, level, rows, compute_dtype(x0), x0)
+        arguments.read_level(name, level, rows, compute_dtype(x0), x0)
         for name, level in (("alpha", alpha), ("sigma", sigma))
     ]
-    mixture = Mixture(inputs.flat(x0), keys, levels[0], levels[1], image, dtype)
-    noisy = ops.diffuse(mixture, _choose_implementation(impl, x0, dtype))
+    inputs = NoisyImageInputs(arguments.flat(x0), keys, levels[0], levels[1], image, dtype)
+    noisy = ops.diffuse(inputs, _choose_implementation(impl, x0, dtype))
     return noisy.view(rows, *x0.shape[1:])
 
 
@@ -92,7 +92,7 @@ def noise_error(
     delta: float = 1.0,
     impl: Impl = "auto",
 ) -> Tensor:
-    """How far each prediction of a diffusion model is from its target, where the noise is made again and never stored.
+    """Error of each prediction of a diffusion model; the noise is regenerated and never stored.
 
     For each row the mean over its values of ``rho(scale * (prediction - target))``, with the noise of the row's key:
     the training loss of a diffusion model, by which the Diffusion Classifier (Li et al., 2023) chooses classes and
@@ -145,26 +145,26 @@ def noise_error(
     if not isinstance(delta, (int, float)) or not 0 < delta < float("inf"):
         raise ValueError(f"delta must be a positive number, got {delta!r}")
     rows, dtype = len(prediction), compute_dtype(prediction)
-    keys = inputs.read_keys(keys, rows, prediction)
-    clean = None if target == "epsilon" else inputs.read_x0(x0, prediction, target)
+    keys = arguments.read_keys(keys, rows, prediction)
+    clean = None if target == "epsilon" else arguments.read_x0(x0, prediction, target)
     images = None if clean is None else len(clean)
-    weights = None if weight is None else inputs.read_weight(weight, images, prediction, dtype)
+    weights = None if weight is None else arguments.read_weight(weight, images, prediction, dtype)
     if images is None and weights is not None and len(weights) != 1:
         images = len(weights)
     image = (
         None
         if images is None
-        else inputs.read_image(image, rows, images, "weight" if clean is None else "x0", prediction)
+        else arguments.read_image(image, rows, images, "weight" if clean is None else "x0", prediction)
     )
     levels: dict[str, Tensor | None] = {"alpha": None, "sigma": None, "scale": None}
     for name, level in (("alpha", alpha), ("sigma", sigma), ("scale", scale)):
         if name == "scale" or target == "v_prediction":
             if level is not None:
-                levels[name] = inputs.read_level(name, level, rows, dtype, prediction)
+                levels[name] = arguments.read_level(name, level, rows, dtype, prediction)
             elif name != "scale":
                 raise ValueError(f"{name} must be given for target='v_prediction'")
-    comparison = Comparison(
-        inputs.flat(prediction),
+    inputs = NoiseErrorInputs(
+        arguments.flat(prediction),
         keys,
         clean,
         image,
@@ -174,7 +174,7 @@ def noise_error(
         loss=loss,
         delta=float(delta),
     )
-    return ops.noise_error(comparison, _choose_implementation(impl, prediction, dtype))
+    return ops.noise_error(inputs, _choose_implementation(impl, prediction, dtype))
 
 
 def _choose_implementation(impl: Impl, images: Tensor, result: torch.dtype) -> Impl:
@@ -187,7 +187,7 @@ def _choose_implementation(impl: Impl, images: Tensor, result: torch.dtype) -> I
 
 
 def _triton_unsupported(images: Tensor, result: torch.dtype) -> str | None:
-    """Why the kernels cannot do it, or None where they can."""
+    """Reason why the kernels do not support these inputs, or None if they do."""
     if missing := triton_missing(images.device.type):
         return missing
     if unknown := [dtype for dtype in (images.dtype, result) if dtype not in _TRITON_DTYPES]:

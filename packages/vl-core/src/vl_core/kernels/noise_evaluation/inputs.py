@@ -1,105 +1,66 @@
-"""Brings each argument of the public functions into the one form of `problem`, or says what is wrong with it."""
+"""Checked and flattened inputs of all implementations.
+
+Shapes: ``n`` rows, ``B`` images, ``size`` values of an image. A row is one (image, draw) pair in `diffuse`, and one
+prediction in `noise_error`.
+"""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from vl_core.kernels.checks import check_floating, is_finite_number
+Target = Literal["epsilon", "v_prediction", "flow_prediction", "sample"]
+Loss = Literal["l2", "l1", "huber"]
 
 
-def read_keys(keys: Tensor, rows: int | None, like: Tensor) -> Tensor:
-    """Keys ``(n, 2)``, one for each row if their number is given."""
-    if not isinstance(keys, Tensor) or keys.dtype != torch.int64:
-        got = keys.dtype if isinstance(keys, Tensor) else type(keys).__name__
-        raise TypeError(f"keys must be an int64 tensor, got {got}; build them with vl_core.noise.make_keys")
-    if keys.ndim not in (1, 2) or (keys.ndim == 2 and keys.shape[1] != 2):
-        raise ValueError(f"keys must have shape (n,) or (n, 2), got {tuple(keys.shape)}")
-    if rows is not None and len(keys) != rows:
-        raise ValueError(f"keys must hold one key for each of the {rows} rows, got {len(keys)}")
-    _check_device("keys", keys, like)
-    return torch.stack((keys, torch.zeros_like(keys)), 1) if keys.ndim == 1 else keys.contiguous()
+@dataclass(frozen=True)
+class NoisyImageInputs:
+    """Noisy images ``alpha * x0 + sigma * noise``."""
+
+    x0: Tensor
+    """``(B, size)``."""
+    keys: Tensor
+    """int64 ``(n, 2)``."""
+    alpha: Tensor
+    """``(n,)`` in the computation's dtype."""
+    sigma: Tensor
+    """Like ``alpha``."""
+    image: Tensor | None
+    """int64 ``(n,)``, the image of each row. None: row ``i`` is of image ``i``, and ``B == n``."""
+    dtype: torch.dtype
+    """Of the result."""
 
 
-def read_image(image: Tensor | None, rows: int, images: int, of: str, like: Tensor) -> Tensor | None:
-    """The image of each row. Its values are checked where they are read."""
-    if image is None:
-        if images != rows:
-            raise ValueError(
-                f"{of} must hold one image for each of the {rows} rows unless image is given, got {images}"
-            )
-        return None
-    if images == 0 and rows > 0:
-        raise ValueError(f"{of} must hold an image, got none for {rows} rows")
-    if not isinstance(image, Tensor) or image.dtype != torch.int64:
-        got = image.dtype if isinstance(image, Tensor) else type(image).__name__
-        raise TypeError(f"image must be an int64 tensor, got {got}")
-    if image.shape != (rows,):
-        raise ValueError(f"image must have shape ({rows},), one for each row, got {tuple(image.shape)}")
-    _check_device("image", image, like)
-    return image.contiguous()
+@dataclass(frozen=True)
+class NoiseErrorInputs:
+    """Predictions and their targets; the error is ``rho(scale * (prediction - target))`` averaged over a row."""
+
+    prediction: Tensor
+    """``(n, size)``; rows may lie apart."""
+    keys: Tensor
+    """int64 ``(n, 2)``. Rows next to one another that share a key share the work of making its noise."""
+    x0: Tensor | None
+    """``(B, size)`` where the target needs it."""
+    image: Tensor | None
+    """int64 ``(n,)``, the image of each row. None: row ``i`` is of image ``i``."""
+    alpha: Tensor | None
+    """``(n,)`` where the target needs it, in the computation's dtype."""
+    sigma: Tensor | None
+    """Like ``alpha``."""
+    scale: Tensor | None
+    """``(n,)`` likewise, or none for ones."""
+    weight: Tensor | None
+    """``(B, size)`` or ``(1, size)`` likewise, adding up to 1 over an image's values (or to 0), or none for equal
+    weights."""
+    target: Target
+    loss: Loss
+    delta: float
+    """Where the Huber loss turns from a parabola into a line."""
 
 
-def read_level(name: str, level: float | Tensor, rows: int, dtype: torch.dtype, like: Tensor) -> Tensor:
-    """A number for each row, ``(n,)``."""
-    if not isinstance(level, Tensor):
-        if isinstance(level, bool) or not is_finite_number(level):
-            raise ValueError(f"{name} must be a finite number or a tensor, got {level!r}")
-        return torch.full((rows,), float(level), dtype=dtype, device=like.device)
-    check_floating(name, level)
-    if level.shape not in ((), (rows,)):
-        raise ValueError(f"{name} must have shape () or ({rows},), got {tuple(level.shape)}")
-    _check_constant(name, level, like)
-    return level.to(dtype).expand(rows).contiguous()
-
-
-def read_x0(x0: Tensor | None, prediction: Tensor, target: str) -> Tensor:
-    """The clean images that a prediction's target is made of, ``(B, size)``."""
-    if x0 is None:
-        raise ValueError(f"x0 must be given for target={target!r}")
-    check_floating("x0", x0)
-    if x0.ndim != prediction.ndim or x0.shape[1:] != prediction.shape[1:]:
-        raise ValueError(f"x0 must have shape (images, {_sizes(prediction)}) like prediction, got {tuple(x0.shape)}")
-    _check_constant("x0", x0, prediction)
-    return flat(x0)
-
-
-def read_weight(weight: Tensor, images: int | None, prediction: Tensor, dtype: torch.dtype) -> Tensor:
-    """Weights that add up to one over an image's values, ``(B or 1, size)``; all zero where they were."""
-    check_floating("weight", weight)
-    _check_constant("weight", weight, prediction)
-    shape = tuple(prediction.shape[1:])
-    by_image = weight if weight.ndim > len(shape) else weight[None]
-    try:
-        full = by_image.expand(len(by_image), *shape)
-    except RuntimeError:
-        raise ValueError(
-            f"weight must broadcast to (images, {_sizes(prediction)}), got {tuple(weight.shape)}"
-        ) from None
-    if images is not None and len(full) not in (1, images):
-        raise ValueError(f"weight must be of 1 or {images} images, got {len(full)}")
-    weights = flat(full).to(dtype)
-    total = weights.sum(1, keepdim=True)
-    return (weights / torch.where(total == 0, 1, total)).contiguous()
-
-
-def flat(tensor: Tensor) -> Tensor:
-    """``(n, size)``."""
-    return tensor.reshape(len(tensor), math.prod(tensor.shape[1:]))
-
-
-def _sizes(prediction: Tensor) -> str:
-    return ", ".join(map(str, prediction.shape[1:]))
-
-
-def _check_constant(name: str, tensor: Tensor, like: Tensor) -> None:
-    if tensor.requires_grad and torch.is_grad_enabled():
-        raise ValueError(f"{name} gets no gradient; pass {name}.detach()")
-    _check_device(name, tensor, like)
-
-
-def _check_device(name: str, tensor: Tensor, like: Tensor) -> None:
-    if tensor.device != like.device:
-        raise ValueError(f"{name} must be on {like.device} like the images, got {tensor.device}")
+def compute_dtype(tensor: Tensor) -> torch.dtype:
+    """Dtype that an operation on this tensor computes in: float32, or float64 for float64."""
+    return torch.promote_types(tensor.dtype, torch.float32)

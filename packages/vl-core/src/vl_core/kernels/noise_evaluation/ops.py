@@ -1,4 +1,4 @@
-"""Both functions as registered PyTorch operators: schema, shapes for tracing, devices, and derivative.
+"""Both functions as registered PyTorch operators: schema, fake, device registration and autograd.
 
 The implementation is an argument, so that a compiled graph keeps the choice.
 """
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vl_core.kernels.noise_evaluation.problem import Comparison, Mixture, compute_dtype
+from vl_core.kernels.noise_evaluation.inputs import NoiseErrorInputs, NoisyImageInputs, compute_dtype
 
 _COMPARISON = (
     "Tensor prediction, Tensor keys, Tensor? x0, Tensor? image, Tensor? alpha, Tensor? sigma, Tensor? scale, "
@@ -26,16 +26,16 @@ torch.library.define(_ERROR, f"({_COMPARISON}) -> Tensor")
 torch.library.define(_GRADIENT, f"(Tensor upstream, {_COMPARISON}) -> Tensor")
 
 
-def diffuse(mixture: Mixture, impl: str) -> Tensor:
+def diffuse(inputs: NoisyImageInputs, impl: str) -> Tensor:
     """Noisy images ``(n, size)``; differentiable by ``x0``."""
-    levels = mixture.alpha, mixture.sigma
-    noisy: Tensor = torch.ops.vl_core.diffuse(mixture.x0, mixture.keys, *levels, mixture.image, mixture.dtype, impl)
+    levels = inputs.alpha, inputs.sigma
+    noisy: Tensor = torch.ops.vl_core.diffuse(inputs.x0, inputs.keys, *levels, inputs.image, inputs.dtype, impl)
     return noisy
 
 
-def noise_error(comparison: Comparison, impl: str) -> Tensor:
+def noise_error(inputs: NoiseErrorInputs, impl: str) -> Tensor:
     """Errors ``(n,)``; differentiable by the prediction."""
-    c = comparison
+    c = inputs
     tensors = c.prediction, c.keys, c.x0, c.image, c.alpha, c.sigma, c.scale, c.weight
     errors: Tensor = torch.ops.vl_core.noise_error(*tensors, c.target, c.loss, c.delta, impl)
     return errors
@@ -54,24 +54,24 @@ def _implementation(impl: str) -> Any:
     raise ValueError(f"impl must be 'reference' or 'triton', got {impl!r}")
 
 
-def _diffuse(*inputs: Any) -> Tensor:
-    *mixture, impl = inputs
+def _diffuse(*flat: Any) -> Tensor:
+    *inputs, impl = flat
     with torch.autocast(inputs[0].device.type, enabled=False):
-        noisy: Tensor = _implementation(impl).diffuse(Mixture(*mixture))
+        noisy: Tensor = _implementation(impl).diffuse(NoisyImageInputs(*inputs))
     return noisy
 
 
-def _noise_error(*inputs: Any) -> Tensor:
-    *comparison, impl = inputs
+def _noise_error(*flat: Any) -> Tensor:
+    *inputs, impl = flat
     with torch.autocast(inputs[0].device.type, enabled=False):
-        errors: Tensor = _implementation(impl).noise_error(Comparison(*comparison))
+        errors: Tensor = _implementation(impl).noise_error(NoiseErrorInputs(*inputs))
     return errors
 
 
-def _noise_error_gradient(upstream: Tensor, *inputs: Any) -> Tensor:
-    *comparison, impl = inputs
+def _noise_error_gradient(upstream: Tensor, *flat: Any) -> Tensor:
+    *inputs, impl = flat
     with torch.autocast(inputs[0].device.type, enabled=False):
-        gradient: Tensor = _implementation(impl).noise_error_gradient(Comparison(*comparison), upstream.contiguous())
+        gradient: Tensor = _implementation(impl).noise_error_gradient(NoiseErrorInputs(*inputs), upstream.contiguous())
     return gradient
 
 
@@ -89,14 +89,14 @@ def _fake_noise_error_gradient(upstream: Tensor, prediction: Tensor, *_: Any) ->
     return prediction.new_empty(prediction.shape)
 
 
-def _save_mixture(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _save_diffuse(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x0, _, alpha, _, image, _, _ = inputs
     ctx.images, ctx.dtype = x0.shape[0], x0.dtype
     ctx.save_for_backward(alpha, image)
 
 
 def _diffuse_backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-    """``alpha * upstream``, added up over the rows of an image; linear, so it has derivatives of its own."""
+    """``alpha * upstream`` summed over the rows of an image; linear, hence differentiable itself."""
     alpha, image = ctx.saved_tensors
     gradient = upstream.to(alpha.dtype) * alpha[:, None]
     if image is not None:
@@ -106,7 +106,7 @@ def _diffuse_backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
     return gradient.to(ctx.dtype), *((None,) * 6)
 
 
-def _save_comparison(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _save_noise_error(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:_TENSORS])
     ctx.options = inputs[_TENSORS:]
 
@@ -128,5 +128,5 @@ torch.library.impl(_GRADIENT, "default", _noise_error_gradient)
 torch.library.register_fake(_DIFFUSE, _fake_diffuse)
 torch.library.register_fake(_ERROR, _fake_noise_error)
 torch.library.register_fake(_GRADIENT, _fake_noise_error_gradient)
-torch.library.register_autograd(_DIFFUSE, _diffuse_backward, setup_context=_save_mixture)
-torch.library.register_autograd(_ERROR, _noise_error_backward, setup_context=_save_comparison)
+torch.library.register_autograd(_DIFFUSE, _diffuse_backward, setup_context=_save_diffuse)
+torch.library.register_autograd(_ERROR, _noise_error_backward, setup_context=_save_noise_error)

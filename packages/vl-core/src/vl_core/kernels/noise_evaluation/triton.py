@@ -1,4 +1,4 @@
-"""Launches the Triton kernels: tiles, and how many rows a program takes."""
+"""Launch the Triton kernels: tile sizes and rows per program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vl_core.kernels.launching import backend, on_device_of
 from vl_core.kernels.noise_evaluation import triton_kernels as kernels
-from vl_core.kernels.noise_evaluation.problem import Comparison, Mixture
+from vl_core.kernels.noise_evaluation.inputs import NoiseErrorInputs, NoisyImageInputs
 
 _TILE = 1024  # values of an image that a program takes
 _WARPS = 4
@@ -17,24 +17,24 @@ _PROGRAMS_A_PROCESSOR = 8  # as many as are in work at once; longer runs would l
 _ROWS = 128
 
 
-def diffuse(mixture: Mixture) -> Tensor:
-    """``(n, size)``; see `Mixture`."""
-    x0 = mixture.x0.contiguous()
-    (images, size), rows = x0.shape, len(mixture.keys)
-    noisy = x0.new_empty(rows, size, dtype=mixture.dtype)
+def diffuse(inputs: NoisyImageInputs) -> Tensor:
+    """``(n, size)``; see `NoisyImageInputs`."""
+    x0 = inputs.x0.contiguous()
+    (images, size), rows = x0.shape, len(inputs.keys)
+    noisy = x0.new_empty(rows, size, dtype=inputs.dtype)
     if noisy.numel():
         tile, run, grid = _launch(noisy)
         with on_device_of(x0):
             kernels.diffuse[(grid,)](
-                x0, mixture.keys, mixture.image, mixture.alpha, mixture.sigma, noisy, images, size, rows, run,
+                x0, inputs.keys, inputs.image, inputs.alpha, inputs.sigma, noisy, images, size, rows, run,
                 TILE=tile, num_warps=_WARPS,
             )  # fmt: skip
     return noisy
 
 
-def noise_error(comparison: Comparison) -> Tensor:
-    """``(n,)``; see `Comparison`."""
-    prediction = comparison.prediction
+def noise_error(inputs: NoiseErrorInputs) -> Tensor:
+    """``(n,)``; see `NoiseErrorInputs`."""
+    prediction = inputs.prediction
     rows, size = prediction.shape
     errors = prediction.new_empty(rows, dtype=torch.float32)
     if not prediction.numel():
@@ -42,26 +42,26 @@ def noise_error(comparison: Comparison) -> Tensor:
     tiles = triton.cdiv(size, _tile(size))
     parts = errors.new_empty(tiles, rows)
     with on_device_of(prediction):
-        _compare(comparison, None, parts)
+        _compare(inputs, None, parts)
         if tiles == 1:
             return parts[0]
         kernels.add_tiles[(triton.cdiv(rows, _ROWS),)](parts, errors, tiles, rows, ROWS=_ROWS, num_warps=_WARPS)
     return errors
 
 
-def noise_error_gradient(comparison: Comparison, upstream: Tensor) -> Tensor:
+def noise_error_gradient(inputs: NoiseErrorInputs, upstream: Tensor) -> Tensor:
     """Gradient by the prediction, ``(n, size)``, for the errors' upstream gradient ``(n,)``."""
-    prediction = comparison.prediction
+    prediction = inputs.prediction
     gradient = prediction.new_empty(prediction.shape)
     if gradient.numel():
         with on_device_of(prediction):
-            _compare(comparison, upstream, gradient)
+            _compare(inputs, upstream, gradient)
     return gradient
 
 
-def _compare(comparison: Comparison, upstream: Tensor | None, found: Tensor) -> None:
+def _compare(inputs: NoiseErrorInputs, upstream: Tensor | None, found: Tensor) -> None:
     """Launch the kernel for errors, or for gradients where an upstream gradient is given."""
-    c = comparison
+    c = inputs
     prediction = c.prediction if c.prediction.stride(1) == 1 else c.prediction.contiguous()
     rows, size = prediction.shape
     x0 = None if c.x0 is None else c.x0.contiguous()

@@ -1,4 +1,4 @@
-"""Triton kernels that make noise in registers: noisy images, errors of predictions, and their gradient.
+"""Triton kernels that generate noise in registers: noisy images, errors of predictions, and their gradient.
 
 A program takes one tile of an image's values and a run of rows, one after the other. What the next row shares with this
 one, the clean image or the noise of a key, it keeps. No tile of one program is written by another, and a row's sums are
@@ -23,7 +23,7 @@ from vl_core.kernels.noise_evaluation.triton_gaussian import normals
 
 @triton.jit
 def _place(size, rows, run, TILE: tl.constexpr):
-    """The tile's number and its values, the first row, counted in 64 bits, and how many rows there are."""
+    """Tile index and offsets, first row (64 bits) and number of rows."""
     tiles = tl.cdiv(size, TILE)
     tile = tl.program_id(0) % tiles
     first = (tl.program_id(0) // tiles).to(tl.int64) * run
@@ -40,7 +40,7 @@ def _image_of(image, row):
 
 @triton.jit
 def _of_image(pointer, number, images, values, size):
-    """A tile of an image, in float32; NaN for an image that there is not."""
+    """Tile of an image in float32; NaN for a missing image."""
     exists = (number >= 0) & (number < images)
     found = tl.load(pointer + tl.where(exists, number, 0) * size + values, mask=values < size, other=0.0)
     return tl.where(exists, found.to(tl.float32), float("nan"))
