@@ -55,7 +55,7 @@ class Import(NamedTuple):
     name: str
     """Top-level module."""
     eager: bool
-    """Whether it runs when the file is imported."""
+    """True if it runs when the file is imported."""
 
 
 def imports(source: str) -> Iterator[Import]:

@@ -1,4 +1,4 @@
-"""What every workflow must hold to, and that what it runs exists."""
+"""Rules for every workflow; the commands that it runs exist."""
 
 import re
 import shutil

@@ -80,7 +80,7 @@ def changed_since(base: str, root: Path = ROOT) -> list[str]:
 
 
 def _removed(folder: str, root: Path) -> bool:
-    """Whether there is no such folder, and there was one in the history of HEAD."""
+    """Return True if the folder does not exist but did in the history of HEAD."""
     if (root / folder).exists():
         return False
     history = ["log", "--full-history", "-1", "--format=%h", "--"]

@@ -1,4 +1,4 @@
-"""What the repository holds: its packages and which of them need which.
+"""Packages of the repository and the dependencies between them.
 
 Read from `packages/vl-*/pyproject.toml`, so no tool keeps a list of its own. Standard library only: continuous
 integration asks before anything is installed.
@@ -23,7 +23,7 @@ class Package:
     name: str
     """As on the index: `vl-core`."""
     folder: Path
-    """Where its `pyproject.toml` lies."""
+    """Folder of its `pyproject.toml`."""
     dependencies: tuple[str, ...]
     """Requirements that always hold, as written."""
     extras: Mapping[str, tuple[str, ...]]
