@@ -91,22 +91,30 @@ def test_logits_are_brought_into_one_order(settings, saved):
 
 
 def test_an_ensemble_of_a_model_and_its_renamed_self_is_itself(settings, saved, tmp_path, capsys):
+    def save(name, change, classes=("bright", "gray", "dark")):
+        model = load_classifier(saved / "tuned")
+        with torch.no_grad():
+            for parameter in model.student.head.parameters():
+                parameter.copy_(change(parameter))
+        save_classifier(model, tmp_path / name, classes=classes)
+        return str(tmp_path / name)
+
+    # Three models that call the classes differently, so that one is better than another.
+    rolled = [save(f"rolled-{by}", lambda parameter, by=by: parameter.roll(by, 0)) for by in range(3)]
+    run(replace(settings, models=tuple(rolled)))
+    correct = {row["member"]: int(row["correct"]) for row in read(settings.out / "ensemble.csv")}
+    worst, best = (pick(range(3), key=lambda by: correct[f"rolled-{by}"]) for pick in (min, max))
+    assert correct[f"rolled-{worst}"] < correct[f"rolled-{best}"]
     # The same logits under the same names, stored in another order.
-    model = load_classifier(saved / "tuned")
-    with torch.no_grad():
-        for parameter in model.student.head.parameters():
-            parameter.copy_(parameter.flip(0))
-    save_classifier(model, tmp_path / "flipped", classes=("dark", "gray", "bright"))
-    run(replace(settings, models=(str(saved / "tuned"), str(tmp_path / "flipped"))))
+    flipped = save("flipped", lambda parameter: parameter.roll(best, 0).flip(0), ("dark", "gray", "bright"))
+    run(replace(settings, models=(rolled[best], flipped)))
     rows = read(settings.out / "ensemble.csv")
     assert len({row["correct"] for row in rows}) == 1
     pair, against = read(settings.out / "agreement.csv")
     assert (pair["only_first"], pair["only_second"], against["p"]) == ("0", "0", "1")
     assert "both members are equally good, by these same images" in capsys.readouterr().out
-    run(replace(settings, models=(str(saved / "tuned"), str(saved / "distilled"), str(tmp_path / "flipped"))))
-    correct = {row["member"]: int(row["correct"]) for row in read(settings.out / "ensemble.csv")}
-    assert correct["tuned"] > correct["distilled"]
-    assert "tuned and flipped are the best members and equally good" in capsys.readouterr().out
+    run(replace(settings, models=(rolled[best], rolled[worst], flipped)))
+    assert f"rolled-{best} and flipped are the best members and equally good" in capsys.readouterr().out
 
 
 def test_the_weight_is_fitted_on_the_training_split(settings, saved, images_folder, capsys):
