@@ -14,6 +14,7 @@ from vl_core.noise import gaussian, make_keys
 from vl_diffusion.adaptation.adapter import TestTimeAdapter
 from vl_diffusion.adaptation.evidence import ClassEvidence
 from vl_diffusion.adaptation.losses import DUSA, DiffusionTTA, Entropy, NoAdaptation
+from vl_diffusion.adaptation.tasks import ClassificationTask
 from vl_diffusion.models.denoiser import mix_conditions
 from vl_diffusion.models.families.callable import CallableDenoiser
 from vl_diffusion.models.loading import load_denoiser
@@ -609,6 +610,7 @@ def built_to_adapt_a_function(classifier, denoiser):
             lambda c, d: TestTimeAdapter(c, None, classes=CLASSES)(make_images()),
             "evaluates a denoiser, and denoiser is None; pass one",
         ),
+        (lambda c, d: ClassificationTask(None, CLASSES).condition(torch.zeros(1, 10)), "the task has none; pass one"),
         (lambda c, d: adapt(c, d, []), "images is empty"),
         (adapted_with_nan_pixel, r"image 1: .*NaN"),
         (adapted_with_nan_logits, "the model's output for image 0 of these is NaN"),
