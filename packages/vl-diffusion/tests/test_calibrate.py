@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from vl_diffusion.classification.calibration import TemperatureFit
 from vl_diffusion.cli import main
-from vl_diffusion.commands.calibrate import what_changes
+from vl_diffusion.commands.calibrate import describe_fit
 
 QUICK = ("--search", "exhaustive", "--draws", "8", "--bins", "5")
 
@@ -43,12 +43,12 @@ def test_a_temperature_passed_back_does_what_was_said(labeled_folder, pixel_dit_
 
 def test_what_is_said_of_the_likelihood_is_what_it_does():
     fitted = TemperatureFit(3.0, nll_before=0.7, nll_after=0.4, images=20, pruned=0, unseen=0, separable=False)
-    said = what_changes(fitted, 0.3, 0.1)
-    assert said.startswith("over the 20 images that it was fitted on, the negative log-likelihood falls from 0.700")
+    said = describe_fit(fitted, 0.3, 0.1)
+    assert said.startswith("on the 20 images of the fit, the negative log-likelihood falls from 0.700")
     assert said.endswith("the calibration error goes from 30.0 to 10.0 %")
     # All right and all but certain of it: the temperature that 20 images can vouch for is less sure.
-    said = what_changes(replace(fitted, nll_before=0.001, nll_after=0.047, separable=True), 0.001, 0.045)
-    assert "no true class was behind another" in said
+    said = describe_fit(replace(fitted, nll_before=0.001, nll_after=0.047, separable=True), 0.001, 0.045)
+    assert "all predictions are correct" in said
     assert "the negative log-likelihood rises from 0.001 to 0.047" in said
 
 

@@ -221,7 +221,7 @@ def test_votes_are_compared_without_a_tree(arguments, tmp_path, capsys):
     out = tmp_path / "out"
     assert main([*arguments, str(out), "--aggregation", "vote", "--limit", "2"]) == 0
     assert [row["search"] for row in rows(out)] == [name for name in NAMES if "tree" not in name]
-    assert "no label tree is compared: it asks for the classes of a draw in parts" in capsys.readouterr().err
+    assert "no label tree is compared: it supports only --aggregation mean" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("undrawn")

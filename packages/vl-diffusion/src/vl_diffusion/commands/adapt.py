@@ -1,4 +1,4 @@
-"""`vl-diffusion adapt`: ways of adapting a classifier, side by side on images that are corrupted in many ways."""
+"""`vl-diffusion adapt`: compare methods of test-time adaptation on corrupted images."""
 
 from __future__ import annotations
 
@@ -37,80 +37,81 @@ _QUICK = 100  # images where none are named
 
 @dataclass(frozen=True, kw_only=True)
 class Adapt:
-    """Compare ways of adapting a classifier to corrupted images, by what a diffusion model says of its answers.
+    """Compare methods that adapt a classifier to corrupted images with a diffusion model.
 
-    Every method sees the same corrupted images, and the clean ones. Without arguments: a hundred held-out images of
-    clothes under four corruptions, a minute or two on two cores. An interrupted command goes on where it stopped;
-    with more images, corruptions, methods or seeds a finished one goes on, too.
+    All methods get the same corrupted images, and the clean ones. Without arguments: a hundred held-out images of
+    clothes under four corruptions, a minute or two on two cores. Rerun an interrupted command to resume, or a finished
+    one with more images, corruptions, methods or seeds to extend it.
     """
 
     images: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Image folders with a folder a class, .npz or .parquet files, or names of built-in sets."""
+    """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
 
     model: str = "fashion_robust"
     """The diffusion model: "fashion_robust" or "fashion" (built in), the folder of a diffusers pipeline or network, or
     a hub id."""
 
     source: str = "fashion_few"
-    """The classifier: "fashion_few" (built in), or the folder of one, such as an image classifier of transformers;
-    {seed} in its name stands for the seed."""
+    """The classifier: "fashion_few" (built in), or a folder, such as of a transformers image classifier; {seed} in its
+    name is replaced by the seed."""
 
     classes: tuple[str, ...] | None = None
-    """Names of the classifier's logits, in their order; default: those that its configuration names."""
+    """Class names in the order of the logits; default: those in the classifier's configuration."""
 
     corruptions: tuple[str, ...] = ("impulse_noise", "glass_blur", "fog", "contrast")
-    """Names of corruptions, or "all" fifteen; clean images are always looked at as well."""
+    """Names of corruptions, or "all" fifteen; clean images are always included."""
 
     severities: tuple[int, ...] = (5,)
-    """How strong they are, from 1 to 5."""
+    """Severities of the corruptions, from 1 to 5."""
 
     tuned_for: int | None = None
-    """Side in pixels of the images whose published strengths are taken, from 32 to 224; default: that of these."""
+    """Image size in pixels, from 32 to 224, for which published corruption strengths are used; default: that of the
+    images."""
 
     methods: tuple[str, ...] = ("source", "tent", "default", "default_online")
-    """Any of source, tent, default, default_online, ungated, diffusion_tta (slow: 900 passes forward and 900 backward a
-    image) and diffusion_classifier; the source is always asked."""
+    """Any of source, tent, default, default_online, ungated, diffusion_tta (slow: 900 forward and 900 backward passes
+    per image) and diffusion_classifier; the source is always included."""
 
     seeds: tuple[int, ...] = (0,)
-    """Seeds of the classifier's training where there are several, which then see the same noise; else of the methods'
-    noise. Corruptions stay the same."""
+    """Seeds of the classifier's training, if there are several, with the same noise; otherwise seeds of the methods'
+    noise. Corruptions do not change."""
 
     limit: int | None = None
-    """At most this many images of a cell, all classes in proportion; a larger limit keeps them."""
+    """Maximum number of images per corruption and severity, balanced over classes; a larger limit includes them."""
 
     split: str | None = None
-    """Split of the data sets that are given; default: test, where they are divided into splits."""
+    """Split of the data sets; default: test, if they have splits."""
 
     out: Path = Path("vl-diffusion-adapt")
-    """Folder for adapt.csv, gains.csv, adapt.png, images.png and what is finished."""
+    """Folder for adapt.csv, gains.csv, adapt.png, images.png and finished results."""
 
     image_size: int | None = None
-    """For text-conditional models: height and width of the images, in pixels; default: those of the training."""
+    """For text-conditional models: height and width of the images in pixels; default: the training resolution."""
 
     prompt_template: str = "a photo of a {}."
     """For text-conditional models: a prompt with {} for the class name."""
 
     batch_size: int = 64
-    """Evaluations in one call of the diffusion model."""
+    """Evaluations per call of the diffusion model."""
 
     precision: Precision = "float32"
-    """Of the diffusion model's calls, by autocast; its weights, the classifier and all errors are float32."""
+    """Precision of the diffusion model, by autocast; its weights, the classifier and all errors are float32."""
 
     compile: bool = False
-    """Compile the diffusion model with torch.compile, for the errors of single classes."""
+    """Compile the diffusion model with torch.compile, for the errors of individual classes."""
 
     device: str = "auto"
-    """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
+    """"cpu", "cuda", ..., or "auto" for a GPU if available."""
 
 
 def run(settings: Adapt) -> None:
-    """Run all methods, going on from what `settings.out` already holds, and write the tables and the plots.
+    """Run all methods, resuming from `settings.out`, and write the tables and the charts.
 
     Raises:
-        ValueError: If an argument, an image or a model is not what it must be.
+        ValueError: If an argument, an image or a model is invalid.
         OSError: If a file or a model is missing or cannot be read.
-        ModuleNotFoundError: If a data set needs an extra that is not installed.
-        KeyboardInterrupt: If it is interrupted; a note says how much is kept.
+        ModuleNotFoundError: If a data set requires an extra that is not installed.
+        KeyboardInterrupt: If interrupted; a note gives the number of finished images.
     """
     settings = _checked(settings)
     images, split = settings.images or ("fashion",), settings.split or "test"
@@ -123,7 +124,7 @@ def run(settings: Adapt) -> None:
     for source in sources.values():
         source.check(to_tensor(collection[0]))
     for cell in cells:
-        # What cannot be corrupted is found out before anything is computed, too.
+        # Check that the images can be corrupted before computing anything.
         CorruptedImages(collection, ids, cell, settings.tuned_for)(0)
     runners = _runners(settings, sources)
     kept = settings.out / "kept"
@@ -142,7 +143,7 @@ def run(settings: Adapt) -> None:
 
 
 def _checked(settings: Adapt) -> Adapt:
-    """The settings with "all" spelled out, nothing twice, and the source in the first place.
+    """Expand "all", remove duplicates, and put the source first.
 
     Raises:
         ValueError: If a name is unknown or a number out of range.
@@ -195,7 +196,7 @@ def _sources(settings: Adapt, folders: dict[int, Path]) -> dict[int, Source]:
 
 
 def _images(settings: Adapt, given: ImageCollection, classes: tuple[str, ...]) -> tuple[ImageCollection, list[int]]:
-    """The first images in a balanced order, equal ones once, and their ids."""
+    """The first images in a balanced order, without duplicates, and their ids."""
     truths = dict.fromkeys(image.truth or "" for image in given.entries)
     if strangers := [name for name in truths if name not in classes]:
         raise ValueError(
@@ -238,9 +239,9 @@ def _runners(settings: Adapt, sources: dict[int, Source]) -> dict[tuple[str, int
 
 
 def _open_folder(settings: Adapt, images: Sequence[str], split: str, classes: tuple[str, ...]) -> None:
-    """Make the folder, or check that its outcomes were made from the same images and models in the same way.
+    """Create the folder, or check that its results were made with the same images, models and settings.
 
-    More cells, methods, seeds and images are no other way.
+    Corruptions, severities, methods, seeds and the number of images may differ.
     """
     config = asdict(settings)
     for name in (*WITHOUT_EFFECT, "out", "limit", "corruptions", "severities", "methods", "seeds"):
@@ -264,7 +265,7 @@ def _run_all(
     ids: Sequence[int],
     record: StudyRecord[Outcome],
 ) -> None:
-    """Every method on every cell with every seed, as far as that is not on record."""
+    """Run every method on every cell and seed that is not finished yet."""
     runs = [MethodRun(cell, method, seed) for cell in cells for seed in settings.seeds for method in settings.methods]
     total = len(runs) * len(ids)
 

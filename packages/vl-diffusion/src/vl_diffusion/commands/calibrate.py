@@ -1,4 +1,4 @@
-"""`vl-diffusion calibrate`: fit the temperature that turns errors into probabilities one can believe."""
+"""`vl-diffusion calibrate`: fit the temperature that calibrates the probabilities."""
 
 from __future__ import annotations
 
@@ -18,31 +18,30 @@ from vl_diffusion.commands.running import run_task
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrate(Evaluate):
-    """Fit the temperature on labeled images, for the very search that will be used.
+    """Fit the temperature on labeled images, with the same search that will be used.
 
-    Without arguments: 100 training images of clothes, none of which the other commands show. Give the number that it
-    prints to the others as --temperature.
+    Without arguments: 100 training images of clothes, which the other commands do not use. Pass the printed value to
+    the other commands as --temperature.
     """
 
     out: Path = Path("vl-diffusion-calibrate")
-    """Folder for calibration.json, calibration.png and what is finished."""
+    """Folder for calibration.json, calibration.png and finished results."""
 
     split: str | None = None
-    """Split of the data sets that are given, not the one that probabilities are judged on; default: train, where they
-    are divided into splits."""
+    """Split of the data sets, other than the one used for evaluation; default: train, if they have splits."""
 
 
 def run(settings: Calibrate) -> None:
-    """Classify labeled images, resuming what `settings.out` already holds, and fit the temperature.
+    """Classify labeled images, resuming from `settings.out`, and fit the temperature.
 
     Raises:
-        ValueError: If an argument or an image is not what it must be, no image has a label, or no temperature is
-            better than another.
+        ValueError: If an argument or an image is invalid, no image has a label, or the likelihood does not depend on
+            the temperature.
         OSError: If a file or a model is missing or cannot be read.
-        ModuleNotFoundError: If a data set needs an extra that is not installed.
-        KeyboardInterrupt: If it is interrupted; a note says how much is kept.
+        ModuleNotFoundError: If a data set requires an extra that is not installed.
+        KeyboardInterrupt: If interrupted; a note gives the number of finished images.
     """
-    # Errors do not depend on the temperature, and where prompts are mixed it is fitted from the plain one.
+    # Errors do not depend on the temperature; for mixtures of prompts, the fit starts from temperature 1.
     classifier, images, task = prepare(replace(settings, temperature=1.0), default_split="train")
     result = run_task(task, classifier)
     if result is None:
@@ -57,27 +56,27 @@ def run(settings: Calibrate) -> None:
     write_json(settings.out / "calibration.json", asdict(fitted) | errors)
     draw_calibration(settings.out / "calibration.png", result, after, labels, fitted.value, bins=settings.bins)
     print(f"--temperature {fitted.value:.4g}")
-    print(what_changes(fitted, *errors.values()))
+    print(describe_fit(fitted, *errors.values()))
     print(f"wrote {settings.out / 'calibration.json'} and {settings.out / 'calibration.png'}")
 
 
-def what_changes(fitted: TemperatureFit, error_before: float, error_after: float) -> str:
-    """What a temperature does to the images that it was fitted on, in a sentence or two.
+def describe_fit(fitted: TemperatureFit, error_before: float, error_after: float) -> str:
+    """Describe in a sentence how the temperature changes the images that it was fitted on.
 
     Args:
         fitted: The temperature.
-        error_before: The calibration error without it.
-        error_after: The calibration error with it.
+        error_before: Calibration error before the fit.
+        error_after: Calibration error after the fit.
     """
     moves = "falls" if fitted.nll_after < fitted.nll_before else "rises"
     text = (
-        f"over the {fitted.images} images that it was fitted on, the negative log-likelihood {moves} from "
+        f"on the {fitted.images} images of the fit, the negative log-likelihood {moves} from "
         f"{fitted.nll_before:.3f} to {fitted.nll_after:.3f}, and the calibration error goes from "
         f"{100 * error_before:.1f} to {100 * error_after:.1f} %"
     )
     if not fitted.separable:
         return text
     return (
-        "no true class was behind another, so the lower the temperature, the likelier: this one instead makes the mean "
-        f"confidence what the accuracy may well be; {text}; more images would say more"
+        "all predictions are correct, so the likelihood has no maximum; this temperature sets the mean confidence to "
+        f"an estimate of the accuracy instead; {text}; use more images for a better fit"
     )

@@ -1,4 +1,4 @@
-"""`vl-diffusion classify`: name what images show."""
+"""`vl-diffusion classify`: classify images."""
 
 from __future__ import annotations
 
@@ -20,37 +20,36 @@ from vl_diffusion.runs.tables import text_table, write_csv, write_parquet
 
 @dataclass(frozen=True, kw_only=True)
 class Classify(ClassifierSettings):
-    """Name what images show, by the error with which a diffusion model predicts the noise added to them.
+    """Classify images by the error with which a diffusion model predicts the noise added to them.
 
-    Without arguments: 32 held-out images of clothes and the small model that ships with the package. An interrupted
-    command goes on where it stopped when it is given again; under `accelerate launch` processes share the images.
+    Without arguments: 32 held-out images of clothes, with the small model that ships with the package. Rerun an
+    interrupted command to resume. Processes started by `accelerate launch` share the images.
     """
 
     images: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Image files, image folders, .npz or .parquet files, names of built-in sets, or - for file names, a line each, on
-    standard input."""
+    """Image files, image folders, .npz or .parquet files, names of built-in data sets, or - to read file names from
+    standard input, one per line."""
 
     out: Path = Path("vl-diffusion-classify")
-    """Folder for classify.csv, classify.png, results.parquet and the record of what is finished; its own images are
-    not classified."""
+    """Folder for classify.csv, classify.png, results.parquet and finished results; images in it are not classified."""
 
     limit: int | None = None
-    """Classify at most this many images, spread over those given and their classes; a larger limit keeps them."""
+    """Maximum number of images, balanced over classes; a larger limit includes them."""
 
     split: str | None = None
-    """Split of the data sets that are given; default: all of them."""
+    """Split of the data sets; default: all splits."""
 
 
 def run(settings: Classify) -> None:
-    """Classify, resuming what `settings.out` already holds, and write the table and the image.
+    """Classify, resuming from `settings.out`, and write the table and the chart.
 
-    All input is checked before the folder is made.
+    All input is checked before the folder is created.
 
     Raises:
-        ValueError: If an argument or an image is not what it must be.
+        ValueError: If an argument or an image is invalid.
         OSError: If a file or a model is missing or cannot be read.
-        ModuleNotFoundError: If a data set needs an extra that is not installed.
-        KeyboardInterrupt: If it is interrupted; a note says how much is kept.
+        ModuleNotFoundError: If a data set requires an extra that is not installed.
+        KeyboardInterrupt: If interrupted; a note gives the number of finished images.
     """
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {settings.limit}")

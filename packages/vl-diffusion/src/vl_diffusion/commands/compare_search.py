@@ -1,4 +1,4 @@
-"""`vl-diffusion compare-search`: what each search finds and costs, on the same draws of the same images."""
+"""`vl-diffusion compare-search`: accuracy and cost of all searches, on the same draws of the same images."""
 
 from __future__ import annotations
 
@@ -34,46 +34,44 @@ from vl_diffusion.studies.search_comparison import Finding, Row, compare, summar
 
 _T = TypeVar("_T")
 
-# A setting of the other commands that is none of this one.
+# A setting of the other commands that this one does not have.
 NotAsked = tyro.conf.Suppress[tyro.conf.Fixed[_T]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareSearch(ClassifierSettings):
-    """Run every search on the same draws of the same labeled images, and compare what they find and cost.
+    """Compare the accuracy and cost of all searches on the same draws of the same labeled images.
 
-    An error is computed once, whichever searches look at it. Without arguments: a dozen held-out images of clothes,
-    some two minutes on two cores. An interrupted command goes on where it stopped, and with a larger --limit a finished
-    one goes on, too.
+    Each error is computed once for all searches. Without arguments: a dozen held-out images of clothes, about two
+    minutes on two cores. Rerun an interrupted command to resume, or a finished one with a larger --limit to extend it.
     """
 
     images: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Image folders with a folder a class, .npz or .parquet files, or names of built-in sets."""
+    """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
 
     out: Path = Path("vl-diffusion-compare-search")
-    """Folder for search.csv, search.png and what is finished."""
+    """Folder for search.csv, search.png and finished results."""
 
     limit: int | None = None
-    """Compare on at most this many images, all classes in proportion; a larger limit keeps them."""
+    """Maximum number of images, balanced over classes; a larger limit includes them."""
 
     split: str | None = None
-    """Split of the data sets that are given; default: test, where they are divided into splits."""
+    """Split of the data sets; default: test, if they have splits."""
 
     exhaustive: int = 250
-    """Draws of exhaustive search, and the most draws of halving, racing and the searches that end in a race."""
+    """Draws of exhaustive search, and the maximum for halving, racing and the searches that end in a race."""
 
     stages: tuple[int, ...] = (50, 500)
-    """Draws of the staged searches."""
+    """Cumulative draws of the staged searches."""
 
     survivors: tuple[int, ...] = (5, 1)
-    """Classes that survive each stage."""
+    """Number of classes kept after each stage."""
 
     top: int = 5
     """Classes on the shortlist."""
 
     max_evaluations: int | None = None
-    """Hard limit on the evaluations of an image, for every search but the exhaustive one, which the others are
-    compared with."""
+    """Hard limit on the evaluations per image, for all searches except the exhaustive one, which is the reference."""
 
     search: NotAsked[SearchName] = "exhaustive"
     """All are compared."""
@@ -91,18 +89,18 @@ class CompareSearch(ClassifierSettings):
     """Both are compared."""
 
     logits: Path | None = None
-    """Scores of another model for the shortlist, a .npy array of images by classes, in the order of the images
-    before --limit; default: how close an image is to the mean of each class's training images, where there are."""
+    """Scores of another model for the shortlist: a .npy array of images by classes, in the order of the images before
+    --limit; default: a nearest-class-mean classifier, if there is a training split."""
 
 
 def run(settings: CompareSearch) -> None:
-    """Run all searches, going on from what `settings.out` already holds, and write the table and the plot.
+    """Run all searches, resuming from `settings.out`, and write the table and the chart.
 
     Raises:
-        ValueError: If an argument or an image is not what it must be, or no image has a label.
+        ValueError: If an argument or an image is invalid, or no image has a label.
         OSError: If a file or a model is missing or cannot be read.
-        ModuleNotFoundError: If a data set needs an extra that is not installed.
-        KeyboardInterrupt: If it is interrupted; a note says how much is kept.
+        ModuleNotFoundError: If a data set requires an extra that is not installed.
+        KeyboardInterrupt: If interrupted; a note gives the number of finished images.
     """
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {settings.limit}")
@@ -142,7 +140,7 @@ def run(settings: CompareSearch) -> None:
 
 
 def _searches(settings: CompareSearch, classifier: DiffusionClassifier, *, has_logits: bool) -> dict[str, Search]:
-    """All searches by name on one grid of draws, and first the one that the others are compared with."""
+    """All searches by name on a common grid of draws, the reference first."""
     most, limit = settings.exhaustive, settings.max_evaluations
     racing = Racing(most, level=settings.level, max_evaluations=limit)
     found: dict[str, Search] = {
@@ -157,9 +155,12 @@ def _searches(settings: CompareSearch, classifier: DiffusionClassifier, *, has_l
     if tree is None:
         print("no label tree is compared: give --tree FILE", file=sys.stderr)
     elif len(classifier.candidates) > len(classifier.classes):
-        print("no label tree is compared: it is of classes, and prompts are searched over", file=sys.stderr)
+        print(
+            "no label tree is compared: it needs one candidate per class, and prompts are searched individually",
+            file=sys.stderr,
+        )
     elif settings.aggregation != "mean":
-        print("no label tree is compared: it asks for the classes of a draw in parts, for means alone", file=sys.stderr)
+        print("no label tree is compared: it supports only --aggregation mean", file=sys.stderr)
     else:
         draws = min(LabelTree.draws, most)
         found["label tree, then racing"] = LabelTree(
@@ -178,12 +179,12 @@ def _searches(settings: CompareSearch, classifier: DiffusionClassifier, *, has_l
 
 
 def _grid(settings: CompareSearch) -> int:
-    """How many draws all searches choose from."""
+    """Number of draws of the common grid."""
     return max(settings.exhaustive, settings.stages[-1])
 
 
 def _tree_beside(model: str) -> Path | None:
-    """The tree of labels that lies with a model, if one does."""
+    """The label tree in the model's folder, if there is one."""
     folder = local_folder(model)
     path = None if folder is None else folder / "tree.json"
     return path if path is not None and path.is_file() else None
@@ -192,7 +193,7 @@ def _tree_beside(model: str) -> Path | None:
 def _logits(
     settings: CompareSearch, images: Sequence[str], whole: ImageCollection, order: list[int], classes: tuple[str, ...]
 ) -> np.ndarray | None:
-    """Another model's scores of the chosen images: the file's, or by class means where there is a training split."""
+    """Scores of the chosen images from the file, or by class means if there is a training split."""
     if settings.logits is not None:
         try:
             scores = checked_logits(np.load(settings.logits, allow_pickle=False), len(whole), len(classes))
@@ -214,11 +215,11 @@ def _logits(
 
 def _table(rows: Sequence[Row]) -> str:
     width = max(len(row.search) for row in rows)
-    head = f"{'search':{width}}  {'accuracy':>8}  {'as exhaustive':>13}  {'evaluations':>11}  {'CPU s an image':>14}"
+    head = f"{'search':{width}}  {'accuracy':>8}  {'agreement':>9}  {'evaluations':>11}  {'CPU s per image':>15}"
     lines = [head, "-" * len(head)]
     lines += [
-        f"{row.search:{width}}  {100 * row.accuracy:>6.1f} %  {100 * row.agreement:>11.1f} %  "
-        f"{row.evaluations_per_image:>11,.1f}  {row.cpu_seconds:>14.3f}"
+        f"{row.search:{width}}  {100 * row.accuracy:>6.1f} %  {100 * row.agreement:>7.1f} %  "
+        f"{row.evaluations_per_image:>11,.1f}  {row.cpu_seconds:>15.3f}"
         for row in rows
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`vl-diffusion demo`: a page to try a model on."""
+"""`vl-diffusion demo`: a web page to try a model."""
 
 from __future__ import annotations
 
@@ -17,59 +17,59 @@ _EXAMPLES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Serve a page: drop an image, edit the class names, and watch classes race and drop out.
+    """Serve a web page: drop an image, edit the class names, and watch classes being eliminated.
 
-    It needs `pip install 'vl-diffusion[demo]'`. The page asks no other machine for anything, and no other machine can
-    reach it without --host. Ctrl-C ends it.
+    Requires `pip install 'vl-diffusion[demo]'`. The page makes no requests to other machines, and is reachable only
+    from this machine unless --host is given. Stop it with Ctrl-C.
     """
 
     model: str = "fashion"
     """"fashion" (built in), the folder of a diffusers pipeline or network, or a hub id."""
 
     classes: tuple[str, ...] | None = None
-    """Class names that stand on the page at first; default: the model's own."""
+    """Initial class names; default: the model's own."""
 
     image_size: int | None = None
-    """For text-conditional models: height and width of the images, in pixels; default: those of the training."""
+    """For text-conditional models: height and width of the images in pixels; default: the training resolution."""
 
     examples: tuple[str, ...] | None = None
-    """Image files, folders or data sets to pick from, of which eight are shown; default: clothes for "fashion"."""
+    """Image files, folders or data sets with examples, of which eight are shown; default: clothes for "fashion"."""
 
     draws: int = 250
-    """The most draws that a class sees."""
+    """Maximum draws per class."""
 
     prompt_template: tuple[str, ...] = ("a photo of a {}.",)
-    """For text-conditional models: one prompt or several, with {} for the class name."""
+    """For text-conditional models: one or several prompts with {} for the class name."""
 
     seed: int = 0
     """Seed of the noise."""
 
     batch_size: int = 64
-    """Evaluations in one call of the network; results do not depend on it."""
+    """Evaluations per call of the network; results do not depend on it."""
 
     precision: Precision = "float32"
-    """Of the network; the schedule and the errors are float32."""
+    """Precision of the network; the schedule and the errors are float32."""
 
     device: str = "auto"
-    """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
+    """"cpu", "cuda", ..., or "auto" for a GPU if available."""
 
     host: str = "127.0.0.1"
-    """Address to listen at; 0.0.0.0 lets every machine in that can reach this one."""
+    """Address to listen on; 0.0.0.0 for access from other machines."""
 
     port: int | None = None
-    """Port to listen at; default: the first that is free from 7860 on."""
+    """Port to listen on; default: the first free one from 7860."""
 
     browser: bool = False
     """Open the page in the web browser."""
 
 
 def run(settings: Demo) -> None:
-    """Serve the page until somebody interrupts it.
+    """Serve the page until interrupted.
 
     Raises:
-        ValueError: If an argument is not what it must be.
-        OSError: If a model or an image is missing, or the port is taken.
-        ModuleNotFoundError: If Gradio is not installed; the extra is named.
+        ValueError: If an argument is invalid.
+        OSError: If a model or an image is missing, or the port is in use.
+        ModuleNotFoundError: If Gradio is not installed; the message names the extra.
     """
     device = find_device(settings.device)
     shown = settings.examples
@@ -87,7 +87,7 @@ def run(settings: Demo) -> None:
         device=device,
     )
     url = launch_page(page, host=settings.host, port=settings.port, browser=settings.browser)
-    print(f"The page is at {url} (Ctrl-C ends it)", flush=True)
+    print(f"The page is at {url} (stop it with Ctrl-C)", flush=True)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

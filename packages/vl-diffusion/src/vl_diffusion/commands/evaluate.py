@@ -1,4 +1,4 @@
-"""`vl-diffusion evaluate`: how well a model names labeled images, what it costs, and how far its word goes."""
+"""`vl-diffusion evaluate`: accuracy, cost and calibration on labeled images."""
 
 from __future__ import annotations
 
@@ -26,68 +26,68 @@ from vl_diffusion.runs.tables import write_csv, write_parquet, write_rows
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(ClassifierSettings):
-    """Name labeled images and say how often that is right, what it costs, and whether probabilities can be believed.
+    """Classify labeled images, and report accuracy, cost and calibration.
 
-    Without arguments: 100 held-out images of clothes. An interrupted command goes on where it stopped when it is
-    given again; under `accelerate launch` processes share the images.
+    Without arguments: 100 held-out images of clothes. Rerun an interrupted command to resume. Processes started by
+    `accelerate launch` share the images.
     """
 
     images: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Image folders with a folder a class, .npz or .parquet files, or names of built-in sets."""
+    """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
 
     out: Path = Path("vl-diffusion-evaluate")
-    """Folder for evaluate.csv (the figures), predictions.csv, results.parquet, report.png and what is finished."""
+    """Folder for evaluate.csv (the metrics), predictions.csv, results.parquet, report.png and finished results."""
 
     limit: int | None = None
-    """Evaluate at most this many images, spread over those given and their classes; a larger limit keeps them."""
+    """Maximum number of images, balanced over classes; a larger limit includes them."""
 
     split: str | None = None
-    """Split of the data sets that are given; default: test, where they are divided into splits."""
+    """Split of the data sets; default: test, if they have splits."""
 
     bins: int = 15
-    """Bins of the calibration error."""
+    """Number of bins of the calibration error."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What an evaluation says in numbers; a row of evaluate.csv."""
+    """Metrics of an evaluation, the row of evaluate.csv."""
 
     images: int
-    """Labeled images."""
+    """Number of labeled images."""
 
     accuracy: float
-    """Share named right."""
+    """Accuracy, 0 to 1."""
 
     accuracy_low: float
-    """Lower end of its 95 % interval, Wilson's."""
+    """Lower end of its 95 % Wilson interval."""
 
     accuracy_high: float
-    """Upper end."""
+    """Upper end of its 95 % Wilson interval."""
 
     mean_per_class_accuracy: float
-    """Mean of the classes' own accuracies, over classes that have images."""
+    """Mean accuracy per class, over classes with images."""
 
     evaluations_per_image: float
-    """Calls of the network, a row of the batch each."""
+    """Mean number of evaluations of the network."""
 
     expected_calibration_error: float
-    """Mean distance of confidence from accuracy over bins of equal width."""
+    """Expected calibration error over bins of equal width."""
 
     negative_log_likelihood: float
-    """Mean over the true classes, in nats, a class that was never evaluated counting as 1e-6."""
+    """Mean negative log-likelihood in nats; a true class that was not evaluated counts with probability 1e-6."""
 
     temperature: float
-    """What the probabilities were made with."""
+    """Temperature of the probabilities."""
 
 
 def run(settings: Evaluate) -> None:
-    """Evaluate, resuming what `settings.out` already holds, and write the figures and the report.
+    """Evaluate, resuming from `settings.out`, and write the metrics and the report.
 
     Raises:
-        ValueError: If an argument or an image is not what it must be, or no image has a label.
+        ValueError: If an argument or an image is invalid, or no image has a label.
         OSError: If a file or a model is missing or cannot be read.
-        ModuleNotFoundError: If a data set needs an extra that is not installed.
-        KeyboardInterrupt: If it is interrupted; a note says how much is kept.
+        ModuleNotFoundError: If a data set requires an extra that is not installed.
+        KeyboardInterrupt: If interrupted; a note gives the number of finished images.
     """
     classifier, collection, task = prepare(settings, default_split="test")
     result = run_task(task, classifier)
@@ -101,10 +101,10 @@ def run(settings: Evaluate) -> None:
     write_parquet(settings.out / "results.parquet", names, truths, result)
     draw_evaluation(settings.out / "report.png", result, labels, figures, bins=settings.bins)
     shares = (figures.accuracy, figures.accuracy_low, figures.accuracy_high, figures.mean_per_class_accuracy)
-    right, low, high, per_class = (f"{100 * share:.2f}" for share in shares)
-    print(f"{right} % of {figures.images} images right (95 %: {low} to {high} %), mean per class {per_class} %")
+    accuracy, low, high, per_class = (f"{100 * share:.2f}" for share in shares)
+    print(f"accuracy {accuracy} % on {figures.images} images (95 %: {low} to {high} %), mean per class {per_class} %")
     print(
-        f"{figures.evaluations_per_image:.1f} evaluations an image; at temperature {figures.temperature:g} the "
+        f"{figures.evaluations_per_image:.1f} evaluations per image; at temperature {figures.temperature:g} the "
         f"calibration error is {100 * figures.expected_calibration_error:.1f} %, the negative log-likelihood "
         f"{figures.negative_log_likelihood:.3f}"
     )
@@ -112,15 +112,15 @@ def run(settings: Evaluate) -> None:
 
 
 def measure(result: Classification, labels: np.ndarray, *, temperature: float, bins: int = 15) -> Figures:
-    """The figures of a classification with known labels, int64 ``(B,)``."""
-    right = result.predictions == labels
-    low, high = wilson_interval(int(right.sum()), len(right))
+    """Compute the metrics of a classification with known labels, int64 ``(B,)``."""
+    correct = result.predictions == labels
+    low, high = wilson_interval(int(correct.sum()), len(correct))
     return Figures(
         images=len(labels),
-        accuracy=float(right.mean()),
+        accuracy=float(correct.mean()),
         accuracy_low=low,
         accuracy_high=high,
-        mean_per_class_accuracy=float(np.mean([right[labels == k].mean() for k in np.unique(labels)])),
+        mean_per_class_accuracy=float(np.mean([correct[labels == k].mean() for k in np.unique(labels)])),
         evaluations_per_image=float(result.total_evaluations.mean()),
         expected_calibration_error=expected_calibration_error(result.probabilities, labels, bins=bins),
         negative_log_likelihood=negative_log_likelihood(result, labels),

@@ -1,4 +1,4 @@
-"""What all commands let one choose: the model, the classes, the error and the search."""
+"""Settings shared by the commands: the model, the classes, the error and the search."""
 
 from __future__ import annotations
 
@@ -28,65 +28,66 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierSettings:
-    """The settings of a classifier, as the commands offer them."""
+    """Settings of a classifier on the command line."""
 
     model: str = "fashion"
     """"fashion" (built in), the folder of a diffusers pipeline or network, or a hub id."""
 
     classes: tuple[str, ...] | None = None
-    """Class names; default: the model's own, else those of the images' data set."""
+    """Class names; default: the model's own, or else those of the data set."""
 
     image_size: int | None = None
-    """For text-conditional models: height and width of the images, in pixels; default: those of the training."""
+    """For text-conditional models: height and width of the images in pixels; default: the training resolution."""
 
     search: SearchName = "racing"
-    """Drop classes when paired differences prove them worse, give up the worst in stages, halve them, try all, or
-    descend a tree of labels."""
+    """Search strategy: eliminate classes by paired tests (racing), in stages, or by halving; evaluate all draws
+    (exhaustive); or descend a label tree."""
 
     draws: tuple[int, ...] | None = None
-    """Draws a class has seen at the end of each stage (staged; 8 24 72), or the most draws that a class sees (250)."""
+    """Staged: cumulative draws per class at the end of each stage (default: 8 24 72). Others: maximum draws per class
+    (default: 250)."""
 
     keep: tuple[int, ...] = (4, 2, 1)
-    """Staged: classes that survive each stage."""
+    """Staged: number of classes kept after each stage."""
 
     grid: Grid = "nested"
-    """Staged: how draws are placed in time, nested in one another or by the paper's literal grids."""
+    """Staged: nested grids of draws, or the paper's literal grids."""
 
     level: float = Racing.level
-    """Racing: the largest probability with which the best class may be dropped."""
+    """Racing: largest probability that the best class is eliminated."""
 
     bound: Bound = "t"
-    """Racing: judge differences as normal, or by empirical Bernstein."""
+    """Racing: test for normal differences (t), or empirical Bernstein."""
 
     tree: Path | None = None
-    """Tree: a JSON file of nested objects, whose innermost values are lists of class names."""
+    """Tree: a JSON file of nested objects whose innermost values are lists of class names."""
 
     max_evaluations: int | None = None
-    """Hard limit on the evaluations of an image."""
+    """Hard limit on the evaluations per image."""
 
     objective: Objective = "l2"
-    """Squared, absolute or Huber error, or the variational bound's term for models that learn a variance."""
+    """Squared, absolute or Huber error, or the term of the variational bound for models with a learned variance."""
 
     error_space: Prediction = "epsilon"
-    """Whose error is measured: the noise's, a velocity's, or the clean image's."""
+    """Quantity whose error is measured: the noise, a velocity, or the clean image."""
 
     weighting: WeightingName = "uniform"
-    """How much each noise level counts."""
+    """Weights of the noise levels."""
 
     aggregation: Aggregation = "mean"
-    """What is averaged over draws: errors, votes, or standardized errors."""
+    """Quantity averaged over draws: errors, votes, or z-scores."""
 
     time_range: tuple[float, float] = (0.0, 1.0)
-    """The part of the schedule that draws are spread over."""
+    """Part of the schedule that the draws cover, from 0 (no noise) to 1."""
 
     prompt_template: tuple[str, ...] = ("a photo of a {}.",)
-    """For text-conditional models: one prompt or several, with {} for the class name."""
+    """For text-conditional models: one or several prompts with {} for the class name."""
 
     templates: str | None = None
     """For text-conditional models: a named set of prompts instead, such as imagenet, pets or food."""
 
     prompt_combination: Combination = "mean"
-    """What several prompts of a class say together."""
+    """How several prompts of a class are combined."""
 
     temperature: float = 1.0
     """Divides the summed error before the softmax; `calibrate` fits it."""
@@ -95,20 +96,20 @@ class ClassifierSettings:
     """Seed of the noise."""
 
     batch_size: int = 64
-    """Evaluations in one call of the network; results do not depend on it."""
+    """Evaluations per call of the network; results do not depend on it."""
 
     precision: Precision = "float32"
-    """Of the network; the schedule and the errors are float32."""
+    """Precision of the network; the schedule and the errors are float32."""
 
     compile: bool = False
-    """Compile the network: minutes at the start, faster afterwards."""
+    """Compile the network, which takes minutes at the start."""
 
     device: str = "auto"
-    """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
+    """"cpu", "cuda", ..., or "auto" for a GPU if available."""
 
 
-# A result does not depend on these, but for the last bits: rounding of sums that are added up in another order. So a
-# command may go on with another batch size, compiled, or on another machine.
+# Results depend on these only through rounding, so a command may be resumed with another batch size, compiled, or on
+# another machine.
 WITHOUT_EFFECT = ("batch_size", "compile", "device")
 
 
@@ -116,11 +117,11 @@ def build_classifier(settings: ClassifierSettings, known: Sequence[str] = ()) ->
     """Load the model and build its classifier.
 
     Args:
-        settings: What was asked for.
-        known: Class names to fall back on, where neither the settings nor the model name any.
+        settings: The settings.
+        known: Class names to use if neither the settings nor the model have any.
 
     Raises:
-        ValueError: If a setting is out of range, or the model is damaged or of an unsupported kind.
+        ValueError: If a setting is out of range, or the model is damaged or not supported.
         OSError: If the model is missing.
     """
     device = find_device(settings.device)
@@ -153,7 +154,7 @@ def build_classifier(settings: ClassifierSettings, known: Sequence[str] = ()) ->
 
 
 def check_search(settings: ClassifierSettings) -> None:
-    """Raise the search's own error now, before a model is loaded for minutes."""
+    """Check the settings of the search before loading the model, which may take minutes."""
     if settings.search != "tree":
         search = make_search(settings, ())
         if settings.classes is not None:
@@ -161,10 +162,10 @@ def check_search(settings: ClassifierSettings) -> None:
 
 
 def make_search(settings: ClassifierSettings, classes: Sequence[str] | None) -> Search:
-    """The search that was asked for, over these classes.
+    """Build the search over these classes.
 
     Raises:
-        ValueError: If one of its settings is out of range, or a tree does not fit the classes.
+        ValueError: If a setting is out of range, or a tree does not match the classes.
     """
     limit = settings.max_evaluations
     if settings.search == "staged":
@@ -185,7 +186,7 @@ def make_search(settings: ClassifierSettings, classes: Sequence[str] | None) -> 
 
 
 def read_tree(path: Path) -> Any:
-    """A tree of labels from a JSON file.
+    """Read a label tree from a JSON file.
 
     Raises:
         OSError: If the file cannot be read.
