@@ -121,7 +121,7 @@ def test_an_interrupted_command_goes_on_and_ends_with_the_same_numbers(
     with monkeypatch.context() as patch:
         patch.setattr(running.ResultLog, "append", interrupted)
         assert main([*arguments, str(out)]) == 130
-    line = f"vl-diffusion: interrupted; 1 of 5 images are kept in {out}, and the same command goes on from there"
+    line = f"vl-diffusion: interrupted; 1 of 5 images are kept in {out}; rerun the command to resume"
     assert capsys.readouterr().err.splitlines()[-1] == line
     assert not (out / "classify.csv").exists()
     # A line that was being written when the machine stopped.

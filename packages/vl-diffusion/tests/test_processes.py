@@ -306,7 +306,7 @@ def test_a_image_that_becomes_unreadable_costs_no_finished_row(
     assert 0 < kept < 12
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"vl-diffusion: error: {copies[-1]} ")
-    assert error.endswith(f"; {kept} of 12 images are kept in {out}, and the same command goes on from there")
+    assert error.endswith(f"; {kept} of 12 images are kept in {out}; rerun the command to resume")
     copies[-1].write_bytes(whole)
     assert main(arguments) == 0
     assert finished(out) == 12

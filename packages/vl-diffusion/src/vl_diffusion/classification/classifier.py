@@ -258,7 +258,7 @@ class DiffusionClassifier:
 
             for state in self.engine.run(encode_each(self.denoiser, images, ids, scores), self.search, advance):
                 bar.update(1)
-                yield state.encoded.index, self.summary(state)
+                yield state.image.index, self.summary(state)
 
     def watch(self, image: Any, *, image_id: int | None = None, logits: Any | None = None) -> Iterator[Classification]:
         """Classify one image, yielding the intermediate result after every round of the search.
@@ -293,8 +293,8 @@ class DiffusionClassifier:
             state.pruned,
             self.candidates,
             classes=self.classes,
-            image_id=state.encoded.image_id,
-            num_values=state.encoded.latent.numel(),
+            image_id=state.image.image_id,
+            num_values=state.image.latent.numel(),
             temperature=self.temperature,
             combination=self.prompt_combination,
         )

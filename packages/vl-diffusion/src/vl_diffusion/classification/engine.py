@@ -62,7 +62,7 @@ class SearchState:
     """The search of one image: its pending request, the errors so far, and finally its prediction.
 
     Attributes:
-        encoded: The image.
+        image: The image.
         errors: float32 ``(A, M)``, weighted errors of A candidates on M draws; NaN where not evaluated.
         scores: float32 ``(A, M)``, the values that the search compares: `errors` itself for aggregation by the mean.
         search: The running search.
@@ -70,7 +70,7 @@ class SearchState:
         prediction: Index of the best candidate, possibly a `SearchResult`; -1 while the search is open.
     """
 
-    encoded: EncodedImage
+    image: EncodedImage
     errors: np.ndarray
     scores: np.ndarray
     search: Generator[Request, np.ndarray, int]
@@ -200,8 +200,8 @@ class Engine:
             pair=np.repeat(np.arange(len(draw)), np.repeat([len(r) for r in rows], counts)),
             row=np.concatenate([np.tile(r, n) for r, n in zip(rows, counts, strict=True)]),
         )
-        latents = torch.stack([state.encoded.latent for state in states])
-        ids = np.array([state.encoded.image_id for state in states], np.int64)
+        latents = torch.stack([state.image.latent for state in states])
+        ids = np.array([state.image.image_id for state in states], np.int64)
         found = self.evaluator(latents, ids, jobs, advance)
         start = 0
         for state, (candidates, draws), own_rows in zip(states, requests, rows, strict=True):

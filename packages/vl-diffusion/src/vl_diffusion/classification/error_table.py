@@ -87,6 +87,6 @@ def draw_errors(
     with tqdm(total=total, desc="draw errors", unit=" evaluations", disable=not progress) as bar:
         encoded_images = encode_each(classifier.denoiser, sequence, ids)
         for state in engine.run(encoded_images, Exhaustive(num_draws), bar.update):
-            errors[state.encoded.index] = state.errors[:num_classes]
-            found_ids[state.encoded.index] = state.encoded.image_id
+            errors[state.image.index] = state.errors[:num_classes]
+            found_ids[state.image.index] = state.image.image_id
     return DrawErrors(errors, (evaluator.steps + 0.5) / len(classifier.denoiser.schedule), found_ids)

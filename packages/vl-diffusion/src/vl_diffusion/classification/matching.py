@@ -130,7 +130,7 @@ def match(
         engine = Engine(errors, candidates, len(names), weights)
         found = np.empty((len(sequence), len(names)))
         for state in engine.run(encode_each(denoiser, sequence, ids), search, advance):
-            found[state.encoded.index] = state.errors.mean(1, dtype=np.float64)
+            found[state.image.index] = state.errors.mean(1, dtype=np.float64)
         return found
 
     none = unconditional(denoiser) if with_unconditional else None

@@ -1,4 +1,4 @@
-"""Classifying many images: on one process or several, with what is finished on disk, so that it goes on."""
+"""Classify many images in one or several processes, saving finished results so that a run can resume."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vl_diffusion.runs.result_log import ResultIndex, ResultLog
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """ImageCollection, their ids, and the folder that holds their results."""
+    """Images to classify, their ids, and the folder for their results."""
 
     collection: ImageCollection
     image_ids: list[int]
@@ -34,19 +34,19 @@ class Task:
 
 
 def run_task(task: Task, classifier: DiffusionClassifier) -> Classification | None:
-    """Classify what the folder does not hold yet, and return all results in the order of the images.
+    """Classify the images that the folder has no results for, and return all results in the order of the images.
 
-    Under ``accelerate launch`` each process takes its share of the images and keeps results of its own; the number of
-    processes may change from one start to the next. Only the first process returns results.
+    Under ``accelerate launch`` each process classifies a part of the images and writes its own file; the number of
+    processes may change between runs. Only the main process returns results.
 
-    Whatever ends it before that gets a note that says how much is kept.
+    Exceptions get a note with the number of finished images.
     """
     processes = current_process()
     if processes.is_main:
         RunFolder(task.out, task.config).close()
     processes.wait()
     finished = ResultIndex(task.out, classifier.classes)
-    # Nobody writes before all have read.
+    # No process writes before all have read.
     processes.wait()
     first = {image_id: i for i, image_id in reversed(list(enumerate(task.image_ids)))}
     todo = sorted(i for image_id, i in first.items() if image_id not in finished)
@@ -64,17 +64,17 @@ def run_task(task: Task, classifier: DiffusionClassifier) -> Classification | No
     except (Exception, KeyboardInterrupt) as error:
         finished = ResultIndex(task.out, classifier.classes)
         kept = sum(image_id in finished for image_id in first)
-        error.add_note(f"{kept} of {len(first)} images are kept in {task.out}, and the same command goes on from there")
+        error.add_note(f"{kept} of {len(first)} images are kept in {task.out}; rerun the command to resume")
         raise
     if not processes.is_main:
         return None
     result = ResultIndex(task.out, classifier.classes).collect(task.image_ids)
-    # What is kept may have been made with another temperature, if nothing else depends on it.
+    # Saved results may have another temperature, unless results depend on it.
     return result if _temperature_decides(classifier) else apply_temperature(result, classifier.temperature)
 
 
 def read_ids(collection: ImageCollection) -> list[int]:
-    """Decode every image once, each process its share: what cannot be read is named before anything is computed."""
+    """Decode every image once, divided among processes, and return the ids; unreadable images are reported first."""
     processes = current_process()
     quiet = not processes.is_main or len(collection) < 1000
     places = tqdm(range(processes.index, len(collection), processes.count), desc="read", unit="image", disable=quiet)
@@ -89,17 +89,17 @@ def run_config(
     split: str | None,
     without: Iterable[str] = (),
 ) -> dict[str, object]:
-    """The images, and the settings that a result depends on; a folder holds results of one combination of them.
+    """The configuration that results depend on: a folder has results of one configuration only.
 
-    Files count by what is in them. Where no prompts are mixed, the temperature only decides the probabilities, which
-    are made anew every time.
+    Files are identified by checksums. Unless prompts are mixed, the temperature is left out, since it only affects the
+    probabilities, which are recomputed every time.
     """
     config = asdict(settings)
     if not _temperature_decides(settings):
         config.pop("temperature")
     for irrelevant in (*WITHOUT_EFFECT, "out", "limit", "tree", *without):
         config.pop(irrelevant, None)
-    # A hub id stands for itself: what the hub gives for it is taken to stay the same.
+    # Models on the hub are assumed not to change.
     folder = local_folder(settings.model)
     sha256 = None if folder is None else fingerprint(folder)
     return config | {
@@ -112,7 +112,7 @@ def run_config(
 
 
 def check_model(model: str, out: Path, config: dict[str, object]) -> None:
-    """Say in words, before the folder says it in checksums, that the model is another one in the same place."""
+    """Raise a readable error if the model in the same folder has changed since the results were made."""
     path = out / "config.json"
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
@@ -126,7 +126,7 @@ def check_model(model: str, out: Path, config: dict[str, object]) -> None:
 
 
 def drop_unknown_labels(collection: ImageCollection, classes: Sequence[str]) -> ImageCollection:
-    """The images without truths that are none of the classes, which a line on standard error names."""
+    """Remove labels that are not classes, naming them on standard error."""
     known, strangers = collection.judged_by(classes)
     if strangers and current_process().is_main:
         some = ", ".join(strangers[:5]) + (f" and {len(strangers) - 5} more" if len(strangers) > 5 else "")
@@ -137,12 +137,12 @@ def drop_unknown_labels(collection: ImageCollection, classes: Sequence[str]) -> 
 
 
 def _temperature_decides(chosen: ClassifierSettings | DiffusionClassifier) -> bool:
-    """Whether more than the probabilities depends on the temperature: how prompts of a class are mixed does."""
+    """True if predictions depend on the temperature, which they do for mixtures of prompts."""
     return chosen.prompt_combination == "logsumexp"
 
 
 def _named(collection: ImageCollection, index: int) -> object:
-    """The decoded image; an error that does not say which image it is about gets its name."""
+    """Decode an image; errors are prefixed with its name."""
     name = collection.entries[index].name
     try:
         image = collection[index]

@@ -1,4 +1,4 @@
-"""The images that a command was given: files, folders and data sets as one sequence, decoded when asked for."""
+"""Images from files, folders and data sets as one sequence, decoded on access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DATA_SET_FILES = (".npz", ".parquet")
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """Where one image is, and what it shows if that is known."""
+    """The source of one image, and its class name if known."""
 
     name: str
     truth: str | None
@@ -24,24 +24,24 @@ class ImageEntry:
     index: int = 0
 
     def load(self) -> Any:
-        """Decode it: a PIL image, or the data set's own item."""
+        """Decode the image: a PIL image, or the image of the data set's item."""
         return read_image(self.source) if isinstance(self.source, Path) else self.source[self.index][0]
 
 
 class ImageCollection(Sequence[Any]):
-    """A sequence of decoded images that holds only their places in memory."""
+    """A sequence of images, decoded on access."""
 
     def __init__(self, entries: Sequence[ImageEntry]) -> None:
         self.entries = tuple(entries)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names of the data sets that images come from, each once, in order."""
+        """Class names of the data sets that the images come from, without duplicates, in order."""
         sources = dict.fromkeys(p.source for p in self.entries if isinstance(p.source, ImageDataset))
         return tuple(dict.fromkeys(name for source in sources for name in source.classes))
 
     def judged_by(self, classes: Collection[str]) -> tuple[ImageCollection, tuple[str, ...]]:
-        """The same images with no truth where it is none of `classes`, and the names that are none."""
+        """Remove labels that are not in `classes`; returns the images and the names of the removed labels."""
         strangers = tuple(dict.fromkeys(p.truth for p in self.entries if p.truth and p.truth not in classes))
         return ImageCollection([replace(p, truth=None) if p.truth in strangers else p for p in self.entries]), strangers
 
@@ -71,14 +71,14 @@ def gather(
     Args:
         specs: Image files, or anything that :func:`vl_core.data.open_dataset` opens.
         split: Split of the data sets; default: `default_split`.
-        default_split: Split of those data sets that are divided into splits; default: all of them.
-        at_most: Take only this many, spread over all of them and in proportion over their classes; more of them
-            include these.
-        exclude: A folder that is passed over where it lies inside one of them, because results are written to it.
+        default_split: Split of data sets that have splits; default: all splits.
+        at_most: Maximum number of images, sampled in proportion to their classes; a larger number includes the same
+            images.
+        exclude: A folder to skip inside image folders, because results are written to it.
 
     Raises:
-        FileNotFoundError: If one does not exist.
-        ValueError: If one is nothing that is understood, or there is no image at all.
+        FileNotFoundError: If a path does not exist.
+        ValueError: If a file or data set is not supported, or there is no image.
     """
     found: list[ImageEntry] = []
     for spec in specs:
@@ -99,9 +99,9 @@ def gather(
 
 
 def balanced_order(images: Sequence[ImageEntry]) -> list[int]:
-    """Places of the images in an order of which every beginning holds all classes in proportion, otherwise by chance.
+    """Indices of the images in a random order of which every prefix has all classes in proportion.
 
-    Evenly spaced places would not do: data sets are often sorted so that every tenth image is of the same class.
+    Evenly spaced indices are not balanced: in many data sets every tenth image is of the same class.
     """
     shuffled = np.random.default_rng(0).permutation(len(images)).tolist()
     members: dict[str | None, list[int]] = {}
@@ -112,7 +112,7 @@ def balanced_order(images: Sequence[ImageEntry]) -> list[int]:
 
 
 def describe(specs: Sequence[str]) -> str:
-    """A short text that is the same for the same files, folders and data sets, from wherever they are named."""
+    """A short description of files, folders and data sets that does not depend on the working directory."""
     places = sorted({s if s in BUILTIN_NAMES or s.startswith("hf:") else str(Path(s).resolve()) for s in specs})
     if len(places) <= 3:
         return ", ".join(places)

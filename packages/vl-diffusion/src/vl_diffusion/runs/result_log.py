@@ -1,8 +1,8 @@
-"""Finished results on disk, a line an image, so that an interrupted classification goes on where it stopped.
+"""Finished results on disk, one line per image, so that an interrupted classification can resume.
 
-Each process of a run appends to a file of its own, ``results.jsonl`` and ``results-1.jsonl`` and so on, whatever their
-number was the last time: all files of a folder are read together. A line of a thousand classes is a hundred kilobytes,
-so what is in the lines stays on disk until it is asked for.
+Each process appends to its own file, ``results.jsonl``, ``results-1.jsonl`` and so on; all files of a folder are read
+together, so the number of processes may change between runs. A line with a thousand classes takes a hundred kilobytes,
+so lines are only read when they are needed.
 """
 
 from __future__ import annotations
@@ -23,42 +23,42 @@ from vl_diffusion.runs.append_only import AppendOnlyFile
 _ARRAYS = tuple(f.name for f in fields(Classification) if f.name != "classes")
 
 _ONE_AN_IMAGE = ("image_ids", "predictions", "inner_evaluations", "num_values")
-"""The others are lists in the order of the classes."""
+"""Scalar fields; the others are lists in the order of the classes."""
 
-# A line begins with the id, so that it can be found without reading the rest.
+# A line begins with the id, so that it is found without parsing the rest.
 _BEGINNING = re.compile(rb'\{"image_ids": (-?\d+),')
 
 
 class ResultLog(AppendOnlyFile):
-    """An append-only JSON-lines file of results, to be written inside a `with` block.
+    """An append-only JSON-lines file of results, written inside a `with` block.
 
-    A last line without its end was cut off by an interruption: it does not count, and its image is classified again.
+    An incomplete last line, from an interruption, is ignored, and its image is classified again.
     """
 
     @staticmethod
     def name(process: int) -> str:
-        """The file that a process writes to."""
+        """Name of the file that a process writes."""
         return "results.jsonl" if process == 0 else f"results-{process}.jsonl"
 
     def append(self, results: Classification) -> None:
-        """Write the results of some images.
+        """Append the results of some images.
 
         Raises:
-            OSError: If they cannot be written; those before are kept.
+            OSError: If they cannot be written; earlier results are kept.
         """
         rows = [{name: _plain(getattr(results, name)[i]) for name in _ARRAYS} for i in range(len(results))]
         self.write("".join(json.dumps(row) + "\n" for row in rows))
 
 
 class ResultIndex:
-    """The results that all processes have written to a folder, found by image id.
+    """Index by image id of the results that all processes have written to a folder.
 
     Args:
-        folder: Where the journals are.
-        classes: The class names that results are over.
+        folder: The folder of the result logs.
+        classes: The class names of the results.
 
     Raises:
-        ValueError: If a line other than the last of a file does not begin as a result does.
+        ValueError: If a complete line does not begin like a result.
     """
 
     def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
@@ -68,7 +68,7 @@ class ResultIndex:
             for start, line in AppendOnlyFile(path).places():
                 beginning = _BEGINNING.match(line)
                 if beginning is None:
-                    raise _damaged(path, start, "it is no result")
+                    raise _damaged(path, start, "not a result")
                 self._places[int(beginning[1])] = path, start
 
     def __contains__(self, image_id: int) -> bool:
@@ -99,13 +99,13 @@ class ResultIndex:
         file.seek(start)
         row = json.loads(file.readline())
         if "pruned" not in row:
-            # Written before a search said which classes it had given up; those seen less often than the predicted one.
+            # From an older version: derive the pruned classes, those with fewer draws than the predicted one.
             row["pruned"] = [draws < row["draws"][row["predictions"]] for draws in row["draws"]]
         found: dict[str, np.ndarray] = {name: np.array(row[name], _dtype(name)) for name in _ARRAYS}
         for name, values in found.items():
             wanted = () if name in _ONE_AN_IMAGE else (len(self.classes),)
             if values.shape != wanted:
-                raise ValueError(f"{name} has shape {values.shape} in place of {wanted}")
+                raise ValueError(f"{name} must have shape {wanted}, got {values.shape}")
         return found
 
 
@@ -123,7 +123,7 @@ def _dtype(name: str) -> type:
 
 
 def _plain(value: np.ndarray) -> object:
-    """Numbers and lists that JSON knows: NaN becomes null, and reads back as NaN."""
+    """Convert to numbers and lists for JSON: NaN becomes null, and is read back as NaN."""
     content = value.tolist()
     if isinstance(content, list):
         return [None if x != x else x for x in content]

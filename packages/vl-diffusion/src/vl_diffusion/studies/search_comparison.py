@@ -144,7 +144,7 @@ def _run(
 ) -> list[Finding]:
     network, start = cached.cpu_seconds, time.process_time()
     found = {
-        state.encoded.index: classifier.summary(state) for state in engine.run(iter(encoded_images), search, advance)
+        state.image.index: classifier.summary(state) for state in engine.run(iter(encoded_images), search, advance)
     }
     bookkeeping = time.process_time() - start - (cached.cpu_seconds - network)
     return [
