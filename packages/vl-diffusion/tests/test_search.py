@@ -1,7 +1,8 @@
-"""Which draws each search asks for, and what it concludes."""
+"""Draws requested by each search, and its predictions."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -247,38 +248,6 @@ def test_a_budget_shortens_a_stage_to_evenly_spread_draws():
     assert np.flatnonzero(asked[4]).tolist() == [0, 20, 40, 60]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"draws": (), "keep": ()}, "one entry per stage"),
-        ({"draws": (5, 10), "keep": (1,)}, "one entry per stage"),
-        ({"draws": (10, 10), "keep": (2, 1)}, "increase"),
-        ({"draws": (0, 10), "keep": (2, 1)}, "positive"),
-        ({"draws": (5, 10), "keep": (3, 2)}, "end in 1"),
-        ({"draws": (5, 10), "keep": (1, 1)}, "decrease"),
-        ({"draws": (5, 10), "keep": (2, 1), "grid": "random"}, "nested or literal"),
-        ({"draws": (3, 10), "keep": (2, 1), "grid": "literal"}, r"\[3\]"),
-    ],
-)
-def test_invalid_stages_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Staged(**arguments)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: Exhaustive(0), "draws must be at least 1, got 0"),
-        (lambda: Halving(0), "draws must be at least 1, got 0"),
-        (lambda: Halving(7, first=8), r"first must be at most draws \(7\), got 8"),
-        (lambda: Shortlist(top=0), "top must be at least 1, got 0"),
-    ],
-)
-def test_counts_out_of_range_are_refused(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
 def test_stages_may_be_lists_of_any_integers():
     search = Staged(draws=[np.int64(2), 4], keep=[2, 1])
     assert search == Staged((2, 4), (2, 1))
@@ -288,16 +257,68 @@ def test_stages_may_be_lists_of_any_integers():
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("search", "settings", "error", "message"),
     [
-        (lambda: Staged((2.5, 4), (2, 1)), r"draws must be a sequence of integers, one per stage, got \(2\.5, 4\)"),
-        (lambda: Staged((2, 4), ("2", 1)), r"keep must be a sequence of integers, one per stage, got \('2', 1\)"),
-        (lambda: Staged(4, (2, 1)), "draws must be a sequence of integers, one per stage, got 4"),
-        (lambda: Staged("24", (2, 1)), "draws must be a sequence of integers, one per stage, got '24'"),
-        (lambda: Exhaustive(2.0), r"draws must be an integer, got 2\.0 of type float"),
-        (lambda: Exhaustive((8,)), r"draws must be an integer, got \(8,\) of type tuple"),
+        (Staged, {"draws": (), "keep": ()}, ValueError, "one entry per stage"),
+        (Staged, {"draws": (5, 10), "keep": (1,)}, ValueError, "one entry per stage"),
+        (Staged, {"draws": (10, 10), "keep": (2, 1)}, ValueError, "increase"),
+        (Staged, {"draws": (0, 10), "keep": (2, 1)}, ValueError, "positive"),
+        (Staged, {"draws": (5, 10), "keep": (3, 2)}, ValueError, "end in 1"),
+        (Staged, {"draws": (5, 10), "keep": (1, 1)}, ValueError, "decrease"),
+        (Staged, {"draws": (5, 10), "keep": (2, 1), "grid": "random"}, ValueError, "nested or literal"),
+        (Staged, {"draws": (3, 10), "keep": (2, 1), "grid": "literal"}, ValueError, r"\[3\]"),
+        (Exhaustive, {"draws": 0}, ValueError, "draws must be at least 1, got 0"),
+        (Halving, {"draws": 0}, ValueError, "draws must be at least 1, got 0"),
+        (Halving, {"draws": 7, "first": 8}, ValueError, r"first must be at most draws \(7\), got 8"),
+        (Shortlist, {"top": 0}, ValueError, "top must be at least 1, got 0"),
+        (
+            Staged,
+            {"draws": (2.5, 4), "keep": (2, 1)},
+            TypeError,
+            r"draws must be a sequence of integers, one per stage, got \(2\.5, 4\)",
+        ),
+        (
+            Staged,
+            {"draws": (2, 4), "keep": ("2", 1)},
+            TypeError,
+            r"keep must be a sequence of integers, one per stage, got \('2', 1\)",
+        ),
+        (Staged, {"draws": 4, "keep": (2, 1)}, TypeError, "draws must be a sequence of integers, one per stage, got 4"),
+        (
+            Staged,
+            {"draws": "24", "keep": (2, 1)},
+            TypeError,
+            "draws must be a sequence of integers, one per stage, got '24'",
+        ),
+        (Exhaustive, {"draws": 2.0}, TypeError, r"draws must be an integer, got 2\.0 of type float"),
+        (Exhaustive, {"draws": (8,)}, TypeError, r"draws must be an integer, got \(8,\) of type tuple"),
+        (Racing, {"draws": 2.5}, TypeError, r"draws must be an integer, got 2\.5"),
+        (Racing, {"draws": 0}, ValueError, "draws must be at least 1, got 0"),
+        (Racing, {"level": 0}, ValueError, "level must lie between 0 and 1, got 0"),
+        (Racing, {"level": 5}, ValueError, "level must lie between 0 and 1, got 5"),
+        (Racing, {"bound": "z"}, ValueError, "bound must be t or bernstein, got 'z'"),
+        (Racing, {"aim": "mean"}, ValueError, "aim must be draws or expectation, got 'mean'"),
+        (
+            Racing,
+            {"draws": 10, "opening": 20},
+            ValueError,
+            r"opening must be less than draws \(10\), so that some are left to test, got 20",
+        ),
+        (
+            Racing,
+            {"draws": 10, "opening": 10},
+            ValueError,
+            r"opening must be less than draws \(10\), so that some are left to test, got 10",
+        ),
+        (Racing, {"opening": -1}, ValueError, "opening must be at least 0, got -1"),
+        (Racing, {"first": 0}, ValueError, "first must be at least 1, got 0"),
+        (Racing, {"growth": 0}, ValueError, "growth must be positive and finite, got 0"),
+        (Racing, {"prior": math.inf}, ValueError, "prior must be positive and finite, got inf"),
+        (Racing, {"bound": "bernstein", "spread": -1}, ValueError, "spread must be positive and finite, got -1"),
+        (Racing, {"spread": 1.0}, ValueError, "spread is only used with bound='bernstein'"),
+        (Racing, {"bound": "bernstein", "opening": 0}, ValueError, "opening must be at least 1 to estimate spread"),
     ],
 )
-def test_draws_must_be_integers(make, message):
-    with pytest.raises(TypeError, match=message):
-        make()
+def test_invalid_settings_are_refused(search, settings, error, message):
+    with pytest.raises(error, match=message):
+        search(**settings)
