@@ -112,11 +112,22 @@ def load_checkpoint(out: Path, model: torch.nn.Module, ema: dict[str, Tensor], o
     return step
 
 
-def train(model: torch.nn.Module, loss_at: Callable[[int], Tensor], args: argparse.Namespace) -> dict[str, Tensor]:
+def train(
+    model: torch.nn.Module,
+    loss_at: Callable[[int], Tensor],
+    args: argparse.Namespace,
+    rate: Callable[[int, int, float, int], float] = learning_rate,
+) -> dict[str, Tensor]:
     """Minimise ``loss_at(step)`` over the weights, going on from the checkpoint in ``args.out`` if there is one.
 
     Every hundred steps a line goes to ``metrics.jsonl``: the step, the mean loss since the line before, and seconds
     since the start.
+
+    Args:
+        model: The model to train.
+        loss_at: Loss of a step; everything random in it depends on the seed and the step alone.
+        args: The options of `add_training_options`, and ``out``.
+        rate: Learning rate from the step, the number of steps, the peak learning rate and the warm-up.
 
     Returns:
         The average of the weights, which is what ships.
@@ -129,7 +140,7 @@ def train(model: torch.nn.Module, loss_at: Callable[[int], Tensor], args: argpar
     bar = tqdm(range(first, args.steps), initial=first, total=args.steps, desc="train", mininterval=5)
     for step in bar:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, args.steps, args.peak_lr, args.warm_up)
+            group["lr"] = rate(step, args.steps, args.peak_lr, args.warm_up)
         loss = loss_at(step)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
