@@ -1,12 +1,12 @@
-"""Test the Caltech-101 diffusion model as a classifier, and draw samples of it: what its card says.
+"""Evaluate the Caltech-101 diffusion model as a classifier, and draw samples of it, for its card.
 
 Every test image of the ten classes is named by the class under which the model predicts the noise best::
 
     python packages/vl-diffusion/experiments/caltech/caltech_card.py
 
-appends a row to `packages/vl-diffusion/results/caltech.csv`, prints the card's table (beside the rows of the baselines
-that stand there), and writes `samples.png` into the model's folder. What was named is kept in `--named`, so that an
-interrupted test goes on.
+appends a row to `packages/vl-diffusion/results/caltech.csv`, prints the card's table with the rows of the baselines in
+that file, and writes `packages/vl-diffusion/results/caltech/samples.png`. Predictions are kept in `--named`: rerun to
+resume. The model comes from `train_caltech_dit.py`; its weights are not committed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # modules that severa
 
 from diffusion_tables import RESULTS, classifier_row, table
 
-MODEL = RESULTS / "caltech"
+MODEL = Path("runs/caltech_dit/model")
+SAMPLES = RESULTS / "caltech/samples.png"
 
 
 def name_all(classifier: DiffusionClassifier, images: Images, path: Path) -> list[dict[str, str]]:
-    """Name each image; rows of `path` (`image`, `true`, `predicted`, `evaluations`) that are there are kept."""
+    """Classify each image; rows of `path` (`image`, `true`, `predicted`, `evaluations`) are not computed again."""
     done = {int(row["image"]) for row in read_rows(path)} if path.exists() else set()
     places = [place for place in range(len(images)) if place not in done]
     waiting = list(images.images[places].float().div(255))
@@ -45,8 +46,10 @@ def name_all(classifier: DiffusionClassifier, images: Images, path: Path) -> lis
 
 
 @torch.no_grad()
-def draw_samples(folder: Path, *, rows: int = 6, steps: int = 50, guidance: float = 2.0, seed: int = 0) -> None:
-    """A grid of samples, a column a class, by DDIM with classifier-free guidance."""
+def draw_samples(
+    folder: Path, path: Path, *, rows: int = 6, steps: int = 50, guidance: float = 2.0, seed: int = 0
+) -> None:
+    """Draw a grid of samples, a column per class, by DDIM with classifier-free guidance, in a palette of 256 colors."""
     model = DiTTransformer2DModel.from_pretrained(folder).float().eval()
     scheduler = DDIMScheduler.from_pretrained(folder, timestep_spacing="trailing")
     scheduler.set_timesteps(steps)
@@ -61,7 +64,7 @@ def draw_samples(folder: Path, *, rows: int = 6, steps: int = 50, guidance: floa
         images = scheduler.step(without + guidance * (with_class - without), step, images).prev_sample
     pixels = images.add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
     grid = pixels.reshape(rows, classes, size, size, 3).swapaxes(1, 2).reshape(rows * size, classes * size, 3)
-    Image.fromarray(grid).save(folder / "samples.png")
+    Image.fromarray(grid).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def count_parameters(folder: Path) -> int:
@@ -72,8 +75,9 @@ def count_parameters(folder: Path) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data_options(parser)
-    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--model", type=Path, default=MODEL, help="folder that train_caltech_dit.py wrote")
     parser.add_argument("--out", type=Path, default=RESULTS / "caltech.csv")
+    parser.add_argument("--samples", type=Path, default=SAMPLES, help="PNG to write")
     parser.add_argument("--named", type=Path, default=Path("runs/caltech_named.csv"), help="a row an image")
     parser.add_argument("--draws", type=int, nargs="+", default=[4, 12, 36], help="draws a class after each stage")
     parser.add_argument("--keep", type=int, nargs="+", default=[4, 2, 1], help="classes kept after each stage")
@@ -81,6 +85,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    if not args.model.is_dir():
+        parser.error(
+            f"--model must be a trained model's folder, found none at {args.model}; its weights are not committed; "
+            "train them with\n  python packages/vl-diffusion/experiments/caltech/train_caltech_dit.py --compile"
+        )
     torch.set_num_threads(args.threads)
     images = put_aside(read_images(args.data, "train"))[1] if args.validate else read_images(args.data, "test")
     search = Staged(tuple(args.draws), tuple(args.keep))
@@ -102,7 +111,7 @@ def main() -> None:
     if not args.validate:
         append_row(args.out, row)
         print(table(read_rows(args.out)), end="")
-        draw_samples(args.model)
+        draw_samples(args.model, args.samples)
 
 
 if __name__ == "__main__":

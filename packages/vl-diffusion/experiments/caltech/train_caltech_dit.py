@@ -1,14 +1,14 @@
-"""Train the class-conditional diffusion model of ten Caltech-101 classes that lies in vl-diffusion's results.
+"""Train the class-conditional diffusion model of ten Caltech-101 classes.
 
 A DiT (Peebles & Xie, 2023, "Scalable Diffusion Models with Transformers"), as diffusers' `DiTTransformer2DModel`, on
 the pixels of 64x64 photographs. It predicts the velocity of Salimans & Ho (2022), which asks less of large patches
 than the noise does, on the schedule of Stable Diffusion, which spends more of its steps on strong noise, where the
-classes of photographs differ, than the cosine does. Everything random comes from one seed, and an interrupted run goes
-on with the same command::
+classes of photographs differ, than the cosine does. Everything random comes from one seed; rerun to
+resume::
 
     python packages/vl-diffusion/experiments/caltech/train_caltech_dit.py --compile
 
-The folder then holds `model/` (what lies in the results), `checkpoint.safetensors`, and `metrics.jsonl`.
+The folder then holds `model/` (not committed), `checkpoint.safetensors`, and `metrics.jsonl`.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ def main() -> None:
     for seed in args.seeds:
         part = labeled_part(labels, args.labels, seed)
         model = train(images[part], labels[part], classes, seed, args)
-        model.save_pretrained(args.out / f"seed-{seed}")
         percent = 100 * accuracy(model, test_images, test_labels)
+        model.half().save_pretrained(args.out / f"seed-{seed}")
         print(f"seed {seed}: {len(part)} labels, accuracy {percent:.2f} % on {len(test_labels)} held-out images")
 
 

@@ -1,15 +1,16 @@
-"""Adapt the segmenter, or the depth network, of the scenes to corrupted images, and say what it was worth.
+"""Adapt the segmentation or the depth network of the scenes to corrupted images, and measure the gain.
 
-For every corruption, level and seed, a stream of corrupted images is predicted as the network stands and with
-test-time adaptation, the same images for both::
+For every corruption, severity and seed, the network predicts a stream of corrupted images without and with test-time
+adaptation::
 
     python packages/vl-diffusion/experiments/scenes/adapt_scenes.py --task segmentation
     python packages/vl-diffusion/experiments/scenes/adapt_scenes.py --task depth
 
-append rows to `packages/vl-diffusion/results/dense.csv`: one a seed and metric, and one of all seeds together, each
-with the gain, which is more than nothing where adaptation is an improvement, and its 95 % interval. A seed has a
-network, images, corruptions and noise of its own. Cells that the file has are not computed again, so that an
-interrupted study goes on. `--split choose` is for choosing settings, on other scenes than those that are reported.
+append rows to `packages/vl-diffusion/results/dense.csv`: one per seed and metric, and one over all seeds, each with the
+gain (positive for an improvement, of RMSE too) and its 95 % interval. Each seed has its own network, images,
+corruptions and noise. Cells that the file holds are skipped: rerun to resume. `--split choose` is for choosing
+settings, on other scenes than those reported. The models come from `train_scene_denoiser.py` and
+`train_scene_predictor.py`, whose weights are not committed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 import torch
 from dense_scores import confusion, mean_iou, paired_interval, rmse, ssim
-from scene_models import MODELS, TASKS, Predictor, Task, load_task, scenes_of
+from scene_models import MODELS, RESULTS, TASKS, Task, load_predictor, load_task, scenes_of
 from scenes import CLASSES, FARTHEST, NEAREST, Views
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -30,7 +31,7 @@ from vl_core.corruptions import corrupt
 from vl_core.results import append_row, provenance, read_rows
 from vl_diffusion import Adaptation, DiffusionTTA, Entropy, TestTimeAdapter
 
-RESULTS = MODELS.parent / "dense.csv"
+ROWS = RESULTS / "dense.csv"
 CORRUPTIONS = ("gaussian_noise", "shot_noise", "fog", "frost", "contrast", "pixelate")
 
 _SHARED = {"adapt": "all", "mode": "online", "optimizer": "adam", "steps": 1, "images_at_once": 8}
@@ -43,13 +44,13 @@ CHOSEN: dict[Task, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of maps, from statistics that are averaged over images."""
+    """Score of maps, computed from the mean of a statistic over images."""
 
     statistics: Callable[[Tensor, Views], Tensor]
-    """From a network's outputs and the truth to ``(B, ...)``."""
+    """Maps a network's outputs and the ground truth to ``(B, ...)``."""
 
     score: Callable[[Tensor], Tensor]
-    """From their means ``(..., *)`` to scores ``(...)``."""
+    """Maps their means ``(..., *)`` to scores ``(...)``."""
 
     less_is_better: bool = False
 
@@ -63,11 +64,11 @@ METRICS: dict[Task, dict[str, Metric]] = {
         "rmse": Metric(lambda output, views: rmse(output, views.depths), lambda mean: mean, less_is_better=True),
     },
 }
-"""Mean intersection over union of the pixels of all images; and means over images of similarity and error."""
+"""Mean intersection over union over the pixels of all images; means over images of SSIM and RMSE."""
 
 
 def shifted(views: Views, corruption: str, severity: int, seed: int) -> Tensor:
-    """The images under a corruption as it was published for large images; level 0 leaves them as they are."""
+    """Corrupt the images with the strengths published for 224 pixels; severity 0 returns them unchanged."""
     if not severity:
         return views.images
     images: Tensor = corrupt(views.images, corruption, severity, seed=seed, tuned_for=224)
@@ -75,11 +76,11 @@ def shifted(views: Views, corruption: str, severity: int, seed: int) -> Tensor:
 
 
 def make_adapter(args: argparse.Namespace, method: str, seed: int) -> TestTimeAdapter:
-    """The network of a seed with what adapts it."""
+    """Build the adapter of a seed's network."""
     denoiser, task = load_task(args.task, args.models)
     objective = DiffusionTTA(args.draws, tuple(args.time_range)) if method == "diffusion" else Entropy()
     return TestTimeAdapter(
-        Predictor.load(args.models / f"{args.task}_predictor_{seed}"),
+        load_predictor(args.task, seed, args.models),
         denoiser,
         task=task,
         objective=objective,
@@ -89,7 +90,7 @@ def make_adapter(args: argparse.Namespace, method: str, seed: int) -> TestTimeAd
         learning_rate=args.learning_rate,
         steps=args.steps,
         images_at_once=args.images_at_once,
-        # The paper's way: images share updates.
+        # As in the paper, images share updates.
         gate=None,
         autocast=torch.bfloat16,
         seed=seed,
@@ -97,7 +98,7 @@ def make_adapter(args: argparse.Namespace, method: str, seed: int) -> TestTimeAd
 
 
 def compare(task: Task, runs: Sequence[tuple[Tensor, Adaptation, Views]]) -> list[dict[str, object]]:
-    """Rows of one or more streams taken together: source outputs, what adaptation made of them, and the truth."""
+    """Score one or more streams together, each given as source outputs, adapted outputs and ground truth."""
     rows: list[dict[str, object]] = []
     for name, metric in METRICS[task].items():
         before = torch.cat([metric.statistics(source, views) for source, _, views in runs])
@@ -112,7 +113,7 @@ def compare(task: Task, runs: Sequence[tuple[Tensor, Adaptation, Views]]) -> lis
 
 
 def run_cell(args: argparse.Namespace, corruption: str, severity: int, method: str) -> list[dict[str, object]]:
-    """The rows of one corruption and level under one method."""
+    """Compute the rows of one corruption, severity and method."""
     runs, rows = [], []
     for seed in range(args.seeds):
         views = scenes_of(args.split, args.images, first=seed * args.images)
@@ -132,11 +133,11 @@ def run_cell(args: argparse.Namespace, corruption: str, severity: int, method: s
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Options of the command, settings that are not given as they were chosen for the task."""
+    """Parse the options; settings of the adapter default to those chosen for the task."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=TASKS, required=True)
-    parser.add_argument("--models", type=Path, default=MODELS)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder of the training runs")
+    parser.add_argument("--out", type=Path, default=ROWS)
     parser.add_argument("--split", choices=("choose", "test"), default="test")
     parser.add_argument("--corruptions", nargs="+", default=CORRUPTIONS)
     parser.add_argument("--severities", type=int, nargs="+", default=[0, 3, 5], help="0 for clean images")

@@ -1,4 +1,4 @@
-"""Networks that segment the scenes of `scenes.py` or tell their depth, and where those and the denoisers lie."""
+"""Networks that segment the scenes of `scenes.py` or predict their depth, and how trained models are loaded."""
 
 from __future__ import annotations
 
@@ -21,19 +21,23 @@ SIZE = 24
 SPLITS = {"denoiser": 0, "predictor": 1, "choose": 2, "test": 3}
 """Seeds of the scenes: what each kind of model is trained on, what settings are chosen on, and what is reported."""
 
-MODELS = Path(__file__).resolve().parents[2] / "results/scenes"
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+MODELS = Path("runs")
+"""Folder in which training leaves `TASK_denoiser/model` and `TASK_predictor_SEED/model`.
+
+The weights are not committed."""
 
 
 def scenes_of(split: str, count: int, first: int = 0) -> Views:
-    """So many scenes of a split."""
+    """Render ``count`` scenes of a split, beginning at number ``first``."""
     return make_views(SPLITS[split], range(first, first + count), size=SIZE)
 
 
 class Predictor(nn.Module):
-    """From images to logits of `CLASSES` a pixel, or to depths: an encoder and a decoder over three resolutions.
+    """Encoder and decoder over three resolutions, from images to logits of `CLASSES` or depths per pixel.
 
     Args:
-        task: What it predicts.
+        task: ``"segmentation"`` or ``"depth"``.
         width: Channels at the full resolution.
     """
 
@@ -63,25 +67,42 @@ class Predictor(nn.Module):
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:
-        """What :meth:`save` wrote, for use."""
+        """Load what :meth:`save` wrote, in evaluation mode."""
         model = cls(**json.loads((folder / "config.json").read_text()))
         model.load_state_dict(load_file(folder / "model.safetensors"))
         return model.eval()
 
 
+def load_predictor(task: Task, seed: int, models: Path = MODELS) -> Predictor:
+    """Load the trained network of a task and seed; exit with the command that trains it if there is none."""
+    command = f"train_scene_predictor.py --task {task} --seed {seed}"
+    return Predictor.load(_trained(models / f"{task}_predictor_{seed}", command))
+
+
 def load_task(task: Task, models: Path = MODELS) -> tuple[MapConditionalDenoiser, SegmentationTask | DepthTask]:
-    """The denoiser of a task, and the task as `TestTimeAdapter` takes it."""
-    denoiser = MapConditionalDenoiser.from_pretrained(models / f"{task}_denoiser")
+    """Load the denoiser of a task, and the task as `TestTimeAdapter` takes it; exit likewise if there is none."""
+    folder = _trained(models / f"{task}_denoiser", f"train_scene_denoiser.py --task {task}")
+    denoiser = MapConditionalDenoiser.from_pretrained(folder)
     if task == "segmentation":
         return denoiser, SegmentationTask(denoiser)
     return denoiser, DepthTask(denoiser, NEAREST, FARTHEST)
 
 
 def maps_of(task: Task, views: Views) -> Tensor:
-    """What the denoiser of a task is told of scenes, ``(B, C, size, size)``: exact maps, as predictions would be."""
+    """Exact maps of scenes in the form that the denoiser of a task is conditioned on, ``(B, C, size, size)``."""
     if task == "segmentation":
         return nn.functional.one_hot(views.masks, len(CLASSES)).permute(0, 3, 1, 2).float()
     return 2 * (views.depths - NEAREST) / (FARTHEST - NEAREST) - 1
+
+
+def _trained(run: Path, command: str) -> Path:
+    """Return the model's folder in that of a training run."""
+    if not (run / "model").is_dir():
+        raise SystemExit(
+            f"--models must hold {run.name}/model, found none in {run.parent}; its weights are not committed; "
+            f"train them with\n  python packages/vl-diffusion/experiments/scenes/{command} --out {run}"
+        )
+    return run / "model"
 
 
 def _layers(inputs: int, outputs: int) -> nn.Sequential:

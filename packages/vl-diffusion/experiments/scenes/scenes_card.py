@@ -1,11 +1,12 @@
-"""Make what the card of the scenes shows: tables of `dense.csv`, and an image of predictions before and after.
+"""Make the tables and the figure of the scenes' card, from `dense.csv` and the trained models.
 
 ::
 
     python packages/vl-diffusion/experiments/scenes/scenes_card.py
 
-prints a Markdown table for each task, and writes `adapted.png` into the models' folder: for some corruptions the last
-image of a short test stream, the truth, and predictions of the network as it stands and adapted, as in the study.
+prints a Markdown table for each task, and writes `packages/vl-diffusion/results/scenes/adapted.png`: for some
+corruptions the last image of a short test stream, its ground truth, and the predictions of the network without and with
+adaptation, as in the study. Both need the models that the training scripts make.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import adapt_scenes
 import torch
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from scene_models import MODELS, TASKS, Task, scenes_of
+from scene_models import MODELS, RESULTS, TASKS, Task, scenes_of
 from scenes import CLASSES, FARTHEST, NEAREST, Views
 from torch import Tensor
 from vl_core.results import markdown_table, read_rows
 from vl_diffusion import TestTimeAdapter
 
-COLOURS = ListedColormap(["#dddddd", "#777777", "#d62728", "#1f77b4", "#2ca02c"])
+COLORS = ListedColormap(["#dddddd", "#777777", "#d62728", "#1f77b4", "#2ca02c"])
 """Of `CLASSES`."""
 
 NAMES = {"diffusion": "diffusion", "entropy": "entropy (TENT)"}
@@ -32,7 +33,7 @@ SHOWN = {"miou": "mIoU, %", "ssim": "SSIM", "rmse": "RMSE"}
 
 
 def card_table(rows: Sequence[Mapping[str, str]], task: Task) -> str:
-    """Markdown table of the cells of a task over all seeds, in the file's order."""
+    """Return a Markdown table of a task's cells over all seeds, in the file's order."""
     lines = []
     for row in rows:
         if (row["task"], row["seed"]) != (task, "all"):
@@ -57,7 +58,7 @@ def card_table(rows: Sequence[Mapping[str, str]], task: Task) -> str:
 
 
 def draw(columns: Sequence[tuple[str, Sequence[Tensor]]], path: Path) -> None:
-    """A grid of images ``(3, H, W)``, masks ``(H, W)`` and depths ``(1, H, W)``, columns with their titles."""
+    """Draw a grid of images ``(3, H, W)``, masks ``(H, W)`` and depths ``(1, H, W)`` under column titles."""
     height = len(columns[0][1])
     figure = Figure(figsize=(1.35 * len(columns), 1.35 * height + 0.3), layout="constrained")
     axes = figure.subplots(height, len(columns), squeeze=False)
@@ -67,7 +68,7 @@ def draw(columns: Sequence[tuple[str, Sequence[Tensor]]], path: Path) -> None:
             panel = axes[row][column]
             panel.set_axis_off()
             if cell.ndim == 2:
-                panel.imshow(cell.numpy(), cmap=COLOURS, vmin=0, vmax=len(CLASSES) - 1, interpolation="nearest")
+                panel.imshow(cell.numpy(), cmap=COLORS, vmin=0, vmax=len(CLASSES) - 1, interpolation="nearest")
             elif len(cell) == 1:
                 panel.imshow(cell[0].numpy(), cmap="magma_r", vmin=NEAREST, vmax=FARTHEST, interpolation="nearest")
             else:
@@ -76,7 +77,7 @@ def draw(columns: Sequence[tuple[str, Sequence[Tensor]]], path: Path) -> None:
 
 
 def before_and_after(adapter: TestTimeAdapter, images: Tensor, views: Views, task: Task) -> list[Tensor]:
-    """Of the last image of a stream: truth, and the predictions of the source and of the adapted network."""
+    """Return ground truth, source prediction and adapted prediction of a stream's last image."""
     with torch.no_grad():
         source = adapter.model(images[-1:])[0]
     adapted = adapter(images).outputs[-1]
@@ -87,9 +88,9 @@ def before_and_after(adapter: TestTimeAdapter, images: Tensor, views: Views, tas
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=adapt_scenes.RESULTS)
-    parser.add_argument("--models", type=Path, default=MODELS)
-    parser.add_argument("--out", type=Path, default=MODELS / "adapted.png")
+    parser.add_argument("--results", type=Path, default=adapt_scenes.ROWS)
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder of the training runs")
+    parser.add_argument("--out", type=Path, default=RESULTS / "scenes/adapted.png")
     parser.add_argument("--images", type=int, default=24, help="images of the stream, of which the last is shown")
     parser.add_argument("--corruptions", nargs="+", default=["gaussian_noise", "fog", "contrast"])
     parser.add_argument("--severity", type=int, default=3)

@@ -1,14 +1,14 @@
-"""Train a diffusion model of scenes that is told the class, or the depth, of every pixel.
+"""Train a diffusion model of scenes that is conditioned on the class, or the depth, of every pixel.
 
-A small U-Net, as diffusers' `UNet2DModel`, predicts the noise in 24x24 color images of `scenes.py`, and sees their
-class map (a channel a class) or their depth as further input channels. Most images are shown dim, hazy, blurred,
-coarse or noisy, always with the map of the clean one: a teacher must know such images to judge a prediction of them.
-Everything random comes from one seed, and an interrupted run goes on with the same command::
+A small U-Net, as diffusers' `UNet2DModel`, predicts the noise in 24x24 color images of `scenes.py`, and takes
+their class map (a channel per class) or their depth as further input channels. Most images are shown dim, hazy,
+blurred, coarse or noisy, always with the map of the clean one, since a teacher must have seen such images to judge
+predictions on them. Everything random comes from one seed; rerun to resume::
 
     python packages/vl-diffusion/experiments/scenes/train_scene_denoiser.py --task segmentation --compile
     python packages/vl-diffusion/experiments/scenes/train_scene_denoiser.py --task depth --compile
 
-The folder then holds `model/` (what lies in the results), `checkpoint.safetensors`, and `metrics.jsonl`.
+The folder then holds `model/` (float16, 2.7 MB, not committed), `checkpoint.safetensors`, and `metrics.jsonl`.
 """
 
 from __future__ import annotations

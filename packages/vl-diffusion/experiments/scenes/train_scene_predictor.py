@@ -1,11 +1,11 @@
-"""Train what is to be adapted: a small network that segments scenes, or tells their depth, from few clean images.
+"""Train the network to adapt: it segments scenes, or predicts their depth, and sees few and clean images.
 
-Everything random comes from one seed, and an interrupted run goes on with the same command::
+Everything random comes from one seed; rerun to resume::
 
     python packages/vl-diffusion/experiments/scenes/train_scene_predictor.py --task segmentation --seed 0
     python packages/vl-diffusion/experiments/scenes/train_scene_predictor.py --task depth --seed 0
 
-The folder then holds `model/` (what lies in the results), `checkpoint.safetensors`, and `metrics.jsonl`.
+The folder then holds `model/` (float16, 0.2 MB, not committed), `checkpoint.safetensors`, and `metrics.jsonl`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--out", type=Path, help="default: runs/TASK_predictor_SEED")
-    parser.add_argument("--scenes", type=int, default=1024, help="images to learn from, others for every seed")
+    parser.add_argument("--scenes", type=int, default=1024, help="training images, different for every seed")
     add_training_options(parser, steps=800, batch=32, peak_lr=3e-3, warm_up=50)
     args = parser.parse_args()
     args.out = args.out or Path(f"runs/{args.task}_predictor_{args.seed}")

@@ -1,4 +1,4 @@
-"""The models of the scenes: how they are trained, what ships, and what adapts them from end to end."""
+"""The models of the scenes: training, loading, adaptation from end to end, and the card."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import scenes_card
 import torch
 import train_scene_denoiser
 import train_scene_predictor
+from diffusers import UNet2DModel
 from matplotlib.image import imread
 from safetensors.torch import load_file
-from scene_models import MODELS, SIZE, TASKS, Predictor, Task, load_task, maps_of, scenes_of
-from scenes import CLASSES
+from scene_models import SIZE, TASKS, Task, load_predictor, load_task, maps_of, scenes_of
+from scenes import CLASSES, Views
 from torch import Tensor
 from vl_core.results import read_rows
 from vl_diffusion import Adaptation, DiffusionTTA, TestTimeAdapter
@@ -70,15 +71,59 @@ def test_the_heavier_of_two_mixed_maps_is_the_true_one_as_often_as_it_weighs() -
         assert abs(right[bin_].float().mean() - (low + 0.05)) < 0.03
 
 
-# ---- What ships ----
+# ---- Trained models ----
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of training runs: for each task a denoiser and two predictors after four steps."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for task in TASKS:
+            run(monkeypatch, train_scene_denoiser, "--task", task, "--out", folder / f"{task}_denoiser", *TINY)
+            for seed in (0, 1):
+                options = ["--task", task, "--seed", seed, "--out", folder / f"{task}_predictor_{seed}"]
+                run(monkeypatch, train_scene_predictor, *options, *TINY)
+    return folder
+
+
+def narrow_denoiser(task: Task, folder: Path, views: Views) -> None:
+    """Save a small U-Net that learned, at one noise level, to denoise these scenes given their maps."""
+    maps, images = maps_of(task, views), 2 * views.images - 1
+    scheduler = train_scene_denoiser.build_scheduler()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = UNet2DModel(
+            sample_size=SIZE,
+            in_channels=3 + maps.shape[1],
+            out_channels=3,
+            block_out_channels=(16, 16),
+            layers_per_block=1,
+            norm_num_groups=4,
+            down_block_types=("DownBlock2D",) * 2,
+            up_block_types=("UpBlock2D",) * 2,
+            add_attention=False,
+        )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, betas=(0.9, 0.99))
+    time = torch.full((len(views),), 300)
+    for step in range(60):
+        noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(step + 1))
+        noisy = scheduler.add_noise(images, noise, time)
+        loss = (model(torch.cat([noisy, maps], 1), time).sample - noise).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.half().save_pretrained(folder)
+    scheduler.save_pretrained(folder)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_shipped_denoisers_load_and_tell_a_true_map_from_another(task: Task) -> None:
-    denoiser, _ = load_task(task)
+def test_a_trained_denoiser_loads_and_distinguishes_true_maps_from_others(task: Task, tmp_path: Path) -> None:
+    views = scenes_of("choose", 8)
+    narrow_denoiser(task, tmp_path / f"{task}_denoiser/model", views)
+    denoiser, _ = load_task(task, tmp_path)
     assert (denoiser.condition_channels, denoiser.condition_size) == ({"segmentation": 5, "depth": 1}[task], SIZE)
-    views = scenes_of("choose", 16)
-    time = torch.full((16,), 300)
+    time = torch.full((8,), 300)
     alpha, sigma = (level.float().view(-1, 1, 1, 1) for level in denoiser.schedule.levels(time.numpy()))
     noise = torch.randn(views.images.shape, generator=torch.Generator().manual_seed(0))
     noisy = alpha * (2 * views.images - 1) + sigma * noise
@@ -92,12 +137,19 @@ def test_shipped_denoisers_load_and_tell_a_true_map_from_another(task: Task) -> 
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_shipped_weights_are_small(task: Task) -> None:
-    files = list(MODELS.glob(f"{task}_*/*.safetensors"))
-    assert len(files) == 4
+def test_trained_weights_are_small(task: Task, models: Path) -> None:
+    files = list(models.glob(f"{task}_*/model/*.safetensors"))
+    assert len(files) == 3
     assert max(file.stat().st_size for file in files) < 4_000_000
     for file in files:
         assert {value.dtype for value in load_file(file).values()} == {torch.float16}
+
+
+def test_missing_models_are_refused_with_the_command_that_trains_them(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"depth_denoiser/model.*\n.*train_scene_denoiser.py --task depth --out "):
+        load_task("depth", tmp_path)
+    with pytest.raises(SystemExit, match=r"train_scene_predictor.py --task depth --seed 1 --out .*depth_predictor_1"):
+        load_predictor("depth", 1, tmp_path)
 
 
 class _SameDraws(DiffusionTTA):
@@ -108,9 +160,9 @@ class _SameDraws(DiffusionTTA):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_shipped_models_adapt_to_a_corrupted_scene_and_their_loss_falls(task: Task) -> None:
-    denoiser, predicts = load_task(task)
-    model = Predictor.load(MODELS / f"{task}_predictor_0")
+def test_trained_models_adapt_to_a_corrupted_scene_and_their_loss_falls(task: Task, models: Path) -> None:
+    denoiser, predicts = load_task(task, models)
+    model = load_predictor(task, 0, models)
     images = adapt_scenes.shifted(scenes_of("choose", 2), "gaussian_noise", 5, seed=0)
     settings = {"task": predicts, "objective": _SameDraws(8, (0.2, 0.6)), "steps": 4, "learning_rate": 1e-3}
     found = TestTimeAdapter(model, denoiser, gate=None, **settings)(images)
@@ -123,10 +175,11 @@ def test_shipped_models_adapt_to_a_corrupted_scene_and_their_loss_falls(task: Ta
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_study_goes_on_where_it_was_interrupted(
-    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_study_resumes_without_computing_cells_again(
+    task: Task, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ["--task", task, "--split", "choose", "--seeds", 2, "--images", 4, "--out", tmp_path / "dense.csv"]
+    options += ["--models", models]
     run(monkeypatch, adapt_scenes, *options, "--corruptions", "fog", "--severities", 0)
     first = read_rows(tmp_path / "dense.csv")
     metrics = list(adapt_scenes.METRICS[task])

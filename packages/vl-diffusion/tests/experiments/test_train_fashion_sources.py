@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import train_fashion_sources
+from safetensors.torch import load_file
 from vl_diffusion.models.small_cnn import SmallCNN
 
 
@@ -50,5 +51,8 @@ def test_a_network_a_seed_is_saved_and_the_seed_repeats_it(
         SmallCNN.from_pretrained(tmp_path / folder).state_dict()
         for folder in ("first/seed-0", "again/seed-0", "first/seed-1")
     )
+    stored = load_file(tmp_path / "first/seed-0/model.safetensors")
+    assert {value.dtype for value in stored.values()} == {torch.float16}
+    assert {value.dtype for value in first.values()} == {torch.float32}
     assert all(torch.equal(value, again[name]) for name, value in first.items())
     assert not all(torch.equal(value, other[name]) for name, value in first.items())
