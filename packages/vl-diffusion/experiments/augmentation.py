@@ -1,7 +1,7 @@
-"""Images as a augmented camera would take them: dim, hazy, blurred, coarse, noisy, a little turned.
+"""Augmentation of training images: dim, hazy, blurred, coarse, noisy, slightly rotated.
 
-For training on more than clean images. The kinds and strengths are drawn at random and combined. Gaussian noise is
-one of `vl_core.corruptions` as well, and several others are near to some of those.
+For training on more than clean images. Kinds and strengths are drawn at random and combined. Gaussian noise is
+one of `vl_core.corruptions` as well, and several others are close to some of those.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
-"""From images ``(B, C, H, W)`` in [0, 1] to images changed, each to an extent of its own."""
+"""Changes images ``(B, C, H, W)`` in [0, 1], each with its own strength."""
 
 
 def augmented(
@@ -24,14 +24,14 @@ def augmented(
 
     Args:
         images: float32 ``(B, C, H, W)`` in [0, 1].
-        generator: For all that is random.
-        clean_share: Share of the images that stay as they are.
-        in_place: Leave everything where it is in the image, since maps of it do not change with it.
+        generator: Source of all randomness.
+        clean_share: Share of the images that stay unchanged.
+        in_place: Skip geometric changes, so that maps of the image stay valid.
     """
     batch, changes = len(images), [change for change in CHANGES if not (in_place and change is warp)]
     stays = torch.rand(batch, generator=generator) < clean_share
     count = torch.randint(1, 4, (batch,), generator=generator)
-    # An image's own choice of ways, applied in the order in which light, lens and sensor would.
+    # Each image's own choice of changes, applied in the order in which light, lens and sensor would.
     chosen = torch.rand(batch, len(changes), generator=generator).argsort(1).argsort(1) < count[:, None]
     changed = images
     for place, change in enumerate(changes):
@@ -41,7 +41,7 @@ def augmented(
 
 
 def warp(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn by up to 8 degrees, scale by up to an eighth, and bend by a smooth field of up to a pixel."""
+    """Rotate by up to 8 degrees, scale by up to an eighth, and distort by a smooth field of up to a pixel."""
     batch, _, height, width = images.shape
     angle = _uniform(batch, -0.14, 0.14, generator)
     scale = _uniform(batch, 0.88, 1.12, generator)
@@ -54,7 +54,7 @@ def warp(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def haze(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Lay a smooth bright field over each image, and bring the sum back to a range of one."""
+    """Add a smooth bright field to each image, and rescale the sum to [0, 1]."""
     batch, _, height, width = images.shape
     strength = _uniform(batch, 0.1, 1.5, generator).view(-1, 1, 1, 1)
     field = (_field(batch, height, width, generator)[:, None] + 1) / 2
@@ -62,17 +62,17 @@ def haze(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def exposure(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Squeeze the range of brightness to between a tenth and all of it, anywhere in the whole."""
+    """Reduce the range of brightness to between a tenth and all of it, at any offset."""
     batch = len(images)
     extent = _uniform(batch, 0.1, 1.0, generator).view(-1, 1, 1, 1)
     lift = torch.rand(batch, 1, 1, 1, generator=generator)
-    # Some images are overexposed: what is too bright is cut off.
+    # Some images are overexposed: too bright values are clipped.
     over = torch.where(torch.rand(batch, 1, 1, 1, generator=generator) < 0.3, 0.4 * lift, 0.0)
     return images * extent + lift * (1 - extent) + over
 
 
 def blur(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A Gaussian of another width in each of two directions."""
+    """Blur with an anisotropic Gaussian, of random width in each of two directions."""
     batch, channels, _, _ = images.shape
     reach = torch.arange(-4, 5, dtype=torch.float32)
     y, x = torch.meshgrid(reach, reach, indexing="ij")
@@ -88,7 +88,7 @@ def blur(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def coarsen(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Take fewer pixels, the same number for the whole batch, and enlarge them again, as squares or smoothly."""
+    """Downsample, by one factor for the whole batch, and upsample again, by nearest neighbor or bilinearly."""
     height, width = images.shape[2:]
     share = float(_uniform(1, 0.35, 0.9, generator))
     small = F.interpolate(images, (max(2, round(height * share)), max(2, round(width * share))), mode="area")
@@ -98,7 +98,7 @@ def coarsen(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def sensor_noise(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Gaussian noise, in some images at a share of the pixels alone and then stronger."""
+    """Add Gaussian noise, in some images stronger and at a share of the pixels only."""
     batch = len(images)
     spread = _uniform(batch, 0.02, 0.35, generator).view(-1, 1, 1, 1)
     sparse = torch.rand(batch, 1, 1, 1, generator=generator) < 0.3
@@ -116,7 +116,7 @@ def _uniform(count: int, low: float, high: float, generator: torch.Generator) ->
 
 
 def _field(batch: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """Smooth fields ``(B, H, W)`` in [-1, 1]: plane waves of random directions, the shorter the weaker."""
+    """Draw smooth fields ``(B, H, W)`` in [-1, 1]: plane waves of random direction, weaker for shorter waves."""
     y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
     waves = 6
     frequency = _uniform(batch * waves, 0.5, 4.0, generator).view(batch, waves, 1, 1)

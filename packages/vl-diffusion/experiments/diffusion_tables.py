@@ -1,12 +1,12 @@
-"""Rows of vl-diffusion's results, and the README's tables made from them.
+"""Make the README's tables from the rows of vl-diffusion's results.
 
-A classifier's row says on which data how many images of how many classes it named rightly; a search's row, as
-`vl-diffusion compare-search` writes it, what it found and cost on the same images as the others::
+A classifier's row holds its data, number of classes and accuracy; a search's row, as `vl-diffusion compare-search`
+writes it, its accuracy and cost on the same images as the other searches::
 
     python packages/vl-diffusion/experiments/diffusion_tables.py
 
-prints one Markdown table of `packages/vl-diffusion/results/search.csv`, and one of all files there whose rows are of
-classifiers.
+prints one Markdown table of `packages/vl-diffusion/results/search.csv`, and one of all files there that hold
+classifiers' rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vl_core.results import markdown_table, read_rows, wilson_interval
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 COLUMNS = ("model", "images", "accuracy", "low", "high", "evaluations_per_image")
-"""What every classifier's row has; a file may hold more."""
+"""Columns of every classifier's row; a file may hold more."""
 
 
 def classifier_row(
@@ -33,7 +33,7 @@ def classifier_row(
     classes: int,
     evaluations_per_image: float,
 ) -> dict[str, object]:
-    """One classifier's row, without where it comes from.
+    """Return one classifier's row, without its provenance.
 
     Accuracy, its 95 % Wilson interval (`low`, `high`) and the mean of the classes' accuracies are in per cent.
 
@@ -42,7 +42,7 @@ def classifier_row(
         model: Name of the classifier.
         seed: Seed of its training or, where there is none, of its evaluation.
         truth: Class of each image, in ``0 ... classes - 1``.
-        predicted: Class that it was given.
+        predicted: Predicted class of each image.
         classes: Number of candidates.
         evaluations_per_image: Calls of the network for one image, on average.
     """
@@ -64,7 +64,7 @@ def classifier_row(
 
 
 def table(rows: Iterable[Mapping[str, str]]) -> str:
-    """Markdown table of classifiers' rows in the order given; what a row lacks is left blank.
+    """Return a Markdown table of classifiers' rows in the order given; missing values are left blank.
 
     Text-conditional models have `candidates`, drawn with `candidate_seed`, where others have `classes` and `seed`.
     """
@@ -87,7 +87,7 @@ def table(rows: Iterable[Mapping[str, str]]) -> str:
 
 
 def search_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Markdown table of searches, with 95 % Wilson intervals in per cent."""
+    """Return a Markdown table of searches, with 95 % Wilson intervals in per cent."""
     lines = []
     for row in rows:
         images = int(row["images"])
@@ -106,9 +106,9 @@ def search_table(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def read_results(folder: Path) -> list[dict[str, str]]:
-    """The classifiers' rows of all files of a folder; files of other columns hold something else.
+    """Read the classifiers' rows of all files in a folder; files without their columns are skipped.
 
-    A row that does not name its data is called after its file.
+    A row that does not name its data is named after its file.
     """
     found = [{"data": path.stem} | row for path in sorted(folder.glob("*.csv")) for row in read_rows(path)]
     return [row for row in found if row.keys() >= set(COLUMNS)]

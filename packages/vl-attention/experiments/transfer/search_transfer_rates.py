@@ -1,11 +1,11 @@
-"""The peak learning rate of each way to use a teacher, searched on training images that are held out.
+"""Search the peak learning rate of each transfer method on held-out training images.
 
     python packages/vl-attention/experiments/transfer/search_transfer_rates.py --compile
 
-A student from scratch, one that copies, one that distils and the fine-tuned teacher learn from the labels that the
-study of vl-attention gives them (the built-in images of clothes, less 200 held out of each class), and are measured
-on the held-out images. A row a method, rate and seed goes to `packages/vl-attention/results/rates.csv`; rows that are
-there are not made again, and an interrupted run goes on, with its files in `--work`.
+A student from scratch, one with copied attention, one with distilled attention and the fine-tuned teacher are trained
+on the labels of vl-attention's study (the built-in Fashion-MNIST images, without 200 held out per class) and evaluated
+on the held-out images. A row per method, learning rate and seed goes to `packages/vl-attention/results/rates.csv`; rows
+in the file are not computed again: rerun to resume, with the runs in `--work`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ RECIPE = "small_images"
 
 
 def held_out_split(images: ImageDataset, count: int) -> tuple[ImageDataset, ImageDataset]:
-    """What is left to train on, and ``count`` held-out images, as many of each class; always the same."""
+    """Split into images to train on and ``count`` held-out ones, equally many per class; always the same."""
     chosen = stratified_indices(images.labels.tolist(), count, seed=12345)
     rest = np.setdiff1d(np.arange(len(images)), chosen)
     return images.subset(rest), images.subset(chosen)
 
 
 def with_peak_rate(method: Method, rate: float) -> Method:
-    """The method with another peak rate."""
+    """Return the method with another peak learning rate."""
     settings = method.settings
     base = settings.base_learning_rate * rate / settings.learning_rate
     return replace(method, settings=replace(settings, base_learning_rate=base))

@@ -1,11 +1,12 @@
-"""The tables of vl-attention's study, made from what `vl-attention train` wrote.
+"""Make the tables of vl-attention's study from the rows that `vl-attention train` wrote.
 
     python packages/vl-attention/experiments/transfer/transfer_tables.py
 
-prints a Markdown table for each folder of `packages/vl-attention/results/`: a line a method with its accuracy in per
+prints a Markdown table for each folder of `packages/vl-attention/results/`: a line per method with its accuracy in per
 cent over all seeds, the gain over training from scratch in points with Student's 95 % interval over seeds, and the
-share of the gap to fine-tuning; and below it how the ensemble stands to the better of its members, seed by seed. Last
-come the rates of `search_transfer_rates.py`: accuracy on held-out images by method and peak learning rate.
+share of the gap to fine-tuning; and below it the gain of the ensemble over the better of its members, seed by seed.
+Last come the learning rates of `search_transfer_rates.py`: accuracy on held-out images by method and peak learning
+rate.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Row = Mapping[str, str]
 
 
 def methods_table(rows: Sequence[Row]) -> str:
-    """A line a method."""
+    """Return a table with a line per method."""
     lines = [
         {
             "method": summary.method,
@@ -41,7 +42,7 @@ def methods_table(rows: Sequence[Row]) -> str:
 
 
 def ensemble_line(rows: Sequence[Row]) -> str:
-    """The ensemble's accuracy above that of the better member, in points, over seeds; empty without an ensemble."""
+    """Return the ensemble's gain over the better member in points, by seed; empty without an ensemble."""
     by_seed: dict[str, dict[str, float]] = {}
     for row in rows:
         by_seed.setdefault(row["seed"], {})[row["method"]] = 100 * float(row["accuracy"])
@@ -57,7 +58,7 @@ def ensemble_line(rows: Sequence[Row]) -> str:
 
 
 def rates_table(rows: Sequence[Row]) -> str:
-    """A line a method, and a column a peak learning rate: accuracy in per cent, the mean over seeds."""
+    """Return accuracies in per cent, means over seeds, with a line per method and a column per peak learning rate."""
     found: dict[tuple[str, str], list[float]] = {}
     for row in rows:
         found.setdefault((row["method"], row["rate"]), []).append(100 * float(row["accuracy"]))

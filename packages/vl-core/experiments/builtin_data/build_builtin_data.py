@@ -39,7 +39,7 @@ def write_idx(path: Path, values: UInt8) -> None:
 
 
 def choose(labels: UInt8, per_class: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Positions of ``per_class`` images of each class, so that any ten in a row hold every class once."""
+    """Choose ``per_class`` images per class, ordered so that any ten consecutive ones hold every class once."""
     columns = []
     for label in range(10):
         members = np.flatnonzero(labels == label)
@@ -61,7 +61,7 @@ def build_fashion(source: Path, target: Path, seed: int) -> None:
 
 
 def halve(images: UInt8) -> UInt8:
-    """The mean of each two by two pixels, rounded: ``(n, 2h, 2w, 3)`` to ``(n, h, w, 3)``."""
+    """Average blocks of two by two pixels, rounded: ``(n, 2h, 2w, 3)`` to ``(n, h, w, 3)``."""
     n, height, width, channels = images.shape
     blocks = images.reshape(n, height // 2, 2, width // 2, 2, channels).astype(np.uint16)
     means: UInt8 = ((blocks.sum(axis=(2, 4)) + 2) // 4).astype(np.uint8)
@@ -87,7 +87,7 @@ def build_emoji(source: Path, target: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command; see the module's docstring."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = os.environ.get("VL_DATA")
     parser.add_argument("--source", type=Path, default=default and Path(default), required=default is None)

@@ -1,9 +1,9 @@
-"""The tables of vl-diffusion's studies of test-time adaptation, made from what `vl-diffusion adapt` wrote.
+"""Make the tables of vl-diffusion's studies of test-time adaptation from the rows that `vl-diffusion adapt` wrote.
 
     python packages/vl-diffusion/experiments/adaptation/adaptation_tables.py
 
-prints a Markdown table for each folder of `packages/vl-diffusion/results/adaptation/`: a line a corruption and
-severity, with accuracies in per cent over all seeds, and gains over the source in points with their 95 % intervals;
+prints a Markdown table for each folder of `packages/vl-diffusion/results/adaptation/`: a line per corruption
+and severity, with accuracies in per cent over all seeds, and gains over the source in points with their 95 % intervals;
 and below it a table of what each method cost.
 """
 
@@ -22,7 +22,7 @@ Row = Mapping[str, str]
 
 
 def gains_table(gains: Sequence[Row]) -> str:
-    """Accuracies of all methods and gains of the defaults, a line a cell, the whole table's last."""
+    """Return accuracies of all methods and gains of the defaults, a line per cell, with the overall mean last."""
     methods = [method for method in _methods(gains) if method not in (DEFAULT, ONLINE)]
     lines = []
     for cell, rows in _cells(gains).items():
@@ -41,7 +41,7 @@ def gains_table(gains: Sequence[Row]) -> str:
 
 
 def cost_table(rows: Sequence[Row], gains: Sequence[Row]) -> str:
-    """What each method cost an image and what it gained, over all cells and seeds."""
+    """Return each method's cost per image and its gain, over all cells and seeds."""
     over_all = {row["method"]: row for row in gains if row["corruption"] == "all"}
     lines = []
     for method in _methods(gains):
@@ -59,7 +59,7 @@ def cost_table(rows: Sequence[Row], gains: Sequence[Row]) -> str:
 
 
 def tables(folder: Path) -> str:
-    """Both tables of a study's folder."""
+    """Return both tables of a study's folder."""
     gains = read_rows(folder / "gains.csv")
     return gains_table(gains) + "\n" + cost_table(read_rows(folder / "adapt.csv"), gains)
 

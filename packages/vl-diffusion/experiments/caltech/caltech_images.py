@@ -1,7 +1,7 @@
-"""Ten classes of Caltech-101 as 64x64 photographs, for the scripts that train on them and test with them.
+"""Ten classes of Caltech-101 as 64x64 photographs, for the scripts that train and evaluate on them.
 
-The images are read from a folder of shared data and stay there. The ten classes are those with the most images, so
-that nobody chose them; the file has left out the faces, whose two classes show the same people.
+The images are read from a file that is not committed. The ten classes are those with the most images, so that none is
+hand-picked; the file leaves out the faces, whose two classes show the same people.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Images:
     images: Tensor
     """Bytes ``(N, 3, 64, 64)``."""
     labels: Tensor
-    """Place of each image's class in `classes`, int64 ``(N,)``."""
+    """Index of each image's class in `classes`, int64 ``(N,)``."""
     classes: tuple[str, ...]
     """Names, the largest class first."""
 
     def __getitem__(self, chosen: Tensor) -> Images:
-        """The images of a mask or of indices."""
+        """Select images by a mask or by indices."""
         return Images(self.images[chosen], self.labels[chosen], self.classes)
 
     def __len__(self) -> int:
@@ -41,12 +41,12 @@ class Images:
 
 
 def largest_classes(labels: np.ndarray, count: int = CLASSES) -> np.ndarray:
-    """The `count` most frequent of ``labels``, most frequent first, the smaller label first of equals."""
+    """Return the `count` most frequent of ``labels``, most frequent first, the smaller label first of equals."""
     return np.argsort(-np.bincount(labels), kind="stable")[:count]
 
 
 def read_images(path: Path, split: str) -> Images:
-    """The images of the ten largest classes.
+    """Read the images of the ten largest classes.
 
     Args:
         path: ``caltech101_64.npz``: JPEG bytes end to end in ``jpeg``, with ``offsets``, ``label``, ``split`` (0 train,
@@ -71,7 +71,7 @@ def read_images(path: Path, split: str) -> Images:
 
 
 def put_aside(images: Images, share: int = 5) -> tuple[Images, Images]:
-    """Every `share`-th image of each class apart from the others, to choose settings by: kept, and put aside."""
+    """Split off every `share`-th image of each class as a validation set; return the kept ones and the set."""
     aside = torch.zeros(len(images), dtype=torch.bool)
     for label in range(len(images.classes)):
         aside[(images.labels == label).nonzero().flatten()[share - 1 :: share]] = True
@@ -79,22 +79,22 @@ def put_aside(images: Images, share: int = 5) -> tuple[Images, Images]:
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """The options that `training_images` reads."""
+    """Add the options that choose the data."""
     parser.add_argument("--data", type=Path, default=DATA, help="caltech101_64.npz of the shared data")
-    parser.add_argument("--validate", action="store_true", help="put every fifth training image aside")
+    parser.add_argument("--validate", action="store_true", help="evaluate on every fifth training image")
 
 
 def draw_indices(labels: Tensor, batch: int, *, balance: float, generator: torch.Generator) -> Tensor:
-    """Indices ``(batch,)`` of training images: all alike with `balance` 0, all classes alike with 1."""
+    """Draw indices ``(batch,)`` of training images: images equally likely with `balance` 0, classes with 1."""
     counts = labels.bincount().float()
     return torch.multinomial(counts[labels] ** -balance, batch, replacement=True, generator=generator)
 
 
 def augment(images: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Mirror, move, scale and tint images ``(B, 3, H, W)`` in -1..1, each in its own way.
+    """Mirror, move, scale and tint images ``(B, 3, H, W)`` in -1..1, each at random.
 
     Half are mirrored; they move by up to a twelfth of their side, are scaled by up to 12 %, and their contrast,
-    brightness and color change by a few per cent. What comes in from outside is the border.
+    brightness and color change by a few per cent. The border is replicated.
     """
     batch = len(images)
 
@@ -113,5 +113,5 @@ def augment(images: Tensor, *, generator: torch.Generator) -> Tensor:
 
 
 def normalize(images: Tensor) -> Tensor:
-    """Bytes to float32 in -1..1."""
+    """Convert bytes to float32 in -1..1."""
     return images.float().div(127.5).sub(1)

@@ -1,8 +1,8 @@
-"""A second baseline for Caltech-101: a linear classifier on the features of a network trained on ImageNet.
+"""Evaluate a second baseline for Caltech-101: a linear probe of a network pretrained on ImageNet.
 
-It has seen a million photographs more than the diffusion model has, and shows what the test images allow. The
-network is EfficientNet-Lite0 (Tan & Le, 2019, without squeeze-and-excitation and with ReLU6), read from the shared
-data; images are enlarged to 128x128::
+The network was trained on a million photographs more than the diffusion model; it is an upper reference. It is
+EfficientNet-Lite0 (Tan & Le, 2019, without squeeze-and-excitation and with ReLU6), read from a file that is not
+committed; images are enlarged to 128x128::
 
     python packages/vl-diffusion/experiments/caltech/probe_caltech.py
 
@@ -34,7 +34,7 @@ ENLARGED = 128
 
 
 class Features:
-    """EfficientNet-Lite0 up to its pooled features, written as a function of its weights."""
+    """EfficientNet-Lite0 up to its pooled features, as a function of its weights."""
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         self.weights = {name: value.float() for name, value in weights.items()}
@@ -51,7 +51,7 @@ class Features:
         return self._layer(x, "_conv_head", "_bn1").mean((2, 3))
 
     def _block(self, x: Tensor, name: str, stride: int) -> Tensor:
-        """Widen, filter each channel, narrow; added to the input where it has the same shape."""
+        """Inverted residual: expand, depthwise convolution, project; with a skip connection where shapes match."""
         wide = x
         if f"{name}_expand_conv.weight" in self.weights:
             wide = self._layer(x, f"{name}_expand_conv", f"{name}_bn0")
@@ -63,7 +63,7 @@ class Features:
         """Convolution with TensorFlow's padding, batch normalization, and ReLU6 unless not `bounded`."""
         weight = self.weights[f"{kernel}.weight"]
         size = weight.shape[-1]
-        # As many zeros as the output wants, the odd one on the right and below.
+        # "Same" padding, with an odd zero on the right and at the bottom.
         total = [max((-(-side // stride) - 1) * stride + size - side, 0) for side in x.shape[2:]]
         x = F.pad(x, [total[1] // 2, total[1] - total[1] // 2, total[0] // 2, total[0] - total[0] // 2])
         x = F.conv2d(x, weight, stride=stride, groups=x.shape[1] // weight.shape[1])

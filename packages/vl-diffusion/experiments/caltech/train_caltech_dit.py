@@ -1,10 +1,9 @@
 """Train the class-conditional diffusion model of ten Caltech-101 classes.
 
 A DiT (Peebles & Xie, 2023, "Scalable Diffusion Models with Transformers"), as diffusers' `DiTTransformer2DModel`, on
-the pixels of 64x64 photographs. It predicts the velocity of Salimans & Ho (2022), which asks less of large patches
-than the noise does, on the schedule of Stable Diffusion, which spends more of its steps on strong noise, where the
-classes of photographs differ, than the cosine does. Everything random comes from one seed; rerun to
-resume::
+the pixels of 64x64 photographs. It predicts the velocity of Salimans & Ho (2022), which is easier to predict from large
+patches than the noise is, on the schedule of Stable Diffusion, which spends more of its steps on strong noise, where
+the classes of photographs differ, than the cosine does. Everything random comes from one seed; rerun to resume::
 
     python packages/vl-diffusion/experiments/caltech/train_caltech_dit.py --compile
 
@@ -43,7 +42,7 @@ NULL_CLASS = CLASSES  # the label that stands for none of them
 
 
 def build_model() -> DiTTransformer2DModel:
-    """The architecture: 64x64 in patches of 8, six blocks of width 192."""
+    """Build the network: 64x64 in patches of 8, six blocks of width 192."""
     return DiTTransformer2DModel(
         num_attention_heads=6,
         attention_head_dim=32,
@@ -61,7 +60,7 @@ def build_model() -> DiTTransformer2DModel:
 
 
 def build_scheduler() -> DDPMScheduler:
-    """The schedule of Stable Diffusion (Rombach et al., 2022), a thousand steps, predicting the velocity."""
+    """Build the schedule of Stable Diffusion (Rombach et al., 2022), a thousand steps, predicting the velocity."""
     return DDPMScheduler(
         num_train_timesteps=1000,
         beta_schedule="scaled_linear",
@@ -73,7 +72,7 @@ def build_scheduler() -> DDPMScheduler:
 
 
 def batch_at(step: int, images: Images, args: argparse.Namespace) -> tuple[Tensor, ...]:
-    """Everything random about one step, from the seed and the step alone, so that a resumed run is the same run.
+    """Draw everything random about one step from the seed and the step alone, so that a resumed run is the same run.
 
     Time steps are stratified: one in each of `batch` equal parts of the schedule, which lowers the loss's variance.
     """
@@ -88,7 +87,7 @@ def batch_at(step: int, images: Images, args: argparse.Namespace) -> tuple[Tenso
 
 
 def export(out: Path, ema: dict[str, Tensor], classes: Sequence[str]) -> None:
-    """The averaged weights in half precision (9.4 MB), the schedule, and the class names."""
+    """Save the EMA weights in half precision (9.4 MB), the schedule, and the class names."""
     model = build_model()
     model.load_state_dict(ema)
     model.half().save_pretrained(out / "model")
@@ -100,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data_options(parser)
     parser.add_argument("--out", type=Path, default=Path("runs/caltech_dit"))
-    parser.add_argument("--balance", type=float, default=0.5, help="0 shows all images alike, 1 all classes alike")
+    parser.add_argument("--balance", type=float, default=0.5, help="0 draws images uniformly, 1 classes uniformly")
     parser.add_argument("--null-share", type=float, default=0.05, help="share of images shown without their class")
     add_training_options(parser, steps=3000, batch=32, peak_lr=7e-4, warm_up=300)
     args = parser.parse_args()

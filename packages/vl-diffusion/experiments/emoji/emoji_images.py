@@ -1,7 +1,7 @@
-"""The emoji that both text-image models are trained and tested on: images, captions, augmentation, candidate names.
+"""Emoji data for both text-image models: images, captions, augmentation, candidate names.
 
-Two styles are for training, the third is never trained on. Of its images, those of the `val` concepts choose settings
-and all others test.
+Two styles are for training; the third is held out. Of its images, those of the `val` concepts are for choosing settings
+and all others for testing.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ _FIXED_WORDS = {"left", "right", "clockwise", "counterclockwise"}
 
 @dataclass(frozen=True)
 class Emoji:
-    """Images of one or more styles, one after the other, and what is known about each."""
+    """Images of one or more styles, concatenated, with their metadata."""
 
     images: Tensor
     """uint8 ``(N, 3, 32, 32)``, on white."""
     labels: list[str]
-    """The concept's name, as the charts write it."""
+    """Name of the concept in the Unicode charts."""
     tags: list[tuple[str, ...]]
     splits: list[str]
-    """Which part of the concepts each is of: ``train``, ``val`` or ``test``."""
+    """Split of each image's concept: ``train``, ``val`` or ``test``."""
     mirrors: Tensor
-    """bool ``(N,)``, whether the image may be mirrored."""
+    """bool ``(N,)``, true for images that may be mirrored."""
     twin: Tensor
-    """int64 ``(N,)``, the same concept's image in another style, or the image itself where there is none."""
+    """int64 ``(N,)``, index of the same concept in another style, or of the image itself where there is none."""
 
 
 def open_style(*styles: str) -> Emoji:
-    """The built-in images of these styles."""
+    """Open the built-in images of these styles."""
     sets = [open_dataset(f"emoji:{style}") for style in styles]
     about = [entry for emoji in sets for entry in emoji.metadata or ()]
     pixels = np.stack([np.asarray(emoji[place][0]) for emoji in sets for place in range(len(emoji))])
@@ -63,14 +63,14 @@ def open_style(*styles: str) -> Emoji:
 
 
 def words(text: str) -> list[str]:
-    """The words of a name, lower case, without punctuation."""
+    """Split a name into lower-case words without punctuation."""
     return re.findall(r"\w+", text.lower())
 
 
 def build_tokenizer(emoji: Emoji) -> T5Tokenizer:
-    """Whole words of the names and of the commoner tags, and single characters for all else.
+    """Build a tokenizer of whole words of the names and frequent tags, with single characters as fallback.
 
-    Prompts are to be in lower case, as diffusers' PixArt pipelines make them.
+    Prompts must be in lower case, as diffusers' PixArt pipelines make them.
     """
     pieces: dict[str, float] = {}
     counts: dict[str, int] = {}
@@ -89,7 +89,7 @@ def build_tokenizer(emoji: Emoji) -> T5Tokenizer:
 
 
 def build_text_encoder(vocabulary: int, width: int = 128) -> T5EncoderModel:
-    """Two blocks of T5's encoder, four heads, without dropout."""
+    """Build a T5 encoder of two blocks with four heads, without dropout."""
     config = T5Config(
         vocab_size=vocabulary,
         d_model=width,
@@ -105,7 +105,7 @@ def build_text_encoder(vocabulary: int, width: int = 128) -> T5EncoderModel:
 
 
 def tokenize(tokenizer: T5Tokenizer, prompts: list[str]) -> tuple[Tensor, Tensor]:
-    """Token numbers and mask ``(B, L)``, padded to the longest, prompts in lower case."""
+    """Return token ids and mask ``(B, L)`` of lower-cased prompts, padded to the longest."""
     tokens = tokenizer(
         [prompt.lower().strip() for prompt in prompts], padding="longest", truncation=True, return_tensors="pt"
     )
@@ -113,7 +113,7 @@ def tokenize(tokenizer: T5Tokenizer, prompts: list[str]) -> tuple[Tensor, Tensor
 
 
 def caption(emoji: Emoji, place: int, tag_share: float, generator: np.random.Generator) -> str:
-    """Most often the name; else the name and a tag, or two tags."""
+    """Draw a caption: the name, or with probability ``tag_share`` the name and a tag, or two tags."""
     label, tags = emoji.labels[place], emoji.tags[place]
     if not tags or generator.random() >= tag_share:
         return label
@@ -122,16 +122,16 @@ def caption(emoji: Emoji, place: int, tag_share: float, generator: np.random.Gen
 
 
 def augment(emoji: Emoji, index: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
-    """Images ``(B, 3, 32, 32)`` in -1..1, each changed a little the way styles differ from one another.
+    """Return augmented images ``(B, 3, 32, 32)`` in -1..1, changed a little in the ways that styles differ.
 
-    Ink is what differs from white, and only ink is changed, so that the paper stays white: some of the twin of the
-    other style mixed in, mirrored, turned, stretched, moved, its colors turned and made weaker or stronger, blurred.
+    Only the ink, the difference from white, is changed, so that the background stays white: it is mixed with the other
+    style's image, mirrored, rotated, stretched, shifted, changed in hue, saturation and strength, blurred.
 
     Args:
         emoji: The images.
-        index: Which of them, ``(B,)``.
-        generator: Of the changes.
-        strength: 0 leaves the images as they are.
+        index: Indices of the images, ``(B,)``.
+        generator: Source of all randomness.
+        strength: 0 leaves the images unchanged.
     """
     batch = len(index)
     ink = 1 - emoji.images[index].float() / 255
@@ -167,11 +167,11 @@ def augment(emoji: Emoji, index: Tensor, generator: torch.Generator, strength: f
 
 
 def held_out(settings: bool) -> tuple[Tensor, list[str]]:
-    """Images ``(N, 3, 32, 32)`` in -1..1 of the held-out style and their names.
+    """Return images ``(N, 3, 32, 32)`` in -1..1 of the held-out style and their names.
 
     Args:
-        settings: True for the 153 images of the `val` concepts, by which settings are chosen; False for the 1,441
-            others, by which the models are tested.
+        settings: True for the 153 images of the `val` concepts, for choosing settings; False for the 1,441
+            others, for testing.
     """
     emoji = open_style(HELD_OUT_STYLE)
     keep = [place for place, split in enumerate(emoji.splits) if (split == "val") == settings]
@@ -179,7 +179,7 @@ def held_out(settings: bool) -> tuple[Tensor, list[str]]:
 
 
 def candidates(labels: list[str], pool: list[str], count: int, seed: int) -> list[list[str]]:
-    """For each name ``count`` different names of the pool, itself among them at a place that tells nothing."""
+    """Draw for each name ``count`` different names of the pool, itself included at a random position."""
     generator = np.random.default_rng(seed)
     pool = sorted(set(pool))
     sets = []

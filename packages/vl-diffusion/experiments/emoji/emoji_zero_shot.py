@@ -1,7 +1,7 @@
-"""The emoji diffusion model as a classifier, in a plain loop: the name under which an image is denoised best.
+"""The emoji diffusion model as a classifier, in a plain loop: the name of least denoising error.
 
 Written from the definition (Li et al., 2023, "Your Diffusion Model is Secretly a Zero-Shot Classifier"), with all draws
-for all candidates and nothing clever, so that the package's own classifier can be held against it.
+for all candidates and no search, as a reference for the package's own classifier.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vl_core.noise import make_keys
 
 
 def spaced_timesteps(draws: int, first: int, last: int) -> Tensor:
-    """The middles of ``draws`` equal parts of ``first..last``, int64 ``(draws,)``."""
+    """Return the midpoints of ``draws`` equal parts of ``first..last``, int64 ``(draws,)``."""
     return (first + (last - first) * (torch.arange(draws) + 0.5) / draws).long()
 
 
@@ -33,7 +33,7 @@ def denoising_errors(
 ) -> Tensor:
     """Mean squared errors of the prediction, ``(N, D, K)``, for every image, draw and candidate.
 
-    A draw's noise is the same for all candidates, so that they differ in nothing but the name.
+    All candidates share a draw's noise, so that they differ in the name only.
 
     Args:
         pipeline: Anything with ``tokenizer``, ``text_encoder``, ``transformer`` and ``scheduler`` whose model predicts
@@ -41,10 +41,10 @@ def denoising_errors(
         images: ``(N, C, H, W)`` in -1..1.
         choices: K names for each image.
         timesteps: int64 ``(D,)``, one for each draw.
-        space: In which errors are measured: of the noise, or of the velocity, which is what the model was trained on
-            and counts strong noise for more.
-        seed: Of the noise; an image's noise depends on it, its place and the draw.
-        autocast: Whether the network may compute in bfloat16.
+        space: Quantity whose error is measured: the noise, or the velocity, which the model was trained on and
+            which weights strong noise more.
+        seed: Seed of the noise, which depends on it, the image's index and the draw.
+        autocast: Compute the network in bfloat16.
     """
     level = pipeline.scheduler.alphas_cumprod.double()[timesteps]
     alpha, sigma = level.sqrt().float(), (1 - level).sqrt().float()
@@ -59,7 +59,7 @@ def denoising_errors(
         longest = int(mask[chosen].sum(1).max())
         keys, image = make_keys(seed, number, torch.arange(draws)), torch.zeros(draws, dtype=torch.int64)
         x_t = diffuse(x0[None], keys, alpha, sigma, image=image)
-        # A draw's candidates lie side by side.
+        # Candidates of one draw are adjacent.
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             velocity = pipeline.transformer(
                 x_t.repeat_interleave(count, 0),
@@ -81,5 +81,5 @@ def denoising_errors(
 
 
 def named(errors: Tensor, choices: list[list[str]]) -> list[str]:
-    """The name with the smallest mean error of each image, from `denoising_errors`."""
+    """Return each image's name of smallest mean error, from `denoising_errors`."""
     return [row[int(best)] for row, best in zip(choices, errors.mean(1).argmin(1), strict=True)]

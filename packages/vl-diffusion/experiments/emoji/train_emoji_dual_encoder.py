@@ -1,9 +1,9 @@
 """Train the baseline of the emoji diffusion model: a dual encoder (Radford et al., 2021, "CLIP") on the same images.
 
-A small residual CNN reads the image and the diffusion model's kind of text encoder reads the name; an image and its
-name are to be nearer to one another than to any other of the batch. Images, captions and augmentation are those of
-`train_emoji_pixart`. Settings are chosen on the held-out style's images that do not count in the test: each run
-appends one row to `packages/vl-diffusion/results/emoji_dual_encoder.csv` with its accuracy there::
+A small residual CNN encodes the image and a text encoder like the diffusion model's encodes the name; a contrastive
+loss pulls an image and its name together. Images, captions and augmentation are those of `train_emoji_pixart`. Settings
+are chosen on the held-out style's validation images: each run appends one row to
+`packages/vl-diffusion/results/emoji_dual_encoder.csv` with its accuracy there::
 
     python packages/vl-diffusion/experiments/emoji/train_emoji_dual_encoder.py --out runs/emoji_dual_encoder
 
@@ -48,7 +48,7 @@ CHOICES = 20
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions with batch normalization, and what came in added; the first may halve the image."""
+    """Residual block of two 3x3 convolutions with batch normalization; the first may have a stride."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Residual(nn.Module):
 
 
 class DualEncoder(nn.Module):
-    """Images and prompts to unit vectors of one space."""
+    """Encodes images and prompts as unit vectors of one space."""
 
     def __init__(self, vocabulary: int, *, width: int = 16, dimension: int = 128) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class DualEncoder(nn.Module):
             Residual(width, 2 * width, 2),
             Residual(2 * width, 4 * width, 2),
             Residual(4 * width, 8 * width, 1),
-            nn.Flatten(),  # where something is tells emoji apart, so places are not averaged
+            nn.Flatten(),  # positions distinguish emoji, so they are not averaged
             nn.Dropout(0.2),
             nn.Linear(16 * 8 * width, dimension),
         )
@@ -88,11 +88,11 @@ class DualEncoder(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(10.0).log())
 
     def encode_images(self, batch: Tensor) -> Tensor:
-        """Unit vectors ``(B, D)`` of images ``(B, 3, 32, 32)`` in -1..1."""
+        """Return unit vectors ``(B, D)`` of images ``(B, 3, 32, 32)`` in -1..1."""
         return F.normalize(self.image_encoder(batch), dim=-1)
 
     def encode_texts(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Unit vectors ``(B, D)`` of prompts, from the mean of their tokens' states."""
+        """Return unit vectors ``(B, D)`` of prompts, from the mean of their tokens' states."""
         states = self.text_encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
         mean = (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
         return F.normalize(self.text_projection(mean), dim=-1)
@@ -102,8 +102,8 @@ def contrastive_loss(similarity: Tensor, same: Tensor) -> Tensor:
     """Mean cross-entropy of both directions.
 
     Args:
-        similarity: Scaled cosines ``(B, B)``, a row an image.
-        same: bool ``(B, B)``, pairs of one concept; each is as right an answer as the pair's own.
+        similarity: Scaled cosines ``(B, B)``, a row per image.
+        same: bool ``(B, B)``, true for pairs of one concept, all of which are positives.
     """
     target = same.float() / same.float().sum(1, keepdim=True)
     return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target.T)) / 2
@@ -145,7 +145,7 @@ def train(tokenizer: T5Tokenizer, args: argparse.Namespace) -> DualEncoder:
 
 @torch.no_grad()
 def choose(model: DualEncoder, tokenizer: T5Tokenizer, batch: Tensor, choices: list[list[str]]) -> list[str]:
-    """The nearest of each image's candidate names."""
+    """Choose the nearest of each image's candidate names."""
     names = sorted({name for row in choices for name in row})
     place = {name: number for number, name in enumerate(names)}
     texts = model.encode_texts(*tokenize(tokenizer, names))
@@ -155,7 +155,7 @@ def choose(model: DualEncoder, tokenizer: T5Tokenizer, batch: Tensor, choices: l
 
 
 def load(folder: Path, tokenizer: T5Tokenizer) -> DualEncoder:
-    """What a run left."""
+    """Load the model that a run saved."""
     settings = json.loads((folder / "model.json").read_text())
     model = DualEncoder(len(tokenizer), width=settings["width"])
     model.load_state_dict(load_file(folder / "model.safetensors"))

@@ -1,10 +1,10 @@
 r"""Train the text-conditional diffusion model that ships inside vl-diffusion.
 
-A small PixArt transformer (Chen et al., 2023, "PixArt-alpha") with a small T5 encoder, both trained from nothing and
-together, learns to denoise 32x32 emoji of two styles given their names; there is no autoencoder. The third style is for
-testing only, see `emoji_images`. Everything random comes from one seed, and an interrupted run goes on with the same
-command. What ships was made in two runs: in the first, images are learned sooner than names; the second takes over its
-weights and the text encoder of a dual encoder, and looks more at strong noise, where the name says most::
+A small PixArt transformer (Chen et al., 2023, "PixArt-alpha") with a small T5 encoder, both trained together from
+scratch, learns to denoise 32x32 emoji of two styles given their names; there is no autoencoder. The third style is for
+testing only, see `emoji_images`. Everything random comes from one seed; rerun to resume. The model that ships was
+trained in two runs: the first learns images sooner than names; the second starts from its weights and the text encoder
+of a dual encoder, and draws more of the strong noise, where the name matters most::
 
     python packages/vl-diffusion/experiments/emoji/train_emoji_dual_encoder.py --out runs/emoji_dual_encoder
     python packages/vl-diffusion/experiments/emoji/train_emoji_pixart.py --out runs/emoji_pixart_1 \
@@ -13,8 +13,8 @@ weights and the text encoder of a dual encoder, and looks more at strong noise, 
         --start runs/emoji_pixart_1 --dual-encoder runs/emoji_dual_encoder --steps 1400 --warm-up 50 \
         --decay-share 0.5 --ema 0.995 --focus 600 980 --focus-share 0.7 --compile
 
-The folder then holds `model/` (what ships), `checkpoint.safetensors`, `metrics.jsonl`, and `validation.jsonl`: now and
-then the accuracy on images of the held-out style that do not count in the test.
+The folder then holds `model/` (what ships), `checkpoint.safetensors`, `metrics.jsonl`, and `validation.jsonl`, the
+accuracy on the held-out style's validation images every `--validate-every` steps.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class TextDenoiser(nn.Module):
         self._start_as_identity()
 
     def _start_as_identity(self) -> None:
-        """As the authors do: blocks that at first add nothing of the text, and an output of zero."""
+        """Initialize as the authors do: cross-attention and output start at zero."""
         nn.init.normal_(self.transformer.adaln_single.linear.weight, std=0.02)
         for block in self.transformer.transformer_blocks:
             nn.init.zeros_(block.attn2.to_out[0].weight)
@@ -94,7 +94,7 @@ class TextDenoiser(nn.Module):
         nn.init.zeros_(self.transformer.proj_out.bias)
 
     def forward(self, x_t: Tensor, timestep: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Velocity ``(B, 3, 32, 32)`` of noisy images with prompts ``(B, L)``."""
+        """Predict the velocity ``(B, 3, 32, 32)`` of noisy images with prompts ``(B, L)``."""
         states = self.text_encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
         predicted: Tensor = self.transformer(
             x_t, encoder_hidden_states=states, encoder_attention_mask=mask, timestep=timestep
@@ -103,9 +103,9 @@ class TextDenoiser(nn.Module):
 
 
 def build_scheduler() -> DDPMScheduler:
-    """The cosine schedule of Nichol & Dhariwal (2021), a thousand steps, predicting the velocity.
+    """Build the cosine schedule of Nichol & Dhariwal (2021), a thousand steps, predicting the velocity.
 
-    The velocity counts much noise for more than the noise does, and there a name says most.
+    The velocity weights strong noise more than the noise does, and there the name matters most.
     """
     return DDPMScheduler(
         num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=True
@@ -113,7 +113,7 @@ def build_scheduler() -> DDPMScheduler:
 
 
 def timesteps_at(uniform: Tensor, share: float, first: int, last: int) -> Tensor:
-    """Time steps of numbers in 0..1: this share in ``first..last``, where a name matters, the others anywhere."""
+    """Map numbers in 0..1 to time steps: this share to ``first..last``, where the name matters, the others anywhere."""
     anywhere = 1000 * uniform / max(1 - share, 1e-6)
     focused = first + (last - first) * (uniform - (1 - share)) / max(share, 1e-6)
     return torch.where(uniform < 1 - share, anywhere, focused).long().clamp(0, 999)
@@ -122,7 +122,7 @@ def timesteps_at(uniform: Tensor, share: float, first: int, last: int) -> Tensor
 def batch_at(
     step: int, emoji: Emoji, tokenizer: T5Tokenizer, args: argparse.Namespace
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Everything random about one step, from the seed and the step alone, so that a resumed run is the same run.
+    """Draw everything random about one step from the seed and the step alone, so that a resumed run is the same run.
 
     Images, time steps, noise, token numbers and mask. Time steps are stratified, which lowers the loss's variance.
     """
@@ -137,15 +137,15 @@ def batch_at(
     timestep = timesteps_at(stratified(args.batch, generator), args.focus_share, *args.focus)
     noise = torch.randn(x0.shape, generator=generator)
     tokens, mask = tokenize(tokenizer, prompts)
-    # One length, so that a compiled network is compiled once.
+    # One length, so that the network is compiled once.
     room = (0, PROMPT_LENGTH - tokens.shape[1])
     return x0, timestep, noise, F.pad(tokens, room), F.pad(mask, room)
 
 
 def start_from(model: TextDenoiser, run: Path | None, dual_encoder: Path | None) -> None:
-    """Take over the averaged weights of an earlier run, and the text encoder of a dual encoder, where they are given.
+    """Load the EMA weights of an earlier run, and the text encoder of a dual encoder, where given.
 
-    A dual encoder learns in minutes what a name looks like; from noisy images that takes hours.
+    A dual encoder learns names in minutes; from noisy images that takes hours.
     """
     if run is not None:
         weights = load_file(run / "checkpoint.safetensors")
@@ -157,7 +157,7 @@ def start_from(model: TextDenoiser, run: Path | None, dual_encoder: Path | None)
 
 
 def as_pipeline(weights: dict[str, Tensor], model: TextDenoiser, tokenizer: T5Tokenizer) -> PixArtAlphaPipeline:
-    """A pipeline without an autoencoder that holds these weights of a network like ``model``."""
+    """Build a pipeline without an autoencoder from these weights of a network like ``model``."""
     settings = model.transformer.config
     like = TextDenoiser(
         len(tokenizer),
@@ -178,7 +178,7 @@ def as_pipeline(weights: dict[str, Tensor], model: TextDenoiser, tokenizer: T5To
 
 
 def validate(pipeline: PixArtAlphaPipeline, images: int, draws: int) -> float:
-    """Accuracy in per cent among 20 names, on images of the held-out style that do not count in the test."""
+    """Accuracy in per cent among 20 names, on the held-out style's validation images."""
     batch, labels = held_out(settings=True)
     choices = candidates(labels, open_style(HELD_OUT_STYLE).labels, 20, seed=0)[:images]
     timesteps = spaced_timesteps(draws, 580, 990)
@@ -189,8 +189,8 @@ def validate(pipeline: PixArtAlphaPipeline, images: int, draws: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/emoji_pixart"))
-    parser.add_argument("--start", type=Path, help="folder of an earlier run whose averaged weights to begin with")
-    parser.add_argument("--dual-encoder", type=Path, help="folder of a dual encoder whose text encoder to begin with")
+    parser.add_argument("--start", type=Path, help="folder of an earlier run whose EMA weights to start from")
+    parser.add_argument("--dual-encoder", type=Path, help="folder of a dual encoder whose text encoder to start from")
     parser.add_argument("--steps", type=int, default=6_000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--width", type=int, default=192)
@@ -199,13 +199,15 @@ def main() -> None:
     parser.add_argument("--text-width", type=int, default=128)
     parser.add_argument("--peak-lr", type=float, default=1e-3)
     parser.add_argument("--warm-up", type=int, default=300)
-    parser.add_argument("--decay-share", type=float, default=0.3, help="share of the steps in which the rate falls")
+    parser.add_argument(
+        "--decay-share", type=float, default=0.3, help="share of the steps in which the learning rate decays"
+    )
     parser.add_argument("--weight-decay", type=float, default=0.03)
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--null-share", type=float, default=0.05, help="share of images shown without their name")
     parser.add_argument("--tag-share", type=float, default=0.1, help="share of images shown with tags")
-    parser.add_argument("--focus", type=int, nargs=2, default=[250, 950], help="time steps shown more often")
-    parser.add_argument("--focus-share", type=float, default=0.5, help="share of images for these time steps alone")
+    parser.add_argument("--focus", type=int, nargs=2, default=[250, 950], help="range of time steps drawn more often")
+    parser.add_argument("--focus-share", type=float, default=0.5, help="share of images drawn from this range only")
     parser.add_argument("--augmentation", type=float, default=1.0, help="strength, 0 for none")
     parser.add_argument("--checkpoint-every", type=int, default=500, help="steps between checkpoints")
     parser.add_argument("--validate-every", type=int, default=1000, help="steps between validations, 0 for none")
@@ -264,7 +266,7 @@ def main() -> None:
             accuracy = validate(pipeline, args.validation_images, args.validation_draws)
             with (args.out / "validation.jsonl").open("a") as file:
                 file.write(json.dumps({"step": step + 1, "accuracy": accuracy}) + "\n")
-    # The averaged weights in half precision, as they ship.
+    # The EMA weights in half precision, as they ship.
     as_pipeline(ema, model, tokenizer).to(dtype=torch.float16).save_pretrained(args.out / "model")
 
 

@@ -1,4 +1,4 @@
-"""Measure the Fashion-MNIST model that ships, and draw samples of it: what its card says.
+"""Evaluate the Fashion-MNIST model that ships, and draw samples of it, for its card.
 
 After `vl-diffusion classify fashion --split test --search staged --out runs/heldout`::
 
@@ -28,7 +28,7 @@ BENCHMARKS = PACKAGE / "benchmarks"
 
 
 def summarize(rows: Sequence[dict[str, str]]) -> dict[str, object]:
-    """Accuracy with its 95 % interval, in per cent, the worst class, and evaluations an image, from `classify.csv`."""
+    """Accuracy in per cent with its 95 % interval, the worst class, and evaluations per image, from `classify.csv`."""
     right = np.array([row["true"] == row["predicted"] for row in rows])
     truth = np.array([row["true"] for row in rows])
     of_class = {str(name): 100 * right[truth == name].mean() for name in np.unique(truth)}
@@ -47,7 +47,7 @@ def summarize(rows: Sequence[dict[str, str]]) -> dict[str, object]:
 
 
 def card_table(measured: dict[str, object], baseline: Sequence[dict[str, str]]) -> str:
-    """The classifiers of the card below one another."""
+    """Return the card's table of classifiers."""
     ours = f"this model, {measured['evaluations_per_image']} evaluations an image"
     named: list[tuple[str, Mapping[str, object]]] = [
         (ours, measured),
@@ -63,7 +63,7 @@ def card_table(measured: dict[str, object], baseline: Sequence[dict[str, str]]) 
 
 @torch.no_grad()
 def draw_samples(path: Path, *, rows: int = 6, steps: int = 50, scale: int = 3, seed: int = 0) -> None:
-    """A grid of samples, a column a class, by DDIM without guidance."""
+    """Draw a grid of samples, a column per class, by DDIM without guidance."""
     model = DiTTransformer2DModel.from_pretrained(MODEL).float().eval()
     scheduler = DDIMScheduler.from_pretrained(MODEL)
     scheduler.set_timesteps(steps)

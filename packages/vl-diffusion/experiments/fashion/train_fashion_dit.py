@@ -1,8 +1,8 @@
 r"""Train the class-conditional diffusion model that ships inside vl-diffusion.
 
 A small DiT (Peebles & Xie, 2023, "Scalable Diffusion Models with Transformers"), as diffusers' `DiTTransformer2DModel`,
-predicts the noise in 28x28 gray images of the ten Fashion-MNIST classes. Everything random comes from one seed, and
-an interrupted run goes on with the same command::
+predicts the noise in 28x28 gray images of the ten Fashion-MNIST classes. Everything random comes from one seed; rerun
+to resume::
 
     VL_DATA=<folder with fashion_mnist/> \
         python packages/vl-diffusion/experiments/fashion/train_fashion_dit.py --out runs/fashion_dit --compile
@@ -36,7 +36,7 @@ NULL_CLASS = CLASSES  # the label that stands for none of them
 
 
 def build_model() -> DiTTransformer2DModel:
-    """The architecture: 28x28 in patches of 4, six blocks of width 160."""
+    """Build the network: 28x28 in patches of 4, six blocks of width 160."""
     return DiTTransformer2DModel(
         num_attention_heads=4,
         attention_head_dim=40,
@@ -54,14 +54,14 @@ def build_model() -> DiTTransformer2DModel:
 
 
 def build_scheduler() -> DDPMScheduler:
-    """The cosine schedule of Nichol & Dhariwal (2021), a thousand steps, predicting the noise."""
+    """Build the cosine schedule of Nichol & Dhariwal (2021), a thousand steps, predicting the noise."""
     return DDPMScheduler(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", clip_sample=True)
 
 
 def batch_at(
     step: int, images: torch.Tensor, labels: torch.Tensor, args: argparse.Namespace
 ) -> tuple[torch.Tensor, ...]:
-    """Everything random about one step, from the seed and the step alone, so that a resumed run is the same run.
+    """Draw everything random about one step from the seed and the step alone, so that a resumed run is the same run.
 
     Time steps are stratified: one in each of `batch` equal parts of the schedule, which lowers the loss's variance.
     """
@@ -79,7 +79,7 @@ def batch_at(
 
 
 def export(out: Path, ema: dict[str, torch.Tensor]) -> None:
-    """The averaged weights in half precision (6.5 MB), the schedule, and the class names, as they ship."""
+    """Save the EMA weights in half precision, the schedule, and the class names, as they ship."""
     model = build_model()
     model.load_state_dict(ema)
     model.half().save_pretrained(out / "model")
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/fashion_dit"))
     parser.add_argument("--null-share", type=float, default=0.05, help="share of images shown without their class")
     parser.add_argument("--augment", action="store_true", help="show dim, hazy, blurred, coarse and noisy images")
-    parser.add_argument("--begin-with", type=Path, help="folder of a trained model to begin with, such as one of clean")
+    parser.add_argument("--begin-with", type=Path, help="folder of a trained model to start from")
     add_training_options(parser, steps=20_000, batch=64, peak_lr=1e-3, warm_up=300)
     args = parser.parse_args()
 

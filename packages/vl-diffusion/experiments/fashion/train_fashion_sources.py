@@ -1,13 +1,13 @@
-r"""Train the classifiers that vl-diffusion's study of test-time adaptation begins with.
+r"""Train the source classifiers of vl-diffusion's study of test-time adaptation.
 
 Small convolutional networks (`vl_diffusion.models.small_cnn`) on some or all of Fashion-MNIST's training images,
-mirrored and moved by up to two pixels, and with ``--augment`` augmented like those of the study's diffusion model.
-Labels are taken in equal numbers from every class; another seed takes others::
+flipped and shifted by up to two pixels, and with ``--augment`` augmented like those of the study's diffusion model.
+Each class gives equally many labels, chosen by the seed::
 
     VL_DATA=<folder with fashion_mnist/> \
         python packages/vl-diffusion/experiments/fashion/train_fashion_sources.py --labels 500 --seeds 0 1 2 --out DIR
 
-writes `DIR/seed-0` and so on, and says how many of the held-out images each names rightly.
+writes `DIR/seed-0` and so on (weights in float16), and prints the accuracy of each on the held-out images.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from diffusion_training import learning_rate
 
 
 def labeled_part(labels: Tensor, count: int | None, seed: int) -> Tensor:
-    """Places of `count` images, equally many of each class, chosen by the seed; all for None."""
+    """Choose indices of `count` images, equally many per class, by the seed; all for None."""
     if count is None:
         return torch.arange(len(labels))
     generator = torch.Generator().manual_seed(seed)
@@ -69,7 +69,7 @@ def train(images: Tensor, labels: Tensor, classes: tuple[str, ...], seed: int, a
 
 @torch.no_grad()
 def accuracy(model: SmallCNN, images: Tensor, labels: Tensor) -> float:
-    """Share of the images ``(N, 28, 28)`` that the model names rightly."""
+    """Accuracy of the model on images ``(N, 28, 28)``, from 0 to 1."""
     predicted = torch.cat([model(part[:, None].float().div(255)).argmax(1) for part in torch.split(images, 250)])
     return float((predicted == labels).float().mean())
 
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VL_DATA", "data")) / "fashion_mnist")
     parser.add_argument("--out", type=Path, default=Path("runs/fashion_sources"))
-    parser.add_argument("--labels", type=int, help="train on so many images only, equally many of each class")
+    parser.add_argument("--labels", type=int, help="train on this many images only, equally many per class")
     parser.add_argument("--augment", action="store_true", help="show dim, hazy, blurred, coarse and noisy images")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=128)

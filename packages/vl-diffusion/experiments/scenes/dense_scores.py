@@ -1,6 +1,6 @@
-"""How good maps are: intersection over union of classes, structural similarity and error of depths, and intervals.
+"""Scores of maps: mean intersection over union, structural similarity, depth error, and bootstrap intervals.
 
-Scores of many images are kept as statistics an image, so that an interval can be had by drawing images again.
+Scores are computed from statistics per image, so that images can be resampled for an interval.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 def confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """Pixels of each true class by the class that was predicted, int64 ``(B, K, K)``, of masks ``(B, H, W)``."""
+    """Confusion counts, int64 ``(B, K, K)``, true class by predicted class, of masks ``(B, H, W)``."""
     pairs = (truth * classes + predicted).flatten(1)
     counts = torch.zeros(len(truth), classes * classes, dtype=torch.long)
     return counts.scatter_add_(1, pairs, torch.ones_like(pairs)).view(-1, classes, classes)
@@ -23,7 +23,7 @@ def confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
 def mean_iou(counts: Tensor) -> Tensor:
     """Mean over classes of intersection over union, ``(...)``, of counts ``(..., K, K)``.
 
-    A class that is neither there nor predicted does not count.
+    A class that is neither present nor predicted does not count.
     """
     counts = counts.double()
     both = counts.diagonal(dim1=-2, dim2=-1)
@@ -32,7 +32,7 @@ def mean_iou(counts: Tensor) -> Tensor:
 
 
 def rmse(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Root of the mean squared error of each image, ``(B,)``, of depths ``(B, 1, H, W)``."""
+    """Root mean squared error of each image, ``(B,)``, of depths ``(B, 1, H, W)``."""
     return (predicted - truth).double().square().flatten(1).mean(1).sqrt()
 
 
@@ -43,11 +43,11 @@ def ssim(predicted: Tensor, truth: Tensor, *, extent: float, sigma: float = 1.5,
     lies within the image.
 
     Args:
-        predicted: One map an image.
-        truth: Likewise.
-        extent: The largest value less the smallest that there can be.
-        sigma: Of the Gaussian, in pixels.
-        window: Side of the window, odd.
+        predicted: One map per image.
+        truth: Ground truth, likewise.
+        extent: Largest possible value minus the smallest.
+        sigma: Width of the Gaussian, in pixels.
+        window: Side of the window, in pixels, odd.
     """
     offset = torch.arange(window, dtype=torch.float64) - window // 2
     weights = torch.exp(-offset.square() / (2 * sigma**2))
@@ -69,14 +69,14 @@ def ssim(predicted: Tensor, truth: Tensor, *, extent: float, sigma: float = 1.5,
 def paired_interval(
     before: Tensor, after: Tensor, score: Callable[[Tensor], Tensor], *, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % interval of ``score(after) - score(before)`` over images, by drawing the same images again for both.
+    """95 % interval of ``score(after) - score(before)`` by a paired bootstrap over images.
 
     Args:
         before: Statistics of n images, ``(n, ...)``.
-        after: Of the same images.
-        score: From the mean of such statistics over images, ``(..., *)``, to scores ``(...)``.
-        draws: How often n images are drawn, with replacement.
-        seed: Of the draws.
+        after: Statistics of the same images.
+        score: Maps the mean of such statistics over images, ``(..., *)``, to scores ``(...)``.
+        draws: Number of bootstrap samples.
+        seed: Seed of the bootstrap.
     """
     count = len(before)
     chosen = np.random.default_rng(seed).multinomial(count, [1 / count] * count, size=draws) / count

@@ -1,9 +1,9 @@
-"""Images of simple solids on a ground before a wall, with the class and the depth of every pixel exactly known.
+"""Render solids on a ground before a wall, with the exact class and depth of every pixel.
 
-Rays are cast through a pinhole camera at spheres, boxes and cylinders that stand on a checked ground. Everything about
-a scene is drawn from its seed and its number alone: solids, colors, light, haze, and the camera's height and tilt. How
-far a pixel is can be told from where it lies on the ground, from the size of the checks and from the haze; what it is,
-from shapes and shading alone, since every surface can have any color.
+Rays are cast through a pinhole camera at spheres, boxes and cylinders on a checked ground. Everything about a scene is
+drawn from its seed and its number alone: solids, colors, light, haze, and the camera's height and tilt. Depth can be
+inferred from the position on the ground, the size of the checks and the haze; class from shape and shading only, since
+every surface can have any color.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _WALL, _GROUND, _SPHERE, _BOX, _CYLINDER = range(len(CLASSES))
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """B images and what is true of them.
+    """B images and their ground truth.
 
     Attributes:
         images: float32 ``(B, 3, size, size)`` in [0, 1].
-        masks: int64 ``(B, size, size)``, a class a pixel: what the ray through its center meets.
-        depths: float32 ``(B, 1, size, size)``: how far off that is, along the camera's axis.
+        masks: int64 ``(B, size, size)``, class of the surface that the ray through a pixel's center meets.
+        depths: float32 ``(B, 1, size, size)``, its distance along the camera's axis.
     """
 
     images: Tensor
@@ -98,7 +98,7 @@ class Scenes:
 
 
 def make_views(seed: int, indices: Iterable[int], *, size: int = 32, at_once: int = 64) -> Views:
-    """The scenes of a seed with these numbers, each the same whatever the others are."""
+    """Render the scenes of a seed with these numbers; a scene does not depend on the others."""
     numbers = list(indices)
     parts = [
         render(draw_scenes(seed, numbers[start : start + at_once]), size=size)
@@ -108,7 +108,7 @@ def make_views(seed: int, indices: Iterable[int], *, size: int = 32, at_once: in
 
 
 def draw_scenes(seed: int, indices: Iterable[int]) -> Scenes:
-    """Two to four solids each, in any colors under any light."""
+    """Draw scenes of two to four solids, of random colors and light."""
     rows = [np.random.default_rng([seed, index]).random(48 + 8 * MOST_SOLIDS) for index in indices]
     uniform = torch.from_numpy(np.stack(rows)).float()
     used = 0
@@ -150,7 +150,7 @@ def draw_scenes(seed: int, indices: Iterable[int]) -> Scenes:
 
 
 def render(scenes: Scenes, *, size: int = 32, rays_a_side: int = 3) -> Views:
-    """Cast ``rays_a_side`` squared rays, an odd number a side, through every pixel; the middle one gives the truth."""
+    """Cast ``rays_a_side`` squared rays, an odd number per side, through every pixel; the middle gives the truth."""
     rays = size * rays_a_side
     across = ((torch.arange(rays) + 0.5) / rays * 2 - 1) * _HALF_WIDTH
     up, right = torch.meshgrid(-across, across, indexing="ij")
@@ -177,7 +177,7 @@ def render(scenes: Scenes, *, size: int = 32, rays_a_side: int = 3) -> Views:
 
 
 def _first_hits(scenes: Scenes, direction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Depth ``(B, N)``, normal ``(B, N, 3)`` and surface ``(B, N)`` of what each of N rays meets first."""
+    """Depth ``(B, N)``, normal ``(B, N, 3)`` and surface ``(B, N)`` of the first hit of each of N rays."""
     surfaces = 2 + scenes.solids.kind.shape[1]
     depths = direction.new_full((len(scenes), surfaces, direction.shape[1]), torch.inf)
     normals = direction.new_zeros((*depths.shape, 3))
@@ -242,25 +242,25 @@ _MEET: dict[int, Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor
     _BOX: _meet_box,
     _CYLINDER: _meet_cylinder,
 }
-"""For n solids and N rays each, from their frames: depths ``(n, N)``, infinite where missed, and normals."""
+"""Depths ``(n, N)``, infinite where a ray misses, and normals for N rays each with n solids, in the solids' frames."""
 
 
 def _smaller_root(a: Tensor, half_b: Tensor, c: Tensor) -> Tensor:
-    """Of ``a t^2 + 2 half_b t + c``, if it is real and positive; otherwise infinity."""
+    """Return the smaller root of ``a t^2 + 2 half_b t + c`` if it is real and positive, otherwise infinity."""
     discriminant = half_b**2 - a * c
     root = (-half_b - discriminant.clamp(min=0).sqrt()) / a
     return torch.where((discriminant > 0) & (root > 0), root, torch.inf)
 
 
 def _turned(vector: Tensor, angle: Tensor) -> Tensor:
-    """Vectors ``(..., 3)`` turned about the vertical by ``(...)``."""
+    """Rotate vectors ``(..., 3)`` about the vertical by ``(...)``."""
     cosine, sine = angle.cos(), angle.sin()
     x, y, z = vector.unbind(-1)
     return torch.stack([cosine * x - sine * z, y, sine * x + cosine * z], -1)
 
 
 def _shade(scenes: Scenes, point: Tensor, normal: Tensor, surface: Tensor, depth: Tensor) -> Tensor:
-    """Colors ``(B, N, 3)``: checks on the ground, stripes on all else, diffuse light, and haze."""
+    """Return colors ``(B, N, 3)``: checks on the ground, stripes on all else, diffuse light, and haze."""
     x, y, z = point.unbind(-1)
     checks = (x.floor() + z.floor()) % 2
     stripes = (4 * y).floor() % 2

@@ -31,7 +31,7 @@ from diffusion_training import add_training_options, shuffled_batch, stratified,
 
 
 def build_model(task: Task) -> UNet2DModel:
-    """The architecture: three resolutions of 16, 48 and 96 channels, one residual block each way, no attention."""
+    """Build the network: three resolutions of 16, 48 and 96 channels, one residual block each way, no attention."""
     return UNet2DModel(
         sample_size=SIZE,
         in_channels=3 + (len(CLASSES) if task == "segmentation" else 1),
@@ -46,15 +46,15 @@ def build_model(task: Task) -> UNet2DModel:
 
 
 def build_scheduler() -> DDPMScheduler:
-    """The cosine schedule of Nichol & Dhariwal (2021), a thousand steps, predicting the noise."""
+    """Build the cosine schedule of Nichol & Dhariwal (2021), a thousand steps, predicting the noise."""
     return DDPMScheduler(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", clip_sample=True)
 
 
 def doubt(maps: Tensor, generator: torch.Generator, *, share: float = 0.5) -> Tensor:
-    """Mix some class maps with that of another image, each in proportion to the probability that it is the true one.
+    """Mix some class maps with that of another image, each weighted by the probability that it is the true one.
 
-    So a map of probabilities means to the model what it says: the heavier of the two is the wrong one as often as its
-    weight claims.
+    So the model learns to read maps as calibrated probabilities: a map of weight w is the true one in a share w of
+    cases.
     """
     batch = len(maps)
     weight = torch.rand(batch, generator=generator)
@@ -65,7 +65,7 @@ def doubt(maps: Tensor, generator: torch.Generator, *, share: float = 0.5) -> Te
 
 
 def batch_at(step: int, images: Tensor, maps: Tensor, args: argparse.Namespace) -> tuple[Tensor, ...]:
-    """Everything random about one step, from the seed and the step alone, so that a resumed run is the same run.
+    """Draw everything random about one step from the seed and the step alone, so that a resumed run is the same run.
 
     Time steps are stratified: one in each of `batch` equal parts of the schedule, which lowers the loss's variance.
     """
@@ -81,7 +81,7 @@ def batch_at(step: int, images: Tensor, maps: Tensor, args: argparse.Namespace) 
 
 
 def export(out: Path, ema: dict[str, Tensor], task: Task) -> None:
-    """The averaged weights in half precision, and the schedule."""
+    """Save the EMA weights in half precision, and the schedule."""
     model = build_model(task)
     model.load_state_dict(ema)
     model.half().save_pretrained(out / "model")
