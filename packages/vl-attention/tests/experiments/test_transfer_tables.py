@@ -19,12 +19,12 @@ def test_every_study_has_its_table_on_the_page() -> None:
         assert transfer_tables.ensemble_line(rows) in text, path.parent.name
 
 
-def test_the_rates_that_were_searched_stand_on_the_page() -> None:
+def test_the_page_shows_the_searched_rates() -> None:
     table = transfer_tables.rates_table(read_rows(transfer_tables.RESULTS / "rates.csv"))
     assert table in PAGE.read_text(encoding="utf-8")
 
 
-def test_rates_stand_in_order_and_seeds_are_averaged() -> None:
+def test_rates_are_sorted_and_seeds_averaged() -> None:
     def row(method: str, rate: str, accuracy: str) -> dict[str, str]:
         return {"method": method, "rate": rate, "accuracy": accuracy}
 

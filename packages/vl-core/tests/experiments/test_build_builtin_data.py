@@ -1,4 +1,4 @@
-"""The builder of the built-in data sets, on a small made-up source."""
+"""The builder of the built-in data sets, on a small synthetic source."""
 
 import json
 
@@ -40,7 +40,7 @@ def run(source, target, seed=0):
     return {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*") if path.is_file()}
 
 
-def test_images_are_drawn_evenly_and_know_where_they_come_from(source, tmp_path):
+def test_images_are_balanced_over_classes_and_keep_their_source_index(source, tmp_path):
     run(source, tmp_path / "out")
     for split, original, per_class in (("train", "train", 2), ("test", "t10k", 1)):
         out = tmp_path / "out/fashion"
@@ -79,7 +79,7 @@ def test_halving_is_the_rounded_mean_of_each_square():
     assert build.halve(np.full((1, 4, 4, 3), 255, np.uint8)).min() == 255
 
 
-def test_without_a_source_it_says_so(monkeypatch, capsys):
+def test_a_missing_source_is_refused(monkeypatch, capsys):
     monkeypatch.delenv("VL_DATA", raising=False)
     with pytest.raises(SystemExit):
         build.main([])

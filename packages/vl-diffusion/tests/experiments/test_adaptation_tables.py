@@ -1,4 +1,4 @@
-"""The tables of studies of test-time adaptation, of a few made-up rows and of the committed ones."""
+"""The tables of studies of test-time adaptation, from a few synthetic rows and from the committed ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
     return study
 
 
-def test_a_line_is_a_cell_and_says_gains_with_intervals(folder: Path, capsys, monkeypatch) -> None:
+def test_a_line_per_cell_shows_gains_with_intervals(folder: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr("sys.argv", ["adaptation_tables.py", "--results", str(folder.parent)])
     adaptation_tables.main()
     lines = capsys.readouterr().out.splitlines()

@@ -1,4 +1,4 @@
-"""Images as a augmented camera takes them."""
+"""Augmentation of training images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_most_images_change_and_some_stay() -> None:
 
 @pytest.mark.parametrize("change", augmentation.CHANGES, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_change_changes_each_image_in_its_own_way(change: augmentation.Change, channels: int) -> None:
+def test_every_change_is_drawn_per_image(change: augmentation.Change, channels: int) -> None:
     images = make_images(6, channels=channels)
     changed = change(images, torch.Generator().manual_seed(0))
     assert changed.shape == images.shape
@@ -53,7 +53,7 @@ def test_a_blur_keeps_the_mean_and_exposure_the_order_of_brightness() -> None:
     assert (exposed.flatten(1).diff(dim=1) > 0).all()
 
 
-def test_changes_in_place_keep_everything_where_it_is() -> None:
+def test_in_place_changes_are_not_geometric() -> None:
     images = torch.zeros(200, 3, 24, 24)
     images[..., 12:] = 1
     changed = augmented(images, in_place=True)

@@ -1,4 +1,4 @@
-"""The scripts around the Caltech-101 diffusion model, on a few made-up photographs in the file's layout."""
+"""The scripts of the Caltech-101 study, on a few synthetic photographs in the file's layout."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_ten_classes_with_the_most_images_are_read_in_that_order(data: Path)
         assert abs(image.float().mean() - (20 * LARGEST[int(label)] + 9.5)) < 2
 
 
-def test_a_fifth_of_each_class_is_put_aside() -> None:
+def test_a_fifth_of_each_class_is_held_out() -> None:
     images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1)
     kept, aside = caltech_images.put_aside(Images(images, torch.arange(20) % 2, ("a", "b")))
     assert aside.labels.bincount().tolist() == [2, 2]
@@ -110,7 +110,7 @@ def test_augmentation_mirrors_half_of_the_images() -> None:
     assert 160 < (moved[:, 0, 32, 48] < moved[:, 0, 32, 16]).sum() < 240
 
 
-def test_the_shared_images_are_as_the_card_says() -> None:
+def test_the_card_agrees_with_the_photographs() -> None:
     path = SHARED / "caltech101_64/caltech101_64.npz"
     if not path.exists():
         pytest.skip(f"needs data that is not committed but lies beside the repository: {path}")
@@ -124,7 +124,7 @@ def test_the_shared_images_are_as_the_card_says() -> None:
 # ---- The diffusion model ----
 
 
-def test_interrupted_run_goes_on_to_the_same_weights(
+def test_a_resumed_run_ends_with_the_same_weights(
     data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw = train_caltech_dit.batch_at
@@ -172,7 +172,7 @@ def test_each_batch_depends_on_the_seed_and_the_step_alone(data: Path) -> None:
 # ---- What is measured ----
 
 
-def test_the_test_names_each_image_once_and_goes_on_where_it_stopped(data: Path, whole: Path, tmp_path: Path) -> None:
+def test_evaluation_classifies_each_image_once_and_resumes(data: Path, whole: Path, tmp_path: Path) -> None:
     images = caltech_images.read_images(data, "test")
     classifier = DiffusionClassifier.from_pretrained(whole / "model", search=Staged((1, 2), (2, 1)))
     named = caltech_card.name_all(classifier, images, tmp_path / "whole.csv")
@@ -184,7 +184,7 @@ def test_the_test_names_each_image_once_and_goes_on_where_it_stopped(data: Path,
     assert (tmp_path / "cut.csv").read_text() == "".join(lines)
 
 
-def test_the_classifiers_write_rows_of_one_file(
+def test_all_classifiers_append_to_one_file(
     data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, model = tmp_path / "caltech.csv", whole / "model"
@@ -208,7 +208,7 @@ def test_settings_are_chosen_without_the_test_images(
     assert not out.exists()
 
 
-def test_samples_are_a_grid_with_a_column_a_class(whole: Path, tmp_path: Path) -> None:
+def test_samples_are_a_grid_with_a_column_per_class(whole: Path, tmp_path: Path) -> None:
     caltech_card.draw_samples(whole / "model", tmp_path / "samples.png", rows=1, steps=2)
     with Image.open(tmp_path / "samples.png") as grid:
         assert grid.size == (640, 64)

@@ -1,4 +1,4 @@
-"""The rows of classifiers and the table that the README shows, of a few made-up verdicts."""
+"""The rows of classifiers and the README's tables, from a few synthetic predictions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROW = {
 }
 
 
-def test_a_row_says_accuracy_of_images_and_of_classes() -> None:
+def test_a_row_holds_accuracy_over_images_and_over_classes() -> None:
     row = diffusion_tables.classifier_row(**ROW)
     low, high = (f"{100 * end:.2f}" for end in wilson_interval(3, 4))
     assert set(diffusion_tables.COLUMNS) <= set(row)
@@ -28,7 +28,7 @@ def test_a_row_says_accuracy_of_images_and_of_classes() -> None:
     assert row["evaluations_per_image"] == "240"
 
 
-def test_the_table_is_made_of_all_files_and_leaves_blank_what_a_row_lacks(
+def test_the_table_joins_all_files_and_leaves_missing_values_blank(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = diffusion_tables.classifier_row(**ROW)
@@ -44,12 +44,12 @@ def test_the_table_is_made_of_all_files_and_leaves_blank_what_a_row_lacks(
     assert lines[3] == f"| letters | oracle | 0 | 4 | 2 | 75.00 % | {row['low']} to {row['high']} % | 50.00 % | 240 |"
 
 
-def test_the_readme_shows_the_table_of_the_results_that_are_committed() -> None:
+def test_the_readme_shows_the_table_of_the_committed_results() -> None:
     readme = (diffusion_tables.RESULTS.parent / "README.md").read_text(encoding="utf-8")
     assert diffusion_tables.table(diffusion_tables.read_results(diffusion_tables.RESULTS)) in readme
 
 
-def test_searches_stand_beside_one_another_with_intervals(tmp_path: Path) -> None:
+def test_the_table_of_searches_shows_intervals(tmp_path: Path) -> None:
     row = {"search": "racing", "images": "200", "accuracy": "0.9", "agreement": "0.995"}
     low, high = (f"{100 * end:.1f}" for end in wilson_interval(180, 200))
     row |= {"evaluations_per_image": "1234.5", "cpu_seconds": "0.374"}
@@ -57,7 +57,7 @@ def test_searches_stand_beside_one_another_with_intervals(tmp_path: Path) -> Non
     assert lines[2] == f"| racing | 1,234 | 90.0 % ({low} to {high}) | 99.5 % | 0.37 |"
 
 
-def test_the_readme_shows_the_searches_that_are_committed() -> None:
+def test_the_readme_shows_the_committed_searches() -> None:
     readme = (diffusion_tables.RESULTS.parent / "README.md").read_text(encoding="utf-8")
     rows = diffusion_tables.read_rows(diffusion_tables.RESULTS / "search.csv")
     assert diffusion_tables.search_table(rows) in readme

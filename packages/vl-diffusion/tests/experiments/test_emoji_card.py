@@ -1,4 +1,4 @@
-"""What the emoji card's script measures and shows, with classifiers that need no training."""
+"""The evaluation and the table of the emoji card, with classifiers that need no training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from vl_core.results import wilson_interval
 
 
-def test_a_row_counts_what_is_right_among_the_candidates_of_its_seed() -> None:
+def test_a_row_counts_correct_answers_among_the_candidates_of_its_seed() -> None:
     images, labels = emoji_card.tested_images(40)
 
     def right_in_the_first_half(shown, choices):
@@ -29,7 +29,7 @@ def test_a_row_counts_what_is_right_among_the_candidates_of_its_seed() -> None:
     assert {"hardware", "torch", "command", "commit"} <= set(row)
 
 
-def test_no_tested_image_chooses_settings() -> None:
+def test_validation_and_test_images_are_disjoint() -> None:
     _, tested = emoji_card.tested_images(600)
     _, choosing = emoji_images.held_out(settings=True)
     assert len(tested) == 600
@@ -51,7 +51,7 @@ def test_the_table_has_a_line_for_every_row() -> None:
     assert lines[2:] == ["| PixArt: name of least denoising error | 2 | 600 | 61.00 % | 57.04 to 64.82 % |"]
 
 
-def test_samples_are_a_column_for_every_name_shown(tmp_path: Path) -> None:
+def test_samples_have_a_column_per_name(tmp_path: Path) -> None:
     tokenizer = emoji_images.build_tokenizer(emoji_images.open_style("noto"))
     torch.manual_seed(0)
     model = train_emoji_pixart.TextDenoiser(len(tokenizer), width=16, blocks=1, text_width=16)

@@ -1,4 +1,4 @@
-"""What both emoji models are trained and tested on."""
+"""The data of both emoji models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_twin_is_the_same_concept_in_the_other_style(training: emoji_images.Em
     assert torch.equal(twin[twin], torch.arange(len(twin)))
 
 
-def test_what_means_something_else_in_a_mirror_is_not_mirrored(training: emoji_images.Emoji) -> None:
+def test_images_whose_mirror_image_means_something_else_are_not_mirrored(training: emoji_images.Emoji) -> None:
     mirrors = dict(zip(training.labels, training.mirrors.tolist(), strict=True))
     assert mirrors["hot dog"]
     assert not mirrors["flag: United States"]
@@ -47,7 +47,7 @@ def test_what_means_something_else_in_a_mirror_is_not_mirrored(training: emoji_i
     assert not mirrors["woman in motorized wheelchair: facing right"]
 
 
-def test_names_are_whole_words_and_every_other_text_is_spelled(
+def test_names_are_whole_words_and_other_text_is_spelled_in_characters(
     training: emoji_images.Emoji, tokenizer: T5Tokenizer
 ) -> None:
     assert tokenizer.tokenize("red apple") == ["▁red", "▁apple"]
@@ -66,7 +66,7 @@ def test_names_of_a_style_are_told_apart_by_their_tokens(training: emoji_images.
     assert len(tokens.unique(dim=0)) == len(labels)
 
 
-def test_augmentation_leaves_paper_white_and_moves_ink(training: emoji_images.Emoji) -> None:
+def test_augmentation_keeps_the_background_white(training: emoji_images.Emoji) -> None:
     index = torch.arange(0, 3566, 60)
     plain = emoji_images.augment(training, index, torch.Generator(), strength=0)
     torch.testing.assert_close(plain, training.images[index].float() / 127.5 - 1)
@@ -82,7 +82,7 @@ def test_augmentation_leaves_paper_white_and_moves_ink(training: emoji_images.Em
     assert bool((emoji_images.augment(white, index, torch.Generator().manual_seed(0)) == 1).all())
 
 
-def test_captions_are_names_and_now_and_then_hold_a_tag(training: emoji_images.Emoji) -> None:
+def test_captions_are_names_and_sometimes_tags(training: emoji_images.Emoji) -> None:
     generator = np.random.default_rng(0)
     place = training.labels.index("hot dog")
     assert {emoji_images.caption(training, place, 0.0, generator) for _ in range(20)} == {"hot dog"}
@@ -92,7 +92,7 @@ def test_captions_are_names_and_now_and_then_hold_a_tag(training: emoji_images.E
     assert {word for text in drawn for word in emoji_images.words(text)} <= allowed
 
 
-def test_candidates_are_different_names_with_the_true_one_anywhere() -> None:
+def test_candidates_are_distinct_and_the_true_name_is_at_a_random_position() -> None:
     pool = [f"name {number}" for number in range(50)]
     labels = pool * 20
     sets = emoji_images.candidates(labels, pool, 20, seed=0)

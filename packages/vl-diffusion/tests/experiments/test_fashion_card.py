@@ -1,4 +1,4 @@
-"""What the card's script makes of `classify.csv`: the summary and the table, of a few made-up rows."""
+"""The summary and the table that the card's script makes of `classify.csv`, from a few synthetic rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from vl_core.results import wilson_interval
 
 
-def test_the_summary_counts_what_is_right_and_names_the_worst_class() -> None:
+def test_the_summary_counts_correct_answers_and_names_the_worst_class() -> None:
     named = [("bag", "bag", 240), ("bag", "bag", 240), ("coat", "shirt", 250), ("coat", "coat", 270)]
     rows = [dict(zip(("true", "predicted", "evaluations"), map(str, row), strict=True)) for row in named]
     summary = fashion_card.summarize(rows)
@@ -32,7 +32,9 @@ def test_the_table_shows_the_model_above_the_baseline() -> None:
     assert lines[3] == "| CNN `cnn5-24`, seed 0 | 91.30 % | 89.98 to 92.46 % |"
 
 
-def test_missing_results_say_how_to_make_them(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_missing_results_are_refused_with_the_command_that_makes_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
     monkeypatch.setattr("sys.argv", ["fashion_card.py", "--results", str(tmp_path / "classify.csv")])
     with pytest.raises(SystemExit, match=r"classify\.csv is missing; make it with `vl-diffusion classify"):
         fashion_card.main()

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 written as a function of its weights, against its shapes and against the shared weights."""
+"""EfficientNet-Lite0 as a function of its weights, against its published shapes and against its own weights."""
 
 from __future__ import annotations
 

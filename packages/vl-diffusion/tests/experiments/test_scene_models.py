@@ -36,7 +36,7 @@ def run(monkeypatch: pytest.MonkeyPatch, script: object, *arguments: object) -> 
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("kind", SCRIPTS)
-def test_an_interrupted_training_ends_in_the_same_weights(
+def test_a_resumed_training_ends_with_the_same_weights(
     kind: str, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = SCRIPTS[kind]
@@ -60,7 +60,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(
         assert (tmp_path / "parted/model" / file.name).read_bytes() == file.read_bytes()
 
 
-def test_the_heavier_of_two_mixed_maps_is_the_true_one_as_often_as_it_weighs() -> None:
+def test_weights_of_mixed_maps_are_calibrated_probabilities() -> None:
     maps = torch.eye(2).repeat(20_000, 1).view(40_000, 2, 1, 1)
     mixed = train_scene_denoiser.doubt(maps, torch.Generator().manual_seed(0), share=1.0)
     torch.testing.assert_close(mixed.sum(1), torch.ones(40_000, 1, 1))
@@ -217,7 +217,7 @@ def test_the_card_shows_percent_of_classes_and_meters_of_depth() -> None:
     assert line == "| shot noise | 5 | diffusion | RMSE | 0.250 | 0.375 | +0.125 | +0.100 to +0.150 |"
 
 
-def test_images_masks_and_depths_are_drawn_side_by_side(tmp_path: Path) -> None:
+def test_images_masks_and_depths_are_drawn_in_one_grid(tmp_path: Path) -> None:
     views = scenes_of("choose", 2)
     columns = [("image", list(views.images)), ("classes", list(views.masks)), ("depth", list(views.depths))]
     scenes_card.draw(columns, tmp_path / "grid.png")

@@ -1,4 +1,4 @@
-"""Scenes against rays worked out by hand, and the scores of maps against their definitions."""
+"""Scenes against rays computed by hand, and the scores of maps against their definitions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def seen(scene: Scenes, row: int, column: int) -> tuple[str, float]:
     return CLASSES[int(views.masks[0, row, column])], float(views.depths[0, 0, row, column])
 
 
-def test_a_sphere_is_met_where_its_equation_says() -> None:
+def test_a_ray_meets_a_sphere_where_its_equation_says() -> None:
     row, column = 16, 12
     right, up = ray(row, column)
     # (0, 1.5 + t up, t) lies 0.5 from (0, 0.5, 4): a t^2 + b t + c = 0.
@@ -108,7 +108,7 @@ def test_a_scene_depends_on_its_seed_and_number_alone() -> None:
     assert not torch.equal(make_views(6, [1], size=16).images, alone.images)
 
 
-def test_what_is_drawn_lies_in_range_and_shows_every_class() -> None:
+def test_scenes_are_in_range_and_show_every_class() -> None:
     views = make_views(0, range(40), size=16)
     assert len(views) == 40
     assert NEAREST < views.depths.min() < 2
@@ -120,7 +120,7 @@ def test_what_is_drawn_lies_in_range_and_shows_every_class() -> None:
     assert scenes.MOST_SOLIDS == 4
 
 
-def test_mean_intersection_over_union_skips_classes_that_are_nowhere() -> None:
+def test_mean_iou_skips_absent_classes() -> None:
     truth = torch.tensor([[[0, 0], [1, 1]]])
     predicted = torch.tensor([[[0, 1], [1, 1]]])
     counts = dense_scores.confusion(predicted, truth, 4)
@@ -128,7 +128,7 @@ def test_mean_intersection_over_union_skips_classes_that_are_nowhere() -> None:
     assert dense_scores.mean_iou(counts).tolist() == [pytest.approx((1 / 2 + 2 / 3) / 2)]
 
 
-def test_similarity_is_that_of_a_gaussian_window_worked_out_by_another_library() -> None:
+def test_ssim_agrees_with_scipy_s_gaussian_window() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(1, 1, 20, 20, generator=generator, dtype=torch.float64)
     y = (x + 0.3 * torch.rand(1, 1, 20, 20, generator=generator, dtype=torch.float64)) / 1.3
@@ -147,7 +147,7 @@ def test_similarity_is_that_of_a_gaussian_window_worked_out_by_another_library()
     assert dense_scores.rmse(x + 2, x).tolist() == [pytest.approx(2.0)]
 
 
-def test_the_interval_of_a_gain_covers_it_as_often_as_it_says() -> None:
+def test_the_interval_of_a_gain_has_its_nominal_coverage() -> None:
     generator = torch.Generator().manual_seed(0)
     covered = 0
     for trial in range(200):

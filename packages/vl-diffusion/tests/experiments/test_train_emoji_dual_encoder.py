@@ -33,14 +33,14 @@ def test_a_network_too_narrow_for_its_kernels_is_refused(
     assert "--width is 4, 8 or more expected" in capsys.readouterr().err
 
 
-def test_pairs_of_one_concept_are_all_right_answers() -> None:
+def test_all_pairs_of_one_concept_are_positives() -> None:
     same = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
     right = torch.where(same, 20.0, -20.0)
     assert train_emoji_dual_encoder.contrastive_loss(right, same) == pytest.approx(2 / 3 * 0.6931, abs=1e-3)
     assert train_emoji_dual_encoder.contrastive_loss(-right, same) > 20
 
 
-def test_the_nearest_name_is_chosen_of_the_candidates_alone() -> None:
+def test_the_nearest_candidate_name_is_chosen() -> None:
     tokenizer = build_tokenizer(open_style("noto"))
     model = train_emoji_dual_encoder.DualEncoder(len(tokenizer), width=2).eval()
     inputs, _ = held_out(settings=True)

@@ -1,4 +1,4 @@
-"""The script that trains the text-conditional model which ships, for a few steps, and the plain loop that tests it."""
+"""The script that trains the text-conditional model, for a few steps, and the reference loop that evaluates it."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ def pipeline(whole: Path) -> PixArtAlphaPipeline:
     return PixArtAlphaPipeline.from_pretrained(whole / "model", vae=None).to(torch.float32)
 
 
-def test_interrupted_run_goes_on_to_the_same_weights(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_ends_with_the_same_weights(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = train_emoji_pixart.batch_at
 
     def interrupt_at_the_last_step(step, *rest):
@@ -83,7 +81,7 @@ def test_prompts_keep_their_tokens_when_saved_and_loaded(pipeline: PixArtAlphaPi
     assert pipeline.tokenizer.model_max_length == train_emoji_pixart.PROMPT_LENGTH
 
 
-def test_the_pipeline_s_own_prompts_are_those_of_training(pipeline: PixArtAlphaPipeline) -> None:
+def test_the_pipeline_encodes_prompts_as_in_training(pipeline: PixArtAlphaPipeline) -> None:
     states, mask, _, _ = pipeline.encode_prompt(
         "Hot dog", do_classifier_free_guidance=False, device="cpu", max_sequence_length=train_emoji_pixart.PROMPT_LENGTH
     )
@@ -93,7 +91,7 @@ def test_the_pipeline_s_own_prompts_are_those_of_training(pipeline: PixArtAlphaP
     torch.testing.assert_close(states[:, :3], expected)
 
 
-def test_an_untrained_network_predicts_nothing_and_a_trained_one_heeds_its_prompt(
+def test_an_untrained_network_predicts_zero_and_a_trained_one_depends_on_its_prompt(
     pipeline: PixArtAlphaPipeline,
 ) -> None:
     untrained = train_emoji_pixart.TextDenoiser(30, width=16, blocks=1, text_width=16)
@@ -108,7 +106,7 @@ def test_an_untrained_network_predicts_nothing_and_a_trained_one_heeds_its_promp
     assert bool((errors[..., 0] != errors[..., 1]).all())
 
 
-def test_errors_are_those_of_the_definition_whatever_the_other_candidates(pipeline: PixArtAlphaPipeline) -> None:
+def test_errors_follow_the_definition_for_any_set_of_candidates(pipeline: PixArtAlphaPipeline) -> None:
     image = train_emoji_pixart.held_out(settings=True)[0][:2]
     timesteps, choices = torch.tensor([300, 700]), [["hot dog", "face with crossed-out eyes"], ["cat", "hot dog"]]
     errors = emoji_zero_shot.denoising_errors(pipeline, image, choices, timesteps, seed=5)
@@ -132,7 +130,7 @@ def test_errors_are_those_of_the_definition_whatever_the_other_candidates(pipeli
                 torch.testing.assert_close(errors[number, draw, candidate], expected, rtol=2e-4, atol=1e-5)
 
 
-def test_the_smallest_mean_error_names_the_image() -> None:
+def test_the_name_of_smallest_mean_error_is_predicted() -> None:
     errors = torch.tensor([[[1.0, 3.0], [2.0, 1.0]], [[0.5, 0.4], [0.3, 0.2]]])
     assert emoji_zero_shot.named(errors, [["a", "b"], ["c", "d"]]) == ["a", "d"]
 

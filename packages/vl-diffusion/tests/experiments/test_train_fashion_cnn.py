@@ -1,4 +1,4 @@
-"""The script that trains the baseline of the diffusion classifier, on a few made-up images."""
+"""The script that trains the baseline of the diffusion classifier, on a few synthetic images."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_each_run_appends_a_row_on_the_held_out_images_and_a_seed_repeats_it(
     assert first["correct"] == again["correct"]
 
 
-def test_validation_tests_on_training_images_put_aside_and_writes_nothing(
+def test_validation_evaluates_on_held_out_training_images_and_writes_nothing(
     run: Callable[..., list[dict[str, str]]],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""The script that trains the diffusion model which ships, on a few made-up images."""
+"""The script that trains the shipped diffusion model, on a few synthetic images."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_interrupted_run_goes_on_to_the_same_weights(
+def test_a_resumed_run_ends_with_the_same_weights(
     data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw = train_fashion_dit.batch_at
@@ -76,7 +76,7 @@ def test_interrupted_run_goes_on_to_the_same_weights(
         assert (tmp_path / "model" / file).read_bytes() == (whole / "model" / file).read_bytes()
 
 
-def test_training_moves_the_weights_and_their_average_apart(whole: Path) -> None:
+def test_training_separates_weights_and_ema(whole: Path) -> None:
     tensors = load_file(whole / "checkpoint.safetensors")
     torch.manual_seed(0)
     untrained = train_fashion_dit.build_model().state_dict()
@@ -121,7 +121,7 @@ def test_a_batch_draws_one_time_step_in_each_part_of_the_schedule() -> None:
     assert (timestep // 125).tolist() == list(range(8))
 
 
-def test_a_run_can_begin_with_a_trained_model_and_go_on_with_augmented_images(
+def test_a_run_starts_from_a_trained_model_with_augmentation(
     data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def begun(*more: object) -> torch.Tensor:

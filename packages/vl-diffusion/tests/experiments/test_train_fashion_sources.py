@@ -1,4 +1,4 @@
-"""The script that trains the classifiers which the study of test-time adaptation begins with, on made-up images."""
+"""The script that trains the source classifiers of the study of test-time adaptation, on synthetic images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, *more: str) -> N
     train_fashion_sources.main()
 
 
-def test_labels_are_chosen_evenly_and_by_the_seed() -> None:
+def test_labels_are_balanced_and_chosen_by_the_seed() -> None:
     labels = torch.arange(300) % 10
     chosen = train_fashion_sources.labeled_part(labels, 50, 0)
     assert labels[chosen].bincount().tolist() == [5] * 10
@@ -38,7 +38,7 @@ def test_labels_are_chosen_evenly_and_by_the_seed() -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("--augment",)])
-def test_a_network_a_seed_is_saved_and_the_seed_repeats_it(
+def test_one_network_per_seed_is_saved_and_a_seed_reproduces_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
 ) -> None:
     random = np.random.default_rng(0)
