@@ -30,9 +30,7 @@ def test_the_rate_is_the_one_that_the_optimizer_reaches(rate: float) -> None:
     assert method.settings.learning_rate == pytest.approx(rate)
 
 
-def test_there_is_one_row_per_method_and_rate_and_it_is_not_computed_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_of_a_method_and_rate_are_not_computed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = tmp_path / "rates.csv"
     arguments = ["--labels", "10", "--held-out", "10", "--rows", str(rows), "--work", str(tmp_path / "work")]
     texts = []

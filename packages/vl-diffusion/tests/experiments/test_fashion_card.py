@@ -32,9 +32,7 @@ def test_the_table_shows_the_model_above_the_baseline() -> None:
     assert lines[3] == "| CNN `cnn5-24`, seed 0 | 91.30 % | 89.98 to 92.46 % |"
 
 
-def test_missing_results_are_refused_with_the_command_that_makes_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path
-) -> None:
+def test_missing_results_are_refused_with_their_command(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setattr("sys.argv", ["fashion_card.py", "--results", str(tmp_path / "classify.csv")])
     with pytest.raises(SystemExit, match=r"classify\.csv is missing; make it with `vl-diffusion classify"):
         fashion_card.main()
