@@ -28,7 +28,10 @@ ARROWS = {
 }
 """The siblings that a package may use; no other arrow exists. A new arrow is a decision, made here."""
 ROOMS = {
-    "vl-core": ("_atomic", "_extras", "noise", "results", "runs", "data", "corruptions", "features", "kernels"),
+    "vl-core": (
+        *("_atomic", "_extras", "noise", "tables", "results", "runs", "devices", "data", "corruptions"),
+        *("features", "kernels", "charts", "training", "cli"),
+    ),
     "vl-attention": (
         *("models", "attention", "transfer", "training", "classifiers"),
         *("analysis", "comparison", "charts", "commands", "cli"),
@@ -40,7 +43,8 @@ ROOMS = {
 }
 """The folders and modules at the root of each package that holds code, from the bottom up.
 
-A room imports only rooms that come before it. The READMEs draw the same order.
+A room imports only rooms that come before it; every room of a package has its place here. The READMEs of vl-attention
+and vl-diffusion draw the same order.
 """
 MAX_ROOT_MODULES = 8
 """Modules at the root of a package, files whose names begin with two underscores not counted."""
@@ -174,7 +178,7 @@ def room_problems(
 def test_rooms_import_only_rooms_below(name: str) -> None:
     package = PACKAGES[name]
     root = package.folder / "src" / package.module
-    assert _rooms_on_disk(package) == set(ROOMS[name])
+    assert _rooms_on_disk(package) <= set(ROOMS[name])
     found = []
     for file in sorted(root.rglob("*.py")):
         *folder, _ = file.relative_to(root).parts
