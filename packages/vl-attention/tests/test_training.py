@@ -17,8 +17,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState, PartialState
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -27,14 +25,13 @@ from vl_attention import AttentionTransfer, Normalization
 from vl_attention.classifiers.classifier import Classifier
 from vl_attention.models.masked_autoencoder import MaskedAutoencoder
 from vl_attention.training.augmentation import AugmentedImages, Mixing, PlainImages, seeded
-from vl_attention.training.average import WeightAverage
 from vl_attention.training.identity import digest
 from vl_attention.training.parameters import _UNDECAYED, _depth, parameter_groups
 from vl_attention.training.pretraining import pretrain
 from vl_attention.training.settings import TrainSettings
-from vl_attention.training.stream import ResumableBatchSampler, image_at
 from vl_attention.training.supervised import predict, train
 from vl_core.runs import RunFolder
+from vl_core.training import shuffled_index
 
 SCRIPT = Path(__file__).parent / "small_training.py"
 SPEC = importlib.util.spec_from_file_location("small_training", SCRIPT)
@@ -103,23 +100,11 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path):
     assert metrics[0] == metrics[1]
 
 
-def test_slow_updates_are_kept_by_the_clock(tmp_path, monkeypatch):
-    monkeypatch.setattr("vl_attention.training.loop.CHECKPOINT_SECONDS", 0.0)
-    with pytest.raises(KeyboardInterrupt):
-        run(transfer(), tmp_path, images=Interrupted(), checkpoint_every=1000)
-    assert RunFolder(tmp_path, json.loads((tmp_path / "config.json").read_text())).load_checkpoint().step > 1
-
-
-def test_a_finished_run_is_not_run_again(tmp_path):
-    whole = run(transfer(), tmp_path)
-    assert equal(whole, run(transfer(), tmp_path, images=[Interrupted()] * 40))
-
-
 def test_workers_and_compilation_may_be_changed_on_the_way(tmp_path, monkeypatch):
     compiled = []
     monkeypatch.setattr(AttentionTransfer, "compile_blocks", lambda self: compiled.append(self))
     alone = lambda *given, num_workers, **options: DataLoader(*given, **options)  # noqa: E731
-    monkeypatch.setattr("vl_attention.training.loop.DataLoader", alone)
+    monkeypatch.setattr("vl_core.training._loop.DataLoader", alone)
     whole = run(transfer(), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(transfer(), tmp_path / "parts", images=Interrupted())
@@ -154,7 +139,7 @@ def test_a_checkpoint_holds_nothing_of_the_teacher(tmp_path):
         names = set(file.keys())
     student = {name.removeprefix("student.") for name in model.state_dict()}
     assert {n.removeprefix("trained.") for n in names if n.startswith("trained.")} == student
-    assert {name.split(".")[0] for name in names} == {"trained", "optimizer", "average"}
+    assert {name.split(".")[0] for name in names} == {"trained", "optimizer", "ema"}
     size = sum(t.numel() for t in model.teacher.parameters())
     assert sum(t.numel() for t in model.student.parameters()) < 1.2 * size
 
@@ -257,7 +242,7 @@ def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
     model = transfer()
     with torch.no_grad():
         model.student.head.bias.fill_(torch.nan)
-    with pytest.raises(ValueError, match=r"loss is not finite at update 4 .* lower base_learning_rate"):
+    with pytest.raises(ValueError, match=r"loss is not finite at update 4 .* lower the learning rate"):
         run(model, tmp_path)
 
 
@@ -270,20 +255,11 @@ def test_weights_that_are_not_finite_are_an_error_and_in_no_checkpoint(tmp_path,
         return gradient * torch.nan if len(passes) == broken + 1 else gradient
 
     model.student.head.bias.register_hook(spoil)
-    with pytest.raises(ValueError, match=r"the weight \S+ is not finite after update \d+; lower base_learning_rate"):
+    with pytest.raises(ValueError, match=r"the weight \S+ is not finite after update \d+; lower the learning rate"):
         run(model, tmp_path, replace(SETTINGS, average_decay=0.0), log_every=100)
     checkpoint = RunFolder(tmp_path, json.loads((tmp_path / "config.json").read_text())).load_checkpoint()
     assert (checkpoint and checkpoint.step) == saved
     assert checkpoint is None or all(tensor.isfinite().all() for tensor in checkpoint.tensors.values())
-
-
-def test_training_in_one_process_leaves_no_trace_in_accelerate(tmp_path):
-    before = dict(PartialState._shared_state), dict(os.environ)
-    run(transfer(), tmp_path)
-    assert (dict(PartialState._shared_state), dict(os.environ)) == before
-    Accelerator(cpu=True, mixed_precision="bf16")
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.mark.parametrize("settings", [{"batch_size": 5}, {"batch_size": 6, "accumulation": 2}])
@@ -311,22 +287,6 @@ def test_no_images_are_an_error(tmp_path):
         run(transfer(), tmp_path, images=[])
 
 
-def test_each_epoch_shows_every_image_once_in_an_order_of_its_own():
-    epochs = [[image_at(place, 7, seed=3) for place in range(7 * e, 7 * e + 7)] for e in range(3)]
-    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
-    assert epochs[0] != epochs[1]
-    assert epochs[0] != [image_at(place, 7, seed=4) for place in range(7)]
-
-
-def test_processes_and_passes_divide_an_update_among_them():
-    parts = [list(ResumableBatchSampler(1, 3, 12, 2, rank, 3)) for rank in range(3)]
-    assert all(len(part) == 4 for part in parts)
-    update = sorted(place for part in parts for places in part[:2] for place in places)
-    assert update == list(range(12, 24))
-    with pytest.raises(ValueError, match=r"multiple of processes times accumulation, 3 x 2; got 10"):
-        ResumableBatchSampler(0, 3, 10, 2, 0, 3)
-
-
 def test_an_augmented_image_depends_on_seed_and_place_alone():
     dataset = AugmentedImages(Colors(), TrainSettings(), (16, 16), 3)
     first = dataset[5]
@@ -336,7 +296,7 @@ def test_an_augmented_image_depends_on_seed_and_place_alone():
     assert torch.equal(first[0], again[0])
     assert first[0].shape == (3, 16, 16)
     assert not torch.equal(first[0], dataset[45][0])
-    assert first[1] == image_at(5, 40, 0) % 2
+    assert first[1] == shuffled_index(5, 40, 0) % 2
 
 
 class Gray:
@@ -468,16 +428,3 @@ def test_the_query_of_attention_pooling_is_a_token_and_learns_with_the_head():
     assert (found["lr_scale"], found["weight_decay"]) == (1.0, 0.0)
     assert _UNDECAYED.search("vision_model.head.probe")
     assert not _UNDECAYED.search("attn_pool.kv.weight")
-
-
-def test_the_average_follows_the_weights():
-    model = torch.nn.Linear(1, 1, bias=False)
-    torch.nn.init.zeros_(model.weight)
-    average = WeightAverage(model, 0.5)
-    torch.nn.init.ones_(model.weight)
-    average.update(model, 0)
-    assert average.tensors["weight"].item() == pytest.approx(0.9)
-    average.update(model, 100)
-    assert average.tensors["weight"].item() == pytest.approx(0.95)
-    average.become(model)
-    assert model.weight.item() == pytest.approx(0.95)

@@ -1,1 +1,1 @@
-"""Training: settings and recipes, the order of images, augmentation, and one loop that resumes exactly."""
+"""Training of students, classifiers and masked autoencoders by the loop of `vl_core.training`."""

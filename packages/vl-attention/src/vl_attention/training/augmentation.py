@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import Compose
 from vl_core.data import image_to_tensor
+from vl_core.training import shuffled_index
 
 from vl_attention.training.settings import TrainSettings
-from vl_attention.training.stream import image_at
 
 
 class Images(Protocol):
@@ -69,7 +69,7 @@ class AugmentedImages(Dataset[tuple[Tensor, int]]):
         self._erase = RandomErasing(settings.erasing, mode="pixel", device="cpu") if settings.erasing else None
 
     def __getitem__(self, place: int) -> tuple[Tensor, int]:
-        image, label = self._images[image_at(place, len(self._images), self._seed)]
+        image, label = self._images[shuffled_index(place, len(self._images), self._seed)]
         with seeded(self._seed, place):
             tensor = self._transform(image.convert("L" if self._channels == 1 else "RGB"))
             if self._erase is not None:

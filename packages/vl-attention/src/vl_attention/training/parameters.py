@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import torch
 from torch import nn
 
 from vl_attention.models.layout import ViTLayout
+from vl_attention.training.settings import TrainSettings
 
 # Tokens, the queries of attention pooling in timm and transformers among them, and positions.
 _UNDECAYED = re.compile(r"pos_embed|position|_token|registers?$|rel_pos|bias|(^|\.)(latent|probe)$")
@@ -15,8 +17,14 @@ _UNDECAYED = re.compile(r"pos_embed|position|_token|registers?$|rel_pos|bias|(^|
 _BEFORE = re.compile(r"embed|_token$|register|norm_pre|pre_layr?norm|rel_pos|rope")
 
 
+def adamw(trained: nn.Module, settings: TrainSettings, layer_decay: float) -> torch.optim.Optimizer:
+    """AdamW over a model's `parameter_groups`."""
+    groups = parameter_groups(trained, settings.weight_decay, layer_decay)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+
+
 def parameter_groups(student: nn.Module, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
-    """Groups for an optimizer, each with its ``lr_scale``, which timm's schedules multiply the rate by.
+    """Groups for an optimizer, each with its ``lr_scale``, by which `vl_core.training.fit` multiplies the rate.
 
     The head has the full rate, the last block ``layer_decay`` of it, the block below ``layer_decay`` of that, and so on
     down to what stands before the first block. Vectors (biases, norms, scales), tokens and positions do not decay.

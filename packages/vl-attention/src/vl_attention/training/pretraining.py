@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from torch import Tensor, nn
+from vl_core.training import fit
 
 from vl_attention.models.masked_autoencoder import MaskedAutoencoder
 from vl_attention.training.augmentation import AugmentedImages, Images
 from vl_attention.training.identity import identity
-from vl_attention.training.loop import computing, fit
-from vl_attention.training.parameters import parameter_groups
+from vl_attention.training.parameters import adamw
 from vl_attention.training.settings import TrainSettings
 
 
@@ -27,7 +27,7 @@ def pretrain(
     log_every: int = 50,
     progress: bool = True,
 ) -> None:
-    """Train a masked autoencoder in place; with the same arguments an interrupted run goes on where it was.
+    """Train a masked autoencoder in place; rerun with the same arguments to resume.
 
     Metrics, every ``log_every`` updates: ``loss`` (squared error over hidden patches) and ``learning_rate``. Of the
     settings, those of mixing, of label smoothing and of the decay over blocks do not matter here.
@@ -48,23 +48,29 @@ def pretrain(
             folder's run had other settings or another task, such as another share of hidden patches.
     """
 
-    def losses(prepared: nn.Module, images: Tensor, labels: Tensor, number: int) -> Mapping[str, Tensor]:
-        with computing(settings, images.device):
-            return {"loss": prepared(images).float()}
+    def loss(prepared: nn.Module, batch: Sequence[Tensor], number: int) -> Tensor:
+        hidden: Tensor = prepared(batch[0]).float()
+        return hidden
 
     task = {"seen": model.seen, "target_epsilon": model.target_epsilon}
+    if not len(dataset):
+        raise ValueError("images must hold at least one image")
     if settings.compile:
         model.compile_blocks()
     fit(
         model,
-        model,
-        parameter_groups(model, settings.weight_decay, 1.0),
         AugmentedImages(dataset, settings, size, channels, model.student_normalization.mean),
-        len(dataset),
-        losses,
-        settings,
+        loss,
+        settings.loop(len(dataset)),
         out,
-        config={"size": list(size), "channels": channels, "model": {**identity(model), **task}},
+        optimizer=adamw(model, settings, layer_decay=1.0),
+        config={
+            **settings.config(),
+            "images": len(dataset),
+            "size": list(size),
+            "channels": channels,
+            "model": {**identity(model), **task},
+        },
         checkpoint_every=checkpoint_every,
         log_every=log_every,
         progress=progress,

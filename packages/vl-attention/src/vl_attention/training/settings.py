@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vl_core.training import Precision, TrainingSettings
+
+# How the work is done and not what is done: a resumed run may change it.
+_FREE = ("workers", "compile")
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class TrainSettings:
     """Probability that a rectangle is replaced by noise."""
     average_decay: float = 0.9999
     """Of the moving average of the weights, which is what is evaluated; 0 for none."""
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Precision = "bfloat16"
     """bfloat16: autocast; the weights are float32 either way."""
     math_attention: bool = False
     """Whether attention is computed with its maps in memory: meant for a CPU and few tokens, where the backward
@@ -87,3 +92,26 @@ class TrainSettings:
     def learning_rate(self) -> float:
         """The peak rate."""
         return self.base_learning_rate * self.batch_size / 256
+
+    def loop(self, images: int) -> TrainingSettings:
+        """Settings of the training loop, for a data set of this many images."""
+        updates = max(1, self.epochs * images // self.batch_size)
+        return TrainingSettings(
+            updates=updates,
+            batch_size=self.batch_size,
+            accumulation=self.accumulation,
+            learning_rate=self.learning_rate,
+            min_learning_rate=self.min_learning_rate,
+            warmup=round(updates * self.warmup_epochs / self.epochs),
+            betas=self.betas,
+            weight_decay=self.weight_decay,
+            ema_decay=self.average_decay,
+            precision=self.precision,
+            math_attention=self.math_attention,
+            workers=self.workers,
+            seed=self.seed,
+        )
+
+    def config(self) -> dict[str, Any]:
+        """Return the settings that make a run what it is: all but ``workers`` and ``compile``."""
+        return {name: value for name, value in asdict(self).items() if name not in _FREE}

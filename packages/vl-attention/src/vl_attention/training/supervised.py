@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from vl_core.training import computing, fit
 
 from vl_attention.models.calling import evaluating, is_of_transformers
 from vl_attention.training.augmentation import AugmentedImages, Images, Mixing, PlainImages
 from vl_attention.training.identity import identity
-from vl_attention.training.loop import computing, fit
-from vl_attention.training.parameters import parameter_groups
+from vl_attention.training.parameters import adamw
 from vl_attention.training.settings import TrainSettings
 from vl_attention.transfer.attention_transfer import DEFAULT_WEIGHTS
 
@@ -33,10 +33,10 @@ def train(
     progress: bool = True,
     description: str = "train",
 ) -> None:
-    """Train ``model.student`` in place; with the same arguments an interrupted run goes on where it was.
+    """Train ``model.student`` in place; rerun with the same arguments to resume.
 
-    The weights are then those of an uninterrupted run to the last bit. ``settings.workers`` and ``settings.compile``
-    may be changed on the way; compiled blocks round differently, though.
+    A resumed run ends in the weights of an uninterrupted one, to the last bit. ``settings.workers`` and
+    ``settings.compile`` may change on the way; compiled blocks round differently, though.
 
     Metrics, every ``log_every`` updates: ``loss``, which is minimized; ``task_loss`` (cross-entropy, nats);
     ``transfer_loss`` (sum over layers, before its weight); ``learning_rate`` (of the head).
@@ -63,26 +63,31 @@ def train(
     if weight is None:
         weight = DEFAULT_WEIGHTS.get(getattr(model, "mode", ""), 1.0)  # the others have no loss to weigh
 
-    def losses(prepared: nn.Module, images: Tensor, labels: Tensor, number: int) -> Mapping[str, Tensor]:
+    def loss(prepared: nn.Module, batch: Sequence[Tensor], number: int) -> Mapping[str, Tensor]:
+        images, labels = batch
         images, targets = mix(images, labels, number)
-        with computing(settings, images.device):
-            output = prepared(images)
+        output = prepared(images)
         task = -(targets * output.logits.float().log_softmax(-1)).sum(-1).mean()
         transfer = output.transfer_loss.float()
         return {"loss": task + weight * transfer, "task_loss": task, "transfer_loss": transfer}
 
+    if not len(dataset):
+        raise ValueError("images must hold at least one image")
+    if settings.mixup or settings.cutmix:
+        _check_even(settings)
     if settings.compile:
         model.compile_blocks()
     fit(
         model,
-        model.student,
-        parameter_groups(model.student, settings.weight_decay, settings.layer_decay),
         AugmentedImages(dataset, settings, size, channels, model.student_normalization.mean),
-        len(dataset),
-        losses,
-        settings,
+        loss,
+        settings.loop(len(dataset)),
         out,
+        trained=model.student,
+        optimizer=adamw(model.student, settings, settings.layer_decay),
         config={
+            **settings.config(),
+            "images": len(dataset),
             "size": list(size),
             "channels": channels,
             "classes": classes,
@@ -93,7 +98,6 @@ def train(
         log_every=log_every,
         progress=progress,
         description=description,
-        even_passes=bool(settings.mixup or settings.cutmix),
         # A student that copies may hold positions that nothing of its own reads.
         find_unused=is_of_transformers(model.student) or getattr(model, "needs_teacher", False),
     )
@@ -115,7 +119,19 @@ def predict(
     prepared: Dataset[tuple[Tensor, int]] = PlainImages(dataset, size, channels)
     with evaluating(model):
         for images, truth in DataLoader(prepared, batch_size=batch_size, num_workers=settings.workers):
-            with computing(settings, device):
+            with computing(settings.precision, device, math_attention=settings.math_attention):
                 logits.append(model(images.to(device)).logits.float().cpu())
             labels.append(truth)
     return torch.cat(logits), torch.cat(labels)
+
+
+def _check_even(settings: TrainSettings) -> None:
+    """Raise unless each pass has an even number of images, since mixup and CutMix mix them in pairs."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    passes = settings.accumulation * processes
+    if settings.batch_size % (2 * passes):
+        raise ValueError(
+            "batch_size must give an even number of images to each pass of each process, since mixup and CutMix mix "
+            f"them in pairs, got {settings.batch_size} over {processes} processes times accumulation "
+            f"{settings.accumulation}; take a multiple of {2 * passes}, or mixup=0 and cutmix=0"
+        )
