@@ -1,4 +1,4 @@
-r"""Distill two diffusion models of Fashion-MNIST, of clean and of augmented images, into the one that ships.
+r"""Distill two diffusion models of Fashion-MNIST, of clean and of augmented images, into a smaller one for both.
 
 Both teachers are made by `train_fashion_dit.py`: 6 blocks of width 160, 3.25 M parameters. The student keeps 4 blocks
 of the second and 39 of the 40 dimensions of each head (`prune`), 2.08 M parameters, and is trained on the teachers'
@@ -11,7 +11,7 @@ classes::
         python packages/vl-diffusion/experiments/fashion/train_fashion_student.py --compile \
         --clean-teacher runs/fashion_dit/model --augmented-teacher runs/fashion_dit_augmented/model
 
-Rerun to resume. `--out` then holds `model/` (what ships), `checkpoint.safetensors` and `metrics.jsonl`.
+Rerun to resume. `--out` then holds `model/` (float16), `checkpoint.safetensors` and `metrics.jsonl`.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def block_errors(
 
 
 def export(out: Path, config: dict[str, object], ema: dict[str, Tensor]) -> None:
-    """Write the EMA weights in float16, the schedule and the class names, as they ship."""
+    """Write the EMA weights in float16, the schedule and the class names into `model/`."""
     model = DiTTransformer2DModel.from_config(config)
     model.load_state_dict(ema)
     model.half().save_pretrained(out / "model")
@@ -194,7 +194,7 @@ def main() -> None:
         "--decay-share", type=float, default=0.78, help="share of the steps in which the learning rate decays"
     )
     parser.add_argument("--rank-blocks", action="store_true", help="print the cost of each choice of blocks, and stop")
-    add_training_options(parser, steps=2300, batch=64, peak_lr=1e-3, warm_up=200)
+    add_training_options(parser, steps=6500, batch=64, peak_lr=1e-3, warm_up=200)
     args = parser.parse_args()
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""The script that distills the shipped diffusion model: pruning, batches, and a run on a few made-up images."""
+"""The script that distills two diffusion models into one: pruning, batches, and a run on a few made-up images."""
 
 from __future__ import annotations
 
