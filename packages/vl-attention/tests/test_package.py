@@ -2,7 +2,10 @@
 
 import doctest
 import importlib
+import subprocess
+import sys
 import types
+from dataclasses import is_dataclass
 from importlib.metadata import version
 
 import pytest
@@ -18,6 +21,22 @@ def test_version_matches_the_installed_metadata():
 def test_the_command_says_its_version(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"vl-attention {vl_attention.__version__}\n"
+
+
+def test_the_command_begins_before_the_heavy_imports():
+    program = (
+        "import sys; from vl_attention.cli import main; main(['--help']); main(['--version']); "
+        "sys.exit(', '.join({'torch', 'matplotlib', 'tyro'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS.values(), ids=cli.COMMANDS)
+def test_every_command_has_settings_and_a_run_function(command):
+    module = importlib.import_module(command.module)
+    assert is_dataclass(getattr(module, command.settings))
+    assert callable(module.run)
 
 
 def test_every_public_name_is_there_and_no_other():

@@ -9,7 +9,6 @@ import os
 import shutil
 import struct
 import sys
-import types
 import zlib
 
 import numpy as np
@@ -135,16 +134,6 @@ def test_an_interrupted_command_goes_on_and_ends_with_the_same_numbers(
         assert part["predicted"] == whole["predicted"]
         for name in (column for column in whole if column.startswith("error: ")):
             assert float(part[name]) == pytest.approx(float(whole[name]), rel=1e-5)
-
-
-def test_an_interruption_during_the_imports_is_one_line(monkeypatch, capsys):
-    class Slow(types.ModuleType):
-        def __getattr__(self, name):
-            raise KeyboardInterrupt
-
-    monkeypatch.setitem(sys.modules, "tyro.extras", Slow("tyro.extras"))
-    assert main(["classify"]) == 130
-    assert capsys.readouterr().err == "vl-diffusion: interrupted\n"
 
 
 def test_a_folder_holds_results_of_one_setting(folder, pixel_dit_folder, tmp_path, capsys):

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pyarrow import parquet
+from vl_core.runs.append_only import AppendOnlyFile
 from vl_diffusion import CallableDenoiser, DiffusionClassifier, Exhaustive, NoiseSchedule
 from vl_diffusion.runs import result_log as journal
-from vl_diffusion.runs import tables
-from vl_diffusion.runs.append_only import AppendOnlyFile
 from vl_diffusion.runs.result_log import ResultIndex, ResultLog
+from vl_diffusion.runs.tables import classification_table, write_classification_parquet
 
 CLASSES = ("a", "b", "c")
 
@@ -70,7 +70,7 @@ def test_a_list_of_another_length_is_damage_in_a_line(name, folder):
 
 @pytest.mark.parametrize("block", [1, 7, 2**20])
 def test_a_line_that_was_cut_off_gives_way(block, folder, monkeypatch):
-    monkeypatch.setattr("vl_diffusion.runs.append_only._BLOCK", block)
+    monkeypatch.setattr("vl_core.runs.append_only._BLOCK", block)
     path = folder / ResultLog.name(0)
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"image_ids": 9, "err')
@@ -85,9 +85,9 @@ def test_a_line_that_was_cut_off_gives_way(block, folder, monkeypatch):
 
 def test_a_table_written_in_groups_is_the_same(result, tmp_path, monkeypatch):
     names, truths = ["1", "2", "3", "4", "5"], [None, None, None, "a", "b"]
-    tables.write_parquet(tmp_path / "whole.parquet", names, truths, result)
-    monkeypatch.setattr(tables, "_ROWS_AT_ONCE", 2)
-    tables.write_parquet(tmp_path / "parts.parquet", names, truths, result)
+    write_classification_parquet(tmp_path / "whole.parquet", names, truths, result)
+    monkeypatch.setattr("vl_core.tables._ROWS_PER_GROUP", 2)
+    write_classification_parquet(tmp_path / "parts.parquet", names, truths, result)
     whole, parts = (parquet.read_table(tmp_path / f"{name}.parquet") for name in ("whole", "parts"))
     assert parts.equals(whole, check_metadata=True)
     assert parquet.ParquetFile(tmp_path / "parts.parquet").num_row_groups == 3
@@ -95,7 +95,7 @@ def test_a_table_written_in_groups_is_the_same(result, tmp_path, monkeypatch):
 
 def test_a_name_with_a_line_break_is_a_line_of_the_table(result):
     renamed = replace(result, classes=("a\nb", "b", "c"))
-    lines = tables.text_table(["1", "2", "3\t4", "5", "é ü"], [None] * 4 + ["a\nb"], renamed).splitlines()
+    lines = classification_table(["1", "2", "3\t4", "5", "é ü"], [None] * 4 + ["a\nb"], renamed).splitlines()
     assert len(lines) == 2 + 5 + 1
     assert lines[4].startswith("3\\t4")
     assert lines[6].startswith("é ü    a\\nb  ")

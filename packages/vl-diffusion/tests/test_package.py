@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import is_dataclass
+from importlib import import_module
 from importlib.metadata import version
 
 import pytest
 import vl_diffusion
+from vl_diffusion.cli import COMMANDS
 
 
 def test_version_matches_the_installed_metadata():
@@ -24,6 +27,17 @@ def test_every_public_name_is_there_and_no_other():
 
 
 def test_the_command_begins_before_the_heavy_imports():
-    heavy = "'torch' in sys.modules or 'matplotlib' in sys.modules"
-    program = f"import sys, vl_diffusion.cli; dir(vl_diffusion); sys.exit({heavy})"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    program = (
+        "import sys, vl_diffusion; dir(vl_diffusion); from vl_diffusion.cli import main; main(['--help']); "
+        "main(['--version']); sys.exit(', '.join({'torch', 'matplotlib', 'tyro'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"vl-diffusion {vl_diffusion.__version__}" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_every_command_has_settings_and_a_run_function(command):
+    module = import_module(command.module)
+    assert is_dataclass(getattr(module, command.settings))
+    assert callable(module.run)

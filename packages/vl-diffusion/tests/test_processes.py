@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from pyarrow import parquet
+from torch import distributed
+from vl_core.runs.append_only import AppendOnlyFile
 from vl_diffusion.cli import main
-from vl_diffusion.runs import processes
-from vl_diffusion.runs.append_only import AppendOnlyFile
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals and limits of POSIX")
 
@@ -318,33 +318,8 @@ def test_a_process_by_itself_leaves_no_trace(images, pixel_dit_folder, tmp_path,
     assert main(["classify", str(images / "cat" / "0.png"), "--model", str(pixel_dit_folder), "--draws", "2",
                  "--out", str(tmp_path / "out")]) == 0  # fmt: skip
     assert dict(os.environ) == before
-    assert not processes.distributed.is_initialized()
+    assert not distributed.is_initialized()
     # Nor does it decide for others in the same process what the device is.
     from accelerate import PartialState
 
     assert PartialState._shared_state == {}
-
-
-@pytest.mark.parametrize(
-    "environment",
-    [{}, {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}, {"WORLD_SIZE": "4"}, {"RANK": "x", "WORLD_SIZE": "2"}],
-)
-def test_a_process_is_by_itself_unless_a_launch_says_otherwise(environment, monkeypatch):
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    alone = processes.current_process()
-    assert alone == processes.ProcessGroup()
-    alone.wait()
-    assert alone.from_main("x") == "x"
-    assert alone.gather([1]) == [[1]]
-
-
-@pytest.mark.parametrize(("said", "device"), [("True", "cpu"), ("False", "cuda")])
-def test_the_device_is_the_accelerator_unless_the_launch_says_cpu(said, device, monkeypatch):
-    monkeypatch.setattr(
-        processes.torch.accelerator, "current_accelerator", lambda check_available: processes.torch.device("cuda")
-    )
-    monkeypatch.setenv("ACCELERATE_USE_CPU", said)
-    assert processes.own_device() == device

@@ -11,8 +11,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from PIL import Image
+from vl_core.runs.append_only import AppendOnlyFile
 from vl_diffusion.cli import main
-from vl_diffusion.runs.append_only import AppendOnlyFile
 from vl_diffusion.runs.image_collection import gather
 
 QUICK = ("--search", "exhaustive", "--draws", "2")

@@ -16,6 +16,7 @@ from statistics import NormalDist
 import torch
 
 from vl_core._atomic import atomic_write
+from vl_core.tables import csv_line
 
 __all__ = ["append_row", "markdown_table", "provenance", "read_rows", "wilson_interval"]
 
@@ -46,8 +47,8 @@ def append_row(path: str | os.PathLike[str], row: Mapping[str, object]) -> None:
     with atomic_write(path) as file:
         file.write(before if before.endswith("\n") or not before else f"{before}\n")
         if not before:
-            file.write(_line(columns))
-        file.write(_line([row[column] for column in columns]))
+            file.write(csv_line(columns))
+        file.write(csv_line([row[column] for column in columns]))
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[dict[str, str]]:
@@ -116,14 +117,6 @@ def markdown_table(rows: Iterable[Mapping[str, object]], columns: Sequence[str])
     lines = [columns, ["---"] * len(columns), *([str(row[column]) for column in columns] for row in rows)]
     cells = ([cell.replace("|", r"\|") for cell in line] for line in lines)
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
-
-
-def _line(cells: Iterable[object]) -> str:
-    """One line of a CSV file, ending with a line feed."""
-    text = io.StringIO()
-    # The writer of Python 3.11 quotes only those of CR and LF that its own line end holds.
-    csv.writer(text, lineterminator="\r\n").writerow(cells)
-    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _command() -> str:

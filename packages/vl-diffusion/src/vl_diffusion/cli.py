@@ -2,57 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from collections.abc import Sequence
-from importlib import import_module
 
-_COMMANDS = {
-    "classify": "Classify",
-    "evaluate": "Evaluate",
-    "calibrate": "Calibrate",
-    "compare-search": "CompareSearch",
-    "adapt": "Adapt",
-    "demo": "Demo",
+from vl_core.cli import Command, run_command
+
+from vl_diffusion.__about__ import __version__
+
+COMMANDS = {
+    "classify": Command("vl_diffusion.commands.classify", "Classify", "classify images by their denoising error"),
+    "evaluate": Command("vl_diffusion.commands.evaluate", "Evaluate", "measure accuracy, cost and calibration"),
+    "calibrate": Command("vl_diffusion.commands.calibrate", "Calibrate", "fit the temperature of the probabilities"),
+    "compare-search": Command(
+        "vl_diffusion.commands.compare_search", "CompareSearch", "compare search strategies on the same noise draws"
+    ),
+    "adapt": Command("vl_diffusion.commands.adapt", "Adapt", "compare ways to adapt a classifier to corrupted images"),
+    "demo": Command("vl_diffusion.commands.demo", "Demo", "serve a web page to try a model on"),
 }
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run a command; bad input ends in one line on standard error and exit status 2.
-
-    Args:
-        args: The command line without the program's name; default: the process's own.
-
-    Returns:
-        The exit status.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name that the terminal's encoding lacks must not cost the table; standard error does this by itself.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        # These take seconds; an interruption meanwhile is one line too.
-        from tyro.extras import subcommand_cli_from_dict
-
-        modules = {name: import_module(f"vl_diffusion.commands.{name.replace('-', '_')}") for name in _COMMANDS}
-        kinds = {name: getattr(modules[name], kind) for name, kind in _COMMANDS.items()}
-        settings = subcommand_cli_from_dict(kinds, prog="vl-diffusion", args=args)
-        run = next(modules[name].run for name, kind in kinds.items() if type(settings) is kind)
-        run(settings)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        _complain(f"error: {_one_line(error)}", error)
-        return 2
-    except KeyboardInterrupt as interruption:
-        _complain("interrupted", interruption)
-        return 130
-    return 0
-
-
-def _complain(what: str, error: BaseException) -> None:
-    """One line: what happened, and what was noted on the way, such as how much is kept."""
-    print("; ".join([f"vl-diffusion: {what}", *getattr(error, "__notes__", ())]), file=sys.stderr)
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command of `vl-diffusion`; see `vl_core.cli.run_command`."""
+    return run_command("vl-diffusion", __version__, COMMANDS, arguments)

@@ -181,23 +181,3 @@ def fingerprint(source: str) -> str:
         with (folder / name).open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
-
-
-def find_device(name: str) -> str:
-    """What "auto" stands for, or the name itself once a number has been there and back.
-
-    Raises:
-        ValueError: If there is no such device.
-    """
-    if name == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return "cpu" if accelerator is None else accelerator.type
-    try:
-        torch.zeros(1, device=name).item()
-    # torch says in many ways that a device is unknown, absent, or without memory ("meta").
-    except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0]
-        raise ValueError(
-            f"--device must be auto or a device of this machine, such as cpu, got {name!r} ({reason})"
-        ) from error
-    return name

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
+
+from vl_core.runs.processes import current_process
 
 from vl_attention.training.settings import TrainSettings
+
+RESUME = "rerun to resume from the last checkpoint"
+"""The note that an interrupted training leaves."""
 
 
 def check_at_least(option: str, value: float | None, least: float) -> None:
@@ -39,8 +43,7 @@ def check_update(settings: TrainSettings, prefix: str = "--", *, mixing: bool = 
     Raises:
         ValueError: If the shares would not be equal, or would be odd where images are mixed.
     """
-    # As launchers say it; this process has not joined the others yet.
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = current_process().count
     passes = settings.accumulation * processes
     among = f" times {processes} processes" if processes > 1 else ""
     even = mixing and (settings.mixup > 0 or settings.cutmix > 0)

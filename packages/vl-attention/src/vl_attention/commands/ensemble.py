@@ -12,7 +12,9 @@ import torch
 import tyro
 from torch import Tensor
 from vl_core.data import ImageDataset
+from vl_core.devices import find_device
 from vl_core.results import wilson_interval
+from vl_core.tables import percent, text_table, write_rows
 
 from vl_attention.classifiers.ensemble import best_weight, mix
 from vl_attention.commands._images import (
@@ -23,9 +25,8 @@ from vl_attention.commands._images import (
     open_images,
     tensors,
 )
-from vl_attention.commands._models import GivenModel, find_device, load_classifiers
+from vl_attention.commands._models import GivenModel, load_classifiers
 from vl_attention.commands._options import check_at_least
-from vl_attention.commands._tables import percent, text_table, write_rows
 
 ENSEMBLE = "ensemble"
 FITTED = "ensemble (fitted)"

@@ -14,8 +14,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from vl_core.corruptions import SHIFTS
 from vl_core.data import ImageDataset
+from vl_core.devices import find_device
 from vl_core.results import append_row, read_rows
 from vl_core.runs import RunFolder
+from vl_core.tables import percent, text_table
 
 from vl_attention.analysis.shift_accuracy import ShiftAccuracy, evaluate_shifts
 from vl_attention.charts.shifts import draw_shifts
@@ -27,9 +29,8 @@ from vl_attention.commands._images import (
     open_images,
     tensors,
 )
-from vl_attention.commands._models import GivenModel, find_device, load_classifiers, unique_names
+from vl_attention.commands._models import GivenModel, load_classifiers, unique_names
 from vl_attention.commands._options import check_at_least
-from vl_attention.commands._tables import percent, text_table
 
 NONE = "none"
 """The shift that is none."""

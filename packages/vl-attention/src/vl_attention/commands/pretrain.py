@@ -9,18 +9,19 @@ from typing import Any
 import timm
 import torch
 import tyro
+from vl_core.cli import note_on_interruption
 from vl_core.data import ImageDataset
 from vl_core.runs import RunFolder
+from vl_core.runs.processes import current_process
 
 from vl_attention.charts.reconstructions import draw_reconstructions
 from vl_attention.classifiers.saved_models import save_model
 from vl_attention.commands._images import balanced_order, describe, open_images, tensors
-from vl_attention.commands._options import check_above_zero, check_at_least, check_update
+from vl_attention.commands._options import RESUME, check_above_zero, check_at_least, check_update
 from vl_attention.models.masked_autoencoder import MaskedAutoencoder
 from vl_attention.models.normalization import Normalization
 from vl_attention.training import recipes
 from vl_attention.training.pretraining import pretrain
-from vl_attention.training.processes import is_main_process
 from vl_attention.training.settings import TrainSettings
 
 _SHOWN = 8  # images
@@ -89,11 +90,12 @@ def run(settings: Pretrain) -> None:
     """
     model = _model(settings)
     dataset = open_images(settings.images, settings.split, default_split="train", out=settings.out)
-    if is_main_process():
+    if current_process().is_main:
         _open_folder(settings, dataset)
     size = settings.image_size, settings.image_size
-    pretrain(model, dataset, settings.train, settings.out / "training", size=size, channels=settings.channels)
-    if not is_main_process():
+    with note_on_interruption(RESUME):
+        pretrain(model, dataset, settings.train, settings.out / "training", size=size, channels=settings.channels)
+    if not current_process().is_main:
         return
     encoder: Any = model.student
     save_model(encoder.cpu(), settings.out / "model", normalization=model.student_normalization)

@@ -12,8 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 from torch import nn
+from vl_core.cli import note_on_interruption
 from vl_core.data import ImageDataset, UndividedError, open_dataset
 from vl_core.runs import RunFolder
+from vl_core.runs.processes import current_process
+from vl_core.tables import text_table, write_rows
 
 from vl_attention.analysis.maps import class_attention
 from vl_attention.analysis.similarity import map_similarity
@@ -24,14 +27,12 @@ from vl_attention.charts.transfer import draw_transfer
 from vl_attention.classifiers.saved_models import load_classifier, load_model
 from vl_attention.commands._images import at_most, balanced_order, describe, labeled, open_images, tensors
 from vl_attention.commands._models import check_takes, fingerprint, input_size
-from vl_attention.commands._options import check_above_zero, check_at_least, check_update
-from vl_attention.commands._tables import text_table, write_rows
+from vl_attention.commands._options import RESUME, check_above_zero, check_at_least, check_update
 from vl_attention.comparison.methods import ENSEMBLE, Method, method_of
 from vl_attention.comparison.record import compare, run_folder
 from vl_attention.comparison.summary import Interval, Summary, summarize
 from vl_attention.models.layout import ViTLayout
 from vl_attention.models.normalization import Normalization
-from vl_attention.training.processes import is_main_process
 
 # Whose maps are their own, in the order in which they are shown beside the teacher's.
 _SHOWN = ("fine-tune", "distill", "output", "relations", "scratch")
@@ -149,21 +150,22 @@ def run(settings: Train) -> None:
     for method in methods:
         # What does not fit together is found out before anything is trained.
         method.build(teacher, len(train_set.classes), seed=0)
-    if is_main_process():
+    if current_process().is_main:
         _open_folder(settings, layers, labels, train_set, test_set)
         _tell_of_conversion(train_set, size, channels)
-    rows = compare(
-        teacher,
-        train_set,
-        test_set,
-        methods,
-        settings.out,
-        labels=labels,
-        seeds=list(dict.fromkeys(settings.seeds)),
-        size=size,
-        channels=channels,
-    )
-    if not is_main_process():
+    with note_on_interruption(RESUME):
+        rows = compare(
+            teacher,
+            train_set,
+            test_set,
+            methods,
+            settings.out,
+            labels=labels,
+            seeds=list(dict.fromkeys(settings.seeds)),
+            size=size,
+            channels=channels,
+        )
+    if not current_process().is_main:
         return
     summaries = summarize(rows, settings.out)
     print(_table(summaries))
@@ -272,7 +274,7 @@ def _labels(asked: int, dataset: ImageDataset) -> int | None:
             f"{counts[fewest]} to train on; --labels {classes * counts[fewest]} is the most that can be had, and "
             "--labels 0 takes all images as they are"
         )
-    if rest and is_main_process():
+    if rest and current_process().is_main:
         print(f"--labels {asked} is no multiple of {classes} classes; {asked - rest} are kept", file=sys.stderr)
     return asked - rest
 

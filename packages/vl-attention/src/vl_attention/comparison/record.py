@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from vl_core.data import ImageDataset
 from vl_core.results import append_row, read_rows
+from vl_core.runs.processes import current_process
 
 from vl_attention.classifiers.ensemble import mix
 from vl_attention.classifiers.saved_models import save_classifier
@@ -22,7 +23,6 @@ from vl_attention.comparison.methods import ENSEMBLE, ENSEMBLE_MEMBERS, Method
 from vl_attention.comparison.peak_memory import peak_memory
 from vl_attention.comparison.subsets import stratified_indices
 from vl_attention.models.normalization import Normalization
-from vl_attention.training.processes import is_main_process
 from vl_attention.training.supervised import predict, train
 
 COLUMNS = ("method", "seed", "labels", "epochs", "accuracy", "seconds", "peak_mb")
@@ -94,14 +94,18 @@ def compare(
                     progress=progress, description=f"{method.name}, seed {seed}",
                 )  # fmt: skip
             seconds = time.perf_counter() - started
-            if not is_main_process():
+            if not current_process().is_main:
                 continue
             answers = predict(model, test_set, settings, size=size, channels=channels)
             save_classifier(model, run / "model", classes=train_set.classes)
             save_file(dict(zip(("logits", "labels"), answers, strict=True)), run / "answers.safetensors")
             _write(table, method.name, seed, len(few), settings.epochs, _accuracy(*answers), seconds, peak.megabytes)
         names = {method.name for method in methods}
-        if set(ENSEMBLE_MEMBERS) <= names and is_main_process() and not _is_done(table, ENSEMBLE, seed, len(few), 0):
+        if (
+            set(ENSEMBLE_MEMBERS) <= names
+            and current_process().is_main
+            and not _is_done(table, ENSEMBLE, seed, len(few), 0)
+        ):
             answers = ensemble_answers(out, seed)
             _write(table, ENSEMBLE, seed, len(few), 0, _accuracy(*answers), 0.0, 0.0)
     return read_rows(table) if table.exists() else []

@@ -11,17 +11,18 @@ import torch
 import tyro
 from tqdm.auto import tqdm
 from vl_core.corruptions import CORRUPTIONS, PUBLISHED_SIZES, SEVERITIES
+from vl_core.devices import find_device
 from vl_core.runs import RunFolder
+from vl_core.runs.processes import current_process
 
 from vl_diffusion.commands.evaluate import labeled, labels_of
 from vl_diffusion.commands.running import check_model, read_ids
-from vl_diffusion.commands.settings import WITHOUT_EFFECT, Precision, find_device
+from vl_diffusion.commands.settings import WITHOUT_EFFECT, Precision
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.models.images import to_tensor
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
 from vl_diffusion.runs.fingerprint import fingerprint
 from vl_diffusion.runs.image_collection import ImageCollection, balanced_order, describe, gather
-from vl_diffusion.runs.processes import current_process
 from vl_diffusion.scoring.cached_errors import CachedErrors
 from vl_diffusion.studies.adaptation.cells import CLEAN, Cell, CorruptedImages
 from vl_diffusion.studies.adaptation.gains import SOURCE, Study

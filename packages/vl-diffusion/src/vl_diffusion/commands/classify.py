@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+from vl_core.runs.processes import current_process
 
 from vl_diffusion.charts.classification import draw_classification
 from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.commands.running import Task, check_model, drop_unknown_labels, read_ids, run_config, run_task
 from vl_diffusion.commands.settings import ClassifierSettings, build_classifier
 from vl_diffusion.runs.image_collection import ImageCollection, gather
-from vl_diffusion.runs.processes import current_process
-from vl_diffusion.runs.tables import text_table, write_csv, write_parquet
+from vl_diffusion.runs.tables import classification_table, write_classification_csv, write_classification_parquet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +63,10 @@ def run(settings: Classify) -> None:
         return
     names = [image.name for image in collection.entries]
     truths = [image.truth for image in collection.entries]
-    write_csv(settings.out / "classify.csv", names, truths, result)
-    write_parquet(settings.out / "results.parquet", names, truths, result)
+    write_classification_csv(settings.out / "classify.csv", names, truths, result)
+    write_classification_parquet(settings.out / "results.parquet", names, truths, result)
     draw_classification(settings.out / "classify.png", collection, result, truths)
-    print(text_table(names, truths, result))
+    print(classification_table(names, truths, result))
     print(f"wrote {settings.out / 'classify.csv'} and {settings.out / 'classify.png'}")
 
 

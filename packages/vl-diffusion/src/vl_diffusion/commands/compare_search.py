@@ -12,6 +12,8 @@ import numpy as np
 import tyro
 from vl_core.data import open_dataset
 from vl_core.runs import RunFolder
+from vl_core.runs.processes import current_process
+from vl_core.tables import write_rows
 
 from vl_diffusion.charts.searches import draw_comparison
 from vl_diffusion.checks import checked_logits
@@ -24,8 +26,6 @@ from vl_diffusion.commands.settings import ClassifierSettings, SearchName, build
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.runs.fingerprint import file_sha256
 from vl_diffusion.runs.image_collection import ImageCollection, balanced_order, gather
-from vl_diffusion.runs.processes import current_process
-from vl_diffusion.runs.tables import write_rows
 from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Shortlist, Staged
 from vl_diffusion.search.common_grid import OnGrid
 from vl_diffusion.search.evidence import Bound

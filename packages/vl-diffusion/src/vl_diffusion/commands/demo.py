@@ -6,8 +6,9 @@ import threading
 from dataclasses import dataclass
 
 import torch
+from vl_core.devices import find_device
 
-from vl_diffusion.commands.settings import Precision, find_device
+from vl_diffusion.commands.settings import Precision
 from vl_diffusion.demo import build_page, launch_page
 from vl_diffusion.models.loading import load_denoiser
 from vl_diffusion.runs.image_collection import gather

@@ -11,6 +11,8 @@ import numpy as np
 import tyro
 from vl_core.results import wilson_interval
 from vl_core.runs import atomic_write
+from vl_core.runs.processes import current_process
+from vl_core.tables import write_rows
 
 from vl_diffusion.charts.evaluation import draw_evaluation
 from vl_diffusion.classification.calibration import expected_calibration_error, negative_log_likelihood
@@ -20,8 +22,7 @@ from vl_diffusion.commands.classify import make_task
 from vl_diffusion.commands.running import Task, drop_unknown_labels, run_task
 from vl_diffusion.commands.settings import ClassifierSettings, build_classifier
 from vl_diffusion.runs.image_collection import ImageCollection, gather
-from vl_diffusion.runs.processes import current_process
-from vl_diffusion.runs.tables import write_csv, write_parquet, write_rows
+from vl_diffusion.runs.tables import write_classification_csv, write_classification_parquet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +98,8 @@ def run(settings: Evaluate) -> None:
     figures = measure(result, labels, temperature=settings.temperature, bins=settings.bins)
     names, truths = [p.name for p in collection.entries], [p.truth for p in collection.entries]
     write_rows(settings.out / "evaluate.csv", [figures])
-    write_csv(settings.out / "predictions.csv", names, truths, result)
-    write_parquet(settings.out / "results.parquet", names, truths, result)
+    write_classification_csv(settings.out / "predictions.csv", names, truths, result)
+    write_classification_parquet(settings.out / "results.parquet", names, truths, result)
     draw_evaluation(settings.out / "report.png", result, labels, figures, bins=settings.bins)
     shares = (figures.accuracy, figures.accuracy_low, figures.accuracy_high, figures.mean_per_class_accuracy)
     accuracy, low, high, per_class = (f"{100 * share:.2f}" for share in shares)

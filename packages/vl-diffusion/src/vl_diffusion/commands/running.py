@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 from vl_core.runs import RunFolder
+from vl_core.runs.processes import current_process
 
 from vl_diffusion.classification.calibration import apply_temperature
 from vl_diffusion.classification.classifier import DiffusionClassifier
@@ -19,7 +20,6 @@ from vl_diffusion.models.folders import local_folder
 from vl_diffusion.models.images import content_id, to_tensor
 from vl_diffusion.runs.fingerprint import file_sha256, fingerprint
 from vl_diffusion.runs.image_collection import ImageCollection, describe
-from vl_diffusion.runs.processes import current_process
 from vl_diffusion.runs.result_log import ResultIndex, ResultLog
 
 

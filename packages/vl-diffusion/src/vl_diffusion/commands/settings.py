@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from vl_core.devices import find_device
 
 from vl_diffusion.classification.candidates import Combination
 from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.classification.templates import prompt_templates
 from vl_diffusion.models.loading import load_denoiser
 from vl_diffusion.models.schedule import Prediction
-from vl_diffusion.runs.processes import own_device
 from vl_diffusion.scoring.aggregation import Aggregation
 from vl_diffusion.scoring.losses import Objective
 from vl_diffusion.scoring.weighting import WeightingName
@@ -204,18 +204,3 @@ def _most_draws(settings: ClassifierSettings) -> int:
     if len(settings.draws) != 1:
         raise ValueError(f"--draws takes one number with --search {settings.search}, got {list(settings.draws)}")
     return settings.draws[0]
-
-
-def find_device(name: str) -> str:
-    """What "auto" stands for, or the name itself once a number has been there and back."""
-    if name == "auto":
-        return own_device()
-    try:
-        torch.zeros(1, device=name).item()
-    # torch says in many ways that a device is unknown, absent, or without memory ("meta").
-    except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0]
-        raise ValueError(
-            f"--device must be auto or a device of this machine, such as cpu, got {name!r} ({reason})"
-        ) from error
-    return name

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from vl_core.runs.append_only import AppendOnlyFile
 
 from vl_diffusion.classification.result import Classification
-from vl_diffusion.runs.append_only import AppendOnlyFile
 
 _ARRAYS = tuple(f.name for f in fields(Classification) if f.name != "classes")
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from vl_diffusion.runs.append_only import AppendOnlyFile
+from vl_core.runs.append_only import AppendOnlyFile
 
 Result = TypeVar("Result")
 

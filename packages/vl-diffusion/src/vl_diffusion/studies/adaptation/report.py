@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from torch import Tensor
+from vl_core.tables import write_rows
 
 from vl_diffusion.charts.adaptation import Example, draw_gains, draw_images
 from vl_diffusion.runs.image_collection import ImageCollection
-from vl_diffusion.runs.tables import write_rows
 from vl_diffusion.studies.adaptation.cells import CLEAN, Cell, CorruptedImages
 from vl_diffusion.studies.adaptation.examples import choose_changes
 from vl_diffusion.studies.adaptation.gains import SOURCE, Gain, Study

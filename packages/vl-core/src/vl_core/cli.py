@@ -1,0 +1,126 @@
+"""The command line of a package: one entry for all of its commands, which imports only the one that runs.
+
+A command is a module with a dataclass of settings and a function ``run`` that takes an instance of it; tyro turns the
+dataclass into options. Help for the whole program and its version come from a table, so they take no heavy import.
+tyro comes with the extra ``cli``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+
+from vl_core._extras import import_extra
+
+__all__ = ["Command", "note_on_interruption", "run_command"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand of a program."""
+
+    module: str
+    """The module with the settings and ``run(settings)``; imported when the command is called."""
+
+    settings: str
+    """Name of the dataclass of its settings in that module."""
+
+    help: str
+    """One line for the help of the program."""
+
+
+def run_command(
+    prog: str, version: str, commands: Mapping[str, Command], arguments: Sequence[str] | None = None
+) -> int:
+    """Parse a command line and run the command that it names.
+
+    Bad input ends in one line on standard error, with the notes that were added to the exception (PEP 678), such as how
+    much is kept.
+
+    Args:
+        prog: Name of the program.
+        version: Its version, for ``--version``.
+        commands: Its commands by name.
+        arguments: The command line without the program's name; by default, that of this process.
+
+    Returns:
+        The exit status: 0, 2 for bad input, or 130 for an interruption.
+
+    Raises:
+        SystemExit: From tyro, with status 0 after a command's ``--help`` and 2 for an option that it does not take.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal's encoding lacks must not cost the table; standard error escapes by default.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
+    if name in ("-h", "--help"):
+        print(_help(prog, commands))
+        return 0
+    if name == "--version":
+        print(f"{prog} {version}")
+        return 0
+    if name not in commands:
+        print(f"{prog}: error: {_unknown(prog, name, commands)}", file=sys.stderr)
+        return 2
+    command = commands[name]
+    try:
+        # Imports take seconds; an interruption meanwhile is one line too.
+        tyro = import_extra("tyro", "cli")
+        module = import_module(command.module)
+        module.run(tyro.cli(getattr(module, command.settings), prog=f"{prog} {name}", args=rest))
+    except (TypeError, ValueError, OSError, ModuleNotFoundError) as error:
+        _complain(prog, f"error: {_one_line(error)}", error)
+        return 2
+    except KeyboardInterrupt as interruption:
+        _complain(prog, "interrupted", interruption)
+        return 130
+    return 0
+
+
+@contextmanager
+def note_on_interruption(note: str) -> Iterator[None]:
+    """Add a note to a ``KeyboardInterrupt`` that leaves the block; `run_command` prints it."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        interruption.add_note(note)
+        raise
+
+
+def _help(prog: str, commands: Mapping[str, Command]) -> str:
+    width = max(map(len, ["--version", *commands]))
+    rows = [f"  {name:{width}}  {command.help}" for name, command in commands.items()]
+    return "\n".join(
+        [
+            f"usage: {prog} [--help] [--version] COMMAND ...",
+            "",
+            "commands:",
+            *rows,
+            "",
+            "options:",
+            f"  {'--help':{width}}  show this help, or that of a command: {prog} COMMAND --help",
+            f"  {'--version':{width}}  show the version",
+        ]
+    )
+
+
+def _unknown(prog: str, name: str, commands: Mapping[str, Command]) -> str:
+    expected = f"a command must come first, one of {', '.join(commands)}"
+    close = difflib.get_close_matches(name, commands, n=1)
+    advice = f"did you mean {close[0]}?" if close else f"see {prog} --help"
+    return f"{expected}, got {repr(name) if name else 'none'}; {advice}"
+
+
+def _complain(prog: str, text: str, error: BaseException) -> None:
+    print("; ".join([f"{prog}: {text}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())

@@ -1,0 +1,50 @@
+"""The device that a command computes on."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from vl_core.runs.processes import current_process
+
+__all__ = ["default_device", "find_device"]
+
+
+def default_device() -> str:
+    """Return the device of this process where none was chosen: its share of the accelerators, or ``"cpu"``.
+
+    Processes of one launch on one machine take its accelerators in turn. ``accelerate launch --cpu`` is respected.
+    """
+    # Set by `accelerate launch --cpu`.
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "yes", "1")
+    accelerator = None if on_cpu else torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return "cpu"
+    process = current_process()
+    if process.count == 1:
+        return accelerator.type
+    return f"{accelerator.type}:{process.local_index % torch.accelerator.device_count()}"
+
+
+def find_device(name: str) -> str:
+    """Resolve a ``--device`` option, and check that the device works.
+
+    Args:
+        name: ``"auto"`` for `default_device`, or the name of a device, such as ``"cpu"`` or ``"cuda:1"``; that one is
+            tried with one number.
+
+    Raises:
+        ValueError: If there is no such device.
+    """
+    if name == "auto":
+        return default_device()
+    try:
+        torch.zeros(1, device=name).item()
+    # torch raises any of these where a device is unknown, absent, or without memory ("meta").
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        raise ValueError(
+            f"--device must be auto or a device of this machine, such as cpu, got {name!r} ({reason})"
+        ) from error
+    return name

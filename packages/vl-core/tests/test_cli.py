@@ -1,0 +1,160 @@
+"""A program of three commands: help without imports, one import a command, one line for whatever goes wrong."""
+
+import io
+import subprocess
+import sys
+import types
+
+import pytest
+from vl_core.cli import Command, note_on_interruption, run_command
+
+MODULE = '''
+"""A command."""
+from dataclasses import dataclass
+
+from vl_core.cli import note_on_interruption
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Count some things."""
+
+    number: int = 3
+    """How many."""
+
+
+def run(settings):
+    if settings.number == 5:
+        with note_on_interruption("rerun to resume"):
+            raise KeyboardInterrupt
+    if settings.number > 5:
+        error = [ValueError("too\\n  many"), OSError(2, "No such file", "a.png"), TypeError("no"), KeyError("bug")]
+        error[settings.number - 6].add_note("2 are kept")
+        raise error[settings.number - 6]
+    print(f"{settings.number} \\N{SNOWMAN}")
+'''
+COMMANDS = {
+    "count": Command("program_of_the_test.count", "Settings", "count things"),
+    "count-all": Command("program_of_the_test.missing", "Settings", "count everything"),
+}
+
+
+@pytest.fixture(autouse=True)
+def program(tmp_path, monkeypatch):
+    """A package with the module of one command; the other's does not exist."""
+    folder = tmp_path / "program_of_the_test"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "count.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in [name for name in sys.modules if name.startswith("program_of_the_test")]:
+        del sys.modules[name]
+
+
+def call(*arguments):
+    return run_command("program", "1.2.3", COMMANDS, arguments)
+
+
+def test_a_command_runs_with_its_options_and_imports_no_other(capsys):
+    assert call("count", "--number", "4") == 0
+    assert capsys.readouterr().out == "4 ☃\n"
+    assert "program_of_the_test.missing" not in sys.modules
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_lists_the_commands_without_importing_them(option, capsys):
+    assert call(option) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "usage: program [--help] [--version] COMMAND ..."
+    assert "  count      count things" in lines
+    assert "  count-all  count everything" in lines
+    assert not any(name.startswith("program_of_the_test") for name in sys.modules)
+
+
+def test_version_is_printed(capsys):
+    assert call("--version") == 0
+    assert capsys.readouterr().out == "program 1.2.3\n"
+
+
+def test_help_and_version_import_nothing_heavy():
+    code = (
+        "import sys; from vl_core.cli import run_command; [run_command('p', '1', {}, [x]) for x in ('-h', '--version')]"
+        "; sys.exit(', '.join({'torch', 'numpy', 'tyro'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_of_a_command_shows_its_options(capsys):
+    with pytest.raises(SystemExit) as ended:
+        call("count", "--help")
+    assert not ended.value.code
+    shown = capsys.readouterr().out
+    assert "usage: program count" in shown
+    assert "Count some things." in shown
+    assert "--number" in shown
+
+
+def test_an_unknown_option_ends_with_status_2(capsys):
+    with pytest.raises(SystemExit) as ended:
+        call("count", "--nummer", "4")
+    assert ended.value.code == 2
+    assert "--nummer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cuont"], "a command must come first, one of count, count-all, got 'cuont'; did you mean count?"),
+        (["--number", "4"], "a command must come first, one of count, count-all, got '--number'; see program --help"),
+        ([], "a command must come first, one of count, count-all, got none; see program --help"),
+        (["count", "--number", "6"], "too many; 2 are kept"),
+        (["count", "--number", "7"], "a.png: No such file; 2 are kept"),
+        (["count", "--number", "8"], "no; 2 are kept"),
+        (["count-all"], "No module named 'program_of_the_test.missing'"),
+    ],
+)
+def test_bad_input_is_one_line_with_status_2(arguments, message, capsys):
+    assert call(*arguments) == 2
+    assert capsys.readouterr() == ("", f"program: error: {message}\n")
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    with pytest.raises(KeyError):
+        call("count", "--number", "9")
+
+
+def test_an_interruption_is_one_line_with_its_note(capsys):
+    assert call("count", "--number", "5") == 130
+    assert capsys.readouterr().err == "program: interrupted; rerun to resume\n"
+
+
+def test_an_interruption_during_the_imports_is_one_line(monkeypatch, capsys):
+    class Slow(types.ModuleType):
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "program_of_the_test.count", Slow("count"))
+    assert call("count") == 130
+    assert capsys.readouterr().err == "program: interrupted\n"
+
+
+def test_without_tyro_the_extra_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    assert call("count") == 2
+    assert "pip install 'vl-core[cli]'" in capsys.readouterr().err
+
+
+def test_what_the_terminal_cannot_show_is_escaped(monkeypatch):
+    terminal = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(terminal, "ascii"))
+    assert call("count") == 0
+    sys.stdout.flush()
+    assert terminal.getvalue().split() == [b"3", rb"\u2603"]
+
+
+def test_only_an_interruption_gets_the_note():
+    with pytest.raises(ValueError, match="x") as caught, note_on_interruption("note"):
+        raise ValueError("x")
+    assert not hasattr(caught.value, "__notes__")
