@@ -80,9 +80,9 @@ def compare_adapted(folders: Sequence[Path]) -> list[dict[str, object]]:
         run = f"{row['corruption']}-{row['severity']}-{row['method']}-{row['seed']}"
         old, new = (record.of(run) for record in records)
         ids = [one for one in old if one in new]
-        correct = [np.array([of[one].prediction == truth[one] for one in ids]) for of in (old, new)]
+        before, after = (np.array([of[one].prediction == truth[one] for one in ids]) for of in (old, new))
         name = f"{row['corruption']} {row['severity']}" if row["severity"] != "0" else row["corruption"]
-        cells.setdefault(row["method"], []).append((name, *correct))
+        cells.setdefault(row["method"], []).append((name, before, after))
     rows = []
     for method, found in cells.items():
         parts = [(name, old[None], new[None]) for name, old, new in found]

@@ -234,7 +234,8 @@ def main() -> None:
             predicted = network(x_t, timestep=timestep, class_labels=label).sample
         predicted = predicted.float()
         true_noise = ((predicted - noise).square().mean((1, 2, 3)) * known).mean()
-        return F.mse_loss(predicted, target) + args.true_noise * true_noise
+        loss: Tensor = F.mse_loss(predicted, target) + args.true_noise * true_noise
+        return loss
 
     rate = functools.partial(plateau_rate, decay_share=args.decay_share)
     export(args.out, dict(model.config), train(model, loss_at, args, rate))
