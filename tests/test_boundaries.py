@@ -135,6 +135,17 @@ def _rooms_on_disk(package: Package) -> set[str]:
     return modules | {folder.name for folder in root.iterdir() if folder.is_dir() and any(folder.rglob("*.py"))}
 
 
+def _imported_names(node: ast.AST, path: tuple[str, ...]) -> list[str]:
+    """Full names that a statement or call imports in a file of the package `path`; none for any other node."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        base = [".".join(path[: len(path) - node.level + 1])] if node.level else []
+        base += [node.module] if node.module else []
+        return [".".join([*base, alias.name]) for alias in node.names]
+    return [_imported_by_call(node)] if isinstance(node, ast.Call) else []
+
+
 def room_problems(
     source: str, room: str, module: str, rooms: tuple[str, ...], folder: tuple[str, ...] = ()
 ) -> list[str]:
@@ -149,17 +160,7 @@ def room_problems(
     """
     found = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            path = (module, *folder)
-            base = [".".join(path[: len(path) - node.level + 1])] if node.level else []
-            base += [node.module] if node.module else []
-            names = [".".join([*base, alias.name]) for alias in node.names]
-        elif isinstance(node, ast.Call):
-            names = [_imported_by_call(node)]
-        else:
-            continue
+        names = _imported_names(node, (module, *folder))
         for name in names:
             package, _, rest = name.partition(".")
             target, *inner = rest.split(".")
@@ -192,6 +193,20 @@ def test_rooms_import_only_rooms_below(name: str) -> None:
 
 def test_every_package_with_code_has_rooms() -> None:
     assert {name for name, package in PACKAGES.items() if _rooms_on_disk(package)} == ROOMS.keys()
+
+
+@pytest.mark.parametrize("package", PACKAGES.values(), ids=PACKAGES)
+def test_no_command_imports_another(package: Package) -> None:
+    folder = package.folder / "src" / package.module / "commands"
+    commands = {file.stem for file in folder.glob("*.py") if not file.name.startswith("_")}
+    found = []
+    for file in sorted(folder.glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            for name in _imported_names(node, (package.module, "commands")):
+                module, room, command, *_ = [*name.split("."), "", ""]
+                if (module, room) == (package.module, "commands") and command in commands - {file.stem}:
+                    found.append(f"{file.relative_to(ROOT)}, line {node.lineno}: import {name} from a private module")
+    assert found == []
 
 
 @pytest.mark.parametrize("package", PACKAGES.values(), ids=PACKAGES)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from vl_diffusion.cli import main
-from vl_diffusion.commands import running
+from vl_diffusion.commands import _running
 from vl_diffusion.models.families.class_conditional import ClassConditionalDenoiser
 
 QUICK = ("--search", "staged", "--draws", "2", "4", "--keep", "3", "1")
@@ -108,7 +108,7 @@ def test_an_interrupted_command_goes_on_and_ends_with_the_same_numbers(
     arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), *QUICK, "--out"]
     assert main([*arguments, str(tmp_path / "whole")]) == 0
 
-    append, calls = running.ResultLog.append, []
+    append, calls = _running.ResultLog.append, []
 
     def interrupted(self, results):
         if calls:
@@ -118,7 +118,7 @@ def test_an_interrupted_command_goes_on_and_ends_with_the_same_numbers(
 
     out = tmp_path / "parts"
     with monkeypatch.context() as patch:
-        patch.setattr(running.ResultLog, "append", interrupted)
+        patch.setattr(_running.ResultLog, "append", interrupted)
         assert main([*arguments, str(out)]) == 130
     line = f"vl-diffusion: interrupted; 1 of 5 images are kept in {out}; rerun the command to resume"
     assert capsys.readouterr().err.splitlines()[-1] == line

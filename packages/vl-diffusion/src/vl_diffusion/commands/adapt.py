@@ -15,9 +15,9 @@ from vl_core.devices import find_device
 from vl_core.runs import RunFolder
 from vl_core.runs.processes import current_process
 
-from vl_diffusion.commands.evaluate import labeled, labels_of
-from vl_diffusion.commands.running import check_model, read_ids
-from vl_diffusion.commands.settings import WITHOUT_EFFECT, Precision
+from vl_diffusion.commands._labels import labeled, labels_of
+from vl_diffusion.commands._running import check_model, read_ids
+from vl_diffusion.commands._settings import WITHOUT_EFFECT, Precision
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.models.images import to_tensor
 from vl_diffusion.models.loading import as_denoiser, load_denoiser

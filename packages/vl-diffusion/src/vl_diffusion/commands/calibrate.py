@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from vl_core.runs import atomic_write
 
 from vl_diffusion.charts.evaluation import draw_calibration
 from vl_diffusion.classification.calibration import (
@@ -12,12 +15,12 @@ from vl_diffusion.classification.calibration import (
     expected_calibration_error,
     fit_temperature,
 )
-from vl_diffusion.commands.evaluate import Evaluate, labels_of, prepare, write_json
-from vl_diffusion.commands.running import run_task
+from vl_diffusion.commands._labels import LabeledSettings, labels_of, prepare
+from vl_diffusion.commands._running import run_task
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibrate(Evaluate):
+class Calibrate(LabeledSettings):
     """Fit the temperature on labeled images, with the same search that will be used.
 
     Without arguments: 100 training images of clothes, which the other commands do not use. Pass the printed value to
@@ -53,7 +56,8 @@ def run(settings: Calibrate) -> None:
         f"expected_calibration_error_{when}": expected_calibration_error(r.probabilities, labels, bins=settings.bins)
         for when, r in (("before", result), ("after", after))
     }
-    write_json(settings.out / "calibration.json", asdict(fitted) | errors)
+    with atomic_write(settings.out / "calibration.json", "w") as file:
+        file.write(json.dumps(asdict(fitted) | errors, indent=2) + "\n")
     draw_calibration(settings.out / "calibration.png", result, after, labels, fitted.value, bins=settings.bins)
     print(f"--temperature {fitted.value:.4g}")
     print(describe_fit(fitted, *errors.values()))

@@ -11,10 +11,9 @@ import tyro
 from vl_core.runs.processes import current_process
 
 from vl_diffusion.charts.classification import draw_classification
-from vl_diffusion.classification.classifier import DiffusionClassifier
-from vl_diffusion.commands.running import Task, check_model, drop_unknown_labels, read_ids, run_config, run_task
-from vl_diffusion.commands.settings import ClassifierSettings, build_classifier
-from vl_diffusion.runs.image_collection import ImageCollection, gather
+from vl_diffusion.commands._running import drop_unknown_labels, make_task, run_task
+from vl_diffusion.commands._settings import ClassifierSettings, build_classifier
+from vl_diffusion.runs.image_collection import gather
 from vl_diffusion.runs.tables import classification_table, write_classification_csv, write_classification_parquet
 
 
@@ -68,22 +67,6 @@ def run(settings: Classify) -> None:
     draw_classification(settings.out / "classify.png", collection, result, truths)
     print(classification_table(names, truths, result))
     print(f"wrote {settings.out / 'classify.csv'} and {settings.out / 'classify.png'}")
-
-
-def make_task(
-    settings: ClassifierSettings,
-    out: Path,
-    classifier: DiffusionClassifier,
-    collection: ImageCollection,
-    images: tuple[str, ...],
-    split: str | None,
-    without: tuple[str, ...] = (),
-) -> Task:
-    """The images with their ids and what their results depend on, checked against what the folder holds."""
-    image_ids = read_ids(collection)
-    config = run_config(settings, classifier.classes, images, split, without=without)
-    check_model(settings.model, out, config)
-    return Task(collection, image_ids, out, config)
 
 
 def _asked_for(settings: Classify) -> tuple[tuple[str, ...], str | None, int | None]:

@@ -20,9 +20,9 @@ from vl_diffusion.checks import checked_logits
 from vl_diffusion.classification.class_means import class_mean_logits
 from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.classification.engine import fit_budget
-from vl_diffusion.commands.evaluate import labeled, labels_of, with_truth
-from vl_diffusion.commands.running import check_model, drop_unknown_labels, read_ids, run_config
-from vl_diffusion.commands.settings import ClassifierSettings, SearchName, build_classifier, read_tree
+from vl_diffusion.commands._labels import labeled, labels_of, with_truth
+from vl_diffusion.commands._running import check_model, drop_unknown_labels, read_ids, run_config
+from vl_diffusion.commands._settings import ClassifierSettings, SearchName, build_classifier, read_tree
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.runs.fingerprint import file_sha256
 from vl_diffusion.runs.image_collection import ImageCollection, balanced_order, gather

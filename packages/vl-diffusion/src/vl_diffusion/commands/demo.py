@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from vl_core.devices import find_device
 
-from vl_diffusion.commands.settings import Precision
+from vl_diffusion.commands._settings import Precision
 from vl_diffusion.demo import build_page, launch_page
 from vl_diffusion.models.loading import load_denoiser
 from vl_diffusion.runs.image_collection import gather

@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 from vl_core.results import wilson_interval
-from vl_core.runs import atomic_write
-from vl_core.runs.processes import current_process
 from vl_core.tables import write_rows
 
 from vl_diffusion.charts.evaluation import draw_evaluation
 from vl_diffusion.classification.calibration import expected_calibration_error, negative_log_likelihood
-from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.classification.result import Classification
-from vl_diffusion.commands.classify import make_task
-from vl_diffusion.commands.running import Task, drop_unknown_labels, run_task
-from vl_diffusion.commands.settings import ClassifierSettings, build_classifier
-from vl_diffusion.runs.image_collection import ImageCollection, gather
+from vl_diffusion.commands._labels import LabeledSettings, labels_of, prepare
+from vl_diffusion.commands._running import run_task
 from vl_diffusion.runs.tables import write_classification_csv, write_classification_parquet
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(ClassifierSettings):
+class Evaluate(LabeledSettings):
     """Classify labeled images, and report accuracy, cost and calibration.
 
     Without arguments: 100 held-out images of clothes. Rerun an interrupted command to resume. Processes started by
     `accelerate launch` share the images.
     """
 
-    images: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
-
     out: Path = Path("vl-diffusion-evaluate")
     """Folder for evaluate.csv (the metrics), predictions.csv, results.parquet, report.png and finished results."""
 
-    limit: int | None = None
-    """Maximum number of images, balanced over classes; a larger limit includes them."""
-
     split: str | None = None
     """Split of the data sets; default: test, if they have splits."""
-
-    bins: int = 15
-    """Number of bins of the calibration error."""
 
 
 @dataclass(frozen=True)
@@ -127,55 +110,3 @@ def measure(result: Classification, labels: np.ndarray, *, temperature: float, b
         negative_log_likelihood=negative_log_likelihood(result, labels),
         temperature=temperature,
     )
-
-
-def prepare(settings: Evaluate, *, default_split: str) -> tuple[DiffusionClassifier, ImageCollection, Task]:
-    """The classifier, the labeled images, and what is to be done with them."""
-    if settings.limit is not None and settings.limit < 1:
-        raise ValueError(f"--limit must be at least 1, got {settings.limit}")
-    if settings.bins < 1:
-        raise ValueError(f"--bins must be at least 1, got {settings.bins}")
-    images = settings.images or ("fashion",)
-    limit = settings.limit or (None if settings.images else 100)
-    given = gather(images, split=settings.split, default_split=default_split, at_most=limit, exclude=settings.out)
-    given = labeled(given)
-    classifier = build_classifier(settings, given.classes)
-    collection = with_truth(drop_unknown_labels(given, classifier.classes))
-    split = settings.split or default_split
-    return classifier, collection, make_task(settings, settings.out, classifier, collection, images, split, ("bins",))
-
-
-def labeled(collection: ImageCollection) -> ImageCollection:
-    """Those that come with a label; a line on standard error counts the others.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    known = with_truth(collection)
-    if len(known) < len(collection) and current_process().is_main:
-        left_out = len(collection) - len(known)
-        print(f"{left_out} of {len(collection)} images have no label and are left out", file=sys.stderr)
-    return known
-
-
-def with_truth(collection: ImageCollection) -> ImageCollection:
-    """Those whose class is known.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    known = [image for image in collection.entries if image.truth is not None]
-    if not known:
-        raise ValueError("no image has a label that is one of the classes; give folders named like the classes")
-    return ImageCollection(known)
-
-
-def labels_of(collection: ImageCollection, classes: tuple[str, ...]) -> np.ndarray:
-    """Index of each image's class, int64 ``(B,)``."""
-    return np.array([classes.index(image.truth or "") for image in collection.entries], np.int64)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write an object as JSON, whole or not at all."""
-    with atomic_write(path, "w") as file:
-        file.write(json.dumps(content, indent=2) + "\n")

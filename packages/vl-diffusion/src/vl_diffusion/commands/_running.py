@@ -15,7 +15,7 @@ from vl_core.runs.processes import current_process
 from vl_diffusion.classification.calibration import apply_temperature
 from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.classification.result import Classification
-from vl_diffusion.commands.settings import WITHOUT_EFFECT, ClassifierSettings
+from vl_diffusion.commands._settings import WITHOUT_EFFECT, ClassifierSettings
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.models.images import content_id, to_tensor
 from vl_diffusion.runs.fingerprint import file_sha256, fingerprint
@@ -31,6 +31,22 @@ class Task:
     image_ids: list[int]
     out: Path
     config: dict[str, object]
+
+
+def make_task(
+    settings: ClassifierSettings,
+    out: Path,
+    classifier: DiffusionClassifier,
+    collection: ImageCollection,
+    images: tuple[str, ...],
+    split: str | None,
+    without: tuple[str, ...] = (),
+) -> Task:
+    """Identify the images and the configuration that their results depend on, and check it against the folder."""
+    image_ids = read_ids(collection)
+    config = run_config(settings, classifier.classes, images, split, without=without)
+    check_model(settings.model, out, config)
+    return Task(collection, image_ids, out, config)
 
 
 def run_task(task: Task, classifier: DiffusionClassifier) -> Classification | None:
