@@ -67,7 +67,7 @@ def main(out, accumulation, dies_at=None):
     torch.set_num_threads(1)
     model = transfer()
     settings = replace(SETTINGS, accumulation=accumulation)
-    train(model, Colors(dies_at), settings, out, classes=2, size=(16, 16), checkpoint_every=5, progress=False)
+    train(model, Colors(dies_at), settings, out, num_classes=2, size=(16, 16), checkpoint_every=5, progress=False)
     if int(os.environ.get("RANK", 0)) == 0:
         save_file(model.state_dict(), Path(out) / "weights.safetensors")
 

@@ -10,7 +10,7 @@ from vl_attention.charts.reconstructions import draw_reconstructions
 from vl_attention.charts.shifts import draw_shifts
 from vl_attention.charts.similarity import draw_head_similarity, draw_layer_similarity
 from vl_attention.charts.transfer import draw_transfer
-from vl_attention.comparison.record import COLUMNS
+from vl_attention.comparison.compare import COLUMNS
 from vl_attention.comparison.summary import summarize
 from vl_core.corruptions import SHIFTS
 

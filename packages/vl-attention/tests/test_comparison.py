@@ -11,9 +11,9 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
+from vl_attention.comparison.compare import COLUMNS, compare
 from vl_attention.comparison.methods import Method
 from vl_attention.comparison.peak_memory import peak_memory
-from vl_attention.comparison.record import COLUMNS, compare
 from vl_attention.comparison.subsets import stratified_indices
 from vl_attention.models.normalization import Normalization
 from vl_core.data import ImageDataset
@@ -53,18 +53,18 @@ def test_every_method_and_seed_has_a_row_and_its_answers(teacher, dataset, tmp_p
     assert all(float(row["accuracy"]) == 1 for row in rows)
     trained = [row for row in rows if row["method"] != "ensemble"]
     assert all(float(row["peak_mb"]) > 10 and float(row["seconds"]) > 0 and row["epochs"] == "6" for row in trained)
-    answers = load_file(tmp_path / "runs" / "copy-1" / "answers.safetensors")
+    answers = load_file(tmp_path / "runs" / "copy-1" / "predictions.safetensors")
     assert answers["logits"].shape == (40, 2)
     assert answers["labels"].tolist() == [i % 2 for i in range(40)]
 
 
 def test_what_was_done_is_not_done_again(teacher, dataset, tmp_path):
     first = run(teacher, dataset, tmp_path, ("scratch",), (0,))
-    before = (tmp_path / "runs" / "scratch-0" / "answers.safetensors").stat().st_mtime_ns
+    before = (tmp_path / "runs" / "scratch-0" / "predictions.safetensors").stat().st_mtime_ns
     rows = run(teacher, dataset, tmp_path, ("scratch", "distill"), (0,))
     assert rows[: len(first)] == first
     assert [row["method"] for row in rows] == ["scratch", "distill"]
-    assert (tmp_path / "runs" / "scratch-0" / "answers.safetensors").stat().st_mtime_ns == before
+    assert (tmp_path / "runs" / "scratch-0" / "predictions.safetensors").stat().st_mtime_ns == before
 
 
 def test_a_record_of_other_labels_or_epochs_is_refused(teacher, dataset, tmp_path):

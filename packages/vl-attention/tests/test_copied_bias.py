@@ -76,7 +76,7 @@ def test_maps_are_copied_at_the_teachers_scale(heads):
     x = torch.randn(1, 5, 8, generator=generator)
     mine = own.parts(x)
     handed = CopiedAttention(copy.deepcopy(own), "qk", heads)
-    handed.handed = AttentionInputs(q, k, v, None, 1.5)
+    handed.teacher_inputs = AttentionInputs(q, k, v, None, 1.5)
     expected = []
     for head, taught in enumerate([0, 1] if heads is None else heads):
         own_logits = 0.25 * mine[0][:, head] @ mine[1][:, head].mT

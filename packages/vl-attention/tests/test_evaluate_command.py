@@ -295,9 +295,9 @@ def test_a_table_that_is_none_is_named(settings):
 
 def test_what_enters_a_model_is_read_off_it(saved):
     (teacher,) = load_models([str(saved / "teacher")], "cpu")
-    assert (teacher.name, teacher.size, teacher.channels, teacher.class_count) == ("teacher", (12, 12), 1, 0)
+    assert (teacher.name, teacher.size, teacher.channels, teacher.num_classes) == ("teacher", (12, 12), 1, 0)
     (tuned,) = load_classifiers([str(saved / "tuned")], None, "cpu")
-    assert (tuned.size, tuned.channels, tuned.classes, tuned.class_count) == (
+    assert (tuned.size, tuned.channels, tuned.classes, tuned.num_classes) == (
         (12, 12),
         1,
         ("bright", "gray", "dark"),

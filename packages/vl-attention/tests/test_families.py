@@ -71,7 +71,7 @@ def test_taps_give_the_map_of_the_softmax(family, make, images):
 
     def run():
         normalized = transfer.teacher_normalization(images)
-        taps.update(transfer._teacher_taps.run(lambda: teacher(normalized), range(3)).by_layer)
+        taps.update(transfer._teacher_recorder.run(lambda: teacher(normalized), range(3)).by_layer)
 
     inputs = _inputs_of_attentions(teacher, run)
     assert len(inputs) == len(taps) == 3

@@ -55,10 +55,10 @@ def test_an_encoder_for_any_size_is_trained_at_its_own(images):
 def test_the_encoder_does_not_see_what_is_hidden(images):
     model = autoencoder()
     order = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(i)) for i in range(3)])
-    seen = order[:, : model.seen]
-    assert model.seen == 4
+    seen = order[:, : model.num_visible]
+    assert model.num_visible == 4
     changed = images.clone()
-    for image, hidden in zip(changed, order[:, model.seen :], strict=True):
+    for image, hidden in zip(changed, order[:, model.num_visible :], strict=True):
         for patch in hidden.tolist():
             row, column = divmod(patch, 4)
             image[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 0.5
@@ -84,7 +84,7 @@ def test_the_loss_is_that_of_a_loop_over_hidden_patches(images):
 def test_prediction_of_a_patch_does_not_depend_on_the_order_of_the_others(images):
     model = autoencoder()
     order = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(i)) for i in range(3)])
-    other = torch.cat([order[:, : model.seen].flip(1), order[:, model.seen :].flip(1)], 1)
+    other = torch.cat([order[:, : model.num_visible].flip(1), order[:, model.num_visible :].flip(1)], 1)
     torch.testing.assert_close(model(images, order), model(images, other))
 
 

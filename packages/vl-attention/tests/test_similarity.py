@@ -9,7 +9,7 @@ import torch
 from timm.models.beit import Beit
 from vl_attention import Normalization
 from vl_attention.analysis.maps import attention_maps, class_attention
-from vl_attention.analysis.similarity import jensen_shannon, layer_means, map_similarity, tap_divergence
+from vl_attention.analysis.similarity import jensen_shannon, layer_means, map_divergence, map_similarity
 from vl_attention.attention.inputs import AttentionInputs
 from vl_attention.classifiers.classifier import Classifier
 
@@ -47,9 +47,9 @@ def one_hot_tap(places, tokens=4):
 
 def test_disjoint_maps_differ_by_ln_2_and_equal_ones_by_nothing():
     first, second = one_hot_tap([0, 1, 2, 3]), one_hot_tap([1, 0, 3, 2])
-    assert tap_divergence(first, second).item() == pytest.approx(log(2), abs=1e-6)
-    assert tap_divergence(first, first).item() == 0
-    assert tap_divergence(first, one_hot_tap([0, 1, 3, 2])).item() == pytest.approx(log(2) / 2, abs=1e-6)
+    assert map_divergence(first, second).item() == pytest.approx(log(2), abs=1e-6)
+    assert map_divergence(first, first).item() == 0
+    assert map_divergence(first, one_hot_tap([0, 1, 3, 2])).item() == pytest.approx(log(2) / 2, abs=1e-6)
 
 
 def test_divergence_of_two_coins_is_the_formulas():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from vl_attention.comparison import summary
-from vl_attention.comparison.record import COLUMNS, read_answers
+from vl_attention.comparison.compare import COLUMNS, read_predictions
 from vl_attention.comparison.summary import summarize
 
 
@@ -66,7 +66,7 @@ def test_a_single_seed_is_measured_over_images(tmp_path):
         folder = tmp_path / "runs" / f"{name}-0"
         folder.mkdir(parents=True)
         save_file({"logits": torch.nn.functional.one_hot(found).float(), "labels": labels},
-                  folder / "answers.safetensors")  # fmt: skip
+                  folder / "predictions.safetensors")  # fmt: skip
     scratch, distilled = summarize([row("scratch", 0, 0.7), row("distill", 0, 0.9)], tmp_path)
     assert scratch.accuracy.mean == pytest.approx(0.7)
     assert 0.6 < scratch.accuracy.low < 0.7 < scratch.accuracy.high < 0.8
@@ -80,8 +80,8 @@ def test_the_ensembles_answers_are_the_mean_of_its_members(tmp_path):
     for name, logits in (("fine-tune", [[2.0, 0.0]]), ("distill", [[0.0, 1.0]])):
         (tmp_path / "runs" / f"{name}-3").mkdir(parents=True)
         save_file({"logits": torch.tensor(logits), "labels": torch.tensor([0])},
-                  tmp_path / "runs" / f"{name}-3" / "answers.safetensors")  # fmt: skip
-    found, labels = read_answers(tmp_path, "ensemble", 3)
+                  tmp_path / "runs" / f"{name}-3" / "predictions.safetensors")  # fmt: skip
+    found, labels = read_predictions(tmp_path, "ensemble", 3)
     expected = (torch.tensor([[2.0, 0.0]]).softmax(-1) + torch.tensor([[0.0, 1.0]]).softmax(-1)) / 2
     torch.testing.assert_close(found.exp(), expected)
     assert labels.tolist() == [0]

@@ -22,12 +22,12 @@ from vl_attention.commands.pretrain import run as pretrain
 from vl_attention.commands.train import Train, _method
 from vl_attention.commands.train import run as train
 from vl_attention.comparison.methods import METHODS, RECIPES, method_of
-from vl_attention.training.recipes import small_teacher
+from vl_attention.training.recipes import small_images_pretrain
 from vl_core.data import open_dataset
 
 SIZE = {"img_size": 16, "patch_size": 8, "in_chans": 1, "embed_dim": 16, "depth": 2, "num_heads": 2}
 TINY = {"image_size": 16, "patch": 8, "width": 16, "depth": 2, "heads": 2, "decoder_width": 16, "decoder_heads": 2}
-QUICK = replace(small_teacher(), epochs=2, batch_size=8)
+QUICK = replace(small_images_pretrain(), epochs=2, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_trained_models_answer_as_they_did(trained, teacher):
     from safetensors.torch import load_file
 
     images = torch.rand(3, 1, 16, 16)
-    assert load_file(trained / "runs" / "copy-0" / "answers.safetensors")["logits"].shape == (8, 2)
+    assert load_file(trained / "runs" / "copy-0" / "predictions.safetensors")["logits"].shape == (8, 2)
     student = load_classifier(trained / "runs" / "copy-0" / "model", teacher=load_model(teacher))
     assert student(images).logits.shape == (3, 2)
     plain = timm.create_model(f"local-dir:{trained / 'runs' / 'distill-0' / 'model'}", pretrained=True).eval()

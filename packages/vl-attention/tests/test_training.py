@@ -24,8 +24,8 @@ from torch.utils.data import ConcatDataset, DataLoader
 from vl_attention import AttentionTransfer, Normalization
 from vl_attention.classifiers.classifier import Classifier
 from vl_attention.models.masked_autoencoder import MaskedAutoencoder
+from vl_attention.models.weights import weights_digest
 from vl_attention.training.augmentation import AugmentedImages, Mixing, PlainImages, seeded
-from vl_attention.training.identity import digest
 from vl_attention.training.parameters import _UNDECAYED, _depth, parameter_groups
 from vl_attention.training.pretraining import pretrain
 from vl_attention.training.settings import TrainSettings
@@ -50,7 +50,7 @@ def run(model, out, settings=SETTINGS, images=None, **options):
         Colors() if images is None else images,
         settings,
         out,
-        classes=2,
+        num_classes=2,
         size=(16, 16),
         progress=False,
         **{"checkpoint_every": 5, "log_every": 5, **options},
@@ -228,14 +228,14 @@ def test_another_share_of_hidden_patches_is_another_run_of_pretraining(tmp_path)
 
     with pytest.raises(KeyboardInterrupt):
         start(0.5, Interrupted())
-    with pytest.raises(ValueError, match=r"model\.seen \(2 in the folder, now 1\)"):
+    with pytest.raises(ValueError, match=r"model\.num_visible \(2 in the folder, now 1\)"):
         start(0.75, Colors())
 
 
 def test_a_digest_is_that_of_the_weights_whatever_their_kind():
     model = transfer().teacher
-    assert digest(model) == digest(transfer().teacher)
-    assert len({digest(model), digest(model.bfloat16()), digest(model.double())}) == 3
+    assert weights_digest(model) == weights_digest(transfer().teacher)
+    assert len({weights_digest(model), weights_digest(model.bfloat16()), weights_digest(model.double())}) == 3
 
 
 def test_a_loss_that_is_not_finite_is_an_error(tmp_path):

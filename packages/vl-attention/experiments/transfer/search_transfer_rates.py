@@ -4,7 +4,7 @@
 
 A student from scratch, one with copied attention, one with distilled attention and the fine-tuned teacher are trained
 on the labels of vl-attention's study (the built-in Fashion-MNIST images, without 200 held out per class) and evaluated
-on the held-out images. A row per method, learning rate and seed goes to `packages/vl-attention/results/rates.csv`; rows
+on the held-out images. A row per method, learning rate and seed goes to `packages/vl-attention/results/learning_rates.csv`; rows
 in the file are not computed again: rerun to resume, with the runs in `--work`.
 """
 
@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 from vl_attention.classifiers.saved_models import load_model
+from vl_attention.comparison.compare import compare
 from vl_attention.comparison.methods import METHODS, Method, method_of
-from vl_attention.comparison.record import compare
 from vl_attention.comparison.subsets import stratified_indices
 from vl_core.data import ImageDataset, open_dataset
 from vl_core.results import append_row, provenance, read_rows
 
-ROWS = Path(__file__).resolve().parents[2] / "results/rates.csv"
+ROWS = Path(__file__).resolve().parents[2] / "results/learning_rates.csv"
 RECIPE = "small_images"
 
 

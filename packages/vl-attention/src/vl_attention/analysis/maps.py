@@ -1,6 +1,6 @@
-"""Attention maps of a trained model, to look at or to measure.
+"""Attention maps of a trained model, for display or analysis.
 
-Training never stores a map; here they are asked for, so mind their size: ``B × H × N × N`` floats a layer.
+Training never stores a map, but these functions do, so mind their size: ``B × H × N × N`` floats per layer.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from vl_attention.attention.inputs import AttentionInputs, AttentionRecorder
 from vl_attention.classifiers.classifier import Classifier
-from vl_attention.models.calling import call, check_images, evaluating, vision_config
+from vl_attention.models.inference import call_model, check_images, eval_mode, vision_config
 from vl_attention.models.layout import ViTLayout
 from vl_attention.models.normalization import Normalization
 from vl_attention.transfer.attention_transfer import AttentionTransfer
 
 _ELEMENTS = 1 << 22
-"""About how many numbers of a map are made at once."""
+"""Approximate number of map elements to compute at once."""
 
 
 def attention_maps(
@@ -30,23 +30,23 @@ def attention_maps(
     rows: slice | None = None,
     normalization: Normalization | None = None,
 ) -> dict[int, Tensor]:
-    """What a model's softmax gives, by layer.
+    """Compute the attention maps of a model, by layer.
 
-    The model runs in evaluation mode and without gradients; afterwards each of its modules is in the mode that it was.
+    The model runs in evaluation mode and without gradients; afterwards each module is back in its previous mode.
 
     Args:
-        model: A ViT of timm or transformers, or an `AttentionTransfer` or a `Classifier`, for its student.
+        model: A timm or transformers ViT, or an `AttentionTransfer` or `Classifier`, whose student is used.
         images: ``(B, C, H, W)``, floats in 0..1, on the model's device.
-        layers: Numbers of layers, negative ones from the end, or ``"all"``.
-        rows: Which queries; default: all.
-        normalization: How images enter the model; default: as the model says.
+        layers: Layer numbers, negative ones from the end, or ``"all"``.
+        rows: Queries to include; default: all.
+        normalization: Normalization of images in 0..1; default: the model's own.
 
     Returns:
-        Layer to map ``(B, heads, rows, N)``, float32 at least. Tokens stand as in the model, prefix tokens first. Each
-        row sums to one.
+        Map ``(B, heads, rows, N)`` by layer, at least float32. Tokens are in the order of the model, prefix tokens
+        first. Each row sums to one.
 
     Raises:
-        ValueError: If a layer does not exist, the images are no floats ``(B, C, H, W)``, or the model copies its
+        ValueError: If a layer does not exist, the images are not floats ``(B, C, H, W)``, or the model copies its
             attention from a teacher.
 
     Example:
@@ -55,70 +55,71 @@ def attention_maps(
         >>> attention_maps(model, torch.rand(1, 3, 32, 32), layers=[-1])[1].shape
         torch.Size([1, 3, 17, 17])
     """
-    taps = tap_layers(model, images, layers, normalization)
-    return {layer: tap.map(slice(None) if rows is None else rows) for layer, tap in taps.items()}
+    recorded = record_attention(model, images, layers, normalization)
+    return {layer: inputs.map(slice(None) if rows is None else rows) for layer, inputs in recorded.items()}
 
 
 def class_attention(
     model: nn.Module, images: Tensor, layer: int = -1, *, normalization: Normalization | None = None
 ) -> Tensor:
-    """Attention from the class token to each patch, as a grid over the image.
+    """Compute the attention from the class token to each patch, as a grid over the image.
 
-    A model without a class token is shown by the mean over all its queries.
+    For a model without a class token, the mean over all queries is used.
 
     Args:
-        model: A ViT of timm or transformers, or an `AttentionTransfer` or a `Classifier`, for its student.
+        model: A timm or transformers ViT, or an `AttentionTransfer` or `Classifier`, whose student is used.
         images: ``(B, C, H, W)``, floats in 0..1.
-        layer: Its number; negative ones count from the end.
-        normalization: How images enter the model; default: as the model says.
+        layer: Layer number; negative ones count from the end.
+        normalization: Normalization of images in 0..1; default: the model's own.
 
     Returns:
-        ``(B, heads, rows, columns)``. What goes to the prefix tokens is left out, so a head's grid sums to one at most.
+        ``(B, heads, rows, columns)``. Attention to prefix tokens is left out, so the grid of a head sums to at most
+        one.
 
     Raises:
         ValueError: As `attention_maps` does, or if the patches form no grid.
     """
     plain, _ = plain_model(model, normalization)
     prefix = ViTLayout.of(plain).prefix
-    (tap,) = tap_layers(model, images, [layer], normalization).values()
+    (inputs,) = record_attention(model, images, [layer], normalization).values()
     if "class" in prefix:
-        place = prefix.index("class")
-        attention = tap.map(slice(place, place + 1))[:, :, 0]
+        index = prefix.index("class")
+        attention = inputs.map(slice(index, index + 1))[:, :, 0]
     else:
-        chunks = [tap.map(rows).sum(2) for rows in row_chunks(tap)]
-        attention = torch.stack(chunks).sum(0) / tap.q.shape[2]
+        chunks = [inputs.map(rows).sum(2) for rows in row_chunks(inputs)]
+        attention = torch.stack(chunks).sum(0) / inputs.q.shape[2]
     patches = attention[..., len(prefix) :]
     height, width = _grid(plain, images, patches.shape[-1])
     return patches.reshape(*patches.shape[:-1], height, width)
 
 
-def tap_layers(
+def record_attention(
     model: nn.Module,
     images: Tensor,
     layers: Literal["all"] | Sequence[int],
     normalization: Normalization | None = None,
 ) -> dict[int, AttentionInputs]:
-    """The taps of some layers, in ascending order; arguments as of `attention_maps`."""
+    """Record the attention inputs of some layers, in ascending order; arguments as in `attention_maps`."""
     check_images(images)
     model, normalization = plain_model(model, normalization)
     layout = ViTLayout.of(model)
     chosen = sorted({_layer(n, layout.depth) for n in (range(layout.depth) if layers == "all" else layers)})
     if not chosen:
         raise ValueError(f"layers must be 'all' or name at least one layer, got {layers!r}")
-    taps = AttentionRecorder.of(model, [model.get_submodule(name) for name in layout.attentions])
-    with torch.no_grad(), evaluating(model):
-        return taps.run(lambda: call(model, normalization(images)), chosen, stop=True).by_layer
+    recorder = AttentionRecorder.of(model, [model.get_submodule(name) for name in layout.attentions])
+    with torch.no_grad(), eval_mode(model):
+        return recorder.run(lambda: call_model(model, normalization(images)), chosen, stop=True).by_layer
 
 
 def plain_model(model: nn.Module, normalization: Normalization | None) -> tuple[nn.Module, Normalization]:
-    """The model whose attention is meant, and how images enter it.
+    """The model whose attention is analyzed, and its normalization.
 
     Raises:
-        ValueError: If it is a student that attends with its teacher's maps.
+        ValueError: If it is a student that copies attention from its teacher.
     """
     if isinstance(model, AttentionTransfer) and model.needs_teacher:
         raise ValueError(
-            f"a student of mode={model.mode!r} has no whole attention of its own; give its teacher instead, "
+            f"a student of mode={model.mode!r} has no complete attention of its own; pass its teacher instead, "
             "transfer.teacher"
         )
     if isinstance(model, AttentionTransfer | Classifier):
@@ -126,10 +127,10 @@ def plain_model(model: nn.Module, normalization: Normalization | None) -> tuple[
     return model, normalization or Normalization.of(model)
 
 
-def row_chunks(tap: AttentionInputs, at_once: int | None = None) -> list[slice]:
+def row_chunks(inputs: AttentionInputs, at_once: int | None = None) -> list[slice]:
     """Slices of queries whose maps stay small, however many tokens there are."""
-    images, heads, queries, _ = tap.q.shape
-    step = max(1, at_once or _ELEMENTS // (images * heads * tap.k.shape[2]))
+    images, heads, queries, _ = inputs.q.shape
+    step = max(1, at_once or _ELEMENTS // (images * heads * inputs.k.shape[2]))
     return [slice(start, min(start + step, queries)) for start in range(0, queries, step)]
 
 
@@ -140,7 +141,7 @@ def _layer(number: Any, depth: int) -> int:
 
 
 def _grid(model: nn.Module, images: Tensor, patches: int) -> tuple[int, int]:
-    """Rows and columns of patches, by the patch size, or of square images the square root."""
+    """Rows and columns of patches, from the patch size or, for square images, the square root."""
     size: Any = getattr(getattr(model, "patch_embed", None), "patch_size", None)
     if size is None:
         size = getattr(vision_config(model), "patch_size", None)
@@ -152,7 +153,7 @@ def _grid(model: nn.Module, images: Tensor, patches: int) -> tuple[int, int]:
     side = round(patches**0.5)
     if side * side != patches or images.shape[-2] != images.shape[-1]:
         raise ValueError(
-            f"{patches} patches of images {tuple(images.shape[-2:])} form no grid that {type(model).__name__} tells "
-            "of; use attention_maps, and give the tokens their shape yourself"
+            f"{patches} patches of images {tuple(images.shape[-2:])} do not form a grid that {type(model).__name__} "
+            "defines; use attention_maps, and reshape the tokens yourself"
         )
     return side, side

@@ -1,7 +1,7 @@
-"""Accuracy of a classifier under shifts of its images: noise, blur, rotation, occlusion and others; five severities.
+"""Accuracy of a classifier under image shifts: noise, blur, rotation, occlusion and others, at five severities.
 
-The shifts are those of `vl_core.corruptions.shift`, whose strengths are our own: accuracies compare with each other and
-not with ImageNet-C's.
+The shifts are those of `vl_core.corruptions.shift`, whose strengths are our own: accuracies are comparable with each
+other but not with ImageNet-C's.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from torch import Tensor, nn
 from vl_core.corruptions import SHIFTS, Shift, shift
 from vl_core.results import wilson_interval
 
-from vl_attention.models.calling import check_images, evaluating, logits_of
+from vl_attention.models.inference import check_images, eval_mode, get_logits
 
 
 @dataclass(frozen=True)
 class ShiftAccuracy:
-    """A classifier's accuracy under one shift."""
+    """Accuracy of a classifier under one shift at one severity."""
 
     shift: str
     severity: int
-    """0 for the images as they are."""
+    """0 for the unchanged images."""
     correct: int
     total: int
     accuracy: float
-    """Share, 0 to 1."""
+    """Fraction of correct predictions, 0 to 1."""
     low: float
-    """Lower end of the 95 % interval of Wilson."""
+    """Lower end of Wilson's 95 % interval."""
     high: float
-    """Its upper end."""
+    """Upper end of Wilson's 95 % interval."""
 
 
 def evaluate_shifts(
@@ -49,27 +49,28 @@ def evaluate_shifts(
     """Measure a classifier's accuracy under each shift and severity.
 
     Args:
-        predict: From images ``(B, C, H, W)`` in 0..1 to logits ``(B, classes)``, or to something that holds
-            ``logits``: an `AttentionTransfer`, an `Ensemble`, ``lambda x: model(normalization(x))``. A module is put
-            into evaluation mode meanwhile.
+        predict: Maps images ``(B, C, H, W)`` in 0..1 to logits ``(B, num_classes)``, or to an output with ``logits``:
+            an `AttentionTransfer`, an `Ensemble`, ``lambda x: model(normalization(x))``. A module is put into
+            evaluation mode temporarily.
         images: ``(N, C, H, W)``, floats in 0..1.
         labels: int64 ``(N,)``.
-        shifts: Names in `vl_core.corruptions.SHIFTS`, or functions by name; default: all of `SHIFTS`. Yours beside
-            ours: ``{**SHIFTS, "fog": fog}``.
+        shifts: Names in `vl_core.corruptions.SHIFTS`, or functions by name; default: all of `SHIFTS`. To add
+            your own: ``{**SHIFTS, "fog": fog}``.
         severities: Whole numbers from 0 to 5. Images of severity 0 are evaluated once.
-        seed: Of the shifts.
-        batch_size: Images evaluated at once; it does not change a shift.
+        seed: Seed of the shifts.
+        batch_size: Images per forward pass; it does not change the shifts.
 
     Raises:
-        ValueError: If images and labels differ in number or are none, or a shift or severity does not exist.
+        ValueError: If images and labels differ in number or are empty, or a shift or severity does not exist.
     """
     check_images(images)
     if len(images) != len(labels) or not len(images):
-        raise ValueError(f"images and labels must be equally many, one or more, got {len(images)} and {len(labels)}")
+        raise ValueError(f"images and labels must have the same length, at least 1, got {len(images)} and
+        {len(labels)}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if isinstance(shifts, str):
-        raise ValueError(f"shifts must be a list of names, got {shifts!r}; write [{shifts!r}]")
+        raise ValueError(f"shifts must be a list of names, got {shifts!r}; pass [{shifts!r}]")
     if shifts is not None and not isinstance(shifts, Mapping) and (unknown := [n for n in shifts if n not in SHIFTS]):
         raise ValueError(f"shifts must be among {', '.join(SHIFTS)}, or a mapping to functions; got {unknown}")
     wrong = [severity for severity in severities if isinstance(severity, bool) or severity not in range(6)]
@@ -78,7 +79,7 @@ def evaluate_shifts(
     chosen = SHIFTS if shifts is None else shifts if isinstance(shifts, Mapping) else {n: SHIFTS[n] for n in shifts}
     rows: list[ShiftAccuracy] = []
     unchanged: int | None = None
-    with torch.no_grad(), evaluating(predict) if isinstance(predict, nn.Module) else nullcontext():
+    with torch.no_grad(), eval_mode(predict) if isinstance(predict, nn.Module) else nullcontext():
         for name, function in chosen.items():
             for severity in severities:
                 if severity == 0 and unchanged is not None:
@@ -89,8 +90,8 @@ def evaluate_shifts(
                         part = slice(start, start + batch_size)
                         ids = range(len(images))[part]
                         changed = shift(images[part], name, severity, seed=seed, image_ids=ids, function=function)
-                        guesses = _logits(predict(changed)).argmax(-1)
-                        correct += int((guesses.cpu() == labels[part].cpu()).sum())
+                        predictions = _logits(predict(changed)).argmax(-1)
+                        correct += int((predictions.cpu() == labels[part].cpu()).sum())
                     unchanged = correct if severity == 0 else unchanged
                 total = len(images)
                 interval = wilson_interval(correct, total)
@@ -99,5 +100,5 @@ def evaluate_shifts(
 
 
 def _logits(output: Any) -> Tensor:
-    # A TransferOutput is a tuple of tensors too, which are not all logits.
-    return logits_of(getattr(output, "logits", output))
+    # A TransferOutput is also a tuple of tensors, not all of them logits.
+    return get_logits(getattr(output, "logits", output))

@@ -1,7 +1,7 @@
-"""How alike two models attend: the Jensen-Shannon divergence between their attention maps.
+"""Similarity of two models' attention: the Jensen-Shannon divergence between their attention maps.
 
 For two distributions over keys, ``p`` and ``q``, with ``m = (p + q) / 2``, it is ``(KL(p‖m) + KL(q‖m)) / 2`` (Lin,
-1991). It is symmetric, 0 for equal maps and at most ``ln 2 = 0.693`` nats, where no key is attended by both.
+1991). It is symmetric, 0 for equal maps and at most ``ln 2 = 0.693`` nats, if no key is attended by both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vl_attention.analysis.maps import plain_model, row_chunks, tap_layers
+from vl_attention.analysis.maps import plain_model, record_attention, row_chunks
 from vl_attention.attention.inputs import AttentionInputs
 from vl_attention.attention.pairing import Layers, pair_layers
 from vl_attention.attention.tokens import CommonTokens, Tokens
@@ -25,21 +25,21 @@ from vl_attention.models.normalization import Normalization
 
 @dataclass(frozen=True)
 class MapSimilarity:
-    """One head of one layer, or a layer, of two models."""
+    """Divergence between two models in one head of one layer, or in a whole layer."""
 
     first: str
-    """Name of one model."""
+    """Name of the first model."""
     second: str
-    """Name of the other."""
+    """Name of the second model."""
     first_layer: int
     second_layer: int
     head: int | None
-    """None where the models differ in heads: then the maps' means over heads are compared. Means are evener than what
-    they are of, so such a divergence is lower, and not to be set beside one of single heads."""
+    """None if the models have different numbers of heads: then the maps averaged over heads are compared. Averages are
+    more uniform than single maps, so such a divergence is lower and not comparable with that of single heads."""
     divergence: float
-    """Jensen-Shannon divergence in nats, 0 to ln 2; a mean over images and queries."""
+    """Jensen-Shannon divergence in nats, 0 to ln 2; the mean over images and queries."""
     images: int
-    """How many images it is a mean over."""
+    """Number of images in the mean."""
 
 
 def map_similarity(
@@ -52,36 +52,36 @@ def map_similarity(
     batch_size: int = 32,
     rows_at_once: int | None = None,
 ) -> list[MapSimilarity]:
-    """Jensen-Shannon divergence in nats between the attention maps of models, by layer and head.
+    """Compute the Jensen-Shannon divergence in nats between the attention maps of models, by layer and head.
 
-    Maps are made some queries at a time, so that memory stays bounded. Prefix tokens that only one of two models has
-    are left out, as queries and as keys; the rest of each row is scaled to sum to one.
+    Maps are computed for a few queries at a time, so memory stays bounded. Prefix tokens that only one of two models
+    has are left out, as queries and as keys; the rest of each row is renormalized to sum to one.
 
     Args:
-        models: By name: ViTs of timm or transformers, `AttentionTransfer` or `Classifier` for its student; on
-            one device.
-        images: ``(B, C, H, W)``, floats in 0..1, or batches of these; of a batch that is a tuple or a list, the first
-            entry is taken, so that a loader of images and labels will do. For models of different sizes or channels,
-            a mapping from each name to the same images as that model takes them.
-        pairs: Which models are compared; default: each with each.
-        layers: Which layers of the first model are compared with which of the second, see `pair_layers`. Default: layer
-            by layer for equal depths, otherwise ``"spread"``.
-        normalizations: How images enter a model, by name; default: as the model says.
-        batch_size: Of the batches that a tensor is divided into.
-        rows_at_once: Queries whose maps are made at once; default: some four million numbers' worth.
+        models: Models by name: timm or transformers ViTs, or `AttentionTransfer` or `Classifier`, whose student is
+            used; all on one device.
+        images: ``(B, C, H, W)``, floats in 0..1, or batches of these; the first entry of a batch that is a tuple or
+            list is used, so a loader of images and labels works. For models with different image sizes or channels, a
+            mapping from each name to the same images in the form for that model.
+        pairs: Pairs of models to compare; default: all pairs.
+        layers: Pairs of layers of the first and the second model, see `pair_layers`. Default: layer by layer for equal
+            depths, otherwise ``"spread"``.
+        normalizations: Normalization of images in 0..1 by name; default: the model's own.
+        batch_size: Batch size for a tensor of images.
+        rows_at_once: Number of queries to compute at once; default: about four million map elements.
 
     Returns:
         A row for each pair, layer and head, in this order.
 
     Raises:
-        ValueError: If there is no pair or no image, a name is unknown, two models cut images into different
-            numbers of patches, or a mapping lacks a model or differs in the number of images.
+        ValueError: If there is no pair or no image, a name is unknown, two models divide images into different
+            numbers of patches, or a mapping lacks a model or has different numbers of images.
     """
     pairs = list(combinations(models, 2)) if pairs is None else list(dict.fromkeys(pairs))
     unknown = sorted({name for pair in pairs for name in pair} - set(models))
     if not pairs or unknown:
         raise ValueError(
-            f"pairs must name two of the models {sorted(models)} each, and at least one pair, got {pairs}"
+            f"pairs must hold at least one pair of names among {sorted(models)}, got {pairs}"
             + (f"; unknown: {unknown}" if unknown else "")
         )
     if batch_size < 1 or (rows_at_once is not None and rows_at_once < 1):
@@ -99,42 +99,42 @@ def map_similarity(
     if isinstance(images, Mapping):
         counts = {name: len(images[name]) if name in images else None for name in needed}
         if len(set(counts.values())) != 1 or None in counts.values():
-            raise ValueError(f"images must hold equally many images for each model compared, got {counts}")
+            raise ValueError(f"images must hold the same number of images for each model compared, got {counts}")
     sums: dict[tuple[str, str, int, int], Tensor] = {}
     per_head: dict[tuple[str, str, int, int], bool] = {}
     total = 0
     for batch in _batches(images, batch_size, list(needed)):
         total += len(next(iter(batch.values())))
-        taps = {
-            name: tap_layers(models[name], batch[name], chosen, (normalizations or {}).get(name))
+        recorded = {
+            name: record_attention(models[name], batch[name], chosen, (normalizations or {}).get(name))
             for name, chosen in needed.items()
         }
-        for place in plan:
-            first, second, a, b = place
-            ours, theirs = taps[first][a], taps[second][b]
+        for key in plan:
+            first, second, a, b = key
+            ours, theirs = recorded[first][a], recorded[second][b]
             tokens = CommonTokens(layouts[first].prefix, layouts[second].prefix).choose(ours.q, theirs.q, dim=2)
-            ours, theirs = _of_tokens(ours, tokens[0]), _of_tokens(theirs, tokens[1])
-            found = tap_divergence(ours, theirs, rows_at_once=rows_at_once).sum(0)
-            per_head[place] = ours.q.shape[1] == theirs.q.shape[1]
-            sums[place] = sums[place] + found if place in sums else found
+            ours, theirs = _select_tokens(ours, tokens[0]), _select_tokens(theirs, tokens[1])
+            found = map_divergence(ours, theirs, rows_at_once=rows_at_once).sum(0)
+            per_head[key] = ours.q.shape[1] == theirs.q.shape[1]
+            sums[key] = sums[key] + found if key in sums else found
     if not total:
-        raise ValueError("images must hold at least one image, got none; an iterator gives its batches only once")
+        raise ValueError("images must hold at least one image, got none; an iterator yields its batches only once")
     return [
-        MapSimilarity(*place, head if per_head[place] else None, value / total, total)
-        for place, values in sums.items()
+        MapSimilarity(*key, head if per_head[key] else None, value / total, total)
+        for key, values in sums.items()
         for head, value in enumerate(values.tolist())
     ]
 
 
 def layer_means(rows: Sequence[MapSimilarity]) -> tuple[list[tuple[str, str]], np.ndarray]:
-    """The mean over heads, as a matrix of pairs of models and layers.
+    """Average over heads, as a matrix of model pairs and layers.
 
     Args:
-        rows: Of `map_similarity`.
+        rows: Rows of `map_similarity`.
 
     Returns:
-        The pairs of names, and float64 ``(pairs, layers)`` in nats, the first model's layers from the input on; NaN
-        where a pair lacks a layer.
+        The pairs of names, and float64 ``(pairs, layers)`` in nats, by layer of the first model; NaN where a pair lacks
+        a layer.
     """
     by_pair: dict[tuple[str, str], dict[int, list[float]]] = {}
     for row in rows:
@@ -154,40 +154,40 @@ def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
         >>> print(f"{jensen_shannon(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])).item():.4f}")
         0.6931
     """
-    # Where both are zero, 0 · ln 0 counts as nothing.
+    # 0 · ln 0 counts as 0 where both are zero.
     mean = ((p + q) / 2).clamp_min(torch.finfo(p.dtype).tiny)
     return ((torch.xlogy(p, p / mean) + torch.xlogy(q, q / mean)).sum(-1) / 2).clamp_min(0)
 
 
-def tap_divergence(first: AttentionInputs, second: AttentionInputs, *, rows_at_once: int | None = None) -> Tensor:
-    """Divergence between the maps of two taps, a mean over queries: float64 ``(B, heads)`` on the CPU.
+def map_divergence(first: AttentionInputs, second: AttentionInputs, *, rows_at_once: int | None = None) -> Tensor:
+    """Divergence between two attention maps, averaged over queries: float64 ``(B, heads)`` on the CPU.
 
-    Where the numbers of heads differ, the maps' means over heads are compared, and there is one column.
+    If the numbers of heads differ, the maps averaged over heads are compared, and there is one column.
     """
     same = first.q.shape[1] == second.q.shape[1]
     sums = torch.zeros(first.q.shape[0], first.q.shape[1] if same else 1, dtype=torch.float64)
     for rows in row_chunks(first if first.q.shape[1] > second.q.shape[1] else second, rows_at_once):
-        maps = [tap.map(rows) if same else tap.map(rows).mean(1, keepdim=True) for tap in (first, second)]
+        maps = [inputs.map(rows) if same else inputs.map(rows).mean(1, keepdim=True) for inputs in (first, second)]
         precision = torch.promote_types(maps[0].dtype, maps[1].dtype)
         divergence = jensen_shannon(maps[0].to(precision), maps[1].to(precision))
         sums = sums + divergence.sum(-1).cpu().double()
     return sums / first.q.shape[2]
 
 
-def _of_tokens(tap: AttentionInputs, tokens: Tokens) -> AttentionInputs:
-    """The tap of some tokens alone, as queries and as keys."""
+def _select_tokens(inputs: AttentionInputs, tokens: Tokens) -> AttentionInputs:
+    """Restrict attention inputs to some tokens, as queries and as keys."""
     if tokens is None:
-        return tap
-    q, k, v = (part.index_select(2, tokens) for part in tap[:3])
-    bias = tap.bias
+        return inputs
+    q, k, v = (part.index_select(2, tokens) for part in inputs[:3])
+    bias = inputs.bias
     if bias is not None:
         for dim in (-1, -2):
             bias = bias if bias.shape[dim] == 1 else bias.index_select(dim, tokens)
-    return AttentionInputs(q, k, v, bias, tap.scale)
+    return AttentionInputs(q, k, v, bias, inputs.scale)
 
 
 def _batches(images: Any, batch_size: int, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Batches by model, which share one tensor unless each model has its own."""
+    """Batches by model; models share one tensor unless each has its own."""
     if isinstance(images, Mapping):
         for start in range(0, len(images[names[0]]), batch_size):
             yield {name: images[name][start : start + batch_size] for name in names}

@@ -1,10 +1,10 @@
 """Queries, keys and values as they enter a model's softmax, with fused attention left on.
 
-The vision transformers of timm and of transformers that are supported end each attention in one call of
+Every supported vision transformer of timm and transformers computes each attention with one call of
 `torch.nn.functional.scaled_dot_product_attention`, after queries and keys were normalized, rotated or repeated, and
-with relative-position biases as its mask. A `torch.overrides.TorchFunctionMode`, which is active only inside of `with`,
-reads the arguments of that call. So what is tapped is what the softmax sees, whatever the family, no map is ever made,
-and nothing global is changed. Hooks on the attention modules say which layer a call belongs to.
+with relative-position biases as its mask. A `torch.overrides.TorchFunctionMode`, active only inside `with`, reads the
+arguments of that call. So the recorded tensors are exactly those that the softmax sees in every model family, no map is
+materialized, and nothing global changes. Hooks on the attention modules tell which layer a call belongs to.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ _SDPA = F.scaled_dot_product_attention
 
 
 class AttentionInputs(NamedTuple):
-    """What one attention's softmax receives. ``B`` images, ``H`` heads, ``N`` tokens, ``d`` dimensions of a head."""
+    """The inputs of one attention layer's softmax. ``B`` images, ``H`` heads, ``N`` tokens, ``d`` head dimensions."""
 
     q: Tensor
     """Queries ``(B, H, N, d)``, after normalization and rotation."""
     k: Tensor
-    """Keys, of the same shape."""
+    """Keys ``(B, H, N, d)``, likewise."""
     v: Tensor
     """Values ``(B, H, N, d)``."""
     bias: Tensor | None
-    """What is added to the logits, broadcast to ``(B, H, N, N)``; None for nothing."""
+    """Added to the logits, broadcast to ``(B, H, N, N)``; None for no bias."""
     scale: float
-    """What the products of queries and keys are multiplied by."""
+    """Factor on the products of queries and keys."""
 
     def detach(self) -> AttentionInputs:
-        """The same tensors as constants."""
+        """Detach all tensors from the graph."""
         bias = None if self.bias is None else self.bias.detach()
         return AttentionInputs(self.q.detach(), self.k.detach(), self.v.detach(), bias, self.scale)
 
     def map(self, rows: slice = slice(None)) -> Tensor:
-        """The attention map of some queries, ``(B, H, rows, N)``, in float32 at least."""
+        """Attention map of the chosen queries, ``(B, H, rows, N)``, in at least float32."""
         precision = torch.promote_types(self.q.dtype, torch.float32)
         logits = self.scale * (self.q[:, :, rows].to(precision) @ self.k.to(precision).mT)
         if self.bias is not None:
@@ -54,15 +54,15 @@ class AttentionInputs(NamedTuple):
 
 
 class LastLayerReached(Exception):
-    """Ends a teacher's forward pass where nothing more is wanted of it."""
+    """Stops a forward pass after the last recorded layer."""
 
 
-class Interception(TorchFunctionMode):
-    """While active, shows every call of scaled dot-product attention to a function.
+class AttentionInterceptor(TorchFunctionMode):
+    """Pass every call of scaled dot-product attention to a function while active.
 
     Args:
-        on_call: Is given what the call attends with and its dropout; returns the call's result, or None to have the
-            call go on as it was.
+        on_call: Receives the inputs of the call and its dropout; returns the result of the call, or None to let the
+            original call proceed.
     """
 
     def __init__(self, on_call: Callable[[AttentionInputs, float], Tensor | None]):
@@ -85,9 +85,11 @@ def _read_call(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> tuple[AttentionInputs, float]:
-    """The arguments of scaled dot-product attention as a tap, and the dropout."""
+    """The arguments of scaled dot-product attention as `AttentionInputs`, and the dropout."""
     if is_causal:
-        raise ValueError("this attention is causal; attention transfer is for models that see all of an image at once")
+        raise ValueError(
+            "this attention is causal; attention transfer needs a model in which every token attends to all others"
+        )
     if attn_mask is not None and attn_mask.dtype == torch.bool:
         attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, -torch.inf)
     if enable_gqa:
@@ -96,34 +98,34 @@ def _read_call(
     return AttentionInputs(query, key, value, attn_mask, query.shape[-1] ** -0.5 if scale is None else scale), dropout_p
 
 
-def attend(tap: AttentionInputs, dropout: float = 0.0) -> Tensor:
-    """The attention's output ``(B, H, N, d of the values)``, fused where queries and values differ in width too."""
-    width, value_width = tap.q.shape[-1], tap.v.shape[-1]
-    # The fused operators want one head dimension; zeros change no logit, and what they add to the output is cut off.
-    q, k, v = (F.pad(tensor, (0, max(width, value_width) - tensor.shape[-1])) for tensor in tap[:3])
-    return _SDPA(q, k, v, tap.bias, dropout, scale=tap.scale)[..., :value_width]
+def attend(inputs: AttentionInputs, dropout: float = 0.0) -> Tensor:
+    """Compute attention ``(B, H, N, value dimensions)``, fused even if queries and values differ in width."""
+    width, value_width = inputs.q.shape[-1], inputs.v.shape[-1]
+    # Fused operators need one head dimension; zero padding changes no logit, and the padded output is cut off.
+    q, k, v = (F.pad(tensor, (0, max(width, value_width) - tensor.shape[-1])) for tensor in inputs[:3])
+    return _SDPA(q, k, v, inputs.bias, dropout, scale=inputs.scale)[..., :value_width]
 
 
 class _Layer:
-    """One layer's hooks, and what they found.
+    """The hooks of one layer and what they recorded.
 
-    Every layer of a model has them, tapped or not, and nothing here depends on the layer's number, so that blocks which
-    are compiled share one code.
+    Every layer of a model has them, recorded or not, and nothing here depends on the layer number, so compiled blocks
+    share their code.
     """
 
     def __init__(self, recording: _Recording):
         self.recording = recording
         self.stop_at: Literal["", "call", "output"] = ""
-        self.tap: AttentionInputs | None = None
+        self.inputs: AttentionInputs | None = None
         self.has_gradient = True
         self.output: Tensor | None = None
 
     def enter(self, module: nn.Module, args: Any) -> None:
-        """Hook before the attention."""
+        """Forward pre-hook of the attention module."""
         self.recording.current = self
 
     def leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        """Hook after it."""
+        """Forward hook of the attention module."""
         self.recording.current = None
         if self.recording.with_outputs:
             self.output = output[0] if isinstance(output, tuple) else output
@@ -131,70 +133,73 @@ class _Layer:
             raise LastLayerReached
 
 
-class _Recording(Interception):
-    """Writes each call down at the layer that it belongs to."""
+class _Recording(AttentionInterceptor):
+    """Stores the inputs of each call at the layer that it belongs to."""
 
     def __init__(self) -> None:
         super().__init__(self._record)
         self.with_outputs = False
         self.current: _Layer | None = None
 
-    def _record(self, tap: AttentionInputs, dropout: float) -> None:
+    def _record(self, inputs: AttentionInputs, dropout: float) -> None:
         layer = self.current
         if layer is None:
             return
-        if layer.tap is not None:
-            raise ValueError("an attention computes more than one map, which no mode here transfers")
-        layer.tap, layer.has_gradient = tap, torch.is_grad_enabled()
+        if layer.inputs is not None:
+            raise ValueError(
+                "an attention module calls scaled_dot_product_attention more than once, which no mode supports; pass a "
+                "model with one call in each"
+            )
+        layer.inputs, layer.has_gradient = inputs, torch.is_grad_enabled()
         if layer.stop_at == "call":
             raise LastLayerReached
 
 
-class Taps(NamedTuple):
-    """What a forward pass gave."""
+class RecordedAttention(NamedTuple):
+    """The result of a forward pass and the attention inputs recorded during it."""
 
     result: Any
-    """What the model returned; None if it was stopped."""
+    """Output of the model; None if the pass was stopped early."""
     by_layer: dict[int, AttentionInputs]
     outputs: dict[int, Tensor]
-    """Of the attention modules ``(B, N, D)``, where they were asked for."""
+    """Outputs of the attention modules ``(B, N, D)`` by layer, if requested."""
     without_gradient: list[int]
-    """Layers that ran without gradients although the model was called with them: reentrant checkpointing does that."""
+    """Layers that ran without gradients although they were enabled, as with reentrant checkpointing."""
 
 
 class AttentionRecorder:
-    """Taps the attention modules of one model; get it with `AttentionRecorder.of`, so that each model has one.
+    """Records the inputs of a model's attention modules; use `AttentionRecorder.of`, so that each model has only one.
 
-    Code that is compiled from a block takes for granted whose hooks it calls, so two sets on one model would not do.
-    The hooks go when the last owner of this object does.
+    Compiled blocks are specialized to the hooks that they call, so two sets of hooks on one model would not work. The
+    hooks are removed with the last reference to this object.
     """
 
     _of_model: ClassVar[weakref.WeakValueDictionary[int, AttentionRecorder]] = weakref.WeakValueDictionary()
 
     def __init__(self, model: nn.Module, attentions: Sequence[nn.Module]):
-        self.model = model  # held, so that its id stays its own
+        self.model = model  # keeps the id from being reused
         self._modules = list(attentions)
         self._recording = _Recording()
         self._layers = [_Layer(self._recording) for _ in attentions]
         self._handles: list[RemovableHandle] = []
-        live = {id(taps._recording) for taps in self._of_model.values()}
-        _take_off(model, live)  # a copied model has hooks of nobody
+        live = {id(recorder._recording) for recorder in self._of_model.values()}
+        _remove_hooks(model, live)  # a copied model has hooks that belong to no recorder
         self._attach()
-        weakref.finalize(self, _remove, self._handles)
+        weakref.finalize(self, _remove_handles, self._handles)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy, made with its model, is that model's taps."""
+        """Register a copied recorder for the model that was copied with it."""
         self.__dict__.update(state)
         self._of_model[id(self.model)] = self
-        weakref.finalize(self, _remove, self._handles)
+        weakref.finalize(self, _remove_handles, self._handles)
 
     @classmethod
     def of(cls, model: nn.Module, attentions: Sequence[nn.Module]) -> AttentionRecorder:
-        """The taps of a model, made if there are none.
+        """The recorder of a model, created if there is none.
 
         Args:
             model: The model.
-            attentions: All its attention modules, by layer; each must call scaled dot-product attention once.
+            attentions: All its attention modules, by layer; each must call scaled dot-product attention exactly once.
         """
         found = cls._of_model.get(id(model))
         if found is None or found._modules != list(attentions):
@@ -208,17 +213,17 @@ class AttentionRecorder:
         *,
         with_outputs: bool = False,
         stop: bool = False,
-    ) -> Taps:
-        """Call the model.
+    ) -> RecordedAttention:
+        """Call the model and record the attention inputs of some layers.
 
         Args:
-            forward: Calls it.
-            layers: Which layers' taps are wanted.
-            with_outputs: Whether the modules' outputs are wanted too.
-            stop: Whether the forward pass ends once the last of ``layers`` is tapped.
+            forward: Calls the model.
+            layers: Layers to record.
+            with_outputs: Also record the outputs of the attention modules.
+            stop: Stop the forward pass after the last of ``layers``.
 
         Raises:
-            ValueError: If a module did not call scaled dot-product attention, or did so more than once.
+            ValueError: If a module did not call scaled dot-product attention, or called it more than once.
         """
         last = self._layers[max(layers)]
         self._clear()
@@ -229,21 +234,21 @@ class AttentionRecorder:
         try:
             with suppress(LastLayerReached), self._recording:
                 result = forward()
-            taps = {layer: self._layers[layer].tap for layer in layers}
+            recorded = {layer: self._layers[layer].inputs for layer in layers}
             outputs = {layer: self._layers[layer].output for layer in layers if with_outputs}
             without = [layer for layer in layers if torch.is_grad_enabled() and not self._layers[layer].has_gradient]
         finally:
             self._recording.with_outputs = False
             self._clear()
-        for layer, tap in taps.items():
-            if tap is None:
+        for layer, inputs in recorded.items():
+            if inputs is None:
                 raise ValueError(
                     f"attention of layer {layer}, {type(self._modules[layer]).__name__}, did not call torch's "
                     "scaled_dot_product_attention, so its queries and keys cannot be read; turn fused attention on: "
-                    "timm.layers.set_fused_attn(True) before the model is made, or attn_implementation='sdpa' in "
+                    "timm.layers.set_fused_attn(True) before the model is created, or attn_implementation='sdpa' in "
                     "transformers"
                 )
-        return Taps(result, taps, outputs, without)  # type: ignore[arg-type]
+        return RecordedAttention(result, recorded, outputs, without)  # type: ignore[arg-type]
 
     def _attach(self) -> None:
         for layer, module in zip(self._layers, self._modules, strict=True):
@@ -253,32 +258,32 @@ class AttentionRecorder:
     def _clear(self) -> None:
         self._recording.current = None
         for layer in self._layers:
-            layer.tap = layer.output = None
+            layer.inputs = layer.output = None
             layer.has_gradient = True
             layer.stop_at = ""
 
 
-def copy_without_taps(model: nn.Module) -> nn.Module:
-    """A deep copy of a model without hooks of ours; its own go with it."""
+def copy_without_hooks(model: nn.Module) -> nn.Module:
+    """Deep-copy a model without this package's hooks; its other hooks are copied too."""
     copied = copy.deepcopy(model)
-    _take_off(copied)
+    _remove_hooks(copied)
     return copied
 
 
-def _take_off(model: nn.Module, spared: Collection[int] = ()) -> None:
-    """Remove hooks of ours, but for those of some recordings, by their ids.
+def _remove_hooks(model: nn.Module, keep: Collection[int] = ()) -> None:
+    """Remove this package's hooks, except those of the recordings with the given ids.
 
-    A copy of a model has copies of its hooks, which nothing else would remove.
+    A copied model has copies of the hooks, which nothing else would remove.
     """
     for module in model.modules():
         for hooks in (module._forward_pre_hooks, module._forward_hooks):
             for key, hook in list(hooks.items()):
                 layer = getattr(hook, "__self__", None)
-                if isinstance(layer, _Layer) and id(layer.recording) not in spared:
+                if isinstance(layer, _Layer) and id(layer.recording) not in keep:
                     del hooks[key]
 
 
-def _remove(handles: list[RemovableHandle]) -> None:
+def _remove_handles(handles: list[RemovableHandle]) -> None:
     for handle in handles:
         handle.remove()
     handles.clear()

@@ -1,4 +1,4 @@
-"""Which layer and which heads of the student learn from which of the teacher."""
+"""Pairing of student layers and heads with teacher layers and heads."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 Layers: TypeAlias = str | Sequence[int] | Mapping[int, int] | Sequence[tuple[int, int]]
-"""``"all"``, ``"first:18"``, ``"first:75%"``, ``"last:6"``, ``"spread"``, numbers of layers, or student layer to
-teacher layer as a mapping or as pairs."""
+"""``"all"``, ``"first:18"``, ``"first:75%"``, ``"last:6"``, ``"spread"``, layer numbers, or a mapping or pairs from
+student layers to teacher layers."""
 Heads: TypeAlias = str | Sequence[int] | Mapping[int, int | Sequence[int]] | Sequence[tuple[int, int | Sequence[int]]]
-"""``"all"``, ``"first:12"``, numbers of heads, or student head to teacher head, or to several, for the average of their
-maps, as a mapping or as pairs."""
+"""``"all"``, ``"first:12"``, head numbers, or a mapping or pairs from student heads to teacher heads; several teacher
+heads for one student head average their maps."""
 HeadMap: TypeAlias = list[int | list[int] | None]
 
 
 def pair_layers(layers: Layers, student_depth: int, teacher_depth: int) -> list[tuple[int, int]]:
-    """Pairs of a student's layer and the teacher's layer that it learns from, first student layer first.
+    """Pair each student layer with the teacher layer that it learns from, in the order of the student layers.
 
     Args:
-        layers: ``"all"``: layer by layer, for equal depths; ``"first:K"`` and ``"last:K"``: the K nearest to the input
-            or to the output of each, or a share of the shallower one's depth (``"first:75%"``); ``"spread"``: every
-            student layer, from the teacher's layer at the same relative depth; numbers of layers, the same in both
-            (negative ones count from each model's end); or a mapping.
-        student_depth: How many layers the student has.
-        teacher_depth: How many layers the teacher has.
+        layers: ``"all"``: layer by layer, for equal depths; ``"first:K"`` and ``"last:K"``: the K layers of each model
+            nearest to its input or output, or a percentage of the smaller depth (``"first:75%"``); ``"spread"``: every
+            student layer with the teacher layer at the same relative depth; layer numbers, the same in both models
+            (negative numbers count from the end of each); or a mapping.
+        student_depth: Number of student layers.
+        teacher_depth: Number of teacher layers.
 
     Raises:
-        ValueError: If a layer does not exist, nothing is left, or ``"all"`` meets different depths.
+        ValueError: If a layer does not exist, no layer is named, or ``"all"`` is used with different depths.
 
     Example:
         >>> pair_layers("last:2", 3, 6)
@@ -59,8 +59,8 @@ def _named_layers(layers: str, student_depth: int, teacher_depth: int) -> list[t
     if layers == "all":
         if student_depth != teacher_depth:
             raise ValueError(
-                f"layers='all' is for equal depths, and the student has {student_depth} layers, the teacher "
-                f"{teacher_depth}; say 'spread', 'first:K', 'last:K' or a mapping of student layers to teacher layers"
+                f"layers='all' needs equal depths, and the student has {student_depth} layers, the teacher "
+                f"{teacher_depth}; use 'spread', 'first:K', 'last:K' or a mapping from student layers to teacher layers"
             )
         return [(i, i) for i in range(student_depth)]
     end, count = _end_and_count("layers", layers, min(student_depth, teacher_depth), "'all', 'spread'")
@@ -69,19 +69,19 @@ def _named_layers(layers: str, student_depth: int, teacher_depth: int) -> list[t
 
 
 def pair_heads(heads: Heads, student_heads: int, teacher_heads: int) -> HeadMap | None:
-    """For each head of the student the teacher's head, several whose maps are averaged, or None for a free head.
+    """Assign each student head a teacher head, several teacher heads whose maps are averaged, or None.
 
     Args:
-        heads: ``"all"``: head by head; where the teacher has a multiple of the student's heads, each student head
-            learns the average of as many neighbors. ``"first:K"`` or numbers: these heads alone. Or a mapping.
-        student_heads: How many heads the student has.
-        teacher_heads: How many heads the teacher has.
+        heads: ``"all"``: head by head; if the teacher has a multiple of the student's heads, each student head learns
+            the average of a group of adjacent teacher heads. ``"first:K"`` or numbers: these heads only. Or a mapping.
+        student_heads: Number of student heads.
+        teacher_heads: Number of teacher heads.
 
     Returns:
-        The map, or None for head by head.
+        One entry per student head, None for a head that learns from none; or None for head by head.
 
     Raises:
-        ValueError: If a head does not exist, nothing is left, or ``"all"`` meets numbers that do not divide.
+        ValueError: If a head does not exist, no head is named, or ``"all"`` is used with numbers that do not divide.
 
     Example:
         >>> pair_heads("all", 2, 4)
@@ -94,9 +94,8 @@ def pair_heads(heads: Heads, student_heads: int, teacher_heads: int) -> HeadMap 
             return None
         if teacher_heads % student_heads:
             raise ValueError(
-                f"the student has {student_heads} heads and the teacher {teacher_heads}, which is no multiple; say "
-                "which learns from which with heads={student head: teacher head}, or use mode='relations', which "
-                "asks for no match"
+                f"the student has {student_heads} heads and the teacher {teacher_heads}, which is not a multiple; pass "
+                "heads={student head: teacher head}, or use mode='relations', which works with any numbers of heads"
             )
         group = teacher_heads // student_heads
         return [list(range(h * group, (h + 1) * group)) for h in range(student_heads)]
@@ -109,10 +108,10 @@ def pair_heads(heads: Heads, student_heads: int, teacher_heads: int) -> HeadMap 
         found = [_index("heads", "teacher head", n, teacher_heads) for n in numbers]
         if not found:
             raise ValueError(f"heads must name a teacher head for student head {student}, got an empty list")
-        own = _index("heads", "student head", student, student_heads)
-        if chosen[own] is not None:
+        index = _index("heads", "student head", student, student_heads)
+        if chosen[index] is not None:
             raise ValueError(f"heads must name each head of the student once, got {heads!r}")
-        chosen[own] = found if len(found) > 1 else found[0]
+        chosen[index] = found if len(found) > 1 else found[0]
     if all(head is None for head in chosen):
         raise ValueError(f"heads must name at least one head, got {heads!r}")
     return chosen
@@ -130,14 +129,16 @@ def _end_and_count(name: str, spec: str, most: int, also: str) -> tuple[str, int
 
 
 def as_pairs(name: str, chosen: Any) -> list[tuple[Any, Any]]:
-    """Student's and teacher's side of a mapping, of pairs, or of numbers that are the same in both."""
-    chosen = chosen.tolist() if hasattr(chosen, "tolist") else chosen  # of NumPy's and torch's numbers
+    """Convert a mapping, pairs, or numbers that are the same on both sides to (student, teacher) pairs."""
+    chosen = chosen.tolist() if hasattr(chosen, "tolist") else chosen  # NumPy arrays and tensors
     if isinstance(chosen, int):
-        raise ValueError(f"{name} must hold whole numbers, got the number {chosen}; for one alone give [{chosen}]")
+        raise ValueError(
+            f"{name} must be a list of whole numbers, got the number {chosen}; for a single one pass [{chosen}]"
+        )
     items = list(chosen.items() if isinstance(chosen, Mapping) else chosen)
     pairs = [(item, item) if isinstance(item, int) else item for item in items]
     if any(not isinstance(pair, Sequence) or len(pair) != 2 for pair in pairs):
-        raise ValueError(f"{name} must hold whole numbers, or pairs of student's and teacher's, got {chosen!r}")
+        raise ValueError(f"{name} must hold whole numbers, or (student, teacher) pairs, got {chosen!r}")
     return [(student, teacher) for student, teacher in pairs]
 
 

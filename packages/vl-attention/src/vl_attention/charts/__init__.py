@@ -1,1 +1,1 @@
-"""Images of results, each a function that writes one PNG."""
+"""Charts of results; each function writes one PNG."""

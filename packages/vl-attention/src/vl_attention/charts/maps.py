@@ -1,4 +1,4 @@
-"""Where models look: images beside their attention."""
+"""Attention maps beside their images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vl_attention.charts._saving import new_figure, save
-from vl_attention.models.calling import check_images
+from vl_attention.models.inference import check_images
 
 
 def draw_attention(
@@ -23,25 +23,24 @@ def draw_attention(
     labels: Sequence[str] | None = None,
     title: str | None = None,
 ) -> None:
-    """Write a PNG: a row for each image, a column for the image and one for each model.
+    """Draw a PNG with a row per image, and columns for the image and each model.
 
-    Each map is divided by its mean, so that 1 is what every patch gets where attention is even; all panels share one
-    scale.
+    Each map is divided by its mean, so 1 stands for uniform attention; all panels share one color scale.
 
     Args:
         path: The file to write.
         images: ``(B, C, H, W)``, floats in 0..1, of one channel or three.
-        maps: By the model's name, ``(B, heads, rows, columns)`` of `class_attention`. Grids may differ.
-        head: Which head; default: the mean over heads.
-        labels: B names of the images.
-        title: Above all.
+        maps: Maps ``(B, heads, rows, columns)`` of `class_attention` by model name. Grids may differ.
+        head: Head to draw; default: the mean over heads.
+        labels: Names of the B images.
+        title: Title of the figure.
 
     Raises:
-        ValueError: If there is no map or image, or numbers differ.
+        ValueError: If there is no map or image, or the numbers differ.
     """
     check_images(images)
     if not maps or not len(images):
-        raise ValueError(f"maps and images must be at least one each, got {len(maps)} and {len(images)}")
+        raise ValueError(f"maps and images must each hold at least one, got {len(maps)} and {len(images)}")
     wrong = {name: tuple(m.shape) for name, m in maps.items() if m.ndim != 4 or len(m) != len(images)}
     if wrong or images.shape[1] not in (1, 3):
         raise ValueError(
@@ -49,9 +48,9 @@ def draw_attention(
             f"{wrong or tuple(images.shape)}"
         )
     if labels is not None and len(labels) != len(images):
-        raise ValueError(f"labels must be {len(images)}, one an image, got {len(labels)}")
+        raise ValueError(f"labels must be one per image, {len(images)}, got {len(labels)}")
     panels = {name: _over_image(found, images, head) for name, found in maps.items()}
-    # A few patches that draw all attention should not make the others black.
+    # A few patches with most of the attention should not make the others black.
     limit = max(float(np.quantile(np.stack(list(panels.values())), 0.99)), 1.5)
     pixels = images.detach().float().cpu().clamp(0, 1).permute(0, 2, 3, 1).numpy()
     height = 1.55 * images.shape[-2] / images.shape[-1]
@@ -76,14 +75,14 @@ def draw_attention(
     bar = figure.colorbar(shown, ax=cells, fraction=0.03, pad=0.01, extend="max", shrink=min(1.0, 2.4 / len(images)))
     bar.solids.set_alpha(1)  # type: ignore[union-attr]
     bar.ax.tick_params(labelsize=8)
-    bar.set_label("attention (1: even)", fontsize=8)
+    bar.set_label("attention (1: uniform)", fontsize=8)
     if title:
         figure.suptitle(title, fontsize=11, parse_math=False)
     save(figure, path)
 
 
 def _over_image(found: Tensor, images: Tensor, head: int | None) -> np.ndarray:
-    """Grids ``(B, heads, rows, columns)`` to ``(B, H, W)``, each of mean one before it is enlarged."""
+    """Scale grids ``(B, heads, rows, columns)`` to mean one and enlarge them to ``(B, H, W)``."""
     if head is not None and not -found.shape[1] <= head < found.shape[1]:
         raise ValueError(f"head must be one of 0 to {found.shape[1] - 1}, got {head}")
     grid = found.detach().float().cpu()

@@ -1,4 +1,4 @@
-"""What a masked autoencoder makes of what it does not see."""
+"""Reconstructions of a masked autoencoder."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from vl_attention.charts._saving import new_figure, save
 
 
 def draw_reconstructions(path: str | os.PathLike[str], images: Tensor, masked: Tensor, filled: Tensor) -> None:
-    """Write a PNG: a column an image; as it is, as the model sees it, and with the model's guess.
+    """Draw a PNG with a column per image: the original, the masked and the reconstructed image.
 
     Args:
         path: The file to write.
         images: ``(B, C, H, W)``, floats in 0..1, of one channel or three.
-        masked: The same with hidden patches gray.
-        filled: The same with predicted patches.
+        masked: The same images with masked patches gray.
+        filled: The same images with predicted patches.
 
     Raises:
         ValueError: If there is no image, or the shapes differ.
     """
     if not len(images) or not images.shape == masked.shape == filled.shape:
         raise ValueError(
-            f"images, masked and filled must have one shape and hold an image; got {tuple(images.shape)}, "
-            f"{tuple(masked.shape)} and {tuple(filled.shape)}"
+            "images, masked and filled must have the same shape and hold at least one image; got "
+            f"{tuple(images.shape)}, {tuple(masked.shape)} and {tuple(filled.shape)}"
         )
     figure = new_figure(1.1 * len(images) + 0.9, 3.6)
     cells = figure.subplots(3, len(images), squeeze=False)
-    for row, batch, name in zip(cells, (images, masked, filled), ("image", "seen", "guessed"), strict=True):
+    for row, batch, name in zip(cells, (images, masked, filled), ("image", "masked", "predicted"), strict=True):
         pixels = batch.detach().float().cpu().clamp(0, 1).permute(0, 2, 3, 1).numpy()
         for axes, image in zip(row, pixels, strict=True):
             axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)

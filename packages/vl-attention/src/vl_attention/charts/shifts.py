@@ -1,4 +1,4 @@
-"""How well classifiers stand shifts of their images."""
+"""Accuracy of classifiers under image shifts."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from matplotlib.ticker import MaxNLocator
 from vl_attention.analysis.shift_accuracy import ShiftAccuracy
 from vl_attention.charts._saving import new_figure, save
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's, which are told apart with any color vision."""
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Okabe and Ito's palette, distinguishable with any color vision."""
 _MARKERS = "os^Dv<>"
-# Panels side by side.
+# Maximum number of panels in a row.
 _ACROSS = 4
 
 
 def draw_shifts(
     path: str | os.PathLike[str], rows: Mapping[tuple[str, str], Sequence[ShiftAccuracy]], *, unshifted: str = "none"
 ) -> None:
-    """Write a PNG: accuracy by severity, a panel for each shift and data set, a line for each model.
+    """Draw a PNG of accuracy by severity, with a panel per shift and data set and a line per model.
 
-    Bands are 95 % intervals of Wilson. Lines begin at the images as they are. Without any shift there is one panel,
-    with a place for each data set.
+    Bands are Wilson's 95 % intervals. Lines start at the unchanged images. Without any shift there is one panel, with a
+    position for each data set.
 
     Args:
         path: The file to write.
-        rows: By model and data set, those of `evaluate_shifts`.
-        unshifted: Name of the shift that stands for images as they are, and has no panel where there are others.
+        rows: Rows of `evaluate_shifts` by model and data set.
+        unshifted: Name of the shift that stands for unchanged images; it has no panel if there are other shifts.
 
     Raises:
         ValueError: If there are no rows.
@@ -64,7 +64,7 @@ def draw_shifts(
             title = shift if len(sets) == 1 else f"{images}: {shift}"
             _finish(axes, title)
             if column == 0:
-                axes.set_ylabel("right, % (bands: 95 %)", fontsize=9)
+                axes.set_ylabel("accuracy, % (bands: 95 %)", fontsize=9)
             if place + across >= len(shifts):
                 axes.set_xlabel("severity", fontsize=9)
                 axes.tick_params(labelbottom=True)
@@ -80,10 +80,10 @@ def draw_shifts(
 
 
 def _draw_line(axes: Axes, rows: Sequence[ShiftAccuracy], index: int) -> Line2D:
-    """One model's accuracies, in the order of severity."""
+    """Draw one model's accuracies by severity."""
     rows = sorted(rows, key=lambda row: row.severity)
     severities = [row.severity for row in rows]
-    color = _COLOURS[index % len(_COLOURS)]
+    color = _COLORS[index % len(_COLORS)]
     low, high = ([100 * end for end in ends] for ends in zip(*((row.low, row.high) for row in rows), strict=True))
     if len(rows) > 1:
         axes.fill_between(severities, low, high, color=color, alpha=0.15, linewidth=0)
@@ -94,7 +94,7 @@ def _draw_line(axes: Axes, rows: Sequence[ShiftAccuracy], index: int) -> Line2D:
         [100 * row.accuracy for row in rows],
         color=color,
         marker=_MARKERS[index % len(_MARKERS)],
-        linestyle=("-", "--", ":")[index // len(_COLOURS) % 3],
+        linestyle=("-", "--", ":")[index // len(_COLORS) % 3],
         markersize=4,
         linewidth=1.4,
     )[0]
@@ -118,7 +118,7 @@ def _draw_unshifted(
                 [100 * (row.accuracy - row.low) for _, row in own],
                 [100 * (row.high - row.accuracy) for _, row in own],
             ],
-            color=_COLOURS[index % len(_COLOURS)],
+            color=_COLORS[index % len(_COLORS)],
             marker=_MARKERS[index % len(_MARKERS)],
             linestyle="none",
             capsize=3,
@@ -126,7 +126,7 @@ def _draw_unshifted(
         )
     axes.set_xlim(-0.5, len(sets) - 0.5)
     axes.set_xticks(range(len(sets)), sets, parse_math=False)
-    axes.set_ylabel("right, % (bars: 95 %)")
+    axes.set_ylabel("accuracy, % (bars: 95 %)")
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -142,5 +142,5 @@ def _finish(axes: Axes, title: str) -> None:
 
 
 def _escaped(name: str) -> str:
-    """A legend leaves out what starts with an underscore, and takes what stands between dollars for mathematics."""
+    """Escape a name for a legend, which skips names that start with an underscore and parses dollars as mathematics."""
     return f"{' ' if name.startswith('_') else ''}{name}".replace("$", r"\$")

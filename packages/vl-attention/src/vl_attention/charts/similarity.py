@@ -1,4 +1,4 @@
-"""How alike models attend, by layer and head."""
+"""Similarity of models' attention, by layer and head."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from matplotlib.ticker import MaxNLocator
 from vl_attention.analysis.similarity import MapSimilarity, layer_means
 from vl_attention.charts._saving import new_figure, save
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's, which are told apart with any color vision."""
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Okabe and Ito's palette, distinguishable with any color vision."""
 _MARKERS = "os^Dv<>"
 _UNIT = "Jensen-Shannon divergence (nats)"
-# Panels side by side.
+# Maximum number of panels in a row.
 _ACROSS = 3
 
 
 def draw_head_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimilarity]) -> None:
-    """Write a PNG: for each pair of models, the divergence of each head (across) and layer (upwards).
+    """Draw a PNG with the divergence of each head (horizontal) and layer (vertical) for each pair of models.
 
     Args:
         path: The file to write.
-        rows: Of `map_similarity`.
+        rows: Rows of `map_similarity`.
 
     Raises:
         ValueError: If there are no rows.
@@ -67,11 +67,11 @@ def draw_head_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimilar
 
 
 def draw_layer_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimilarity]) -> None:
-    """Write a PNG: a line for each pair of models, the divergence's mean over heads by layer of the first.
+    """Draw a PNG with a line per pair of models: the divergence averaged over heads, by layer of the first model.
 
     Args:
         path: The file to write.
-        rows: Of `map_similarity`.
+        rows: Rows of `map_similarity`.
 
     Raises:
         ValueError: If there are no rows.
@@ -85,9 +85,9 @@ def draw_layer_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimila
         axes.plot(
             there,
             values[there],
-            color=_COLOURS[index % len(_COLOURS)],
+            color=_COLORS[index % len(_COLORS)],
             marker=_MARKERS[index % len(_MARKERS)],
-            linestyle=("-", "--", ":")[index // len(_COLOURS) % 3],
+            linestyle=("-", "--", ":")[index // len(_COLORS) % 3],
             markersize=5,
             label=f"{first}, {second}{' *' if (first, second) in averaged else ''}".replace("$", r"\$"),
         )
@@ -107,5 +107,5 @@ def draw_layer_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimila
 
 def _some(rows: Sequence[MapSimilarity]) -> Sequence[MapSimilarity]:
     if not rows:
-        raise ValueError("rows must be those of map_similarity, one or more, got none")
+        raise ValueError("rows must be one or more rows of map_similarity, got none")
     return rows

@@ -1,4 +1,4 @@
-"""Accuracy of the ways to use a teacher, side by side."""
+"""Accuracy of the methods of a comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import isnan
 from vl_attention.charts._saving import new_figure, save
 from vl_attention.comparison.summary import FINE_TUNE, SCRATCH, Summary
 
-_COLOURS = {SCRATCH: "#7f7f7f", FINE_TUNE: "#d55e00", "ensemble": "#000000"}
+_COLORS = {SCRATCH: "#7f7f7f", FINE_TUNE: "#d55e00", "ensemble": "#000000"}
 _TRANSFER = "#0072b2"
 
 
@@ -20,35 +20,40 @@ def draw_transfer(
     *,
     title: str | None = None,
 ) -> None:
-    """Write a PNG: for each method its mean accuracy with its 95 % interval, and a dot a seed.
+    """Draw a PNG with the mean accuracy of each method, its 95 % interval and a dot per seed.
 
     Lines mark training from scratch and fine-tuning, between which transfer is expected.
 
     Args:
         path: The file to write.
-        summaries: Of `summarize`.
-        rows: Of ``transfer.csv``, for the dots.
-        title: Above all.
+        summaries: Summaries from `summarize`.
+        rows: Rows of ``transfer.csv``, for the dots.
+        title: Title of the figure.
 
     Raises:
         ValueError: If there are no summaries.
     """
     if not summaries:
-        raise ValueError("summaries must be those of summarize, one or more, got none")
+        raise ValueError("summaries must be one or more results of summarize, got none")
     figure = new_figure(7.0, 0.55 * len(summaries) + (1.5 if title else 1.2))
     axes = figure.subplots()
     for place, summary in enumerate(summaries):
-        color = _COLOURS.get(summary.method, _TRANSFER)
+        color = _COLORS.get(summary.method, _TRANSFER)
         accuracy = summary.accuracy
         if not isnan(accuracy.low):
-            # Few seeds that differ much have an interval beyond what an accuracy can be.
+            # With few, differing seeds the interval can exceed the range of an accuracy.
             ends = [100 * max(accuracy.low, 0.0), 100 * min(accuracy.high, 1.0)]
             axes.plot(ends, [place, place], color=color, linewidth=2.2, alpha=0.6)
         dots = [100 * float(row["accuracy"]) for row in rows if row["method"] == summary.method]
         axes.scatter(dots, [place] * len(dots), s=16, color=color, alpha=0.55, linewidths=0)
         axes.scatter([100 * accuracy.mean], [place], s=52, color=color, marker="D", zorder=3)
         axes.annotate(
-            _words(summary), (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=color
+            _annotation(summary),
+            (1.02, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=9,
+            color=color,
         )
         if summary.method in (SCRATCH, FINE_TUNE):
             axes.axvline(100 * accuracy.mean, color=color, linewidth=0.9, linestyle=":", zorder=0)
@@ -64,7 +69,7 @@ def draw_transfer(
     save(figure, path)
 
 
-def _words(summary: Summary) -> str:
+def _annotation(summary: Summary) -> str:
     words = f"{100 * summary.accuracy.mean:.1f} %"
     if summary.gain is not None:
         words += f"  ({100 * summary.gain.mean:+.1f})"

@@ -1,4 +1,4 @@
-"""A plain classifier behind the call of `AttentionTransfer`, for training from scratch and for fine-tuning."""
+"""A plain classifier with the interface of `AttentionTransfer`, for training from scratch and fine-tuning."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vl_attention.models.calling import call, check_images, logits_of
+from vl_attention.models.inference import call_model, check_images, get_logits
 from vl_attention.models.layout import ViTLayout
 from vl_attention.models.normalization import Normalization
 from vl_attention.transfer.attention_transfer import TransferOutput
 
 
 class Classifier(nn.Module):
-    """A model of timm or transformers that takes images in 0..1 and learns nothing but its task.
+    """A timm or transformers model that takes images in 0..1 and learns from labels only.
 
     Args:
         student: The model, with a classifier.
-        normalization: How images enter it; default: as the model says.
+        normalization: Normalization of images in 0..1; default: the model's own.
     """
 
     def __init__(self, student: nn.Module, normalization: Normalization | None = None):
@@ -26,9 +26,9 @@ class Classifier(nn.Module):
         self.student_normalization = normalization or Normalization.of(student)
 
     def forward(self, images: Tensor) -> TransferOutput:
-        """The logits of images ``(B, C, H, W)`` in 0..1, and no loss of transfer."""
+        """Compute the logits of images ``(B, C, H, W)`` in 0..1; the transfer loss is zero."""
         check_images(images)
-        logits = logits_of(call(self.student, self.student_normalization(images)))
+        logits = get_logits(call_model(self.student, self.student_normalization(images)))
         return TransferOutput(logits, logits.new_zeros(()), logits.new_zeros(0))
 
     def compile_blocks(self, **options: Any) -> Classifier:

@@ -1,6 +1,6 @@
-"""Models in files: folders of timm (``config.json``, ``model.safetensors``), hub ids, and the models that ship here.
+"""Save and load models: timm folders (``config.json``, ``model.safetensors``), hub ids, and the built-in models.
 
-A student that copies is nothing without its teacher, so its folder is one of `AttentionTransfer.save_pretrained`.
+A student that copies needs its teacher, so its folder is written by `AttentionTransfer.save_pretrained`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import nn
 
 from vl_attention.classifiers.classifier import Classifier
 from vl_attention.models.normalization import Normalization
-from vl_attention.training.identity import digest
+from vl_attention.models.weights import weights_digest
 from vl_attention.transfer.attention_transfer import AttentionTransfer
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -31,7 +31,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 PRETRAINED = Path(str(files("vl_attention") / "pretrained"))
 
 BUILT_IN = tuple(sorted(path.parent.name for path in PRETRAINED.glob("*/config.json")))
-"""Models that ship inside the package."""
+"""Names of the models that ship with the package."""
 
 
 def save_model(
@@ -54,7 +54,7 @@ def save_model(
     """
     normalization = normalization or Normalization.of(model)
     model = _converted(model, dtype)
-    # The tag names weights that these are not; images are resized and not cropped.
+    # The tag would name other weights; images are resized and not cropped.
     config: dict[str, Any] = {"pretrained_cfg": {"tag": ""}} | ({"label_names": list(classes)} if classes else {})
     save_for_hf(
         model,
@@ -66,15 +66,15 @@ def save_model(
 
 
 def load_model(source: str | os.PathLike[str], *, num_classes: int | None = None) -> Any:
-    """Load a model that ships here, a folder of timm, or a hub id; nothing is unpickled from a folder.
+    """Load a built-in model, a timm folder, or a hub id; nothing is unpickled from a folder.
 
     Args:
         source: A name in `BUILT_IN`, the path of a folder, or ``owner/name`` on the Hugging Face hub.
-        num_classes: Of a new classifier; default: the model's own.
+        num_classes: Number of classes of a new classifier; default: keep the model's own.
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If the folder holds no model of timm, or it does not fit its configuration.
+        ValueError: If the folder holds no timm model, or the weights do not fit the configuration.
     """
     folder = model_folder(source)
     options = {} if num_classes is None else {"num_classes": num_classes}
@@ -82,20 +82,21 @@ def load_model(source: str | os.PathLike[str], *, num_classes: int | None = None
         if isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/", "~")):
             return _from_hub(source, options)
         raise FileNotFoundError(
-            f"no model {os.fspath(source)!r}: it is not built in ({', '.join(BUILT_IN)}), no folder, and no hub id of "
-            "the form owner/name"
+            f"no model {os.fspath(source)!r}: it is neither a built-in model ({', '.join(BUILT_IN)}), nor a folder, "
+            "nor a hub id of the form owner/name"
         )
     _check_files(folder)
     if (mode := transfer_mode(source)) is not None:
         raise ValueError(
-            f"{folder} holds a student of mode={mode!r}, which needs its teacher, and no model of timm; read it with "
+            f"{folder} holds a student of mode={mode!r}, which needs its teacher, and not a timm model; load it with "
             "load_classifier and its teacher"
         )
     try:
         return timm.create_model(f"local-dir:{folder}", pretrained=True, **options)
-    # Files that are damaged or do not fit one another make timm raise nearly anything.
+    # Damaged or mismatched files make timm raise all kinds of exceptions.
     except Exception as error:
-        raise ValueError(f"{folder} holds no model that timm can load ({error})") from error
+        raise ValueError(f"{folder} holds no model that timm can load ({error}); write it again with save_model") from
+        error
 
 
 def save_classifier(
@@ -115,7 +116,7 @@ def save_classifier(
     """
     if isinstance(model, AttentionTransfer) and model.needs_teacher:
         config: Any = model._hub_mixin_config
-        kept = {"label_names": list(classes), "teacher_sha256": digest(model.teacher)}
+        kept = {"label_names": list(classes), "teacher_sha256": weights_digest(model.teacher)}
         _converted(model, dtype).save_pretrained(os.fspath(folder), config={**config, **kept})
         return
     student = model.export() if isinstance(model, AttentionTransfer) else model.student
@@ -125,31 +126,31 @@ def save_classifier(
 def load_classifier(
     source: str | os.PathLike[str], *, teacher: nn.Module | None = None
 ) -> Classifier | AttentionTransfer:
-    """Load what `save_classifier` wrote, or any classifier of timm; it takes images in 0..1.
+    """Load a classifier written by `save_classifier`, or any timm classifier; it takes images in 0..1.
 
     Args:
-        source: As `load_model` takes it.
-        teacher: For a student that copies its attention.
+        source: As in `load_model`.
+        teacher: The teacher of a student that copies attention.
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no model with a classifier, or its teacher is missing or does not fit.
+        ValueError: If it holds no model with a classifier, or the teacher is missing or does not fit.
     """
     if transfer_mode(source) is not None:
         return _load_transfer(model_folder(source), teacher)
     model = load_model(source)
     if not getattr(model, "num_classes", 0):
-        raise ValueError(f"{os.fspath(source)} has no classifier, as a teacher has none; train one first")
+        raise ValueError(f"{os.fspath(source)} has no classifier, like a teacher; train one first")
     return Classifier(model).eval()
 
 
 def model_folder(source: str | os.PathLike[str]) -> Path:
-    """The folder of a model, if it is one that ships here or on this machine; there is none for an id of the hub."""
+    """The folder of a built-in or local model; it does not exist for a hub id."""
     return PRETRAINED / source if str(source) in BUILT_IN else Path(source)
 
 
 def transfer_mode(source: str | os.PathLike[str]) -> str | None:
-    """The mode of a student that was saved together with what it needs of its teacher; None for a model of timm."""
+    """The mode of a student that was saved as an `AttentionTransfer`; None for a timm model."""
     found = _configuration(model_folder(source))
     return str(found["mode"]) if "mode" in found and "architecture" not in found else None
 
@@ -157,24 +158,26 @@ def transfer_mode(source: str | os.PathLike[str]) -> str | None:
 def _load_transfer(folder: Path, teacher: nn.Module | None) -> AttentionTransfer:
     if teacher is None:
         raise ValueError(
-            f"the student in {folder} copies its attention and needs its teacher; give it one"
+            f"the student in {folder} copies its attention and needs its teacher; pass teacher="
             if str(transfer_mode(folder)).startswith("copy")
-            else f"{folder} was written with save_pretrained, and is read with its teacher; give it, or write the "
-            "student alone, with save_classifier"
+            else f"{folder} was written with save_pretrained and needs its teacher; pass teacher=, or write the student
+            alone " "with save_classifier"
         )
     _check_files(folder)
     try:
-        with redirect_stdout(io.StringIO()):  # the hub's mixin announces what it does
+        with redirect_stdout(io.StringIO()):  # the hub mixin prints what it does
             transfer = AttentionTransfer.from_pretrained(folder, teacher=teacher).eval()
     except SafetensorError as error:
         raise ValueError(f"{folder / 'model.safetensors'} is damaged ({error}); write it again") from error
     except (RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"the student in {folder} does not fit this teacher ({error}); give it its own") from error
-    if _configuration(folder).get("teacher_sha256", own := digest(teacher)) != own:
-        raise ValueError(f"the student in {folder} copied from a teacher of other weights; give it its own")
+        raise ValueError(f"the student in {folder} does not fit this teacher ({error}); pass the teacher that it was
+        trained with") from error
+    if _configuration(folder).get("teacher_sha256", actual := weights_digest(teacher)) != actual:
+        raise ValueError(f"the student in {folder} copied from a teacher with other weights; pass the teacher that it
+        was trained with")
     student: Any = transfer.student
     if isinstance(known := getattr(student, "pretrained_cfg", None), dict):
-        # What its teacher names is another's.
+        # The teacher's class names do not belong to the student.
         student.pretrained_cfg = {**known, "label_names": tuple(_configuration(folder).get("label_names") or ())}
     return transfer
 
@@ -183,9 +186,9 @@ def _from_hub(source: str, options: dict[str, int]) -> Any:
     try:
         return timm.create_model(f"hf-hub:{source}", pretrained=True, **options)
     except OSError as error:
-        raise FileNotFoundError(f"no model {source!r}: there is no such folder, and no hub id ({error})") from error
+        raise FileNotFoundError(f"no model {source!r}: it is neither a folder nor a hub id ({error})") from error
     except Exception as error:
-        raise ValueError(f"{source} on the hub is no model that timm can load ({error})") from error
+        raise ValueError(f"{source} on the hub is not a model that timm can load ({error})") from error
 
 
 def _converted(model: ModuleT, dtype: torch.dtype | None) -> ModuleT:
@@ -196,11 +199,11 @@ def _converted(model: ModuleT, dtype: torch.dtype | None) -> ModuleT:
 def _check_files(folder: Path) -> None:
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
-            raise ValueError(f"{folder} holds no model of timm: {name} is missing; write one with save_model")
+            raise ValueError(f"{folder} holds no timm model: {name} is missing; write one with save_model")
 
 
 def _configuration(folder: Path) -> dict[str, Any]:
-    """What stands in a folder's ``config.json``; nothing where it is missing or damaged."""
+    """The contents of a folder's ``config.json``; empty if it is missing or damaged."""
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -209,9 +212,9 @@ def _configuration(folder: Path) -> dict[str, Any]:
 
 
 def class_names(model: nn.Module) -> tuple[str, ...]:
-    """Names of a model's logits, as `save_model` kept them; none where it did not."""
+    """Class names of a model as stored by `save_model`; empty if there are none."""
     config: Any = getattr(model, "pretrained_cfg", None) or {}
     names = config.get("label_names") or ()
-    # timm's own files may have a mapping from numbers, and names of a head that was replaced since.
+    # timm's own files may have a mapping from numbers, or names of a head that was replaced since.
     names = tuple(names[key] for key in sorted(names, key=int)) if isinstance(names, dict) else tuple(names)
     return names if len(names) == getattr(model, "num_classes", len(names)) else ()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from vl_attention.classifiers.saved_models import class_names, load_classifier, load_model, model_folder, transfer_mode
-from vl_attention.models.calling import call, evaluating
+from vl_attention.models.inference import call_model, eval_mode
 from vl_attention.models.normalization import Normalization
 
 _READ = ("config.json", "model.safetensors")
@@ -31,7 +31,7 @@ class GivenModel:
     """1 for grayscale, 3 for color."""
     classes: tuple[str, ...]
     """Names of its logits; none where they are not known."""
-    class_count: int
+    num_classes: int
     """How many logits it has."""
     sha256: str
     """Of its files, and of its teacher's where it copies; of a hub id, the id itself."""
@@ -144,8 +144,8 @@ def check_takes(source: str, model: Any, size: tuple[int, int], channels: int) -
     """
     image = torch.full((1, channels, *size), 0.5, device=next(model.parameters()).device)
     try:
-        with torch.no_grad(), evaluating(model):
-            call(model, image)
+        with torch.no_grad(), eval_mode(model):
+            call_model(model, image)
     # timm says in these ways that shapes do not fit, and so does torch.
     except (RuntimeError, AssertionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

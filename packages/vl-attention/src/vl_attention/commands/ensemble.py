@@ -165,13 +165,13 @@ def _columns(models: Sequence[GivenModel], dataset: ImageDataset) -> list[list[i
         ValueError: If members tell apart different classes.
     """
     first = models[0]
-    orders = [match_classes(given.name, given.classes, given.class_count, dataset) for given in models]
+    orders = [match_classes(given.name, given.classes, given.num_classes, dataset) for given in models]
     for given in models[1:]:
-        same = given.class_count == first.class_count
+        same = given.num_classes == first.num_classes
         if not same or (given.classes and first.classes and set(given.classes) != set(first.classes)):
             raise ValueError(
                 f"models must tell apart the same classes, and {first.name} and {given.name} do not: they have "
-                f"{first.class_count} and {given.class_count}; train them on the same"
+                f"{first.num_classes} and {given.num_classes}; train them on the same"
             )
     rest = [name for name in first.classes if name not in dataset.classes]
     for index, given in enumerate(models):

@@ -101,7 +101,7 @@ def run(settings: Evaluate) -> None:
     }
     models = load_classifiers(settings.models, settings.teacher, device)
     columns = {
-        (given.name, name): match_classes(given.name, given.classes, given.class_count, dataset)
+        (given.name, name): match_classes(given.name, given.classes, given.num_classes, dataset)
         for given in models
         for name, dataset in sets.items()
     }

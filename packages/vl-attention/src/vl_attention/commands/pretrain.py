@@ -74,7 +74,7 @@ class Pretrain:
     seed: int = 0
     """Of the weights; that of the images' order is --train.seed."""
 
-    train: TrainSettings = field(default_factory=recipes.small_teacher)
+    train: TrainSettings = field(default_factory=recipes.small_images_pretrain)
     """How it is trained."""
 
     out: Path = Path("vl-attention-pretrain")

@@ -28,8 +28,8 @@ from vl_attention.classifiers.saved_models import load_classifier, load_model
 from vl_attention.commands._images import at_most, balanced_order, describe, labeled, open_images, tensors
 from vl_attention.commands._models import check_takes, fingerprint, input_size
 from vl_attention.commands._options import RESUME, check_above_zero, check_at_least, check_update
+from vl_attention.comparison.compare import compare, run_folder
 from vl_attention.comparison.methods import ENSEMBLE, Method, method_of
-from vl_attention.comparison.record import compare, run_folder
 from vl_attention.comparison.summary import Interval, Summary, summarize
 from vl_attention.models.layout import ViTLayout
 from vl_attention.models.normalization import Normalization

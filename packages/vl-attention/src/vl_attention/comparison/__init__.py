@@ -1,1 +1,1 @@
-"""A teacher's use, in numbers: training from scratch, attention transfer and fine-tuning side by side."""
+"""Comparison of training from scratch, attention transfer and fine-tuning on the same labels."""

@@ -1,4 +1,4 @@
-"""What is compared: ways to use a teacher for a task with few labels."""
+"""The methods compared: ways to use a teacher for a task with few labels."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from vl_attention.attention.inputs import copy_without_taps
+from vl_attention.attention.inputs import copy_without_hooks
 from vl_attention.attention.pairing import Layers
 from vl_attention.classifiers.classifier import Classifier
-from vl_attention.models.dropout import forget_dropout
+from vl_attention.models.dropout import disable_dropout
 from vl_attention.models.normalization import Normalization
 from vl_attention.models.students import classifiers, random_student, set_drop_path
 from vl_attention.training import recipes
@@ -19,30 +19,30 @@ from vl_attention.training.settings import TrainSettings
 from vl_attention.transfer.attention_transfer import AttentionTransfer, Mode
 
 ENSEMBLE = "ensemble"
-"""Fine-tuned teacher and distilled student together: it trains nothing."""
+"""The fine-tuned teacher and the distilled student together; it needs no training."""
 ENSEMBLE_MEMBERS = ("fine-tune", "distill")
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way, and how it is trained."""
+    """One method and its training settings."""
 
     name: str
     """``"scratch"``, ``"fine-tune"``, or a mode of `AttentionTransfer`."""
     settings: TrainSettings
     layers: Layers | None = None
-    """Which layers are transferred, see `pair_layers`."""
+    """Layers to transfer, see `pair_layers`."""
     drop_path: float = 0.0
     """Rate of stochastic depth."""
 
-    def build(self, teacher: nn.Module, classes: int, seed: int, normalization: Normalization | None = None) -> Any:
-        """The model before training: it has the teacher's weights where it is fine-tuned, and random ones else."""
+    def build(self, teacher: nn.Module, num_classes: int, seed: int, normalization: Normalization | None = None) -> Any:
+        """Build the model to train: with the teacher's weights for fine-tuning, with random weights otherwise."""
         if self.name == "scratch":
-            student = random_student(teacher, classes, drop_path=self.drop_path, seed=seed)
+            student = random_student(teacher, num_classes, drop_path=self.drop_path, seed=seed)
             return Classifier(student, normalization)
         if self.name == "fine-tune":
-            tuned = _with_new_head(teacher, classes, seed)
-            forget_dropout(tuned)
+            tuned = _with_new_head(teacher, num_classes, seed)
+            disable_dropout(tuned)
             if self.drop_path:
                 set_drop_path(tuned, self.drop_path)
             return Classifier(tuned, normalization)
@@ -51,7 +51,7 @@ class Method:
             teacher,
             mode=mode,
             layers=self.layers,
-            num_classes=classes,
+            num_classes=num_classes,
             drop_path=self.drop_path,
             seed=seed,
             teacher_normalization=normalization,
@@ -61,12 +61,12 @@ class Method:
 RECIPES: Mapping[str, Mapping[str, Method]] = {
     "small_images": {
         "scratch": Method("scratch", recipes.small_images_scratch()),
-        "copy": Method("copy", recipes.small_images()),
+        "copy": Method("copy", recipes.small_images_copy()),
         "distill": Method("distill", recipes.small_images_distill(), layers="all"),
         "fine-tune": Method("fine-tune", recipes.small_images_fine_tune()),
-        # Which were not searched, and need not bear the rate of distillation.
-        "output": Method("output", recipes.small_images()),
-        "relations": Method("relations", recipes.small_images()),
+        # No rate was searched for these, and they may not tolerate the learning rate of distillation.
+        "output": Method("output", recipes.small_images_copy()),
+        "relations": Method("relations", recipes.small_images_copy()),
     },
     "vit_base": {
         "scratch": Method("scratch", recipes.vit_base_scratch(), drop_path=0.1),
@@ -83,27 +83,27 @@ RECIPES: Mapping[str, Mapping[str, Method]] = {
 }
 """Methods by recipe and name."""
 
-# Whose settings the other modes are trained with, where the recipe has none of their own.
+# Modes without settings of their own use those of another mode.
 _LIKE = {"copy_q": "copy", "copy_k": "copy", "copy_v": "copy", "output": "distill", "relations": "distill"}
 METHODS = ("scratch", "copy", "distill", "fine-tune", *_LIKE)
 """Names of all methods."""
 
 
 def method_of(recipe: str, name: str, *, layers: Layers | None = None, **changes: Any) -> Method:
-    """A recipe's method, changed.
+    """Look up a recipe's method and override some of its settings.
 
     Args:
         recipe: A name in `RECIPES`.
         name: A name in `METHODS`.
-        layers: Which layers are transferred; default: the recipe's, or those of the mode.
-        changes: Fields of `TrainSettings`.
+        layers: Layers to transfer; default: the recipe's, or the default of the mode.
+        changes: Fields of `TrainSettings` to override.
 
     Raises:
         ValueError: If a name is unknown or a setting out of range.
     """
     if recipe not in RECIPES or name not in METHODS:
         raise ValueError(
-            f"recipe must be one of {', '.join(RECIPES)} and a method one of {', '.join(METHODS)}; got {recipe!r} and "
+            f"recipe must be one of {', '.join(RECIPES)} and method one of {', '.join(METHODS)}; got {recipe!r} and "
             f"{name!r}"
         )
     known = RECIPES[recipe]
@@ -113,11 +113,11 @@ def method_of(recipe: str, name: str, *, layers: Layers | None = None, **changes
     return replace(found, settings=replace(found.settings, **changes))
 
 
-def _with_new_head(teacher: nn.Module, classes: int, seed: int) -> nn.Module:
-    """A copy of a timm model with a new classifier, drawn as `random_student` draws it."""
-    model: Any = copy_without_taps(teacher)
-    model.reset_classifier(classes)
-    drawn: Any = random_student(teacher, classes, seed=seed)
-    for head, new in zip(classifiers(model), classifiers(drawn), strict=True):
+def _with_new_head(teacher: nn.Module, num_classes: int, seed: int) -> nn.Module:
+    """A copy of a timm model with a new classifier, initialized as in `random_student`."""
+    model: Any = copy_without_hooks(teacher)
+    model.reset_classifier(num_classes)
+    student: Any = random_student(teacher, num_classes, seed=seed)
+    for head, new in zip(classifiers(model), classifiers(student), strict=True):
         head.load_state_dict(new.state_dict())
     return model.train().requires_grad_(True)  # type: ignore[no-any-return]

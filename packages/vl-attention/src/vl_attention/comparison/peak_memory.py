@@ -1,4 +1,4 @@
-"""How much memory a piece of work took at most."""
+"""Peak memory of a block of code."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _PEAK = "VmHWM:"
 
 @dataclass
 class Peak:
-    """A number that is there when the work is done."""
+    """Peak memory in megabytes, set when the block ends."""
 
     megabytes: float = 0.0
 
 
 @contextmanager
 def peak_memory() -> Iterator[Peak]:
-    """Measure what is within: of the GPU where PyTorch sees one, else of this process.
+    """Measure the peak memory within a block: of the GPU if PyTorch sees one, otherwise of this process.
 
-    Linux forgets the process's earlier peak when it is asked to; elsewhere the peak is that of the process so far.
+    Linux can reset the process's earlier peak; elsewhere the peak is that of the process so far.
     """
     peak = Peak()
     if torch.cuda.is_available():
@@ -35,10 +35,10 @@ def peak_memory() -> Iterator[Peak]:
     try:
         yield peak
     finally:
-        peak.megabytes = torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else _of_process()
+        peak.megabytes = torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else _process_peak()
 
 
-def _of_process() -> float:
+def _process_peak() -> float:
     with suppress(OSError):
         line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(_PEAK))
         return int(line.split()[1]) * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""What the comparison's rows say: means over seeds, gains over training from scratch, and their intervals."""
+"""Summary of a comparison: means over seeds, gains over training from scratch, and confidence intervals."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from statistics import fmean, stdev
 from scipy.stats import t as student_t
 from vl_core.results import wilson_interval
 
-from vl_attention.comparison.record import read_answers
+from vl_attention.comparison.compare import read_predictions
 
 SCRATCH, FINE_TUNE = "scratch", "fine-tune"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % interval."""
+    """A mean and its 95 % confidence interval."""
 
     mean: float
     low: float
@@ -27,36 +27,36 @@ class Interval:
 
 @dataclass(frozen=True)
 class Summary:
-    """One method, over its seeds."""
+    """One method, summarized over its seeds."""
 
     method: str
     seeds: tuple[int, ...]
     accuracy: Interval
-    """Share of the test images. Several seeds: Student's interval of their mean. One: Wilson's, over images."""
+    """Fraction of the test images. Several seeds: Student's interval of their mean; one seed: Wilson's, over images."""
     gain: Interval | None
-    """Accuracy above training from scratch, by pairs of equal seeds; of one seed, by pairs of equal images. None for
-    training from scratch itself, or where it is missing."""
+    """Accuracy gain over training from scratch, paired by seed, or by image if there is one seed. None for training
+    from scratch itself, or if it is missing."""
     share_of_gap: float | None
-    """The gain over that of fine-tuning, both over the seeds that these two and training from scratch have in common;
-    None where there are none or fine-tuning gains nothing."""
+    """The gain divided by that of fine-tuning, over the seeds that both have in common with training from scratch; None
+    if there are none or fine-tuning gains nothing."""
     seconds: float
-    """Of training, a mean."""
+    """Mean training time."""
     peak_mb: float
-    """The most over seeds."""
+    """Maximum over seeds."""
 
 
 def summarize(rows: Sequence[Mapping[str, str]], out: str | os.PathLike[str]) -> list[Summary]:
-    """One summary a method, in the order of the rows.
+    """Summarize each method, in the order of the rows.
 
     Args:
-        rows: Of ``transfer.csv``.
-        out: The comparison's folder; its answers are read where there is one seed.
+        rows: Rows of ``transfer.csv``.
+        out: Folder of the comparison; predictions are read from it if there is one seed.
 
     Raises:
         ValueError: If there are no rows.
     """
     if not rows:
-        raise ValueError("rows must be those of transfer.csv, one or more, got none")
+        raise ValueError("rows must be one or more rows of transfer.csv, got none")
     by_method: dict[str, dict[int, Mapping[str, str]]] = {}
     for row in rows:
         by_method.setdefault(row["method"], {})[int(row["seed"])] = row
@@ -75,7 +75,7 @@ def summarize(rows: Sequence[Mapping[str, str]], out: str | os.PathLike[str]) ->
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """Student's 95 % interval of a mean; without ends for a single value.
+    """Mean with Student's 95 % interval; the ends are NaN for a single value.
 
     Example:
         >>> found = mean_interval([1.0, 2.0, 3.0])
@@ -92,7 +92,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 def _accuracy(found: Mapping[int, Mapping[str, str]], name: str, out: str | os.PathLike[str]) -> Interval:
     if len(found) > 1:
         return mean_interval([float(row["accuracy"]) for row in found.values()])
-    logits, labels = read_answers(out, name, next(iter(found)))
+    logits, labels = read_predictions(out, name, next(iter(found)))
     correct = int((logits.argmax(-1) == labels).sum())
     return Interval(correct / len(labels), *wilson_interval(correct, len(labels)))
 
@@ -108,19 +108,19 @@ def _gain(
     if len(seeds) > 1:
         pairs = [(by_method[name][seed], by_method[SCRATCH][seed]) for seed in seeds]
         return mean_interval([float(ours["accuracy"]) - float(theirs["accuracy"]) for ours, theirs in pairs])
-    logits, labels = read_answers(out, name, seeds[0])
-    scratch, _ = read_answers(out, SCRATCH, seeds[0])
-    right = (logits.argmax(-1) == labels).double() - (scratch.argmax(-1) == labels).double()
-    return mean_interval(right.tolist())
+    logits, labels = read_predictions(out, name, seeds[0])
+    scratch, _ = read_predictions(out, SCRATCH, seeds[0])
+    difference = (logits.argmax(-1) == labels).double() - (scratch.argmax(-1) == labels).double()
+    return mean_interval(difference.tolist())
 
 
 def _share_of_gap(by_method: Mapping[str, Mapping[int, Mapping[str, str]]], name: str) -> float | None:
-    scratch, tuned, own = (by_method.get(method, {}) for method in (SCRATCH, FINE_TUNE, name))
-    seeds = [seed for seed in own if seed in scratch and seed in tuned]
+    scratch, tuned, ours = (by_method.get(method, {}) for method in (SCRATCH, FINE_TUNE, name))
+    seeds = [seed for seed in ours if seed in scratch and seed in tuned]
     if name == SCRATCH or not seeds:
         return None
     gain, whole = (
         fmean(float(found[seed]["accuracy"]) - float(scratch[seed]["accuracy"]) for seed in seeds)
-        for found in (own, tuned)
+        for found in (ours, tuned)
     )
     return gain / whole if whole > 0 else None

@@ -1,1 +1,1 @@
-"""models"""
+"""Vision transformers: their layout, how they are called, random students, and masked autoencoders."""

@@ -1,4 +1,4 @@
-"""Rates of dropout, stochastic depth and patch dropout: they belong to a model's training, and not to its build."""
+"""Rates of dropout, stochastic depth and patch dropout, which belong to training rather than to the architecture."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from torch import nn
 
-# Of attention in transformers, and of DropPath and PatchDropout in both libraries.
+# Attention dropout in transformers, and DropPath and PatchDropout in both libraries.
 _RATES = ("dropout_prob", "attention_dropout", "dropout", "drop_prob", "prob")
 
 
 def dropout_rates(model: nn.Module) -> dict[str, float]:
-    """Those above zero, by names such as ``blocks.1.drop_path1.drop_prob``."""
+    """All rates above zero, by names such as ``blocks.1.drop_path1.drop_prob``."""
     return {
         f"{module_name}.{name}": rate
         for module_name, module in model.named_modules()
@@ -20,8 +20,8 @@ def dropout_rates(model: nn.Module) -> dict[str, float]:
     }
 
 
-def forget_dropout(model: nn.Module) -> None:
-    """Set all of them to zero."""
+def disable_dropout(model: nn.Module) -> None:
+    """Set all dropout rates of a model to zero."""
     for module in model.modules():
         for name in _rate_names(module):
             setattr(module, name, 0.0)

@@ -1,7 +1,7 @@
-"""Where a vision transformer keeps its attention, which tokens it has, and what it is built of.
+"""The layout of a vision transformer: its attention modules, prefix tokens and architectural components.
 
-timm's `VisionTransformer`, its kin (`Eva`, `Beit`, DeiT, relative positions) and the vision towers of transformers are
-known by their structure, so that a new model of a known build needs nothing here.
+timm's `VisionTransformer`, its relatives (`Eva`, `Beit`, DeiT, relative positions) and the vision towers of
+transformers are recognized by their structure, so a new model with a known structure needs no change here.
 """
 
 from __future__ import annotations
@@ -11,60 +11,60 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vl_attention.models.calling import is_of_transformers, vision_config
+from vl_attention.models.inference import is_transformers_model, vision_config
 
-_TOKENS_OF_TRANSFORMERS = {
+_TRANSFORMERS_TOKENS = {
     "cls_token": "class",
     "class_embedding": "class",
     "distillation_token": "distillation",
     "register_tokens": "register",
 }
-"""Kinds of the tokens before the patches, by the last part of their parameters' names."""
+"""Kinds of prefix tokens, by the last part of their parameter names."""
 
 
 @dataclass(frozen=True)
 class ViTLayout:
-    """What attention transfer must know of a model."""
+    """The parts of a vision transformer that attention transfer uses."""
 
     attentions: tuple[str, ...]
-    """Names of the attention modules, first layer first."""
+    """Names of the attention modules, from the first layer to the last."""
     prefix: tuple[str, ...]
-    """Kinds of the tokens that stand before the patches, such as ``("class", "register 0", "register 1")``."""
+    """Kinds of the tokens before the patches, such as ``("class", "register 0", "register 1")``."""
     components: frozenset[str]
-    """Parts that a plain ViT lacks, in words."""
+    """Names of the architectural components, such as ``"LayerScale"`` or ``"register tokens"``."""
 
     @property
     def depth(self) -> int:
-        """How many layers of attention there are."""
+        """Number of attention layers."""
         return len(self.attentions)
 
     @property
     def blocks(self) -> tuple[str, ...]:
-        """Names of the blocks that hold the attentions: ``blocks.3`` of ``blocks.3.attn``."""
+        """Names of the blocks that contain the attention modules: ``blocks.3`` for ``blocks.3.attn``."""
         return _block_names(self.attentions)
 
     @classmethod
     def of(cls, model: nn.Module) -> ViTLayout:
-        """Find a model's layers of attention, its prefix tokens and its components.
+        """Find the attention layers, prefix tokens and components of a model.
 
         Args:
-            model: A ViT of timm or transformers, or any module built like one: a list of blocks, each with one
-                attention that has a projection ``qkv``, or ``q_proj``, ``k_proj`` and ``v_proj``.
+            model: A timm or transformers ViT, or any module with the same structure: a list of blocks, each with one
+                attention module that has a projection ``qkv``, or ``q_proj``, ``k_proj`` and ``v_proj``.
 
         Raises:
-            ValueError: If no layers of self-attention are found, or the model is a masked autoencoder of transformers.
+            ValueError: If no self-attention layers are found, or the model is a masked autoencoder of transformers.
         """
-        if is_of_transformers(model) and vision_config(model).model_type == "vit_mae":
+        if is_transformers_model(model) and vision_config(model).model_type == "vit_mae":
             raise ValueError(
-                f"{type(model).__name__} hides and shuffles patches, so that its attention is of random places; load "
-                "its encoder as a plain model, transformers.ViTModel.from_pretrained"
+                f"{type(model).__name__} hides and shuffles patches, so its attention is between random positions; "
+                "load its encoder as a plain model, transformers.ViTModel.from_pretrained"
             )
         attentions = _attention_names(model)
         if not attentions:
             raise ValueError(
-                f"{type(model).__name__} has no self-attention that could be transferred; give a vision transformer of "
-                "timm (VisionTransformer, Eva, Beit, DeiT) or of transformers (ViT, DINOv2, CLIP's or SigLIP's vision "
-                "model)"
+                f"{type(model).__name__} has no self-attention that could be transferred; pass a vision transformer "
+                "from timm (VisionTransformer, Eva, Beit, DeiT) or transformers (ViT, DINOv2, or the vision model of "
+                "CLIP or SigLIP)"
             )
         return cls(attentions, _prefix_tokens(model), _components(model, attentions))
 
@@ -78,42 +78,42 @@ def _attention_names(model: nn.Module) -> tuple[str, ...]:
     stacks = list(dict.fromkeys(re.sub(r"\.?\d+$", "", block) for block in _block_names(tuple(found))))
     if len(stacks) > 1 and len({re.split(r"\.\d+\.", stack)[0] for stack in stacks}) == 1:
         raise ValueError(
-            f"{type(model).__name__} has stages, or blocks of several attentions each, such as {stacks[0]} and "
-            f"{stacks[1]}; attention transfer is for models with one list of blocks and one attention in each"
+            f"{type(model).__name__} has stages, or blocks with several attention modules, such as {stacks[0]} and "
+            f"{stacks[1]}; attention transfer needs one list of blocks with one attention module in each"
         )
     if len(stacks) > 1:
         raise ValueError(
-            f"{type(model).__name__} has several stacks of attention, {sorted(stacks)}; give the vision tower alone, "
+            f"{type(model).__name__} has several stacks of attention, {sorted(stacks)}; pass the vision tower alone, "
             "such as model.vision_model"
         )
     return tuple(found)
 
 
 def _is_self_attention(name: str, module: nn.Module) -> bool:
-    """A module with projections to queries, keys and values, inside of a numbered block."""
+    """True for a module with query, key and value projections inside a numbered block."""
     if not re.search(r"(^|\.)\d+\.", name) or "pool" in name:
         return False
     return hasattr(module, "qkv") or all(hasattr(module, f"{part}_proj") for part in "qkv")
 
 
 def _prefix_tokens(model: nn.Module) -> tuple[str, ...]:
-    """Class token, registers and others, in the order in which they stand."""
-    if is_of_transformers(model):
-        return _prefix_tokens_of_transformers(model)
+    """Class token, registers and others, in order."""
+    if is_transformers_model(model):
+        return _transformers_prefix_tokens(model)
     count = getattr(model, "num_prefix_tokens", 1 if getattr(model, "cls_token", None) is not None else 0)
     first = [kind for kind, token in (("class", "cls_token"), ("distillation", "dist_token"))
              if getattr(model, token, None) is not None]  # fmt: skip
     return tuple(first[:count]) + tuple(f"register {i}" for i in range(count - len(first)))
 
 
-def _prefix_tokens_of_transformers(model: nn.Module) -> tuple[str, ...]:
-    """By the tokens' parameters, since configurations name registers alone."""
+def _transformers_prefix_tokens(model: nn.Module) -> tuple[str, ...]:
+    """Prefix tokens from the parameters, since configurations mention registers only."""
     counts = {"class": 0, "distillation": 0, "register": 0}
     for name, parameter in model.named_parameters():
         owner, _, leaf = name.rpartition(".")
-        # A pooling head may have a class token of its own, which no layer of attention sees.
-        if leaf in _TOKENS_OF_TRANSFORMERS and "head" not in owner:
-            counts[_TOKENS_OF_TRANSFORMERS[leaf]] = parameter.shape[-2] if parameter.ndim > 1 else 1
+        # A pooling head may have its own class token, which no attention layer sees.
+        if leaf in _TRANSFORMERS_TOKENS and "head" not in owner:
+            counts[_TRANSFORMERS_TOKENS[leaf]] = parameter.shape[-2] if parameter.ndim > 1 else 1
     first = ["class", *(f"class {i}" for i in range(1, counts["class"]))][: counts["class"]]
     second = ["distillation"][: counts["distillation"]]
     return (*first, *second, *(f"register {i}" for i in range(counts["register"])))
@@ -129,7 +129,7 @@ def _components(model: nn.Module, attentions: tuple[str, ...]) -> frozenset[str]
         return any(re.search(pattern, name) for name in parameters)
 
     def is_norm(*names: str) -> bool:
-        """Whether the first attention has one of these, and it does something."""
+        """True if the first attention module has one of these, and it is not the identity."""
         return any(not isinstance(getattr(first, name, nn.Identity()), nn.Identity) for name in names)
 
     present = {

@@ -1,8 +1,8 @@
-"""Masked autoencoding: a teacher for attention transfer from images without labels.
+"""Masked autoencoding: pre-training of a teacher for attention transfer on unlabeled images.
 
-He et al., *Masked Autoencoders Are Scalable Vision Learners*, CVPR 2022: most patches are hidden, the encoder sees the
-rest, and a small decoder predicts the pixels of what is hidden. Written from the paper; unlike there, the decoder's
-positions are learned.
+He et al., *Masked Autoencoders Are Scalable Vision Learners*, CVPR 2022: most patches are masked, the encoder sees the
+rest, and a small decoder predicts the pixels of the masked patches. Written from the paper; unlike there, the decoder's
+position embeddings are learned.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from timm.layers import Mlp
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from vl_attention.models.calling import check_images, evaluating
+from vl_attention.models.inference import check_images, eval_mode
 from vl_attention.models.normalization import Normalization
 
 
 class MaskedAutoencoder(nn.Module):
-    """An encoder that learns to see from what is hidden.
+    """A masked autoencoder around a timm encoder.
 
     Args:
-        encoder: A `VisionTransformer` of timm; its head is not used.
-        mask_ratio: Share of the patches that are hidden.
+        encoder: A timm `VisionTransformer`; its head is not used.
+        mask_ratio: Fraction of the patches that are masked.
         decoder_width: Channels of the decoder.
-        decoder_depth: Its blocks.
-        decoder_heads: Its heads; must divide the width.
-        target_epsilon: Added to the variance of a patch's pixels, by which they are normalized; None predicts the
-            pixels as the encoder's normalization leaves them.
-        normalization: How images in 0..1 enter; default: as the encoder says.
+        decoder_depth: Number of blocks of the decoder.
+        decoder_heads: Number of attention heads of the decoder; must divide its width.
+        target_epsilon: Added to the variance when the target pixels are normalized within each patch; None predicts
+            pixels without normalization within patches.
+        normalization: Normalization of images in 0..1; default: the encoder's.
 
     Raises:
-        TypeError: If the encoder is none of timm's `VisionTransformer`.
-        ValueError: If the share leaves no patch to see or none to predict, or the encoder has a distillation token.
+        TypeError: If the encoder is not a timm `VisionTransformer`.
+        ValueError: If the ratio leaves no visible or no masked patch, or the encoder has a distillation token.
     """
 
     def __init__(
@@ -51,16 +51,18 @@ class MaskedAutoencoder(nn.Module):
         if not isinstance(encoder, VisionTransformer):
             raise TypeError(f"encoder must be timm's VisionTransformer, got {type(encoder).__name__}")
         if getattr(encoder, "dist_token", None) is not None:
-            raise ValueError("encoder must have no distillation token: masked autoencoding has no use for it")
+            raise ValueError(
+                "encoder must have no distillation token, which masked autoencoding does not use; build it without one"
+            )
         self.student: Any = encoder
         self.student_normalization = normalization or Normalization.of(encoder)
         embed = self.student.patch_embed
         self.patch_size: tuple[int, int] = embed.patch_size
         self.target_epsilon = target_epsilon
-        self.seen = round(embed.num_patches * (1 - mask_ratio))
-        if not 0 < self.seen < embed.num_patches:
+        self.num_visible = round(embed.num_patches * (1 - mask_ratio))
+        if not 0 < self.num_visible < embed.num_patches:
             raise ValueError(
-                f"mask_ratio must leave some of {embed.num_patches} patches to see and some to predict; got "
+                f"mask_ratio must leave some of the {embed.num_patches} patches visible and some masked; got "
                 f"{mask_ratio}"
             )
         pixels = self.patch_size[0] * self.patch_size[1] * embed.proj.in_channels
@@ -80,62 +82,64 @@ class MaskedAutoencoder(nn.Module):
             nn.init.normal_(parameter, std=0.02)
 
     def forward(self, images: Tensor, order: Tensor | None = None) -> Tensor:
-        """Mean squared error over the hidden patches, a scalar.
+        """Mean squared error over the masked patches, a scalar.
 
         Args:
             images: ``(B, C, H, W)`` in 0..1.
-            order: ``(B, patches)``, a permutation for each image; its first `seen` entries are seen. Default: drawn
-                from PyTorch's generator.
+            order: ``(B, patches)``, a permutation for each image; its first `num_visible` entries are visible. Default:
+                drawn from PyTorch's generator.
         """
         check_images(images)
         normalized = self.student_normalization(images)
         if order is None:
             order = torch.rand(len(images), self.student.patch_embed.num_patches, device=images.device).argsort(1)
-        predicted = self.predict(self.encode(normalized, order[:, : self.seen]), order)
-        hidden = order[:, self.seen :]
+        predicted = self.predict(self.encode(normalized, order[:, : self.num_visible]), order)
+        masked = order[:, self.num_visible :]
         errors = (predicted.float() - self.targets(normalized)).square().mean(-1)
-        return errors.gather(1, hidden).mean()
+        return errors.gather(1, masked).mean()
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor]:
-        """Images with their hidden patches gray, and with what is predicted in their place: both as ``images``.
+        """Masked images (masked patches gray) and reconstructed images, both with the shape of ``images``.
 
-        Where targets are normalized by patch, so are predictions; they are given the true patch's mean and deviation.
+        If targets are normalized within patches, predictions are denormalized with the true patch's mean and standard
+        deviation.
 
         Args:
             images: ``(B, C, H, W)`` in 0..1.
-            seed: Of which patches are hidden.
+            seed: Seed of the choice of masked patches.
         """
         check_images(images)
         generator = torch.Generator().manual_seed(seed)
         order = torch.rand(len(images), self.student.patch_embed.num_patches, generator=generator).argsort(1)
         order = order.to(images.device)
-        with evaluating(self):
+        with eval_mode(self):
             normalized = self.student_normalization(images)
-            predicted = self.predict(self.encode(normalized, order[:, : self.seen]), order).float()
+            predicted = self.predict(self.encode(normalized, order[:, : self.num_visible]), order).float()
         mean, scale = self._patch_statistics(normalized)
-        hidden = torch.zeros_like(predicted[..., :1]).scatter_(1, order[:, self.seen :, None], 1).expand_as(predicted)
+        masked = torch.zeros_like(predicted[..., :1]).scatter_(1, order[:, self.num_visible :, None], 1)
+        masked = masked.expand_as(predicted)
         size = tuple(images.shape[-2:])
-        mask, guessed = (
+        mask, filled = (
             nn.functional.fold(patches.mT, size, self.patch_size, stride=self.patch_size)
-            for patches in (hidden, predicted * scale + mean)
+            for patches in (masked, predicted * scale + mean)
         )
-        own = self.student_normalization
-        mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (own.mean, own.std))
-        guessed = (guessed * std + mean).clamp(0, 1)
-        return torch.where(mask.bool(), 0.5, images), torch.where(mask.bool(), guessed, images)
+        norm = self.student_normalization
+        mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (norm.mean, norm.std))
+        filled = (filled * std + mean).clamp(0, 1)
+        return torch.where(mask.bool(), 0.5, images), torch.where(mask.bool(), filled, images)
 
     def compile_blocks(self, **options: Any) -> MaskedAutoencoder:
-        """Compile each block of encoder and decoder with `torch.compile`."""
+        """Compile each block of the encoder and decoder with `torch.compile`."""
         for block in (*self.student.blocks, *self.decoder["blocks"]):  # type: ignore[misc]
             block.compile(**options)
         return self
 
-    def encode(self, normalized: Tensor, places: Tensor) -> Tensor:
-        """Tokens ``(B, prefix + seen, width)`` of normalized images, of these patches alone ``(B, seen)``.
+    def encode(self, normalized: Tensor, indices: Tensor) -> Tensor:
+        """Encode the visible patches ``(B, num_visible)`` of normalized images to ``(B, prefix + num_visible, width)``.
 
         Raises:
-            ValueError: If the images are not of the encoder's size, where it would take another.
+            ValueError: If the images do not have the encoder's size although it accepts others.
         """
         encoder = self.student
         patches = encoder.patch_embed(normalized)
@@ -144,40 +148,40 @@ class MaskedAutoencoder(nn.Module):
             if patches.shape[1] != encoder.patch_embed.num_patches:
                 raise ValueError(
                     f"images must have the encoder's size {tuple(encoder.patch_embed.img_size)}, got "
-                    f"{tuple(normalized.shape[-2:])}; the decoder has positions for that size alone"
+                    f"{tuple(normalized.shape[-2:])}; the decoder has position embeddings for that size only"
                 )
         prefix = [token for token in (encoder.cls_token, encoder.reg_token) if token is not None]
         positions = encoder.pos_embed
         if positions is not None:
-            own = positions.shape[1] - patches.shape[1]  # the tokens before the patches may have some
+            own = positions.shape[1] - patches.shape[1]  # prefix tokens may have some
             patches = patches + positions[:, own:]
             if own and prefix:
                 prefix = [torch.cat(prefix, 1) + positions[:, :own]]
-        seen = _at(patches, places)
-        tokens = torch.cat([*(token.expand(len(seen), -1, -1) for token in prefix), seen], 1)
+        visible = _select(patches, indices)
+        tokens = torch.cat([*(token.expand(len(visible), -1, -1) for token in prefix), visible], 1)
         return encoder.norm(encoder.blocks(encoder.norm_pre(tokens)))  # type: ignore[no-any-return]
 
     def predict(self, tokens: Tensor, order: Tensor) -> Tensor:
-        """Pixels of all patches ``(B, patches, pixels)`` from the encoder's tokens and the order of the patches."""
+        """Predict the pixels of all patches ``(B, patches, pixels)`` from the encoder's tokens and the patch order."""
         tokens = self.decoder["embed"](tokens)
-        seen = tokens[:, tokens.shape[1] - self.seen :]
-        hidden = self.mask_token.expand(len(seen), order.shape[1] - self.seen, -1).to(seen.dtype)
-        patches = _at(torch.cat([seen, hidden], 1), order.argsort(1)) + self.decoder_positions
-        tokens = torch.cat([tokens[:, : tokens.shape[1] - self.seen].to(patches.dtype), patches], 1)
+        visible = tokens[:, tokens.shape[1] - self.num_visible :]
+        masked = self.mask_token.expand(len(visible), order.shape[1] - self.num_visible, -1).to(visible.dtype)
+        patches = _select(torch.cat([visible, masked], 1), order.argsort(1)) + self.decoder_positions
+        tokens = torch.cat([tokens[:, : tokens.shape[1] - self.num_visible].to(patches.dtype), patches], 1)
         tokens = self.decoder["norm"](self.decoder["blocks"](tokens))
         return self.decoder["predict"](tokens[:, tokens.shape[1] - order.shape[1] :])  # type: ignore[no-any-return]
 
     def targets(self, normalized: Tensor) -> Tensor:
-        """What is to be predicted, ``(B, patches, pixels)``: pixels, by default normalized within each patch."""
+        """Prediction targets ``(B, patches, pixels)``: pixels, by default normalized within each patch."""
         mean, scale = self._patch_statistics(normalized)
         return (self._patches(normalized) - mean) / scale
 
     def _patches(self, normalized: Tensor) -> Tensor:
-        """``(B, patches, pixels)``."""
+        """Pixels by patch, ``(B, patches, pixels)``."""
         return nn.functional.unfold(normalized.float(), self.patch_size, stride=self.patch_size).mT
 
     def _patch_statistics(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
-        """What targets are normalized by, mean and scale ``(B, patches, 1)``: 0 and 1 where they are not."""
+        """Mean and scale ``(B, patches, 1)`` for normalizing targets: 0 and 1 if they are not normalized."""
         pixels = self._patches(normalized)
         mean, variance = pixels.mean(-1, keepdim=True), pixels.var(-1, keepdim=True)
         if self.target_epsilon is None:
@@ -185,6 +189,6 @@ class MaskedAutoencoder(nn.Module):
         return mean, (variance + self.target_epsilon).sqrt()
 
 
-def _at(tokens: Tensor, places: Tensor) -> Tensor:
-    """Tokens ``(B, N, D)`` at places ``(B, n)``."""
-    return tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[-1]))
+def _select(tokens: Tensor, indices: Tensor) -> Tensor:
+    """Select tokens ``(B, N, D)`` at indices ``(B, n)``."""
+    return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[-1]))

@@ -1,4 +1,4 @@
-"""What images in 0..1 are brought to before they enter a model."""
+"""Normalization of images in 0..1 before they enter a model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BY_MODEL_TYPE = {
 
 @dataclass(frozen=True)
 class Normalization:
-    """Mean and standard deviation by channel.
+    """Mean and standard deviation per channel.
 
     Example:
         >>> Normalization((0.5,), (0.5,))(torch.ones(1, 1, 2, 2)).unique().item()
@@ -43,15 +43,15 @@ class Normalization:
 
     @classmethod
     def none(cls, channels: int = 3) -> Normalization:
-        """For images that are normalized already."""
+        """The identity, for images that are already normalized."""
         return cls((0.0,) * channels, (1.0,) * channels)
 
     @classmethod
     def of(cls, model: nn.Module) -> Normalization:
-        """What a model of timm or transformers was trained with; ImageNet's, where it does not say.
+        """The normalization that a timm or transformers model was trained with; ImageNet's where it is not known.
 
-        A model of transformers does not say: its image processor does. Here the one that its kind is published with is
-        taken.
+        A transformers model does not store it (its image processor does), so the published one of its model type is
+        used.
         """
         channels = _channels(model)
         config = getattr(model, "pretrained_cfg", None)
@@ -64,7 +64,7 @@ class Normalization:
         return cls(mean, std)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images ``(B, C, H, W)`` in 0..1, normalized."""
+        """Normalize images ``(B, C, H, W)`` in 0..1."""
         if images.shape[1] != len(self.mean):
             raise ValueError(f"images must have {len(self.mean)} channels, got {images.shape[1]}")
         mean, std = (torch.tensor(v, dtype=images.dtype, device=images.device) for v in (self.mean, self.std))
@@ -72,5 +72,5 @@ class Normalization:
 
 
 def _channels(model: nn.Module) -> int:
-    """Channels of an image, read off the first convolution."""
+    """Number of image channels, from the first convolution."""
     return next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)

@@ -1,4 +1,4 @@
-"""timm's augmentation, with every random choice a function of the seed and the image's place in the run."""
+"""timm's augmentation, in which every random choice is a function of the seed and the position in the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vl_attention.training.settings import TrainSettings
 
 
 class Images(Protocol):
-    """Images with their labels, such as `vl_core.data.open_dataset` gives."""
+    """A labeled image data set, such as `vl_core.data.open_dataset` returns."""
 
     def __len__(self) -> int: ...
 
@@ -30,15 +30,15 @@ class Images(Protocol):
 
 
 class AugmentedImages(Dataset[tuple[Tensor, int]]):
-    """Image and label at each place of a run, augmented.
+    """Augmented image and label for each position of a run.
 
     Args:
         images: PIL images and labels.
-        settings: Which augmentation.
-        size: Height and width of what comes out.
+        settings: Augmentation settings.
+        size: Height and width of the output.
         channels: 1 or 3.
-        fill: What stands in for pixels from outside of an image that the automatic augmentation moves, by channel and
-            in 0..1: the mean of what the model was made for. Default: ImageNet's.
+        fill: Value by channel, in 0..1, for pixels from outside an image that the automatic augmentation shifts or
+            rotates: the mean that the model is normalized with. Default: ImageNet's.
     """
 
     def __init__(
@@ -61,24 +61,24 @@ class AugmentedImages(Dataset[tuple[Tensor, int]]):
             color_jitter=None,
             auto_augment=settings.random_augment or None,
             interpolation="bicubic",
-            mean=tuple(fill),  # which is all that timm fills with; images are not normalized by it
+            mean=tuple(fill),  # timm uses it only as the fill value here; nothing is normalized
             separate=True,
         )
-        # The third part would normalize, which each model does by itself.
+        # The third part would normalize, which each model does itself.
         self._transform = Compose([geometry, automatic, MaybeToTensor()])
         self._erase = RandomErasing(settings.erasing, mode="pixel", device="cpu") if settings.erasing else None
 
-    def __getitem__(self, place: int) -> tuple[Tensor, int]:
-        image, label = self._images[shuffled_index(place, len(self._images), self._seed)]
-        with seeded(self._seed, place):
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        image, label = self._images[shuffled_index(position, len(self._images), self._seed)]
+        with seeded(self._seed, position):
             tensor = self._transform(image.convert("L" if self._channels == 1 else "RGB"))
             if self._erase is not None:
-                tensor = self._erase(tensor * 4 - 2) / 4 + 0.5  # its noise is for images of about unit deviation
+                tensor = self._erase(tensor * 4 - 2) / 4 + 0.5  # its noise has unit standard deviation
         return tensor, label
 
 
 class PlainImages(Dataset[tuple[Tensor, int]]):
-    """Images as they are, brought to one size, with their labels."""
+    """Images without augmentation, resized to one size, with their labels."""
 
     def __init__(self, images: Images, size: tuple[int, int], channels: int):
         self._images, self._size, self._mode = images, size, "L" if channels == 1 else "RGB"
@@ -95,46 +95,46 @@ class PlainImages(Dataset[tuple[Tensor, int]]):
 
 
 class Mixing:
-    """Mixup and CutMix, and the targets ``(B, classes)`` that go with them.
+    """Mixup and CutMix, and the soft targets ``(B, num_classes)``.
 
     Args:
-        settings: How strong.
-        classes: How many there are.
+        settings: Strength of mixup, CutMix and label smoothing.
+        num_classes: Number of classes.
     """
 
-    def __init__(self, settings: TrainSettings, classes: int):
-        self._seed, self._classes, self._smoothing = settings.seed, classes, settings.label_smoothing
+    def __init__(self, settings: TrainSettings, num_classes: int):
+        self._seed, self._num_classes, self._smoothing = settings.seed, num_classes, settings.label_smoothing
         self._mix = None
         if settings.mixup or settings.cutmix:
             self._mix = Mixup(settings.mixup, settings.cutmix, label_smoothing=settings.label_smoothing,
-                              num_classes=classes)  # fmt: skip
+                              num_classes=num_classes)  # fmt: skip
 
     def __call__(self, images: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Mixed images and their targets.
+        """Mix images and compute their targets.
 
         Args:
-            images: ``(B, C, H, W)``, even in number where images are mixed; changed in place.
+            images: ``(B, C, H, W)``, an even number of them if images are mixed; changed in place.
             labels: ``(B,)``.
-            number: Of this pass in the run, counted over all processes, from which the mixing is drawn.
+            number: Index of this micro-batch in the run, counted over all processes; it seeds the mixing.
         """
         if self._mix is None:
-            off = self._smoothing / self._classes
-            targets = torch.full((len(labels), self._classes), off, device=images.device)
+            off = self._smoothing / self._num_classes
+            targets = torch.full((len(labels), self._num_classes), off, device=images.device)
             return images, targets.scatter_(1, labels[:, None], 1 - self._smoothing + off)
         with seeded(self._seed, number, salt=1):
             return self._mix(images, labels)  # type: ignore[no-any-return]
 
 
 @contextmanager
-def seeded(seed: int, place: int, salt: int = 0) -> Iterator[None]:
-    """Within, the generators of Python, NumPy and PyTorch start from seed and place; after it they go on as before."""
-    numbers = np.random.SeedSequence([seed % 2**63, place, salt]).generate_state(3)
+def seeded(seed: int, position: int, salt: int = 0) -> Iterator[None]:
+    """Seed the generators of Python, NumPy and PyTorch from seed and position, and restore them afterwards."""
+    numbers = np.random.SeedSequence([seed % 2**63, position, salt]).generate_state(3)
     before = random.getstate(), np.random.get_state()  # noqa: NPY002 - timm draws from it
     with torch.random.fork_rng(devices=[]):
         try:
             random.seed(int(numbers[0]))
             np.random.seed(int(numbers[1]))  # noqa: NPY002
-            # torch.manual_seed would note for a GPU to come, with a trace of the stack, at each image.
+            # torch.manual_seed would also queue a seed for the GPU, with a stack trace, for each image.
             torch.default_generator.manual_seed(int(numbers[2]))
             yield
         finally:

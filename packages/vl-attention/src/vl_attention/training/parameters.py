@@ -1,4 +1,4 @@
-"""Which weights decay, and how fast each block learns."""
+"""Parameter groups: weight decay and layer-wise learning-rate decay."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import nn
 from vl_attention.models.layout import ViTLayout
 from vl_attention.training.settings import TrainSettings
 
-# Tokens, the queries of attention pooling in timm and transformers among them, and positions.
+# Tokens (including the queries of attention pooling in timm and transformers) and position embeddings.
 _UNDECAYED = re.compile(r"pos_embed|position|_token|registers?$|rel_pos|bias|(^|\.)(latent|probe)$")
-# Of a name, the part that stands beside the blocks' own: what is above, such as dinov2_with_registers, says nothing.
+# Matched against the part of a name at the level of the blocks; parts above it, such as dinov2_with_registers, are not.
 _BEFORE = re.compile(r"embed|_token$|register|norm_pre|pre_layr?norm|rel_pos|rope")
 
 
@@ -24,15 +24,16 @@ def adamw(trained: nn.Module, settings: TrainSettings, layer_decay: float) -> to
 
 
 def parameter_groups(student: nn.Module, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
-    """Groups for an optimizer, each with its ``lr_scale``, by which `vl_core.training.fit` multiplies the rate.
+    """Build parameter groups, each with an ``lr_scale`` by which `vl_core.training.fit` multiplies the learning rate.
 
-    The head has the full rate, the last block ``layer_decay`` of it, the block below ``layer_decay`` of that, and so on
-    down to what stands before the first block. Vectors (biases, norms, scales), tokens and positions do not decay.
+    The head has the full learning rate, the last block ``layer_decay`` times that, the block below ``layer_decay``
+    squared, and so on down to the parameters before the first block. Vectors (biases, norms, scales), tokens and
+    position embeddings have no weight decay.
 
     Args:
-        student: A model; its blocks are looked for where ``layer_decay`` is below 1.
-        weight_decay: Of all that decays.
-        layer_decay: 1 for one rate everywhere.
+        student: A model; its blocks are located only if ``layer_decay`` is below 1.
+        weight_decay: Weight decay of all other parameters.
+        layer_decay: Factor per block; 1 for the same learning rate everywhere.
     """
     blocks = ViTLayout.of(student).blocks if layer_decay < 1 else ()
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
@@ -50,7 +51,7 @@ def parameter_groups(student: nn.Module, weight_decay: float, layer_decay: float
 
 
 def _depth(name: str, blocks: tuple[str, ...]) -> int:
-    """0 before the first block, 1 to depth in the blocks; what comes after counts with the head."""
+    """Depth of a parameter: 0 before the first block, 1 to depth in the blocks, depth + 1 after them."""
     for index, block in enumerate(blocks):
         if name.startswith(f"{block}."):
             return index + 1

@@ -1,4 +1,4 @@
-"""Pre-training of a teacher on images whose labels are not looked at."""
+"""Pre-training of a teacher by masked autoencoding; labels are ignored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vl_core.training import fit
 
 from vl_attention.models.masked_autoencoder import MaskedAutoencoder
 from vl_attention.training.augmentation import AugmentedImages, Images
-from vl_attention.training.identity import identity
+from vl_attention.training.identity import model_identity
 from vl_attention.training.parameters import adamw
 from vl_attention.training.settings import TrainSettings
 
@@ -29,30 +29,30 @@ def pretrain(
 ) -> None:
     """Train a masked autoencoder in place; rerun with the same arguments to resume.
 
-    Metrics, every ``log_every`` updates: ``loss`` (squared error over hidden patches) and ``learning_rate``. Of the
-    settings, those of mixing, of label smoothing and of the decay over blocks do not matter here.
+    Metrics, every ``log_every`` updates: ``loss`` (squared error over masked patches) and ``learning_rate``. The
+    settings for mixing, label smoothing and layer decay have no effect here.
 
     Args:
-        model: The autoencoder; its ``student`` is the encoder, the teacher to be.
-        dataset: PIL images with labels, which are not used.
-        settings: How to train.
+        model: The autoencoder; its ``student`` is the encoder, the future teacher.
+        dataset: PIL images with labels, which are ignored.
+        settings: Training settings.
         out: Folder of the run.
-        size: Height and width that images are brought to.
+        size: Height and width that images are resized to.
         channels: 1 for grayscale, 3 for color.
-        checkpoint_every: The most updates between checkpoints; there is one a minute in any case.
+        checkpoint_every: Maximum number of updates between checkpoints; one is written every minute in any case.
         log_every: Updates between rows of metrics.
-        progress: Whether a bar is shown.
+        progress: Show a progress bar.
 
     Raises:
-        ValueError: If there are no images, an update is not divisible, the loss or a weight is not finite, or the
-            folder's run had other settings or another task, such as another share of hidden patches.
+        ValueError: If there are no images, the batch size is not divisible, the loss or a weight is not finite, or the
+            folder holds a run with other settings or another task, such as another mask ratio.
     """
 
     def loss(prepared: nn.Module, batch: Sequence[Tensor], number: int) -> Tensor:
         hidden: Tensor = prepared(batch[0]).float()
         return hidden
 
-    task = {"seen": model.seen, "target_epsilon": model.target_epsilon}
+    task = {"num_visible": model.num_visible, "target_epsilon": model.target_epsilon}
     if not len(dataset):
         raise ValueError("images must hold at least one image")
     if settings.compile:
@@ -69,7 +69,7 @@ def pretrain(
             "images": len(dataset),
             "size": list(size),
             "channels": channels,
-            "model": {**identity(model), **task},
+            "model": {**model_identity(model), **task},
         },
         checkpoint_every=checkpoint_every,
         log_every=log_every,

@@ -1,13 +1,12 @@
-"""Settings of training for models of the usual sizes.
+"""Training settings for common model sizes.
 
-Those of ViT-L are published ones, for ImageNet-1k at 224 pixels: of Attention Transfer (Li et al., 2024) for
-distillation and copy, of masked autoencoders (He et al., 2022) for fine-tuning and for training from scratch, which are
-the settings that the former build on; 2,048 images an update, and 1,024 in fine-tuning. Of ViT-B fine-tuning is
-published too; the others take over those of ViT-L, with a steeper decay over blocks, of which it has half, and are a
-starting point. None was measured here. Those of small images were chosen on images of clothes, see the package's
-page.
+The ViT-L settings are published ones for ImageNet-1k at 224 pixels: from Attention Transfer (Li et al., 2024) for
+distillation and copying, and from masked autoencoders (He et al., 2022), on which those build, for fine-tuning and
+training from scratch; batch size 2,048, and 1,024 for fine-tuning. For ViT-B fine-tuning is published too; the other
+ViT-B settings are those of ViT-L with a stronger layer decay, since it has half the blocks, and are a starting point.
+None of these was measured here. The settings for small images were tuned on Fashion-MNIST, see the package's page.
 
-What a recipe does not hold goes to the model: ``layers="first:18"`` and ``drop_path=0.2`` for distillation into ViT-L.
+Two settings belong to the model instead: ``layers="first:18"`` and ``drop_path=0.2`` for distillation into ViT-L.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from vl_attention.training.settings import TrainSettings
 
 
 def vit_large_distill() -> TrainSettings:
-    """Attention distillation: 200 epochs, 20 of them warm-up, at 8e-4."""
+    """Attention distillation: 200 epochs, 20 of them warm-up, learning rate 8e-4."""
     return TrainSettings()
 
 
 def vit_large_copy() -> TrainSettings:
-    """Attention copy: 100 epochs, 5 of them warm-up, at 8e-3 down to 2e-3, rates falling by 0.75 a block."""
+    """Attention copy: 100 epochs, 5 of them warm-up, learning rate 8e-3 to 2e-3, layer decay 0.75."""
     return TrainSettings(
         epochs=100,
         warmup_epochs=5,
@@ -36,7 +35,7 @@ def vit_large_copy() -> TrainSettings:
 
 
 def vit_large_fine_tune() -> TrainSettings:
-    """Fine-tuning: 50 epochs, 5 of them warm-up, at 4e-3, rates falling by 0.75 a block, and no average of weights."""
+    """Fine-tuning: 50 epochs, 5 of them warm-up, learning rate 4e-3, layer decay 0.75, no EMA."""
     return TrainSettings(
         epochs=50,
         warmup_epochs=5,
@@ -50,22 +49,22 @@ def vit_large_fine_tune() -> TrainSettings:
 
 
 def vit_large_scratch() -> TrainSettings:
-    """Training from scratch: the settings that distillation took over."""
+    """Training from scratch, with the settings of distillation."""
     return vit_large_distill()
 
 
 def vit_base_distill() -> TrainSettings:
-    """Attention distillation into ViT-B, by the settings of ViT-L."""
+    """Attention distillation into ViT-B, with the settings of ViT-L."""
     return vit_large_distill()
 
 
 def vit_base_copy() -> TrainSettings:
-    """Attention copy into ViT-B, by the settings of ViT-L but for the decay over blocks, of which it has half."""
+    """Attention copy into ViT-B, with the settings of ViT-L and layer decay 0.65 for half the blocks."""
     return replace(vit_large_copy(), layer_decay=0.65)
 
 
 def vit_base_fine_tune() -> TrainSettings:
-    """Fine-tuning of ViT-B: 100 epochs, at 2e-3, rates falling by 0.65 a block."""
+    """Fine-tuning of ViT-B: 100 epochs, learning rate 2e-3, layer decay 0.65."""
     return replace(vit_large_fine_tune(), epochs=100, base_learning_rate=5e-4, layer_decay=0.65)
 
 
@@ -74,8 +73,8 @@ def vit_base_scratch() -> TrainSettings:
     return replace(vit_large_scratch(), epochs=300)
 
 
-def small_images() -> TrainSettings:
-    """A small ViT on small images and few labels, on a CPU: mild augmentation, and no mixing of images."""
+def small_images_copy() -> TrainSettings:
+    """Attention copy into a small ViT on small images with few labels, on a CPU: mild augmentation and no mixing."""
     return TrainSettings(
         epochs=16,
         warmup_epochs=1.6,
@@ -95,24 +94,24 @@ def small_images() -> TrainSettings:
 
 
 def small_images_scratch() -> TrainSettings:
-    """Training such a ViT from scratch, which wants half the rate."""
-    return replace(small_images(), base_learning_rate=8e-3)
+    """Training a small ViT from scratch, at half the learning rate of copying."""
+    return replace(small_images_copy(), base_learning_rate=8e-3)
 
 
 def small_images_distill() -> TrainSettings:
-    """Attention distillation into such a ViT, which bears and wants four times the rate."""
-    return replace(small_images(), base_learning_rate=64e-3)
+    """Attention distillation into a small ViT, at four times the learning rate of copying."""
+    return replace(small_images_copy(), base_learning_rate=64e-3)
 
 
 def small_images_fine_tune() -> TrainSettings:
-    """Fine-tuning of such a ViT: rates fall by 0.75 a block."""
-    return replace(small_images(), layer_decay=0.75)
+    """Fine-tuning of a small ViT: layer decay 0.75."""
+    return replace(small_images_copy(), layer_decay=0.75)
 
 
-def small_teacher() -> TrainSettings:
-    """Masked autoencoding with such a ViT, for which nothing but images is needed."""
+def small_images_pretrain() -> TrainSettings:
+    """Masked autoencoding with a small ViT on unlabeled images."""
     return replace(
-        small_images(),
+        small_images_copy(),
         epochs=8,
         warmup_epochs=1,
         batch_size=256,

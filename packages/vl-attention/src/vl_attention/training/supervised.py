@@ -1,4 +1,4 @@
-"""Training of students and plain classifiers from labels, and their answers."""
+"""Supervised training of students and plain classifiers, and their predictions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from vl_core.training import computing, fit
 
-from vl_attention.models.calling import evaluating, is_of_transformers
+from vl_attention.models.inference import eval_mode, is_transformers_model
 from vl_attention.training.augmentation import AugmentedImages, Images, Mixing, PlainImages
-from vl_attention.training.identity import identity
+from vl_attention.training.identity import model_identity
 from vl_attention.training.parameters import adamw
 from vl_attention.training.settings import TrainSettings
 from vl_attention.transfer.attention_transfer import DEFAULT_WEIGHTS
@@ -25,7 +25,7 @@ def train(
     settings: TrainSettings,
     out: str | os.PathLike[str],
     *,
-    classes: int,
+    num_classes: int,
     size: tuple[int, int],
     channels: int = 3,
     checkpoint_every: int = 500,
@@ -35,33 +35,33 @@ def train(
 ) -> None:
     """Train ``model.student`` in place; rerun with the same arguments to resume.
 
-    A resumed run ends in the weights of an uninterrupted one, to the last bit. ``settings.workers`` and
-    ``settings.compile`` may change on the way; compiled blocks round differently, though.
+    A resumed run ends with exactly the weights of an uninterrupted one. ``settings.workers`` and ``settings.compile``
+    may change when a run is resumed, although compiled blocks round differently.
 
     Metrics, every ``log_every`` updates: ``loss``, which is minimized; ``task_loss`` (cross-entropy, nats);
     ``transfer_loss`` (sum over layers, before its weight); ``learning_rate`` (of the head).
 
     Args:
         model: An `AttentionTransfer` or a `Classifier`.
-        dataset: PIL images with labels ``0..classes - 1``.
-        settings: How to train.
-        out: Folder of the run: settings, metrics, TensorBoard's events, checkpoint.
-        classes: How many there are.
-        size: Height and width that images are brought to.
+        dataset: PIL images with labels ``0..num_classes - 1``.
+        settings: Training settings.
+        out: Folder of the run: settings, metrics, TensorBoard events, checkpoint.
+        num_classes: Number of classes.
+        size: Height and width that images are resized to.
         channels: 1 for grayscale, 3 for color.
-        checkpoint_every: The most updates between checkpoints; there is one a minute in any case.
+        checkpoint_every: Maximum number of updates between checkpoints; one is written every minute in any case.
         log_every: Updates between rows of metrics.
-        progress: Whether a bar is shown.
-        description: What stands before it.
+        progress: Show a progress bar.
+        description: Label of the progress bar.
 
     Raises:
-        ValueError: If there are no images, an update is not divisible, or an odd number of images would be mixed;
-            if the loss or a weight is not finite; or if the folder's run had other settings, another kind of model or
-            mode, or another teacher.
+        ValueError: If there are no images, the batch size is not divisible, or an odd number of images would be mixed;
+            if the loss or a weight is not finite; or if the folder holds a run with other settings, another kind of
+            model or mode, or another teacher.
     """
-    mix, weight = Mixing(settings, classes), settings.transfer_weight
+    mix, weight = Mixing(settings, num_classes), settings.transfer_weight
     if weight is None:
-        weight = DEFAULT_WEIGHTS.get(getattr(model, "mode", ""), 1.0)  # the others have no loss to weigh
+        weight = DEFAULT_WEIGHTS.get(getattr(model, "mode", ""), 1.0)  # other models have no transfer loss
 
     def loss(prepared: nn.Module, batch: Sequence[Tensor], number: int) -> Mapping[str, Tensor]:
         images, labels = batch
@@ -90,16 +90,16 @@ def train(
             "images": len(dataset),
             "size": list(size),
             "channels": channels,
-            "classes": classes,
+            "num_classes": num_classes,
             "transfer_weight": weight,
-            "model": identity(model),
+            "model": model_identity(model),
         },
         checkpoint_every=checkpoint_every,
         log_every=log_every,
         progress=progress,
         description=description,
-        # A student that copies may hold positions that nothing of its own reads.
-        find_unused=is_of_transformers(model.student) or getattr(model, "needs_teacher", False),
+        # A student that copies may have unused position embeddings.
+        find_unused=is_transformers_model(model.student) or getattr(model, "needs_teacher", False),
     )
 
 
@@ -113,11 +113,11 @@ def predict(
     channels: int = 3,
     batch_size: int = 256,
 ) -> tuple[Tensor, Tensor]:
-    """Logits ``(n, classes)`` and labels ``(n,)`` of images as they are; the model's mode is restored."""
+    """Predict logits ``(n, num_classes)`` and return them with the labels ``(n,)``; the model's mode is restored."""
     device = next(model.parameters()).device
     logits, labels = [], []
     prepared: Dataset[tuple[Tensor, int]] = PlainImages(dataset, size, channels)
-    with evaluating(model):
+    with eval_mode(model):
         for images, truth in DataLoader(prepared, batch_size=batch_size, num_workers=settings.workers):
             with computing(settings.precision, device, math_attention=settings.math_attention):
                 logits.append(model(images.to(device)).logits.float().cpu())

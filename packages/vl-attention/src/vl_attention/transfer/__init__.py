@@ -1,1 +1,1 @@
-"""transfer"""
+"""Attention transfer: the training module, its losses, and attention copied from a teacher."""

@@ -1,12 +1,13 @@
 """Train a vision transformer from a teacher's attention alone.
 
-Attention Transfer (Li, Tian, Chen, Pathak and Chen, NeurIPS 2024, arXiv 2411.09702): a pre-trained ViT is of use mostly
-by where it looks. A student that starts from random weights and is given the teacher's attention maps, by copying them
-(`mode="copy"`) or by a loss that draws its own towards them (`"distill"`), comes near to fine-tuning the teacher.
+Attention Transfer (Li, Tian, Chen, Pathak and Chen, NeurIPS 2024, arXiv 2411.09702): much of the value of a pre-trained
+ViT is in its attention. A randomly initialized student that receives the teacher's attention maps, by copying them
+(`mode="copy"`) or through a loss that pulls its own maps towards them (`"distill"`), nearly matches the fine-tuned
+teacher.
 
-Written from the paper's mathematics, and apart from it in this: the student is built of the teacher's own architecture;
-the teacher runs without stochastic depth, so that its maps are those of the whole model; it stops after the last layer
-that is asked of it; and no map of attention is ever stored.
+Written from the paper's mathematics, with these differences: the student has the teacher's own architecture; the
+teacher runs without stochastic depth, so its maps are those of the whole model; it stops after the last layer that is
+needed; and no attention map is ever stored.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from vl_attention.attention.inputs import AttentionInputs, AttentionRecorder, Taps, copy_without_taps
+from vl_attention.attention.inputs import AttentionInputs, AttentionRecorder, RecordedAttention, copy_without_hooks
 from vl_attention.attention.pairing import HeadMap, Heads, Layers, as_pairs, pair_heads, pair_layers
 from vl_attention.attention.tokens import CommonTokens
-from vl_attention.models.calling import call, check_images, head_count, logits_of
+from vl_attention.models.inference import call_model, check_images, get_logits, head_count
 from vl_attention.models.layout import ViTLayout
 from vl_attention.models.normalization import Normalization
 from vl_attention.models.students import check_components, random_student
@@ -35,18 +36,18 @@ Mode = Literal["distill", "copy", "copy_q", "copy_k", "copy_v", "output", "relat
 _PARTS: dict[str, str] = {"copy": "qk", "copy_q": "q", "copy_k": "k", "copy_v": "v"}
 _DEFAULT_LAYERS: dict[str, Layers] = {"distill": "first:75%", "relations": "last:1"}
 DEFAULT_WEIGHTS: dict[str, float] = {"distill": 3.0, "output": 50.0, "relations": 1.0}
-"""What the transfer's loss is multiplied by beside the task's, by mode: the values of the works behind them."""
+"""Weight of the transfer loss relative to the task loss, by mode, from the corresponding papers."""
 
 
 class TransferOutput(NamedTuple):
-    """What a step of training needs."""
+    """The outputs that a training step needs."""
 
     logits: Tensor
-    """The student's, ``(B, classes)``."""
+    """The student's logits ``(B, num_classes)``."""
     transfer_loss: Tensor
-    """Sum over the layers, a scalar; zero where there is nothing to learn but the task."""
+    """Sum over the layers, a scalar; zero if only the task is learned."""
     layer_losses: Tensor
-    """``(layers,)``, in the order of `AttentionTransfer.layers`; empty where there is none."""
+    """Losses ``(layers,)`` in the order of `AttentionTransfer.layers`; empty if there is no transfer loss."""
 
 
 class AttentionTransfer(
@@ -58,28 +59,28 @@ class AttentionTransfer(
 ):
     """A student and the teacher whose attention it learns from.
 
-    Only the student is a part of this module: `parameters`, `state_dict` and a checkpoint hold nothing of the teacher,
-    which follows it from device to device all the same, stays in evaluation mode and receives no gradient.
-    `save_pretrained` writes the student and how it was trained; ``AttentionTransfer.from_pretrained(folder,
-    teacher=teacher)`` reads it again, with ``student=`` too if one was given.
+    Only the student is a part of this module: `parameters`, `state_dict` and checkpoints do not contain the teacher,
+    which moves between devices with the student, stays in evaluation mode and receives no gradient. `save_pretrained`
+    writes the student and its transfer settings; ``AttentionTransfer.from_pretrained(folder, teacher=teacher)`` loads
+    it, with ``student=`` too if one was passed.
 
     Args:
-        teacher: A pre-trained ViT of timm (`VisionTransformer`, `Eva`, `Beit`, DeiT and what is built like them) or of
-            transformers (ViT, DINOv2, CLIP's and SigLIP's vision model).
-        student: The model to train; default: one of the teacher's architecture with random weights.
-        mode: ``"distill"``: cross-entropy between maps. ``"copy"``: the student attends with the teacher's maps, and
-            has no queries and keys. ``"copy_q"``, ``"copy_k"``, ``"copy_v"``: it takes these from the teacher.
-            ``"output"``: squared difference between the outputs of attention. ``"relations"``: MiniLM's relations among
-            queries, keys and values, for any heads and widths.
-        layers: Which of the student's layers learn from which of the teacher's, see `pair_layers`. Default: the first
-            three quarters for ``"distill"``, the last for ``"relations"``, and all for the others.
-        heads: Which heads, see `pair_heads`. Heads that are left out are the student's own.
-        num_classes: Of the student that is built here; default: as many as the teacher has.
-        drop_path: Rate of stochastic depth of the student that is built here.
-        seed: Of its weights.
-        relation_heads: Into how many heads relations are divided.
-        teacher_normalization: How images in 0..1 enter the teacher; default: as the model says.
-        student_normalization: The same for the student; default: as for the teacher if it is built here.
+        teacher: A pre-trained ViT from timm (`VisionTransformer`, `Eva`, `Beit`, DeiT and models with the same
+            structure) or transformers (ViT, DINOv2, the vision models of CLIP and SigLIP).
+        student: The model to train; default: a randomly initialized model with the teacher's architecture.
+        mode: ``"distill"``: cross-entropy between maps. ``"copy"``: the student uses the teacher's maps, and has no
+            queries and keys. ``"copy_q"``, ``"copy_k"``, ``"copy_v"``: it uses the teacher's queries, keys or values.
+            ``"output"``: squared error between attention outputs. ``"relations"``: MiniLM's relations among queries,
+            keys and values, for any heads and widths.
+        layers: Pairs of student and teacher layers, see `pair_layers`. Default: the first three quarters for
+            ``"distill"``, the last for ``"relations"``, and all for the others.
+        heads: Pairs of heads, see `pair_heads`. Other heads of the student are unconstrained.
+        num_classes: Number of classes of a student that is built here; default: the teacher's.
+        drop_path: Rate of stochastic depth of a student that is built here.
+        seed: Seed of the weights of a student that is built here.
+        relation_heads: Number of heads for ``"relations"``.
+        teacher_normalization: Normalization of images in 0..1 for the teacher; default: the model's own.
+        student_normalization: The same for the student; default: the teacher's if the student is built here.
 
     Raises:
         ValueError: If a model has no attention to transfer, layers or heads do not exist, or the mode is unknown.
@@ -113,16 +114,16 @@ class AttentionTransfer(
         if mode not in get_args(Mode):
             raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {mode!r}")
         if mode in ("output", "relations") and heads != "all":
-            raise ValueError(f"heads cannot be chosen in mode={mode!r}, which joins all heads")
+            raise ValueError(f"heads must be 'all' in mode={mode!r}, which joins all heads, got {heads!r}")
         _check_model("teacher", teacher)
-        # What comes from a saved configuration comes as a mapping.
+        # Saved configurations contain mappings.
         teacher_normalization, student_normalization = (
             Normalization(**given) if isinstance(given, Mapping) else given
             for given in (teacher_normalization, student_normalization)
         )
-        # Not registered, so that neither optimizers nor checkpoints nor averages see it.
+        # Not registered, so optimizers, checkpoints and weight averages do not see it.
         self._teacher = [teacher]
-        self.teacher_anatomy = ViTLayout.of(teacher)
+        self.teacher_layout = ViTLayout.of(teacher)
         self.teacher_normalization = teacher_normalization or Normalization.of(teacher)
         if student is None:
             student = random_student(teacher, num_classes, drop_path=drop_path, seed=seed)
@@ -130,211 +131,221 @@ class AttentionTransfer(
         else:
             _check_model("student", student)
             if student is teacher:
-                raise ValueError("student and teacher are one object; leave student=None for a new one, or copy it")
+                raise ValueError(
+                    "student and teacher must be different objects; leave student=None for a new one, or copy the "
+                    "teacher"
+                )
             if num_classes is not None or drop_path or seed is not None:
-                raise ValueError("num_classes, drop_path and seed are for a student that is built here")
+                raise ValueError(
+                    "num_classes, drop_path and seed apply to a student that is built here; leave them out, or "
+                    "student=None"
+                )
             if getattr(student, "num_classes", None) == 0:
-                raise ValueError("the student has no classifier (num_classes=0); give it one, with reset_classifier")
+                raise ValueError("the student has no classifier (num_classes=0); add one with reset_classifier")
             check_components(student, teacher)
         self.student = student
-        self.student_anatomy = ViTLayout.of(student)
+        self.student_layout = ViTLayout.of(student)
         self.student_normalization = student_normalization or Normalization.of(student)
         self.mode: Mode = mode
         self.relation_heads = relation_heads
         layers = _DEFAULT_LAYERS.get(mode, "all") if layers is None else layers
-        depths = self.student_anatomy.depth, self.teacher_anatomy.depth
+        depths = self.student_layout.depth, self.teacher_layout.depth
         self.layers = pair_layers(layers, *depths)
         self._heads = heads
         self._check_heads()
-        self._teacher_taps = AttentionRecorder.of(teacher, _modules(teacher, self.teacher_anatomy))
-        self._student_taps: AttentionRecorder | None = None
+        self._teacher_recorder = AttentionRecorder.of(teacher, _modules(teacher, self.teacher_layout))
+        self._student_recorder: AttentionRecorder | None = None
         if mode in _PARTS:
-            self._hand_over()
+            self._install_copied_attention()
         else:
-            self._student_taps = AttentionRecorder.of(student, _modules(student, self.student_anatomy))
-        self._tokens = CommonTokens(self.student_anatomy.prefix, self.teacher_anatomy.prefix)
-        # Pairs, since a mapping of numbers does not survive JSON.
+            self._student_recorder = AttentionRecorder.of(student, _modules(student, self.student_layout))
+        self._tokens = CommonTokens(self.student_layout.prefix, self.teacher_layout.prefix)
+        # Pairs, since JSON does not preserve integer keys.
         pairs = heads if isinstance(heads, str) else as_pairs("heads", heads)
         self._hub_mixin_config = {**_as_dict(self._hub_mixin_config), "layers": self.layers, "heads": pairs}
 
     @classmethod
     def from_pretrained(cls, *args: Any, strict: bool = True, **options: Any) -> AttentionTransfer:
-        """Read what `save_pretrained` wrote.
+        """Load a transfer written by `save_pretrained`.
 
         Args:
-            args: The folder, or the hub's id.
-            strict: Whether the saved weights must be all that this student has, and no others.
-            options: ``teacher``, ``student`` if one was given, and those of
+            args: The folder or hub id.
+            strict: Require that the saved weights are exactly those of this student.
+            options: ``teacher``, ``student`` if one was passed, and the options of
                 `huggingface_hub.PyTorchModelHubMixin.from_pretrained`.
 
         Raises:
-            ValueError: If the weights are of another student, because the teacher has another architecture.
+            ValueError: If the weights do not fit, because the teacher has another architecture.
         """
         try:
             transfer: AttentionTransfer = super().from_pretrained(*args, strict=strict, **options)
         except RuntimeError as error:
             raise ValueError(
-                f"the saved student does not fit this teacher's architecture ({error}); give the teacher that it "
-                "learned from, and student= if it was made with one"
+                f"the saved student does not fit this teacher's architecture ({error}); pass the teacher that it "
+                "learned from, and student= if it was created with one"
             ) from error
         return transfer
 
     @property
     def teacher(self) -> nn.Module:
-        """The teacher, which is no part of this module's parameters."""
+        """The teacher, which is not part of this module's parameters."""
         return self._teacher[0]
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether the student cannot do without the teacher: it copies."""
+        """True if the student copies attention and so needs the teacher at inference."""
         return self.mode in _PARTS
 
     def forward(self, images: Tensor) -> TransferOutput:
-        """The student's answer and, in training mode, how far its attention is from the teacher's.
+        """Compute the student's logits and, in training mode, the transfer loss.
 
         Args:
-            images: ``(B, C, H, W)``, floats in 0..1; each model's normalization happens here.
+            images: ``(B, C, H, W)``, floats in 0..1; they are normalized here for each model.
 
         Raises:
-            ValueError: If the models cut the images into different numbers of patches, or a model's attention is not
-                fused.
+            ValueError: If the models divide the images into different numbers of patches, or a model's attention is
+                not fused.
         """
         check_images(images)
         none = images.new_zeros((), dtype=torch.float32), images.new_zeros(0, dtype=torch.float32)
-        if self._student_taps is None:
-            with self._handing(self._ask_teacher(images).by_layer):
-                return TransferOutput(self._ask_student(images), *none)
+        if self._student_recorder is None:
+            with self._teacher_inputs(self._run_teacher(images).by_layer):
+                return TransferOutput(self._student_logits(images), *none)
         if not self.training:
-            return TransferOutput(self._ask_student(images), *none)
-        taught = self._ask_teacher(images)
-        learned = self._student_taps.run(
-            lambda: self._ask_student(images), [s for s, _ in self.layers], with_outputs=self.mode == "output"
+            return TransferOutput(self._student_logits(images), *none)
+        teacher = self._run_teacher(images)
+        student = self._student_recorder.run(
+            lambda: self._student_logits(images), [s for s, _ in self.layers], with_outputs=self.mode == "output"
         )
-        if learned.without_gradient:
+        if student.without_gradient:
             raise ValueError(
-                f"the student computes the attention of layer {learned.without_gradient[0]} without gradients, as "
-                "reentrant checkpointing does, so the transfer would teach it nothing; use the other kind, "
-                "use_reentrant=False"
+                f"the student computes the attention of layer {student.without_gradient[0]} without gradients, as "
+                "reentrant checkpointing does, so the transfer loss would have no effect; use non-reentrant "
+                "checkpointing (use_reentrant=False)"
             )
-        losses = torch.stack([self._layer_loss(*pair, learned, taught) for pair in self.layers])
-        return TransferOutput(learned.result, losses.sum(), losses)
+        losses = torch.stack([self._layer_loss(*pair, student, teacher) for pair in self.layers])
+        return TransferOutput(student.result, losses.sum(), losses)
 
     def export(self) -> nn.Module:
-        """The trained student as a plain model of timm or transformers: a copy without hooks, which needs no teacher.
+        """Export the trained student as a plain timm or transformers model: a copy without hooks, in evaluation mode.
 
-        It takes images that are normalized already: see `student_normalization`. It is in evaluation mode.
+        It needs no teacher, and takes normalized images: see `student_normalization`.
 
         Raises:
-            ValueError: If the student copies, so that it is nothing without its teacher.
+            ValueError: If the student copies attention and so needs its teacher.
         """
-        if self._student_taps is None:
+        if self._student_recorder is None:
             raise ValueError(
                 f"a student of mode={self.mode!r} has no attention of its own and needs its teacher at inference; "
-                "call this AttentionTransfer itself, or train with mode='distill'"
+                "use this AttentionTransfer itself, or train with mode='distill'"
             )
-        return copy_without_taps(self.student).eval()
+        return copy_without_hooks(self.student).eval()
 
     def compile_blocks(self, **options: Any) -> AttentionTransfer:
-        """Compile each block of both models with `torch.compile`; all but the teacher's last, where it is stopped.
+        """Compile each block of both models with `torch.compile`, except the teacher's last, where it stops.
 
-        Blocks of one build share their code, so this takes a fraction of what compiling whole models does.
+        Blocks with the same structure share their code, so this takes a fraction of the time for whole models.
         """
         last = max(t for _, t in self.layers)
         for model, layout, depth in (
-            (self.student, self.student_anatomy, self.student_anatomy.depth),
-            (self.teacher, self.teacher_anatomy, last),
+            (self.student, self.student_layout, self.student_layout.depth),
+            (self.teacher, self.teacher_layout, last),
         ):
             for name in layout.blocks[:depth]:
                 model.get_submodule(name).compile(**options)
         return self
 
     def train(self, mode: bool = True) -> AttentionTransfer:
-        """Put the student into training mode, or out of it; the teacher stays in evaluation mode."""
+        """Set the student's training mode; the teacher stays in evaluation mode."""
         super().train(mode)
         self.teacher.eval()
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AttentionTransfer:
-        """Device and precision concern the teacher too, although it is not registered."""
+        """Move and convert the teacher too, although it is not registered."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.teacher._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     @torch.no_grad()
     @torch.compiler.disable(recursive=False)  # type: ignore[no-untyped-call, untyped-decorator]
-    def _ask_teacher(self, images: Tensor) -> Taps:
-        """The layers that the student learns from; the forward pass ends at the last of them."""
+    def _run_teacher(self, images: Tensor) -> RecordedAttention:
+        """Record the teacher's layers that the student learns from; the forward pass stops after the last of them."""
         normalized = self.teacher_normalization(images)
         self.teacher.eval()
         wanted = [t for _, t in self.layers]
-        return self._teacher_taps.run(
-            lambda: call(self.teacher, normalized), wanted, with_outputs=self.mode == "output", stop=True
+        return self._teacher_recorder.run(
+            lambda: call_model(self.teacher, normalized), wanted, with_outputs=self.mode == "output", stop=True
         )
 
-    def _ask_student(self, images: Tensor) -> Tensor:
-        return logits_of(call(self.student, self.student_normalization(images)))
+    def _student_logits(self, images: Tensor) -> Tensor:
+        return get_logits(call_model(self.student, self.student_normalization(images)))
 
-    def _layer_loss(self, student_layer: int, teacher_layer: int, learned: Taps, taught: Taps) -> Tensor:
-        student, teacher = learned.by_layer[student_layer], taught.by_layer[teacher_layer]
-        places = self._tokens.choose(student.q, teacher.q, dim=2)
-        tokens = dict(zip(("tokens_student", "tokens_teacher"), places, strict=True))
+    def _layer_loss(
+        self, student_layer: int, teacher_layer: int, student_pass: RecordedAttention, teacher_pass: RecordedAttention
+    ) -> Tensor:
+        student, teacher = student_pass.by_layer[student_layer], teacher_pass.by_layer[teacher_layer]
+        indices = self._tokens.choose(student.q, teacher.q, dim=2)
+        tokens = dict(zip(("tokens_student", "tokens_teacher"), indices, strict=True))
         if self.mode == "output":
-            return output_loss(learned.outputs[student_layer], taught.outputs[teacher_layer], **tokens)
+            return output_loss(student_pass.outputs[student_layer], teacher_pass.outputs[teacher_layer], **tokens)
         if self.mode == "relations":
             return relation_loss(student, teacher, relation_heads=self.relation_heads, **tokens)
         heads = pair_heads(self._heads, student.q.shape[1], teacher.q.shape[1])
         return map_loss(student, teacher, heads=heads, **tokens)
 
     def _heads_of(self, student_layer: int, teacher_layer: int) -> HeadMap | None:
-        """Which head learns from which, where the models say how many they have; None for head by head."""
-        student = self.student.get_submodule(self.student_anatomy.attentions[student_layer])
-        teacher = self.teacher.get_submodule(self.teacher_anatomy.attentions[teacher_layer])
-        own, theirs = head_count(student), head_count(teacher)
-        return None if own is None or theirs is None else pair_heads(self._heads, own, theirs)
+        """Head pairs of two layers, if the models state their numbers of heads; None for head by head."""
+        student = self.student.get_submodule(self.student_layout.attentions[student_layer])
+        teacher = self.teacher.get_submodule(self.teacher_layout.attentions[teacher_layer])
+        student_heads, teacher_heads = head_count(student), head_count(teacher)
+        if student_heads is None or teacher_heads is None:
+            return None
+        return pair_heads(self._heads, student_heads, teacher_heads)
 
     def _check_heads(self) -> None:
-        """Find errors in heads when the transfer is made."""
+        """Check the heads when the transfer is created."""
         if self.mode in ("output", "relations"):
             return
         for pair in self.layers:
             chosen = self._heads_of(*pair)
             if self.mode in _PARTS and any(isinstance(head, list) for head in chosen or ()):
                 raise ValueError(
-                    f"mode={self.mode!r} hands one teacher head to each student head, and the average of several is no "
-                    "head; choose heads, or use mode='distill'"
+                    f"mode={self.mode!r} copies one teacher head to each student head and cannot average several; "
+                    "choose heads one to one, or use mode='distill'"
                 )
 
-    def _hand_over(self) -> None:
-        """Replace the student's attentions by such that wait for the teacher's."""
+    def _install_copied_attention(self) -> None:
+        """Replace the student's attention modules with ones that copy from the teacher."""
         for student_layer, teacher_layer in self.layers:
-            parent, _, leaf = self.student_anatomy.attentions[student_layer].rpartition(".")
+            parent, _, leaf = self.student_layout.attentions[student_layer].rpartition(".")
             owner = self.student.get_submodule(parent)
             heads = self._heads_of(student_layer, teacher_layer)
             setattr(owner, leaf, CopiedAttention(getattr(owner, leaf), _PARTS[self.mode], heads))
 
     @contextmanager
-    def _handing(self, taps: dict[int, AttentionInputs]) -> Iterator[None]:
-        """While active, the student's attentions have these images' of the teacher; no others ever meet them."""
-        modules: list[Any] = [self.student.get_submodule(name) for name in self.student_anatomy.attentions]
+    def _teacher_inputs(self, recorded: dict[int, AttentionInputs]) -> Iterator[None]:
+        """Give the student's attention modules the teacher's inputs for these images, and remove them afterwards."""
+        modules: list[Any] = [self.student.get_submodule(name) for name in self.student_layout.attentions]
         try:
             for student_layer, teacher_layer in self.layers:
-                modules[student_layer].handed = taps[teacher_layer]
+                modules[student_layer].teacher_inputs = recorded[teacher_layer]
             yield
         finally:
             for student_layer, _ in self.layers:
-                modules[student_layer].handed = None
+                modules[student_layer].teacher_inputs = None
 
 
 def _check_model(name: str, model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(
-            f"{name} must be a model, got {type(model).__name__}; load it first, with timm.create_model or "
+            f"{name} must be a model, got {type(model).__name__}; load it first with timm.create_model or "
             "from_pretrained"
         )
     if hasattr(model, "student_normalization"):
         raise ValueError(
-            f"{name} must be a plain model of timm or transformers, got {type(model).__name__}, which holds one; give "
-            "its .student, and its .student_normalization apart"
+            f"{name} must be a plain timm or transformers model, got {type(model).__name__}, which wraps one; pass its "
+            ".student, and its .student_normalization separately"
         )
 
 

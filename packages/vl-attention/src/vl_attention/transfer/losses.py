@@ -1,6 +1,7 @@
-"""How far one layer of the student is from the layer that it learns from.
+"""Losses between a student layer and the teacher layer that it learns from.
 
-Each function takes the student's and the teacher's tap of one layer and returns a scalar; the teacher is a constant.
+Each function takes the attention inputs (or outputs) of the student and the teacher for one layer and returns a scalar;
+no gradient reaches the teacher.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def map_loss(
     tokens_student: Tokens = None,
     tokens_teacher: Tokens = None,
 ) -> Tensor:
-    """Cross-entropy between the two attention maps, a mean over images, heads and queries.
+    """Cross-entropy between the two attention maps, averaged over images, heads and queries.
 
     The loss of Attention Transfer (Li et al., 2024, "attention distillation"). No map is stored.
     """
@@ -53,21 +54,21 @@ def relation_loss(
 ) -> Tensor:
     """KL divergence between relations: softmax of queries with queries, keys with keys, values with values.
 
-    MiniLMv2 (Wang et al., 2021): the heads' vectors are joined and divided anew into ``relation_heads``, so that the
-    two models may differ in heads and width. A mean over the three relations.
+    MiniLMv2 (Wang et al., 2021): the head vectors are concatenated and split into ``relation_heads``, so the two models
+    may differ in heads and width. The mean over the three relations.
 
     Args:
-        student: The student's tap.
-        teacher: The teacher's tap.
-        relation_heads: Into how many heads both are divided; default: the largest divisor of both widths that is not
-            above the number of heads of the model that has more.
-        tokens_student: Which of the student's tokens take part.
-        tokens_teacher: Which of the teacher's tokens take part.
+        student: The student's attention inputs.
+        teacher: The teacher's attention inputs.
+        relation_heads: Number of relation heads for both; default: the largest common divisor of both widths that does
+            not exceed the larger number of attention heads.
+        tokens_student: Student tokens that take part.
+        tokens_teacher: Teacher tokens that take part.
 
     Raises:
         ValueError: If ``relation_heads`` does not divide both widths.
     """
-    widths = [tap.q.shape[1] * tap.q.shape[3] for tap in (student, teacher)]
+    widths = [inputs.q.shape[1] * inputs.q.shape[3] for inputs in (student, teacher)]
     if relation_heads is None:
         common, most = gcd(*widths), max(student.q.shape[1], teacher.q.shape[1])
         relation_heads = max(n for n in range(1, most + 1) if common % n == 0)
@@ -93,28 +94,28 @@ def relation_loss(
 def output_loss(
     student: Tensor, teacher: Tensor, *, tokens_student: Tokens = None, tokens_teacher: Tokens = None
 ) -> Tensor:
-    """Mean squared difference between two attention modules' outputs ``(B, N, D)``.
+    """Mean squared error between the outputs ``(B, N, D)`` of two attention modules.
 
-    The target that asks nothing of how the output came about (Copy the Same, Distill the Difference, 2026).
+    A target that does not depend on how the output was computed (Copy the Same, Distill the Difference, 2026).
 
     Raises:
         ValueError: If the models differ in width.
     """
     if student.shape[-1] != teacher.shape[-1]:
         raise ValueError(
-            f"mode='output' needs models of one width, and the student has {student.shape[-1]} channels, the teacher "
-            f"{teacher.shape[-1]}; mode='distill' and mode='relations' do not"
+            f"mode='output' needs models of equal width, and the student has {student.shape[-1]} channels, the teacher "
+            f"{teacher.shape[-1]}; use mode='distill' or mode='relations' instead"
         )
-    ours, theirs = _chosen(student, tokens_student), _chosen(teacher, tokens_teacher)
+    ours, theirs = _select_tokens(student, tokens_student), _select_tokens(teacher, tokens_teacher)
     return F.mse_loss(ours.float(), theirs.float())
 
 
 def _regrouped(vectors: Tensor, heads: int) -> Tensor:
-    """``(B, H, N, d)`` to ``(B, heads, N, H d / heads)``."""
-    images, own_heads, tokens, width = vectors.shape
-    joined = vectors.transpose(1, 2).reshape(images, tokens, heads, own_heads * width // heads)
+    """Regroup ``(B, H, N, d)`` to ``(B, heads, N, H d / heads)``."""
+    images, old_heads, tokens, width = vectors.shape
+    joined = vectors.transpose(1, 2).reshape(images, tokens, heads, old_heads * width // heads)
     return joined.transpose(1, 2)
 
 
-def _chosen(output: Tensor, tokens: Tokens) -> Tensor:
+def _select_tokens(output: Tensor, tokens: Tokens) -> Tensor:
     return output if tokens is None else output.index_select(1, tokens)

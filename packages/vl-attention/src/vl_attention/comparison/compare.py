@@ -1,4 +1,4 @@
-"""The comparison's record: one row a method and seed, written as they come, and the answers behind them."""
+"""Train and measure methods: one row per method and seed, written as each run ends, and the predictions behind it."""
 
 from __future__ import annotations
 
@@ -42,39 +42,39 @@ def compare(
     normalization: Normalization | None = None,
     progress: bool = True,
 ) -> list[dict[str, str]]:
-    """Train each method with each seed on a few labels, and measure it on the test set; what was done is not repeated.
+    """Train each method with each seed on a few labels, and measure its accuracy on the test set; rerun to resume.
 
-    Writes ``transfer.csv`` in ``out`` (`COLUMNS`; ``accuracy`` is a share, ``seconds`` those of training, which an
-    interruption cuts into, ``peak_mb`` the most memory taken), and a folder a run, ``runs/<method>-<seed>``, with its
-    record, the trained ``model`` (see `save_classifier`) and ``answers.safetensors``: ``logits`` ``(n, classes)`` and
-    ``labels`` of the test set. A seed draws labels, weights and the order of images, the same for each method. Where
-    fine-tuning and distillation both are there, a row ``ensemble`` follows.
+    Writes ``transfer.csv`` in ``out`` (`COLUMNS`; ``accuracy`` is a fraction, ``seconds`` the training time of the last
+    invocation, ``peak_mb`` the peak memory), and a folder for each run, ``runs/<method>-<seed>``, with its run folder,
+    the trained ``model`` (see `save_classifier`) and ``predictions.safetensors``: ``logits`` ``(n, num_classes)`` and
+    ``labels`` of the test set. The seed determines labels, weights and the order of images, equally for all methods. If
+    both fine-tuning and distillation are compared, a row ``ensemble`` follows.
 
     Args:
-        teacher: A pre-trained model of timm.
+        teacher: A pre-trained timm model.
         train_set: Images of which a few keep their labels.
-        test_set: Images to be named; those without a label are passed over.
-        methods: What is compared.
+        test_set: Test images; those without a label are left out.
+        methods: Methods to compare.
         out: Folder of the comparison.
-        labels: How many labels there are, over all classes and as many of each; None for all that there are.
-        seeds: Of the runs.
-        size: Height and width that images are brought to.
+        labels: Number of labels over all classes, equally many per class; None for all that there are.
+        seeds: Seeds of the runs.
+        size: Height and width that images are resized to.
         channels: 1 for grayscale, 3 for color.
-        normalization: How images in 0..1 enter all models; default: as the teacher says.
-        progress: Whether bars are shown.
+        normalization: Normalization of images in 0..1 for all models; default: the teacher's.
+        progress: Show progress bars.
 
     Returns:
         The rows of ``transfer.csv``.
 
     Raises:
-        ValueError: If there are no such labels, no test image has one, or ``out`` holds other runs of these names.
+        ValueError: If there are not enough labels, no test image has one, or ``out`` holds other runs with these names.
     """
-    out, classes = Path(out), len(train_set.classes)
+    out, num_classes = Path(out), len(train_set.classes)
     normalization = normalization or Normalization.of(teacher)
     table = out / "transfer.csv"
     test_set = test_set.subset(np.flatnonzero(test_set.labels >= 0))
     if not len(test_set):
-        raise ValueError("test_set must hold labeled images, and has none")
+        raise ValueError("test_set must hold labeled images, got none with a label")
     for seed in seeds:
         few = train_set.subset(
             np.flatnonzero(train_set.labels >= 0)
@@ -88,45 +88,47 @@ def compare(
             settings = replace(method.settings, seed=seed)
             started = time.perf_counter()
             with peak_memory() as peak:
-                model = method.build(teacher, classes, seed, normalization)
+                model = method.build(teacher, num_classes, seed, normalization)
                 train(
-                    model, few, settings, run / "training", classes=classes, size=size, channels=channels,
+                    model, few, settings, run / "training", num_classes=num_classes, size=size, channels=channels,
                     progress=progress, description=f"{method.name}, seed {seed}",
                 )  # fmt: skip
             seconds = time.perf_counter() - started
             if not current_process().is_main:
                 continue
-            answers = predict(model, test_set, settings, size=size, channels=channels)
+            predictions = predict(model, test_set, settings, size=size, channels=channels)
             save_classifier(model, run / "model", classes=train_set.classes)
-            save_file(dict(zip(("logits", "labels"), answers, strict=True)), run / "answers.safetensors")
-            _write(table, method.name, seed, len(few), settings.epochs, _accuracy(*answers), seconds, peak.megabytes)
+            save_file(dict(zip(("logits", "labels"), predictions, strict=True)), run / "predictions.safetensors")
+            _write(
+                table, method.name, seed, len(few), settings.epochs, _accuracy(*predictions), seconds, peak.megabytes
+            )
         names = {method.name for method in methods}
         if (
             set(ENSEMBLE_MEMBERS) <= names
             and current_process().is_main
             and not _is_done(table, ENSEMBLE, seed, len(few), 0)
         ):
-            answers = ensemble_answers(out, seed)
-            _write(table, ENSEMBLE, seed, len(few), 0, _accuracy(*answers), 0.0, 0.0)
+            predictions = ensemble_predictions(out, seed)
+            _write(table, ENSEMBLE, seed, len(few), 0, _accuracy(*predictions), 0.0, 0.0)
     return read_rows(table) if table.exists() else []
 
 
 def run_folder(out: str | os.PathLike[str], method: str, seed: int) -> Path:
-    """Where one run's files are."""
+    """Folder of one run's files."""
     return Path(out) / "runs" / f"{method}-{seed}"
 
 
-def read_answers(out: str | os.PathLike[str], method: str, seed: int) -> tuple[Tensor, Tensor]:
-    """Logits ``(n, classes)`` and labels ``(n,)`` of the test set, of a run or of the ensemble."""
+def read_predictions(out: str | os.PathLike[str], method: str, seed: int) -> tuple[Tensor, Tensor]:
+    """Read logits ``(n, num_classes)`` and labels ``(n,)`` of the test set, for a run or the ensemble."""
     if method == ENSEMBLE:
-        return ensemble_answers(out, seed)
-    found = load_file(run_folder(out, method, seed) / "answers.safetensors")
+        return ensemble_predictions(out, seed)
+    found = load_file(run_folder(out, method, seed) / "predictions.safetensors")
     return found["logits"], found["labels"]
 
 
-def ensemble_answers(out: str | os.PathLike[str], seed: int) -> tuple[Tensor, Tensor]:
-    """Logarithm of the members' mean probabilities ``(n, classes)``, and labels ``(n,)``."""
-    members = [read_answers(out, name, seed) for name in ENSEMBLE_MEMBERS]
+def ensemble_predictions(out: str | os.PathLike[str], seed: int) -> tuple[Tensor, Tensor]:
+    """Logarithm of the members' mean probabilities ``(n, num_classes)``, and labels ``(n,)``."""
+    members = [read_predictions(out, name, seed) for name in ENSEMBLE_MEMBERS]
     log_probabilities = torch.stack([logits.log_softmax(-1) for logits, _ in members])
     return mix(log_probabilities, torch.full((len(members),), 1 / len(members))), members[0][1]
 
@@ -136,13 +138,13 @@ def _accuracy(scores: Tensor, labels: Tensor) -> float:
 
 
 def _is_done(table: Path, method: str, seed: int, labels: int, epochs: int) -> bool:
-    """Whether the table has this row; raises if it has one of other labels or epochs."""
+    """True if the table has this row; raises if the row has another number of labels or epochs."""
     rows = read_rows(table) if table.exists() else []
     found = next((row for row in rows if (row["method"], row["seed"]) == (method, str(seed))), None)
     if found is not None and (found["labels"], found["epochs"]) != (str(labels), str(epochs)):
         raise ValueError(
-            f"{table} holds {method} with seed {seed} for {found['labels']} labels and {found['epochs']} epochs, asked "
-            f"for are {labels} and {epochs}; choose another folder"
+            f"{table} holds {method} with seed {seed} for {found['labels']} labels and {found['epochs']} epochs, "
+            f"expected {labels} and {epochs}; choose another folder"
         )
     return found is not None
 
