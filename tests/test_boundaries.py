@@ -33,8 +33,8 @@ ROOMS = {
         *("features", "kernels", "charts", "training", "cli"),
     ),
     "vl-attention": (
-        *("models", "attention", "transfer", "training", "classifiers"),
-        *("analysis", "comparison", "charts", "commands", "cli"),
+        *("models", "attention", "transfer", "classifiers", "analysis"),
+        *("training", "comparison", "charts", "commands", "cli"),
     ),
     "vl-diffusion": (
         *("checks", "models", "scoring", "search", "classification", "adaptation"),

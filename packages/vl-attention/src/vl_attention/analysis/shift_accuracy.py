@@ -65,8 +65,9 @@ def evaluate_shifts(
     """
     check_images(images)
     if len(images) != len(labels) or not len(images):
-        raise ValueError(f"images and labels must have the same length, at least 1, got {len(images)} and
-        {len(labels)}")
+        raise ValueError(
+            f"images and labels must have the same length, at least 1, got {len(images)} and {len(labels)}"
+        )
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if isinstance(shifts, str):

@@ -95,8 +95,9 @@ def load_model(source: str | os.PathLike[str], *, num_classes: int | None = None
         return timm.create_model(f"local-dir:{folder}", pretrained=True, **options)
     # Damaged or mismatched files make timm raise all kinds of exceptions.
     except Exception as error:
-        raise ValueError(f"{folder} holds no model that timm can load ({error}); write it again with save_model") from
-        error
+        raise ValueError(
+            f"{folder} holds no model that timm can load ({error}); write it again with save_model"
+        ) from error
 
 
 def save_classifier(
@@ -160,8 +161,8 @@ def _load_transfer(folder: Path, teacher: nn.Module | None) -> AttentionTransfer
         raise ValueError(
             f"the student in {folder} copies its attention and needs its teacher; pass teacher="
             if str(transfer_mode(folder)).startswith("copy")
-            else f"{folder} was written with save_pretrained and needs its teacher; pass teacher=, or write the student
-            alone " "with save_classifier"
+            else f"{folder} was written with save_pretrained and needs its teacher; pass teacher=, or write the "
+            "student alone with save_classifier"
         )
     _check_files(folder)
     try:
@@ -170,11 +171,14 @@ def _load_transfer(folder: Path, teacher: nn.Module | None) -> AttentionTransfer
     except SafetensorError as error:
         raise ValueError(f"{folder / 'model.safetensors'} is damaged ({error}); write it again") from error
     except (RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"the student in {folder} does not fit this teacher ({error}); pass the teacher that it was
-        trained with") from error
+        raise ValueError(
+            f"the student in {folder} does not fit this teacher ({error}); pass the teacher that it was trained with"
+        ) from error
     if _configuration(folder).get("teacher_sha256", actual := weights_digest(teacher)) != actual:
-        raise ValueError(f"the student in {folder} copied from a teacher with other weights; pass the teacher that it
-        was trained with")
+        raise ValueError(
+            f"the student in {folder} copied from a teacher with other weights; pass the teacher that it was trained "
+            "with"
+        )
     student: Any = transfer.student
     if isinstance(known := getattr(student, "pretrained_cfg", None), dict):
         # The teacher's class names do not belong to the student.

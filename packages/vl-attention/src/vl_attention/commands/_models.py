@@ -1,4 +1,4 @@
-"""The models that a command was given: loaded, named, and what enters each of them."""
+"""Load and name the models given to a command, and describe their inputs."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ _READ = ("config.json", "model.safetensors")
 
 @dataclass(frozen=True, eq=False)
 class GivenModel:
-    """One model."""
+    """One model given to a command."""
 
     name: str
-    """Short, and no other's."""
+    """Short unique name."""
     model: Any
-    """In evaluation mode, on the device: it takes images in 0..1, if it is a classifier."""
+    """The model in evaluation mode, on the device; classifiers take images in 0..1."""
     size: tuple[int, int]
-    """Height and width of the images that it was made for."""
+    """Height and width of its input images."""
     channels: int
     """1 for grayscale, 3 for color."""
     classes: tuple[str, ...]
-    """Names of its logits; none where they are not known."""
+    """Class names in the order of the logits; empty if unknown."""
     num_classes: int
-    """How many logits it has."""
+    """Number of logits."""
     sha256: str
-    """Of its files, and of its teacher's where it copies; of a hub id, the id itself."""
+    """SHA-256 of its files, and of its teacher's if it copies; for a hub id, the id itself."""
 
 
 def load_classifiers(sources: Sequence[str], teacher: str | None, device: str) -> list[GivenModel]:
-    """Load classifiers, so that what is wrong with one is known before anything is computed.
+    """Load classifiers, so that errors are found before anything is computed.
 
     Args:
-        sources: As `vl_attention.classifiers.saved_models.load_model` takes them.
-        teacher: Of students that copy; the others have no use for it.
-        device: Where they compute.
+        sources: Models as in `vl_attention.classifiers.saved_models.load_model`.
+        teacher: The teacher of students that copy; not used by others.
+        device: Device of the models.
 
     Raises:
         FileNotFoundError: If there is no such model.
-        ValueError: If one is given twice, is damaged, has no classifier, lacks its teacher, or takes no images of the
-            size that it was made for.
+        ValueError: If one is given twice, is damaged, has no classifier, lacks its teacher, or does not accept images
+            of its input size.
     """
     names = unique_names(sources, "models")
     loaded_teacher: Any = None
@@ -61,7 +61,7 @@ def load_classifiers(sources: Sequence[str], teacher: str | None, device: str) -
             model = load_classifier(source, teacher=loaded_teacher if copies else None)
         except ValueError as error:
             if copies and teacher is None:
-                error.add_note("--teacher says which")
+                error.add_note("pass it with --teacher")
             raise
         model.to(device)
         student: Any = model.student
@@ -83,12 +83,12 @@ def load_classifiers(sources: Sequence[str], teacher: str | None, device: str) -
 
 
 def load_models(sources: Sequence[str], device: str) -> list[GivenModel]:
-    """Load models whose attention is asked for; they need no classifier.
+    """Load models for attention analysis; they need no classifier.
 
     Raises:
         FileNotFoundError: If there is no such model.
-        ValueError: If one is given twice, is damaged, is a student that copies, or takes no images of the size that
-            it was made for.
+        ValueError: If one is given twice, is damaged, is a student that copies, or does not accept images of its
+            input size.
     """
     names = unique_names(sources, "models")
     given = []
@@ -96,7 +96,7 @@ def load_models(sources: Sequence[str], device: str) -> list[GivenModel]:
         if (mode := transfer_mode(source)) is not None:
             raise ValueError(
                 f"the student in {source} was saved as mode={mode!r} together with its teacher, and has no maps of its "
-                "own; give its teacher instead"
+                "own; pass its teacher instead"
             )
         model = load_model(source).eval().to(device)
         size, channels = input_size(model), len(Normalization.of(model).mean)
@@ -107,10 +107,10 @@ def load_models(sources: Sequence[str], device: str) -> list[GivenModel]:
 
 
 def unique_names(sources: Sequence[str], argument: str) -> list[str]:
-    """The last part of each path, or as many of its last parts as tell it from the others.
+    """Shorten each path to its last part, or to as many of its last parts as make it unique.
 
-    The last part ``model``, as training calls all of its models, is never a name by itself: others that are named later
-    would change it.
+    The part ``model``, the folder name that training uses for all models, is never a name by itself, so names do not
+    change when models are added.
 
     Raises:
         ValueError: If there are none, or one is given twice.
@@ -122,10 +122,10 @@ def unique_names(sources: Sequence[str], argument: str) -> list[str]:
     if not sources:
         raise ValueError(f"{argument} must name at least one, got none")
     parts = [_parts(source) for source in sources]
-    places = [str(Path(source).resolve()) for source in sources]
-    twice = next((source for source, place in zip(sources, places, strict=True) if places.count(place) > 1), None)
+    resolved = [str(Path(source).resolve()) for source in sources]
+    twice = next((source for source, path in zip(sources, resolved, strict=True) if resolved.count(path) > 1), None)
     if twice is not None:
-        raise ValueError(f"{argument} must differ, got {twice!r} more than once; leave one out")
+        raise ValueError(f"{argument} must be unique, got {twice!r} more than once; remove one")
     names = []
     for own in parts:
         first = min(2 if own[-1] == "model" else 1, len(own))
@@ -137,33 +137,33 @@ def unique_names(sources: Sequence[str], argument: str) -> list[str]:
 
 
 def check_takes(source: str, model: Any, size: tuple[int, int], channels: int) -> None:
-    """Raise where a model does not take one gray image of the size that is meant for it.
+    """Check that a model accepts images of its input size, with one gray image.
 
     Raises:
-        ValueError: If the model refuses it; its words are in the message.
+        ValueError: If the model does not; its error is in the message.
     """
     image = torch.full((1, channels, *size), 0.5, device=next(model.parameters()).device)
     try:
         with torch.no_grad(), eval_mode(model):
             call_model(model, image)
-    # timm says in these ways that shapes do not fit, and so does torch.
+    # timm and torch raise these if shapes do not fit.
     except (RuntimeError, AssertionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"{source} does not take images of {size[0]}x{size[1]} pixels and {channels} "
-            f"{'channel' if channels == 1 else 'channels'} ({reason}); give it the teacher or the files that it was "
-            "made with"
+            f"{'channel' if channels == 1 else 'channels'} ({reason}); use the teacher or the files that it was "
+            "created with"
         ) from error
 
 
 def _parts(source: str) -> tuple[str, ...]:
-    """Of the path as it was given; of where it leads, if it says no more than how to get there."""
+    """Parts of the path as given, or of the resolved path if it is relative navigation only."""
     found = Path(source).parts
     return Path(source).resolve().parts if ".." in found or found in ((), ("model",)) else found
 
 
 def input_size(model: Any) -> tuple[int, int]:
-    """Height and width of the images that a model of timm was made for."""
+    """Height and width of the input images of a timm model."""
     size = getattr(getattr(model, "patch_embed", None), "img_size", None)
     if size is None:
         size = (getattr(model, "pretrained_cfg", None) or {}).get("input_size", (3, 224, 224))[1:]
@@ -172,7 +172,7 @@ def input_size(model: Any) -> tuple[int, int]:
 
 
 def fingerprint(source: str) -> str:
-    """SHA-256 of what loading a model reads; what the hub gives for an id is taken to stay the same."""
+    """SHA-256 of the files that loading a model reads; a hub id is assumed to stay the same."""
     folder = model_folder(source)
     if not folder.is_dir():
         return source

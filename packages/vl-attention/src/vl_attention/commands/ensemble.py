@@ -1,4 +1,4 @@
-"""`vl-attention ensemble`: classifiers, and what they are together."""
+"""`vl-attention ensemble`: accuracy of classifiers and of their ensemble."""
 
 from __future__ import annotations
 
@@ -34,50 +34,50 @@ FITTED = "ensemble (fitted)"
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleModels:
-    """Say how often classifiers are right, and how often the mean of their probabilities is.
+    """Measure the accuracy of classifiers and of their ensemble, the mean of their probabilities.
 
-    Without arguments: a student that learned from its teacher's attention and the fine-tuned teacher, on 2,000 held-out
-    images of clothes.
+    By default: a student distilled from its teacher's attention and the fine-tuned teacher, on 2,000 held-out
+    Fashion-MNIST images.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_distilled", "fashion_fine_tuned")
-    """Two or more: names of built-in models, folders, or hub ids of timm's models."""
+    """Two or more built-in models, folders, or hub ids of timm models."""
 
     teacher: str | None = None
-    """For students that copy their attention: the model that they copy it from."""
+    """The teacher of students that copy its attention."""
 
     images: str = "fashion"
-    """An image folder with a folder a class, an .npz or .parquet file, or the name of a built-in set."""
+    """An image folder with a folder per class, an .npz or .parquet file, or a built-in data set."""
 
     split: str | None = None
-    """Which of its splits; default: test, where it is divided into splits."""
+    """Split to use; default: test, if there are splits."""
 
     limit: int | None = None
-    """At most this many images, all classes in proportion; default: all."""
+    """Maximum number of images, balanced over classes; default: all."""
 
     fit: int = 0
-    """So many other images, all classes in proportion, choose the weights of two members; 0: none, and equal
-    weights. They are best such that no member was trained on."""
+    """Number of other images, balanced over classes, to fit the weights of two models on; 0 for equal weights. Use
+    images that neither model was trained on."""
 
     fit_split: str | None = None
-    """The split that they are from; default: train, or where the set is not divided, the images themselves, which are
-    then left out of what is measured."""
+    """Split for --fit; default: train, or, without splits, the images themselves, which are then excluded from the
+    evaluation."""
 
     batch_size: int = 100
-    """Images in one call of a model."""
+    """Images per forward pass."""
 
     device: str = "auto"
-    """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
+    """Device, such as "cpu" or "cuda"; "auto" takes a GPU if there is one."""
 
     out: Path = Path("vl-attention-ensemble")
-    """Folder for ensemble.csv (accuracies) and agreement.csv (on how many images two of them are right)."""
+    """Folder for ensemble.csv (accuracies) and agreement.csv (number of images that pairs classify correctly)."""
 
 
 def run(settings: EnsembleModels) -> None:
-    """Ask all members, and write and print the tables.
+    """Evaluate all models, and write and print the tables.
 
     Raises:
-        ValueError: If an argument, a model or an image is not what it must be.
+        ValueError: If an argument, a model or an image is invalid.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
     """
@@ -87,45 +87,46 @@ def run(settings: EnsembleModels) -> None:
     if len(settings.models) < 2:
         raise ValueError(f"models must be two or more, got {len(settings.models)}")
     if settings.fit and len(settings.models) != 2:
-        raise ValueError(f"--fit weighs two members, got {len(settings.models)}; leave it out for equal weights")
+        raise ValueError(f"--fit needs exactly two models, got {len(settings.models)}; leave it out for equal weights")
     device = find_device(settings.device)
     measured, fitted = _images(settings)
     models = load_classifiers(settings.models, settings.teacher, device)
     columns = _columns(models, measured)
     names = [given.name for given in models]
-    answers = _ask(models, columns, measured, settings.batch_size, device)
+    log_probabilities = _log_probabilities(models, columns, measured, settings.batch_size, device)
     truth = torch.as_tensor(measured.labels.copy())
     equal = [1 / len(models)] * len(models)
-    right = {given.name: answer.argmax(-1) == truth for given, answer in zip(models, answers, strict=True)}
-    right[ENSEMBLE] = _right(answers, equal, truth)
+    correct_by_name = {name: own.argmax(-1) == truth for name, own in zip(names, log_probabilities, strict=True)}
+    correct_by_name[ENSEMBLE] = _correct(log_probabilities, equal, truth)
     weights: dict[str, Sequence[float]] = {ENSEMBLE: equal}
     if fitted is not None:
-        theirs = _ask(models, columns, fitted, settings.batch_size, device)
+        theirs = _log_probabilities(models, columns, fitted, settings.batch_size, device)
         weight = best_weight(theirs, torch.as_tensor(fitted.labels.copy()))
         weights[FITTED] = weight, 1 - weight
-        right[FITTED] = _right(answers, weights[FITTED], truth)
-    accuracies = _accuracies(right, dict(zip(names, weights.get(FITTED, equal), strict=True)))
-    most = max(int(right[name].sum()) for name in names)
-    best = [name for name in names if int(right[name].sum()) == most]
+        correct_by_name[FITTED] = _correct(log_probabilities, weights[FITTED], truth)
+    accuracies = _accuracies(correct_by_name, dict(zip(names, weights.get(FITTED, equal), strict=True)))
+    most = max(int(correct_by_name[name].sum()) for name in names)
+    best = [name for name in names if int(correct_by_name[name].sum()) == most]
     pairs = [*combinations(names, 2), *((name, best[0]) for name in weights)]
-    agreements = [_agreement(*pair, right) for pair in pairs]
+    agreements = [_agreement(*pair, correct_by_name) for pair in pairs]
     write_rows(settings.out / "ensemble.csv", accuracies)
     write_rows(settings.out / "agreement.csv", agreements)
-    _show(accuracies, agreements, _verdict(best, len(names)), fitted)
+    _show(accuracies, agreements, _most_accurate(best, len(names)), fitted)
     print(f"wrote ensemble.csv and agreement.csv to {settings.out}")
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
-    """McNemar's exact test (1947): the probability that chance alone makes two classifiers differ so much, or more.
+    """McNemar's exact test (1947): the probability that two equally accurate classifiers differ this much, or more.
 
-    Where both are equally good, each image that one of the two gets right falls to either with probability one half.
+    Under the null hypothesis, each image that only one of the two classifies correctly falls to either with probability
+    one half.
 
     Args:
-        only_first: How many images only the first gets right.
-        only_second: The same of the second.
+        only_first: Number of images that only the first classifies correctly.
+        only_second: Number of images that only the second classifies correctly.
 
     Returns:
-        The two-sided p-value; 1 where they never differ.
+        The two-sided p-value; 1 if they never differ.
 
     Example:
         >>> mcnemar_p(0, 4)
@@ -136,21 +137,23 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
 
 
 def _images(settings: EnsembleModels) -> tuple[ImageDataset, ImageDataset | None]:
-    """Those that are measured, and those that choose the weights, which have none in common."""
+    """Images to evaluate, and images to fit the weights on; they are disjoint."""
     given = open_images(settings.images, settings.split, out=settings.out)
     if not settings.fit:
         return at_most(labeled(given), settings.limit), None
     others = open_images(settings.images, settings.fit_split, default_split="train", out=settings.out)
-    # One split twice, or a set that has none: its images are divided.
+    # The same split twice, or a set without splits: divide its images.
     if (others.names, others.labels.tolist()) != (given.names, given.labels.tolist()):
         others = labeled(others)
         if settings.fit > len(others):
-            raise ValueError(f"--fit must be at most {len(others)}, the images there are for it; got {settings.fit}")
+            raise ValueError(
+                f"--fit must be at most {len(others)}, the number of images in its split; got {settings.fit}"
+            )
         return at_most(labeled(given), settings.limit), at_most(others, settings.fit)
     given = labeled(given)
     if settings.fit >= len(given):
         raise ValueError(
-            f"--fit must leave images to be measured and be less than {len(given)}, got {settings.fit}; give another "
+            f"--fit must be less than {len(given)} to leave images to evaluate, got {settings.fit}; choose another "
             "--fit-split"
         )
     order = balanced_order(given.labels.tolist())
@@ -159,10 +162,10 @@ def _images(settings: EnsembleModels) -> tuple[ImageDataset, ImageDataset | None
 
 
 def _columns(models: Sequence[GivenModel], dataset: ImageDataset) -> list[list[int]]:
-    """Each member's logits in one order for all.
+    """Column order that brings the logits of all models to the same class order.
 
     Raises:
-        ValueError: If members tell apart different classes.
+        ValueError: If the models have different classes.
     """
     first = models[0]
     orders = [match_classes(given.name, given.classes, given.num_classes, dataset) for given in models]
@@ -170,8 +173,8 @@ def _columns(models: Sequence[GivenModel], dataset: ImageDataset) -> list[list[i
         same = given.num_classes == first.num_classes
         if not same or (given.classes and first.classes and set(given.classes) != set(first.classes)):
             raise ValueError(
-                f"models must tell apart the same classes, and {first.name} and {given.name} do not: they have "
-                f"{first.num_classes} and {given.num_classes}; train them on the same"
+                f"models must have the same classes, and {first.name} and {given.name} differ: they have "
+                f"{first.num_classes} and {given.num_classes}; pass models trained on the same classes"
             )
     rest = [name for name in first.classes if name not in dataset.classes]
     for index, given in enumerate(models):
@@ -181,14 +184,14 @@ def _columns(models: Sequence[GivenModel], dataset: ImageDataset) -> list[list[i
 
 
 @torch.no_grad()
-def _ask(
+def _log_probabilities(
     models: Sequence[GivenModel],
     columns: Sequence[Sequence[int]],
     dataset: ImageDataset,
     batch_size: int,
     device: str,
 ) -> Tensor:
-    """Logarithms of the members' probabilities, float64 ``(models, N, classes)`` on the CPU."""
+    """Log probabilities of the models, float64 ``(models, N, num_classes)`` on the CPU."""
     found = []
     for given, chosen in zip(models, columns, strict=True):
         images, _ = tensors(dataset, given.size, given.channels)
@@ -197,15 +200,15 @@ def _ask(
     return torch.stack(found)
 
 
-def _right(answers: Tensor, weights: Sequence[float], truth: Tensor) -> Tensor:
-    mixed = mix(answers, torch.tensor(weights, dtype=torch.float64))
+def _correct(log_probabilities: Tensor, weights: Sequence[float], truth: Tensor) -> Tensor:
+    mixed = mix(log_probabilities, torch.tensor(weights, dtype=torch.float64))
     return mixed.argmax(-1) == truth
 
 
-def _accuracies(right: Mapping[str, Tensor], weights: Mapping[str, float]) -> list[dict[str, object]]:
-    """A row a member and ensemble; members have the weight that was fitted, or equal ones."""
+def _accuracies(correct_by_name: Mapping[str, Tensor], weights: Mapping[str, float]) -> list[dict[str, object]]:
+    """A row per model and ensemble; models have their fitted or equal weights."""
     rows: list[dict[str, object]] = []
-    for name, own in right.items():
+    for name, own in correct_by_name.items():
         correct, total = int(own.sum()), len(own)
         low, high = wilson_interval(correct, total)
         share = {"accuracy": correct / total, "low": low, "high": high}
@@ -213,8 +216,8 @@ def _accuracies(right: Mapping[str, Tensor], weights: Mapping[str, float]) -> li
     return rows
 
 
-def _agreement(first: str, second: str, right: Mapping[str, Tensor]) -> dict[str, object]:
-    ours, theirs = right[first], right[second]
+def _agreement(first: str, second: str, correct_by_name: Mapping[str, Tensor]) -> dict[str, object]:
+    ours, theirs = correct_by_name[first], correct_by_name[second]
     counts = {
         "both": int((ours & theirs).sum()),
         "only_first": int((ours & ~theirs).sum()),
@@ -227,7 +230,7 @@ def _agreement(first: str, second: str, right: Mapping[str, Tensor]) -> dict[str
 def _show(
     accuracies: Sequence[Mapping[str, object]],
     agreements: Sequence[Mapping[str, object]],
-    verdict: str,
+    comparison: str,
     fitted: ImageDataset | None,
 ) -> None:
     table = []
@@ -235,19 +238,19 @@ def _show(
         share, low, high = (percent(float(str(row[name]))) for name in ("accuracy", "low", "high"))
         weight = f"{row['weight']:.2f}" if row["weight"] != "" else ""
         table.append([str(row["member"]), weight, f"{row['correct']} of {row['total']}", share, f"{low} to {high}"])
-    print(text_table(["member", "weight", "right", "%", "95 %"], table))
+    print(text_table(["member", "weight", "correct", "accuracy, %", "95 %"], table))
     if fitted is not None:
-        print(f"weights fitted on {len(fitted)} other images; the row {ENSEMBLE!r} has equal ones")
-    print("\non how many images two are right (p: McNemar's exact test, two-sided)")
+        print(f"weights fitted on {len(fitted)} other images; the row {ENSEMBLE!r} has equal weights")
+    print("\nnumber of images that each pair classifies correctly (p: McNemar's exact test, two-sided)")
     cells = [[f"{v:.2g}" if isinstance(v, float) else str(v) for v in row.values()] for row in agreements]
     print(text_table([name.replace("_", " ") for name in agreements[0]], cells, left=2))
-    print(f"{verdict}, by these same images")
+    print(f"{comparison}, measured on these images")
 
 
-def _verdict(best: Sequence[str], members: int) -> str:
-    """Who is right most often."""
+def _most_accurate(best: Sequence[str], members: int) -> str:
+    """Name the most accurate models."""
     if len(best) == members:
-        return "all members are equally good" if members > 2 else "both members are equally good"
+        return "all members are equally accurate" if members > 2 else "both members are equally accurate"
     if len(best) > 1:
-        return f"{', '.join(best[:-1])} and {best[-1]} are the best members and equally good"
-    return f"{best[0]} is the {'best' if members > 2 else 'better'} member"
+        return f"{', '.join(best[:-1])} and {best[-1]} are the most accurate members, equally accurate"
+    return f"{best[0]} is the {'most' if members > 2 else 'more'} accurate member"

@@ -1,4 +1,4 @@
-"""`vl-attention evaluate`: accuracy of classifiers on images as they are, and under shifts."""
+"""`vl-attention evaluate`: accuracy of classifiers on unchanged and shifted images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from vl_attention.commands._models import GivenModel, load_classifiers, unique_n
 from vl_attention.commands._options import check_at_least
 
 NONE = "none"
-"""The shift that is none."""
+"""Name for unchanged images."""
 
 Cell = tuple[str, int]
 """A shift and its severity."""
@@ -41,56 +41,55 @@ Cell = tuple[str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Say how often classifiers are right, on images as they are and on shifted ones.
+    """Measure the accuracy of classifiers on unchanged and shifted images.
 
-    Without arguments: 500 held-out images of clothes under four shifts, less than a minute on two cores. An
-    interrupted command goes on where it stopped; with more models, data sets, shifts or severities a finished one goes
-    on, too.
+    By default: 500 held-out Fashion-MNIST images under four shifts, less than a minute on two cores. Rerun an
+    interrupted command to resume; rerun a finished one with more models, data sets, shifts or severities to add them.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_distilled", "fashion_fine_tuned")
-    """Names of built-in models, folders, or hub ids of timm's models."""
+    """Built-in models, folders, or hub ids of timm models."""
 
     teacher: str | None = None
-    """For students that copy their attention: the model that they copy it from."""
+    """The teacher of students that copy its attention."""
 
     images: tuple[str, ...] = ("fashion",)
-    """Image folders with a folder a class, .npz or .parquet files, or names of built-in sets, such as the shifted
-    splits of one task; each is measured by itself."""
+    """Image folders with a folder per class, .npz or .parquet files, or built-in data sets; each is evaluated
+    separately."""
 
     split: str | None = None
-    """Which split of these; default: test, where they are divided into splits."""
+    """Split to use; default: test, if there are splits."""
 
     shifts: tuple[str, ...] = ("gaussian_noise", "gaussian_blur", "rotation", "occlusion")
-    """Names of shifts, "all" nine, or "none"; images as they are, are always measured."""
+    """Names of shifts, "all" nine of them, or "none"; unchanged images are always included."""
 
     severities: tuple[int, ...] = (1, 3, 5)
-    """How strong the shifts are, from 1 to 5."""
+    """Severities of the shifts, from 1 to 5."""
 
     limit: int | None = 500
-    """At most this many images of each set, all classes in proportion; None for all of them."""
+    """Maximum number of images per data set, balanced over classes; None for all."""
 
     batch_size: int = 100
-    """Images in one call of a model; results do not depend on it."""
+    """Images per forward pass; it does not change results."""
 
     seed: int = 0
-    """Of the shifts."""
+    """Seed of the shifts."""
 
     device: str = "auto"
-    """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
+    """Device, such as "cpu" or "cuda"; "auto" takes a GPU if there is one."""
 
     out: Path = Path("vl-attention-evaluate")
     """Folder for evaluate.csv and evaluate.png."""
 
 
 def run(settings: Evaluate) -> None:
-    """Measure what `settings.out` does not hold yet, and write the table and the chart.
+    """Measure what `settings.out` does not contain yet, and write the table and the chart.
 
     Raises:
-        ValueError: If an argument, a model or an image is not what it must be, or the folder's figures are of others.
+        ValueError: If an argument, a model or an image is invalid, or the folder holds results of other inputs.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
-        KeyboardInterrupt: If it is interrupted; a note says how much is kept.
+        KeyboardInterrupt: If it is interrupted; a note says how many results are kept.
     """
     cells = _cells(settings)
     device = find_device(settings.device)
@@ -116,13 +115,13 @@ def run(settings: Evaluate) -> None:
     ]
     total = len(models) * len(sets) * len(cells)
     if len(todo) < total:
-        print(f"{total - len(todo)} of {total} figures are in {settings.out} already", file=sys.stderr)
+        print(f"{total - len(todo)} of {total} results are already in {settings.out}", file=sys.stderr)
     try:
-        with tqdm(total=total, initial=total - len(todo), desc="evaluate", unit="figure", disable=None) as bar:
+        with tqdm(total=total, initial=total - len(todo), desc="evaluate", unit="result", disable=None) as bar:
             _measure(todo, models, sets, columns, settings, device, record, bar)
     except (Exception, KeyboardInterrupt) as error:
         kept = sum((given.name, name, *cell) in record.rows for given in models for name in sets for cell in cells)
-        error.add_note(f"{kept} of {total} figures are kept in {settings.out}")
+        error.add_note(f"{kept} of {total} results are kept in {settings.out}")
         raise
     keys = [(given.name, name) for given in models for name in sets]
     rows = {key: [record.rows[*key, *cell] for cell in cells] for key in keys}
@@ -132,7 +131,7 @@ def run(settings: Evaluate) -> None:
 
 
 class Record:
-    """The figures of a folder, by model, data set, shift and severity."""
+    """The results in a folder, by model, data set, shift and severity."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -143,11 +142,11 @@ class Record:
                 correct, total = int(row["correct"]), int(row["total"])
                 shares = [float(row[name]) for name in ("accuracy", "low", "high")]
             except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"{path} has a row that is none of an evaluation: {row}; remove it") from error
+                raise ValueError(f"{path} has a row that is not an evaluation result: {row}; remove it") from error
             self.rows[model, images, shift, severity] = ShiftAccuracy(shift, severity, correct, total, *shares)
 
     def add(self, model: str, images: str, row: ShiftAccuracy) -> None:
-        """Keep one figure, on the disk too."""
+        """Store one result in memory and on disk."""
         accuracy, low, high = (f"{share:.6g}" for share in (row.accuracy, row.low, row.high))
         append_row(
             self._path,
@@ -167,7 +166,7 @@ class Record:
 
 
 def _cells(settings: Evaluate) -> list[Cell]:
-    """Images as they are, and every shift at every severity.
+    """Unchanged images, and every shift at every severity.
 
     Raises:
         ValueError: If a name is unknown or a number out of range.
@@ -194,9 +193,9 @@ def _spoken(shift: str) -> str:
 
 
 def _open_folder(settings: Evaluate, models: Sequence[GivenModel], sets: Mapping[str, ImageDataset]) -> None:
-    """Make the folder, or check that its figures are of these images, models and shifts.
+    """Create the folder, or check that its results are for the same images, models and shifts.
 
-    More models, data sets, shifts and severities are nothing else.
+    More models, data sets, shifts and severities may be added.
     """
     config = {"split": settings.split, "limit": settings.limit, "seed": settings.seed}
     RunFolder(settings.out, {"command": "evaluate", **config}).close()
@@ -207,8 +206,8 @@ def _open_folder(settings: Evaluate, models: Sequence[GivenModel], sets: Mapping
             RunFolder(settings.out / "kept" / kind / name.replace("/", "+"), what).close()
         except ValueError as error:
             raise ValueError(
-                f"{settings.out} holds figures of other {kind} that were called {name!r}, or these have changed since; "
-                "choose another --out"
+                f"{settings.out} holds results of other {kind} named {name!r}, or these have changed since; choose "
+                "another --out"
             ) from error
 
 
@@ -222,7 +221,7 @@ def _measure(
     record: Record,
     bar: tqdm[Any],
 ) -> None:
-    """Each figure that is still to be made, in the order given."""
+    """Measure the missing results, in the order given."""
     by_name = {given.name: given for given in models}
     opened: tuple[object, Tensor, Tensor] | None = None
     for model, images, shift, severity in todo:
@@ -248,7 +247,7 @@ def _unchanged(image: Tensor, severity: int, generator: torch.Generator) -> Tens
 
 
 def _table(rows: Mapping[tuple[str, str], Sequence[ShiftAccuracy]], cells: Sequence[Cell], *, several: bool) -> str:
-    """Accuracy as it is with its interval, and below it by shift and severity; in per cent."""
+    """Tables of accuracy on unchanged images with intervals, and by shift and severity; in percent."""
     keys = [[model, *([images] if several else [])] for model, images in rows]
     head = ["model", *(["images"] if several else [])]
     plain = [
@@ -256,7 +255,7 @@ def _table(rows: Mapping[tuple[str, str], Sequence[ShiftAccuracy]], cells: Seque
          f"{percent(own[0].low)} to {percent(own[0].high)}"]
         for key, own in zip(keys, rows.values(), strict=True)
     ]  # fmt: skip
-    text = text_table([*head, "right", "%", "95 %"], plain, left=len(head))
+    text = text_table([*head, "correct", "accuracy, %", "95 %"], plain, left=len(head))
     severities = sorted({severity for _, severity in cells})
     shifts = list(dict.fromkeys(shift for shift, _ in cells if shift != NONE))
     if not shifts:
@@ -267,4 +266,4 @@ def _table(rows: Mapping[tuple[str, str], Sequence[ShiftAccuracy]], cells: Seque
             found = {row.severity: percent(row.accuracy) for row in own if row.shift in (shift, NONE)}
             shifted.append([shift, *key, *(found.get(severity, "") for severity in severities)])
     table = text_table(["shift", *head, *map(str, severities)], shifted, left=len(head) + 1)
-    return f"{text}\n\nright, %, by severity\n{table}"
+    return f"{text}\n\naccuracy, %, by severity\n{table}"

@@ -1,4 +1,4 @@
-"""`vl-attention maps`: where models look, side by side, and how alike."""
+"""`vl-attention maps`: attention maps of several models and their similarity."""
 
 from __future__ import annotations
 
@@ -24,55 +24,55 @@ from vl_attention.commands._images import at_most, balanced_order, open_images, 
 from vl_attention.commands._models import GivenModel, load_models
 from vl_attention.commands._options import check_at_least
 
-# What is written besides the maps, where there are models to compare.
+# Files written in addition to the maps if there are models to compare.
 _OF_PAIRS = ("layers.png", "heads.png", "similarity.csv")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Maps:
-    """Draw the attention of several models on the same images, and measure how alike it is.
+    """Draw the attention of several models on the same images, and measure its similarity.
 
-    Without arguments: a teacher, a student that learned from its attention, and the fine-tuned teacher, on held-out
-    images of clothes.
+    By default: a teacher, a student distilled from its attention, and the fine-tuned teacher, on held-out Fashion-MNIST
+    images.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_teacher", "fashion_distilled", "fashion_fine_tuned")
-    """Names of built-in models, folders, or hub ids of timm's models; they need no classifier."""
+    """Built-in models, folders, or hub ids of timm models; no classifier is needed."""
 
     images: str = "fashion"
-    """An image folder, an .npz or .parquet file, or the name of a built-in set."""
+    """An image folder, an .npz or .parquet file, or a built-in data set."""
 
     split: str | None = None
-    """Which of its splits; default: test, where it is divided into splits."""
+    """Split to use; default: test, if there are splits."""
 
     count: int = 6
-    """Images that are drawn, of different classes as far as there are any."""
+    """Number of images to draw, from different classes if possible."""
 
     layer: int = -1
-    """The layer whose maps are drawn; negative ones count from the last."""
+    """Layer to draw; negative ones count from the last."""
 
     head: int | None = None
-    """The head whose maps are drawn; default: the mean over heads."""
+    """Head to draw; default: the mean over heads."""
 
     limit: int | None = 200
-    """At most this many images are compared, all classes in proportion; None for all of them."""
+    """Maximum number of images to compare, balanced over classes; None for all."""
 
     batch_size: int = 32
-    """Images in one call of a model; results do not depend on it."""
+    """Images per forward pass; it does not change results."""
 
     device: str = "auto"
-    """"cpu", "cuda", ..., or "auto": a GPU if there is one."""
+    """Device, such as "cpu" or "cuda"; "auto" takes a GPU if there is one."""
 
     out: Path = Path("vl-attention-maps")
     """Folder for maps.png, layers.png and heads.png (divergence of the maps by layer and head), and similarity.csv."""
 
 
 def run(settings: Maps) -> None:
-    """Draw the maps, and compare them in pairs.
+    """Draw the maps, and compare them pairwise.
 
     Raises:
-        ValueError: If an argument, a model or an image is not what it must be, a layer or head does not exist, or
-            there is nothing to compare and the folder holds comparisons of a former call.
+        ValueError: If an argument, a model or an image is invalid, a layer or head does not exist, or there is nothing
+            to compare and the folder holds comparisons from an earlier call.
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
     """
@@ -90,7 +90,7 @@ def run(settings: Maps) -> None:
     pairs = _comparable([given.name for given in models], maps)
     if not pairs and (former := [name for name in _OF_PAIRS if (settings.out / name).exists()]):
         raise ValueError(
-            f"{settings.out} holds {', '.join(former)} of other models, and these models give maps.png alone; choose "
+            f"{settings.out} holds {', '.join(former)} of other models, and these models produce maps.png only; choose "
             "another --out"
         )
     settings.out.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def run(settings: Maps) -> None:
 
 
 def _of_different_classes(labels: Sequence[int], count: int) -> list[int]:
-    """Places of so many images: one of each class, then a second one of each, and so on; sorted by class."""
+    """Choose images: one of each class, then a second of each, and so on; indices sorted by class."""
     ranked: list[tuple[int, int, int]] = []
     seen: dict[int, int] = {}
     for order, place in enumerate(balanced_order(labels)):
@@ -152,26 +152,28 @@ def _class_attention(given: GivenModel, dataset: ImageDataset, settings: Maps, d
     except ValueError as error:
         raise ValueError(f"{given.name}: {error}") from error
     if settings.head is not None and settings.head not in range(found.shape[1]):
-        raise ValueError(f"--head must be from 0 to {found.shape[1] - 1}, those of {given.name}, got {settings.head}")
+        raise ValueError(
+            f"--head must be from 0 to {found.shape[1] - 1}, the heads of {given.name}, got {settings.head}"
+        )
     return found
 
 
 def _images_to_show(dataset: ImageDataset, models: Sequence[GivenModel]) -> Tensor:
-    """As the model of the largest images sees them; in color if they have any."""
+    """Images at the size of the model with the largest input; in color if any image has color."""
     largest = max((given.size for given in models), key=lambda size: size[0] * size[1])
     color = any(dataset[index][0].mode != "L" for index in range(len(dataset)))
     return tensors(dataset, largest, 3 if color else 1)[0]
 
 
 def _comparable(names: Sequence[str], maps: dict[str, Tensor]) -> list[tuple[str, str]]:
-    """Pairs of models that cut images into the same grid; a line on standard error tells of the others."""
+    """Pairs of models with the same patch grid; the others are reported on standard error."""
     pairs = list(combinations(names, 2))
     same = [pair for pair in pairs if maps[pair[0]].shape[-2:] == maps[pair[1]].shape[-2:]]
     for first, second in pairs:
         if (first, second) not in same:
             ours, theirs = ("x".join(map(str, maps[name].shape[-2:])) for name in (first, second))
             print(
-                f"{first} and {second} cut images into {ours} and {theirs} patches and are not compared",
+                f"{first} and {second} divide images into {ours} and {theirs} patches and are not compared",
                 file=sys.stderr,
             )
     return same

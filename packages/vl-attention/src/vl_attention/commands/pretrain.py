@@ -1,4 +1,4 @@
-"""`vl-attention pretrain`: a teacher from images without labels."""
+"""`vl-attention pretrain`: pre-train a teacher on unlabeled images."""
 
 from __future__ import annotations
 
@@ -29,20 +29,19 @@ _SHOWN = 8  # images
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain:
-    """Train a small ViT by masked autoencoding, as a teacher for `vl-attention train`; labels are not looked at.
+    """Train a small ViT by masked autoencoding, as a teacher for `vl-attention train`; labels are ignored.
 
-    Without arguments: 10,000 images of clothes, some three minutes on two cores. An interrupted command goes on where
-    it stopped.
+    By default: 10,000 Fashion-MNIST images, about three minutes on two cores. Rerun an interrupted command to resume.
     """
 
     images: tyro.conf.Positional[str] = "fashion"
-    """An image folder, an .npz or .parquet file, or the name of a built-in set."""
+    """An image folder, an .npz or .parquet file, or a built-in data set."""
 
     split: str | None = None
-    """Which of its splits; default: train, where it is divided into splits."""
+    """Split to use; default: train, if there are splits."""
 
     image_size: int = 28
-    """Height and width that images are brought to, in pixels; a multiple of the patch."""
+    """Height and width that images are resized to, in pixels; a multiple of --patch."""
 
     channels: int = 1
     """1 for grayscale, 3 for color."""
@@ -51,41 +50,41 @@ class Pretrain:
     """Height and width of a patch, in pixels."""
 
     width: int = 96
-    """Channels of a token."""
+    """Embedding dimension."""
 
     depth: int = 6
-    """Blocks."""
+    """Number of blocks."""
 
     heads: int = 4
-    """Of attention; must divide the width."""
+    """Number of attention heads; must divide --width."""
 
     mask_ratio: float = 0.75
-    """Share of the patches that are hidden."""
+    """Fraction of the patches that are masked."""
 
     decoder_width: int = 64
-    """Channels of a token in the decoder, which is not kept."""
+    """Embedding dimension of the decoder, which is discarded after training."""
 
     decoder_depth: int = 1
-    """Its blocks."""
+    """Number of blocks of the decoder."""
 
     decoder_heads: int = 4
-    """Its heads; must divide its width."""
+    """Number of attention heads of the decoder; must divide --decoder-width."""
 
     seed: int = 0
-    """Of the weights; that of the images' order is --train.seed."""
+    """Seed of the weights; --train.seed is that of the order of images."""
 
     train: TrainSettings = field(default_factory=recipes.small_images_pretrain)
-    """How it is trained."""
+    """Training settings."""
 
     out: Path = Path("vl-attention-pretrain")
-    """Folder for the teacher (model/), the run, and reconstructions.png."""
+    """Folder for the teacher (model/), the training run, and reconstructions.png."""
 
 
 def run(settings: Pretrain) -> None:
-    """Train, or go on, and write the teacher and an image.
+    """Train or resume, and write the teacher and its reconstructions.
 
     Raises:
-        ValueError: If an argument or an image is not what it must be, or the folder's teacher is of others.
+        ValueError: If an argument or an image is invalid, or the folder holds a teacher with other settings.
         OSError: If a file is missing or cannot be read.
     """
     model = _model(settings)
@@ -106,7 +105,7 @@ def run(settings: Pretrain) -> None:
 
 
 def _open_folder(settings: Pretrain, dataset: ImageDataset) -> None:
-    """Make the folder, or check that it holds a run of the same model, images and settings."""
+    """Create the folder, or check that it holds a run with the same model, images and settings."""
     config = asdict(settings)
     for name in ("out", "images", "split"):
         config.pop(name)

@@ -1,4 +1,4 @@
-"""`vl-attention train`: what a teacher's attention is worth, beside fine-tuning it and doing without it."""
+"""`vl-attention train`: compare attention transfer with fine-tuning and training from scratch."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from vl_attention.comparison.summary import Interval, Summary, summarize
 from vl_attention.models.layout import ViTLayout
 from vl_attention.models.normalization import Normalization
 
-# Whose maps are their own, in the order in which they are shown beside the teacher's.
+# Methods with attention maps of their own, in the order in which they are drawn after the teacher.
 _SHOWN = ("fine-tune", "distill", "output", "relations", "scratch")
-# What may be said instead of the recipe.
+# Options that override the recipe.
 _OVERRIDES = (
     *("epochs", "warmup_epochs", "batch_size", "accumulation"),
     *("base_learning_rate", "min_learning_rate", "transfer_weight", "precision"),
 )
-# What makes no other rows. Images and the teacher are kept by what they are, and not by how they were named.
+# Options that do not change the rows. Images and the teacher are identified by content, not by name.
 _NOT_KEPT = (
     *("out", "seeds", "methods", "map_layer", "workers", "compile"),
     *("images", "test_images", "teacher"),
@@ -52,86 +52,85 @@ _COMPARED = 200  # images whose maps are compared
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train students from a teacher's attention, beside a fine-tuned teacher and a student without one.
+    """Compare students trained from a teacher's attention with fine-tuning and training from scratch.
 
-    Without arguments: a small teacher that ships with the package and a few labels of images of clothes, some twelve
-    minutes on two cores. An interrupted command goes on where it stopped; with more methods or seeds a finished one
-    goes on, too. Start it with `accelerate launch -m vl_attention train` for several GPUs.
+    By default: a small built-in teacher and 2,000 labeled Fashion-MNIST images, about twelve minutes on two cores.
+    Rerun an interrupted command to resume; rerun a finished one with more methods or seeds to add them. Use
+    `accelerate launch -m vl_attention train` for several GPUs.
     """
 
     images: tyro.conf.Positional[str] = "fashion"
-    """An image folder with train/ and test/, and in both of them a folder a class; a folder with nothing but a folder a
-    class, which then needs --test-images; an .npz or .parquet file with splits, or the name of a built-in set."""
+    """An image folder with train/ and test/, each with a folder per class; a folder with a folder per class, which
+    then needs --test-images; an .npz or .parquet file with splits; or a built-in data set."""
 
     test_images: str | None = None
-    """The images that accuracy is measured on, of the same classes: the test split of this set, or all of it where it
-    has no splits; default: the test split of the same set as above."""
+    """Test images of the same classes: the test split of this data set, or all of it if it has no splits; default:
+    the test split of the training data set."""
 
     teacher: str = "fashion_teacher"
-    """A model that is built in, a folder of timm's, such as `vl-attention pretrain` writes, or a hub id."""
+    """A built-in model, a timm folder, such as one written by `vl-attention pretrain`, or a hub id."""
 
     recipe: Literal["small_images", "vit_base", "vit_large"] = "small_images"
-    """Settings of training, those that are not given below."""
+    """Training settings, unless overridden below."""
 
     labels: int = 2000
-    """How many images keep their label, over all classes and as many of each, so that a remainder is left out; 0 for
-    all images as they are."""
+    """Number of labeled images, divided equally among the classes (a remainder is dropped); 0 for all images."""
 
     seeds: tuple[int, ...] = (0,)
-    """Of the labels, the weights and the order of images."""
+    """Seeds of the choice of labels, the weights and the order of images."""
 
     methods: tuple[str, ...] = ("scratch", "copy", "distill", "fine-tune")
-    """Any of scratch, copy, distill, fine-tune, copy_q, copy_k, copy_v, output and relations; with distill and
-    fine-tune comes their ensemble."""
+    """Any of scratch, copy, distill, fine-tune, copy_q, copy_k, copy_v, output and relations; distill and fine-tune
+    together add their ensemble."""
 
     layers: str | None = None
-    """Which layers are transferred: "all", "first:18", "first:75%", "last:6", "0,3,5"; default: the recipe's."""
+    """Layers to transfer: "all", "first:18", "first:75%", "last:6", "0,3,5"; default: the recipe's."""
 
     transfer_weight: float | None = None
-    """What the transfer's loss, a sum over layers, is multiplied by; default: the recipe's, or the method's."""
+    """Weight of the transfer loss, a sum over layers; default: the recipe's, or the method's."""
 
     limit: int | None = None
-    """At most this many test images, all classes in proportion."""
+    """Maximum number of test images, balanced over classes."""
 
     epochs: int | None = None
-    """How often each labeled image is seen; default: the recipe's."""
+    """Training epochs; default: the recipe's."""
 
     warmup_epochs: float | None = None
-    """Epochs over which the learning rate rises; default: the recipe's share of the epochs."""
+    """Warm-up epochs of the learning rate; default: the recipe's fraction of the epochs."""
 
     batch_size: int | None = None
-    """Images an update, over all processes and accumulated passes."""
+    """Batch size over all processes and accumulation steps; default: the recipe's."""
 
     accumulation: int | None = None
-    """In how many passes a process computes its share of an update."""
+    """Gradient accumulation steps; default: the recipe's."""
 
     base_learning_rate: float | None = None
-    """For 256 images an update."""
+    """Peak learning rate for batch size 256; it scales linearly with the batch size."""
 
     min_learning_rate: float | None = None
-    """Where the rate ends; default: the recipe's, which may be too much for small updates."""
+    """Final learning rate; default: the recipe's, which may be too high for a small batch size."""
 
     precision: Literal["float32", "bfloat16"] | None = None
-    """bfloat16: autocast."""
+    """Precision; bfloat16 uses autocast."""
 
     compile: bool = False
-    """Compile the blocks: a minute at the start of each run, faster afterwards."""
+    """Compile the blocks: takes a minute at the start of each run, and is faster afterwards."""
 
     workers: int = 0
-    """Processes that prepare images, for each process that trains."""
+    """Data-loading worker processes per training process."""
 
     map_layer: int = -1
-    """Whose maps are drawn; negative numbers count from the last."""
+    """Layer whose maps are drawn; negative numbers count from the last."""
 
     out: Path = Path("vl-attention-train")
     """Folder for transfer.csv, transfer.png, maps.png, similarity.csv and similarity.png, and runs/ with the models."""
 
 
 def run(settings: Train) -> None:
-    """Run what `settings.out` does not hold yet, and write the table and the images.
+    """Run what `settings.out` does not contain yet, and write the table and the charts.
 
     Raises:
-        ValueError: If an argument, an image or a model is not what it must be, or the folder's rows are of others.
+        ValueError: If an argument, an image or a model is invalid, or the folder holds rows of other settings.
         OSError: If a file or a model is missing or cannot be read.
     """
     _check_options(settings)
@@ -148,11 +147,11 @@ def run(settings: Train) -> None:
     if not -depth <= settings.map_layer < depth:
         raise ValueError(f"--map-layer must be from {-depth} to {depth - 1}, got {settings.map_layer}")
     for method in methods:
-        # What does not fit together is found out before anything is trained.
+        # Find what does not fit together before anything is trained.
         method.build(teacher, len(train_set.classes), seed=0)
     if current_process().is_main:
         _open_folder(settings, layers, labels, train_set, test_set)
-        _tell_of_conversion(train_set, size, channels)
+        _report_conversion(train_set, size, channels)
     with note_on_interruption(RESUME):
         rows = compare(
             teacher,
@@ -176,9 +175,9 @@ def run(settings: Train) -> None:
 
 
 def _check_options(settings: Train) -> None:
-    """Numbers that are wrong whatever the recipe; a folder keeps them, so they must be found out before."""
+    """Check numbers that are invalid for any recipe, before the folder stores them."""
     if not settings.methods or not settings.seeds:
-        raise ValueError("--methods and --seeds must name at least one each; leave them out for the defaults")
+        raise ValueError("--methods and --seeds must each name at least one, got none; leave them out for the defaults")
     check_at_least("--labels", settings.labels, 0)
     check_at_least("--limit", settings.limit, 1)
     check_at_least("--epochs", settings.epochs, 1)
@@ -197,16 +196,16 @@ def _method(settings: Train, name: str, layers: Layers | None) -> Method:
         if (value := getattr(settings, field)) is not None:
             changes[field] = value
     if settings.epochs is not None and settings.warmup_epochs is None:
-        own = method_of(settings.recipe, name).settings
-        changes["warmup_epochs"] = settings.epochs * own.warmup_epochs / own.epochs
+        recipe = method_of(settings.recipe, name).settings
+        changes["warmup_epochs"] = settings.epochs * recipe.warmup_epochs / recipe.epochs
     return method_of(settings.recipe, name, layers=layers, **changes)
 
 
 def _layers(text: str | None) -> Layers | None:
-    """What `pair_layers` takes.
+    """Parse --layers into the argument of `pair_layers`.
 
     Raises:
-        ValueError: If it is neither a list of numbers nor one of the names.
+        ValueError: If it is neither a list of numbers nor a known name.
     """
     if text is None:
         return None
@@ -215,19 +214,19 @@ def _layers(text: str | None) -> Layers | None:
         return [int(part) for part in parts]
     if not re.fullmatch(r"all|spread|(first|last):[0-9]+%?", text.strip()):
         raise ValueError(
-            "--layers must be all, first:K or last:K, where K is a number or a share such as 75%, or numbers such as "
-            f"0,3,5; got {text!r}"
+            "--layers must be all, first:K or last:K, where K is a number or a percentage such as 75%, or numbers such "
+            f"as 0,3,5; got {text!r}"
         )
     return text.strip()
 
 
 def _images(settings: Train) -> tuple[ImageDataset, ImageDataset]:
-    """Training and test set, of the same classes."""
+    """Training and test set, with the same classes."""
     source = settings.test_images or settings.images
     train_set = _open(settings, settings.images, "train")
     test_set = _open(settings, source, "test")
     if describe(settings.images, train_set) == describe(source, test_set):
-        raise ValueError(f"--test-images must be other images than those to train on, got all of {source} for both")
+        raise ValueError(f"--test-images must differ from the training images, got all of {source} for both")
     test_set = at_most(labeled(test_set), settings.limit)
     known = {train_set.classes[label] for label in train_set.labels.tolist() if label >= 0}
     if len(known) < 2 or train_set.classes != test_set.classes:
@@ -239,59 +238,62 @@ def _images(settings: Train) -> tuple[ImageDataset, ImageDataset]:
 
 
 def _open(settings: Train, spec: str, split: str) -> ImageDataset:
-    """A split of a set, or all of a set that has none, where test images are named apart."""
+    """A split of a data set, or all of a set without splits if --test-images is given."""
     if settings.test_images is not None:
         return open_images(spec, None, default_split=split, out=settings.out)
     try:
         return open_dataset(spec, split=split, exclude=settings.out)
     except UndividedError as error:
-        open_images(spec, None, out=settings.out)  # which says so where there is no image at all
+        open_images(spec, None, out=settings.out)  # raises if there is no image at all
         raise ValueError(
-            f"{spec} is not divided into training and test images; move its folders of classes into train/ and "
-            "test/, or say with --test-images where test images are"
+            f"{spec} is not divided into training and test images; move its class folders into train/ and test/, or "
+            "pass test images with --test-images"
         ) from error
 
 
-def _labels(asked: int, dataset: ImageDataset) -> int | None:
-    """How many labels are kept, a multiple of the number of classes; None for all.
+def _labels(requested: int, dataset: ImageDataset) -> int | None:
+    """Number of labels, a multiple of the number of classes; None for all.
 
     Raises:
         ValueError: If a class has too few images.
     """
-    if not asked:
+    if not requested:
         return None
     counts = np.bincount(dataset.labels[dataset.labels >= 0], minlength=len(dataset.classes))
     fewest = min(np.flatnonzero(counts).tolist(), key=lambda label: int(counts[label]))
-    classes = int((counts > 0).sum())
-    each, rest = divmod(asked, classes)
+    num_classes = int((counts > 0).sum())
+    each, rest = divmod(requested, num_classes)
     if not each:
         raise ValueError(
-            f"--labels must be at least {classes}, one a class, or 0 for all images as they are; got {asked}"
+            f"--labels must be at least {num_classes}, one per class, or 0 for all images; got {requested}"
         )
     if counts[fewest] < each:
         raise ValueError(
-            f"--labels {asked} needs {each} images of each class, and {dataset.classes[fewest]!r} has "
-            f"{counts[fewest]} to train on; --labels {classes * counts[fewest]} is the most that can be had, and "
-            "--labels 0 takes all images as they are"
+            f"--labels {requested} needs {each} images of each class, and {dataset.classes[fewest]!r} has "
+            f"{counts[fewest]} training images; --labels {num_classes * counts[fewest]} is the maximum, and "
+            "--labels 0 takes all images"
         )
     if rest and current_process().is_main:
-        print(f"--labels {asked} is no multiple of {classes} classes; {asked - rest} are kept", file=sys.stderr)
-    return asked - rest
+        print(
+            f"--labels {requested} is not a multiple of {num_classes} classes; {requested - rest} are kept",
+            file=sys.stderr,
+        )
+    return requested - rest
 
 
-def _tell_of_conversion(dataset: ImageDataset, size: tuple[int, int], channels: int) -> None:
-    """A line on standard error, if images are not of the size and the colors that the teacher takes."""
+def _report_conversion(dataset: ImageDataset, size: tuple[int, int], channels: int) -> None:
+    """Report on standard error if images do not have the size and channels that the teacher takes."""
     first = dataset[0][0]
     found, wanted = (*first.size, 1 if first.mode == "L" else 3), (size[1], size[0], channels)
     if found != wanted:
         own, theirs = (f"{w}x{h} pixels in {'gray' if c == 1 else 'color'}" for w, h, c in (found, wanted))
-        print(f"images are brought to {theirs}, which the teacher takes; the first has {own}", file=sys.stderr)
+        print(f"images are converted to {theirs} for the teacher; the first has {own}", file=sys.stderr)
 
 
 def _open_folder(
     settings: Train, layers: Layers | None, labels: int | None, train_set: ImageDataset, test_set: ImageDataset
 ) -> None:
-    """Make the folder, or check that it holds a comparison of the same images, teacher and settings."""
+    """Create the folder, or check that it holds a comparison with the same images, teacher and settings."""
     config = {name: value for name, value in asdict(settings).items() if name not in _NOT_KEPT}
     config |= {"layers": layers, "labels": labels, "teacher_sha256": fingerprint(settings.teacher)}
     config["images"] = describe(settings.images, train_set)
@@ -302,7 +304,7 @@ def _open_folder(
 def _draw_maps(
     settings: Train, teacher: nn.Module, test_set: ImageDataset, size: tuple[int, int], channels: int
 ) -> list[str]:
-    """Maps of the teacher and of what has maps of its own, side by side, and how far they are apart."""
+    """Draw the maps of the teacher and of the trained models with maps of their own, and measure their similarity."""
     seed = settings.seeds[0]
     models: dict[str, nn.Module] = {"teacher": teacher}
     for name in _SHOWN:
@@ -335,12 +337,12 @@ def _table(summaries: list[Summary]) -> str:
                 _interval(summary.accuracy),
                 "" if summary.gain is None else _interval(summary.gain, sign="+"),
                 "" if summary.share_of_gap is None else f"{100 * summary.share_of_gap:.0f} %",
-                # The ensemble trains nothing.
+                # The ensemble needs no training.
                 "" if summary.method == ENSEMBLE else f"{summary.seconds:.0f}",
                 "" if summary.method == ENSEMBLE else f"{summary.peak_mb:.0f}",
             ]
         )
-    return text_table(["method", "seeds", "right, %", "over scratch", "of the gap", "seconds", "MB"], rows)
+    return text_table(["method", "seeds", "accuracy, %", "over scratch", "of the gap", "seconds", "MB"], rows)
 
 
 def _interval(interval: Interval, sign: str = "") -> str:
