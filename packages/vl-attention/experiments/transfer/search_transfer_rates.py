@@ -4,8 +4,9 @@
 
 A student from scratch, one with copied attention, one with distilled attention and the fine-tuned teacher are trained
 on the labels of vl-attention's study (the built-in Fashion-MNIST images, without 200 held out per class) and evaluated
-on the held-out images. A row per method, learning rate and seed goes to `packages/vl-attention/results/learning_rates.csv`; rows
-in the file are not computed again: rerun to resume, with the runs in `--work`.
+on the held-out images. A row per method, learning rate and seed goes to
+`packages/vl-attention/results/learning_rates.csv`; rows in the file are not computed again: rerun to resume, with the
+runs in `--work`.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def main() -> None:
     for path in sorted(results.glob("*/transfer.csv")):
         rows = read_rows(path)
         print(f"{path.parent.name}\n\n{methods_table(rows)}\n{ensemble_line(rows)}")
-    if (rates := results / "rates.csv").exists():
+    if (rates := results / "learning_rates.csv").exists():
         print(f"rates\n\n{rates_table(read_rows(rates))}")
 
 

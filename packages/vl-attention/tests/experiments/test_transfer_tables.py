@@ -20,7 +20,7 @@ def test_every_study_has_its_table_on_the_page() -> None:
 
 
 def test_the_page_shows_the_searched_rates() -> None:
-    table = transfer_tables.rates_table(read_rows(transfer_tables.RESULTS / "rates.csv"))
+    table = transfer_tables.rates_table(read_rows(transfer_tables.RESULTS / "learning_rates.csv"))
     assert table in PAGE.read_text(encoding="utf-8")
 
 
@@ -37,7 +37,7 @@ def test_rates_are_sorted_and_seeds_averaged() -> None:
 
 def test_the_readme_shows_the_figures_of_the_page() -> None:
     readme = (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
-    table = transfer_tables.methods_table(read_rows(transfer_tables.RESULTS / "clothes_40_epochs/transfer.csv"))
+    table = transfer_tables.methods_table(read_rows(transfer_tables.RESULTS / "fashion_40_epochs/transfer.csv"))
     for line in table.splitlines()[2:]:
         _, _, _, accuracy, gain, *_ = (cell.strip() for cell in line.split("|"))
         assert f"| {accuracy} | {gain}" in readme

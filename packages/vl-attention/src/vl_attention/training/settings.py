@@ -1,4 +1,4 @@
-"""What a run of training is made of."""
+"""Settings of a training run."""
 
 from __future__ import annotations
 
@@ -7,64 +7,63 @@ from typing import Any
 
 from vl_core.training import Precision, TrainingSettings
 
-# How the work is done and not what is done: a resumed run may change it.
+# Settings that do not change the result; a resumed run may change them.
 _FREE = ("workers", "compile")
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How a student, or a plain classifier, is trained. The defaults are those of attention distillation for ViT-L."""
+    """Training settings of a student or plain classifier; the defaults are those of attention distillation of ViT-L."""
 
     epochs: int = 200
-    """How often each image is seen, on average."""
+    """Passes over the data set."""
     warmup_epochs: float = 20
     """Epochs over which the learning rate rises linearly from zero."""
     batch_size: int = 2048
-    """Images an update: over all processes and accumulated passes."""
+    """Images per update, over all processes and accumulation steps."""
     accumulation: int = 1
-    """In how many passes a process computes its share of an update."""
+    """Forward and backward passes per update in each process."""
     base_learning_rate: float = 1e-4
-    """For 256 images an update; the rate is this times batch size / 256."""
+    """Peak learning rate for a batch size of 256; the learning rate is this times ``batch_size / 256``."""
     min_learning_rate: float = 1e-6
-    """Where the half cosine ends; not scaled, and at most the peak rate."""
+    """Final learning rate of the cosine schedule; not scaled, and at most the peak."""
     betas: tuple[float, float] = (0.9, 0.95)
-    """Of AdamW."""
+    """Betas of AdamW."""
     weight_decay: float = 0.3
-    """Of AdamW; biases, norms and other vectors have none."""
+    """Weight decay of AdamW; biases, norms and other vectors have none."""
     layer_decay: float = 1.0
-    """What a block's rate is of the rate of the block above; 1 for the same everywhere."""
+    """Learning rate of a block as a fraction of that of the block above; 1 for the same everywhere."""
     transfer_weight: float | None = None
-    """What the transfer's loss, a sum over layers, is multiplied by beside the task's; None for the mode's own, see
+    """Weight of the transfer loss, which is a sum over layers; None takes the default of the mode from
     `vl_attention.transfer.attention_transfer.DEFAULT_WEIGHTS`."""
     label_smoothing: float = 0.1
-    """Share of the target that is spread over all classes."""
+    """Probability mass of the target that is spread over all classes."""
     mixup: float = 0.8
-    """Strength of mixup; 0 for none."""
+    """Alpha of mixup; 0 turns it off."""
     cutmix: float = 1.0
-    """Strength of CutMix; 0 for none."""
+    """Alpha of CutMix; 0 turns it off."""
     random_augment: str = "rand-m9-mstd0.5-inc1"
-    """timm's name of an automatic augmentation; empty for none."""
+    """Automatic augmentation, as a configuration string of timm; empty for none."""
     crop_scale: tuple[float, float] = (0.08, 1.0)
-    """Share of an image's area that a random crop keeps."""
+    """Range of the fraction of an image's area that a random crop keeps."""
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    """Aspect ratio of a random crop."""
+    """Range of the aspect ratio of a random crop."""
     flip: bool = True
-    """Whether images are mirrored at random."""
+    """Flip images horizontally at random."""
     erasing: float = 0.25
-    """Probability that a rectangle is replaced by noise."""
+    """Probability of random erasing."""
     average_decay: float = 0.9999
-    """Of the moving average of the weights, which is what is evaluated; 0 for none."""
+    """Decay of the EMA of the weights, which is the model that is evaluated; 0 for none."""
     precision: Precision = "bfloat16"
-    """bfloat16: autocast; the weights are float32 either way."""
+    """``"bfloat16"`` computes under autocast; the weights are float32 either way."""
     math_attention: bool = False
-    """Whether attention is computed with its maps in memory: meant for a CPU and few tokens, where the backward
-    pass of fused attention is slow."""
+    """Store attention maps instead of using fused attention; faster on a CPU with few tokens."""
     compile: bool = False
-    """Whether blocks are compiled; a run that is gone on with may change it, and may then differ in last bits."""
+    """Compile the blocks; a resumed run may change this, and may then differ in the last bits."""
     workers: int = 0
-    """Processes that prepare images, for each process that trains; they change nothing in what comes out."""
+    """Data loading processes per training process; they do not change the result."""
     seed: int = 0
-    """Of the order of images and everything else that is random, but for the model's initial weights."""
+    """Seed of everything random except the model's initial weights."""
 
     def __post_init__(self) -> None:
         positive = {"epochs": self.epochs, "batch_size": self.batch_size, "accumulation": self.accumulation}
@@ -90,11 +89,11 @@ class TrainSettings:
 
     @property
     def learning_rate(self) -> float:
-        """The peak rate."""
+        """Peak learning rate."""
         return self.base_learning_rate * self.batch_size / 256
 
     def loop(self, images: int) -> TrainingSettings:
-        """Settings of the training loop, for a data set of this many images."""
+        """Return the settings of the training loop for a data set of this many images."""
         updates = max(1, self.epochs * images // self.batch_size)
         return TrainingSettings(
             updates=updates,
@@ -113,5 +112,5 @@ class TrainSettings:
         )
 
     def config(self) -> dict[str, Any]:
-        """Return the settings that make a run what it is: all but ``workers`` and ``compile``."""
+        """Return the settings that determine the result: all except ``workers`` and ``compile``."""
         return {name: value for name, value in asdict(self).items() if name not in _FREE}
