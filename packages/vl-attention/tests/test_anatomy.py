@@ -51,7 +51,9 @@ def test_a_teacher_without_a_class_token_teaches_its_patches():
 
 def test_blocks_of_several_attentions_and_stages_are_refused_as_such():
     parallel = timm.create_model("vit_tiny_patch16_224", **_TINY, block_fn=ParallelThingsBlock)
-    with pytest.raises(ValueError, match=r"several attentions each, such as blocks\.0\.attns .* one attention in each"):
+    with pytest.raises(
+        ValueError, match=r"several attention modules, such as blocks\.0\.attns .* one attention module in each"
+    ):
         ViTLayout.of(parallel)
     staged = timm.create_model("swin_tiny_patch4_window7_224", img_size=32, window_size=2, embed_dim=24, depths=(1, 1))
     with pytest.raises(ValueError, match=r"has stages, .* layers\.0\.blocks and layers\.1\.blocks; .* one list of"):

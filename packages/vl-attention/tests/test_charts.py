@@ -36,7 +36,7 @@ def test_maps_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path):
         ({"a": torch.rand(1, 3, 2, 2)}, {}, "maps must be"),
         ({}, {}, "at least one"),
         ({"a": torch.rand(2, 3, 2, 2)}, {"head": 3}, "head must be"),
-        ({"a": torch.rand(2, 3, 2, 2)}, {"labels": ["x"]}, "labels must be 2"),
+        ({"a": torch.rand(2, 3, 2, 2)}, {"labels": ["x"]}, "labels must be one per image, 2, got 1"),
     ]:
         with pytest.raises(ValueError, match=message):
             draw_attention(tmp_path / "maps.png", images, maps, **options)
@@ -71,7 +71,7 @@ def test_reconstructions_are_drawn(tmp_path, channels):
     images = torch.rand(4, channels, 8, 8, generator=torch.Generator().manual_seed(0))
     draw_reconstructions(tmp_path / "guessed.png", images, images, images)
     assert colors(tmp_path / "guessed.png") > 50
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="same shape"):
         draw_reconstructions(tmp_path / "other.png", images, images[:2], images)
     assert not (tmp_path / "other.png").exists()
 

@@ -39,12 +39,12 @@ def test_distillation_that_would_teach_nothing_is_refused(make, images, reentran
 def test_a_student_that_copies_is_not_computed_twice(make, images, mode):
     transfer = AttentionTransfer(make(), make(seed=1), mode=mode).train()
     transfer.student.set_grad_checkpointing(True)
-    with pytest.raises(RuntimeError, match="turn gradient checkpointing off"):
+    with pytest.raises(RuntimeError, match="turn off gradient checkpointing"):
         transfer(images).logits.sum().backward()
 
 
 def test_a_student_that_copies_never_meets_old_maps(make, images):
     transfer = AttentionTransfer(make(), make(seed=1), mode="copy")
     transfer(images)
-    with pytest.raises(RuntimeError, match="waits for a teacher's"):
+    with pytest.raises(RuntimeError, match="needs the attention of a teacher"):
         transfer.student(images)

@@ -71,7 +71,7 @@ def test_a_record_of_other_labels_or_epochs_is_refused(teacher, dataset, tmp_pat
     run(teacher, dataset, tmp_path, ("scratch",), (0,))
     method = Method("scratch", SETTINGS, "all")
     for methods, labels in (([method], 8), ([replace(method, settings=replace(SETTINGS, epochs=7))], 16)):
-        with pytest.raises(ValueError, match=r"for 16 labels and 6 epochs, asked for are .*; choose another folder"):
+        with pytest.raises(ValueError, match=r"for 16 labels and 6 epochs, expected .*; choose another folder"):
             compare(teacher, dataset, dataset, methods, tmp_path, labels=labels, seeds=[0], size=(16, 16))
 
 

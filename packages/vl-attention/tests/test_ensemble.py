@@ -63,7 +63,7 @@ def test_classifiers_normalize_by_themselves(images):
         plain = Ensemble(models, [halves, None])(images)
         wrapped = Ensemble([Classifier(models[0], halves), Classifier(models[1])])(images)
     torch.testing.assert_close(wrapped, plain, rtol=0, atol=0)
-    with pytest.raises(ValueError, match=r"normalizations\[0\] must be None, since this Classifier normalizes"):
+    with pytest.raises(ValueError, match=r"normalizations\[0\] must be None, since Classifier normalizes"):
         Ensemble([Classifier(models[0]), models[1]], [halves, None])
     with pytest.raises(ValueError, match=r"same classes, got \{0: 4, 1: 5\}"):
         Ensemble([Classifier(models[0]), Classifier(tiny(1, classes=5))])

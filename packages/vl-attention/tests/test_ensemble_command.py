@@ -70,7 +70,7 @@ def test_members_and_their_ensemble_are_counted(settings, saved, images_folder, 
     assert "McNemar's exact test" in printed
     counts = [int(right[name].sum()) for name in ("distilled", "unnamed")]
     assert counts[0] != counts[1]
-    assert f"{better} is the better member" in printed
+    assert f"{better} is the more accurate member" in printed
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (3, 3), (0, 5), (9, 2), (700, 800)])
@@ -112,9 +112,9 @@ def test_an_ensemble_of_a_model_and_its_renamed_self_is_itself(settings, saved, 
     assert len({row["correct"] for row in rows}) == 1
     pair, against = read(settings.out / "agreement.csv")
     assert (pair["only_first"], pair["only_second"], against["p"]) == ("0", "0", "1")
-    assert "both members are equally good, by these same images" in capsys.readouterr().out
+    assert "both members are equally accurate, measured on these images" in capsys.readouterr().out
     run(replace(settings, models=(rolled[best], rolled[worst], flipped)))
-    assert f"rolled-{best} and flipped are the best members and equally good" in capsys.readouterr().out
+    assert f"rolled-{best} and flipped are the most accurate members, equally accurate" in capsys.readouterr().out
 
 
 def test_the_weight_is_fitted_on_the_training_split(settings, saved, images_folder, capsys):
@@ -146,7 +146,7 @@ def test_images_that_choose_the_weight_are_not_measured(settings, images_folder,
     assert {row["total"] for row in read(settings.out / "ensemble.csv")} == {str(total - 6)}
     run(replace(given, fit=6, limit=9))
     assert {row["total"] for row in read(settings.out / "ensemble.csv")} == {"9"}
-    with pytest.raises(ValueError, match=f"--fit must leave images to be measured and be less than {total}"):
+    with pytest.raises(ValueError, match=f"--fit must be less than {total} to leave images to evaluate"):
         run(replace(given, fit=total))
 
 
@@ -186,7 +186,7 @@ def test_members_must_know_the_same_classes(settings, saved, tmp_path):
     save_classifier(load_classifier(saved / "four"), tmp_path / "more", classes=names)
     for other, message in [
         (saved / "four", "tells apart 4 classes"),
-        (tmp_path / "more", "tell apart the same classes, and distilled and more do not"),
+        (tmp_path / "more", "must have the same classes, and distilled and more differ"),
         (saved / "teacher", "no classifier"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -85,7 +85,7 @@ def test_a_student_that_copies_is_evaluated_with_its_teacher(settings, saved, ca
     copied = replace(settings, models=(str(saved / "copied"),), shifts=("none",))
     with pytest.raises(ValueError, match="needs its teacher") as caught:
         run(copied)
-    assert caught.value.__notes__ == ["--teacher says which"]
+    assert caught.value.__notes__ == ["pass it with --teacher"]
     assert not settings.out.exists()
     run(replace(copied, teacher=str(saved / "teacher")))
     (row,) = rows(settings)
@@ -100,7 +100,7 @@ def test_what_is_there_is_not_computed_again(settings, monkeypatch, capsys):
     run(replace(settings, batch_size=30))
     found = capsys.readouterr()
     assert found.out == table
-    assert "10 of 10 figures are in" in found.err
+    assert "10 of 10 results are already in" in found.err
     run(replace(settings, models=settings.models[:1], severities=(5,)))
     assert (settings.out / "evaluate.csv").read_bytes() == before
 
@@ -120,7 +120,7 @@ def test_an_interrupted_command_ends_with_the_same_figures(settings, monkeypatch
         patch.setattr(evaluate, "evaluate_shifts", interrupted)
         with pytest.raises(KeyboardInterrupt) as caught:
             run(settings)
-    assert caught.value.__notes__ == [f"3 of 10 figures are kept in {settings.out}"]
+    assert caught.value.__notes__ == [f"3 of 10 results are kept in {settings.out}"]
     assert len(rows(settings)) == 3
     run(settings)
     assert (settings.out / "evaluate.csv").read_bytes() == (whole.out / "evaluate.csv").read_bytes()
@@ -163,11 +163,11 @@ def test_another_model_or_set_of_the_same_name_is_refused(settings, saved, image
     # The same model from elsewhere.
     run(replace(plain, models=(str(saved / "distilled"),)))
     shutil.copy(saved / "tuned" / "model.safetensors", model / "model.safetensors")
-    with pytest.raises(ValueError, match="figures of other models that were called 'distilled'"):
+    with pytest.raises(ValueError, match="results of other models named 'distilled'"):
         run(plain)
     (tmp_path / "elsewhere").mkdir()
     other = shutil.copy(images_folder, tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match=r"figures of other images that were called 'shades\.npz'"):
+    with pytest.raises(ValueError, match=r"results of other images named 'shades\.npz'"):
         run(replace(plain, models=(str(saved / "distilled"),), images=(str(other),)))
 
 
@@ -239,7 +239,7 @@ def test_a_teacher_is_no_classifier(settings, saved):
 
 
 def test_the_same_model_twice_is_refused(settings, saved):
-    with pytest.raises(ValueError, match="models must differ"):
+    with pytest.raises(ValueError, match="models must be unique"):
         run(replace(settings, models=(str(saved / "tuned"), f"{saved}/./tuned/")))
 
 
@@ -289,7 +289,7 @@ def test_a_table_that_is_none_is_named(settings):
     run(replace(settings, shifts=("none",)))
     path = settings.out / "evaluate.csv"
     path.write_text(path.read_text().replace(",0,", ",zero,", 1))
-    with pytest.raises(ValueError, match=r"evaluate\.csv has a row that is none of an evaluation"):
+    with pytest.raises(ValueError, match=r"evaluate\.csv has a row that is not an evaluation result"):
         run(settings)
 
 

@@ -92,7 +92,7 @@ def test_classifiers_of_vision_towers_have_their_towers_grid(make, family, size)
 def test_a_grid_is_guessed_for_square_images_alone():
     model = tiny(img_size=(16, 64))
     model.patch_embed.patch_size = None
-    with pytest.raises(ValueError, match=r"16 patches of images \(16, 64\) form no grid"):
+    with pytest.raises(ValueError, match=r"16 patches of images \(16, 64\) do not form a grid"):
         class_attention(model, torch.rand(1, 3, 16, 64))
 
 

@@ -137,7 +137,7 @@ def test_other_grids_are_drawn_and_not_compared(settings, tmp_path, drawn, capsy
     run(replace(settings, models=(*settings.models[:2], fine)))
     assert drawn["maps"]["fine"].shape == (4, 2, 6, 6)
     assert {(row["first"], row["second"]) for row in read(settings)} == {("teacher", "distilled")}
-    assert "teacher and fine cut images into 3x3 and 6x6 patches" in capsys.readouterr().err
+    assert "teacher and fine divide images into 3x3 and 6x6 patches" in capsys.readouterr().err
 
 
 def test_images_need_no_labels(settings, tmp_path, drawn):
@@ -154,7 +154,7 @@ BAD = {
     "negative limit": ({"limit": -1}, ValueError, "--limit must be at least 1"),
     "no count": ({"count": 0}, ValueError, "--count must be at least 1"),
     "layer": ({"layer": 2}, ValueError, "teacher: layers must be whole numbers from -2 to 1"),
-    "head": ({"head": 2}, ValueError, "--head must be from 0 to 1, those of teacher"),
+    "head": ({"head": 2}, ValueError, "--head must be from 0 to 1, the heads of teacher"),
     "images": ({"images": "nowhere"}, ValueError, "nowhere"),
 }
 
@@ -168,7 +168,7 @@ def test_bad_input_is_refused_before_anything_is_written(case, settings):
 
 
 def test_a_student_that_copies_has_no_maps(settings, saved):
-    with pytest.raises(ValueError, match=r"copied .*mode='copy'.* give its teacher instead"):
+    with pytest.raises(ValueError, match=r"copied .*mode='copy'.* pass its teacher instead"):
         run(replace(settings, models=(*settings.models, str(saved / "copied"))))
 
 
@@ -188,6 +188,6 @@ def test_each_models_own_images_are_compared(saved):
     other = map_similarity(models, {"teacher": images, "tuned": 1 - images})
     assert [row.divergence for row in other] != pytest.approx([row.divergence for row in shared], rel=1e-3)
     for given in ({"teacher": images}, {"teacher": images, "tuned": images[:3]}):
-        with pytest.raises(ValueError, match="equally many images for each model"):
+        with pytest.raises(ValueError, match="the same number of images for each model"):
             map_similarity(models, given)
     assert Normalization.of(models["teacher"]) == Normalization((0.5,), (0.5,))

@@ -106,7 +106,7 @@ def test_a_pretrained_encoder_predicts_better_and_can_teach(tmp_path, images):
 def test_what_cannot_be_masked_is_refused():
     with pytest.raises(TypeError, match=r"encoder must be timm's VisionTransformer, got ResNet"):
         MaskedAutoencoder(timm.create_model("resnet18"))
-    with pytest.raises(ValueError, match=r"mask_ratio must leave some of 16 patches .* got 0\.99"):
+    with pytest.raises(ValueError, match=r"mask_ratio must leave some of the 16 patches .* got 0\.99"):
         autoencoder(mask_ratio=0.99)
 
 

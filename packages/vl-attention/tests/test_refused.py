@@ -8,7 +8,7 @@ from vl_attention.classifiers.classifier import Classifier
 
 
 def test_a_teacher_without_attention_is_refused():
-    with pytest.raises(ValueError, match=r"ResNet has no self-attention.*give a vision transformer"):
+    with pytest.raises(ValueError, match=r"ResNet has no self-attention.*pass a vision transformer"):
         AttentionTransfer(timm.create_model("resnet10t"))
 
 
@@ -27,7 +27,9 @@ def test_a_masked_autoencoder_of_transformers_is_refused():
 
 def test_models_that_hold_a_model_are_refused(make):
     wrapped = Classifier(make(seed=1))
-    with pytest.raises(ValueError, match=r"student must be a plain model .*, got Classifier.* give its \.student"):
+    with pytest.raises(
+        ValueError, match=r"student must be a plain timm or transformers model, got Classifier.* pass its \.student"
+    ):
         AttentionTransfer(make(), wrapped)
     with pytest.raises(ValueError, match=r"teacher must be a plain model .*, got AttentionTransfer"):
         AttentionTransfer(AttentionTransfer(make()))
@@ -39,7 +41,7 @@ def test_two_towers_are_refused():
     small = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
     text = {**small, "vocab_size": 99, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     config = CLIPConfig(text_config=text, vision_config=small)
-    with pytest.raises(ValueError, match=r"several stacks of attention.*give the vision tower alone"):
+    with pytest.raises(ValueError, match=r"several stacks of attention.*pass the vision tower alone"):
         AttentionTransfer(CLIPModel(config))
 
 
@@ -51,13 +53,13 @@ def test_two_towers_are_refused():
         ({"layers": {0: 9}}, r"teacher layer 9"),
         ({"heads": {0: 3}}, r"teacher head 3, and there are 3"),
         ({"heads": [0, 1, 2, 3]}, r"head 3, and there are 3"),
-        ({"mode": "output", "heads": [0]}, r"heads cannot be chosen in mode='output'"),
-        ({"mode": "relations", "heads": [0]}, r"heads cannot be chosen in mode='relations'"),
-        ({"mode": "copy", "heads": {0: [1, 2]}}, r"average of several is no head.*use mode='distill'"),
-        ({"num_classes": 0}, r"num_classes must say how many classes .*, 1 or more, got 0"),
-        ({"num_classes": -1}, r"num_classes must say how many classes .*, got -1"),
-        ({"num_classes": 2.5}, r"num_classes must say how many classes .*, got 2.5"),
-        ({"layers": 2}, r"layers must hold whole numbers, got the number 2; for one alone give \[2\]"),
+        ({"mode": "output", "heads": [0]}, r"heads must be 'all' in mode='output'"),
+        ({"mode": "relations", "heads": [0]}, r"heads must be 'all' in mode='relations'"),
+        ({"mode": "copy", "heads": {0: [1, 2]}}, r"cannot average several.*use mode='distill'"),
+        ({"num_classes": 0}, r"num_classes must be the student's number of classes, 1 or more, got 0"),
+        ({"num_classes": -1}, r"num_classes must be the student's number of classes, .* got -1"),
+        ({"num_classes": 2.5}, r"num_classes must be the student's number of classes, .* got 2.5"),
+        ({"layers": 2}, r"layers must be a list of whole numbers, got the number 2; for a single one pass \[2\]"),
         ({"drop_path": 1.0}, r"drop_path must be at least 0 and below 1"),
         ({"student_normalization": Normalization((0.5,), (0.5,))}, r"images must have 1 channels, got 3"),
     ],
@@ -70,18 +72,18 @@ def test_options_that_cannot_work_are_refused(make, images, options, match):
 
 def test_a_student_that_is_the_teacher_is_refused(make):
     teacher = make()
-    with pytest.raises(ValueError, match=r"one object; leave student=None"):
+    with pytest.raises(ValueError, match=r"different objects; leave student=None"):
         AttentionTransfer(teacher, teacher)
 
 
 def test_options_of_a_built_student_are_refused_beside_a_given_one(make):
-    with pytest.raises(ValueError, match=r"are for a student that is built here"):
+    with pytest.raises(ValueError, match=r"apply to a student that is built here"):
         AttentionTransfer(make(), make(seed=1), num_classes=3)
 
 
 @pytest.mark.parametrize("name", ["transformers CLIP", "transformers SigLIP"])
 def test_a_teacher_without_a_classifier_asks_for_a_number(make, name):
-    with pytest.raises(ValueError, match=r"num_classes must say .* teacher has no classifier"):
+    with pytest.raises(ValueError, match=r"num_classes must be .* teacher has no classifier"):
         AttentionTransfer(make(name))
 
 
@@ -93,7 +95,7 @@ def test_a_student_without_a_classifier_is_refused(make, vit):
 @pytest.mark.parametrize("mode", ["copy_q", "copy_k", "copy_v"])
 def test_a_part_of_another_width_is_refused(make, vit, images, mode):
     transfer = AttentionTransfer(make(), vit(seed=1, embed_dim=24), mode=mode)
-    with pytest.raises(ValueError, match=r"student have 8 dimensions and those of the teacher 16; .*mode='copy'"):
+    with pytest.raises(ValueError, match=r"student heads have 8 dimensions and teacher heads 16; .*mode='copy'"):
         transfer(images)
 
 
@@ -108,7 +110,7 @@ def test_a_saved_student_of_another_build_is_refused(vit, tmp_path, options):
 
 def test_other_patches_are_refused(make, vit, images):
     transfer = AttentionTransfer(make(), vit(patch_size=16))
-    with pytest.raises(ValueError, match=r"into 4 patches and the teacher into 16; give both the same grid"):
+    with pytest.raises(ValueError, match=r"into 4 patches and the teacher into 16; both need the same grid"):
         transfer(images)
 
 
@@ -145,13 +147,13 @@ def test_transformers_with_eager_attention_is_refused(make, images):
 
 @pytest.mark.parametrize("mode", ["copy", "copy_q", "copy_k", "copy_v"])
 def test_a_student_that_copies_cannot_be_exported(make, mode):
-    with pytest.raises(ValueError, match=r"needs its teacher at inference; call this AttentionTransfer itself"):
+    with pytest.raises(ValueError, match=r"needs its teacher at inference; use this AttentionTransfer itself"):
         AttentionTransfer(make(), mode=mode).export()
 
 
 def test_outputs_of_other_widths_are_refused(make, vit, images):
     transfer = AttentionTransfer(make(), vit(embed_dim=24), mode="output")
-    with pytest.raises(ValueError, match=r"models of one width.*24 channels, the teacher 48"):
+    with pytest.raises(ValueError, match=r"models of equal width.*24 channels, the teacher 48"):
         transfer(images)
 
 

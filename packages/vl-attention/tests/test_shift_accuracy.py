@@ -76,5 +76,5 @@ def test_what_does_not_exist_is_refused(images):
     ]:
         with pytest.raises(ValueError, match=message):
             evaluate_shifts(lambda x: x, images, labels, shifts, severities)
-    with pytest.raises(ValueError, match="equally many"):
+    with pytest.raises(ValueError, match="same length"):
         evaluate_shifts(lambda x: x, images, labels[:2])

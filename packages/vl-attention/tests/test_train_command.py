@@ -118,11 +118,14 @@ def test_another_teacher_needs_another_folder(trained, images_folder, teacher, t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"labels": 1}, "--labels must be at least 2, one a class, or 0"),
+        ({"labels": 1}, "--labels must be at least 2, one per class, or 0"),
         ({"labels": -8}, "--labels must be at least 0, got -8"),
-        ({"labels": 400}, r"needs 200 images of each class, and 'dark' has 16 .* --labels 32 is the most .* 0 takes"),
+        (
+            {"labels": 400},
+            r"needs 200 images of each class, and 'dark' has 16 .* --labels 32 is the maximum, .* 0 takes",
+        ),
         ({"methods": ("scratch", "magic")}, "got 'small_images' and 'magic'"),
-        ({"methods": ()}, "at least one each"),
+        ({"methods": ()}, "must each name at least one"),
         ({"layers": "first:9"}, r"from 1 to 2|9"),
         ({"layers": "0,7"}, "7"),
         ({"limit": 0}, "--limit must be at least 1"),
@@ -157,8 +160,8 @@ def test_a_layer_list_may_have_blanks_and_labels_lose_their_remainder(
     given = asked(images_folder, teacher, tmp_path / "out", labels=9, methods=("distill",), layers=" 0, 1 ", epochs=1)
     train(given)
     found = capsys.readouterr()
-    assert "--labels 9 is no multiple of 2 classes; 8 are kept" in found.err
-    assert "brought to" not in found.err
+    assert "--labels 9 is not a multiple of 2 classes; 8 are kept" in found.err
+    assert "converted to" not in found.err
     assert rows_of(tmp_path / "out")[0]["labels"] == "8"
     train(replace(given, labels=8, layers="0,1"))  # which is the same
     with pytest.raises(ValueError, match="transfer_weight"):
@@ -209,7 +212,7 @@ def test_plain_folders_of_classes_are_used_whole(teacher, tmp_path, capsys):
     given = asked(own, teacher, tmp_path / "out", test_images=str(tests), labels=0, epochs=1, methods=("scratch",))
     train(given)
     assert rows_of(tmp_path / "out")[0]["labels"] == "12"
-    assert "brought to 16x16 pixels in gray, which the teacher takes; the first has 24x20 pixels in color" in (
+    assert "converted to 16x16 pixels in gray for the teacher; the first has 24x20 pixels in color" in (
         capsys.readouterr().err
     )
     with pytest.raises(ValueError, match=r"own is not divided .* into train/ and test/, or say with --test-images"):
