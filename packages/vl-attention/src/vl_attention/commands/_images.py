@@ -1,4 +1,4 @@
-"""The images that a command was given: opened, a part of each class chosen, and brought to a model's size."""
+"""Opening the images of a command, taking a balanced part of them, and resizing them for a model."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def open_images(spec: str, split: str | None, *, default_split: str = "test", ou
     """Open a data set.
 
     Args:
-        spec: As `vl_core.data.open_dataset` takes it.
-        split: Which of its splits; default: ``default_split``, and all of it where it is not divided.
-        default_split: See there.
-        out: A folder that results are written to, which holds no images.
+        spec: A data set, as `vl_core.data.open_dataset` takes it.
+        split: Split to use; default: ``default_split``, or the whole data set if it has no splits.
+        default_split: Split to use if there are splits and ``split`` is None.
+        out: Folder of results, which is left out of the images.
 
     Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is not understood, or has no such split or no image.
+        FileNotFoundError: If the data set does not exist.
+        ValueError: If the data set is not recognized, or has no such split or no image.
     """
     try:
         found = open_dataset(spec, split=split or default_split, exclude=out)
@@ -39,10 +39,10 @@ def open_images(spec: str, split: str | None, *, default_split: str = "test", ou
 
 
 def labeled(dataset: ImageDataset) -> ImageDataset:
-    """Those that come with a label; a line on standard error counts the others.
+    """Return the labeled images, and report the number of unlabeled ones on standard error.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If no image has a label.
     """
     known = [index for index, label in enumerate(dataset.labels.tolist()) if label >= 0]
     if not known:
@@ -71,14 +71,14 @@ def balanced_order(labels: Sequence[int]) -> list[int]:
 
 
 def at_most(dataset: ImageDataset, limit: int | None) -> ImageDataset:
-    """At most so many images, all classes in proportion, in the order of the set."""
+    """Return at most ``limit`` images, balanced over classes, in the order of the data set."""
     if limit is None or limit >= len(dataset):
         return dataset
     return dataset.subset(sorted(balanced_order(dataset.labels.tolist())[:limit]))
 
 
 def tensors(dataset: ImageDataset, size: tuple[int, int], channels: int) -> tuple[Tensor, Tensor]:
-    """Images ``(N, channels, *size)`` in 0..1 and int64 labels ``(N,)``, as training and its answers see them."""
+    """Return images ``(N, channels, *size)`` in 0..1 and int64 labels ``(N,)``, resized as in training."""
     found = PlainImages(dataset, size, channels)
     images = torch.empty(len(found), channels, *size)
     for index in range(len(found)):
@@ -87,16 +87,16 @@ def tensors(dataset: ImageDataset, size: tuple[int, int], channels: int) -> tupl
 
 
 def match_classes(name: str, classes: Sequence[str], count: int, dataset: ImageDataset) -> list[int]:
-    """Which logits stand for the classes of a data set, in its order; those that it lacks follow.
+    """Return the indices of the logits of a data set's classes, in its order, followed by all other logits.
 
     Args:
-        name: Of the model.
-        classes: Names of its logits; none where they are not known, and then they are taken to be in the set's order.
-        count: How many there are.
+        name: Name of the model.
+        classes: Class names of the model's logits; empty if unknown, and then the data set's order is assumed.
+        count: Number of logits.
         dataset: The data set.
 
     Raises:
-        ValueError: If the set has a class that the model does not know, or the numbers differ.
+        ValueError: If the data set has a class that the model does not know, or the numbers of classes differ.
     """
     if not classes:
         if count != len(dataset.classes):
@@ -116,7 +116,7 @@ def match_classes(name: str, classes: Sequence[str], count: int, dataset: ImageD
 
 
 def describe(spec: str, dataset: ImageDataset) -> dict[str, str]:
-    """What tells these images from others: where they are, which they are, and what they show."""
+    """Return location, number and a digest of the names, classes and labels of images, which identify them."""
     place = spec if spec in BUILTIN_NAMES or spec.startswith("hf:") else str(Path(spec).resolve())
     shown = [place, *dataset.classes, *dataset.names, *map(str, dataset.labels.tolist())]
     text = "\0".join(shown).encode(errors="surrogateescape")

@@ -1,4 +1,4 @@
-"""Numbers that a command was given: checked, under the names of their options, before anything is written."""
+"""Checks of numeric options; commands run them before they write anything."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from vl_core.runs.processes import current_process
 from vl_attention.training.settings import TrainSettings
 
 RESUME = "rerun to resume from the last checkpoint"
-"""The note that an interrupted training leaves."""
+"""Note on the error of an interrupted training."""
 
 
 def check_at_least(option: str, value: float | None, least: float) -> None:
-    """Raise where a number is too small, or none.
+    """Check that a number is finite and at least ``least``; None passes.
 
     Raises:
-        ValueError: If it is.
+        ValueError: If it is not.
     """
     if value is not None and not least <= value < math.inf:
         raise ValueError(f"{option} must be at least {least}, got {value}")
 
 
 def check_above_zero(option: str, value: float | None) -> None:
-    """Raise where a number is not positive, or none.
+    """Check that a number is finite and positive; None passes.
 
     Raises:
         ValueError: If it is not.
@@ -33,15 +33,15 @@ def check_above_zero(option: str, value: float | None) -> None:
 
 
 def check_update(settings: TrainSettings, prefix: str = "--", *, mixing: bool = True) -> None:
-    """Raise where the images of an update cannot be shared out among its passes.
+    """Check that the batch size divides evenly over processes and accumulation steps.
 
     Args:
-        settings: Of training.
-        prefix: What stands before the names of its fields on the command line.
-        mixing: Whether the training mixes images in pairs, if the settings say so.
+        settings: Training settings.
+        prefix: Prefix of their options on the command line.
+        mixing: True if the training applies mixup and CutMix as the settings say, which mix images in pairs.
 
     Raises:
-        ValueError: If the shares would not be equal, or would be odd where images are mixed.
+        ValueError: If the parts would be unequal, or odd although images are mixed.
     """
     processes = current_process().count
     passes = settings.accumulation * processes
