@@ -1,17 +1,17 @@
-"""Time and memory of a step of attention distillation, beside the same step with maps in memory.
+"""Measure time and memory of an attention distillation step, compared with stored attention maps.
 
     python packages/vl-attention/benchmarks/distillation_step.py time --model base --pixels 384 512
     python packages/vl-attention/benchmarks/distillation_step.py memory --model large --pixels 224 512
 
-and on a GPU, without an installation of ours, with timm, accelerate and huggingface-hub at hand::
+and on a GPU, without installing vl packages; this needs timm, accelerate and huggingface-hub::
 
     PYTHONPATH=packages/vl-core/src:packages/vl-attention/src python \
         packages/vl-attention/benchmarks/distillation_step.py time --device cuda --precision bfloat16 --batch 32
 
-Both ways start from the same weights, teach the same layers (the first three quarters) and stop the teacher after the
-last of them; their losses are compared before anything is measured. The eager way computes and keeps each map, as
-training code without a fused loss does. Steps alternate; times are medians with 20 % and 80 % quantiles. Memory is
-what autograd keeps for the backward pass, counted once a storage, without parameters. Rows go to
+Both variants start from the same weights, distill the same layers (the first three quarters) and stop the teacher after
+the last of them; their losses are compared before measuring. The eager variant computes and stores each map, as
+training code without a fused loss does. Steps alternate; times are medians with 20 % and 80 % quantiles. Memory is that
+of the tensors saved for the backward pass, each storage counted once, without parameters. Rows go to
 `distillation_step_time.csv` and `distillation_step_memory.csv`.
 """
 
@@ -38,7 +38,7 @@ MODELS = {"base": "vit_base_patch16_224", "large": "vit_large_patch16_224"}
 
 
 class EagerAttention(nn.Module):
-    """timm's attention with its logits in memory."""
+    """Attention of timm that stores its logits."""
 
     def __init__(self, attention: Attention):
         super().__init__()
@@ -46,7 +46,7 @@ class EagerAttention(nn.Module):
         self.logits: Tensor | None = None
 
     def forward(self, x: Tensor, **_: object) -> Tensor:
-        """``(B, N, D)`` to the same."""
+        """Map tokens ``(B, N, D)`` to tokens of the same shape."""
         own = self.attention
         images, tokens, _ = x.shape
         q, k, v = own.qkv(x).reshape(images, tokens, 3, own.num_heads, own.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
@@ -55,7 +55,7 @@ class EagerAttention(nn.Module):
 
 
 class EagerDistillation(nn.Module):
-    """The same models and loss, with maps."""
+    """The same models and loss, with stored maps."""
 
     def __init__(self, transfer: AttentionTransfer):
         super().__init__()
@@ -131,7 +131,7 @@ def measure_time(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str,
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["time", "memory"])
     parser.add_argument("--model", choices=MODELS, default="base")

@@ -65,7 +65,7 @@ def test_classifiers_normalize_by_themselves(images):
     torch.testing.assert_close(wrapped, plain, rtol=0, atol=0)
     with pytest.raises(ValueError, match=r"normalizations\[0\] must be None, since Classifier normalizes"):
         Ensemble([Classifier(models[0]), models[1]], [halves, None])
-    with pytest.raises(ValueError, match=r"same classes, got \{0: 4, 1: 5\}"):
+    with pytest.raises(ValueError, match=r"same number of classes, got \{0: 4, 1: 5\}"):
         Ensemble([Classifier(models[0]), Classifier(tiny(1, classes=5))])
 
 
@@ -76,10 +76,10 @@ def test_a_weight_of_zero_leaves_a_member_out(images):
 
 
 def test_classes_must_agree(images):
-    with pytest.raises(ValueError, match="same classes"):
+    with pytest.raises(ValueError, match="same number of classes"):
         Ensemble([tiny(), tiny(classes=5)])
     silent = Fixed([[0.5, 0.5]])
-    with pytest.raises(ValueError, match="same classes"):
+    with pytest.raises(ValueError, match="same number of classes"):
         Ensemble([tiny(), silent], [None, Normalization.none()])(torch.zeros(1, 3, 32, 32))
 
 

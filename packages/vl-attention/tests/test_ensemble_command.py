@@ -191,7 +191,7 @@ def test_members_must_know_the_same_classes(settings, saved, tmp_path):
     ]:
         with pytest.raises(ValueError, match=message):
             run(replace(settings, models=(settings.models[0], str(other))))
-    with pytest.raises(ValueError, match="--fit weighs two members, got 3"):
+    with pytest.raises(ValueError, match="--fit needs exactly two models, got 3"):
         run(replace(settings, models=(*settings.models, str(saved / "tuned")), fit=3))
 
 

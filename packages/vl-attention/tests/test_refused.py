@@ -31,7 +31,7 @@ def test_models_that_hold_a_model_are_refused(make):
         ValueError, match=r"student must be a plain timm or transformers model, got Classifier.* pass its \.student"
     ):
         AttentionTransfer(make(), wrapped)
-    with pytest.raises(ValueError, match=r"teacher must be a plain model .*, got AttentionTransfer"):
+    with pytest.raises(ValueError, match=r"teacher must be a plain timm or transformers model, got AttentionTransfer"):
         AttentionTransfer(AttentionTransfer(make()))
 
 

@@ -215,9 +215,11 @@ def test_plain_folders_of_classes_are_used_whole(teacher, tmp_path, capsys):
     assert "converted to 16x16 pixels in gray for the teacher; the first has 24x20 pixels in color" in (
         capsys.readouterr().err
     )
-    with pytest.raises(ValueError, match=r"own is not divided .* into train/ and test/, or say with --test-images"):
+    with pytest.raises(
+        ValueError, match=r"own is not divided .* into train/ and test/, or pass test images with --test-images"
+    ):
         train(replace(given, test_images=None, out=tmp_path / "other"))
-    with pytest.raises(ValueError, match="--test-images must be other images than those to train on"):
+    with pytest.raises(ValueError, match="--test-images must differ from the training images"):
         train(replace(given, test_images=f"{own}/", out=tmp_path / "other"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty holds no images"):

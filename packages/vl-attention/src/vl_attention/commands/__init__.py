@@ -1,1 +1,1 @@
-"""The commands, one a module: a frozen dataclass of what can be asked, and `run`."""
+"""Commands, one per module: a frozen dataclass of settings, and a function `run`."""

@@ -188,7 +188,7 @@ def _cells(settings: Evaluate) -> list[Cell]:
 
 
 def _spoken(shift: str) -> str:
-    """A name may be written without blanks, which a shell would need quotes for."""
+    """Return the name of a shift with spaces, which a shell would need quotes for."""
     return shift.replace("_", " ").replace("-", " ")
 
 
