@@ -1,4 +1,4 @@
-"""`vl-attention evaluate`: its figures are the models' own, are made once, and what cannot be judged is refused."""
+"""`vl-attention evaluate`: correct results, computed once; invalid input is refused."""
 
 import csv
 import shutil
@@ -51,7 +51,7 @@ def nothing_computed(patch):
     patch.setattr(evaluate, "evaluate_shifts", lambda *given, **named: pytest.fail("something was computed"))
 
 
-def test_figures_are_those_of_each_models_own_answers(settings, saved, images_folder, capsys):
+def test_results_equal_the_predictions_of_each_model(settings, saved, images_folder, capsys):
     run(settings)
     test = open_dataset(images_folder, split="test")
     images = torch.stack([image_to_tensor(test[index][0]) for index in range(len(test))])
@@ -92,11 +92,11 @@ def test_a_student_that_copies_is_evaluated_with_its_teacher(settings, saved, ca
     assert (row["model"], row["shift"], row["total"]) == ("copied", "none", "30")
 
 
-def test_what_is_there_is_not_computed_again(settings, monkeypatch, capsys):
+def test_finished_results_are_not_computed_again(settings, monkeypatch, capsys):
     run(settings)
     before, table = (settings.out / "evaluate.csv").read_bytes(), capsys.readouterr().out
     nothing_computed(monkeypatch)
-    # Neither the batch nor fewer rows make other figures.
+    # Neither the batch size nor fewer rows change the results.
     run(replace(settings, batch_size=30))
     found = capsys.readouterr()
     assert found.out == table
@@ -105,7 +105,7 @@ def test_what_is_there_is_not_computed_again(settings, monkeypatch, capsys):
     assert (settings.out / "evaluate.csv").read_bytes() == before
 
 
-def test_an_interrupted_command_ends_with_the_same_figures(settings, monkeypatch, tmp_path):
+def test_an_interrupted_command_resumes_to_the_same_results(settings, monkeypatch, tmp_path):
     whole = replace(settings, out=tmp_path / "whole")
     run(whole)
     calls = []
@@ -126,7 +126,7 @@ def test_an_interrupted_command_ends_with_the_same_figures(settings, monkeypatch
     assert (settings.out / "evaluate.csv").read_bytes() == (whole.out / "evaluate.csv").read_bytes()
 
 
-def test_more_models_sets_and_shifts_go_on(settings, saved, images_folder, tmp_path, monkeypatch):
+def test_more_models_sets_and_shifts_can_be_added(settings, saved, images_folder, tmp_path, monkeypatch):
     run(replace(settings, models=settings.models[:1], shifts=("rotation",)))
     before = counted(settings)
     other = shutil.copy(images_folder, tmp_path / "other.npz")
@@ -142,7 +142,7 @@ def test_more_models_sets_and_shifts_go_on(settings, saved, images_folder, tmp_p
     assert len(before) == 3
     assert len(made) == 2 * 2 * 7 - 3
     assert before.items() <= after.items()
-    # Equal images in two sets: equal figures.
+    # Equal images in two sets give equal results.
     for (model, images, *cell), correct in after.items():
         assert images == "shades.npz" or correct == after[model, "shades.npz", *cell]
 
@@ -233,22 +233,24 @@ def test_bad_input_is_refused_before_anything_is_written(case, settings):
     assert not settings.out.exists()
 
 
-def test_a_teacher_is_no_classifier(settings, saved):
-    with pytest.raises(ValueError, match="teacher has no classifier"):
-        run(replace(settings, models=(str(saved / "teacher"),)))
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (("{saved}/teacher",), "teacher has no classifier"),
+        (("{saved}/tuned", "{saved}/./tuned/"), "models must be unique"),
+    ],
+)
+def test_models_without_a_classifier_or_given_twice_are_refused(settings, saved, models, message):
+    with pytest.raises(ValueError, match=message):
+        run(replace(settings, models=tuple(model.format(saved=saved) for model in models)))
 
 
-def test_the_same_model_twice_is_refused(settings, saved):
-    with pytest.raises(ValueError, match="models must be unique"):
-        run(replace(settings, models=(str(saved / "tuned"), f"{saved}/./tuned/")))
-
-
-def test_names_are_as_short_as_tells_them_apart():
+def test_names_are_shortened_but_unique():
     sources = ["a/x/model", "b/x/model", "b/y"]
     assert unique_names(sources, "models") == ["a/x/model", "b/x/model", "y"]
 
 
-def test_what_training_calls_model_has_its_name_from_the_folder_above(tmp_path, monkeypatch):
+def test_a_folder_called_model_is_named_with_its_parent(tmp_path, monkeypatch):
     (tmp_path / "distill-0").mkdir()
     monkeypatch.chdir(tmp_path / "distill-0")
     for source in (tmp_path / "distill-0" / "model", "model", "../distill-0/model"):
@@ -264,7 +266,7 @@ def test_a_model_that_does_not_take_its_images_is_named(settings, saved, monkeyp
             load(*given)
 
 
-def test_models_of_one_name_are_told_apart(settings, saved, tmp_path):
+def test_models_of_the_same_name_get_different_names(settings, saved, tmp_path):
     for name in ("a", "b"):
         shutil.copytree(saved / "tuned", tmp_path / name / "model")
     run(replace(settings, models=(str(tmp_path / "a" / "model"), str(tmp_path / "b" / "model")), shifts=("none",)))
@@ -285,7 +287,7 @@ def test_the_command_line_has_positional_models():
     assert tyro.cli(Evaluate, args=[]) == Evaluate()
 
 
-def test_a_table_that_is_none_is_named(settings):
+def test_a_table_with_other_rows_is_refused(settings):
     run(replace(settings, shifts=("none",)))
     path = settings.out / "evaluate.csv"
     path.write_text(path.read_text().replace(",0,", ",zero,", 1))
@@ -293,7 +295,7 @@ def test_a_table_that_is_none_is_named(settings):
         run(settings)
 
 
-def test_what_enters_a_model_is_read_off_it(saved):
+def test_input_size_and_channels_are_read_from_a_model(saved):
     (teacher,) = load_models([str(saved / "teacher")], "cpu")
     assert (teacher.name, teacher.size, teacher.channels, teacher.num_classes) == ("teacher", (12, 12), 1, 0)
     (tuned,) = load_classifiers([str(saved / "tuned")], None, "cpu")

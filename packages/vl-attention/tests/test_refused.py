@@ -1,4 +1,4 @@
-"""Input that cannot work is refused with what to change."""
+"""Invalid input to `AttentionTransfer` is refused with what to change: one table per step."""
 
 import pytest
 import timm
@@ -7,9 +7,54 @@ from vl_attention import AttentionTransfer, Normalization
 from vl_attention.classifiers.classifier import Classifier
 
 
-def test_a_teacher_without_attention_is_refused():
-    with pytest.raises(ValueError, match=r"ResNet has no self-attention.*pass a vision transformer"):
-        AttentionTransfer(timm.create_model("resnet10t"))
+def masked_autoencoder_of_transformers():
+    from transformers import ViTMAEConfig, ViTMAEModel
+
+    size = {"image_size": 16, "patch_size": 8, "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return ViTMAEModel(ViTMAEConfig(**size, mask_ratio=0.0))
+
+
+def two_towers():
+    from transformers import CLIPConfig, CLIPModel
+
+    small = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    text = {**small, "vocab_size": 99, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=small))
+
+
+def unfused(transfer, name):
+    for block in getattr(transfer, name).blocks:
+        block.attn.fused_attn = False
+    return transfer
+
+
+MODELS = {
+    "no attention": (lambda make, vit: (timm.create_model("resnet10t"),),
+                     r"ResNet has no self-attention.*pass a vision transformer"),
+    "masked autoencoder": (lambda make, vit: (masked_autoencoder_of_transformers(),),
+                           r"ViTMAEModel hides and shuffles patches.*ViTModel\.from_pretrained"),
+    "two towers": (lambda make, vit: (two_towers(),), r"several stacks of attention.*pass the vision tower alone"),
+    "wrapped student": (lambda make, vit: (make(), Classifier(make(seed=1))),
+                        r"student must be a plain timm or transformers model, got Classifier.* pass its \.student"),
+    "wrapped teacher": (lambda make, vit: (AttentionTransfer(make()),),
+                        r"teacher must be a plain timm or transformers model, got AttentionTransfer"),
+    "student is the teacher": (lambda make, vit: (make(),) * 2, r"different objects; leave student=None"),
+    "CLIP without num_classes": (lambda make, vit: (make("transformers CLIP"),),
+                                 r"num_classes must be .* teacher has no classifier"),
+    "SigLIP without num_classes": (lambda make, vit: (make("transformers SigLIP"),),
+                                   r"num_classes must be .* teacher has no classifier"),
+    "student without a classifier": (lambda make, vit: (make(), vit(seed=1, num_classes=0)),
+                                     r"student has no classifier .*reset_classifier"),
+}  # fmt: skip
+"""Arguments of `AttentionTransfer`, and the message."""
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_models_that_cannot_work_are_refused(make, vit, case):
+    arguments, message = MODELS[case]
+    models = arguments(make, vit)
+    with pytest.raises(ValueError, match=message):
+        AttentionTransfer(*models)
 
 
 def test_a_teacher_by_name_is_refused():
@@ -17,32 +62,9 @@ def test_a_teacher_by_name_is_refused():
         AttentionTransfer("vit_tiny_patch16_224")
 
 
-def test_a_masked_autoencoder_of_transformers_is_refused():
-    from transformers import ViTMAEConfig, ViTMAEModel
-
-    size = {"image_size": 16, "patch_size": 8, "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
-    with pytest.raises(ValueError, match=r"ViTMAEModel hides and shuffles patches.*ViTModel\.from_pretrained"):
-        AttentionTransfer(ViTMAEModel(ViTMAEConfig(**size, mask_ratio=0.0)))
-
-
-def test_models_that_hold_a_model_are_refused(make):
-    wrapped = Classifier(make(seed=1))
-    with pytest.raises(
-        ValueError, match=r"student must be a plain timm or transformers model, got Classifier.* pass its \.student"
-    ):
-        AttentionTransfer(make(), wrapped)
-    with pytest.raises(ValueError, match=r"teacher must be a plain timm or transformers model, got AttentionTransfer"):
-        AttentionTransfer(AttentionTransfer(make()))
-
-
-def test_two_towers_are_refused():
-    from transformers import CLIPConfig, CLIPModel
-
-    small = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
-    text = {**small, "vocab_size": 99, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    config = CLIPConfig(text_config=text, vision_config=small)
-    with pytest.raises(ValueError, match=r"several stacks of attention.*pass the vision tower alone"):
-        AttentionTransfer(CLIPModel(config))
+def test_options_of_a_built_student_are_refused_beside_a_given_one(make):
+    with pytest.raises(ValueError, match=r"apply to a student that is built here"):
+        AttentionTransfer(make(), make(seed=1), num_classes=3)
 
 
 @pytest.mark.parametrize(
@@ -70,33 +92,47 @@ def test_options_that_cannot_work_are_refused(make, images, options, match):
         AttentionTransfer(make(), **options)(images)
 
 
-def test_a_student_that_is_the_teacher_is_refused(make):
-    teacher = make()
-    with pytest.raises(ValueError, match=r"different objects; leave student=None"):
-        AttentionTransfer(teacher, teacher)
+WIDTHS = r"student heads have 8 dimensions and teacher heads 16; .*mode='copy'"
+FUSED = r"turn fused attention on: timm.layers.set_fused_attn\(True\)"
+FLOATS = r"images must be floats \(B, C, H, W\) in 0..1, got"
+CALLS = {
+    "copy_q of another width": (lambda make, vit: AttentionTransfer(make(), vit(seed=1, embed_dim=24), mode="copy_q"),
+                                None, WIDTHS),
+    "copy_k of another width": (lambda make, vit: AttentionTransfer(make(), vit(seed=1, embed_dim=24), mode="copy_k"),
+                                None, WIDTHS),
+    "copy_v of another width": (lambda make, vit: AttentionTransfer(make(), vit(seed=1, embed_dim=24), mode="copy_v"),
+                                None, WIDTHS),
+    "output of another width": (lambda make, vit: AttentionTransfer(make(), vit(embed_dim=24), mode="output"),
+                                None, r"models of equal width.*24 channels, the teacher 48"),
+    "relation heads": (lambda make, vit: AttentionTransfer(make(), mode="relations", relation_heads=5),
+                       None, r"relation_heads must divide the widths 48 and 48, got 5"),
+    "other patches": (lambda make, vit: AttentionTransfer(make(), vit(patch_size=16)),
+                      None, r"into 4 patches and the teacher into 16; both need the same grid"),
+    "teacher without fused attention": (lambda make, vit: unfused(AttentionTransfer(make()), "teacher"), None, FUSED),
+    "student without fused attention": (lambda make, vit: unfused(AttentionTransfer(make()), "student"), None, FUSED),
+    "images of rank 3": (lambda make, vit: AttentionTransfer(make()), torch.rand(3, 32, 32), FLOATS),
+    "images of bytes": (lambda make, vit: AttentionTransfer(make()), torch.zeros(2, 3, 32, 32, dtype=torch.uint8),
+                        FLOATS),
+    "a list": (lambda make, vit: AttentionTransfer(make()), [[0.5]], FLOATS),
+    "channels": (lambda make, vit: AttentionTransfer(make()), torch.rand(2, 1, 32, 32),
+                 r"images must have 3 channels, got 1"),
+}  # fmt: skip
+"""An `AttentionTransfer`, its images if they are not the usual ones, and the message."""
 
 
-def test_options_of_a_built_student_are_refused_beside_a_given_one(make):
-    with pytest.raises(ValueError, match=r"apply to a student that is built here"):
-        AttentionTransfer(make(), make(seed=1), num_classes=3)
+@pytest.mark.parametrize("case", CALLS)
+def test_calls_that_cannot_work_are_refused(make, vit, images, case):
+    build, given, message = CALLS[case]
+    transfer = build(make, vit)
+    with pytest.raises(ValueError, match=message):
+        transfer(images if given is None else given)
 
 
-@pytest.mark.parametrize("name", ["transformers CLIP", "transformers SigLIP"])
-def test_a_teacher_without_a_classifier_asks_for_a_number(make, name):
-    with pytest.raises(ValueError, match=r"num_classes must be .* teacher has no classifier"):
-        AttentionTransfer(make(name))
-
-
-def test_a_student_without_a_classifier_is_refused(make, vit):
-    with pytest.raises(ValueError, match=r"student has no classifier .*reset_classifier"):
-        AttentionTransfer(make(), vit(seed=1, num_classes=0))
-
-
-@pytest.mark.parametrize("mode", ["copy_q", "copy_k", "copy_v"])
-def test_a_part_of_another_width_is_refused(make, vit, images, mode):
-    transfer = AttentionTransfer(make(), vit(seed=1, embed_dim=24), mode=mode)
-    with pytest.raises(ValueError, match=r"student heads have 8 dimensions and teacher heads 16; .*mode='copy'"):
-        transfer(images)
+def test_transformers_with_eager_attention_is_refused(make, images):
+    teacher = make("transformers ViT")
+    teacher.set_attn_implementation("eager")
+    with pytest.raises(ValueError, match=r"attn_implementation='sdpa'"):
+        AttentionTransfer(teacher, num_classes=5)(images)
 
 
 @pytest.mark.parametrize(
@@ -108,55 +144,7 @@ def test_a_saved_student_of_another_build_is_refused(vit, tmp_path, options):
         AttentionTransfer.from_pretrained(tmp_path, teacher=vit(**options))
 
 
-def test_other_patches_are_refused(make, vit, images):
-    transfer = AttentionTransfer(make(), vit(patch_size=16))
-    with pytest.raises(ValueError, match=r"into 4 patches and the teacher into 16; both need the same grid"):
-        transfer(images)
-
-
-@pytest.mark.parametrize(
-    "images",
-    [torch.rand(3, 32, 32), torch.zeros(2, 3, 32, 32, dtype=torch.uint8), [[0.5]]],
-    ids=["rank", "dtype", "list"],
-)
-def test_what_is_no_batch_of_images_is_refused(make, images):
-    with pytest.raises(ValueError, match=r"images must be floats \(B, C, H, W\) in 0..1, got"):
-        AttentionTransfer(make())(images)
-
-
-def test_another_number_of_channels_is_refused(make):
-    with pytest.raises(ValueError, match=r"images must have 3 channels, got 1"):
-        AttentionTransfer(make())(torch.rand(2, 1, 32, 32))
-
-
-@pytest.mark.parametrize("of", ["teacher", "student"])
-def test_timm_without_fused_attention_is_refused(make, images, of):
-    transfer = AttentionTransfer(make())
-    for block in getattr(transfer, of).blocks:
-        block.attn.fused_attn = False
-    with pytest.raises(ValueError, match=r"turn fused attention on: timm.layers.set_fused_attn\(True\)"):
-        transfer(images)
-
-
-def test_transformers_with_eager_attention_is_refused(make, images):
-    teacher = make("transformers ViT")
-    teacher.set_attn_implementation("eager")
-    with pytest.raises(ValueError, match=r"attn_implementation='sdpa'"):
-        AttentionTransfer(teacher, num_classes=5)(images)
-
-
 @pytest.mark.parametrize("mode", ["copy", "copy_q", "copy_k", "copy_v"])
 def test_a_student_that_copies_cannot_be_exported(make, mode):
     with pytest.raises(ValueError, match=r"needs its teacher at inference; use this AttentionTransfer itself"):
         AttentionTransfer(make(), mode=mode).export()
-
-
-def test_outputs_of_other_widths_are_refused(make, vit, images):
-    transfer = AttentionTransfer(make(), vit(embed_dim=24), mode="output")
-    with pytest.raises(ValueError, match=r"models of equal width.*24 channels, the teacher 48"):
-        transfer(images)
-
-
-def test_relation_heads_that_do_not_divide_are_refused(make, images):
-    with pytest.raises(ValueError, match=r"relation_heads must divide the widths 48 and 48, got 5"):
-        AttentionTransfer(make(), mode="relations", relation_heads=5)(images)

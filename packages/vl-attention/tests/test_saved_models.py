@@ -115,40 +115,42 @@ def test_a_random_student_does_not_take_its_teachers_names_for_its_own(tmp_path,
     assert class_names(load_model(tmp_path / "model")) == ()
 
 
-def test_a_missing_teacher_is_asked_for(saved):
-    with pytest.raises(ValueError, match=r"copied copies its attention and needs its teacher"):
-        load_classifier(saved / "copied")
-
-
-def test_a_teacher_of_other_weights_is_refused(saved, teacher):
+def with_other_weights(teacher):
     changed = copy.deepcopy(teacher)
     with torch.no_grad():
         next(changed.parameters()).add_(1)
-    with pytest.raises(ValueError, match="copied from a teacher with other weights"):
-        load_classifier(saved / "copied", teacher=changed)
+    return changed
 
 
-def test_a_transfer_that_was_written_whole_asks_for_its_teacher(tmp_path, teacher):
+def of_other_heads(teacher):
+    return timm.create_model("vit_tiny_patch16_224", img_size=12, patch_size=4, in_chans=1, embed_dim=24, depth=2,
+                             num_heads=2)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "other_teacher", "message"),
+    [
+        ("copied", None, r"copied copies its attention and needs its teacher"),
+        ("copied", with_other_weights, "copied from a teacher with other weights"),
+        ("copied", of_other_heads, "does not fit this teacher"),
+        ("teacher", None, "teacher has no classifier"),
+    ],
+)
+def test_classifiers_without_their_parts_are_refused(saved, teacher, model, other_teacher, message):
+    given = None if other_teacher is None else other_teacher(teacher)
+    with pytest.raises(ValueError, match=message):
+        load_classifier(saved / model, teacher=given)
+
+
+def test_a_transfer_written_with_save_pretrained_needs_its_teacher(tmp_path, teacher):
     AttentionTransfer(teacher, num_classes=3, seed=0).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"written with save_pretrained .* with save_classifier"):
         load_classifier(tmp_path)
 
 
-def test_another_teacher_is_refused(saved):
-    other = timm.create_model("vit_tiny_patch16_224", img_size=12, patch_size=4, in_chans=1, embed_dim=24, depth=2,
-                              num_heads=2)  # fmt: skip
-    with pytest.raises(ValueError, match="does not fit this teacher"):
-        load_classifier(saved / "copied", teacher=other)
-
-
-def test_a_copying_student_is_no_model_of_timm(saved):
+def test_a_student_with_copied_attention_is_no_plain_model(saved):
     with pytest.raises(ValueError, match=r"student of mode='copy', .* load_classifier"):
         load_model(saved / "copied")
-
-
-def test_a_teacher_is_no_classifier(saved):
-    with pytest.raises(ValueError, match="teacher has no classifier"):
-        load_classifier(saved / "teacher")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "some/where/else", "nobody/nothing"])
