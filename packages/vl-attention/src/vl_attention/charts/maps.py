@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from vl_core.charts import new_figure, save_figure
 
-from vl_attention.charts._saving import new_figure, save
 from vl_attention.models.inference import check_images
 
 
@@ -78,7 +78,7 @@ def draw_attention(
     bar.set_label("attention (1: uniform)", fontsize=8)
     if title:
         figure.suptitle(title, fontsize=11, parse_math=False)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _over_image(found: Tensor, images: Tensor, head: int | None) -> np.ndarray:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from torch import Tensor
-
-from vl_attention.charts._saving import new_figure, save
+from vl_core.charts import new_figure, save_figure
 
 
 def draw_reconstructions(path: str | os.PathLike[str], images: Tensor, masked: Tensor, filled: Tensor) -> None:
@@ -36,4 +35,4 @@ def draw_reconstructions(path: str | os.PathLike[str], images: Tensor, masked: T
             axes.set_yticks([])
             axes.spines[:].set_visible(False)
         row[0].set_ylabel(name, fontsize=9)
-    save(figure, path)
+    save_figure(figure, path)

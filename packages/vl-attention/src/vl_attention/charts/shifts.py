@@ -8,13 +8,10 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from vl_core.charts import COLORS, MARKERS, legend_text, new_figure, save_figure, style_axes
 
 from vl_attention.analysis.shift_accuracy import ShiftAccuracy
-from vl_attention.charts._saving import new_figure, save
 
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's palette, distinguishable with any color vision."""
-_MARKERS = "os^Dv<>"
 # Maximum number of panels in a row.
 _ACROSS = 4
 
@@ -70,20 +67,20 @@ def draw_shifts(
                 axes.tick_params(labelbottom=True)
     figure.legend(
         list(lines.values()),
-        list(map(_escaped, lines)),
+        list(map(legend_text, lines)),
         loc="outside lower center",
         ncols=min(3, len(lines)),
         frameon=False,
         fontsize=9,
     )
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_line(axes: Axes, rows: Sequence[ShiftAccuracy], index: int) -> Line2D:
     """Draw one model's accuracies by severity."""
     rows = sorted(rows, key=lambda row: row.severity)
     severities = [row.severity for row in rows]
-    color = _COLORS[index % len(_COLORS)]
+    color = COLORS[index % len(COLORS)]
     low, high = ([100 * end for end in ends] for ends in zip(*((row.low, row.high) for row in rows), strict=True))
     if len(rows) > 1:
         axes.fill_between(severities, low, high, color=color, alpha=0.15, linewidth=0)
@@ -93,8 +90,8 @@ def _draw_line(axes: Axes, rows: Sequence[ShiftAccuracy], index: int) -> Line2D:
         severities,
         [100 * row.accuracy for row in rows],
         color=color,
-        marker=_MARKERS[index % len(_MARKERS)],
-        linestyle=("-", "--", ":")[index // len(_COLORS) % 3],
+        marker=MARKERS[index % len(MARKERS)],
+        linestyle=("-", "--", ":")[index // len(COLORS) % 3],
         markersize=4,
         linewidth=1.4,
     )[0]
@@ -118,29 +115,22 @@ def _draw_unshifted(
                 [100 * (row.accuracy - row.low) for _, row in own],
                 [100 * (row.high - row.accuracy) for _, row in own],
             ],
-            color=_COLORS[index % len(_COLORS)],
-            marker=_MARKERS[index % len(_MARKERS)],
+            color=COLORS[index % len(COLORS)],
+            marker=MARKERS[index % len(MARKERS)],
             linestyle="none",
             capsize=3,
-            label=_escaped(model),
+            label=legend_text(model),
         )
     axes.set_xlim(-0.5, len(sets) - 0.5)
     axes.set_xticks(range(len(sets)), sets, parse_math=False)
     axes.set_ylabel("accuracy, % (bars: 95 %)")
-    axes.grid(axis="y", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    style_axes(axes, grid="y")
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _finish(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=9, parse_math=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    axes.grid(axis="y", alpha=0.3)
     axes.tick_params(labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _escaped(name: str) -> str:
-    """Escape a name for a legend, which skips names that start with an underscore and parses dollars as mathematics."""
-    return f"{' ' if name.startswith('_') else ''}{name}".replace("$", r"\$")
+    style_axes(axes, grid="y")

@@ -8,13 +8,10 @@ from math import log
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
+from vl_core.charts import COLORS, GRAY, MARKERS, legend_text, new_figure, save_figure, style_axes
 
 from vl_attention.analysis.similarity import MapSimilarity, layer_means
-from vl_attention.charts._saving import new_figure, save
 
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's palette, distinguishable with any color vision."""
-_MARKERS = "os^Dv<>"
 _UNIT = "Jensen-Shannon divergence (nats)"
 # Maximum number of panels in a row.
 _ACROSS = 3
@@ -63,7 +60,7 @@ def draw_head_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimilar
     bar = figure.colorbar(shown, ax=list(cells), fraction=0.05, pad=0.02)
     bar.set_label(_UNIT, fontsize=8)
     bar.ax.tick_params(labelsize=8)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_layer_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimilarity]) -> None:
@@ -85,24 +82,24 @@ def draw_layer_similarity(path: str | os.PathLike[str], rows: Sequence[MapSimila
         axes.plot(
             there,
             values[there],
-            color=_COLORS[index % len(_COLORS)],
-            marker=_MARKERS[index % len(_MARKERS)],
-            linestyle=("-", "--", ":")[index // len(_COLORS) % 3],
+            color=COLORS[index % len(COLORS)],
+            marker=MARKERS[index % len(MARKERS)],
+            linestyle=("-", "--", ":")[index // len(COLORS) % 3],
             markersize=5,
-            label=f"{first}, {second}{' *' if (first, second) in averaged else ''}".replace("$", r"\$"),
+            label=legend_text(f"{first}, {second}{' *' if (first, second) in averaged else ''}"),
         )
-    axes.axhline(log(2), color="#9a9a9a", linewidth=0.8, linestyle="--")
+    axes.axhline(log(2), color=GRAY, linewidth=0.8, linestyle="--")
     axes.text(0.99, log(2), "ln 2: no key in common ", transform=axes.get_yaxis_transform(), ha="right", va="bottom",
               fontsize=8, color="#6a6a6a")  # fmt: skip
     axes.set_ylim(0, 0.76)
     axes.set_xlabel("layer of the first model")
     axes.set_ylabel(_UNIT)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.spines[["top", "right"]].set_visible(False)
+    style_axes(axes)
     note = "* maps averaged over\nheads, hence lower" if averaged else None
     legend = axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0), title=note)
     legend.get_title().set_fontsize(8)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _some(rows: Sequence[MapSimilarity]) -> Sequence[MapSimilarity]:

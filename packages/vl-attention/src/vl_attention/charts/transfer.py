@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from math import isnan
 
-from vl_attention.charts._saving import new_figure, save
+from vl_core.charts import COLORS, GRAY, new_figure, save_figure, style_axes
+
 from vl_attention.comparison.summary import FINE_TUNE, SCRATCH, Summary
 
-_COLORS = {SCRATCH: "#7f7f7f", FINE_TUNE: "#d55e00", "ensemble": "#000000"}
-_TRANSFER = "#0072b2"
+_COLORS = {SCRATCH: GRAY, FINE_TUNE: COLORS[1], "ensemble": COLORS[6]}
+_TRANSFER = COLORS[0]
 
 
 def draw_transfer(
@@ -60,13 +61,11 @@ def draw_transfer(
     axes.set_yticks(range(len(summaries)), [summary.method for summary in summaries])
     axes.set_ylim(len(summaries) - 0.5, -0.5)
     axes.set_xlabel("accuracy (%), 95 % interval")
-    axes.grid(axis="x", color="#e5e5e5", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    style_axes(axes, grid="x", spines=("bottom",))
     axes.tick_params(axis="y", length=0)
     if title:
         figure.suptitle(title, fontsize=11, parse_math=False)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _annotation(summary: Summary) -> str:

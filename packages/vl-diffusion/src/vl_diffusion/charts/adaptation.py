@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from vl_core.runs import atomic_write
+from vl_core.charts import COLORS, CORRECT, GRAY, MARKERS, WRONG, label_text, new_figure, save_figure, style_axes
 
-_COLOURS = ("#5b5b5b", "#c98a1b", "#33658a", "#2a7f62", "#7a4f9a", "#b5402a", "#1aa0a0")
-_MARKERS = "|sDo^vP"
-_RIGHT, _WRONG = "#2a7f62", "#b5402a"
+# The first method is the baseline.
+_COLORS = (GRAY, *COLORS)
+_MARKERS = "|" + MARKERS
 
 
 def draw_gains(path: Path, gains: Sequence[Any], title: str) -> None:
@@ -32,14 +29,13 @@ def draw_gains(path: Path, gains: Sequence[Any], title: str) -> None:
     corruptions = list(dict.fromkeys(row.corruption for row in gains))
     methods = list(dict.fromkeys(row.method for row in gains))
     height = 0.3 * len(corruptions) * max(1.0, 0.4 * len(methods)) + 1.6
-    figure = Figure(figsize=(12, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(12, height)
     accuracy, gain = figure.subplots(1, 2, sharey=True)
     for axes in (accuracy, gain):
         _draw_lines(axes, corruptions)
     for row in gains:
         line, number = corruptions.index(row.corruption), methods.index(row.method)
-        color, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+        color, marker = _COLORS[number % len(_COLORS)], _MARKERS[number % len(_MARKERS)]
         place = line + _offset(number, len(methods))
         if number == 0:
             # The baseline is a bar through the full height of its corruption.
@@ -48,13 +44,12 @@ def draw_gains(path: Path, gains: Sequence[Any], title: str) -> None:
         accuracy.plot(100 * row.accuracy, place, marker, color=color, markersize=6, zorder=3)
         gain.plot([row.gain_low, row.gain_high], [place, place], color=color, linewidth=1.2, zorder=2)
         gain.plot(row.gain, place, marker, color=color, markersize=5, zorder=3)
-    gain.axvline(0, color=_COLOURS[0], linewidth=2, zorder=1)
+    gain.axvline(0, color=_COLORS[0], linewidth=2, zorder=1)
     accuracy.set_xlabel("accuracy, %")
     gain.set_xlabel(f"gain over {methods[0]}, points (lines: 95 %)")
     figure.legend(handles=_legend(methods), loc="outside lower center", ncols=len(methods), frameon=False, fontsize=9)
     figure.suptitle(title, fontsize=11)
-    with atomic_write(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=110)
+    save_figure(figure, path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +85,7 @@ def draw_images(path: Path, examples: Sequence[Example], title: str, *, columns:
         columns: Images per row.
     """
     rows, columns = -(-len(examples) // columns), min(columns, len(examples))
-    figure = Figure(figsize=(max(3.1 * columns, 6.5), 2.1 * rows + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(max(3.1 * columns, 6.5), 2.1 * rows + 0.4)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0.02)  # type: ignore[union-attr, call-arg]
     # A narrow column separates two examples.
     cells = figure.subplots(rows, 3 * columns, squeeze=False, width_ratios=[1, 1, 0.12] * columns)
@@ -103,9 +97,9 @@ def draw_images(path: Path, examples: Sequence[Example], title: str, *, columns:
         _draw_image(left, example.clean, example.truth)
         _draw_image(right, example.corrupted, example.corruption)
         for axes, what, name in ((left, "before", example.before), (right, "after", example.after)):
-            is_right = name == example.truth
-            text = f"{what}: {'✓' if is_right else '✗'}\n{_short(name)}"
-            color = _RIGHT if is_right else _WRONG
+            is_correct = name == example.truth
+            text = f"{what}: {'✓' if is_correct else '✗'}\n{label_text(name)}"
+            color = CORRECT if is_correct else WRONG
             axes.text(
                 *(0.5, -0.04, text),
                 transform=axes.transAxes,
@@ -117,10 +111,7 @@ def draw_images(path: Path, examples: Sequence[Example], title: str, *, columns:
                 parse_math=False,
             )
     figure.suptitle(title, fontsize=10, parse_math=False)
-    with atomic_write(path, "wb") as file, warnings.catch_warnings():
-        # A character that the font lacks becomes a box, which is better than no chart.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
-        figure.savefig(file, format="png", dpi=110)
+    save_figure(figure, path)
 
 
 def _draw_lines(axes: Axes, corruptions: Sequence[str]) -> None:
@@ -129,9 +120,7 @@ def _draw_lines(axes: Axes, corruptions: Sequence[str]) -> None:
     axes.set_yticks(range(len(corruptions)), [name.replace("_", " ") for name in corruptions], fontsize=9)
     axes.set_ylim(len(corruptions) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", alpha=0.3)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    style_axes(axes, grid="x", spines=("bottom",))
 
 
 def _offset(number: int, methods: int) -> float:
@@ -149,7 +138,7 @@ def _legend(methods: Sequence[str]) -> list[Line2D]:
             marker=_MARKERS[i % len(_MARKERS)],
             markersize=12 if i == 0 else 6,
             markeredgewidth=2 if i == 0 else 1,
-            color=_COLOURS[i % len(_COLOURS)],
+            color=_COLORS[i % len(_COLORS)],
             label=name,
         )
         for i, name in enumerate(methods)
@@ -158,9 +147,4 @@ def _legend(methods: Sequence[str]) -> list[Line2D]:
 
 def _draw_image(axes: Axes, pixels: np.ndarray, title: str) -> None:
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=1)
-    axes.set_title(_short(title), fontsize=8, parse_math=False, pad=3)
-
-
-def _short(name: str) -> str:
-    name = name.encode(errors="backslashreplace").decode()
-    return name if len(name) <= 20 else name[:19] + "…"
+    axes.set_title(label_text(title), fontsize=8, parse_math=False, pad=3)

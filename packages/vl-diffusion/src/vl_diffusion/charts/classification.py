@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from vl_core.runs import atomic_write
+from matplotlib.ticker import MaxNLocator
+from vl_core.charts import CORRECT, NEUTRAL, WRONG, label_text, new_figure, save_figure, style_axes
 
 from vl_diffusion.classification.result import Classification
 
-_RIGHT, _WRONG, _NEUTRAL, _PRUNED = "#2a7f62", "#b5402a", "#33658a", "#c9c9c9"
+_PRUNED = "#c9c9c9"
 _AT_MOST = 64
 
 
@@ -37,8 +35,7 @@ def draw_classification(
     shown = min(len(images), _AT_MOST)
     rows, columns = -(-shown // columns), min(columns, shown)
     height = max(1.5, 0.16 * len(result.classes) + 0.35)
-    figure = Figure(figsize=(4.0 * columns, height * rows + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.0 * columns, height * rows + 0.6)
     cells = figure.subplots(rows, 2 * columns, squeeze=False, width_ratios=[1, 1.6] * columns)
     for axes in cells.flat:
         axes.set_axis_off()
@@ -50,19 +47,16 @@ def draw_classification(
         "Increase of the denoising error over the predicted class (light: pruned early; lines: standard errors)",
         fontsize=9,
     )
-    with atomic_write(path, "wb") as file, warnings.catch_warnings():
-        # A character that the font lacks becomes a box, which is better than no chart.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
-        figure.savefig(file, format="png", dpi=110)
+    save_figure(figure, path)
 
 
 def _draw_image(axes: Axes, image: Any, label: str, truth: str | None) -> None:
     pixels = np.asarray(image)
     axes.imshow(pixels, cmap="gray" if pixels.ndim == 2 else None)
-    color = _NEUTRAL if truth is None else _RIGHT if truth == label else _WRONG
+    color = NEUTRAL if truth is None else CORRECT if truth == label else WRONG
     text = label if truth in (None, label) else f"{label}\n(true: {truth})"
     # Dollar signs in names are not formulas.
-    axes.set_title(_drawable(text), fontsize=8, color=color, fontweight="bold", parse_math=False)
+    axes.set_title(label_text(text, at_most=None), fontsize=8, color=color, fontweight="bold", parse_math=False)
 
 
 def _draw_errors(axes: Axes, result: Classification, i: int, truth: str | None) -> None:
@@ -74,33 +68,17 @@ def _draw_errors(axes: Axes, result: Classification, i: int, truth: str | None) 
         place,
         result.differences[i, order],
         xerr=np.nan_to_num(result.difference_standard_errors[i, order]),
-        color=[_NEUTRAL if result.evaluations[i, c] == full else _PRUNED for c in order],
+        color=[NEUTRAL if result.evaluations[i, c] == full else _PRUNED for c in order],
         error_kw={"elinewidth": 0.7, "ecolor": "#555555"},
     )
-    axes.set_yticks(place, [_drawable(_short(result.classes[c])) for c in order], fontsize=6, parse_math=False)
+    axes.set_yticks(place, [label_text(result.classes[c], at_most=18) for c in order], fontsize=6, parse_math=False)
     for tick, c in zip(axes.get_yticklabels(), order, strict=True):
         if c == result.predictions[i]:
             tick.set_fontweight("bold")
         if result.classes[c] == truth:
-            tick.set_color(_RIGHT)
+            tick.set_color(CORRECT)
     axes.invert_yaxis()
     axes.tick_params(axis="x", labelsize=5, length=2)
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(_few_ticks())
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _few_ticks() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(3)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 18 else name[:17] + "…"
-
-
-def _drawable(text: str) -> str:
-    """Escape bytes of a file name that are not UTF-8, which Python keeps as lone surrogates."""
-    return text.encode(errors="backslashreplace").decode()
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    style_axes(axes)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from vl_core.runs import atomic_write
+from vl_core.charts import new_figure, save_figure
 
 from vl_diffusion.classification.maps import evidence_map, upsample_maps
 
@@ -47,8 +44,7 @@ def draw_error_maps(
     evidence = upsample_maps(np.stack([evidence_map(maps[best], maps[k]) for k in rivals]), *gray.shape)
     # Limit the influence of outlying pixels on the scale.
     limit = max(float(np.nanquantile(np.abs(evidence), 0.99)), 1e-12)
-    figure = Figure(figsize=(2.6 * (len(rivals) + 1), 3.1), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2.6 * (len(rivals) + 1), 3.1)
     cells = figure.subplots(1, len(rivals) + 1, squeeze=False)[0]
     for axes in cells:
         axes.set_axis_off()
@@ -60,7 +56,4 @@ def draw_error_maps(
         axes.set_title(f"against {classes[rival]}", fontsize=9, parse_math=False)
     figure.colorbar(shown, ax=list(cells), fraction=0.03, pad=0.01).ax.tick_params(labelsize=6)
     figure.suptitle(f"Blue: smaller denoising error as {classes[best]}", fontsize=9, parse_math=False)
-    with atomic_write(path, "wb") as file, warnings.catch_warnings():
-        # A character that the font lacks becomes a box, which is better than no chart.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
-        figure.savefig(file, format="png", dpi=110)
+    save_figure(figure, path)

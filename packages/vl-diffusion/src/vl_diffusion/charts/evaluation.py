@@ -7,16 +7,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from vl_core.charts import GRAY, NEUTRAL, WRONG, new_figure, save_figure
 from vl_core.results import wilson_interval
-from vl_core.runs import atomic_write
 
 from vl_diffusion.classification.calibration import reliability_curve
 from vl_diffusion.classification.result import Classification
 
-_BLUE, _RED, _GREY = "#33658a", "#b5402a", "#9a9a9a"
 # Maximum number of classes for which the confusion matrix shows names.
 _NAMED = 30
 
@@ -32,11 +29,10 @@ def draw_evaluation(path: Path, result: Classification, labels: np.ndarray, figu
             ``evaluations_per_image``, ``expected_calibration_error``.
         bins: Number of bins of the reliability diagram.
     """
-    figure = Figure(figsize=(15, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(15, 5)
     confusion, reliability, cost = figure.subplots(1, 3, width_ratios=[1.2, 1, 1])
     _draw_confusion(confusion, result, labels)
-    _draw_reliability(reliability, [("as given", result, _BLUE)], labels, bins)
+    _draw_reliability(reliability, [("as given", result, NEUTRAL)], labels, bins)
     reliability.set_title(f"Calibration error {100 * figures.expected_calibration_error:.1f} %", fontsize=10)
     _draw_cost(cost, result, labels)
     low, high = (f"{100 * share:.1f}" for share in (figures.accuracy_low, figures.accuracy_high))
@@ -44,19 +40,18 @@ def draw_evaluation(path: Path, result: Classification, labels: np.ndarray, figu
         f"{100 * figures.accuracy:.1f} % accuracy on {figures.images:,} images (95 %: {low} to {high} %), "
         f"{figures.evaluations_per_image:,.1f} evaluations per image"
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_calibration(
     path: Path, before: Classification, after: Classification, labels: np.ndarray, temperature: float, *, bins: int
 ) -> None:
     """Draw reliability diagrams before and after temperature scaling."""
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5, 5)
     axes = figure.subplots()
-    curves = [("before", before, _GREY), (f"temperature {temperature:.3g}", after, _BLUE)]
+    curves = [("before", before, GRAY), (f"temperature {temperature:.3g}", after, NEUTRAL)]
     _draw_reliability(axes, curves, labels, bins)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_confusion(axes: Axes, result: Classification, labels: np.ndarray) -> None:
@@ -78,7 +73,7 @@ def _draw_confusion(axes: Axes, result: Classification, labels: np.ndarray) -> N
 
 
 def _draw_reliability(axes: Axes, curves: list[tuple[str, Classification, str]], labels: np.ndarray, bins: int) -> None:
-    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle="--")
+    axes.plot([0, 1], [0, 1], color=GRAY, linewidth=0.8, linestyle="--")
     for name, result, color in curves:
         curve = reliability_curve(result.probabilities, labels, bins=bins)
         sizes = 12 + 200 * curve.count / curve.count.sum()
@@ -100,7 +95,7 @@ def _draw_cost(axes: Axes, result: Classification, labels: np.ndarray) -> None:
     cost = result.total_evaluations
     correct = result.predictions == labels
     edges = np.linspace(0, cost.max() + 1, 30).tolist()
-    kinds = [("correct", cost[correct], _BLUE), ("wrong", cost[~correct], _RED)]
+    kinds = [("correct", cost[correct], NEUTRAL), ("wrong", cost[~correct], WRONG)]
     shown = [(name, values, color) for name, values, color in kinds if len(values)]
     axes.hist(
         [values for _, values, _ in shown],
@@ -114,8 +109,3 @@ def _draw_cost(axes: Axes, result: Classification, labels: np.ndarray) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title("Cost of an image", fontsize=10)
     axes.legend(frameon=False)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with atomic_write(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=110)

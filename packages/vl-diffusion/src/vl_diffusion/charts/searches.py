@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from vl_core.charts import COLORS, GRAY, MARKERS, new_figure, save_figure, style_axes
 from vl_core.results import wilson_interval
-from vl_core.runs import atomic_write
-
-_COLOURS = ("#33658a", "#b5402a", "#2a7f62", "#c98a1b", "#7a4f9a", "#5b5b5b", "#1aa0a0", "#a0527a")
 
 
 def draw_comparison(path: Path, rows: Sequence[Any]) -> None:
@@ -22,12 +18,11 @@ def draw_comparison(path: Path, rows: Sequence[Any]) -> None:
         path: The file to write.
         rows: One row per search: ``search, images, accuracy, agreement, evaluations_per_image``.
     """
-    figure = Figure(figsize=(12, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(12, 5)
     places = _apart([row.evaluations_per_image for row in rows])
     for axes, quantity in zip(figure.subplots(1, 2), ("accuracy", "agreement"), strict=True):
         # Exhaustive search is the baseline.
-        axes.axhline(100 * getattr(rows[0], quantity), color="#9a9a9a", linewidth=0.8, linestyle="--", zorder=1)
+        axes.axhline(100 * getattr(rows[0], quantity), color=GRAY, linewidth=0.8, linestyle="--", zorder=1)
         for i, (place, row) in enumerate(zip(places, rows, strict=True)):
             share = getattr(row, quantity)
             low, high = wilson_interval(round(share * row.images), row.images)
@@ -37,8 +32,8 @@ def draw_comparison(path: Path, rows: Sequence[Any]) -> None:
                 place,
                 100 * share,
                 yerr=[[100 * max(0, share - low)], [100 * max(0, high - share)]],
-                fmt="osD^v<>p"[i % 8],
-                color=_COLOURS[i % len(_COLOURS)],
+                fmt=MARKERS[i % len(MARKERS)],
+                color=COLORS[i % len(COLORS)],
                 linewidth=1,
                 capsize=3,
                 label=f"{row.search} ({row.evaluations_per_image:,.0f})",
@@ -49,7 +44,7 @@ def draw_comparison(path: Path, rows: Sequence[Any]) -> None:
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.08)
         axes.set_xlabel("evaluations per image")
-        axes.grid(alpha=0.3)
+        style_axes(axes, grid="both", spines=axes.spines)
         axes.set_title(
             {"accuracy": "Accuracy, %", "agreement": "Agreement with exhaustive search, %"}[quantity], fontsize=11
         )
@@ -57,8 +52,7 @@ def draw_comparison(path: Path, rows: Sequence[Any]) -> None:
         fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="search (evaluations per image)"
     )
     figure.suptitle(f"Searches on the same draws of the same {rows[0].images:,} images (lines: 95 %)")
-    with atomic_write(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=110)
+    save_figure(figure, path)
 
 
 def _apart(values: Sequence[float]) -> list[float]:
