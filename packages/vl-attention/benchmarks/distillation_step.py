@@ -68,7 +68,7 @@ class EagerDistillation(nn.Module):
                 block.attn = EagerAttention(block.attn)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and the sum of the layers' losses."""
+        """Return logits and the sum of the losses of all layers."""
         normalized = self.normalization(images)
         with torch.no_grad():
             self.teacher.forward_features(normalized)
@@ -82,7 +82,7 @@ class EagerDistillation(nn.Module):
 
 
 def step(model: nn.Module, images: Tensor) -> float:
-    """Forward and backward; the loss of transfer."""
+    """Run forward and backward, and return the transfer loss."""
     logits, transfer = model(images)[:2]
     truth = torch.zeros(len(images), dtype=torch.long, device=images.device)
     (F.cross_entropy(logits.float(), truth) + 3 * transfer).backward()
@@ -94,7 +94,7 @@ def step(model: nn.Module, images: Tensor) -> float:
 
 @contextmanager
 def kept_for_backward(model: nn.Module) -> Iterator[dict[int, Tensor]]:
-    """The tensors that autograd keeps, by storage, without the model's parameters."""
+    """Collect the tensors saved for the backward pass, one per storage, without the model's parameters."""
     kept: dict[int, Tensor] = {}
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
 
@@ -108,7 +108,7 @@ def kept_for_backward(model: nn.Module) -> Iterator[dict[int, Tensor]]:
 
 
 def measure_memory(model: nn.Module, images: Tensor, tokens: int) -> tuple[float, int]:
-    """Megabytes that autograd keeps, and how many tensors of them hold ``tokens`` by ``tokens`` numbers."""
+    """Megabytes saved for the backward pass, and the number of saved ``tokens`` by ``tokens`` maps."""
     with kept_for_backward(model) as kept:
         logits, transfer = model(images)[:2]
         loss = logits.float().sum() + transfer
@@ -119,7 +119,7 @@ def measure_memory(model: nn.Module, images: Tensor, tokens: int) -> tuple[float
 
 
 def measure_time(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of each round and way; the ways alternate."""
+    """Seconds of each round by variant; the variants alternate."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for round_ in range(rounds + 1):
         for name, way in ways.items():

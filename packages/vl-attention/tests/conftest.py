@@ -1,4 +1,4 @@
-"""Tiny models of every family, and what tests look at in them."""
+"""Tiny models of every family, and fixtures for the tests."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A training run of a few seconds, as a script: ``python small_training.py OUT ACCUMULATION [DIES_AT]``.
 
 It trains a tiny student on images of two colors, writes its weights to ``OUT/weights.safetensors``, and kills its
-process when image number DIES_AT is asked for.
+process when image number DIES_AT is read.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Colors:
     """Forty noisy red or blue images, alternating."""
 
     def __init__(self, dies_at=None):
-        self.asked, self.dies_at = 0, dies_at
+        self.reads, self.dies_at = 0, dies_at
 
     def __len__(self):
         return 40
 
     def __getitem__(self, index):
-        self.asked += 1
-        if self.asked == self.dies_at:
+        self.reads += 1
+        if self.reads == self.dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
         pixels = np.random.default_rng(index).integers(0, 120, (16, 16, 3), np.uint8)
         pixels[..., 2 * (index % 2)] += 130

@@ -1,4 +1,4 @@
-"""Which tokens stand before the patches, and what is said of models without one list of attentions."""
+"""Prefix tokens, and errors for models without a single list of attention modules."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""Images of maps and of their likeness are written, whatever the models' shapes."""
+"""Charts of attention maps and of their similarity, for models of any shape."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_maps_of_different_grids_stand_side_by_side(tmp_path, channels, head):
     assert colors(tmp_path / "maps.png") > 100
 
 
-def test_maps_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path):
+def test_maps_of_wrong_shapes_are_refused_and_nothing_is_written(tmp_path):
     images = torch.rand(2, 3, 16, 16)
     for maps, options, message in [
         ({"a": torch.rand(1, 3, 2, 2)}, {}, "maps must be"),
@@ -53,7 +53,7 @@ def test_pairs_with_and_without_common_heads_are_drawn(tmp_path, draw):
         draw(tmp_path / "other.png", [])
 
 
-def test_accuracies_are_drawn_with_a_word_on_what_was_gained(tmp_path):
+def test_accuracies_are_drawn_with_their_gains(tmp_path):
     accuracies = {"scratch": (0.7, 0.72), "fine-tune": (0.8, 0.9), "costs $5": (0.1, 0.99)}
     rows = [
         dict(zip(COLUMNS, map(str, (name, seed, 8, 4, value, 10, 100)), strict=True))

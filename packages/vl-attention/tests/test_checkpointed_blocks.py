@@ -1,4 +1,4 @@
-"""Blocks that are computed once more in the backward pass, to save memory."""
+"""Gradient checkpointing."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_distillation_is_the_same_with_several_batches_before_the_backward_pass(
         torch.testing.assert_close(found[name], expected[name], msg=name)
 
 
-def test_distillation_that_would_teach_nothing_is_refused(make, images, reentrant):
+def test_distillation_without_gradient_is_refused(make, images, reentrant):
     transfer = AttentionTransfer(make(), make(seed=1)).train()
     transfer.student.set_grad_checkpointing(True)
     with pytest.raises(ValueError, match=r"layer 0 without gradients, .*use_reentrant=False"):
@@ -36,14 +36,14 @@ def test_distillation_that_would_teach_nothing_is_refused(make, images, reentran
 
 
 @pytest.mark.parametrize("mode", ["copy", "copy_q", "copy_k", "copy_v"])
-def test_a_student_that_copies_is_not_computed_twice(make, images, mode):
+def test_copied_attention_refuses_gradient_checkpointing(make, images, mode):
     transfer = AttentionTransfer(make(), make(seed=1), mode=mode).train()
     transfer.student.set_grad_checkpointing(True)
     with pytest.raises(RuntimeError, match="turn off gradient checkpointing"):
         transfer(images).logits.sum().backward()
 
 
-def test_a_student_that_copies_never_meets_old_maps(make, images):
+def test_copied_attention_is_never_stale(make, images):
     transfer = AttentionTransfer(make(), make(seed=1), mode="copy")
     transfer(images)
     with pytest.raises(RuntimeError, match="needs the attention of a teacher"):

@@ -1,4 +1,4 @@
-"""The comparison trains what is missing, records what it finds, and draws the same labels for every method."""
+"""The comparison trains missing runs, records results, and uses the same labels for every method."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_every_method_and_seed_has_a_row_and_its_answers(teacher, dataset, tmp_p
     assert answers["labels"].tolist() == [i % 2 for i in range(40)]
 
 
-def test_what_was_done_is_not_done_again(teacher, dataset, tmp_path):
+def test_finished_runs_are_not_trained_again(teacher, dataset, tmp_path):
     first = run(teacher, dataset, tmp_path, ("scratch",), (0,))
     before = (tmp_path / "runs" / "scratch-0" / "predictions.safetensors").stat().st_mtime_ns
     rows = run(teacher, dataset, tmp_path, ("scratch", "distill"), (0,))

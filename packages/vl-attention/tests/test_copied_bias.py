@@ -1,4 +1,4 @@
-"""A copy takes the teacher's relative-position biases and scale along, against attention by hand."""
+"""Copied attention includes the teacher's relative position biases and scale, compared with explicit attention."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Copies of models leave behind what only their originals are asked for: hooks, and training without some patches."""
+"""Copies of models drop hooks and patch dropout."""
 
 import copy
 import gc
@@ -45,7 +45,7 @@ def test_hooks_of_a_copied_teacher_are_replaced(make, images):
     assert not _hooks(teacher)
 
 
-def test_what_watches_the_teacher_does_not_watch_the_student(make, images):
+def test_hooks_of_the_teacher_are_not_copied_to_the_student(make, images):
     teacher, seen = make(), []
     teacher.blocks[0].register_forward_hook(lambda module, args, output: seen.append(module))
     AttentionTransfer(teacher)(images)

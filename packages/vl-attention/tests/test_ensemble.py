@@ -1,4 +1,4 @@
-"""Several classifiers as one: the mean of their probabilities."""
+"""Ensembles: the mean of the probabilities of several classifiers."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""`vl-attention ensemble`: members and their ensemble are counted right, and weights come from other images."""
+"""`vl-attention ensemble`: correct counts for members and ensemble; weights are fitted on other images."""
 
 import csv
 from dataclasses import replace
@@ -181,7 +181,7 @@ def test_bad_input_is_refused_before_anything_is_written(case, settings):
     assert not settings.out.exists()
 
 
-def test_members_must_know_the_same_classes(settings, saved, tmp_path):
+def test_members_must_have_the_same_classes(settings, saved, tmp_path):
     names = ("dark", "gray", "bright", "black")
     save_classifier(load_classifier(saved / "four"), tmp_path / "more", classes=names)
     for other, message in [

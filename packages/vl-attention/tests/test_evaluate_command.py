@@ -273,7 +273,7 @@ def test_models_of_the_same_name_get_different_names(settings, saved, tmp_path):
     assert [row["model"] for row in rows(settings)] == ["a/model", "b/model"]
 
 
-def test_models_of_other_sizes_see_images_of_their_own_size(settings, saved, tmp_path):
+def test_models_of_other_sizes_get_images_of_their_size(settings, saved, tmp_path):
     large = timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=8, embed_dim=16, depth=1, num_heads=2,
                               num_classes=3)  # fmt: skip
     save_classifier(Classifier(large), tmp_path / "large", classes=("gray", "dark", "bright"))

@@ -1,4 +1,4 @@
-"""Every family: maps that are the softmax's, students of the same build, exports and checkpoints."""
+"""Every family: recorded maps equal the softmax, students of the same architecture, exports and checkpoints."""
 
 import copy
 import gc

@@ -1,4 +1,4 @@
-"""Maps of a trained model: what its softmax gives, and the class token's part as a grid."""
+"""Attention maps equal the softmax; attention of the class token as a grid."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""`vl-attention maps`: maps side by side, and how alike they are."""
+"""`vl-attention maps`: maps side by side, and their similarity."""
 
 import csv
 from dataclasses import replace
@@ -99,7 +99,7 @@ def test_one_model_is_drawn_and_not_compared(settings, capsys):
     assert "no two models to compare" in capsys.readouterr().out
 
 
-def test_small_divergences_are_told_from_none(settings, saved, tmp_path, capsys):
+def test_small_divergences_are_not_rounded_to_zero(settings, saved, tmp_path, capsys):
     model = load_model(saved / "teacher")
     with torch.no_grad():
         model.blocks[0].attn.qkv.weight.mul_(1 + 1e-3)
@@ -120,7 +120,7 @@ def test_figures_of_other_models_do_not_stay_beside_new_maps(settings, tmp_path,
     assert (settings.out / "maps.png").read_bytes() == before
 
 
-def test_models_of_other_sizes_and_channels_see_their_own_images(settings, tmp_path, drawn):
+def test_models_of_other_sizes_and_channels_get_matching_images(settings, tmp_path, drawn):
     # Three by three patches, as the others have, of a larger image in color.
     large = another(tmp_path / "large", img_size=24, patch_size=8)
     run(replace(settings, models=(*settings.models[:2], large)))

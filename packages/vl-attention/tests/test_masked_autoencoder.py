@@ -1,4 +1,4 @@
-"""A masked autoencoder sees some patches, predicts the others, and makes a teacher."""
+"""A masked autoencoder encodes visible patches, predicts masked ones, and exports a teacher."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_distilled_encoder_is_refused():
         autoencoder("deit_tiny_distilled_patch16_224")
 
 
-def test_an_encoder_for_any_size_is_trained_at_its_own(images):
+def test_an_encoder_with_dynamic_image_size_is_trained_at_its_own_size(images):
     fixed, dynamic = autoencoder(), autoencoder(dynamic=True)
     order = torch.arange(16).expand(3, -1)
     torch.testing.assert_close(dynamic(images, order), fixed(images, order), rtol=0, atol=0)
@@ -52,7 +52,7 @@ def test_an_encoder_for_any_size_is_trained_at_its_own(images):
         dynamic(torch.rand(1, 3, 24, 24))
 
 
-def test_the_encoder_does_not_see_what_is_hidden(images):
+def test_the_encoder_does_not_see_masked_patches(images):
     model = autoencoder()
     order = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(i)) for i in range(3)])
     seen = order[:, : model.num_visible]
@@ -103,7 +103,7 @@ def test_a_pretrained_encoder_predicts_better_and_can_teach(tmp_path, images):
     assert transfer(images).logits.shape == (3, 2)
 
 
-def test_what_cannot_be_masked_is_refused():
+def test_invalid_encoders_and_mask_ratios_are_refused():
     with pytest.raises(TypeError, match=r"encoder must be timm's VisionTransformer, got ResNet"):
         MaskedAutoencoder(timm.create_model("resnet18"))
     with pytest.raises(ValueError, match=r"mask_ratio must leave some of the 16 patches .* got 0\.99"):
@@ -111,7 +111,7 @@ def test_what_cannot_be_masked_is_refused():
 
 
 @pytest.mark.parametrize("epsilon", [None, 1e-6])
-def test_a_reconstruction_keeps_what_is_seen_and_fills_what_is_hidden(images, epsilon):
+def test_a_reconstruction_keeps_visible_patches_and_fills_masked_ones(images, epsilon):
     model = autoencoder(mask_ratio=0.5, target_epsilon=epsilon)
     masked, filled = model.reconstruct(images, seed=3)
     hidden = (masked == 0.5).all(1, keepdim=True).expand_as(images)

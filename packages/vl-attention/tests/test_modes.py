@@ -1,4 +1,4 @@
-"""What each mode computes, against the same by hand."""
+"""Each transfer mode, compared with an explicit computation."""
 
 import copy
 from contextlib import nullcontext
@@ -156,7 +156,7 @@ _TIMM += ["DINOv3", "relative positions", "DeiT distilled"]
 
 @pytest.mark.parametrize("mode", ["copy", "copy_q", "copy_k", "copy_v"])
 @pytest.mark.parametrize("name", _TIMM)
-def test_a_copying_student_holds_only_what_it_trains(make, images, name, mode):
+def test_a_student_with_copied_attention_contains_only_trained_weights(make, images, name, mode):
     transfer = AttentionTransfer(make(name), mode=mode, seed=1).train()
     transfer(images).logits.square().sum().backward()
     idle = [name for name, parameter in transfer.named_parameters() if parameter.grad is None]

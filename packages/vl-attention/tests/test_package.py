@@ -1,4 +1,4 @@
-"""The installed distribution and the imported package are one and the same, and the package offers what it names."""
+"""The installed distribution matches the imported package, and all public names exist."""
 
 import doctest
 import importlib

@@ -1,4 +1,4 @@
-"""Which layers and heads are paired, and what is refused."""
+"""Pairing of layers and heads, and refused specifications."""
 
 import pytest
 from vl_attention import pair_heads, pair_layers

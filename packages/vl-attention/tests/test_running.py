@@ -1,4 +1,4 @@
-"""What runs, what is kept, and what moves along."""
+"""The computation of a transfer: what runs, what is saved for backward, and what moves between devices."""
 
 import copy
 
@@ -23,7 +23,7 @@ def _count_calls(modules):
 
 
 @pytest.mark.parametrize("mode", ["distill", "copy", "output", "relations"])
-def test_the_teacher_stops_at_the_last_layer_that_is_asked_for(make, images, mode):
+def test_the_teacher_stops_after_the_last_used_layer(make, images, mode):
     teacher = make()
     transfer = AttentionTransfer(teacher, mode=mode, layers=[0, 1]).train()
     blocks, mlps = _count_calls(teacher.blocks), _count_calls([b.mlp for b in teacher.blocks])

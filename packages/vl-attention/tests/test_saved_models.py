@@ -1,4 +1,4 @@
-"""Models in files: what is read again answers as before, and what is damaged is named."""
+"""Saved models predict the same after loading; damaged folders are refused."""
 
 import copy
 import json
@@ -99,14 +99,14 @@ def test_a_trained_model_answers_as_before(mode, tmp_path, gray, teacher):
     assert class_names(again.student) == ("a", "b", "c")
 
 
-def test_a_copying_student_does_not_take_its_teachers_names_for_its_own(tmp_path, saved):
+def test_a_student_with_copied_attention_does_not_inherit_class_names(tmp_path, saved):
     tuned = load_model(saved / "tuned")
     assert class_names(tuned) == ("bright", "gray", "dark")
     save_classifier(AttentionTransfer(tuned, mode="copy", num_classes=3, seed=0), tmp_path / "model")
     assert class_names(load_classifier(tmp_path / "model", teacher=tuned).student) == ()
 
 
-def test_a_random_student_does_not_take_its_teachers_names_for_its_own(tmp_path, saved):
+def test_a_random_student_does_not_inherit_class_names(tmp_path, saved):
     tuned = load_model(saved / "tuned")
     student = random_student(tuned, 3, seed=0)
     assert class_names(student) == ()
@@ -173,7 +173,7 @@ def test_a_damaged_folder_is_named(model, file, damage, saved, tmp_path, teacher
 
 
 @pytest.mark.parametrize("content", ["[]", "null", '{"architecture": "no_such_model"}', '{"mode": 5}'])
-def test_a_configuration_of_something_else_is_named(content, saved, tmp_path, teacher):
+def test_an_unrelated_configuration_is_refused_with_its_path(content, saved, tmp_path, teacher):
     folder = shutil.copytree(saved / "distilled", tmp_path / "model")
     (folder / "config.json").write_text(content)
     with pytest.raises(ValueError, match=re.escape(str(folder))):

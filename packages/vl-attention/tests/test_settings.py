@@ -1,4 +1,4 @@
-"""Recipes hold what was published, and settings that cannot work are refused."""
+"""Recipes have the published settings; invalid settings are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy under shifts: the same whatever the batch, and counted correctly."""
+"""Accuracy under shifts is counted correctly and does not depend on the batch size."""
 
 import pytest
 import timm
@@ -15,7 +15,7 @@ def images():
     return torch.nn.functional.interpolate(small, (32, 32), mode="bicubic").clamp(0, 1)
 
 
-def test_rows_count_correct_predictions_whatever_the_batch(images):
+def test_rows_count_correct_predictions_for_any_batch_size(images):
     labels = torch.tensor([0, 1, 0, 1, 0, 1])
 
     def invert(image, severity, generator):
@@ -35,7 +35,7 @@ def test_rows_count_correct_predictions_whatever_the_batch(images):
     assert (rows[0].accuracy, rows[0].low, rows[0].high) == (5 / 6, *wilson_interval(5, 6))
 
 
-def test_an_image_meets_the_same_shift_in_any_batch():
+def test_an_image_gets_the_same_shift_in_any_batch():
     def chance(image, severity, generator):
         return torch.rand((), generator=generator).expand_as(image)
 
@@ -67,7 +67,7 @@ def test_results_do_not_depend_on_the_batch_and_a_module_keeps_its_mode(images):
     assert transfer.training
 
 
-def test_what_does_not_exist_is_refused(images):
+def test_invalid_arguments_are_refused(images):
     labels = torch.zeros(6, dtype=torch.long)
     for shifts, severities, message in [
         (["fog"], [1], "shifts must be among"),

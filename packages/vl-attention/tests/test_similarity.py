@@ -1,4 +1,4 @@
-"""Divergence between maps: known answers, and the same however the work is divided."""
+"""Divergence between maps: known values, independent of chunking."""
 
 from math import log
 
@@ -45,7 +45,7 @@ def one_hot_tap(places, tokens=4):
     return AttentionInputs(1000 * k[:, :, places], k, k, None, 1.0)
 
 
-def test_disjoint_maps_differ_by_ln_2_and_equal_ones_by_nothing():
+def test_disjoint_maps_diverge_by_ln_2_and_equal_ones_by_zero():
     first, second = one_hot_tap([0, 1, 2, 3]), one_hot_tap([1, 0, 3, 2])
     assert map_divergence(first, second).item() == pytest.approx(log(2), abs=1e-6)
     assert map_divergence(first, first).item() == 0
@@ -94,7 +94,7 @@ def test_order_of_the_models_does_not_matter(images):
     torch.testing.assert_close(values(there), values(back))
 
 
-def test_batches_of_unequal_size_change_nothing(images):
+def test_batch_sizes_do_not_change_the_result(images):
     models = {"a": tiny(seed=0), "b": tiny(seed=1)}
     whole = map_similarity(models, images)
     loader = [(images[:1], torch.zeros(1)), (images[1:], torch.zeros(4))]
@@ -139,7 +139,7 @@ def test_layer_means_average_heads(images):
     assert matrix[0, 2] == pytest.approx(values(rows[3:6]).mean().item())
 
 
-def test_nothing_to_compare_is_refused(images):
+def test_empty_comparisons_are_refused(images):
     model = tiny()
     with pytest.raises(ValueError, match="unknown"):
         map_similarity({"a": model, "b": model}, images, pairs=[("a", "c")])

@@ -1,4 +1,4 @@
-"""Random students of the teacher's build, and the warning where a given one lacks parts."""
+"""Random students have the teacher's architecture; a given student that lacks parts gets a warning."""
 
 import copy
 import warnings

@@ -1,4 +1,4 @@
-"""Gains are paired, intervals follow Student, and shares of the gap are what they say."""
+"""Gains are paired by seed; intervals use Student's t; shares of the gap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vl-attention train` and `pretrain`: from images to a table, figures and models that load again."""
+"""`vl-attention train` and `pretrain`: from images to a table, charts and models that load again."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def teacher(tmp_path_factory):
     return folder
 
 
-def asked(images_folder, teacher, out, **options):
+def command_settings(images_folder, teacher, out, **options):
     given = {"labels": 8, "epochs": 4, "batch_size": 4, "precision": "float32", **options}
     return Train(images=str(images_folder), teacher=str(teacher), out=out, **given)
 
@@ -59,7 +59,7 @@ def asked(images_folder, teacher, out, **options):
 @pytest.fixture(scope="module")
 def trained(images_folder, teacher, tmp_path_factory):
     out = tmp_path_factory.mktemp("train") / "out"
-    train(asked(images_folder, teacher, out))
+    train(command_settings(images_folder, teacher, out))
     return out
 
 
@@ -92,9 +92,9 @@ def test_trained_models_answer_as_they_did(trained, teacher):
                        plain((images - 0.5) / 0.5))  # fmt: skip
 
 
-def test_the_same_command_trains_nothing_again_and_more_seeds_go_on(trained, images_folder, teacher, capsys):
+def test_rerunning_trains_nothing_again_and_seeds_can_be_added(trained, images_folder, teacher, capsys):
     before = rows_of(trained)
-    train(asked(images_folder, teacher, trained, seeds=(0, 1), methods=("scratch",)))
+    train(command_settings(images_folder, teacher, trained, seeds=(0, 1), methods=("scratch",)))
     assert rows_of(trained)[: len(before)] == before
     assert [(row["method"], row["seed"]) for row in rows_of(trained)[len(before) :]] == [("scratch", "1")]
     assert "wrote transfer.csv" in capsys.readouterr().out
@@ -103,7 +103,7 @@ def test_the_same_command_trains_nothing_again_and_more_seeds_go_on(trained, ima
 @pytest.mark.parametrize("changed", [{"labels": 4}, {"epochs": 2}, {"recipe": "vit_base", "methods": ("distill",)}])
 def test_another_comparison_needs_another_folder(trained, images_folder, teacher, changed):
     with pytest.raises(ValueError, match=next(iter(changed))):
-        train(asked(images_folder, teacher, trained, **changed))
+        train(command_settings(images_folder, teacher, trained, **changed))
 
 
 def test_another_teacher_needs_another_folder(trained, images_folder, teacher, tmp_path):
@@ -112,7 +112,7 @@ def test_another_teacher_needs_another_folder(trained, images_folder, teacher, t
         other.patch_embed.proj.bias += 1
     save_model(other, tmp_path / "other")
     with pytest.raises(ValueError, match="teacher"):
-        train(asked(images_folder, tmp_path / "other", trained))
+        train(command_settings(images_folder, tmp_path / "other", trained))
 
 
 @pytest.mark.parametrize(
@@ -148,16 +148,18 @@ def test_another_teacher_needs_another_folder(trained, images_folder, teacher, t
         ({"test_images": "fashion"}, "must have the same classes"),
     ],
 )
-def test_bad_arguments_are_named_before_anything_is_written(images_folder, teacher, tmp_path, options, message):
+def test_invalid_arguments_are_refused_before_writing(images_folder, teacher, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        train(asked(images_folder, teacher, tmp_path / "out", **options))
+        train(command_settings(images_folder, teacher, tmp_path / "out", **options))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_layer_list_may_have_blanks_and_labels_lose_their_remainder(
     trained, images_folder, teacher, tmp_path, capsys
 ):
-    given = asked(images_folder, teacher, tmp_path / "out", labels=9, methods=("distill",), layers=" 0, 1 ", epochs=1)
+    given = command_settings(
+        images_folder, teacher, tmp_path / "out", labels=9, methods=("distill",), layers=" 0, 1 ", epochs=1
+    )
     train(given)
     found = capsys.readouterr()
     assert "--labels 9 is not a multiple of 2 classes; 8 are kept" in found.err
@@ -186,7 +188,7 @@ def test_other_images_need_another_folder(trained, images_folder, teacher, tmp_p
     np.savez(images_folder, **arrays)
     try:
         with pytest.raises(ValueError, match=rf"another configuration: .*images\.images \('{held}' in the folder"):
-            train(asked(images_folder, teacher, tmp_path / "out"))
+            train(command_settings(images_folder, teacher, tmp_path / "out"))
     finally:
         images_folder.write_bytes(before)
 
@@ -194,7 +196,7 @@ def test_other_images_need_another_folder(trained, images_folder, teacher, tmp_p
 def test_the_same_places_are_the_same_however_they_are_written(trained, images_folder, teacher, monkeypatch):
     before = rows_of(trained)
     monkeypatch.chdir(images_folder.parent)
-    train(asked(f"./{images_folder.name}", f"{teacher}/", trained))
+    train(command_settings(f"./{images_folder.name}", f"{teacher}/", trained))
     assert rows_of(trained) == before
 
 
@@ -209,7 +211,9 @@ def save_folder(folder, classes=("bright", "dark"), count=6, side=20):
 
 def test_plain_folders_of_classes_are_used_whole(teacher, tmp_path, capsys):
     own, tests = save_folder(tmp_path / "own"), save_folder(tmp_path / "tests", count=3)
-    given = asked(own, teacher, tmp_path / "out", test_images=str(tests), labels=0, epochs=1, methods=("scratch",))
+    given = command_settings(
+        own, teacher, tmp_path / "out", test_images=str(tests), labels=0, epochs=1, methods=("scratch",)
+    )
     train(given)
     assert rows_of(tmp_path / "out")[0]["labels"] == "12"
     assert "converted to 16x16 pixels in gray for the teacher; the first has 24x20 pixels in color" in (
@@ -229,10 +233,10 @@ def test_plain_folders_of_classes_are_used_whole(teacher, tmp_path, capsys):
     assert not (tmp_path / "other").exists()
 
 
-def test_one_class_is_nothing_to_tell_apart(teacher, tmp_path):
+def test_a_single_class_is_refused(teacher, tmp_path):
     own, tests = (save_folder(tmp_path / name, classes=("bright",)) for name in ("own", "tests"))
     with pytest.raises(ValueError, match="the same classes, at least two"):
-        train(asked(own, teacher, tmp_path / "out", test_images=str(tests), labels=0))
+        train(command_settings(own, teacher, tmp_path / "out", test_images=str(tests), labels=0))
     assert not (tmp_path / "out").exists()
 
 
@@ -242,7 +246,7 @@ def test_the_table_is_printed_before_anything_is_drawn(trained, images_folder, t
 
     monkeypatch.setattr("vl_attention.commands.train.draw_transfer", broken)
     with pytest.raises(ValueError, match="no ink"):
-        train(asked(images_folder, teacher, trained))
+        train(command_settings(images_folder, teacher, trained))
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert {row[0] for row in rows[2:]} >= {"scratch", "ensemble"}
     # The ensemble has neither seconds nor memory of its own.
@@ -284,8 +288,8 @@ def test_a_missing_teacher_ends_in_one_line(images_folder, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
-def test_all_labels_are_used_where_none_are_counted(images_folder, teacher, tmp_path):
-    train(asked(images_folder, teacher, tmp_path, labels=0, epochs=1, methods=("scratch",)))
+def test_all_labels_are_used_with_labels_zero(images_folder, teacher, tmp_path):
+    train(command_settings(images_folder, teacher, tmp_path, labels=0, epochs=1, methods=("scratch",)))
     assert rows_of(tmp_path)[0]["labels"] == "32"
 
 
@@ -308,7 +312,7 @@ def test_pretraining_gives_a_teacher_that_training_takes(images_folder, tmp_path
     assert json.loads((tmp_path / "model" / "config.json").read_text())["architecture"] == "vit_tiny_patch16_224"
     with Image.open(tmp_path / "reconstructions.png") as image:
         assert min(image.size) > 200
-    train(asked(images_folder, tmp_path / "model", tmp_path / "out", epochs=1, methods=("distill",)))
+    train(command_settings(images_folder, tmp_path / "model", tmp_path / "out", epochs=1, methods=("distill",)))
     assert len(rows_of(tmp_path / "out")) == 1
 
 

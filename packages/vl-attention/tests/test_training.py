@@ -1,4 +1,4 @@
-"""Training learns, goes on where it was, and does not depend on how many processes share it."""
+"""Training learns, resumes exactly, and does not depend on the number of processes."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_plain_classifier_is_trained_by_the_same_loop(tmp_path):
 
 class Interrupted(Colors):
     def __getitem__(self, index):
-        if self.asked == 100:
+        if self.reads == 100:
             raise KeyboardInterrupt
         return super().__getitem__(index)
 
@@ -100,7 +100,7 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path):
     assert metrics[0] == metrics[1]
 
 
-def test_workers_and_compilation_may_be_changed_on_the_way(tmp_path, monkeypatch):
+def test_a_resumed_run_may_change_workers_and_compilation(tmp_path, monkeypatch):
     compiled = []
     monkeypatch.setattr(AttentionTransfer, "compile_blocks", lambda self: compiled.append(self))
     alone = lambda *given, num_workers, **options: DataLoader(*given, **options)  # noqa: E731
@@ -132,7 +132,7 @@ def test_a_killed_run_goes_on_and_two_processes_are_one_with_twice_the_images(tm
         torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5)
 
 
-def test_a_checkpoint_holds_nothing_of_the_teacher(tmp_path):
+def test_a_checkpoint_does_not_contain_the_teacher(tmp_path):
     model = transfer()
     run(model, tmp_path)
     with safe_open(tmp_path / "checkpoint" / "last.safetensors", "pt") as file:
@@ -178,14 +178,14 @@ def of_another_teacher():
         (lambda: Classifier(transfer().student), r"model\.kind .* now 'Classifier'"),
     ],
 )
-def test_another_models_run_is_not_gone_on_with(tmp_path, other, named):
+def test_a_run_of_another_model_is_not_resumed(tmp_path, other, named):
     with pytest.raises(KeyboardInterrupt):
         run(transfer(), tmp_path, images=Interrupted())
     with pytest.raises(ValueError, match=rf"holds a run with another configuration: .*{named}"):
         run(other(), tmp_path)
 
 
-def test_a_run_does_not_go_on_with_other_parameters_frozen(tmp_path):
+def test_a_run_is_not_resumed_with_other_frozen_parameters(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(transfer(), tmp_path, images=Interrupted())
     model = transfer()
@@ -207,7 +207,7 @@ def test_a_run_with_frozen_parameters_resumes_exactly(tmp_path):
 
 
 @pytest.mark.parametrize("finished", [False, True])
-def test_a_run_does_not_go_on_with_more_images(finished, tmp_path):
+def test_a_run_is_not_resumed_with_more_images(finished, tmp_path):
     with nullcontext() if finished else pytest.raises(KeyboardInterrupt):
         run(transfer(), tmp_path, images=Colors() if finished else Interrupted())
     with pytest.raises(ValueError, match=r"images \(40 in the folder, now 80\)"):
@@ -220,7 +220,7 @@ def test_heads_that_average_are_kept_with_the_run(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["model"]["heads"] == [[0, [0, 1]]]
 
 
-def test_another_share_of_hidden_patches_is_another_run_of_pretraining(tmp_path):
+def test_pretraining_is_not_resumed_with_another_mask_ratio(tmp_path):
     def start(mask_ratio, images):
         encoder = timm.create_model("vit_tiny_patch16_224", num_classes=0, **SIZE)
         model = MaskedAutoencoder(encoder, mask_ratio=mask_ratio, decoder_width=16, decoder_depth=1, decoder_heads=2)
@@ -232,7 +232,7 @@ def test_another_share_of_hidden_patches_is_another_run_of_pretraining(tmp_path)
         start(0.75, Colors())
 
 
-def test_a_digest_is_that_of_the_weights_whatever_their_kind():
+def test_a_digest_depends_on_weights_and_their_dtype():
     model = transfer().teacher
     assert weights_digest(model) == weights_digest(transfer().teacher)
     assert len({weights_digest(model), weights_digest(model.bfloat16()), weights_digest(model.double())}) == 3
@@ -264,7 +264,7 @@ def test_weights_that_are_not_finite_are_an_error_and_in_no_checkpoint(tmp_path,
 
 @pytest.mark.parametrize("settings", [{"batch_size": 5}, {"batch_size": 6, "accumulation": 2}])
 @pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
-def test_an_odd_number_of_images_to_mix_is_an_error_before_anything_is_written(tmp_path, settings, mixing):
+def test_an_odd_number_of_images_to_mix_is_refused_before_writing(tmp_path, settings, mixing):
     with pytest.raises(ValueError, match=r"batch_size must give an even number .* got [56] .* take a multiple of [24]"):
         run(transfer(), tmp_path / "run", replace(SETTINGS, **settings, **{mixing: 0.5}))
     assert not (tmp_path / "run").exists()
@@ -274,7 +274,7 @@ def test_an_odd_number_of_images_to_mix_is_an_error_before_anything_is_written(t
     ("mode", "given", "weight"),
     [("distill", None, 3), ("output", None, 50), ("relations", None, 1), ("output", 2.0, 2), ("output", 0.0, 0)],
 )
-def test_the_loss_of_a_transfer_has_its_modes_weight_unless_told_otherwise(tmp_path, mode, given, weight):
+def test_the_transfer_loss_has_the_default_weight_of_its_mode(tmp_path, mode, given, weight):
     settings = replace(SETTINGS, epochs=1, transfer_weight=given)
     run(transfer(mode), tmp_path, settings, log_every=1)
     row = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
@@ -314,7 +314,7 @@ class Gray:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_moved_in_from_outside_has_the_mean_of_the_images(channels):
+def test_augmentation_fills_with_the_mean_of_the_images(channels):
     mean = (0.5,) if channels == 1 else (0.8, 0.4, 0.2)
     settings = replace(SETTINGS, random_augment="rand-m9-n1", erasing=0.0)
     moved = AugmentedImages(Gray(*mean), settings, (16, 16), channels, mean)
@@ -325,7 +325,7 @@ def test_what_is_moved_in_from_outside_has_the_mean_of_the_images(channels):
         torch.testing.assert_close(moved[place][0], everywhere, rtol=0, atol=5e-3)
 
 
-def test_training_fills_with_what_the_model_was_made_for(tmp_path, monkeypatch):
+def test_training_fills_with_the_mean_of_the_models_normalization(tmp_path, monkeypatch):
     given = []
 
     def recorded(*arguments):
