@@ -52,10 +52,6 @@ def _exceeded(what: str, sizes: Mapping[str, int], limit: int) -> list[str]:
     return [f"{what}: {total:,} bytes, at most {limit:,} are allowed; the heaviest: {files}"]
 
 
-@pytest.mark.xfail(
-    (ROOT / "packages/vl-diffusion/src/vl_diffusion/pretrained/fashion_robust").is_dir(),
-    reason="fashion and fashion_robust are to become one model",
-)
 def test_the_repository_is_within_its_budgets() -> None:
     assert over_budget(tracked_sizes()) == []
 
