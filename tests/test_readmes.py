@@ -127,6 +127,12 @@ def problem_with(words: list[str]) -> str:
     return "not a command that this test knows; teach it"
 
 
+def test_install_page_lists_every_extra_of_vl_core() -> None:
+    page = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `vl-core\[(\w+)\]` \|", page, re.MULTILINE)
+    assert sorted(rows) == sorted(PACKAGES["vl-core"].extras)
+
+
 def problem_with_script(script: str) -> str:
     """Look for a Hatch script, `name` or `environment:name`."""
     environments: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][

@@ -29,7 +29,21 @@ def test_version_matches_the_installed_metadata():
                 *("computing", "fit", "shuffled_index"),
             ],
         ),
+        (
+            "vl_core.charts",
+            [
+                *("COLORS", "CORRECT", "GRAY", "MARKERS", "NEUTRAL", "WRONG"),
+                *("label_text", "legend_text", "new_figure", "save_figure", "style_axes"),
+            ],
+        ),
+        ("vl_core.cli", ["Command", "note_on_interruption", "run_command"]),
+        ("vl_core.devices", ["default_device", "find_device"]),
         ("vl_core.runs", ["Checkpoint", "RunFolder", "atomic_write"]),
+        ("vl_core.runs.processes", ["ProcessGroup", "current_process"]),
+        (
+            "vl_core.tables",
+            ["csv_line", "open_csv", "percent", "printable", "text_table", "utf8", "write_parquet", "write_rows"],
+        ),
     ],
 )
 def test_public_names(module, names):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vl_core._atomic import atomic_write
 from vl_core._extras import import_extra
+from vl_core.tables import utf8
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,7 +126,7 @@ def label_text(name: str, *, at_most: int | None = 20) -> str:
         >>> label_text("a" * 30, at_most=5)
         'aaaa…'
     """
-    name = name.encode(errors="backslashreplace").decode()
+    name = utf8(name)
     return name if at_most is None or len(name) <= at_most else name[: at_most - 1] + "…"
 
 
