@@ -103,7 +103,7 @@ def test_each_class_has_as_many_labels_and_the_seed_draws_them():
     [
         (3, r"labels must be a positive multiple of the number of classes, 2; got 3; take 2"),
         (0, r"labels must be a positive multiple .* take 2"),
-        (12, r"labels=12 needs 6 images a class, and class 1 has 4; take 8 at most"),
+        (12, r"labels=12 needs 6 images per class, and class 1 has 4; take 8 at most"),
     ],
 )
 def test_labels_that_cannot_be_drawn_are_refused(count, message):

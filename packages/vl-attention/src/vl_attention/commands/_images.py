@@ -58,9 +58,9 @@ def labeled(dataset: ImageDataset) -> ImageDataset:
 
 
 def balanced_order(labels: Sequence[int]) -> list[int]:
-    """Places in an order of which every beginning holds all classes in proportion; the same each time.
+    """Return a fixed order of indices in which every prefix has all classes in proportion.
 
-    Evenly spaced places would not do: data sets are often sorted so that every tenth image is of the same class.
+    Evenly spaced indices would not work: data sets are often sorted so that every tenth image has the same class.
     """
     shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0)).tolist()
     members: dict[int, list[int]] = {}

@@ -136,11 +136,11 @@ def _of_different_classes(labels: Sequence[int], count: int) -> list[int]:
     """Choose images: one of each class, then a second of each, and so on; indices sorted by class."""
     ranked: list[tuple[int, int, int]] = []
     seen: dict[int, int] = {}
-    for order, place in enumerate(balanced_order(labels)):
-        rank = seen[labels[place]] = seen.get(labels[place], -1) + 1
-        ranked.append((rank, order, place))
-    chosen = [place for _, _, place in sorted(ranked)[:count]]
-    return sorted(chosen, key=lambda place: (labels[place], place))
+    for order, index in enumerate(balanced_order(labels)):
+        rank = seen[labels[index]] = seen.get(labels[index], -1) + 1
+        ranked.append((rank, order, index))
+    chosen = [index for _, _, index in sorted(ranked)[:count]]
+    return sorted(chosen, key=lambda index: (labels[index], index))
 
 
 @torch.no_grad()

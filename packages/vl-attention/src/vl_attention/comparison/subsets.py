@@ -1,4 +1,4 @@
-"""A few labeled images of a larger set."""
+"""Seeded, class-balanced subsets of labeled images."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 
 
 def stratified_indices(labels: Sequence[int], count: int, seed: int) -> list[int]:
-    """Which images keep their label: as many of each class as of any other, drawn by the seed, in the set's order.
+    """Draw the indices of a subset with equally many images per class, in ascending order.
 
     Args:
-        labels: Of all images; -1 for none.
-        count: How many are kept, a multiple of the number of classes.
-        seed: Of the draw.
+        labels: Labels of all images; -1 for none.
+        count: Size of the subset, a multiple of the number of classes.
+        seed: Seed of the draw.
 
     Raises:
-        ValueError: If ``count`` is no such multiple, or a class has too few images.
+        ValueError: If ``count`` is not a multiple of the number of classes, or a class has too few images.
 
     Example:
         >>> [[0, 1, 0, 1, 0][i] for i in stratified_indices([0, 1, 0, 1, 0], 2, seed=0)] in ([0, 1], [1, 0])
@@ -37,7 +37,7 @@ def stratified_indices(labels: Sequence[int], count: int, seed: int) -> list[int
         places = (truth == label).nonzero()[:, 0]
         if len(places) < count // len(classes):
             raise ValueError(
-                f"labels={count} needs {count // len(classes)} images a class, and class {label} has {len(places)}; "
+                f"labels={count} needs {count // len(classes)} images per class, and class {label} has {len(places)}; "
                 f"take {min(int((truth == one).sum()) for one in classes) * len(classes)} at most"
             )
         drawn = torch.randperm(len(places), generator=generator)[: count // len(classes)]
