@@ -30,7 +30,7 @@ SETTINGS = TrainSettings(
     layer_decay=0.75,
     mixup=0.0,
     cutmix=0.0,
-    average_decay=0.9,
+    ema_decay=0.9,
     precision="float32",
 )
 

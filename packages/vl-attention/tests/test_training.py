@@ -256,7 +256,7 @@ def test_weights_that_are_not_finite_are_an_error_and_in_no_checkpoint(tmp_path,
 
     model.student.head.bias.register_hook(spoil)
     with pytest.raises(ValueError, match=r"the weight \S+ is not finite after update \d+; lower the learning rate"):
-        run(model, tmp_path, replace(SETTINGS, average_decay=0.0), log_every=100)
+        run(model, tmp_path, replace(SETTINGS, ema_decay=0.0), log_every=100)
     checkpoint = RunFolder(tmp_path, json.loads((tmp_path / "config.json").read_text())).load_checkpoint()
     assert (checkpoint and checkpoint.step) == saved
     assert checkpoint is None or all(tensor.isfinite().all() for tensor in checkpoint.tensors.values())

@@ -44,7 +44,7 @@ def vit_large_fine_tune() -> TrainSettings:
         betas=(0.9, 0.999),
         weight_decay=0.05,
         layer_decay=0.75,
-        average_decay=0.0,
+        ema_decay=0.0,
     )
 
 
@@ -87,7 +87,7 @@ def small_images_copy() -> TrainSettings:
         random_augment="",
         crop_scale=(0.6, 1.0),
         erasing=0.0,
-        average_decay=0.0,
+        ema_decay=0.0,
         precision="float32",
         math_attention=True,
     )
@@ -118,5 +118,5 @@ def small_images_pretrain() -> TrainSettings:
         base_learning_rate=2e-3,
         label_smoothing=0.0,
         crop_scale=(0.5, 1.0),
-        average_decay=0.999,
+        ema_decay=0.999,
     )

@@ -52,7 +52,7 @@ class TrainSettings:
     """Flip images horizontally at random."""
     erasing: float = 0.25
     """Probability of random erasing."""
-    average_decay: float = 0.9999
+    ema_decay: float = 0.9999
     """Decay of the EMA of the weights, which is the model that is evaluated; 0 for none."""
     precision: Precision = "bfloat16"
     """``"bfloat16"`` computes under autocast; the weights are float32 either way."""
@@ -70,7 +70,7 @@ class TrainSettings:
         for name, count in positive.items():
             if count < 1:
                 raise ValueError(f"{name} must be at least 1, got {count}")
-        shares = {"label_smoothing": self.label_smoothing, "erasing": self.erasing, "average_decay": self.average_decay}
+        shares = {"label_smoothing": self.label_smoothing, "erasing": self.erasing, "ema_decay": self.ema_decay}
         for name, value in shares.items():
             if not 0 <= value < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
@@ -104,7 +104,7 @@ class TrainSettings:
             warmup=round(updates * self.warmup_epochs / self.epochs),
             betas=self.betas,
             weight_decay=self.weight_decay,
-            ema_decay=self.average_decay,
+            ema_decay=self.ema_decay,
             precision=self.precision,
             math_attention=self.math_attention,
             workers=self.workers,
