@@ -22,9 +22,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from scipy import stats
+from vl_core.charts import new_figure, save_figure
 from vl_core.results import append_row, provenance, read_rows, wilson_interval
 from vl_diffusion.search import Racing, Request, SearchInput, nested_order
 
@@ -145,12 +144,11 @@ def slope(rows: list[dict]) -> float:
 
 
 def draw(path: Path, rows: list[dict]) -> None:
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 4.2)
     left, right = figure.subplots(1, 2)
     _draw_errors(left, [row for row in rows if row["part"] == "errors"])
     _draw_gaps(right, [row for row in rows if row["part"] == "gaps"])
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def _draw_errors(axes: Axes, rows: list[dict]) -> None:

@@ -18,10 +18,10 @@ from pathlib import Path
 import adapt_scenes
 import torch
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 from scene_models import MODELS, RESULTS, TASKS, Task, scenes_of
 from scenes import CLASSES, FARTHEST, NEAREST, Views
 from torch import Tensor
+from vl_core.charts import new_figure, save_figure
 from vl_core.results import markdown_table, read_rows
 from vl_diffusion import TestTimeAdapter
 
@@ -60,7 +60,7 @@ def card_table(rows: Sequence[Mapping[str, str]], task: Task) -> str:
 def draw(columns: Sequence[tuple[str, Sequence[Tensor]]], path: Path) -> None:
     """Draw a grid of images ``(3, H, W)``, masks ``(H, W)`` and depths ``(1, H, W)`` under column titles."""
     height = len(columns[0][1])
-    figure = Figure(figsize=(1.35 * len(columns), 1.35 * height + 0.3), layout="constrained")
+    figure = new_figure(1.35 * len(columns), 1.35 * height + 0.3)
     axes = figure.subplots(height, len(columns), squeeze=False)
     for column, (title, cells) in enumerate(columns):
         axes[0][column].set_title(title, fontsize=8)
@@ -73,7 +73,7 @@ def draw(columns: Sequence[tuple[str, Sequence[Tensor]]], path: Path) -> None:
                 panel.imshow(cell[0].numpy(), cmap="magma_r", vmin=NEAREST, vmax=FARTHEST, interpolation="nearest")
             else:
                 panel.imshow(cell.permute(1, 2, 0).numpy(), interpolation="nearest")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def before_and_after(adapter: TestTimeAdapter, images: Tensor, views: Views, task: Task) -> list[Tensor]:
