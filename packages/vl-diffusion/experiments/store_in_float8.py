@@ -3,7 +3,7 @@
     python packages/vl-diffusion/experiments/store_in_float8.py FOLDER/diffusion_pytorch_model.safetensors
 
 rewrites the file. Biases, norms and small tables keep their dtype. diffusers loads the file like any other and computes
-in the dtype that it is asked for (``torch_dtype``). Measure the model again afterwards: float8 keeps four significant bits.
+in the dtype that it is asked for (``torch_dtype``). Measure the model again afterwards: float8 keeps four bits.
 """
 
 from __future__ import annotations
