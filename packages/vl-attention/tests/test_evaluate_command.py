@@ -14,7 +14,6 @@ from vl_attention import Classifier
 from vl_attention.analysis.shift_accuracy import evaluate_shifts
 from vl_attention.classifiers.saved_models import load_classifier, save_classifier
 from vl_attention.commands import evaluate
-from vl_attention.commands._images import balanced_order
 from vl_attention.commands._models import load_classifiers, load_models, unique_names
 from vl_attention.commands.evaluate import Evaluate, run
 from vl_core.corruptions import SHIFTS
@@ -174,12 +173,6 @@ def test_another_model_or_set_of_the_same_name_is_refused(settings, saved, image
 def test_the_limit_takes_all_classes_in_proportion(settings, images_folder):
     run(replace(settings, shifts=("none",), limit=12))
     assert [row["total"] for row in rows(settings)] == ["12", "12"]
-    labels = [0] * 20 + [1] * 10 + [2] * 40
-    order = balanced_order(labels)
-    assert sorted(order) == list(range(70))
-    for count in range(7, 71, 7):
-        taken = np.bincount([labels[place] for place in order[:count]], minlength=3)
-        assert np.abs(taken - np.array([2, 1, 4]) * count / 7).max() <= 1
 
 
 def test_images_without_a_label_are_left_out_and_counted(settings, tmp_path, capsys):

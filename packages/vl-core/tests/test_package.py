@@ -20,6 +20,14 @@ def test_version_matches_the_installed_metadata():
             "vl_core.corruptions",
             ["CORRUPTIONS", "PUBLISHED_SIZES", "SEVERITIES", "SHIFTS", "Shift", "corrupt", "shift"],
         ),
+        (
+            "vl_core.data",
+            [
+                *("BUILTIN_NAMES", "ImageDataset", "ImageError", "UndividedError"),
+                *("balanced_order", "checked_ids", "checked_image", "image_batch", "image_to_tensor"),
+                *("is_single_image", "open_dataset", "read_image"),
+            ],
+        ),
         ("vl_core.features", ["ProbeResult", "extract", "knn_accuracy", "linear_probe"]),
         ("vl_core.noise", ["gaussian", "make_keys", "philox"]),
         (

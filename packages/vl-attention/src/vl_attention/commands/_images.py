@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from vl_core.data import BUILTIN_NAMES, ImageDataset, UndividedError, open_dataset
+from vl_core.data import BUILTIN_NAMES, ImageDataset, UndividedError, balanced_order, open_dataset
 
 from vl_attention.training.augmentation import PlainImages
 
@@ -55,19 +55,6 @@ def labeled(dataset: ImageDataset) -> ImageDataset:
     missing = len(dataset) - len(known)
     print(f"{missing} of {len(dataset)} images of {dataset.name} have no label and are left out", file=sys.stderr)
     return dataset.subset(known)
-
-
-def balanced_order(labels: Sequence[int]) -> list[int]:
-    """Return a fixed order of indices in which every prefix has all classes in proportion.
-
-    Evenly spaced indices would not work: data sets are often sorted so that every tenth image has the same class.
-    """
-    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0)).tolist()
-    members: dict[int, list[int]] = {}
-    for place in shuffled:
-        members.setdefault(int(labels[place]), []).append(place)
-    share = {place: (rank + 0.5) / len(own) for own in members.values() for rank, place in enumerate(own)}
-    return sorted(shuffled, key=lambda place: share[place])
 
 
 def at_most(dataset: ImageDataset, limit: int | None) -> ImageDataset:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 import tyro
 from torch import Tensor
-from vl_core.data import ImageDataset
+from vl_core.data import ImageDataset, balanced_order
 from vl_core.devices import find_device
 from vl_core.results import wilson_interval
 from vl_core.tables import percent, text_table, write_rows
@@ -19,7 +19,6 @@ from vl_core.tables import percent, text_table, write_rows
 from vl_attention.classifiers.ensemble import best_weight, mix
 from vl_attention.commands._images import (
     at_most,
-    balanced_order,
     labeled,
     match_classes,
     open_images,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import tyro
 from torch import Tensor
-from vl_core.data import ImageDataset
+from vl_core.data import ImageDataset, balanced_order
 from vl_core.devices import find_device
 from vl_core.tables import text_table, write_rows
 
@@ -20,7 +20,7 @@ from vl_attention.analysis.maps import class_attention
 from vl_attention.analysis.similarity import layer_means, map_similarity
 from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.similarity import draw_head_similarity, draw_layer_similarity
-from vl_attention.commands._images import at_most, balanced_order, open_images, tensors
+from vl_attention.commands._images import at_most, open_images, tensors
 from vl_attention.commands._models import GivenModel, load_models
 from vl_attention.commands._options import check_at_least
 

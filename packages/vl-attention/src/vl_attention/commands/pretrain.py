@@ -10,13 +10,13 @@ import timm
 import torch
 import tyro
 from vl_core.cli import note_on_interruption
-from vl_core.data import ImageDataset
+from vl_core.data import ImageDataset, balanced_order
 from vl_core.runs import RunFolder
 from vl_core.runs.processes import current_process
 
 from vl_attention.charts.reconstructions import draw_reconstructions
 from vl_attention.classifiers.saved_models import save_model
-from vl_attention.commands._images import balanced_order, describe, open_images, tensors
+from vl_attention.commands._images import describe, open_images, tensors
 from vl_attention.commands._options import RESUME, check_above_zero, check_at_least, check_update
 from vl_attention.models.masked_autoencoder import MaskedAutoencoder
 from vl_attention.models.normalization import Normalization

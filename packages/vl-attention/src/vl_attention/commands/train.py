@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 from torch import nn
 from vl_core.cli import note_on_interruption
-from vl_core.data import ImageDataset, UndividedError, open_dataset
+from vl_core.data import ImageDataset, UndividedError, balanced_order, open_dataset
 from vl_core.runs import RunFolder
 from vl_core.runs.processes import current_process
 from vl_core.tables import text_table, write_rows
@@ -25,7 +25,7 @@ from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.similarity import draw_layer_similarity
 from vl_attention.charts.transfer import draw_transfer
 from vl_attention.classifiers.saved_models import load_classifier, load_model
-from vl_attention.commands._images import at_most, balanced_order, describe, labeled, open_images, tensors
+from vl_attention.commands._images import at_most, describe, labeled, open_images, tensors
 from vl_attention.commands._models import check_takes, fingerprint, input_size
 from vl_attention.commands._options import RESUME, check_above_zero, check_at_least, check_update
 from vl_attention.comparison.compare import compare, run_folder

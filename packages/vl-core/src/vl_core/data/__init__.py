@@ -5,6 +5,7 @@ from vl_core.data._dataset import ImageDataset
 from vl_core.data._image import ImageError, read_image
 from vl_core.data._open import BUILTIN_NAMES, open_dataset
 from vl_core.data._splits import UndividedError
+from vl_core.data._subsets import balanced_order
 from vl_core.data._tensor import image_to_tensor
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "ImageDataset",
     "ImageError",
     "UndividedError",
+    "balanced_order",
     "checked_ids",
     "checked_image",
     "image_batch",

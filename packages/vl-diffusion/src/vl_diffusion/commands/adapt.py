@@ -11,6 +11,7 @@ import torch
 import tyro
 from tqdm.auto import tqdm
 from vl_core.corruptions import CORRUPTIONS, PUBLISHED_SIZES, SEVERITIES
+from vl_core.data import balanced_order
 from vl_core.devices import find_device
 from vl_core.runs import RunFolder
 from vl_core.runs.processes import current_process
@@ -22,7 +23,7 @@ from vl_diffusion.models.folders import local_folder
 from vl_diffusion.models.images import to_tensor
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
 from vl_diffusion.runs.fingerprint import fingerprint
-from vl_diffusion.runs.image_collection import ImageCollection, balanced_order, describe, gather
+from vl_diffusion.runs.image_collection import ImageCollection, describe, gather
 from vl_diffusion.scoring.cached_errors import CachedErrors
 from vl_diffusion.studies.adaptation.cells import CLEAN, Cell, CorruptedImages
 from vl_diffusion.studies.adaptation.gains import SOURCE, Study
@@ -204,7 +205,8 @@ def _images(settings: Adapt, given: ImageCollection, classes: tuple[str, ...]) -
             f"the images' labels must be classes of the source ({', '.join(classes)}), got {', '.join(strangers)}; "
             "rename or leave out these images, or name the source's logits with --classes"
         )
-    order = balanced_order(given.entries)[: settings.limit or (None if settings.images else _QUICK)]
+    order = balanced_order([image.truth for image in given.entries])
+    order = order[: settings.limit or (None if settings.images else _QUICK)]
     chosen = ImageCollection([given.entries[i] for i in order])
     ids = read_ids(chosen)
     first = {image_id: i for i, image_id in reversed(list(enumerate(ids)))}

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 import tyro
-from vl_core.data import open_dataset
+from vl_core.data import balanced_order, open_dataset
 from vl_core.runs import RunFolder
 from vl_core.runs.processes import current_process
 from vl_core.tables import write_rows
@@ -25,7 +25,7 @@ from vl_diffusion.commands._running import check_model, drop_unknown_labels, rea
 from vl_diffusion.commands._settings import ClassifierSettings, SearchName, build_classifier, read_tree
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.runs.fingerprint import file_sha256
-from vl_diffusion.runs.image_collection import ImageCollection, balanced_order, gather
+from vl_diffusion.runs.image_collection import ImageCollection, gather
 from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Shortlist, Staged
 from vl_diffusion.search.common_grid import OnGrid
 from vl_diffusion.search.evidence import Bound
@@ -111,7 +111,8 @@ def run(settings: CompareSearch) -> None:
     on_grid = replace(settings, search="exhaustive", draws=(_grid(settings),), max_evaluations=None)
     classifier = build_classifier(on_grid, given.classes)
     whole = with_truth(drop_unknown_labels(given, classifier.classes))
-    order = balanced_order(whole.entries)[: settings.limit or (None if settings.images else 12)]
+    order = balanced_order([image.truth for image in whole.entries])
+    order = order[: settings.limit or (None if settings.images else 12)]
     collection = ImageCollection([whole.entries[i] for i in order])
     ids = read_ids(collection)
     logits = _logits(settings, images, whole, order, classifier.classes)

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
-from vl_core.data import BUILTIN_NAMES, ImageDataset, UndividedError, open_dataset, read_image
+from vl_core.data import BUILTIN_NAMES, ImageDataset, UndividedError, balanced_order, open_dataset, read_image
 
 _DATA_SET_FILES = (".npz", ".parquet")
 
@@ -94,21 +93,8 @@ def gather(
     if not found:
         raise ValueError(f"no images in {', '.join(specs)}")
     if at_most is not None and at_most < len(found):
-        found = [found[i] for i in sorted(balanced_order(found)[:at_most])]
+        found = [found[i] for i in sorted(balanced_order([entry.truth for entry in found])[:at_most])]
     return ImageCollection(found)
-
-
-def balanced_order(images: Sequence[ImageEntry]) -> list[int]:
-    """Indices of the images in a random order of which every prefix has all classes in proportion.
-
-    Evenly spaced indices are not balanced: in many data sets every tenth image is of the same class.
-    """
-    shuffled = np.random.default_rng(0).permutation(len(images)).tolist()
-    members: dict[str | None, list[int]] = {}
-    for place in shuffled:
-        members.setdefault(images[place].truth, []).append(place)
-    share = {place: (rank + 0.5) / len(own) for own in members.values() for rank, place in enumerate(own)}
-    return sorted(shuffled, key=lambda place: share[place])
 
 
 def describe(specs: Sequence[str]) -> str:
