@@ -23,7 +23,7 @@ def test_version_matches_the_installed_metadata():
         (
             "vl_core.data",
             [
-                *("BUILTIN_NAMES", "ImageDataset", "ImageError", "UndividedError"),
+                *("BUILTIN_NAMES", "ImageDataset", "ImageError", "Normalization", "UndividedError"),
                 *("balanced_order", "checked_ids", "checked_image", "image_batch", "image_to_tensor"),
                 *("is_single_image", "open_dataset", "read_image"),
             ],

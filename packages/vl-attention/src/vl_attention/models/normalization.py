@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor, nn
+from torch import nn
+from vl_core import data
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -23,28 +21,13 @@ _BY_MODEL_TYPE = {
 }
 
 
-@dataclass(frozen=True)
-class Normalization:
-    """Mean and standard deviation per channel.
+class Normalization(data.Normalization):
+    """Mean and standard deviation per channel, given or read from a model.
 
     Example:
-        >>> Normalization((0.5,), (0.5,))(torch.ones(1, 1, 2, 2)).unique().item()
-        1.0
+        >>> Normalization.none().std
+        (1.0, 1.0, 1.0)
     """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", tuple(map(float, self.mean)))
-        object.__setattr__(self, "std", tuple(map(float, self.std)))
-        if len(self.mean) != len(self.std) or not self.mean or min(self.std) <= 0:
-            raise ValueError(f"mean and std must have one number a channel, std above 0; got {self.mean}, {self.std}")
-
-    @classmethod
-    def none(cls, channels: int = 3) -> Normalization:
-        """The identity, for images that are already normalized."""
-        return cls((0.0,) * channels, (1.0,) * channels)
 
     @classmethod
     def of(cls, model: nn.Module) -> Normalization:
@@ -62,13 +45,6 @@ class Normalization:
         if len(mean) != channels:
             mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
         return cls(mean, std)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Normalize images ``(B, C, H, W)`` in 0..1."""
-        if images.shape[1] != len(self.mean):
-            raise ValueError(f"images must have {len(self.mean)} channels, got {images.shape[1]}")
-        mean, std = (torch.tensor(v, dtype=images.dtype, device=images.device) for v in (self.mean, self.std))
-        return (images - mean[:, None, None]) / std[:, None, None]
 
 
 def _channels(model: nn.Module) -> int:

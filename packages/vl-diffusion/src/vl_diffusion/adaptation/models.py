@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from vl_core.data import Normalization
 
 from vl_diffusion.checks import checked_classes
 from vl_diffusion.models.images import fit
@@ -33,8 +34,7 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.size < 1 or (self.resize is not None and self.resize < self.size):
             raise ValueError(f"size must be at least 1, and resize no less, got {self.size} and {self.resize}")
-        if len(self.mean) != len(self.std) or not all(value > 0 for value in self.std):
-            raise ValueError(f"mean and std must be equally long and std positive, got {self.mean} and {self.std}")
+        Normalization(self.mean, self.std)  # checks them
 
     @classmethod
     def of(cls, source: Any) -> Preprocessing:
@@ -80,8 +80,9 @@ class Preprocessing:
         image = fit(image, self.resize or self.size, channels)
         margin = (image.shape[-1] - self.size) // 2
         image = image[:, margin : margin + self.size, margin : margin + self.size]
-        mean, std = (image.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
-        return (image - mean) / std
+        # A single mean and std is that of all channels.
+        mean, std = (values * channels if len(values) == 1 else values for values in (self.mean, self.std))
+        return Normalization(mean, std)(image)
 
 
 class ZeroShotCLIP(nn.Module):
