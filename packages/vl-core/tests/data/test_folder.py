@@ -49,6 +49,20 @@ def test_train_and_test_folders_are_splits_that_share_their_classes(tmp_path):
     assert [name.split("/")[0] for name in open_dataset(tmp_path).names] == ["train", "train", "valid", "test", "test"]
 
 
+def test_a_default_split_is_used_where_there_are_splits(tmp_path):
+    put(tmp_path / "divided", "train/1.png", "test/2.png")
+    put(tmp_path / "whole", "3.png")
+    divided = open_dataset(tmp_path / "divided", default_split="test")
+    assert (divided.names, divided.split) == (("test/2.png",), "test")
+    assert open_dataset(tmp_path / "divided", split="train", default_split="test").names == ("train/1.png",)
+    whole = open_dataset(tmp_path / "whole", default_split="test")
+    assert (whole.names, whole.split) == (("3.png",), None)
+    with pytest.raises(UndividedError):
+        open_dataset(tmp_path / "whole", split="train", default_split="test")
+    with pytest.raises(ValueError, match="split must be one of 'train', 'test'"):
+        open_dataset(tmp_path / "divided", default_split="val")
+
+
 def test_splits_may_be_flat(tmp_path):
     put(tmp_path, "train/1.png", "test/2.png")
     assert open_dataset(tmp_path, split="train").names == ("train/1.png",)

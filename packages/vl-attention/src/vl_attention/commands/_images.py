@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from vl_core.data import BUILTIN_NAMES, ImageDataset, UndividedError, balanced_order, open_dataset
+from vl_core.data import BUILTIN_NAMES, ImageDataset, balanced_order, open_dataset
 
 from vl_attention.training.augmentation import PlainImages
 
@@ -27,12 +27,7 @@ def open_images(spec: str, split: str | None, *, default_split: str = "test", ou
         FileNotFoundError: If the data set does not exist.
         ValueError: If the data set is not recognized, or has no such split or no image.
     """
-    try:
-        found = open_dataset(spec, split=split or default_split, exclude=out)
-    except UndividedError:
-        if split is not None:
-            raise
-        found = open_dataset(spec, exclude=out)
+    found = open_dataset(spec, split=split, default_split=default_split, exclude=out)
     if not len(found):
         raise ValueError(f"images must have at least one image, got none in {spec}")
     return found

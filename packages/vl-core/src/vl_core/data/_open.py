@@ -16,6 +16,7 @@ from vl_core.data._folder import open_folder
 from vl_core.data._huggingface import is_saved_dataset, open_huggingface
 from vl_core.data._npz import open_npz
 from vl_core.data._parquet import open_parquet
+from vl_core.data._splits import UndividedError
 
 OnError = Literal["raise", "skip"]
 
@@ -30,6 +31,7 @@ def open_dataset(
     spec: str | os.PathLike[str],
     *,
     split: str | None = None,
+    default_split: str | None = None,
     transform: Transform | None = None,
     on_error: OnError = "raise",
     exclude: str | os.PathLike[str] | None = None,
@@ -50,6 +52,8 @@ def open_dataset(
             A name wins over a folder of the same name; write ``./fashion`` for the folder.
         split: ``"train"``, ``"val"`` (also ``"validation"``, ``"valid"``) or ``"test"``, or what else the data set
             calls its parts; None takes all of them, in this order.
+        default_split: Split to take if ``split`` is None and the data set has splits; a set without splits is taken
+            whole.
         transform: Applied to each image, a PIL image in mode RGB or L, when it is read.
         on_error: What becomes of an image that cannot be read. With ``"raise"`` nothing is read in advance and the
             error comes when the image is asked for. With ``"skip"`` every image is decoded once now, on several
@@ -75,7 +79,13 @@ def open_dataset(
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-    dataset = _open(spec, split, None if exclude is None else Path(exclude))
+    folder = None if exclude is None else Path(exclude)
+    try:
+        dataset = _open(spec, default_split if split is None else split, folder)
+    except UndividedError:
+        if split is not None:
+            raise
+        dataset = _open(spec, None, folder)
     if on_error == "skip":
         dataset = _readable(dataset)
     dataset.transform = transform

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
-from vl_core.data import BUILTIN_NAMES, ImageDataset, UndividedError, balanced_order, open_dataset, read_image
+from vl_core.data import BUILTIN_NAMES, ImageDataset, balanced_order, open_dataset, read_image
 
 _DATA_SET_FILES = (".npz", ".parquet")
 
@@ -85,7 +85,7 @@ def gather(
         if path.is_file() and path.suffix.lower() not in _DATA_SET_FILES:
             found.append(ImageEntry(spec, None, path))
         elif path.exists() or spec in BUILTIN_NAMES or spec.startswith("hf:"):
-            found.extend(_of_data_set(_open(spec, split, default_split, exclude)))
+            found.extend(_of_data_set(open_dataset(spec, split=split, default_split=default_split, exclude=exclude)))
         else:
             raise FileNotFoundError(
                 f"no such file or folder: {spec} (nor a data set; built in are {', '.join(BUILTIN_NAMES)})"
@@ -104,15 +104,6 @@ def describe(specs: Sequence[str]) -> str:
         return ", ".join(places)
     digest = hashlib.sha256("\0".join(places).encode(errors="surrogateescape")).hexdigest()
     return f"{', '.join(places[:3])} and {len(places) - 3} more (sha256 {digest[:16]})"
-
-
-def _open(spec: str, split: str | None, default_split: str | None, exclude: Path | None) -> ImageDataset:
-    if split is None and default_split is not None:
-        try:
-            return open_dataset(spec, split=default_split, exclude=exclude)
-        except UndividedError:
-            pass
-    return open_dataset(spec, split=split, exclude=exclude)
 
 
 def _of_data_set(data: ImageDataset) -> list[ImageEntry]:
