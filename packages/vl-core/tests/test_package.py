@@ -46,7 +46,7 @@ def test_version_matches_the_installed_metadata():
         ),
         ("vl_core.cli", ["Command", "note_on_interruption", "run_command"]),
         ("vl_core.devices", ["default_device", "find_device"]),
-        ("vl_core.runs", ["Checkpoint", "RunFolder", "atomic_write"]),
+        ("vl_core.runs", ["Checkpoint", "RunFolder", "atomic_write", "file_sha256", "files_sha256"]),
         ("vl_core.runs.processes", ["ProcessGroup", "current_process"]),
         (
             "vl_core.tables",

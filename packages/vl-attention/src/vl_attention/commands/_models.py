@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from vl_core.runs import files_sha256
 
 from vl_attention.classifiers.saved_models import class_names, load_classifier, load_model, model_folder, transfer_mode
 from vl_attention.models.inference import call_model, eval_mode
@@ -174,10 +174,4 @@ def input_size(model: Any) -> tuple[int, int]:
 def fingerprint(source: str) -> str:
     """SHA-256 of the files that loading a model reads; a hub id is assumed to stay the same."""
     folder = model_folder(source)
-    if not folder.is_dir():
-        return source
-    total = hashlib.sha256()
-    for name in _READ:
-        with (folder / name).open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
+    return files_sha256(folder, _READ) if folder.is_dir() else source

@@ -2,6 +2,7 @@
 
 from vl_core._atomic import atomic_write
 from vl_core.runs._checkpoint import Checkpoint
+from vl_core.runs._digests import file_sha256, files_sha256
 from vl_core.runs._folder import RunFolder
 
-__all__ = ["Checkpoint", "RunFolder", "atomic_write"]
+__all__ = ["Checkpoint", "RunFolder", "atomic_write", "file_sha256", "files_sha256"]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm.auto import tqdm
-from vl_core.runs import RunFolder
+from vl_core.runs import RunFolder, file_sha256
 from vl_core.runs.processes import current_process
 
 from vl_diffusion.classification.calibration import apply_temperature
@@ -18,7 +18,7 @@ from vl_diffusion.classification.result import Classification
 from vl_diffusion.commands._settings import WITHOUT_EFFECT, ClassifierSettings
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.models.images import content_id, to_tensor
-from vl_diffusion.runs.fingerprint import file_sha256, fingerprint
+from vl_diffusion.runs.fingerprint import fingerprint
 from vl_diffusion.runs.image_collection import ImageCollection, describe
 from vl_diffusion.runs.result_log import ResultIndex, ResultLog
 

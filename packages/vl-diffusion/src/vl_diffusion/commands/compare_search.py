@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import tyro
 from vl_core.data import balanced_order, open_dataset
-from vl_core.runs import RunFolder
+from vl_core.runs import RunFolder, file_sha256
 from vl_core.runs.processes import current_process
 from vl_core.tables import write_rows
 
@@ -24,7 +24,6 @@ from vl_diffusion.commands._labels import labeled, labels_of, with_truth
 from vl_diffusion.commands._running import check_model, drop_unknown_labels, read_ids, run_config
 from vl_diffusion.commands._settings import ClassifierSettings, SearchName, build_classifier, read_tree
 from vl_diffusion.models.folders import local_folder
-from vl_diffusion.runs.fingerprint import file_sha256
 from vl_diffusion.runs.image_collection import ImageCollection, gather
 from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Shortlist, Staged
 from vl_diffusion.search.common_grid import OnGrid

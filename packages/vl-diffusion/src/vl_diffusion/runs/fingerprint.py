@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
+
+from vl_core.runs import files_sha256
 
 _READ = ("*.json", "*.safetensors", "merges.txt")
 
@@ -24,16 +25,5 @@ def fingerprint(folder: Path) -> str:
     index = folder / "model_index.json"
     parts = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else ()
     folders = [folder, *(folder / name for name in parts)]
-    paths = {
-        path.relative_to(folder).as_posix(): path for part in folders for kind in _READ for path in part.glob(kind)
-    }
-    total = hashlib.sha256()
-    for name in sorted(paths):
-        total.update(f"{name} {file_sha256(paths[name])}\n".encode())
-    return total.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    files = [path for part in folders for kind in _READ for path in part.glob(kind)]
+    return files_sha256(folder, (path.relative_to(folder).as_posix() for path in files))
