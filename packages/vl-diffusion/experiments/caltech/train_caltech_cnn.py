@@ -25,7 +25,7 @@ from vl_core.results import append_row, provenance
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # modules that several studies share
 
 from diffusion_tables import RESULTS, classifier_row
-from diffusion_training import learning_rate
+from vl_core.training import TrainingSettings
 
 
 def convolution(inputs: int, outputs: int, *, stride: int = 1) -> list[nn.Module]:
@@ -60,12 +60,15 @@ def train(images: Images, args: argparse.Namespace) -> nn.Module:
         [{"params": kernels, "weight_decay": args.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     )
     generator = torch.Generator().manual_seed(args.seed)
+    schedule = TrainingSettings(
+        updates=args.steps, batch_size=args.batch, learning_rate=args.peak_lr, warmup=args.steps // 10
+    )
     bar = tqdm(range(args.steps), desc="train", mininterval=5)
     for step in bar:
         index = draw_indices(images.labels, args.batch, balance=args.balance, generator=generator)
         shown = augment(normalize(images.images[index]), generator=generator)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, args.steps, args.peak_lr, args.steps // 10)
+            group["lr"] = schedule.learning_rate_at(step)
         logits = model(shown.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits, images.labels[index], label_smoothing=args.label_smoothing)
         optimizer.zero_grad()

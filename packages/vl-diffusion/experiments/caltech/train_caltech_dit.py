@@ -7,7 +7,7 @@ the classes of photographs differ, than the cosine does. Everything random comes
 
     python packages/vl-diffusion/experiments/caltech/train_caltech_dit.py --compile
 
-The folder then holds `model/` (not committed), `checkpoint.safetensors`, and `metrics.jsonl`.
+The folder then holds `model/` (not committed), `checkpoint/`, `config.json` and `metrics.jsonl`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,12 @@ from caltech_images import (
     read_images,
 )
 from diffusers import DDPMScheduler, DiTTransformer2DModel
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # modules that several studies share
 
-from diffusion_training import add_training_options, stratified, train
+from training_options import add_training_options, stratified, train
 
 NULL_CLASS = CLASSES  # the label that stands for none of them
 
@@ -71,17 +70,17 @@ def build_scheduler() -> DDPMScheduler:
     )
 
 
-def batch_at(step: int, images: Images, args: argparse.Namespace) -> tuple[Tensor, ...]:
+def batch_at(step: int, count: int, images: Images, args: argparse.Namespace) -> tuple[Tensor, ...]:
     """Draw everything random about one step from the seed and the step alone, so that a resumed run is the same run.
 
     Time steps are stratified: one in each of `batch` equal parts of the schedule, which lowers the loss's variance.
     """
     generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
-    index = draw_indices(images.labels, args.batch, balance=args.balance, generator=generator)
+    index = draw_indices(images.labels, count, balance=args.balance, generator=generator)
     x0 = augment(normalize(images.images[index]), generator=generator)
     label = images.labels[index]
-    label[torch.rand(args.batch, generator=generator) < args.null_share] = NULL_CLASS
-    timestep = (stratified(args.batch, generator) * 1000).long().clamp(max=999)
+    label[torch.rand(count, generator=generator) < args.null_share] = NULL_CLASS
+    timestep = (stratified(count, generator) * 1000).long().clamp(max=999)
     noise = torch.randn(x0.shape, generator=generator)
     return x0, label, timestep, noise
 
@@ -113,21 +112,21 @@ def main() -> None:
     # Evaluation mode on purpose: in training mode every block of this class drops its own labels independently, and
     # half of the images would be shown with a class in some blocks and without it in others.
     model = build_model().to(device).eval()
-    network = torch.compile(model) if args.compile else model
     alphas_cumprod = build_scheduler().alphas_cumprod.double()
     signal = alphas_cumprod.sqrt().float().to(device)
     spread = (1 - alphas_cumprod).sqrt().float().to(device)
 
-    def loss_at(step: int) -> Tensor:
-        x0, label, timestep, noise = (t.to(device) for t in batch_at(step, images, args))
+    def loss(network: nn.Module, index: Tensor, step: int) -> Tensor:
+        # Which images are shown is drawn by class, whatever the order.
+        x0, label, timestep, noise = (t.to(device) for t in batch_at(step, len(index), images, args))
         level = signal[timestep].view(-1, 1, 1, 1), spread[timestep].view(-1, 1, 1, 1)
         x_t, velocity = level[0] * x0 + level[1] * noise, level[0] * noise - level[1] * x0
-        # The fused attention's backward in bfloat16 takes ten times longer on a CPU than 64 patches written out.
-        with torch.autocast(device, torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            predicted = network(x_t, timestep=timestep, class_labels=label).sample
+        predicted = network(x_t, timestep=timestep, class_labels=label).sample
         return F.mse_loss(predicted.float(), velocity)
 
-    export(args.out, train(model, loss_at, args), images.classes)
+    # The fused attention's backward in bfloat16 takes ten times longer on a CPU than 64 patches written out.
+    train(model, len(images), loss, args, math_attention=True, training_mode=False)
+    export(args.out, model.state_dict(), images.classes)
 
 
 if __name__ == "__main__":

@@ -32,16 +32,15 @@ from emoji_images import (
     open_style,
     tokenize,
 )
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 from transformers import T5Tokenizer
 from vl_core.results import append_row, provenance, wilson_interval
+from vl_core.training import Shuffled, TrainingSettings, fit
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # modules that several studies share
 
-from diffusion_training import learning_rate, save_atomically, shuffled_batch
 
 PACKAGE = Path(__file__).resolve().parents[2]
 CHOICES = 20
@@ -87,6 +86,11 @@ class DualEncoder(nn.Module):
         self.text_projection = nn.Linear(self.text_encoder.config.d_model, dimension)
         self.log_scale = nn.Parameter(torch.tensor(10.0).log())
 
+    def forward(self, batch: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Scaled cosines ``(B, B)`` of images with prompts, a row an image."""
+        cosine = self.encode_images(batch) @ self.encode_texts(tokens, mask).T
+        return self.log_scale.clamp(max=4.6).exp() * cosine
+
     def encode_images(self, batch: Tensor) -> Tensor:
         """Return unit vectors ``(B, D)`` of images ``(B, 3, 32, 32)`` in -1..1."""
         return F.normalize(self.image_encoder(batch), dim=-1)
@@ -121,25 +125,37 @@ def train(tokenizer: T5Tokenizer, args: argparse.Namespace) -> DualEncoder:
     optimizer = torch.optim.AdamW(
         [{"params": kernels, "weight_decay": args.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     )
-    steps = args.epochs * (len(emoji.labels) // args.batch)
-    bar = tqdm(range(steps), desc="train", mininterval=5)
-    for step in bar:
+    updates = args.epochs * (len(emoji.labels) // args.batch)
+    settings = TrainingSettings(
+        updates=updates,
+        batch_size=args.batch,
+        learning_rate=args.peak_lr,
+        warmup=min(updates // 20 + 1, updates),
+        max_grad_norm=1.0,
+        seed=args.seed,
+    )
+
+    def loss(network: nn.Module, index: Tensor, step: int) -> Tensor:
         seed = args.seed * 1_000_003 + step
         generator, chooser = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-        index = shuffled_batch(step, len(emoji.labels), args.batch, args.seed)
+        index = index.cpu()
         batch = augment(emoji, index, generator, args.augmentation).contiguous(memory_format=torch.channels_last)
-        prompts = [caption(emoji, place, args.tag_share, chooser) for place in index.tolist()]
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, args.peak_lr, steps // 20 + 1)
-        cosine = model.encode_images(batch) @ model.encode_texts(*tokenize(tokenizer, prompts)).T
+        tokens, mask = tokenize(tokenizer, [caption(emoji, i, args.tag_share, chooser) for i in index.tolist()])
+        device = model.log_scale.device
         same = concept[index][:, None] == concept[index]
-        loss = contrastive_loss(model.log_scale.clamp(max=4.6).exp() * cosine, same)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        if step % 50 == 0:
-            bar.set_postfix(loss=f"{loss.item():.4f}")
+        return contrastive_loss(network(batch.to(device), tokens.to(device), mask.to(device)), same.to(device))
+
+    script = {name: value for name, value in vars(args).items() if name not in ("out", "results", "threads")}
+    fit(
+        model,
+        Shuffled(range(len(emoji.labels)), args.seed),
+        loss,
+        settings,
+        args.out,
+        optimizer=optimizer,
+        config={"script": script},
+    )
+    model.cpu()
     return model.eval()
 
 
@@ -180,13 +196,13 @@ def main() -> None:
         # oneDNN's AVX2 kernel writes outside the gradient of a strided 1x1 convolution of fewer channels-last inputs.
         parser.error(f"--width is {args.width}, 8 or more expected")
     torch.set_num_threads(args.threads)
-    args.out.mkdir(parents=True, exist_ok=True)
 
     tokenizer = build_tokenizer(open_style(*TRAINING_STYLES))
     started = time.process_time()
     model = train(tokenizer, args)
     seconds = time.process_time() - started
-    save_atomically(model.state_dict(), args.out / "model.safetensors")
+    # Copies, since a file may not hold two names of one memory, as tied embeddings are.
+    save_file({name: t.clone().contiguous() for name, t in model.state_dict().items()}, args.out / "model.safetensors")
     (args.out / "model.json").write_text(json.dumps({"width": args.width}) + "\n")
 
     batch, labels = held_out(settings=True)

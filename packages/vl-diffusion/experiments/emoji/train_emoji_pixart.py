@@ -13,7 +13,7 @@ of a dual encoder, and draws more of the strong noise, where the name matters mo
         --start runs/emoji_pixart_1 --dual-encoder runs/emoji_dual_encoder --steps 1400 --warm-up 50 \
         --decay-share 0.5 --ema 0.995 --focus 600 980 --focus-share 0.7 --compile
 
-The folder then holds `model/` (what ships), `checkpoint.safetensors`, `metrics.jsonl`, and `validation.jsonl`, the
+The folder then holds `model/` (what ships), `checkpoint/`, `metrics.jsonl`, and `validation.jsonl`, the
 accuracy on the held-out style's validation images every `--validate-every` steps.
 """
 
@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -46,20 +46,11 @@ from emoji_zero_shot import denoising_errors, named, spaced_timesteps
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from tqdm.auto import tqdm
 from transformers import T5Tokenizer
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # modules that several studies share
 
-from diffusion_training import (
-    load_checkpoint,
-    plateau_rate,
-    save_checkpoint,
-    shuffled_batch,
-    stratified,
-    update_average,
-)
+from training_options import stratified, train
 
 
 class TextDenoiser(nn.Module):
@@ -120,21 +111,20 @@ def timesteps_at(uniform: Tensor, share: float, first: int, last: int) -> Tensor
 
 
 def batch_at(
-    step: int, emoji: Emoji, tokenizer: T5Tokenizer, args: argparse.Namespace
+    step: int, index: Tensor, emoji: Emoji, tokenizer: T5Tokenizer, args: argparse.Namespace
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Draw everything random about one step from the seed and the step alone, so that a resumed run is the same run.
 
-    Images, time steps, noise, token numbers and mask. Time steps are stratified, which lowers the loss's variance.
+    Time steps are stratified, which lowers the loss's variance.
     """
     seed = args.seed * 1_000_003 + step
     generator, chooser = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    index = shuffled_batch(step, len(emoji.labels), args.batch, args.seed)
     x0 = augment(emoji, index, generator, args.augmentation)
     prompts = [
         "" if chooser.random() < args.null_share else caption(emoji, place, args.tag_share, chooser)
         for place in index.tolist()
     ]
-    timestep = timesteps_at(stratified(args.batch, generator), args.focus_share, *args.focus)
+    timestep = timesteps_at(stratified(len(index), generator), args.focus_share, *args.focus)
     noise = torch.randn(x0.shape, generator=generator)
     tokens, mask = tokenize(tokenizer, prompts)
     # One length, so that the network is compiled once.
@@ -148,7 +138,7 @@ def start_from(model: TextDenoiser, run: Path | None, dual_encoder: Path | None)
     A dual encoder learns names in minutes; from noisy images that takes hours.
     """
     if run is not None:
-        weights = load_file(run / "checkpoint.safetensors")
+        weights = load_file(run / "checkpoint" / "last.safetensors")
         model.load_state_dict({k.removeprefix("ema."): v for k, v in weights.items() if k.startswith("ema.")})
     if dual_encoder is not None:
         weights = load_file(dual_encoder / "model.safetensors")
@@ -156,7 +146,7 @@ def start_from(model: TextDenoiser, run: Path | None, dual_encoder: Path | None)
         model.text_encoder.load_state_dict(own)
 
 
-def as_pipeline(weights: dict[str, Tensor], model: TextDenoiser, tokenizer: T5Tokenizer) -> PixArtAlphaPipeline:
+def as_pipeline(weights: Mapping[str, Tensor], model: TextDenoiser, tokenizer: T5Tokenizer) -> PixArtAlphaPipeline:
     """Build a pipeline without an autoencoder from these weights of a network like ``model``."""
     settings = model.transformer.config
     like = TextDenoiser(
@@ -216,7 +206,6 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile, faster; wants a C++ compiler")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     emoji = open_style(*TRAINING_STYLES)
@@ -226,48 +215,35 @@ def main() -> None:
         len(tokenizer), width=args.width, blocks=args.blocks, patch=args.patch, text_width=args.text_width
     ).to(device)
     start_from(model, args.start, args.dual_encoder)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=args.peak_lr, betas=(0.9, 0.99), weight_decay=args.weight_decay, fused=True
-    )
-    network = torch.compile(model) if args.compile else model
-    ema = {name: value.detach().clone() for name, value in model.state_dict().items()}
     signal = build_scheduler().alphas_cumprod.double().sqrt().float().to(device)
     spread = (1 - build_scheduler().alphas_cumprod.double()).sqrt().float().to(device)
 
-    first = load_checkpoint(args.out, model, ema, optimizer)
-    started, running = time.time(), []
-    bar = tqdm(range(first, args.steps), initial=first, total=args.steps, desc="train", mininterval=5)
-    for step in bar:
-        x0, timestep, noise, tokens, mask = (t.to(device) for t in batch_at(step, emoji, tokenizer, args))
+    def loss(network: nn.Module, index: Tensor, step: int) -> Tensor:
+        x0, timestep, noise, tokens, mask = (t.to(device) for t in batch_at(step, index, emoji, tokenizer, args))
         alpha, sigma = signal[timestep].view(-1, 1, 1, 1), spread[timestep].view(-1, 1, 1, 1)
-        for group in optimizer.param_groups:
-            group["lr"] = plateau_rate(step, args.steps, args.peak_lr, args.warm_up, args.decay_share)
-        # The fused attention's backward in bfloat16 takes ten times longer on a CPU than few patches written out.
-        with torch.autocast(device, torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            predicted = network(alpha * x0 + sigma * noise, timestep, tokens, mask)
-        loss = F.mse_loss(predicted.float(), alpha * noise - sigma * x0)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        update_average(ema, model, step, args.ema)
-        running.append(loss.item())
-        last = step + 1 == args.steps
-        if (step + 1) % 100 == 0 or last:
-            row = {"step": step + 1, "loss": float(np.mean(running)), "seconds": round(time.time() - started, 1)}
-            with (args.out / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            bar.set_postfix(loss=f"{row['loss']:.4f}")
-            running = []
-        if (step + 1) % args.checkpoint_every == 0 or last:
-            save_checkpoint(args.out, step + 1, model, ema, optimizer)
-        if args.validate_every and ((step + 1) % args.validate_every == 0 or last):
-            pipeline = as_pipeline(ema, model, tokenizer)
+        predicted = network(alpha * x0 + sigma * noise, timestep, tokens, mask)
+        return F.mse_loss(predicted.float(), alpha * noise - sigma * x0)
+
+    def after_update(step: int, weights: Mapping[str, Tensor]) -> None:
+        if args.validate_every and ((step + 1) % args.validate_every == 0 or step + 1 == args.steps):
+            pipeline = as_pipeline(weights, model, tokenizer)
             accuracy = validate(pipeline, args.validation_images, args.validation_draws)
             with (args.out / "validation.jsonl").open("a") as file:
                 file.write(json.dumps({"step": step + 1, "accuracy": accuracy}) + "\n")
+
+    train(
+        model,
+        len(emoji.labels),
+        loss,
+        args,
+        weight_decay=args.weight_decay,
+        decay_share=args.decay_share,
+        # The fused attention's backward in bfloat16 takes ten times longer on a CPU than few patches written out.
+        math_attention=True,
+        after_update=after_update,
+    )
     # The EMA weights in half precision, as they ship.
-    as_pipeline(ema, model, tokenizer).to(dtype=torch.float16).save_pretrained(args.out / "model")
+    as_pipeline(model.state_dict(), model, tokenizer).to(dtype=torch.float16).save_pretrained(args.out / "model")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from vl_core.results import append_row, provenance, wilson_interval
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # modules that several studies share
 
-from diffusion_training import learning_rate
+from vl_core.training import TrainingSettings
 
 PACKAGE = Path(__file__).resolve().parents[2]
 CLASSES = 10
@@ -84,6 +84,7 @@ def train(images: Tensor, labels: Tensor, args: argparse.Namespace) -> nn.Module
     per_epoch = len(images) // args.batch
     steps = args.epochs * per_epoch
     warm_up = steps // 10
+    schedule = TrainingSettings(updates=steps, batch_size=args.batch, learning_rate=args.peak_lr, warmup=warm_up)
     bar = tqdm(range(steps), desc="train", mininterval=5)
     for step in bar:
         if step % per_epoch == 0:
@@ -91,7 +92,7 @@ def train(images: Tensor, labels: Tensor, args: argparse.Namespace) -> nn.Module
         index = order[step % per_epoch * args.batch :][: args.batch]
         batch = normalize(augment(images[index], shift=args.shift, generator=generator))
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, args.peak_lr, warm_up)
+            group["lr"] = schedule.learning_rate_at(step)
         loss = F.cross_entropy(model(batch.contiguous(memory_format=torch.channels_last)), labels[index])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ to resume::
     VL_DATA=<folder with fashion_mnist/> \
         python packages/vl-diffusion/experiments/fashion/train_fashion_dit.py --out runs/fashion_dit --compile
 
-The folder then holds `model/` (what ships), `checkpoint.safetensors` with `checkpoint.json`, and `metrics.jsonl`.
+The folder then holds `model/` (what ships), `checkpoint/`, `config.json` and `metrics.jsonl`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ import numpy as np
 import torch
 from diffusers import DDPMScheduler, DiTTransformer2DModel
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from vl_core.data import open_dataset
 from vl_core.data.idx import read_idx
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # modules that several studies share
 
 from augmentation import augmented
-from diffusion_training import add_training_options, shuffled_batch, stratified, train
+from training_options import add_training_options, stratified, train
 
 CLASSES = 10
 NULL_CLASS = CLASSES  # the label that stands for none of them
@@ -59,21 +58,20 @@ def build_scheduler() -> DDPMScheduler:
 
 
 def batch_at(
-    step: int, images: torch.Tensor, labels: torch.Tensor, args: argparse.Namespace
+    step: int, index: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, args: argparse.Namespace
 ) -> tuple[torch.Tensor, ...]:
     """Draw everything random about one step from the seed and the step alone, so that a resumed run is the same run.
 
     Time steps are stratified: one in each of `batch` equal parts of the schedule, which lowers the loss's variance.
     """
     generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
-    index = shuffled_batch(step, len(images), args.batch, args.seed)
     x0 = images[index].float().div(255)
     if args.augment:
         x0 = augmented(x0, generator)
     x0 = x0.mul(2).sub(1)
     label = labels[index].clone()
-    label[torch.rand(args.batch, generator=generator) < args.null_share] = NULL_CLASS
-    timestep = (stratified(args.batch, generator) * 1000).long().clamp(max=999)
+    label[torch.rand(len(index), generator=generator) < args.null_share] = NULL_CLASS
+    timestep = (stratified(len(index), generator) * 1000).long().clamp(max=999)
     noise = torch.randn(x0.shape, generator=generator)
     return x0, label, timestep, noise
 
@@ -108,19 +106,18 @@ def main() -> None:
     if args.begin_with is not None:
         model.load_state_dict(DiTTransformer2DModel.from_pretrained(args.begin_with).float().state_dict())
     model = model.to(device).eval()
-    network = torch.compile(model) if args.compile else model
     signal = build_scheduler().alphas_cumprod.double().sqrt().float().to(device)
     spread = (1 - build_scheduler().alphas_cumprod.double()).sqrt().float().to(device)
 
-    def loss_at(step: int) -> torch.Tensor:
-        x0, label, timestep, noise = (t.to(device) for t in batch_at(step, images, labels, args))
+    def loss(network: torch.nn.Module, index: torch.Tensor, step: int) -> torch.Tensor:
+        x0, label, timestep, noise = (t.to(device) for t in batch_at(step, index, images, labels, args))
         x_t = signal[timestep].view(-1, 1, 1, 1) * x0 + spread[timestep].view(-1, 1, 1, 1) * noise
-        # The fused attention's backward in bfloat16 takes ten times longer on a CPU than 49 patches written out.
-        with torch.autocast(device, torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            predicted = network(x_t, timestep=timestep, class_labels=label).sample
+        predicted = network(x_t, timestep=timestep, class_labels=label).sample
         return F.mse_loss(predicted.float(), noise)
 
-    export(args.out, train(model, loss_at, args))
+    # The fused attention's backward in bfloat16 takes ten times longer on a CPU than 49 patches written out.
+    train(model, len(images), loss, args, math_attention=True, training_mode=False)
+    export(args.out, model.state_dict())
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from vl_diffusion.models.small_cnn import SmallCNN
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # modules that several studies share
 
 from augmentation import augmented
-from diffusion_training import learning_rate
+from vl_core.training import TrainingSettings
 
 
 def labeled_part(labels: Tensor, count: int | None, seed: int) -> Tensor:
@@ -50,6 +50,9 @@ def train(images: Tensor, labels: Tensor, classes: tuple[str, ...], seed: int, a
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.peak_lr, weight_decay=args.weight_decay)
     generator = torch.Generator().manual_seed(seed)
     batch_size = min(args.batch, len(images))
+    schedule = TrainingSettings(
+        updates=args.steps, batch_size=args.batch, learning_rate=args.peak_lr, warmup=args.steps // 10
+    )
     bar = tqdm(range(args.steps), desc=f"seed {seed}", mininterval=5)
     for step in bar:
         index = torch.randint(len(images), (batch_size,), generator=generator)
@@ -57,7 +60,7 @@ def train(images: Tensor, labels: Tensor, classes: tuple[str, ...], seed: int, a
         if args.augment:
             batch = augmented(batch, generator)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, args.steps, args.peak_lr, args.steps // 10)
+            group["lr"] = schedule.learning_rate_at(step)
         loss = F.cross_entropy(model(batch.contiguous(memory_format=torch.channels_last)), labels[index])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ predictions on them. Everything random comes from one seed; rerun to resume::
     python packages/vl-diffusion/experiments/scenes/train_scene_denoiser.py --task segmentation --compile
     python packages/vl-diffusion/experiments/scenes/train_scene_denoiser.py --task depth --compile
 
-The folder then holds `model/` (float16, 2.7 MB, not committed), `checkpoint.safetensors`, and `metrics.jsonl`.
+The folder then holds `model/` (float16, 2.7 MB, not committed), `checkpoint/`, `config.json` and `metrics.jsonl`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from scene_models import SIZE, TASKS, Task, maps_of, scenes_of
 from scenes import CLASSES
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # modules that several studies share
 
 from augmentation import augmented
-from diffusion_training import add_training_options, shuffled_batch, stratified, train
+from training_options import add_training_options, stratified, train
 
 
 def build_model(task: Task) -> UNet2DModel:
@@ -64,19 +64,18 @@ def doubt(maps: Tensor, generator: torch.Generator, *, share: float = 0.5) -> Te
     return weight * maps + (1 - weight) * maps.roll(1, 0)
 
 
-def batch_at(step: int, images: Tensor, maps: Tensor, args: argparse.Namespace) -> tuple[Tensor, ...]:
+def batch_at(step: int, index: Tensor, images: Tensor, maps: Tensor, args: argparse.Namespace) -> tuple[Tensor, ...]:
     """Draw everything random about one step from the seed and the step alone, so that a resumed run is the same run.
 
     Time steps are stratified: one in each of `batch` equal parts of the schedule, which lowers the loss's variance.
     """
     generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
-    index = shuffled_batch(step, len(images), args.batch, args.seed)
-    mirrored = torch.rand(args.batch, 1, 1, 1, generator=generator) < 0.5
+    mirrored = torch.rand(len(index), 1, 1, 1, generator=generator) < 0.5
     x0, shown = (torch.where(mirrored, one[index].flip(3), one[index]) for one in (images, maps))
     x0 = augmented(x0, generator, in_place=True).mul(2).sub(1)
     if args.task == "segmentation":
         shown = doubt(shown, generator)
-    timestep = (stratified(args.batch, generator) * 1000).long().clamp(max=999)
+    timestep = (stratified(len(index), generator) * 1000).long().clamp(max=999)
     return x0, shown, timestep, torch.randn(x0.shape, generator=generator)
 
 
@@ -103,18 +102,17 @@ def main() -> None:
 
     torch.manual_seed(args.seed)
     model = build_model(args.task).to(device)
-    network = torch.compile(model) if args.compile else model
     alphas_cumprod = build_scheduler().alphas_cumprod.double()
     signal, spread = (level.sqrt().float().to(device) for level in (alphas_cumprod, 1 - alphas_cumprod))
 
-    def loss_at(step: int) -> Tensor:
-        x0, shown, timestep, noise = (t.to(device) for t in batch_at(step, images, maps, args))
+    def loss(network: nn.Module, index: Tensor, step: int) -> Tensor:
+        x0, shown, timestep, noise = (t.to(device) for t in batch_at(step, index, images, maps, args))
         x_t = signal[timestep].view(-1, 1, 1, 1) * x0 + spread[timestep].view(-1, 1, 1, 1) * noise
-        with torch.autocast(device, torch.bfloat16):
-            predicted = network(torch.cat([x_t, shown], 1), timestep).sample
+        predicted = network(torch.cat([x_t, shown], 1), timestep).sample
         return F.mse_loss(predicted.float(), noise)
 
-    export(args.out, train(model, loss_at, args), args.task)
+    train(model, len(images), loss, args)
+    export(args.out, model.state_dict(), args.task)
 
 
 if __name__ == "__main__":

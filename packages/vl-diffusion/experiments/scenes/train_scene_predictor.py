@@ -5,7 +5,7 @@ Everything random comes from one seed; rerun to resume::
     python packages/vl-diffusion/experiments/scenes/train_scene_predictor.py --task segmentation --seed 0
     python packages/vl-diffusion/experiments/scenes/train_scene_predictor.py --task depth --seed 0
 
-The folder then holds `model/` (float16, 0.2 MB, not committed), `checkpoint.safetensors`, and `metrics.jsonl`.
+The folder then holds `model/` (float16, 0.2 MB, not committed), `checkpoint/`, `config.json` and `metrics.jsonl`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,27 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from scene_models import TASKS, Predictor, scenes_of
 from scenes import FARTHEST, NEAREST
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # modules that several studies share
 
-from diffusion_training import add_training_options, shuffled_batch, train
+from training_options import add_training_options, train
+
+
+def batch_at(step: int, index: Tensor, views: Any, args: argparse.Namespace) -> tuple[Tensor, ...]:
+    """Images, class masks and depths of a step, half of them mirrored; drawn from seed and step alone."""
+    generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
+    mirrored = (torch.rand(len(index), generator=generator) < 0.5).nonzero().flatten()
+    shown = views.images[index], views.masks[index], views.depths[index]
+    for one in shown:
+        one[mirrored] = one[mirrored].flip(-1)
+    return shown
 
 
 def main() -> None:
@@ -38,23 +49,15 @@ def main() -> None:
     views = scenes_of("predictor", args.scenes, first=args.seed * args.scenes)
     torch.manual_seed(args.seed)
     model = Predictor(args.task).to(device)
-    network = torch.compile(model) if args.compile else model
 
-    def loss_at(step: int) -> Tensor:
-        index = shuffled_batch(step, len(views), args.batch, args.seed)
-        generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
-        mirrored = (torch.rand(args.batch, generator=generator) < 0.5).nonzero().flatten()
-        images, masks, depths = views.images[index], views.masks[index], views.depths[index]
-        for one in (images, masks, depths):
-            one[mirrored] = one[mirrored].flip(-1)
-        with torch.autocast(device, torch.bfloat16):
-            output = network(images.to(device))
+    def loss(network: nn.Module, index: Tensor, step: int) -> Tensor:
+        images, masks, depths = (part.to(device) for part in batch_at(step, index, views, args))
+        output = network(images).float()
         if args.task == "segmentation":
-            return F.cross_entropy(output.float(), masks.to(device))
-        return F.l1_loss(output.float(), depths.to(device)) / (FARTHEST - NEAREST)
+            return F.cross_entropy(output, masks)
+        return F.l1_loss(output, depths) / (FARTHEST - NEAREST)
 
-    ema = train(model, loss_at, args)
-    model.load_state_dict(ema)
+    train(model, len(views), loss, args)
     model.save(args.out / "model")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -16,8 +17,8 @@ import train_caltech_dit
 from caltech_images import Images
 from diffusers import DDPMScheduler, DiTTransformer2DModel
 from PIL import Image
-from safetensors.torch import load_file
 from vl_core.results import read_rows
+from vl_core.runs import Checkpoint, RunFolder
 from vl_diffusion import DiffusionClassifier, Staged
 
 SHARED = Path(__file__).resolve().parents[5] / "shared/data"
@@ -43,6 +44,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns = {"label": np.array(label, np.uint8), "split": np.array(split, np.uint8), "classes": np.array(NAMES)}
     np.savez(path, jpeg=np.concatenate(files), offsets=offsets, **columns)
     return path
+
+
+def checkpoint(out: Path) -> Checkpoint:
+    """The last checkpoint of a run."""
+    found = RunFolder(out, json.loads((out / "config.json").read_text())).load_checkpoint()
+    assert found is not None
+    return found
 
 
 def run(monkeypatch: pytest.MonkeyPatch, script: object, *arguments: object) -> None:
@@ -138,11 +146,11 @@ def test_a_resumed_run_ends_with_the_same_weights(
         patch.setattr(train_caltech_dit, "batch_at", interrupt_at_the_last_step)
         with pytest.raises(KeyboardInterrupt):
             train_dit(patch, data, tmp_path)
-    assert load_file(tmp_path / "checkpoint.safetensors")["step"] == 2
+    assert checkpoint(tmp_path).step == 2
     assert not (tmp_path / "model").exists()
 
     train_dit(monkeypatch, data, tmp_path)
-    expected, resumed = (load_file(out / "checkpoint.safetensors") for out in (whole, tmp_path))
+    expected, resumed = (checkpoint(out).tensors for out in (whole, tmp_path))
     torch.testing.assert_close(resumed, expected, rtol=0, atol=0)
     for file in (whole / "model").iterdir():
         assert (tmp_path / "model" / file.name).read_bytes() == file.read_bytes()
@@ -150,7 +158,7 @@ def test_a_resumed_run_ends_with_the_same_weights(
 
 def test_exported_folder_is_the_average_in_half_precision_for_the_classifier_to_load(whole: Path) -> None:
     model = DiTTransformer2DModel.from_pretrained(whole / "model")
-    average = load_file(whole / "checkpoint.safetensors")
+    average = checkpoint(whole).tensors
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value.half(), average[f"ema.{name}"].half(), rtol=0, atol=0)
     assert DDPMScheduler.from_pretrained(whole / "model").config.prediction_type == "v_prediction"
@@ -162,7 +170,7 @@ def test_exported_folder_is_the_average_in_half_precision_for_the_classifier_to_
 def test_each_batch_depends_on_the_seed_and_the_step_alone(data: Path) -> None:
     images = caltech_images.read_images(data, "train")
     args = train_caltech_dit.argparse.Namespace(seed=0, batch=8, balance=0.5, null_share=0.5)
-    first, again, later = (train_caltech_dit.batch_at(step, images, args) for step in (5, 5, 6))
+    first, again, later = (train_caltech_dit.batch_at(step, 8, images, args) for step in (5, 5, 6))
     torch.testing.assert_close(first, again, rtol=0, atol=0)
     assert not torch.equal(first[3], later[3])
     # What is shown without its class must not change the labels of the data.

@@ -41,20 +41,20 @@ def test_a_resumed_training_ends_with_the_same_weights(
 ) -> None:
     script = SCRIPTS[kind]
     run(monkeypatch, script, "--task", task, "--out", tmp_path / "whole", *TINY)
-    draw = script.shuffled_batch
+    draw = script.batch_at
 
-    def interrupt_at_the_last_step(step: int, *rest: int) -> Tensor:
+    def interrupt_at_the_last_step(step: int, *rest: object) -> tuple[Tensor, ...]:
         if step == 3:
             raise KeyboardInterrupt
         return draw(step, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(script, "shuffled_batch", interrupt_at_the_last_step)
+        patch.setattr(script, "batch_at", interrupt_at_the_last_step)
         with pytest.raises(KeyboardInterrupt):
             run(patch, script, "--task", task, "--out", tmp_path / "parted", *TINY)
     assert not (tmp_path / "parted/model").exists()
     run(monkeypatch, script, "--task", task, "--out", tmp_path / "parted", *TINY)
-    whole, parted = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "parted"))
+    whole, parted = (load_file(tmp_path / name / "checkpoint/last.safetensors") for name in ("whole", "parted"))
     torch.testing.assert_close(parted, whole, rtol=0, atol=0)
     for file in (tmp_path / "whole/model").iterdir():
         assert (tmp_path / "parted/model" / file.name).read_bytes() == file.read_bytes()

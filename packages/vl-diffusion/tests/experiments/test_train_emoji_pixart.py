@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,10 +11,17 @@ import pytest
 import torch
 import train_emoji_pixart
 from diffusers import PixArtAlphaPipeline
-from safetensors.torch import load_file
 from vl_core.noise import gaussian, make_keys
+from vl_core.runs import Checkpoint, RunFolder
 
 TINY = {"--steps": 4, "--batch": 4, "--width": 16, "--blocks": 1, "--text-width": 16, "--warm-up": 2}
+
+
+def checkpoint(out: Path) -> Checkpoint:
+    """The last checkpoint of a run."""
+    found = RunFolder(out, json.loads((out / "config.json").read_text())).load_checkpoint()
+    assert found is not None
+    return found
 
 
 def run(monkeypatch: pytest.MonkeyPatch, out: Path) -> None:
@@ -49,9 +57,9 @@ def test_a_resumed_run_ends_with_the_same_weights(whole: Path, tmp_path: Path, m
         patch.setattr(train_emoji_pixart, "batch_at", interrupt_at_the_last_step)
         with pytest.raises(KeyboardInterrupt):
             run(patch, tmp_path)
-    assert load_file(tmp_path / "checkpoint.safetensors")["step"] == 2
+    assert checkpoint(tmp_path).step == 2
     run(monkeypatch, tmp_path)
-    expected, resumed = (load_file(out / "checkpoint.safetensors") for out in (whole, tmp_path))
+    expected, resumed = (checkpoint(out).tensors for out in (whole, tmp_path))
     torch.testing.assert_close(resumed, expected, rtol=0, atol=0)
     for part in ("text_encoder/model.safetensors", "transformer/diffusion_pytorch_model.safetensors"):
         assert (tmp_path / "model" / part).read_bytes() == (whole / "model" / part).read_bytes()
@@ -66,7 +74,7 @@ def test_exported_pipeline_is_the_average_in_half_precision_without_an_autoencod
     assert not pipeline.transformer.config.use_additional_conditions
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
     assert pipeline.scheduler.config.beta_schedule == "squaredcos_cap_v2"
-    average = load_file(whole / "checkpoint.safetensors")
+    average = checkpoint(whole).tensors
     for part in ("transformer", "text_encoder"):
         for name, value in getattr(pipeline, part).state_dict().items():
             torch.testing.assert_close(value.half(), average[f"ema.{part}.{name}"].half(), rtol=0, atol=0)
@@ -141,12 +149,14 @@ def test_each_batch_depends_on_the_seed_and_the_step_alone() -> None:
     args = train_emoji_pixart.argparse.Namespace(
         seed=0, batch=8, null_share=0.3, tag_share=0.3, augmentation=1.0, focus_share=0.5, focus=(250, 950)
     )
-    first, again, later = (train_emoji_pixart.batch_at(step, emoji, tokenizer, args) for step in (5, 5, 6))
+    first, again, later = (
+        train_emoji_pixart.batch_at(step, torch.arange(8), emoji, tokenizer, args) for step in (5, 5, 6)
+    )
     torch.testing.assert_close(first, again, rtol=0, atol=0)
     assert not torch.equal(first[2], later[2])
     assert first[3].shape == first[4].shape == (8, train_emoji_pixart.PROMPT_LENGTH)
     args.null_share = 1.0
-    assert train_emoji_pixart.batch_at(5, emoji, tokenizer, args)[4].sum(1).tolist() == [1] * 8
+    assert train_emoji_pixart.batch_at(5, torch.arange(8), emoji, tokenizer, args)[4].sum(1).tolist() == [1] * 8
 
 
 def test_time_steps_cover_the_schedule_and_a_share_of_them_its_focus() -> None:

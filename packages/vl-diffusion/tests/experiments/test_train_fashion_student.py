@@ -107,7 +107,7 @@ def test_half_of_a_batch_is_clean_and_wrong_labels_are_marked() -> None:
     x0, label, timestep, _, known = draw(3, images, labels, args)
     for first, again in zip(draw(3, images, labels, args), (x0, label, timestep), strict=False):
         torch.testing.assert_close(first, again, rtol=0, atol=0)
-    index = train_fashion_dit.shuffled_batch(3, 64, 64, 0)
+    index = train_fashion_student.shuffled_batch(3, 64, 64, 0)
     given = images[index].float().div(255).mul(2).sub(1)
     torch.testing.assert_close(x0[::2], given[::2], rtol=0, atol=0)
     assert ((x0 - given)[1::2].abs().amax((1, 2, 3)) > 0.01).all()
