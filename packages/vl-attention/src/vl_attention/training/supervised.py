@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from vl_core.runs.processes import current_process
 from vl_core.training import computing, fit
 
 from vl_attention.models.inference import eval_mode, is_transformers_model
@@ -127,7 +128,7 @@ def predict(
 
 def _check_even(settings: TrainSettings) -> None:
     """Raise unless each pass has an even number of images, since mixup and CutMix mix them in pairs."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = current_process().count
     passes = settings.accumulation * processes
     if settings.batch_size % (2 * passes):
         raise ValueError(
