@@ -11,13 +11,13 @@ classes::
         python packages/vl-diffusion/experiments/fashion/train_fashion_student.py --compile \
         --clean-teacher runs/fashion_dit/model --augmented-teacher runs/fashion_dit_augmented/model
 
-Rerun to resume. `--out` then holds `model/` (float16), `checkpoint.safetensors` and `metrics.jsonl`.
+Rerun to resume. `--out` then holds `model/` (float16), `checkpoint/`, `config.json` and `metrics.jsonl`. The
+number of steps of a run is fixed when it starts.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import itertools
 import json
 import os
@@ -29,15 +29,15 @@ import torch
 from diffusers import DiTTransformer2DModel
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from vl_core.data import open_dataset
 from vl_core.data.idx import read_idx
+from vl_core.training import shuffled_index
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # modules that several studies share
 
 from augmentation import augmented
-from diffusion_training import add_training_options, plateau_rate, shuffled_batch, stratified, train
 from train_fashion_dit import CLASSES, NULL_CLASS, build_scheduler
+from training_options import add_training_options, stratified, train
 
 
 def prune(teacher: DiTTransformer2DModel, blocks: list[int], head_dim: int) -> DiTTransformer2DModel:
@@ -127,7 +127,7 @@ def prune(teacher: DiTTransformer2DModel, blocks: list[int], head_dim: int) -> D
 
 
 def batch_at(
-    step: int, images: Tensor, labels: Tensor, args: argparse.Namespace
+    step: int, index: Tensor, images: Tensor, labels: Tensor, args: argparse.Namespace
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Draw everything random of one step from the seed and the step alone, so that a resumed run is the same run.
 
@@ -136,16 +136,15 @@ def batch_at(
         stratified time steps; noise; and a mask, 0.0 where the label is wrong.
     """
     generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
-    index = shuffled_batch(step, len(images), args.batch, args.seed)
     x0 = images[index].float().div(255)
     x0[1::2] = augmented(x0[1::2], generator, clean_share=0.0)
     label = labels[index]
-    wrong = torch.rand(args.batch, generator=generator) < args.wrong_share
-    other = torch.randint(1, CLASSES, (args.batch,), generator=generator)
+    wrong = torch.rand(len(index), generator=generator) < args.wrong_share
+    other = torch.randint(1, CLASSES, (len(index),), generator=generator)
     label = torch.where(wrong, (label + other) % CLASSES, label)
-    null = torch.rand(args.batch, generator=generator) < args.null_share
+    null = torch.rand(len(index), generator=generator) < args.null_share
     label[null] = NULL_CLASS
-    timestep = (stratified(args.batch, generator) * 1000).long().clamp(max=999)
+    timestep = (stratified(len(index), generator) * 1000).long().clamp(max=999)
     noise = torch.randn(x0.shape, generator=generator)
     return x0.mul(2).sub(1), label, timestep, noise, (null | ~wrong).float()
 
@@ -207,7 +206,8 @@ def main() -> None:
         for folder in (args.clean_teacher, args.augmented_teacher)
     ]
     if args.rank_blocks:
-        batch = tuple(t.to(device) for t in batch_at(0, images, labels, args))
+        index = torch.tensor([shuffled_index(place, len(images), args.seed) for place in range(args.batch)])
+        batch = tuple(t.to(device) for t in batch_at(0, index, images, labels, args))
         for error, blocks in block_errors(teachers[1], batch, signal, spread, len(args.keep_blocks)):
             print(f"{error:.5f}  {' '.join(map(str, blocks))}")
         return
@@ -215,30 +215,27 @@ def main() -> None:
     torch.manual_seed(args.seed)
     # Evaluation mode on purpose: in training mode every block of this class drops its own labels independently.
     model = prune(teachers[1], args.keep_blocks, args.head_dim).to(device).eval()
-    network = torch.compile(model) if args.compile else model
     networks = [torch.compile(teacher) if args.compile else teacher for teacher in teachers]
 
-    def loss_at(step: int) -> Tensor:
-        x0, label, timestep, noise, known = (t.to(device) for t in batch_at(step, images, labels, args))
+    def loss(network: torch.nn.Module, index: Tensor, step: int) -> Tensor:
+        x0, label, timestep, noise, known = (t.to(device) for t in batch_at(step, index, images, labels, args))
         x_t = signal[timestep].view(-1, 1, 1, 1) * x0 + spread[timestep].view(-1, 1, 1, 1) * noise
         target = torch.empty_like(noise)
-        # The fused attention's backward in bfloat16 takes ten times longer on a CPU than 49 patches written out.
-        with torch.autocast(device, torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            with torch.no_grad():
-                for place, teacher in enumerate(networks):
-                    half = slice(place, None, 2)
-                    inputs = x_t[half].contiguous()
-                    target[half] = teacher(
-                        inputs, timestep=timestep[half].contiguous(), class_labels=label[half].contiguous()
-                    ).sample.float()
-            predicted = network(x_t, timestep=timestep, class_labels=label).sample
-        predicted = predicted.float()
+        with torch.no_grad():
+            for place, teacher in enumerate(networks):
+                half = slice(place, None, 2)
+                inputs = x_t[half].contiguous()
+                target[half] = teacher(
+                    inputs, timestep=timestep[half].contiguous(), class_labels=label[half].contiguous()
+                ).sample.float()
+        predicted = network(x_t, timestep=timestep, class_labels=label).sample.float()
         true_noise = ((predicted - noise).square().mean((1, 2, 3)) * known).mean()
-        loss: Tensor = F.mse_loss(predicted, target) + args.true_noise * true_noise
-        return loss
+        total: Tensor = F.mse_loss(predicted, target) + args.true_noise * true_noise
+        return total
 
-    rate = functools.partial(plateau_rate, decay_share=args.decay_share)
-    export(args.out, dict(model.config), train(model, loss_at, args, rate))
+    # The fused attention's backward in bfloat16 takes ten times longer on a CPU than 49 patches written out.
+    train(model, len(images), loss, args, decay_share=args.decay_share, math_attention=True, training_mode=False)
+    export(args.out, dict(model.config), model.state_dict())
 
 
 if __name__ == "__main__":

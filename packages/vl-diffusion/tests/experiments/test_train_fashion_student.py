@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import struct
 import sys
 from pathlib import Path
@@ -13,13 +14,20 @@ import torch
 import train_fashion_dit
 import train_fashion_student
 from diffusers import DiTTransformer2DModel
-from safetensors.torch import load_file
+from vl_core.runs import Checkpoint, RunFolder
 from vl_diffusion.models.loading import load_denoiser
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:
     header = struct.pack(f">HBB{values.ndim}I", 0, 0x08, values.ndim, *values.shape)
     path.write_bytes(gzip.compress(header + values.astype(np.uint8).tobytes(), 1))
+
+
+def checkpoint(out: Path) -> Checkpoint:
+    """Read the last checkpoint of a run."""
+    found = RunFolder(out, json.loads((out / "config.json").read_text())).load_checkpoint()
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +112,10 @@ def test_half_of_a_batch_is_clean_and_wrong_labels_are_marked() -> None:
     labels = torch.arange(64) % 10
     args = train_fashion_student.argparse.Namespace(seed=0, batch=64, wrong_share=0.35, null_share=0.1)
     draw = train_fashion_student.batch_at
-    x0, label, timestep, _, known = draw(3, images, labels, args)
-    for first, again in zip(draw(3, images, labels, args), (x0, label, timestep), strict=False):
+    index = torch.randperm(64, generator=torch.Generator().manual_seed(3))
+    x0, label, timestep, _, known = draw(3, index, images, labels, args)
+    for first, again in zip(draw(3, index, images, labels, args), (x0, label, timestep), strict=False):
         torch.testing.assert_close(first, again, rtol=0, atol=0)
-    index = train_fashion_student.shuffled_batch(3, 64, 64, 0)
     given = images[index].float().div(255).mul(2).sub(1)
     torch.testing.assert_close(x0[::2], given[::2], rtol=0, atol=0)
     assert ((x0 - given)[1::2].abs().amax((1, 2, 3)) > 0.01).all()
@@ -135,7 +143,7 @@ def test_a_run_saves_a_model_that_loads_as_a_denoiser(
 
     run("first")
     run("second")
-    first, second = (load_file(tmp_path / out / "checkpoint.safetensors") for out in ("first", "second"))
+    first, second = (checkpoint(tmp_path / out).tensors for out in ("first", "second"))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
     student = DiTTransformer2DModel.from_pretrained(tmp_path / "first/model")
     assert (len(student.transformer_blocks), student.inner_dim) == (2, 156)
@@ -151,7 +159,7 @@ def test_ranking_lists_every_choice_of_blocks_by_its_error(
 ) -> None:
     images, labels = torch.zeros(8, 1, 28, 28, dtype=torch.uint8), torch.arange(8)
     args = train_fashion_student.argparse.Namespace(seed=0, batch=8, wrong_share=0.0, null_share=0.0)
-    batch = train_fashion_student.batch_at(0, images, labels, args)
+    batch = train_fashion_student.batch_at(0, torch.arange(8), images, labels, args)
     signal = torch.linspace(1, 0, 1000)
     ranked = train_fashion_student.block_errors(teacher, batch, signal, (1 - signal**2).sqrt(), 3)
     assert sorted(blocks for _, blocks in ranked) == [[0, i, j] for i in range(1, 6) for j in range(i + 1, 6)]
