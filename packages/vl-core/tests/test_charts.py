@@ -37,6 +37,7 @@ def test_characters_that_the_font_lacks_do_not_warn(tmp_path):
     figure = new_figure(2.0, 1.5)
     figure.suptitle("\N{SNOWMAN WITHOUT SNOW}\N{HANGUL SYLLABLE GAG}")
     save_figure(figure, tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").stat().st_size > 0
 
 
 def test_styled_axes_keep_two_spines_and_have_a_grid_behind_the_data():

@@ -1,4 +1,4 @@
-"""What the vl packages share: counter-based noise, image data, frozen-feature evaluation and run records."""
+"""Shared by the vl packages: kernels, noise, image data, training, frozen-feature evaluation and run records."""
 
 from vl_core.__about__ import __version__
 

@@ -26,7 +26,7 @@ GLASS_REACH: Table = {
     64: (0.6, 0.8, 1.3, 2, 3),
     224: (1, 1.6, 2.2, 3, 4.5),
 }
-"""How far a pixel is exchanged at most in each direction, in pixels, before rounding."""
+"""Largest displacement of a pixel in each direction, in pixels, before rounding."""
 
 GLASS_SOFTNESS: Table = {
     32: (0.2, 0.25, 0.3, 0.35, 0.4),

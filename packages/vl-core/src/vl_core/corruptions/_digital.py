@@ -1,4 +1,4 @@
-"""What happens to an image on its way: contrast lost, stretched like rubber, stored too small or too coarsely."""
+"""Digital corruptions: contrast, elastic transform, pixelate and JPEG compression."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CONTRAST: Table = {
     64: (0.4, 0.3, 0.2, 0.1, 0.05),
     224: (0.4, 0.3, 0.2, 0.1, 0.05),
 }
-"""What is left of the distance to the mean."""
+"""Remaining share of the distance to the mean."""
 
 PIXELATE: Table = {
     32: (0.95, 0.9, 0.85, 0.75, 0.65),
     64: (0.9, 0.8, 0.7, 0.6, 0.5),
     224: (0.6, 0.5, 0.4, 0.3, 0.25),
 }
-"""How many tiles there are in a row, as a share of the pixels."""
+"""Number of tiles in a row, as a share of the pixels."""
 
 QUALITY: Table = {
     32: (80, 65, 58, 50, 40),
@@ -35,7 +35,7 @@ QUALITY: Table = {
 # Ours, as shares of the side. The published rows exchange one kind of distortion for another on their way (an image of
 # 224 px shifts by up to 49 px at severity 2 and by 5 px at severity 3), so that a higher severity may change less.
 ELASTIC_SHIFT = (0.02, 0.03, 0.04, 0.05, 0.06)
-"""How far the corners of a triangle are pulled at most, in each direction."""
+"""Largest displacement of a triangle's corners, in each direction."""
 ELASTIC_WAVE = (0.005, 0.008, 0.011, 0.014, 0.017)
 """Standard deviation of the local displacement, in each direction."""
 ELASTIC_SCALE = 0.03

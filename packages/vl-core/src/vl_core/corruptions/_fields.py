@@ -1,4 +1,4 @@
-"""What several corruptions are made of: an image moved along a line, an image enlarged, and a fractal cloud."""
+"""Building blocks of several corruptions: motion along a line, enlargement, and plasma fractals."""
 
 from __future__ import annotations
 

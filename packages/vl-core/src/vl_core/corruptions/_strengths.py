@@ -23,7 +23,7 @@ PUBLISHED_SIZES: tuple[int, ...] = (32, 64, 224)
 
 @dataclass(frozen=True)
 class Strengths:
-    """How strong a corruption is on one image: reads its tables at a severity and a size.
+    """Strength of a corruption on one image: reads its tables at a severity and a size.
 
     Attributes:
         severity: 1 to 5.

@@ -41,7 +41,7 @@ SNOW_FALL: Table = {
     64: (8, 10, 10, 12, 14),
     224: (10, 12, 12, 12, 12),
 }
-"""How far flakes fall while the image is taken, in pixels."""
+"""Distance that flakes fall during the exposure, in pixels."""
 
 SNOW_FALL_SIGMA: Table = {
     32: (3, 4, 4, 6, 12),
@@ -92,7 +92,7 @@ LIGHT: Table = {
     64: (0.1, 0.2, 0.3, 0.4, 0.5),
     224: (0.1, 0.2, 0.3, 0.4, 0.5),
 }
-"""What is added to the value of hue, saturation and value."""
+"""Added to the value channel of HSV."""
 
 
 def snow(image: FloatImage, at: Strengths, rng: np.random.Generator) -> FloatImage:

@@ -39,7 +39,7 @@ class AppendOnlyFile:
         return [line for _, line in self.places()]
 
     def places(self) -> Iterator[tuple[int, bytes]]:
-        """Where each whole line begins, in bytes, and the line without its end; one at a time."""
+        """Yield the byte offset of each whole line and the line without its end."""
         if not self.path.exists():
             return
         start = 0
@@ -95,7 +95,7 @@ class AppendOnlyFile:
         self._file = None
 
     def _end_of_lines(self) -> int:
-        """Where the last whole line ends, sought from the back."""
+        """Byte offset of the end of the last whole line, searched from the back."""
         with self.path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             while end:

@@ -44,7 +44,7 @@ class TrainingSettings:
     precision: Precision = "float32"
     """Precision of the forward pass: ``"bfloat16"`` is autocast; weights are float32 either way."""
     math_attention: bool = False
-    """Whether attention is computed with its maps in memory: for a CPU and few tokens, where the backward pass of fused
+    """Compute attention with its maps in memory: for a CPU and few tokens, where the backward pass of fused
     attention is slow."""
     workers: int = 0
     """Processes that prepare data, for each process that trains; they change no number."""

@@ -46,7 +46,7 @@ class EvidenceGate:
     """The posterior; pass the objective's own to evaluate the network once for both."""
 
     odds: float = 2.0
-    """How many times likelier than the next a class must be."""
+    """Required odds of the likeliest class against the next."""
 
     enough: float = 0.9
     """Share of the posterior's probability at which adaptation ends."""
@@ -85,7 +85,7 @@ class PairedGate:
     """Held-out draws, the same for every update."""
 
     standard_errors: float = 1.0
-    """How many standard errors below zero the mean difference must be."""
+    """Required distance of the mean difference below zero, in standard errors."""
 
     time_range: tuple[float, float] = (0.0, 1.0)
     """The part of the schedule that draws lie in, from 0 (no noise) to 1."""

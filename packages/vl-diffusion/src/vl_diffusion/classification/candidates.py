@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 Combination = Literal["mean", "logsumexp", "best"]
-"""How several prompts of a class are combined.
+"""Combination of several prompts of a class.
 
 - ``"mean"``: average of their errors on each draw; a draw of the class evaluates every prompt.
 - ``"best"``: error of the best prompt. Prompts are searched individually, as in the authors' scripts.
@@ -53,7 +53,7 @@ def make_candidates(
     Args:
         classes: The class names.
         prompts: The prompts of each class; None for a model that takes class names.
-        combination: How several prompts of a class are combined.
+        combination: Combination of several prompts of a class.
         inner_names: Names of inner tree nodes, placed after the classes.
         templates: Prompt templates for `inner_names`.
     """

@@ -87,7 +87,7 @@ class ClassifierSettings:
     """For text-conditional models: a named set of prompts instead, such as imagenet, pets or food."""
 
     prompt_combination: Combination = "mean"
-    """How several prompts of a class are combined."""
+    """Combination of several prompts of a class."""
 
     temperature: float = 1.0
     """Divides the summed error before the softmax; `calibrate` fits it."""

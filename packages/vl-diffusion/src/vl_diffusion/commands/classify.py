@@ -70,7 +70,7 @@ def run(settings: Classify) -> None:
 
 
 def _asked_for(settings: Classify) -> tuple[tuple[str, ...], str | None, int | None]:
-    """Where the images are, their split, and how many; files of the results' own folder do not count."""
+    """Sources of the images, their split and their limit; files in the results' own folder do not count."""
     if not settings.images:
         return ("fashion",), settings.split or "test", settings.limit or 32
     names = [name for given in settings.images for name in (_listed() if given == "-" else [given])]

@@ -68,7 +68,7 @@ def write_classification_parquet(
 
 
 def classification_table(names: Sequence[str], truths: Sequence[str | None], result: Classification) -> str:
-    """What a person wants to see at once: a line an image, and the share that is right."""
+    """Table for the terminal: one line per image, and the accuracy."""
     columns = (("image", names), ("predicted", result.classes))
     shown = {text: printable(text) for text in (*names, *result.classes, *(t for t in truths if t is not None))}
     widths = [max(len(head), *(len(shown[text]) for text in column)) for head, column in columns]

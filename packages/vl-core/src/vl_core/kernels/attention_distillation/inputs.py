@@ -40,7 +40,7 @@ class DistillationInputs:
     row_weight: Tensor | None
     """``(B, H, N)``, or none for ones."""
     entropy: bool
-    """Whether the teacher's entropy is subtracted, which turns cross-entropy into KL divergence."""
+    """True to subtract the teacher's entropy, which turns cross-entropy into KL divergence."""
 
     @property
     def group(self) -> int:

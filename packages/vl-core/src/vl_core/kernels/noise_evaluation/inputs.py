@@ -58,7 +58,7 @@ class NoiseErrorInputs:
     target: Target
     loss: Loss
     delta: float
-    """Where the Huber loss turns from a parabola into a line."""
+    """Threshold at which the Huber loss turns from quadratic to linear."""
 
 
 def compute_dtype(tensor: Tensor) -> torch.dtype:
