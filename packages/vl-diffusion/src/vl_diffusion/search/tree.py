@@ -64,7 +64,7 @@ class LabelTree:
     """Draws on which the nodes of a level are compared."""
 
     probe: Probe = "leaves"
-    """Candidates evaluated for a node: some of its classes (``"leaves"``), or its own name, as a class (``"names"``)."""
+    """Candidates evaluated for a node: some of its classes (``"leaves"``), or its own name as a class (``"names"``)."""
 
     representatives: int = 3
     """For ``"leaves"``: maximum number of classes that represent a node, evenly spaced among those below it."""
