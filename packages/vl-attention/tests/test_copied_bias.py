@@ -75,11 +75,11 @@ def test_maps_are_copied_at_the_teachers_scale(heads):
     q, k, v = torch.randn(3, 1, 2, 5, 4, generator=generator)
     x = torch.randn(1, 5, 8, generator=generator)
     mine = own.parts(x)
-    handed = CopiedAttention(copy.deepcopy(own), "qk", heads)
-    handed.teacher_inputs = AttentionInputs(q, k, v, None, 1.5)
+    copied = CopiedAttention(copy.deepcopy(own), "qk", heads)
+    copied.teacher_inputs = AttentionInputs(q, k, v, None, 1.5)
     expected = []
     for head, taught in enumerate([0, 1] if heads is None else heads):
         own_logits = 0.25 * mine[0][:, head] @ mine[1][:, head].mT
         logits = own_logits if taught is None else 1.5 * q[:, taught] @ k[:, taught].mT
         expected.append(logits.softmax(-1) @ mine[2][:, head])
-    torch.testing.assert_close(handed(x), torch.cat(expected, -1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(copied(x), torch.cat(expected, -1), atol=1e-5, rtol=1e-5)

@@ -64,21 +64,21 @@ def _logits(model, normalized):
 
 
 @torch.no_grad()
-def test_taps_give_the_map_of_the_softmax(family, make, images):
+def test_recorded_inputs_give_the_map_of_the_softmax(family, make, images):
     teacher = make(family)
     transfer = AttentionTransfer(teacher, layers="all", num_classes=5, seed=1)
-    taps = {}
+    recorded = {}
 
     def run():
         normalized = transfer.teacher_normalization(images)
-        taps.update(transfer._teacher_recorder.run(lambda: teacher(normalized), range(3)).by_layer)
+        recorded.update(transfer._teacher_recorder.run(lambda: teacher(normalized), range(3)).by_layer)
 
     inputs = _inputs_of_attentions(teacher, run)
-    assert len(inputs) == len(taps) == 3
+    assert len(inputs) == len(recorded) == 3
     for layer, (module, args, kwargs) in enumerate(inputs):
         expected = _map_by_hand(module, args, kwargs)
         assert expected.std() > 1e-3  # no uniform map, which would agree with anything
-        torch.testing.assert_close(taps[layer].map(), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(recorded[layer].map(), expected, atol=1e-5, rtol=0)
 
 
 def test_the_student_learns_and_the_teacher_is_left_alone(family, make, images):

@@ -50,7 +50,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Initialise from ``seed`` and leave the global generator as it was."""
+    """Initialize from ``seed`` and leave the global generator as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

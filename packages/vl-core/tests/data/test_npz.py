@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from vl_core.data import open_dataset
 
-GREY = np.arange(5 * 3 * 4, dtype=np.uint8).reshape(5, 3, 4)
-COLOUR = np.arange(5 * 3 * 4 * 3, dtype=np.uint8).reshape(5, 3, 4, 3)
+GRAY = np.arange(5 * 3 * 4, dtype=np.uint8).reshape(5, 3, 4)
+COLOR = np.arange(5 * 3 * 4 * 3, dtype=np.uint8).reshape(5, 3, 4, 3)
 
 
 def save(tmp_path, **arrays):
@@ -15,20 +15,20 @@ def save(tmp_path, **arrays):
 
 @pytest.mark.parametrize("key", ["x", "images"])
 @pytest.mark.parametrize(
-    ("pixels", "mode"), [(GREY, "L"), (GREY[..., None], "L"), (COLOUR, "RGB"), (COLOUR / 255, "RGB")]
+    ("pixels", "mode"), [(GRAY, "L"), (GRAY[..., None], "L"), (COLOR, "RGB"), (COLOR / 255, "RGB")]
 )
 def test_images_come_back_exactly(tmp_path, key, pixels, mode):
     dataset = open_dataset(save(tmp_path, **{key: pixels}))
     image, label = dataset[2]
     assert image.mode == mode
-    assert np.array_equal(np.asarray(image), (COLOUR if mode == "RGB" else GREY)[2])
+    assert np.array_equal(np.asarray(image), (COLOR if mode == "RGB" else GRAY)[2])
     assert label == -1
     assert dataset.names[2] == "set.npz/00002"
     assert dataset.classes == ()
 
 
 def test_numbers_are_their_own_names_without_classes(tmp_path):
-    dataset = open_dataset(save(tmp_path, x=GREY, y=np.array([2, 0, -1, 1, 2])))
+    dataset = open_dataset(save(tmp_path, x=GRAY, y=np.array([2, 0, -1, 1, 2])))
     assert dataset.labels.tolist() == [2, 0, -1, 1, 2]
     assert dataset.classes == ("0", "1", "2")
 
@@ -36,7 +36,7 @@ def test_numbers_are_their_own_names_without_classes(tmp_path):
 def test_classes_captions_and_splits_are_taken_over(tmp_path):
     path = save(
         tmp_path,
-        images=GREY,
+        images=GRAY,
         labels=np.array([0, 1, 0, 1, 0]),
         classes=np.array(["cat", "dog", "emu"]),
         captions=np.array(list("abcde")),
@@ -47,7 +47,7 @@ def test_classes_captions_and_splits_are_taken_over(tmp_path):
     assert dataset.captions == ("b", "d")
     assert dataset.labels.tolist() == [1, 1]
     assert dataset.names == ("set.npz/00001", "set.npz/00003")
-    assert np.array_equal(np.asarray(dataset[1][0]), GREY[3])
+    assert np.array_equal(np.asarray(dataset[1][0]), GRAY[3])
     assert len(open_dataset(path)) == 5
     assert len(open_dataset(path, split="extra")) == 1
     with pytest.raises(ValueError, match="split must be one of 'train', 'test', 'extra' or None"):
@@ -55,37 +55,37 @@ def test_classes_captions_and_splits_are_taken_over(tmp_path):
 
 
 def test_labels_may_be_names(tmp_path):
-    dataset = open_dataset(save(tmp_path, x=GREY, y=np.array(["dog", "cat", "dog", "emu", "cat"])))
+    dataset = open_dataset(save(tmp_path, x=GRAY, y=np.array(["dog", "cat", "dog", "emu", "cat"])))
     assert dataset.classes == ("cat", "dog", "emu")
     assert dataset.labels.tolist() == [1, 0, 1, 2, 0]
 
 
-NAN = np.where(np.arange(5)[:, None, None] == 3, np.nan, GREY / 255)
+NAN = np.where(np.arange(5)[:, None, None] == 3, np.nan, GRAY / 255)
 
 
 @pytest.mark.parametrize(
     ("arrays", "cause"),
     [
-        ({"z": GREY}, "must hold an array 'x' or 'images', got nothing"),
+        ({"z": GRAY}, "must hold an array 'x' or 'images', got nothing"),
         ({"y": np.zeros(5, int)}, "must hold an array 'x' or 'images', got y"),
-        ({"x": GREY, "images": GREY}, "holds both 'x' and 'images'"),
-        ({"x": GREY[0]}, r"array 'x' of .*set\.npz must have shape \(n, H, W\) or \(n, H, W, C\), got \(3, 4\)"),
+        ({"x": GRAY, "images": GRAY}, "holds both 'x' and 'images'"),
+        ({"x": GRAY[0]}, r"array 'x' of .*set\.npz must have shape \(n, H, W\) or \(n, H, W, C\), got \(3, 4\)"),
         ({"x": np.zeros((5, 3, 4, 2), np.uint8)}, r"array 'x' .* must have 1 or 3 channels .* \(5, 3, 4, 2\)$"),
         ({"images": np.zeros((5, 3, 8, 8), np.uint8)}, r"array 'images' .*; move the channels to the end"),
         ({"x": np.zeros((5, 0, 4), np.uint8)}, "must hold images with pixels"),
-        ({"x": GREY.astype(int)}, "array 'x' .* must be uint8 or floating point .* got int64"),
+        ({"x": GRAY.astype(int)}, "array 'x' .* must be uint8 or floating point .* got int64"),
         ({"x": NAN}, "array 'x' .* must be finite, got NaN or infinity in image 3"),
-        ({"x": GREY.astype(float)}, r"array 'x' .* must lie in \[0, 1\] for float64, got 0 to 59"),
-        ({"x": GREY / -255}, r"must lie in \[0, 1\]"),
-        ({"x": np.array([GREY, None], object)}, "array 'x' .* holds Python objects, which are not unpickled"),
-        ({"x": GREY, "y": np.zeros(4, int)}, r"array 'y' .* must have shape \(5,\) like 'x', got \(4,\)"),
-        ({"x": GREY, "y": np.zeros(5)}, "array 'y' .* must hold integers or names, got 0.0 of type float"),
-        ({"x": GREY, "y": np.full(5, -2)}, r"array 'y' .* must lie in -1\.\.-1"),
-        ({"x": GREY, "labels": np.arange(5), "classes": np.array(["a", "b"])}, r"array 'labels' .* -1\.\.1 .* -?0?.*4"),
-        ({"x": GREY, "y": np.array(list("aabbc")), "classes": np.array(["a", "b"])}, "'c', which is not among the 2"),
-        ({"x": GREY, "classes": np.arange(3)}, "array 'classes' .* must be text of one dimension, got int64"),
-        ({"x": GREY, "captions": np.array(["a"])}, r"array 'captions' .* must be text of shape \(5,\)"),
-        ({"x": GREY, "split": np.zeros(5, int)}, "array 'split' .* must be text"),
+        ({"x": GRAY.astype(float)}, r"array 'x' .* must lie in \[0, 1\] for float64, got 0 to 59"),
+        ({"x": GRAY / -255}, r"must lie in \[0, 1\]"),
+        ({"x": np.array([GRAY, None], object)}, "array 'x' .* holds Python objects, which are not unpickled"),
+        ({"x": GRAY, "y": np.zeros(4, int)}, r"array 'y' .* must have shape \(5,\) like 'x', got \(4,\)"),
+        ({"x": GRAY, "y": np.zeros(5)}, "array 'y' .* must hold integers or names, got 0.0 of type float"),
+        ({"x": GRAY, "y": np.full(5, -2)}, r"array 'y' .* must lie in -1\.\.-1"),
+        ({"x": GRAY, "labels": np.arange(5), "classes": np.array(["a", "b"])}, r"array 'labels' .* -1\.\.1 .* -?0?.*4"),
+        ({"x": GRAY, "y": np.array(list("aabbc")), "classes": np.array(["a", "b"])}, "'c', which is not among the 2"),
+        ({"x": GRAY, "classes": np.arange(3)}, "array 'classes' .* must be text of one dimension, got int64"),
+        ({"x": GRAY, "captions": np.array(["a"])}, r"array 'captions' .* must be text of shape \(5,\)"),
+        ({"x": GRAY, "split": np.zeros(5, int)}, "array 'split' .* must be text"),
     ],
 )
 def test_what_is_wrong_names_the_array(tmp_path, arrays, cause):
@@ -94,7 +94,7 @@ def test_what_is_wrong_names_the_array(tmp_path, arrays, cause):
 
 
 def test_a_damaged_archive_is_named(tmp_path):
-    path = save(tmp_path, x=GREY)
+    path = save(tmp_path, x=GRAY)
     content = path.read_bytes()
     for broken in (content[: len(content) // 2], b"", b"text"):
         path.write_bytes(broken)
@@ -104,6 +104,6 @@ def test_a_damaged_archive_is_named(tmp_path):
 
 def test_a_single_array_under_this_name_is_no_archive(tmp_path):
     with (tmp_path / "set.npz").open("wb") as file:
-        np.save(file, GREY)
+        np.save(file, GRAY)
     with pytest.raises(ValueError, match="is a single array"):
         open_dataset(tmp_path / "set.npz")
