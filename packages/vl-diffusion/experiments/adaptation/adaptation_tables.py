@@ -51,8 +51,8 @@ def cost_table(rows: Sequence[Row], gains: Sequence[Row]) -> str:
             {
                 "method": _title(method),
                 "gain over all cells": _gain(over_all[method]),
-                "evaluations an image": f"{_mean(own, 'passes_per_image'):,.0f}",
-                "CPU seconds an image": f"{sum(float(row['cpu_seconds']) for row in own) / images:.3f}",
+                "evaluations per image": f"{_mean(own, 'passes_per_image'):,.0f}",
+                "CPU seconds per image": f"{sum(float(row['cpu_seconds']) for row in own) / images:.3f}",
             }
         )
     return markdown_table(lines, list(lines[0]))

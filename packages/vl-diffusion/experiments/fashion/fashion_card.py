@@ -48,7 +48,7 @@ def summarize(rows: Sequence[dict[str, str]]) -> dict[str, object]:
 
 def card_table(measured: dict[str, object], baseline: Sequence[dict[str, str]]) -> str:
     """Return the card's table of classifiers."""
-    ours = f"this model, {measured['evaluations_per_image']} evaluations an image"
+    ours = f"this model, {measured['evaluations_per_image']} evaluations per image"
     named: list[tuple[str, Mapping[str, object]]] = [
         (ours, measured),
         *((f"CNN `{row['model']}`, seed {row['seed']}", row) for row in baseline),

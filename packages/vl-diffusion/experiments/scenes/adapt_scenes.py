@@ -143,7 +143,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--severities", type=int, nargs="+", default=[0, 3, 5], help="0 for clean images")
     parser.add_argument("--methods", nargs="+", choices=("diffusion", "entropy"), default=["diffusion"])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=100, help="images a seed")
+    parser.add_argument("--images", type=int, default=100, help="images per seed")
     settings = parser.add_argument_group("settings of the adapter, by default CHOSEN[task]")
     settings.argument_default = argparse.SUPPRESS
     settings.add_argument("--adapt")

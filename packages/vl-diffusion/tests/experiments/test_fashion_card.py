@@ -28,7 +28,7 @@ def test_the_table_shows_the_model_above_the_baseline() -> None:
     ours = {"accuracy": "91.00", "low": "89.70", "high": "92.20", "evaluations_per_image": "240"}
     cnn = {"model": "cnn5-24", "seed": "0", "accuracy": "91.30", "low": "89.98", "high": "92.46"}
     lines = fashion_card.card_table(ours, [cnn]).splitlines()
-    assert lines[2] == "| this model, 240 evaluations an image | 91.00 % | 89.70 to 92.20 % |"
+    assert lines[2] == "| this model, 240 evaluations per image | 91.00 % | 89.70 to 92.20 % |"
     assert lines[3] == "| CNN `cnn5-24`, seed 0 | 91.30 % | 89.98 to 92.46 % |"
 
 

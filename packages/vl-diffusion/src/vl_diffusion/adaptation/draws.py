@@ -19,7 +19,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 @dataclass(frozen=True)
 class Draws:
-    """Time steps and noise for every image of a batch, ``n`` draws an image.
+    """Time steps and noise for every image of a batch, ``n`` draws per image.
 
     Attributes:
         steps: int64 ``(n,)`` or ``(B, n)``, steps of the schedule.

@@ -16,7 +16,7 @@ from vl_diffusion.classification.result import Classification
 def write_classification_csv(
     path: Path, names: Sequence[str], truths: Sequence[str | None], result: Classification
 ) -> None:
-    """A row an image: its name, the truth where it is known, the verdict, and the error under each class.
+    """A row per image: its name, the true class where known, the predicted class, and the error under each class.
 
     In the column `pruned` stands how many classes the search gave up.
     """
@@ -44,7 +44,7 @@ def write_classification_csv(
 def write_classification_parquet(
     path: Path, names: Sequence[str], truths: Sequence[str | None], result: Classification
 ) -> None:
-    """A row an image with all that is known of it; lists are in the order of the classes, named in the metadata.
+    """One row per image with all its results; lists are in the order of the classes, named in the metadata.
 
     The columns are ``image, image_id, true, predicted, margin, margin_standard_error, probability, evaluations`` and
     the lists ``errors, standard_errors, draws, pruned, differences, difference_standard_errors, probabilities``.
