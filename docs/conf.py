@@ -1,4 +1,4 @@
-"""How Sphinx makes the documentation: Markdown pages, and the API reference from docstrings. `hatch run docs:build`."""
+"""Sphinx configuration: Markdown pages, and the API reference from docstrings. `hatch run docs:build`."""
 
 from __future__ import annotations
 

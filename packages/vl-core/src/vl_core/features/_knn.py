@@ -34,7 +34,7 @@ def knn_accuracy(
         train_labels: ``(n,)`` integers.
         test_features: ``(m, d)``, finite.
         test_labels: ``(m,)`` integers; a class the training rows lack counts as wrong.
-        k: Neighbours that vote, at most ``n``.
+        k: Neighbors that vote, at most ``n``.
         temperature: Of the weights, above zero; small values leave the vote to the nearest.
 
     Returns:
