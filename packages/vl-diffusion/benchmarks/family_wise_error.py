@@ -82,7 +82,7 @@ def racing(**settings: object) -> Play:
 
 
 def play(search: Play, errors: np.ndarray) -> tuple[int, int]:
-    """A search's verdict on a table of errors, and its evaluations."""
+    """Predicted class of a search on a table of errors, and its evaluations."""
     requests, evaluations = search(errors), 0
     classes, draws = next(requests)
     while True:

@@ -16,7 +16,7 @@ PAPER_IMAGENET = {"draws": (50, 100, 500, 1000), "keep": (500, 50, 10, 1)}
 
 
 def converse(search: Search, num_classes: int, answer: Callable[[np.ndarray, np.ndarray], np.ndarray]):
-    """Answer a search's requests; its verdict and how often each entry ``(K, M)`` was asked for."""
+    """Answer a search's requests; its result and how often each entry ``(K, M)`` was asked for."""
     asked = np.zeros((num_classes, search.num_draws), int)
     requests = search.requests(SearchInput(num_classes, logits=np.zeros(num_classes)))
     classes, draws = next(requests)
@@ -83,7 +83,7 @@ def test_no_search_spends_more_than_its_budget_or_asks_twice(name, num_classes):
     total = np.zeros(num_classes)
 
     def turning(classes: np.ndarray, draws: np.ndarray) -> np.ndarray:
-        # Whoever leads falls behind, so that no verdict lasts.
+        # Whoever leads falls behind, so that no lead lasts.
         errors = rng.normal(0, 0.1, (len(classes), len(draws)))
         errors[total[classes].argmin()] += 3
         total[classes] += errors.sum(1)

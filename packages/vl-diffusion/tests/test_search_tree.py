@@ -15,7 +15,7 @@ TREE = {
 
 
 def play(search, errors: np.ndarray, num_classes: int | None = None, logits: np.ndarray | None = None):
-    """The verdict, the requests, and how often each entry of `errors` was asked for."""
+    """The result, the requests, and how often each entry of `errors` was asked for."""
     asked, made = np.zeros(errors.shape, int), []
     requests = search.requests(SearchInput(num_classes or len(errors), logits))
     classes, draws = next(requests)

@@ -7,7 +7,7 @@ random numbers depend on the seed, the image's id and the name alone, never on t
   images of any size. `CORRUPTIONS` names them: ``gaussian_noise``, ``shot_noise``, ``impulse_noise``;
   ``defocus_blur``, ``glass_blur``, ``motion_blur``, ``zoom_blur``; ``snow``, ``frost``, ``fog``, ``brightness``;
   ``contrast``, ``elastic_transform``, ``pixelate``, ``jpeg_compression``.
-- `shift`: photometric and geometric shifts with strengths of our own, and functions of yours. `SHIFTS` holds them:
+- `shift`: photometric and geometric shifts with our own strengths, and your own functions. `SHIFTS` holds them:
   ``gaussian noise``, ``gaussian blur``, ``contrast``, ``brightness``, ``rotation``, ``translation``, ``posterize``,
   ``pixelate``, ``occlusion``.
 

@@ -30,7 +30,7 @@ def shift(
     image_ids: Sequence[int] | None = None,
     function: Shift | None = None,
 ) -> Tensor:
-    """Shift images by one of `SHIFTS`, or by a function of yours, at one of five severities.
+    """Shift images by one of `SHIFTS`, or by your own function, at one of five severities.
 
     Random numbers depend on ``seed``, ``name`` and the image's id, not on the batch. Severities of one shift draw the
     same numbers, so an image is rotated the same way, only further. Needs the extra ``vl-core[corruptions]``.
@@ -62,7 +62,7 @@ def shift(
     if isinstance(severity, bool) or severity not in range(6):
         raise ValueError(f"severity must be a whole number from 0 (unchanged) to 5, got {severity!r}")
     if function is None and name not in SHIFTS:
-        raise ValueError(f"name must be one of {', '.join(SHIFTS)}, got {name!r}; pass function= for a shift of yours")
+        raise ValueError(f"name must be one of {', '.join(SHIFTS)}, got {name!r}; pass function= for your own shift")
     ids = range(len(batch)) if image_ids is None else checked_ids(image_ids, len(batch))
     if severity == 0:
         return batch.clone()

@@ -27,7 +27,7 @@ class RunFolder:
 
     ::
 
-        config.json                   what was asked for; a folder keeps one configuration for life
+        config.json                   the run's configuration, which never changes
         metrics.jsonl                 one object a line: {"step": 3, "loss": 0.25}
         tensorboard/                  the same numbers as events, where tensorboard is installed
         checkpoint/last.safetensors   tensors, with step and state in the header
