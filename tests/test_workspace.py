@@ -96,7 +96,7 @@ TEXTS = sorted(
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_files_that_a_text_names_exist(text: Path) -> None:
-    """What begins like a path from the root or from the package, and links; `vl-…` and the like stand for others."""
+    """Return links and the paths that start at the root or the package; `vl-…` and the like are placeholders."""
     contents = text.read_text(encoding="utf-8")
     roots = "packages|tests|tools|docs|benchmarks|experiments|results|changelog\\.d|\\.github|\\.ci"
     named = re.findall(rf"(?<![\w./-])((?:{roots})/[\w./-]++)(?![…*{{<$])", contents)

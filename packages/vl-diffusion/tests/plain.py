@@ -40,7 +40,7 @@ def levels(scheduler: Any, step: int) -> tuple[float, float]:
 
 
 def latent(pipeline: Any, image: Tensor) -> Tensor:
-    """What is denoised, of one image ``(1, C, H, W)`` in [0, 1]."""
+    """Latent of one image ``(1, C, H, W)`` in [0, 1]."""
     vae = getattr(pipeline, "vae", None)
     if vae is None:
         return image * 2 - 1

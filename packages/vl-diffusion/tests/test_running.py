@@ -1,4 +1,4 @@
-"""What a folder of results depends on, and how images are named to a command."""
+"""Configuration that a folder of results depends on, and names of images in a command."""
 
 from __future__ import annotations
 

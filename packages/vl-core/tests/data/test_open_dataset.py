@@ -1,4 +1,4 @@
-"""What a spec may be, and the data set type itself."""
+"""Specs of `open_dataset`, and the data set type itself."""
 
 import pickle
 import subprocess
