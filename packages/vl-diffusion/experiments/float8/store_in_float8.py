@@ -1,6 +1,6 @@
 """Store the weight matrices of a trained model in float8 (e4m3), one byte each, as the diffusion models here ship.
 
-    python packages/vl-diffusion/experiments/store_in_float8.py FOLDER/diffusion_pytorch_model.safetensors
+    python packages/vl-diffusion/experiments/float8/store_in_float8.py FOLDER/diffusion_pytorch_model.safetensors
 
 rewrites the file. Biases, norms and small tables keep their dtype. diffusers loads the file like any other and computes
 in the dtype that it is asked for (``torch_dtype``). Measure the model again afterwards: float8 keeps four bits.
