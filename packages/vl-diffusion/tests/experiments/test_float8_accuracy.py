@@ -31,6 +31,6 @@ def test_a_run_is_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def test_the_emoji_pipeline_is_measured_with_its_cards_settings() -> None:
-    correct, images = float8_accuracy.emoji_counts(float8_accuracy.MODEL, 4)
-    assert images == 4
-    assert 0 <= correct <= 4
+    correct, images = float8_accuracy.emoji_counts(float8_accuracy.MODEL, 1)
+    assert images == 1
+    assert correct in (0, 1)
