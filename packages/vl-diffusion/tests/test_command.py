@@ -43,7 +43,7 @@ def test_a_table_a_image_and_a_file_come_out(folder, pixel_dit_folder, tmp_path,
     assert main(["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 0
     table = capsys.readouterr().out
     assert "true" in table
-    assert "of 5 right" in table
+    assert "of 5 correct" in table
     found = rows(out)
     assert [row["true"] for row in found] == ["cat"] * 3 + ["dog"] * 2
     assert all(int(row["evaluations"]) == 10 * 2 + 3 * 2 for row in found)
@@ -79,7 +79,7 @@ def test_accuracy_is_over_the_folders_that_are_classes(folder, pixel_dit_folder,
     printed = capsys.readouterr()
     line = "folders or labels holidays are none of the classes; accuracy is over the other 2"
     assert printed.err.splitlines()[0] == line
-    assert "of 2 right" in printed.out
+    assert "of 2 correct" in printed.out
     assert [row["true"] for row in rows(out)] == ["dog"] * 2 + [""] * 3
 
 

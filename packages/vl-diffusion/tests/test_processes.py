@@ -122,7 +122,7 @@ def test_two_processes_are_one_row_for_row(images, pixel_dit_folder, tmp_path):
         check=False,
     )
     assert launch.returncode == 0, launch.stderr
-    assert launch.stdout.count("of 13 right") == 1
+    assert launch.stdout.count("of 13 correct") == 1
     shares = [len(AppendOnlyFile(tmp_path / "two" / name).lines()) for name in ("results.jsonl", "results-1.jsonl")]
     assert shares == [7, 6]
     assert_row_for_row(table(tmp_path / "two"), table(tmp_path / "one"))

@@ -82,7 +82,7 @@ def wilson_interval(correct: int, total: int, level: float = 0.95) -> tuple[floa
     Unlike the normal interval it stays within 0..1 and keeps its level near the ends.
 
     Args:
-        correct: How many of ``total`` were right.
+        correct: Number of ``total`` that were correct.
         total: How many there were, at least 1.
         level: Probability that the interval covers the true share.
 

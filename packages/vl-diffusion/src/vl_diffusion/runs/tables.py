@@ -82,7 +82,9 @@ def classification_table(names: Sequence[str], truths: Sequence[str | None], res
             f"{shown[name]:{widths[0]}}  {shown[truth] if truth else '':{widths[1]}}  {shown[label]:{widths[1]}}  "
             f"{margin:>19}  {evaluations:>11}{mark}"
         )
-    right = [truth == label for truth, label in zip(truths, result.predicted_classes, strict=True) if truth is not None]
-    if right:
-        lines.append(f"{sum(right)} of {len(right)} right ({100 * np.mean(right):.1f} %)")
+    correct = [
+        truth == label for truth, label in zip(truths, result.predicted_classes, strict=True) if truth is not None
+    ]
+    if correct:
+        lines.append(f"{sum(correct)} of {len(correct)} correct ({100 * np.mean(correct):.1f} %)")
     return "\n".join(lines)
