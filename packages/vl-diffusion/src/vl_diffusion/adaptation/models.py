@@ -77,9 +77,7 @@ class Preprocessing:
     def __call__(self, image: Tensor) -> Tensor:
         """Prepare one image, differentiably."""
         channels = len(self.mean) if len(self.mean) > 1 else image.shape[0]
-        image = fit(image, self.resize or self.size, channels)
-        margin = (image.shape[-1] - self.size) // 2
-        image = image[:, margin : margin + self.size, margin : margin + self.size]
+        image = fit(image, self.resize or self.size, channels, crop=self.size)
         # A single mean and std is that of all channels.
         mean, std = (values * channels if len(values) == 1 else values for values in (self.mean, self.std))
         return Normalization(mean, std)(image)
