@@ -399,7 +399,7 @@ def test_equal_images_have_equal_ids_and_others_do_not():
         ({"classes": ["dark", "white", "dark"]}, ValueError, "unique, got 'dark'"),
         ({"classes": ["dark", " "]}, ValueError, r"blank, but entries \[1\]"),
         ({"classes": "dark"}, ValueError, "single string 'dark'"),
-        ({"objective": "l3"}, ValueError, "l2, l1, huber, vlb, got 'l3'"),
+        ({"objective": "l3"}, ValueError, "one of l2, l1, huber, vlb, l2\\+vlb, got 'l3'"),
         ({"seed": -1}, ValueError, "seed"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
         ({"temperature": 0.0}, ValueError, "temperature must be positive"),
@@ -423,7 +423,7 @@ def test_equal_images_have_equal_ids_and_others_do_not():
         (
             {"objective": "vlb", "error_space": "sample"},
             ValueError,
-            "'vlb' is a divergence and has no error_space, got 'sample'",
+            "'vlb' has a divergence, which has no error_space, got 'sample'",
         ),
         ({"classes": [1, 2]}, TypeError, "classes must be strings, got 1 of type int"),
         (

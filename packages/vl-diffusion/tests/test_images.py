@@ -35,7 +35,11 @@ def test_images_are_resized_as_torchvision_does(size):
         # Strips are sampled at the crop alone, in float64; torchvision places the filter in float32.
         exact = 0 if max(shape) <= 8 * min(shape) else STRIP
         torch.testing.assert_close(
-            fit(image, size, 3), resized_by_torchvision(image, size), rtol=0, atol=exact, msg=lambda m, s=shape: f"{s} {m}"
+            fit(image, size, 3),
+            resized_by_torchvision(image, size),
+            rtol=0,
+            atol=exact,
+            msg=lambda m, s=shape: f"{s} {m}",
         )
 
 

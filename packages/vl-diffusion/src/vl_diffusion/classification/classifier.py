@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from vl_diffusion.models.schedule import Prediction
 from vl_diffusion.scoring.aggregation import Aggregation, check_aggregation
 from vl_diffusion.scoring.evaluator import ErrorEvaluator
 from vl_diffusion.scoring.losses import Objective, check_objective
+from vl_diffusion.scoring.noisy_images import NoiseSharing
 from vl_diffusion.scoring.weighting import Weighting, draw_weights
 from vl_diffusion.search import LabelTree, Racing, Search
 
@@ -55,16 +56,20 @@ class DiffusionClassifier:
             modified otherwise.
         classes: Unique class names, at least two; default: the model's own.
         search: The search strategy, such as :class:`~vl_diffusion.Racing` (default).
-        objective: ``"l2"``, ``"l1"``, ``"huber"``, or ``"vlb"`` for models with a learned variance.
+        objective: ``"l2"``, ``"l1"``, ``"huber"``, or ``"vlb"`` and ``"l2+vlb"`` for models with a learned variance.
         error_space: The quantity whose error is measured: ``"epsilon"``, ``"v_prediction"``, ``"flow_prediction"``
             (velocity of a flow) or ``"sample"`` (clean image). Uniform weights are not equivalent between them:
-            ``|d epsilon| = (alpha / sigma) |d sample|``, and ``(1 - sigma) |d flow|`` for a flow. ``"vlb"`` has none.
+            ``|d epsilon| = (alpha / sigma) |d sample|``, and ``(1 - sigma) |d flow|`` for a flow. The
+            variational objectives have none.
         weighting: Weights of the noise levels, see `vl_diffusion.scoring.weighting`: ``"uniform"``,
             ``"exponential"``, ``"snr"``, ``"min_snr"``, or a function, such as one from `vl_diffusion.fit_weighting`.
         aggregation: The quantity averaged over draws: the errors (``"mean"``), one ``"vote"`` per draw, or the
             ``"zscore"``; :class:`~vl_diffusion.LabelTree` supports only the first.
         time_range: Part of the schedule that the draws cover, from 0 (no noise) to 1.
         seed: Seed of the noise, in 0 ... 2**31 - 1.
+        noise: ``"independent"`` noise on every draw; or, as published runs have it, one noise for all
+            ``"timesteps"`` of an image (and one per trial of the search), or the same draws for all ``"images"``.
+            Standard errors, and the test of a race, assume independent draws.
         batch_size: Evaluations per call of the network.
         temperature: Divides the summed error before the softmax that gives the probabilities.
         prompt_template: For text-conditional models: one or several prompts with ``{}`` for the class name.
@@ -80,7 +85,8 @@ class DiffusionClassifier:
         TypeError: If classes are not strings, `search` is not a search, or a setting is not a number.
         ValueError: If classes are missing, fewer than two or repeated; if the model is not supported; if the budget of
             the search is less than one draw per class; if a label tree is combined with another `aggregation` than
-            ``"mean"``; if an argument is out of range; or if `error_space` is not defined at a noise level.
+            ``"mean"``, or a race with one noise for all time steps; if an argument is out of range; or if `error_space`
+            is not defined at a noise level.
 
     Example:
         >>> from vl_core.data import open_dataset
@@ -103,6 +109,7 @@ class DiffusionClassifier:
         aggregation: Aggregation = "mean",
         time_range: tuple[float, float] = (0.0, 1.0),
         seed: int = 0,
+        noise: NoiseSharing = "independent",
         batch_size: int = 64,
         temperature: float = 1.0,
         prompt_template: str | Sequence[str] = "a photo of a {}.",
@@ -122,6 +129,7 @@ class DiffusionClassifier:
         self.classes = checked_classes(self.denoiser.class_names if classes is None else classes)
         self.search: Search = Racing() if search is None else _checked_search(search)
         _check_aggregation(self.search, aggregation)
+        _check_noise(self.search, noise)
         self.temperature = temperature
         self.prompt_combination: Combination = prompt_combination
         filled = None
@@ -133,7 +141,11 @@ class DiffusionClassifier:
         self.candidates = make_candidates(self.classes, filled, prompt_combination, inner_names, templates)
         # Raise for a budget that is too small before computing anything.
         fit_budget(self.search, self.candidates)
-        steps = self.denoiser.schedule.steps(self.search.num_draws, time_range)
+        # Consecutive draws are the trials at one time step.
+        trials = _setting(self.search, "trials", 1)
+        strided = _setting(self.search, "strided", False)
+        places = self.denoiser.schedule.steps(self.search.num_draws // trials, time_range, strided=strided)
+        steps = np.repeat(places, trials)
         condition = self.denoiser.encode_classes(self.candidates.texts)
         if isinstance(self.denoiser, PromptedDenoiser):
             for one, other in equal_rows(condition):
@@ -150,6 +162,8 @@ class DiffusionClassifier:
             seed=seed,
             batch_size=batch_size,
             compile=compile,
+            noise=noise,
+            trials=trials,
         )
         self.engine = Engine(
             self.evaluator,
@@ -320,3 +334,22 @@ def _check_aggregation(search: Search, aggregation: Aggregation) -> None:
         raise ValueError(f"aggregation must be 'mean' for a LabelTree, got {aggregation!r}; use another search")
     if (inner := getattr(search, "inner", None)) is not None:
         _check_aggregation(inner, aggregation)
+
+
+def _check_noise(search: Search, noise: NoiseSharing) -> None:
+    """Raise ValueError for an unknown name, and for noise that voids the guarantee of a race."""
+    if noise not in get_args(NoiseSharing):
+        raise ValueError(f"noise must be one of {', '.join(get_args(NoiseSharing))}, got {noise!r}")
+    if noise == "timesteps" and isinstance(search, Racing):
+        raise ValueError(
+            "noise must be 'independent' or 'images' for Racing, whose test needs independent draws, got 'timesteps'; "
+            "use Staged or Exhaustive"
+        )
+    if (inner := getattr(search, "inner", None)) is not None:
+        _check_noise(inner, noise)
+
+
+def _setting(search: Search, name: str, default: Any) -> Any:
+    """An optional setting of the search, or of the inner search whose draws it uses."""
+    inner = getattr(search, "inner", None)
+    return getattr(search, name, default) if inner is None else _setting(inner, name, default)

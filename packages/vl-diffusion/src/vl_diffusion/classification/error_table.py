@@ -72,7 +72,7 @@ def draw_errors(
     ids = None if image_ids is None else checked_ids(image_ids, len(sequence))
     evaluator = classifier.evaluator
     if draws is not None:
-        evaluator = replace(evaluator, steps=classifier.denoiser.schedule.steps(draws, time_range))
+        evaluator = replace(evaluator, steps=classifier.denoiser.schedule.steps(draws, time_range), trials=1)
     num_draws = len(evaluator.steps)
     engine = replace(
         classifier.engine,

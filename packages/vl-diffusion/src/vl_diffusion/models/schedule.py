@@ -128,17 +128,27 @@ class NoiseSchedule:
         times = torch.from_numpy(self.times[step])
         return times.float() if times.is_floating_point() else times
 
-    def steps(self, num_draws: int, time_range: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
-        """The steps of `num_draws` evenly spaced draws, each in the middle of an equal part of the schedule.
+    def steps(
+        self, num_draws: int, time_range: tuple[float, float] = (0.0, 1.0), *, strided: bool = False
+    ) -> np.ndarray:
+        """The steps of `num_draws` evenly spaced draws.
 
         With 1,000 steps, 500 draws are at 1, 3, ..., 999 and 250 at 2, 6, ..., 998, as in the Diffusion Classifier.
+        Numbers that do not divide the schedule differ: 300 draws are at 1, 5, 8, ..., 998 in the middles of equal
+        parts, and at 1, 4, ..., 898 with the authors' stride.
 
         Args:
             num_draws: Number of draws.
             time_range: Part of the schedule to cover, from 0 (no noise) to 1.
+            strided: Place draws ``T // num_draws`` steps apart, from half of that on, and leave out the rest, instead
+                of each in the middle of one of `num_draws` equal parts.
 
         Returns:
-            Increasing int64 ``(num_draws,)`` in 0 ... T-1; steps repeat if there are more draws than steps.
+            Increasing int64 ``(num_draws,)`` in 0 ... T-1; in the middles of parts, steps repeat if there are more
+            draws than steps.
+
+        Raises:
+            ValueError: If `time_range` is not a part of the schedule, or a stride is less than one step.
         """
         try:
             low, high = time_range
@@ -147,6 +157,15 @@ class NoiseSchedule:
             ordered = False
         if not ordered:
             raise ValueError(f"time_range must be two numbers with 0 <= low < high <= 1, got {time_range!r}")
+        if strided:
+            first, last = round(low * len(self)), round(high * len(self))
+            stride = (last - first) // num_draws
+            if stride < 1:
+                raise ValueError(
+                    f"draws must be at most {last - first}, the number of time steps, with a literal grid, got "
+                    f"{num_draws}; use several trials per time step instead"
+                )
+            return first + stride // 2 + stride * np.arange(num_draws, dtype=np.int64)
         if (low, high) == (0.0, 1.0):
             return (2 * np.arange(num_draws, dtype=np.int64) + 1) * len(self) // (2 * num_draws)
         middle = low + (high - low) * (np.arange(num_draws) + 0.5) / num_draws

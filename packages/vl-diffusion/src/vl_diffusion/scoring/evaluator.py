@@ -13,7 +13,7 @@ from torch import Tensor
 from vl_diffusion.models.denoiser import Condition, Denoiser
 from vl_diffusion.models.schedule import Prediction
 from vl_diffusion.scoring.losses import Objective
-from vl_diffusion.scoring.noisy_images import Network, NoisyImages, blocks
+from vl_diffusion.scoring.noisy_images import Network, NoiseSharing, NoisyImages, blocks
 
 # Noisy images are made for this many values at a time (64 MiB in float32), and outputs compared for this many: small
 # images would otherwise take more time in calls than in arithmetic.
@@ -56,6 +56,8 @@ class ErrorEvaluator:
         batch_size: Evaluations in one call of the network.
         compile: Compile the network; every batch then has the same size, the last one filled up.
         autocast: Precision of the network under autocast; None to compute in its own.
+        noise: The draws, or images, that share their noise.
+        trials: Number of consecutive draws at one time step.
     """
 
     denoiser: Denoiser
@@ -68,6 +70,8 @@ class ErrorEvaluator:
     batch_size: int
     compile: bool = False
     autocast: torch.dtype | None = None
+    noise: NoiseSharing = "independent"
+    trials: int = 1
 
     def __post_init__(self) -> None:
         """Raise ValueError if the error is undefined at a step, such as that of the image in pure noise."""
@@ -97,7 +101,8 @@ class ErrorEvaluator:
 
         Args:
             latents: ``(B, c, h, w)``, the clean images.
-            image_ids: int64 ``(B,)``; the noise of an image depends on its id, the seed and the draw alone.
+            image_ids: int64 ``(B,)``; the noise of an image depends on its id, the seed and the draw alone, and on
+                fewer of them where it is shared.
             batch: The evaluations.
             advance: Called with the number of evaluations done, after each call of the network.
 
@@ -133,7 +138,13 @@ class ErrorEvaluator:
         for first, last in blocks(len(batch.draw), max(1, _NOISY_VALUES // size)):
             image, draw = batch.image[first:last], batch.draw[first:last]
             noisy = NoisyImages.make(
-                self.denoiser, latents, image_ids, image=image, draw=draw, steps=self.steps[draw], seed=self.seed
+                self.denoiser,
+                latents,
+                np.zeros_like(image_ids) if self.noise == "images" else image_ids,
+                image=image,
+                draw=draw % self.trials if self.noise == "timesteps" else draw,
+                steps=self.steps[draw],
+                seed=self.seed,
             )
             within = slice(*np.searchsorted(batch.pair, [first, last]))
             pairs = torch.from_numpy(batch.pair[within] - first).to(device)

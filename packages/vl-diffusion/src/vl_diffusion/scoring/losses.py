@@ -11,9 +11,10 @@ from torch import Tensor
 from vl_diffusion.models.denoiser import Denoiser, learns_variance
 from vl_diffusion.models.schedule import NoiseSchedule, Prediction
 
-Objective = Literal["l2", "l1", "huber", "vlb"]
-"""Mean square, mean absolute value, or mean Huber loss with threshold 1, see `vl_core.kernels.noise_error`; or the mean
-Kullback-Leibler term of the variational bound, in nats, for models that learn a variance."""
+Objective = Literal["l2", "l1", "huber", "vlb", "l2+vlb"]
+"""Mean square, mean absolute value, or mean Huber loss with threshold 1, see `vl_core.kernels.noise_error`. For models
+that learn a variance also the mean Kullback-Leibler term of the variational bound, in nats; or the mean square plus
+that term in bits, the "L2 + VLB" score of DiT in table 9 of Li et al. (2023)."""
 
 
 def check_objective(objective: str, error_space: str, denoiser: Denoiser) -> None:
@@ -22,10 +23,14 @@ def check_objective(objective: str, error_space: str, denoiser: Denoiser) -> Non
         raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}, got {objective!r}")
     if error_space not in get_args(Prediction):
         raise ValueError(f"error_space must be one of {', '.join(get_args(Prediction))}, got {error_space!r}")
-    if objective == "vlb" and error_space != "epsilon":
-        raise ValueError(f"objective='vlb' is a divergence and has no error_space, got {error_space!r}; leave it out")
-    if objective == "vlb" and not learns_variance(denoiser):
-        raise ValueError("objective='vlb' needs a model that learns a variance; use 'l2', 'l1' or 'huber'")
+    if objective not in ("vlb", "l2+vlb"):
+        return
+    if error_space != "epsilon":
+        raise ValueError(
+            f"objective={objective!r} has a divergence, which has no error_space, got {error_space!r}; leave it out"
+        )
+    if not learns_variance(denoiser):
+        raise ValueError(f"objective={objective!r} needs a model that learns a variance; use 'l2', 'l1' or 'huber'")
 
 
 def variational_map(output: Tensor, x_t: Tensor, x0: Tensor, steps: np.ndarray, schedule: NoiseSchedule) -> Tensor:

@@ -7,9 +7,11 @@ precision; levels, targets and errors are float32.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +23,10 @@ from vl_core.noise import gaussian, make_keys
 from vl_diffusion.models.denoiser import Condition, Denoiser, condition_rows, learns_variance
 from vl_diffusion.models.schedule import Prediction
 from vl_diffusion.scoring.losses import Objective, variational_map
+
+NoiseSharing = Literal["independent", "timesteps", "images"]
+"""Noise of the draws of an image: one for each, one for all time steps (and one per trial), or independent draws that
+are the same for all images."""
 
 Network = Callable[[Tensor, Tensor, Condition], Tensor]
 """From noisy images, times and rows of a condition to predictions, as ``Denoiser.predict``."""
@@ -141,13 +147,16 @@ class NoisyImages:
         """Mean errors over the values of an image, float32 ``(J,)``.
 
         Args:
-            output: ``(J, c or 2c, h, w)`` from :meth:`predict`; differentiable unless the objective is ``"vlb"``.
+            output: ``(J, c or 2c, h, w)`` from :meth:`predict`; differentiable for l2, l1 and huber.
             pair: int64 ``(J,)``, the pairs that it predicts.
             objective: The error's form.
             error_space: The quantity whose error it is.
         """
         if objective == "vlb":
             return self._variational(output, pair).flatten(1).mean(1)
+        if objective == "l2+vlb":
+            nats = self._variational(output, pair).flatten(1).mean(1)
+            return self.errors(output, pair, "l2", error_space) + nats / math.log(2)
         alpha, sigma, schedule = self.alpha[pair], self.sigma[pair], self.denoiser.schedule
         return noise_error(
             output[:, : self.x_t.shape[1]],
@@ -167,6 +176,9 @@ class NoisyImages:
         """Errors averaged over channels alone, float32 ``(J, h, w)``; arguments as for :meth:`errors`."""
         if objective == "vlb":
             return self._variational(output, pair).mean(1)
+        if objective == "l2+vlb":
+            nats = self._variational(output, pair).mean(1)
+            return self.error_maps(output, pair, "l2", error_space) + nats / math.log(2)
         schedule, x0 = self.denoiser.schedule, self.x0[self.image[pair]]
         noise = gaussian(self.keys[pair], tuple(x0.shape[1:]))
         alpha, sigma = (level[pair].view(-1, 1, 1, 1) for level in (self.alpha, self.sigma))

@@ -4,14 +4,14 @@ A draw is a pair of a time step and a noise sample. A search has M draws, number
 which classes are evaluated on which draws.
 """
 
-from vl_diffusion.search.draw_order import nested_order
+from vl_diffusion.search.draw_order import Grid, nested_order
 from vl_diffusion.search.evidence import Bound
 from vl_diffusion.search.exhaustive import Exhaustive
 from vl_diffusion.search.halving import Halving
 from vl_diffusion.search.protocol import Request, Search, SearchInput, SearchResult
 from vl_diffusion.search.racing import Aim, Racing
 from vl_diffusion.search.shortlist import Shortlist
-from vl_diffusion.search.staged import Grid, Staged
+from vl_diffusion.search.staged import Staged
 from vl_diffusion.search.tree import LabelTree
 from vl_diffusion.search.wordnet import wordnet_tree
 

@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal, get_args
 
 import numpy as np
+
+Grid = Literal["nested", "literal"]
+"""Placement of n draws: evenly spread in time, and nested in those of a later stage; or the authors' stride."""
+
+
+def check_grid(grid: str) -> None:
+    """Raise ValueError unless `grid` is a known name."""
+    if grid not in get_args(Grid):
+        raise ValueError(f"grid must be {' or '.join(get_args(Grid))}, got {grid!r}")
+
+
+def with_trials(steps: np.ndarray, trials: int) -> np.ndarray:
+    """Draws of these time steps, in their order, with `trials` consecutive draws per step."""
+    draws: np.ndarray = (steps[:, None] * trials + np.arange(trials)).ravel()
+    return draws
 
 
 @lru_cache(maxsize=64)

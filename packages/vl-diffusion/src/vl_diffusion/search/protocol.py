@@ -55,7 +55,9 @@ class Search(Protocol):
 
     A search never requests the same class on the same draw twice, and requests at least one draw of the class that it
     returns. A search with the attribute `inner_names` (a label tree that probes names) may request indices K, K + 1
-    ..., which stand for these names, encoded as additional classes.
+    ..., which stand for these names, encoded as additional classes. The attribute `trials` says how many consecutive
+    draws share a time step, and `strided` how the steps are placed, see `NoiseSchedule.steps`; without them every draw
+    has its own step, in the middle of an equal part of the schedule.
 
     To a search, an evaluation is one draw of one class. A search with the settings `max_evaluations` or `inner`
     (another search) must be a dataclass: for classes with several prompts, it is copied with smaller budgets.

@@ -6,15 +6,12 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 
 from vl_diffusion.search.budgets import check_counts, integers, within_budget
-from vl_diffusion.search.draw_order import nested_order
+from vl_diffusion.search.draw_order import Grid, check_grid, nested_order, with_trials
 from vl_diffusion.search.protocol import Request, SearchInput
-
-Grid = Literal["nested", "literal"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,9 @@ class Staged:
 
     The draws of a stage are evenly spaced in time. ``grid="nested"`` orders all draws once, so that every prefix is
     evenly spread (van der Corput order) and a stage only adds the draws that are missing. ``grid="literal"`` uses the
-    authors' grids, which are not nested: a surviving class is evaluated on more draws than its stage names.
+    authors' grids, which are not nested: a surviving class is evaluated on more draws than its stage names. Their time
+    steps are ``T // n`` apart, starting in the middle of the first such interval, and so are the draws of a stage among
+    those of the last one; where n does not divide, the end of the range has none.
     """
 
     draws: tuple[int, ...] = (50, 500)
@@ -38,10 +37,13 @@ class Staged:
     max_evaluations: int | None = None
     """Hard limit on the evaluations per image; a shortened stage prunes on fewer draws, evenly spaced."""
 
+    trials: int = 1
+    """Noises per time step; each of `draws` is then a time step, on which a class is evaluated so many times."""
+
     def __post_init__(self) -> None:
         for name in ("draws", "keep"):
             object.__setattr__(self, name, integers(name, getattr(self, name)))
-        check_counts(self, max_evaluations=1)
+        check_counts(self, trials=1, max_evaluations=1)
         draws, keep = self.draws, self.keep
         if not draws or len(draws) != len(keep):
             raise ValueError(f"draws and keep need one entry per stage, got {len(draws)} and {len(keep)}")
@@ -49,16 +51,16 @@ class Staged:
             raise ValueError(f"draws must be positive and increase from stage to stage, got {draws}")
         if keep[-1] != 1 or any(a <= b for a, b in pairwise(keep)):
             raise ValueError(f"keep must decrease from stage to stage and end in 1, got {keep}")
-        if self.grid not in ("nested", "literal"):
-            raise ValueError(f"grid must be nested or literal, got {self.grid!r}")
-        if self.grid == "literal" and (uneven := [n for n in draws if draws[-1] % n]):
-            raise ValueError(
-                f"draws must divide the last stage ({draws[-1]}) for a literal grid, got {uneven}; use grid='nested'"
-            )
+        check_grid(self.grid)
 
     @property
     def num_draws(self) -> int:
-        return self.draws[-1]
+        return self.draws[-1] * self.trials
+
+    @property
+    def strided(self) -> bool:
+        """True if the time steps are multiples of the authors' stride."""
+        return self.grid == "literal"
 
     def budget(self, num_classes: int) -> int:
         return sum(num_alive * len(new) for num_alive, new in self._affordable(num_classes))
@@ -88,7 +90,7 @@ class Staged:
 
     def stages(self) -> tuple[np.ndarray, ...]:
         """New draws of each stage, ascending."""
-        return _stages(self.draws, self.grid)
+        return tuple(with_trials(new, self.trials) for new in _stages(self.draws, self.grid))
 
 
 @lru_cache(maxsize=64)
@@ -98,7 +100,7 @@ def _stages(draws: tuple[int, ...], grid: Grid) -> tuple[np.ndarray, ...]:
     added = []
     for num in draws:
         stride = draws[-1] // num
-        wanted = order[:num] if grid == "nested" else np.arange(stride // 2, draws[-1], stride)
+        wanted = order[:num] if grid == "nested" else np.arange(stride // 2, draws[-1], stride)[:num]
         new = np.sort(wanted[~seen[wanted]])
         seen[new] = True
         added.append(new)
