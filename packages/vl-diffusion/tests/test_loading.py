@@ -135,15 +135,6 @@ def test_a_model_without_classes_is_refused(tiny):
         DiffusionClassifier(tiny.pixel_unet(classes=None), ["a", "b"], scheduler=DDPMScheduler())
 
 
-def test_pickled_weights_are_refused(pixel_dit_folder, tmp_path):
-    folder = shutil.copytree(pixel_dit_folder, tmp_path / "pickled")
-    weights = folder / "diffusion_pytorch_model.safetensors"
-    torch.save({}, folder / "diffusion_pytorch_model.bin")
-    weights.unlink()
-    with pytest.raises(OSError, match="safetensors"):
-        DiffusionClassifier.from_pretrained(folder)
-
-
 def test_folders_without_a_model_are_refused(tmp_path, pixel_dit_folder):
     with pytest.raises(ValueError, match=r"neither model_index\.json nor config\.json"):
         DiffusionClassifier.from_pretrained(tmp_path, PETS)

@@ -8,7 +8,7 @@ import torch
 
 from vl_core.runs.processes import current_process
 
-__all__ = ["default_device", "find_device"]
+__all__ = ["checked_device", "default_device", "find_device"]
 
 
 def default_device() -> str:
@@ -39,12 +39,34 @@ def find_device(name: str) -> str:
     """
     if name == "auto":
         return default_device()
-    try:
-        torch.zeros(1, device=name).item()
-    # torch raises any of these where a device is unknown, absent, or without memory ("meta").
-    except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0]
-        raise ValueError(
-            f"--device must be auto or a device of this machine, such as cpu, got {name!r} ({reason})"
-        ) from error
+    _try("--device must be auto or", name)
     return name
+
+
+def checked_device(device: str | int | torch.device | None) -> torch.device | None:
+    """Resolve a `device` argument, and check that the device works; None stays None.
+
+    Args:
+        device: The device, its name, or the index of an accelerator; it is tried with one number.
+
+    Raises:
+        ValueError: If there is no such device; the message says what to do.
+    """
+    if device is None:
+        return None
+    _try("device must be", device)
+    return torch.device(device)
+
+
+def _try(expected: str, device: str | int | torch.device) -> None:
+    """Compute on a device, or raise ValueError."""
+    try:
+        torch.zeros(1, device=device).item()
+    # torch raises any of these where a device is unknown, absent, or without memory ("meta").
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        given = str(device) if isinstance(device, torch.device) else device
+        raise ValueError(
+            f"{expected} a device of this machine, got {given!r} ({reason}); take {default_device()}, or install a "
+            "driver and a build of torch for it"
+        ) from error

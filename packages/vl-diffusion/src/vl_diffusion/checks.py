@@ -7,7 +7,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
+
+_DTYPES = {
+    "float32": torch.float32,
+    "fp32": torch.float32,
+    "float16": torch.float16,
+    "fp16": torch.float16,
+    "half": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+    "float64": torch.float64,
+    "fp64": torch.float64,
+}
 
 
 def checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
@@ -59,3 +72,43 @@ def checked_settings(*, batch_size: int, temperature: float, seed: int) -> None:
         raise ValueError(f"temperature must be positive, got {temperature}")
     if not 0 <= checked_integer("seed", seed) < 2**31:
         raise ValueError(f"seed must be in 0 ... 2**31 - 1, got {seed}")
+
+
+def checked_dtype(dtype: str | torch.dtype | None, torch_dtype: str | torch.dtype | None = None) -> torch.dtype:
+    """The precision of a network, float32 by default.
+
+    Args:
+        dtype: A floating-point dtype, or its name, such as ``"float16"``, ``"fp16"`` or ``"torch.float16"``.
+        torch_dtype: The same argument under its older name; passing both is an error unless they agree.
+
+    Raises:
+        ValueError: If it is not a dtype that networks compute in, or the two differ.
+    """
+    arguments = {"dtype": dtype, "torch_dtype": torch_dtype}
+    given = {name: _dtype(name, value) for name, value in arguments.items() if value is not None}
+    if len(set(given.values())) > 1:
+        raise ValueError(f"dtype and torch_dtype must agree, got {dtype!r} and {torch_dtype!r}; pass only dtype")
+    return next(iter(given.values()), torch.float32)
+
+
+def _dtype(name: str, value: Any) -> torch.dtype:
+    known = _DTYPES.get(value.removeprefix("torch.").lower()) if isinstance(value, str) else value
+    if not isinstance(known, torch.dtype) or known not in _DTYPES.values():
+        raise ValueError(f"{name} must be a torch.dtype or one of {', '.join(_DTYPES)}, got {value!r}")
+    return known
+
+
+def checked_image_size(size: Any) -> int | None:
+    """Convert an image size to an integer; None is the model's own.
+
+    Raises:
+        ValueError: If it is not one whole number.
+    """
+    try:
+        if isinstance(size, bool):
+            raise TypeError
+        return None if size is None else operator.index(size)
+    except TypeError:
+        raise ValueError(
+            f"image_size must be one whole number of pixels, since images are square, got {size!r}"
+        ) from None

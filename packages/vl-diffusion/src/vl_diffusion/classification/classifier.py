@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 from vl_core.data import checked_ids, is_single_image
+from vl_core.devices import checked_device
 
 from vl_diffusion.checks import checked_classes, checked_logits, checked_settings
 from vl_diffusion.classification.candidates import (
@@ -179,7 +180,9 @@ class DiffusionClassifier:
         path_or_id: str | Path,
         classes: Sequence[str] | None = None,
         *,
-        torch_dtype: torch.dtype | None = None,
+        dtype: str | torch.dtype | None = None,
+        torch_dtype: str | torch.dtype | None = None,
+        variant: str | None = None,
         image_size: int | None = None,
         device: str | torch.device | None = None,
         **settings: Any,
@@ -191,16 +194,23 @@ class DiffusionClassifier:
                 ``owner/name``. A folder is either a pipeline's (``model_index.json``) or a bare network's
                 (``config.json`` beside ``scheduler_config.json`` and, where there are names, ``classes.json``).
             classes: Class names; default: the model's own.
-            torch_dtype: Precision of the network; float32 by default. The schedule and the errors stay float32.
+            dtype: Precision of the network, a dtype or its name, such as ``"float16"`` or ``"bf16"``; default: float32.
+                The schedule and the errors stay float32.
+            torch_dtype: The older name of `dtype`.
+            variant: The variant of the weights to load, such as ``"fp16"`` for a folder saved with
+                ``variant="fp16"``; default: the weights without a variant, or else the only one that there is.
             image_size: See the class.
             device: See the class.
             **settings: Other arguments of the class.
 
         Raises:
             FileNotFoundError: If there is neither such a folder nor such a model on the hub.
-            ValueError: If the folder has no supported model.
+            ValueError: If the folder has no supported model, or an argument is out of range.
         """
-        denoiser = load_denoiser(path_or_id, torch_dtype=torch_dtype, image_size=image_size)
+        device = checked_device(device)
+        denoiser = load_denoiser(
+            path_or_id, dtype=dtype, torch_dtype=torch_dtype, variant=variant, image_size=image_size
+        )
         return cls(denoiser, classes, device=device, **settings)
 
     def classify(

@@ -19,10 +19,16 @@ _Content = TypeVar("_Content", dict[str, Any], list[Any])
 
 
 def local_folder(path_or_id: str | Path) -> Path | None:
-    """Local folder of a model: that of a built-in one, or the path itself; None for a hub id."""
+    """Local folder or single file of a model: that of a built-in one, or the path itself; None for a hub id.
+
+    A leading ``~`` is the home directory, and the ``model_index.json`` or ``config.json`` of a folder stands for it.
+    """
     if str(path_or_id) in BUILT_IN:
         return PRETRAINED / str(path_or_id)
-    return Path(path_or_id) if Path(path_or_id).exists() else None
+    path = Path(path_or_id).expanduser()
+    if path.name in ("model_index.json", "config.json") and path.is_file():
+        return path.parent
+    return path if path.exists() else None
 
 
 def read_schedule(path: Path) -> NoiseSchedule:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import constants, hf_hub_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from vl_core.devices import checked_device
 
+from vl_diffusion.checks import checked_dtype, checked_image_size
 from vl_diffusion.models.denoiser import Denoiser
 from vl_diffusion.models.families.class_conditional import ClassConditionalDenoiser
 from vl_diffusion.models.families.flux import FluxDenoiser
@@ -24,6 +29,7 @@ from vl_diffusion.models.families.stable_diffusion import (
 )
 from vl_diffusion.models.folders import BUILT_IN, local_folder, read_json, read_schedule
 from vl_diffusion.models.schedule import NoiseSchedule
+from vl_diffusion.models.weights import check_parts, check_weights, describe_contents, refuse_file
 
 NETWORKS = ("DiTTransformer2DModel", "UNet2DModel")
 """Bare networks, which need a scheduler; wrapped by `ClassConditionalDenoiser`, like the DiT pipeline."""
@@ -62,8 +68,9 @@ def as_denoiser(
 
     Raises:
         ValueError: If the object is not supported, if a bare network comes without a scheduler or another model with
-            one, or if the image size of the model is fixed.
+            one, if the image size of the model is fixed, or if there is no such device.
     """
+    image_size, device = checked_image_size(image_size), checked_device(device)
     if isinstance(model, str | Path):
         raise ValueError(f"model must be an object, got the name {str(model)!r}; load it with from_pretrained")
     is_denoiser = all(hasattr(model, name) for name in _DENOISER_MEMBERS)
@@ -114,21 +121,29 @@ def family_of(pipeline: Any) -> str | None:
 
 
 def load_denoiser(
-    path_or_id: str | Path, *, torch_dtype: torch.dtype | None = None, image_size: int | None = None
+    path_or_id: str | Path,
+    *,
+    dtype: str | torch.dtype | None = None,
+    torch_dtype: str | torch.dtype | None = None,
+    variant: str | None = None,
+    image_size: int | None = None,
 ) -> Denoiser:
     """Load a built-in model, a local folder or a hub id; only safetensors, nothing is unpickled.
 
     Args:
         path_or_id: See :meth:`~vl_diffusion.DiffusionClassifier.from_pretrained`.
-        torch_dtype: Precision of the network; default: float32.
+        dtype: Precision of the network, or its name; default: float32.
+        torch_dtype: The older name of `dtype`.
+        variant: See :meth:`~vl_diffusion.DiffusionClassifier.from_pretrained`.
         image_size: See :func:`as_denoiser`.
 
     Raises:
         FileNotFoundError: If there is neither such a folder nor such a model on the hub.
-        ValueError: If the model is not supported, or its files are damaged.
+        ValueError: If an argument is out of range, the model is not supported, or its files are damaged or missing.
     """
+    precision, size = checked_dtype(dtype, torch_dtype), checked_image_size(image_size)
     try:
-        return _load(path_or_id, torch_dtype or torch.float32, image_size)
+        return _load(path_or_id, precision, variant, size)
     except (ValueError, OSError, ImportError):
         raise
     # diffusers raises many other exceptions for damaged or inconsistent files.
@@ -136,64 +151,141 @@ def load_denoiser(
         raise ValueError(f"model {path_or_id} cannot be loaded ({error}); check its files") from error
 
 
-def _load(path_or_id: str | Path, dtype: torch.dtype, image_size: int | None) -> Denoiser:
+def _load(path_or_id: str | Path, dtype: torch.dtype, variant: str | None, image_size: int | None) -> Denoiser:
     folder = local_folder(path_or_id)
     if folder is None:
-        return _load_from_hub(str(path_or_id), dtype, image_size)
+        return _load_from_hub(str(path_or_id), dtype, variant, image_size)
+    if folder.is_file():
+        raise refuse_file(folder)
     if (folder / "model_index.json").is_file():
-        return _load_pipeline(str(folder), read_json(folder / "model_index.json", dict), dtype, image_size)
+        return _load_pipeline(folder, read_json(folder / "model_index.json", dict), dtype, variant, image_size)
     if (folder / "config.json").is_file():
         if image_size is not None:
             raise ValueError(
                 f"image_size must be None for the network in {folder}, whose size is fixed, got {image_size}"
             )
-        return _load_network(folder, dtype)
-    raise ValueError(f"{folder} has no diffusion model: neither model_index.json nor config.json is there")
+        return _load_network(folder, dtype, variant)
+    raise ValueError(
+        f"{folder} has no diffusion model: neither model_index.json nor config.json is there; "
+        f"{describe_contents(folder)}"
+    )
 
 
-def _load_from_hub(model_id: str, dtype: torch.dtype, image_size: int | None) -> Denoiser:
-    from diffusers import DiffusionPipeline
+def _load_from_hub(model_id: str, dtype: torch.dtype, variant: str | None, image_size: int | None) -> Denoiser:
+    import diffusers
 
     missing = f"no model {model_id!r}: not a local folder, not built in ({', '.join(BUILT_IN)}), and"
     if model_id.count("/") != 1 or model_id.startswith((".", "/", "~")):
         raise FileNotFoundError(f"{missing} not a hub id of the form owner/name")
     try:
+        # diffusers says of a machine without network that the file is not there.
+        index = read_json(Path(hf_hub_download(model_id, "model_index.json")), dict)
+        pipeline_class = getattr(diffusers, _supported(index, model_id))
         with warnings.catch_warnings():
             # diffusers passes an argument that the hub client no longer supports.
             warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks")
-            index = DiffusionPipeline.load_config(model_id)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise FileNotFoundError(f"{missing} not available from the hub: {reason}") from error
-    return _load_pipeline(model_id, index, dtype, image_size)
+            folder = pipeline_class.download(
+                model_id, use_safetensors=True, variant=variant, **_parts_left_out(pipeline_class, index)
+            )
+    except (OSError, HFValidationError) as error:
+        raise FileNotFoundError(f"{missing} {_unavailable(model_id, error)}") from error
+    return _load_pipeline(Path(folder), index, dtype, variant, image_size)
 
 
-def _load_pipeline(source: str, index: Mapping[str, Any], dtype: torch.dtype, image_size: int | None) -> Denoiser:
-    import diffusers
+def _unavailable(model_id: str, error: Exception) -> str:
+    """The reason why a model is not to be had from the hub, and what to do."""
+    if not isinstance(error, LocalEntryNotFoundError):
+        return f"not available from the hub: {str(error).strip().splitlines()[0]}"
+    remedy = f"hf download {model_id} --local-dir FOLDER where there is a network, and pass that folder"
+    if constants.HF_HUB_OFFLINE:
+        return f"not in the hub's cache, and HF_HUB_OFFLINE keeps it offline; unset that, or run {remedy}"
+    return f"not in the hub's cache, and the hub cannot be reached; check the network, or run {remedy}"
 
+
+def _supported(index: Mapping[str, Any], source: object) -> str:
+    """The class in ``model_index.json``, or ValueError if it is not supported."""
     kind = str(index.get("_class_name"))
     if family(kind) is None:
         raise ValueError(f"{source} is a {kind}; supported pipelines are {', '.join(PIPELINES)}")
-    if (scheduler := Path(source) / "scheduler" / "scheduler_config.json").is_file():
+    return kind
+
+
+def _load_pipeline(
+    folder: Path, index: Mapping[str, Any], dtype: torch.dtype, variant: str | None, image_size: int | None
+) -> Denoiser:
+    import diffusers
+
+    kind = _supported(index, folder)
+    pipeline_class = getattr(diffusers, kind)
+    if (scheduler := folder / "scheduler" / "scheduler_config.json").is_file():
         # Check it first: the errors of diffusers are not specific.
         read_schedule(scheduler)
-    pipeline_class = getattr(diffusers, kind)
+    left_out = _parts_left_out(pipeline_class, index)
+    variants = check_parts(folder, _parts(index, left_out), variant)
+    _say_variant(folder, variant, variants.values())
     with _quiet_weight_warnings(), warnings.catch_warnings():
         # The argument is called dtype since diffusers 0.42.
         warnings.filterwarnings("ignore", message=".*torch_dtype", category=FutureWarning)
+        # Parts with a variant are loaded one by one: diffusers chooses one name for all of them.
+        parts = {
+            name: load_part(folder, name, index[name], dtype, chosen)
+            for name, chosen in variants.items()
+            if chosen is not None
+        }
         pipeline = pipeline_class.from_pretrained(
-            source, use_safetensors=True, torch_dtype=dtype, **_parts_left_out(pipeline_class, index)
+            str(folder), use_safetensors=True, torch_dtype=dtype, **left_out, **parts
         )
     for name, part in pipeline.components.items():
         if isinstance(part, torch.nn.Module):
             missing = [weight for weight, value in part.named_parameters() if value.is_meta]
-            _check_fit(f"{source}/{name}/config.json", missing, [])
+            _check_fit(f"{folder}/{name}/config.json", missing, [])
     if kind == "DiTPipeline":
         if image_size is not None:
-            raise ValueError(f"image_size must be None for {source}, whose size is fixed, got {image_size}")
+            raise ValueError(f"image_size must be None for {folder}, whose size is fixed, got {image_size}")
         # Read from the file: the pipeline drops one of two classes with the same name, such as ImageNet's cranes.
         return _dit_pipeline(pipeline, _names_of_ids(index["id2label"]) if index.get("id2label") else None)
     return as_denoiser(pipeline, image_size=image_size)
+
+
+def load_part(
+    folder: Path, name: str, entry: Sequence[str], dtype: torch.dtype, variant: str | None
+) -> torch.nn.Module:
+    """Load one network of a pipeline from its folder.
+
+    Args:
+        folder: The pipeline's folder.
+        name: Name of the part.
+        entry: Library and class, as in ``model_index.json``.
+        dtype: Precision.
+        variant: Variant of the weights.
+
+    Raises:
+        ValueError: If the class is of another library than diffusers and transformers.
+    """
+    library, kind = entry
+    if library not in ("diffusers", "transformers"):
+        raise ValueError(f"{name} in {folder} must be a class of diffusers or transformers, got {library}.{kind}")
+    part_class = getattr(importlib.import_module(library), kind)
+    precision = {"dtype" if library == "transformers" else "torch_dtype": dtype}
+    part: torch.nn.Module = part_class.from_pretrained(
+        str(folder), subfolder=name, variant=variant, use_safetensors=True, **precision
+    )
+    return part
+
+
+def _parts(index: Mapping[str, Any], left_out: Mapping[str, Any]) -> list[str]:
+    """Names of the parts that a pipeline is loaded with."""
+    entries = {name: entry for name, entry in index.items() if isinstance(entry, list) and len(entry) == 2}
+    return [name for name, (library, _) in entries.items() if library is not None and name not in left_out]
+
+
+def _say_variant(folder: Path, asked: str | None, chosen: Iterable[str | None]) -> None:
+    """Warn where a variant was chosen because there is no other."""
+    if asked is None and (found := sorted({name for name in chosen if name is not None})):
+        warnings.warn(
+            f"{folder} has its weights only as variant {' and '.join(found)}, which is loaded; pass variant= to say so",
+            stacklevel=2,
+        )
 
 
 def _parts_left_out(pipeline_class: Any, index: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,19 +300,24 @@ def _parts_left_out(pipeline_class: Any, index: Mapping[str, Any]) -> dict[str, 
     return left_out | ({"requires_safety_checker": False} if "requires_safety_checker" in parameters else {})
 
 
-def _load_network(folder: Path, dtype: torch.dtype) -> Denoiser:
+def _load_network(folder: Path, dtype: torch.dtype, variant: str | None) -> Denoiser:
     import diffusers
 
     kind = read_json(folder / "config.json", dict).get("_class_name")
     if kind not in NETWORKS:
-        raise ValueError(f"{folder / 'config.json'} describes a {kind}; supported networks are {', '.join(NETWORKS)}")
+        whole = f"; pass the whole pipeline: {folder.parent}" if (folder.parent / "model_index.json").is_file() else ""
+        raise ValueError(
+            f"{folder / 'config.json'} describes a {kind}; supported networks are {', '.join(NETWORKS)}{whole}"
+        )
     if not (folder / "scheduler_config.json").is_file():
         raise ValueError(f"{folder} has no scheduler_config.json; save the training scheduler there")
     schedule = read_schedule(folder / "scheduler_config.json")
     names = _read_names(folder / "classes.json") if (folder / "classes.json").is_file() else None
+    chosen = check_weights(folder, variant, optional=False)
+    _say_variant(folder, variant, [chosen])
     with _quiet_weight_warnings():
         network, report = getattr(diffusers, kind).from_pretrained(
-            folder, use_safetensors=True, torch_dtype=dtype, output_loading_info=True
+            folder, use_safetensors=True, torch_dtype=dtype, variant=chosen, output_loading_info=True
         )
     _check_fit(str(folder / "config.json"), report["missing_keys"], report["unexpected_keys"])
     return ClassConditionalDenoiser(network, schedule, class_names=names)

@@ -49,19 +49,22 @@ class MapConditionalDenoiser(BareNetwork):
 
         Raises:
             FileNotFoundError: If one of the files is missing.
-            ValueError: If the network has no channels for a map, or the schedule cannot be read.
+            ValueError: If the network has no channels for a map, the schedule cannot be read, or the weights are
+                missing or damaged.
         """
         from diffusers import UNet2DModel
 
         from vl_diffusion.models.folders import read_schedule
+        from vl_diffusion.models.weights import check_weights
 
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         for name in ("config.json", "scheduler_config.json"):
             if not (folder / name).is_file():
                 raise FileNotFoundError(
                     f"{folder} has no {name}; save the network and its scheduler in the same folder"
                 )
-        network = UNet2DModel.from_pretrained(folder, use_safetensors=True, torch_dtype=torch.float32)
+        variant = check_weights(folder, None)
+        network = UNet2DModel.from_pretrained(folder, use_safetensors=True, torch_dtype=torch.float32, variant=variant)
         return cls(network, read_schedule(folder / "scheduler_config.json"))
 
     def encode_classes(self, classes: object) -> Condition:

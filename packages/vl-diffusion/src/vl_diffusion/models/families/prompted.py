@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vl_diffusion.checks import checked_image_size
 from vl_diffusion.models import _latents as latents
 from vl_diffusion.models.denoiser import Condition
 from vl_diffusion.models.schedule import NoiseSchedule
@@ -72,7 +73,8 @@ class PromptedDenoiser(ABC):
         self.learns_variance = int(self.network.config.out_channels or channels) == 2 * channels
         self.image_channels = channels if self.vae is None else int(self.vae.config.in_channels)
         pixels = latents.downsampling(self.vae)
-        self.image_size = latents.sample_size(self.network) * pixels if image_size is None else image_size
+        size = checked_image_size(image_size)
+        self.image_size = latents.sample_size(self.network) * pixels if size is None else size
         step = pixels * packing * int(getattr(self.network.config, "patch_size", 1))
         if self.image_size < 1 or self.image_size % step:
             raise ValueError(f"image_size must be a positive multiple of {step} for this model, got {image_size}")
