@@ -1,10 +1,12 @@
 """From whatever an image is to float32 (C, H, W) in [0, 1]."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from vl_core.data import image_to_tensor
+from PIL import Image, ImageOps
+from vl_core.data import ImageError, image_to_tensor, read_image
 
 
 def test_a_color_image_gives_three_channels_first():
@@ -31,6 +33,69 @@ def test_a_pil_image_in_another_mode_is_converted():
     assert image_to_tensor(Image.new("L", (4, 2))).shape == (1, 2, 4)
     assert image_to_tensor(Image.new("RGBA", (4, 2))).tolist() == torch.ones(3, 2, 4).tolist()
     assert image_to_tensor(Image.fromarray(np.array([[65535]], np.uint16))).item() == 1
+
+
+def saved(image, format, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def ramp(mode, width=7, height=5):
+    """An image of which no turn is the image itself, in color where the mode has it."""
+    values = np.arange(width * height * 4, dtype=np.uint8).reshape(height, width, 4) * 3
+    return Image.fromarray(values, "RGBA").convert("RGB").convert(mode) if mode != "RGBA" else Image.fromarray(values)
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+SIXTEEN_BIT = Image.fromarray(np.arange(35, dtype=np.uint16).reshape(5, 7) * 1800)
+FILES = {
+    "EXIF in JPEG": lambda: saved(ramp("RGB"), "JPEG", exif=turned(6)),
+    "EXIF in PNG": lambda: saved(ramp("L"), "PNG", exif=turned(8)),
+    "EXIF in WebP": lambda: saved(ramp("RGB"), "WEBP", exif=turned(5)),
+    "EXIF in TIFF": lambda: saved(ramp("RGB"), "TIFF", exif=turned(3)),
+    "damaged EXIF": lambda: saved(ramp("RGB"), "JPEG", exif=b"Exif\0\0nonsense"),
+    "palette": lambda: saved(ramp("P"), "PNG"),
+    "transparent palette": lambda: saved(ramp("P"), "PNG", transparency=3),
+    "animated GIF": lambda: saved(ramp("P"), "GIF", save_all=True, append_images=[ramp("P").rotate(90)]),
+    "animated WebP": lambda: saved(ramp("RGB"), "WEBP", save_all=True, append_images=[ramp("RGB").rotate(90)]),
+    "gray with alpha": lambda: saved(ramp("RGBA").convert("LA"), "PNG"),
+    "color with alpha": lambda: saved(ramp("RGBA"), "PNG"),
+    "one transparent color": lambda: saved(ramp("RGB"), "PNG", transparency=(0, 3, 6)),
+    "16 bits": lambda: saved(SIXTEEN_BIT, "PNG"),
+    "1 bit": lambda: saved(ramp("1"), "PNG"),
+    "CMYK": lambda: saved(ramp("CMYK"), "JPEG"),
+    "CMYK in TIFF": lambda: saved(ramp("CMYK"), "TIFF"),
+    "one pixel": lambda: saved(ramp("RGB", 1, 1), "BMP"),
+    "a strip": lambda: saved(ramp("L", 300, 1), "PNG"),
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_an_opened_image_is_what_read_image_makes_of_its_file(file):
+    content = FILES[file]()
+    with Image.open(io.BytesIO(content)) as opened:
+        assert torch.equal(image_to_tensor(opened), image_to_tensor(read_image(content)))
+        # A copy in memory keeps the orientation of its file, and looking at it changes nothing.
+        assert torch.equal(image_to_tensor(opened.copy()), image_to_tensor(opened))
+
+
+def test_an_image_that_was_turned_already_is_not_turned_again():
+    content = saved(ramp("RGB"), "PNG", exif=turned(6))
+    with Image.open(io.BytesIO(content)) as opened:
+        assert torch.equal(image_to_tensor(ImageOps.exif_transpose(opened)), image_to_tensor(opened))
+    assert image_to_tensor(read_image(content)).shape == (3, 7, 5)
+
+
+def test_an_image_that_was_opened_lazily_and_is_damaged_is_refused():
+    with Image.open(io.BytesIO(saved(ramp("RGB", 200, 200), "JPEG")[:900])) as opened:
+        with pytest.raises(ImageError, match="image cannot be decoded: image file is truncated"):
+            image_to_tensor(opened)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])

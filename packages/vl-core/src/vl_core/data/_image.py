@@ -75,6 +75,25 @@ def read_image(
         raise FileNotFoundError(f"{label} does not exist; check the path") from None
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """Copy of an opened image as `read_image` returns it: turned by its EXIF orientation, in mode RGB or L.
+
+    Raises:
+        ImageError: If the image was opened lazily, and its file is damaged.
+        ValueError: If values are out of range, see `to_rgb_or_gray`.
+    """
+    with quiet_pillow():
+        try:
+            image.load()
+            turn = _UPRIGHT.get(_orientation(image))
+            plain = to_rgb_or_gray(image)
+        except ValueError:
+            raise
+        except Exception as error:  # as in `_decode`
+            raise ImageError(f"image cannot be decoded: {_one_line(error)}") from error
+    return plain if turn is None else plain.transpose(turn)
+
+
 def _decode(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
     if not file.read(1):
         raise ImageError(f"{name} is empty (0 bytes)")
@@ -90,8 +109,7 @@ def _decode(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
                         "pass a larger max_pixels if you trust it"
                     )
                 image.load()
-                turn = _UPRIGHT.get(_orientation(image))
-                plain = to_rgb_or_gray(image)
+                return upright(image)
         except ImageError:
             raise
         except UnidentifiedImageError:
@@ -104,7 +122,6 @@ def _decode(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
         # A damaged file can make a decoder raise nearly anything; all of it means the same to the caller.
         except Exception as error:
             raise ImageError(f"{name} cannot be decoded: {_one_line(error)}") from error
-    return plain if turn is None else plain.transpose(turn)
 
 
 def _orientation(image: Image.Image) -> int:

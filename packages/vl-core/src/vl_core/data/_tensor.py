@@ -9,30 +9,31 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vl_core.data._modes import to_rgb_or_gray
+from vl_core.data._image import upright
 
 
 def image_to_tensor(image: Image.Image | np.ndarray[Any, Any] | Tensor) -> Tensor:
     """Convert an image to float32 ``(C, H, W)`` in [0, 1]: one channel for grayscale, three for color.
 
     Args:
-        image: A PIL image in any mode (transparency is composited on white; EXIF orientation is for `read_image`), a
-            uint8 array ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)``, or a floating-point tensor or array ``(C, H, W)``
-            in [0, 1].
+        image: A PIL image in any mode (turned by its EXIF orientation, transparency composited on white, all as
+            `read_image` does), a uint8 array ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)``, or a floating-point tensor or
+            array ``(C, H, W)`` in [0, 1].
 
     Returns:
         A float32 tensor; a tensor keeps its device and its gradient.
 
     Raises:
         TypeError: If it is none of these.
-        ValueError: If the dtype, the shape, the number of channels or the range is another, or a value is not finite.
+        ValueError: If the dtype, the shape, the number of channels or the range is another, a value is not finite, or a
+            PIL image that was opened lazily is damaged.
 
     Example:
         >>> image_to_tensor(np.full((2, 2), 255, np.uint8)).tolist()
         [[[1.0, 1.0], [1.0, 1.0]]]
     """
     if isinstance(image, Image.Image):
-        return _from_uint8(np.asarray(to_rgb_or_gray(image)))
+        return _from_uint8(np.asarray(upright(image)))
     if isinstance(image, np.ndarray):
         if image.dtype == np.uint8:
             return _from_uint8(image)
