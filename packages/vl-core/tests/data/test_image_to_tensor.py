@@ -93,9 +93,10 @@ def test_an_image_that_was_turned_already_is_not_turned_again():
 
 
 def test_an_image_that_was_opened_lazily_and_is_damaged_is_refused():
-    with Image.open(io.BytesIO(saved(ramp("RGB", 200, 200), "JPEG")[:900])) as opened:
-        with pytest.raises(ImageError, match="image cannot be decoded: image file is truncated"):
-            image_to_tensor(opened)
+    cut = io.BytesIO(saved(ramp("RGB", 200, 200), "JPEG")[:900])
+    message = "image cannot be decoded: image file is truncated"
+    with Image.open(cut) as opened, pytest.raises(ImageError, match=message):
+        image_to_tensor(opened)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
-from vl_core.data import checked_ids, checked_image, is_single_image
+from vl_core.data import checked_ids
 
 from vl_diffusion.adaptation.adapted_parameters import AdaptationConfig, AdaptedParameters, Optimizer, OptimizerName
 from vl_diffusion.adaptation.episode import BatchNorm, Episode, evaluation_mode
@@ -38,6 +39,7 @@ from vl_diffusion.adaptation.tasks import ClassificationTask, Task
 from vl_diffusion.checks import checked_settings
 from vl_diffusion.classification.encoding import encode
 from vl_diffusion.models.denoiser import Denoiser, network_of
+from vl_diffusion.models.image_stream import count_images, load_each
 from vl_diffusion.models.images import content_id
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
 
@@ -191,7 +193,7 @@ class TestTimeAdapter:
         self._online = loaded
 
     def __call__(self, images: Any, *, image_ids: Sequence[int] | None = None, progress: bool = False) -> Adaptation:
-        """Adapt to one image or a sequence of them, and predict.
+        """Adapt to one image or several, and predict.
 
         Args:
             images: As for :meth:`vl_diffusion.DiffusionClassifier.classify`.
@@ -200,38 +202,38 @@ class TestTimeAdapter:
             progress: Show a progress bar.
 
         Raises:
-            TypeError: If `images` is no sequence, or an image is of no known kind.
+            TypeError: If `images` holds no images, or an image is of no known kind.
             ValueError: If there is no image, if one is NaN or out of range, or if the model's outputs do not fit.
         """
-        sequence = [images] if is_single_image(images) else images
-        found = list(self.stream(sequence, image_ids=image_ids, progress=progress))
+        found = list(self.stream(images, image_ids=image_ids, progress=progress))
         if not found:
             raise ValueError("images is empty; pass at least one image")
         return concatenate(found)
 
     def stream(
-        self, images: Sequence[Any], *, image_ids: Sequence[int] | None = None, progress: bool = False
+        self, images: Any, *, image_ids: Sequence[int] | None = None, progress: bool = False
     ) -> Iterator[Adaptation]:
-        """Adapt to a sequence in its order, reading `images_at_once` images at a time.
+        """Adapt to images in their order, reading `images_at_once` images at a time.
 
         Args:
-            images: As for :meth:`__call__`; anything with a length and integer indices.
+            images: As for :meth:`__call__`; an iterable need not end.
             image_ids: As for :meth:`__call__`.
             progress: Show a progress bar.
 
         Yields:
             Results of the next images. Online, :meth:`state_dict` then includes what was learned from them.
         """
-        ids = None if image_ids is None else checked_ids(image_ids, len(images))
+        count = count_images(images)
+        ids = None if image_ids is None else checked_ids(image_ids, len(image_ids) if count is None else count)
+        loaded = load_each(images, counts=() if ids is None else (len(ids),))
         # One call of the denoiser has one set of weights.
         group = 1 if not self._shared and self._config.denoiser else self.images_at_once
-        with tqdm(total=len(images), desc="adapt", unit="image", disable=not progress) as bar:
-            for start in range(0, len(images), group):
-                places = range(start, min(start + group, len(images)))
-                tensors = [checked_image(images[i], i) for i in places]
-                chosen = ids[start : places.stop] if ids is not None else [content_id(tensor) for tensor in tensors]
+        with tqdm(total=count, desc="adapt", unit="image", disable=not progress) as bar:
+            while members := list(islice(loaded, group)):
+                tensors = [tensor for _, tensor in members]
+                chosen = [content_id(tensor) if ids is None else ids[i] for i, tensor in members]
                 yield self._adapt_or_roll_back(tensors, np.asarray(chosen, dtype=np.int64))
-                bar.update(len(places))
+                bar.update(len(members))
 
     def _adapt_or_roll_back(self, tensors: Sequence[Tensor], image_ids: np.ndarray) -> Adaptation:
         """Adapt, whatever gradient mode the caller is in; after an error, online weights are what they were before."""

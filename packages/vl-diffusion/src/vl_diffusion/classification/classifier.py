@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
-from vl_core.data import checked_ids, is_single_image
+from vl_core.data import checked_ids
 from vl_core.devices import checked_device
 
 from vl_diffusion.checks import checked_classes, checked_logits, checked_settings
@@ -32,6 +32,7 @@ from vl_diffusion.classification.engine import Engine, SearchState, fit_budget
 from vl_diffusion.classification.result import Classification, concatenate, summarize
 from vl_diffusion.models.denoiser import equal_rows, takes_prompts
 from vl_diffusion.models.families.prompted import PromptedDenoiser
+from vl_diffusion.models.image_stream import OnError, count_images
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
 from vl_diffusion.models.schedule import Prediction
 from vl_diffusion.scoring.aggregation import Aggregation, check_aggregation
@@ -221,12 +222,14 @@ class DiffusionClassifier:
         logits: Any | None = None,
         progress: bool = False,
     ) -> Classification:
-        """Classify one image or a sequence of images.
+        """Classify one image or many.
 
         Args:
-            images: One image or a sequence of images of any size: PIL images, uint8 arrays ``(H, W, 3)`` or ``(H, W)``,
-                float tensors ``(C, H, W)`` in [0, 1], a tensor ``(B, C, H, W)``, or a data set with items
-                ``(image, label)``. Images are resized and center-cropped to the model's resolution.
+            images: One image or several of any size: PIL images, uint8 arrays ``(H, W, 3)`` or ``(H, W)``, float
+                tensors ``(C, H, W)`` in [0, 1], or the bytes of encoded files. Several may be a sequence, a tensor
+                ``(B, C, H, W)``, a data set, a ``DataLoader`` or another iterable, whose items are images, pairs
+                ``(image, label)``, rows with a column ``"image"`` as Hugging Face data sets have them, or batches of
+                these. Labels are ignored. Images are resized and center-cropped to the model's resolution.
             image_ids: A signed 64-bit integer per image that determines its noise. By default a hash of the pixels, so
                 that an image always gets the same noise.
             logits: Scores ``(B, K)`` from another model, larger is likelier; used by :class:`~vl_diffusion.Shortlist`.
@@ -236,43 +239,48 @@ class DiffusionClassifier:
             Errors, evaluations, predictions and probabilities, in the order of the images.
 
         Raises:
-            TypeError: If `images` is not a sequence, an image is of an unsupported type, or an id is not an integer.
-            ValueError: If there is no image; if one has NaN, is out of range, or is neither gray nor RGB; if an id has
-                more than 64 bits; or if the network returns NaN or infinity.
+            TypeError: If `images` holds no images, an image is of an unsupported type, or an id is not an integer.
+            ValueError: If there is no image; if one cannot be decoded, has NaN, is out of range, or is neither gray nor
+                RGB; if an id has more than 64 bits; or if the network returns NaN or infinity.
         """
-        sequence = [images] if is_single_image(images) else images
-        found = dict(self.stream(sequence, image_ids=image_ids, logits=logits, progress=progress))
+        found = dict(self.stream(images, image_ids=image_ids, logits=logits, progress=progress))
         if not found:
             raise ValueError("images is empty; pass at least one image")
         return concatenate([found[i] for i in range(len(found))])
 
     def stream(
         self,
-        images: Sequence[Any],
+        images: Any,
         *,
         image_ids: Sequence[int] | None = None,
         logits: Any | None = None,
         progress: bool = False,
+        on_error: OnError | None = None,
     ) -> Iterator[tuple[int, Classification]]:
-        """Classify a sequence lazily, reading each image when it is needed.
+        """Classify images lazily, reading each when it is needed.
 
         Args:
-            images: As for :meth:`classify`; anything with a length and integer indices, such as a list or a data set.
+            images: As for :meth:`classify`; an iterable need not end.
             image_ids: As for :meth:`classify`.
             logits: As for :meth:`classify`.
             progress: Show a progress bar with images and evaluations.
+            on_error: Called with the index and the error of an image that cannot be read, which is then left out; by
+                default the error is raised.
 
         Yields:
             Index and result of each image as it finishes, which is not the order of the images.
+
+        Raises:
+            TypeError: As :meth:`classify`.
+            ValueError: As :meth:`classify`, but for no image.
         """
-        if not (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
-            raise TypeError(
-                f"images must have a length and integer indices, got {type(images).__name__}; convert it to a list"
-            )
-        ids = None if image_ids is None else checked_ids(image_ids, len(images))
-        scores = None if logits is None else checked_logits(logits, len(images), len(self.classes))
+        count = count_images(images)
+        ids = None if image_ids is None else checked_ids(image_ids, len(image_ids) if count is None else count)
+        scores = None
+        if logits is not None:
+            scores = checked_logits(logits, len(logits) if count is None else count, len(self.classes))
         evaluations = 0
-        with tqdm(total=len(images), desc="classify", unit="image", miniters=0, disable=not progress) as bar:
+        with tqdm(total=count, desc="classify", unit="image", miniters=0, disable=not progress) as bar:
 
             def advance(count: int) -> None:
                 nonlocal evaluations
@@ -280,7 +288,8 @@ class DiffusionClassifier:
                 bar.set_postfix_str(f"{evaluations:,} evaluations", refresh=False)
                 bar.update(0)
 
-            for state in self.engine.run(encode_each(self.denoiser, images, ids, scores), self.search, advance):
+            encoded_images = encode_each(self.denoiser, images, ids, scores, on_error=on_error)
+            for state in self.engine.run(encoded_images, self.search, advance):
                 bar.update(1)
                 yield state.image.index, self.summary(state)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from vl_core.data import checked_image
 
 from vl_diffusion.classification.engine import EncodedImage
 from vl_diffusion.models.denoiser import Denoiser
+from vl_diffusion.models.image_stream import OnError, load_each
 from vl_diffusion.models.images import content_id, fit
 
 # Batch size of the autoencoder, whose activations are large.
@@ -26,23 +27,31 @@ def encode(denoiser: Denoiser, images: Sequence[Tensor]) -> Tensor:
 
 
 def encode_each(
-    denoiser: Denoiser, images: Sequence[Any], ids: Sequence[int] | None = None, logits: np.ndarray | None = None
+    denoiser: Denoiser,
+    images: Any,
+    ids: Sequence[int] | None = None,
+    logits: np.ndarray | None = None,
+    *,
+    on_error: OnError | None = None,
 ) -> Iterator[EncodedImage]:
     """Encode images one after the other, in order.
 
     Args:
         denoiser: The model.
-        images: Anything with a length and integer indices.
+        images: As for :meth:`vl_diffusion.DiffusionClassifier.classify`.
         ids: A 64-bit id per image; by default a hash of the pixels.
         logits: Scores ``(B, K)`` from another model.
+        on_error: Called with the index and the error of an image that cannot be read, which is then left out.
 
     Raises:
+        OSError: If a file cannot be read.
         TypeError: If an image is of an unsupported type.
-        ValueError: If an image has NaN, is out of range, or is neither gray nor RGB.
+        ValueError: If an image cannot be decoded, has NaN, is out of range, or is neither gray nor RGB; or if there are
+            more or fewer images than ids or logits.
     """
-    for start in range(0, len(images), _BATCH_SIZE):
-        places = range(start, min(start + _BATCH_SIZE, len(images)))
-        tensors = [checked_image(images[i], i) for i in places]
-        for i, tensor, latent in zip(places, tensors, encode(denoiser, tensors), strict=True):
+    counts = {len(given) for given in (ids, logits) if given is not None}
+    stream = load_each(images, counts=counts, on_error=on_error)
+    while group := list(islice(stream, _BATCH_SIZE)):
+        for (i, tensor), latent in zip(group, encode(denoiser, [tensor for _, tensor in group]), strict=True):
             image_id = content_id(tensor) if ids is None else ids[i]
             yield EncodedImage(i, image_id, latent, None if logits is None else logits[i])

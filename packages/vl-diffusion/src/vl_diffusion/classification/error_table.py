@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm.auto import tqdm
-from vl_core.data import checked_ids, is_single_image
+from vl_core.data import checked_ids
 
 from vl_diffusion.checks import checked_integer
 from vl_diffusion.classification.encoding import encode_each
+from vl_diffusion.models.image_stream import image_sequence
 from vl_diffusion.search import Exhaustive
 
 if TYPE_CHECKING:
@@ -66,9 +67,7 @@ def draw_errors(
             f"prompt_combination must be 'mean' for classes with several prompts, so that a draw has one error per "
             f"class, got {classifier.prompt_combination!r}"
         )
-    sequence = [images] if is_single_image(images) else images
-    if not len(sequence):
-        raise ValueError("images is empty; pass at least one image")
+    sequence = image_sequence(images)
     ids = None if image_ids is None else checked_ids(image_ids, len(sequence))
     evaluator = classifier.evaluator
     if draws is not None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from vl_core.data import checked_ids, is_single_image
+from vl_core.data import checked_ids
 from vl_core.results import wilson_interval
 
 from vl_diffusion.checks import checked_settings
@@ -24,6 +24,7 @@ from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.classification.encoding import encode_each
 from vl_diffusion.classification.engine import Engine
 from vl_diffusion.models.denoiser import Condition, Denoiser, unconditional
+from vl_diffusion.models.image_stream import image_sequence
 from vl_diffusion.models.loading import as_denoiser
 from vl_diffusion.models.schedule import Prediction
 from vl_diffusion.scoring.evaluator import ErrorEvaluator
@@ -79,7 +80,7 @@ def match(
 
     Args:
         model: A model as for :class:`~vl_diffusion.DiffusionClassifier`, or a classifier, whose model is used.
-        images: One image or a sequence, as for ``classify``.
+        images: One image or several, as for ``classify``.
         captions: Prompts, used verbatim, or class names for a class-conditional model.
         with_unconditional: Also evaluate under the empty prompt, or under the label for no class.
         draws: Number of evenly spaced draws per pair.
@@ -101,9 +102,7 @@ def match(
     """
     checked_settings(batch_size=batch_size, temperature=1.0, seed=seed)
     texts = _checked_captions(captions)
-    sequence = [images] if is_single_image(images) else images
-    if not len(sequence):
-        raise ValueError("images is empty; pass at least one image")
+    sequence = image_sequence(images)
     ids = None if image_ids is None else checked_ids(image_ids, len(sequence))
     search = Exhaustive(draws)
     denoiser: Denoiser = (
