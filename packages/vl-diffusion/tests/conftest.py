@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +23,12 @@ def tiny() -> ModuleType:
 def plain() -> ModuleType:
     """The module `plain.py` beside this file."""
     return _module("plain")
+
+
+@pytest.fixture(scope="session")
+def helper() -> Callable[[str], ModuleType]:
+    """Loads another module beside this file."""
+    return _module
 
 
 @pytest.fixture(scope="session")

@@ -63,10 +63,12 @@ def tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, merges=[], model_max_length=77)
 
 
-def text_encoder(vocabulary: CLIPTokenizer, kind: type = CLIPTextModel) -> CLIPTextModel | CLIPTextModelWithProjection:
-    """Two layers of width 32 over ``vocabulary``."""
+def text_encoder(
+    vocabulary: CLIPTokenizer, kind: type = CLIPTextModel, width: int = 32
+) -> CLIPTextModel | CLIPTextModelWithProjection:
+    """Two layers over ``vocabulary``."""
     config = CLIPTextConfig(
-        hidden_size=32,
+        hidden_size=width,
         intermediate_size=37,
         num_attention_heads=4,
         num_hidden_layers=2,
@@ -144,8 +146,8 @@ def stable_diffusion(*, prediction_type: str = "epsilon", seed: int = 0) -> Stab
         )
 
 
-def stable_diffusion_xl(*, seed: int = 0) -> StableDiffusionXLPipeline:
-    """Stable Diffusion XL: two text encoders side by side, the image's size as a condition."""
+def stable_diffusion_xl(*, second: int = 32, seed: int = 0) -> StableDiffusionXLPipeline:
+    """Stable Diffusion XL: two text encoders side by side, one of width ``second``, the image's size as a condition."""
     with seeded(seed):
         unet = UNet2DConditionModel(
             sample_size=16,
@@ -154,7 +156,7 @@ def stable_diffusion_xl(*, seed: int = 0) -> StableDiffusionXLPipeline:
             block_out_channels=(2, 4),
             layers_per_block=1,
             norm_num_groups=1,
-            cross_attention_dim=64,
+            cross_attention_dim=32 + second,
             attention_head_dim=(2, 4),
             use_linear_projection=True,
             addition_embed_type="text_time",
@@ -169,7 +171,7 @@ def stable_diffusion_xl(*, seed: int = 0) -> StableDiffusionXLPipeline:
             vae=autoencoder(force_upcast=True),
             text_encoder=text_encoder(vocabulary),
             tokenizer=vocabulary,
-            text_encoder_2=text_encoder(vocabulary, CLIPTextModelWithProjection),
+            text_encoder_2=text_encoder(vocabulary, CLIPTextModelWithProjection, second),
             tokenizer_2=vocabulary,
             unet=unet,
             # Its add_noise adds without scaling the image, and must not be used.
@@ -178,8 +180,8 @@ def stable_diffusion_xl(*, seed: int = 0) -> StableDiffusionXLPipeline:
         )
 
 
-def stable_diffusion_3(*, t5: bool = False, seed: int = 0) -> StableDiffusion3Pipeline:
-    """Stable Diffusion 3, without T5 unless asked for."""
+def stable_diffusion_3(*, t5: bool = False, second: int = 32, seed: int = 0) -> StableDiffusion3Pipeline:
+    """Stable Diffusion 3, without T5 unless asked for, its other text encoder of width ``second``."""
     with seeded(seed):
         transformer = SD3Transformer2DModel(
             sample_size=16,
@@ -190,7 +192,7 @@ def stable_diffusion_3(*, t5: bool = False, seed: int = 0) -> StableDiffusion3Pi
             attention_head_dim=8,
             num_attention_heads=4,
             caption_projection_dim=32,
-            joint_attention_dim=64,
+            joint_attention_dim=max(64, 32 + second),
             pooled_projection_dim=64,
         ).eval()
         vocabulary, pieces = tokenizer(), t5_tokenizer()
@@ -202,9 +204,9 @@ def stable_diffusion_3(*, t5: bool = False, seed: int = 0) -> StableDiffusion3Pi
             ),
             text_encoder=text_encoder(vocabulary, CLIPTextModelWithProjection),
             tokenizer=vocabulary,
-            text_encoder_2=text_encoder(vocabulary, CLIPTextModelWithProjection),
+            text_encoder_2=text_encoder(vocabulary, CLIPTextModelWithProjection, second),
             tokenizer_2=vocabulary,
-            text_encoder_3=t5_encoder(pieces, 64) if t5 else None,
+            text_encoder_3=t5_encoder(pieces, max(64, 32 + second)) if t5 else None,
             tokenizer_3=pieces if t5 else None,
         )
 

@@ -184,6 +184,7 @@ class DiffusionClassifier:
         dtype: str | torch.dtype | None = None,
         torch_dtype: str | torch.dtype | None = None,
         variant: str | None = None,
+        config: str | Path | None = None,
         image_size: int | None = None,
         device: str | torch.device | None = None,
         **settings: Any,
@@ -193,13 +194,17 @@ class DiffusionClassifier:
         Args:
             path_or_id: ``"fashion"`` (the model that ships with the package), a local folder, or a hub id
                 ``owner/name``. A folder is either a pipeline's (``model_index.json``) or a bare network's
-                (``config.json`` beside ``scheduler_config.json`` and, where there are names, ``classes.json``).
+                (``config.json`` beside ``scheduler_config.json`` and, where there are names, ``classes.json``). Or a
+                ``.safetensors`` file of a whole Stable Diffusion, SDXL, Stable Diffusion 3 or Flux pipeline.
             classes: Class names; default: the model's own.
             dtype: Precision of the network, a dtype or its name, such as ``"float16"`` or ``"bf16"``; default: float32.
                 The schedule and the errors stay float32.
             torch_dtype: The older name of `dtype`.
             variant: The variant of the weights to load, such as ``"fp16"`` for a folder saved with
                 ``variant="fp16"``; default: the weights without a variant, or else the only one that there is.
+            config: For a single file, which has no configuration: the folder or hub id of a saved pipeline of the same
+                family and size, with the configuration, the tokenizers, and the parts that the file lacks. By default
+                the published pipeline that diffusers infers, from the hub or its cache.
             image_size: See the class.
             device: See the class.
             **settings: Other arguments of the class.
@@ -210,7 +215,7 @@ class DiffusionClassifier:
         """
         device = checked_device(device)
         denoiser = load_denoiser(
-            path_or_id, dtype=dtype, torch_dtype=torch_dtype, variant=variant, image_size=image_size
+            path_or_id, dtype=dtype, torch_dtype=torch_dtype, variant=variant, config=config, image_size=image_size
         )
         return cls(denoiser, classes, device=device, **settings)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import logging
 import re
@@ -29,7 +28,8 @@ from vl_diffusion.models.families.stable_diffusion import (
 )
 from vl_diffusion.models.folders import BUILT_IN, local_folder, read_json, read_schedule
 from vl_diffusion.models.schedule import NoiseSchedule
-from vl_diffusion.models.weights import check_parts, check_weights, describe_contents, refuse_file
+from vl_diffusion.models.single_file import find_config, load_single_file
+from vl_diffusion.models.weights import check_parts, check_weights, describe_contents, load_part, part_names
 
 NETWORKS = ("DiTTransformer2DModel", "UNet2DModel")
 """Bare networks, which need a scheduler; wrapped by `ClassConditionalDenoiser`, like the DiT pipeline."""
@@ -126,15 +126,17 @@ def load_denoiser(
     dtype: str | torch.dtype | None = None,
     torch_dtype: str | torch.dtype | None = None,
     variant: str | None = None,
+    config: str | Path | None = None,
     image_size: int | None = None,
 ) -> Denoiser:
-    """Load a built-in model, a local folder or a hub id; only safetensors, nothing is unpickled.
+    """Load a built-in model, a local folder, a single file or a hub id; only safetensors, nothing is unpickled.
 
     Args:
         path_or_id: See :meth:`~vl_diffusion.DiffusionClassifier.from_pretrained`.
         dtype: Precision of the network, or its name; default: float32.
         torch_dtype: The older name of `dtype`.
         variant: See :meth:`~vl_diffusion.DiffusionClassifier.from_pretrained`.
+        config: See :meth:`~vl_diffusion.DiffusionClassifier.from_pretrained`.
         image_size: See :func:`as_denoiser`.
 
     Raises:
@@ -143,20 +145,38 @@ def load_denoiser(
     """
     precision, size = checked_dtype(dtype, torch_dtype), checked_image_size(image_size)
     try:
-        return _load(path_or_id, precision, variant, size)
-    except (ValueError, OSError, ImportError):
+        folder = local_folder(path_or_id)
+        if folder is not None and folder.is_file():
+            return _load_file(folder, config, precision, variant, size)
+        if config is not None:
+            raise ValueError(f"config must be None for {path_or_id}, which is no single file, got {str(config)!r}")
+        if folder is None:
+            return _load_from_hub(str(path_or_id), precision, variant, size)
+        return _load_folder(folder, precision, variant, size)
+    except (ValueError, OSError, ImportError, Warning):
         raise
     # diffusers raises many other exceptions for damaged or inconsistent files.
     except Exception as error:
         raise ValueError(f"model {path_or_id} cannot be loaded ({error}); check its files") from error
 
 
-def _load(path_or_id: str | Path, dtype: torch.dtype, variant: str | None, image_size: int | None) -> Denoiser:
-    folder = local_folder(path_or_id)
-    if folder is None:
-        return _load_from_hub(str(path_or_id), dtype, variant, image_size)
-    if folder.is_file():
-        raise refuse_file(folder)
+def _load_file(
+    path: Path, config: str | Path | None, dtype: torch.dtype, variant: str | None, image_size: int | None
+) -> Denoiser:
+    folder = find_config(path, config)
+    import diffusers
+
+    index = read_json(folder / "model_index.json", dict)
+    kind = family(_supported(index, folder))
+    assert kind is not None
+    left_out = _parts_left_out(getattr(diffusers, kind), index)
+    with _quiet_weight_warnings():
+        pipeline = load_single_file(path, folder, index, kind, dtype, variant, left_out)
+    _check_whole(pipeline, folder, path)
+    return as_denoiser(pipeline, image_size=image_size)
+
+
+def _load_folder(folder: Path, dtype: torch.dtype, variant: str | None, image_size: int | None) -> Denoiser:
     if (folder / "model_index.json").is_file():
         return _load_pipeline(folder, read_json(folder / "model_index.json", dict), dtype, variant, image_size)
     if (folder / "config.json").is_file():
@@ -221,7 +241,7 @@ def _load_pipeline(
         # Check it first: the errors of diffusers are not specific.
         read_schedule(scheduler)
     left_out = _parts_left_out(pipeline_class, index)
-    variants = check_parts(folder, _parts(index, left_out), variant)
+    variants = check_parts(folder, part_names(index, left_out), variant)
     _say_variant(folder, variant, variants.values())
     with _quiet_weight_warnings(), warnings.catch_warnings():
         # The argument is called dtype since diffusers 0.42.
@@ -235,48 +255,13 @@ def _load_pipeline(
         pipeline = pipeline_class.from_pretrained(
             str(folder), use_safetensors=True, torch_dtype=dtype, **left_out, **parts
         )
-    for name, part in pipeline.components.items():
-        if isinstance(part, torch.nn.Module):
-            missing = [weight for weight, value in part.named_parameters() if value.is_meta]
-            _check_fit(f"{folder}/{name}/config.json", missing, [])
+    _check_whole(pipeline, folder, None)
     if kind == "DiTPipeline":
         if image_size is not None:
             raise ValueError(f"image_size must be None for {folder}, whose size is fixed, got {image_size}")
         # Read from the file: the pipeline drops one of two classes with the same name, such as ImageNet's cranes.
         return _dit_pipeline(pipeline, _names_of_ids(index["id2label"]) if index.get("id2label") else None)
     return as_denoiser(pipeline, image_size=image_size)
-
-
-def load_part(
-    folder: Path, name: str, entry: Sequence[str], dtype: torch.dtype, variant: str | None
-) -> torch.nn.Module:
-    """Load one network of a pipeline from its folder.
-
-    Args:
-        folder: The pipeline's folder.
-        name: Name of the part.
-        entry: Library and class, as in ``model_index.json``.
-        dtype: Precision.
-        variant: Variant of the weights.
-
-    Raises:
-        ValueError: If the class is of another library than diffusers and transformers.
-    """
-    library, kind = entry
-    if library not in ("diffusers", "transformers"):
-        raise ValueError(f"{name} in {folder} must be a class of diffusers or transformers, got {library}.{kind}")
-    part_class = getattr(importlib.import_module(library), kind)
-    precision = {"dtype" if library == "transformers" else "torch_dtype": dtype}
-    part: torch.nn.Module = part_class.from_pretrained(
-        str(folder), subfolder=name, variant=variant, use_safetensors=True, **precision
-    )
-    return part
-
-
-def _parts(index: Mapping[str, Any], left_out: Mapping[str, Any]) -> list[str]:
-    """Names of the parts that a pipeline is loaded with."""
-    entries = {name: entry for name, entry in index.items() if isinstance(entry, list) and len(entry) == 2}
-    return [name for name, (library, _) in entries.items() if library is not None and name not in left_out]
 
 
 def _say_variant(folder: Path, asked: str | None, chosen: Iterable[str | None]) -> None:
@@ -335,14 +320,22 @@ def _quiet_weight_warnings() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _check_fit(config: str, missing: Sequence[str], unknown: Sequence[str]) -> None:
+def _check_whole(pipeline: Any, folder: Path, file: Path | None) -> None:
+    """Raise ValueError if a part of a pipeline lacks weights, which came from its folder or a single file."""
+    for name, part in pipeline.components.items():
+        if isinstance(part, torch.nn.Module):
+            missing = [weight for weight, value in part.named_parameters() if value.is_meta]
+            _check_fit(f"{folder}/{name}/config.json", missing, [], "the same folder" if file is None else str(file))
+
+
+def _check_fit(config: str, missing: Sequence[str], unknown: Sequence[str], where: str = "the same folder") -> None:
     """Raise ValueError if weights are missing or unexpected."""
     wrong = [f"no weights for {name}" for name in sorted(missing)]
     wrong += [f"unexpected weights {name}" for name in sorted(unknown)]
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise ValueError(
-            f"{config} does not match the weights in the same folder: {wrong[0]}{more}; use files of one training run"
+            f"{config} does not match the weights in {where}: {wrong[0]}{more}; use files of one training run"
         )
 
 

@@ -6,11 +6,13 @@ vocabulary as a tokenizer that knows no word.
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from vl_diffusion.models.folders import read_json
@@ -131,6 +133,44 @@ def refuse_file(path: Path) -> ValueError:
     return ValueError(f"{path} is no model; pass a folder, or a .safetensors file of a whole pipeline")
 
 
+def load_part(
+    folder: Path, name: str, entry: Sequence[str], dtype: torch.dtype, variant: str | None
+) -> torch.nn.Module:
+    """Load one network of a pipeline from its folder.
+
+    Args:
+        folder: The pipeline's folder.
+        name: Name of the part.
+        entry: Library and class, as in ``model_index.json``.
+        dtype: Precision.
+        variant: Variant of the weights.
+
+    Raises:
+        ValueError: If the class is of another library than diffusers and transformers.
+    """
+    library, kind = entry
+    if library not in ("diffusers", "transformers"):
+        raise ValueError(f"{name} in {folder} must be a class of diffusers or transformers, got {library}.{kind}")
+    part_class = getattr(importlib.import_module(library), kind)
+    precision = {"dtype" if library == "transformers" else "torch_dtype": dtype}
+    chosen = check_weights(folder / name, variant)
+    part: torch.nn.Module = part_class.from_pretrained(
+        str(folder), subfolder=name, variant=chosen, use_safetensors=True, **precision
+    )
+    return part
+
+
+def part_names(index: Mapping[str, Any], left_out: Mapping[str, Any]) -> list[str]:
+    """Names of the parts that a pipeline is loaded with, from its ``model_index.json``."""
+    entries = {name: entry for name, entry in index.items() if isinstance(entry, list) and len(entry) == 2}
+    return [name for name, (library, _) in entries.items() if library is not None and name not in left_out]
+
+
+def module_names(index: Mapping[str, Any], left_out: Mapping[str, Any]) -> list[str]:
+    """Names of the parts that have weights."""
+    return [name for name in part_names(index, left_out) if name.startswith(_MODULES)]
+
+
 def _variants(folder: Path) -> dict[str | None, list[Path]]:
     """Weight files of each variant; None for those without one. Indices of shards name the files that must exist."""
     files: dict[str | None, set[str]] = {}
@@ -177,7 +217,7 @@ def describe_contents(folder: Path) -> str:
     return "pass the folder that save_pretrained wrote"
 
 
-def weight_names(path: Path) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors of a safetensors file.
 
     Raises:
