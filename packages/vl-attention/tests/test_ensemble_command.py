@@ -11,7 +11,8 @@ import tyro
 from scipy.stats import binomtest
 from vl_attention import Classifier, Ensemble, fit_weight
 from vl_attention.classifiers.saved_models import load_classifier, save_classifier
-from vl_attention.commands.ensemble import EnsembleModels, mcnemar_p, run
+from vl_attention.commands.ensemble import mcnemar_p, run
+from vl_attention.commands.settings.ensemble import EnsembleModels
 from vl_core.data import image_to_tensor, open_dataset
 from vl_core.results import wilson_interval
 

@@ -15,7 +15,8 @@ from vl_attention.analysis.shift_accuracy import evaluate_shifts
 from vl_attention.classifiers.saved_models import load_classifier, save_classifier
 from vl_attention.commands import evaluate
 from vl_attention.commands._models import load_classifiers, load_models, unique_names
-from vl_attention.commands.evaluate import Evaluate, run
+from vl_attention.commands.evaluate import run
+from vl_attention.commands.settings.evaluate import Evaluate
 from vl_core.corruptions import SHIFTS
 from vl_core.data import image_to_tensor, open_dataset
 from vl_core.results import wilson_interval

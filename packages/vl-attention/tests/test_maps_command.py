@@ -12,7 +12,8 @@ from PIL import Image
 from vl_attention import Normalization, map_similarity
 from vl_attention.classifiers.saved_models import load_model, save_model
 from vl_attention.commands import maps
-from vl_attention.commands.maps import Maps, run
+from vl_attention.commands.maps import run
+from vl_attention.commands.settings.maps import Maps
 from vl_core.data import image_to_tensor, open_dataset
 
 

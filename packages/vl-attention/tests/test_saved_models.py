@@ -11,8 +11,6 @@ import torch
 from safetensors.torch import load_file
 from vl_attention import AttentionTransfer, Classifier, Normalization, random_student
 from vl_attention.classifiers.saved_models import (
-    BUILT_IN,
-    PRETRAINED,
     class_names,
     load_classifier,
     load_model,
@@ -20,6 +18,7 @@ from vl_attention.classifiers.saved_models import (
     save_model,
     transfer_mode,
 )
+from vl_attention.models.folders import BUILT_IN, PRETRAINED
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from vl_attention import Normalization, cli
 from vl_attention.classifiers.saved_models import load_classifier, load_model, save_model
-from vl_attention.commands.pretrain import Pretrain
 from vl_attention.commands.pretrain import run as pretrain
-from vl_attention.commands.train import Train, _method
+from vl_attention.commands.settings.pretrain import Pretrain
+from vl_attention.commands.settings.train import Train
 from vl_attention.commands.train import run as train
 from vl_attention.comparison.methods import METHODS, RECIPES, method_of
 from vl_attention.training.recipes import small_images_pretrain
@@ -171,7 +171,7 @@ def test_a_layer_list_may_have_blanks_and_labels_lose_their_remainder(
 
 
 def test_numbers_of_training_are_taken(images_folder, teacher):
-    method = _method(Train(transfer_weight=7.0, min_learning_rate=1e-3), "distill", None)
+    (method,) = Train(methods=("distill",), transfer_weight=7.0, min_learning_rate=1e-3).chosen_methods()
     assert (method.settings.transfer_weight, method.settings.min_learning_rate) == (7.0, 1e-3)
 
 

@@ -8,11 +8,9 @@ import types
 import pytest
 from vl_core.cli import Command, note_on_interruption, run_command
 
-MODULE = '''
-"""A command."""
+SETTINGS = '''
+"""The settings of a command."""
 from dataclasses import dataclass
-
-from vl_core.cli import note_on_interruption
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +19,14 @@ class Settings:
 
     number: int = 3
     """How many."""
+
+    def check(self):
+        if self.number < 1:
+            raise ValueError(f"number must be at least 1, got {self.number}")
+'''
+RUN = '''
+"""A command."""
+from vl_core.cli import note_on_interruption
 
 
 def run(settings):
@@ -34,8 +40,8 @@ def run(settings):
     print(f"{settings.number} \\N{SNOWMAN}")
 '''
 COMMANDS = {
-    "count": Command("program_of_the_test.count", "Settings", "count things"),
-    "count-all": Command("program_of_the_test.missing", "Settings", "count everything"),
+    "count": Command("program_of_the_test.settings:Settings", "program_of_the_test.count:run", "count things"),
+    "count-all": Command("program_of_the_test.missing:Settings", "program_of_the_test.missing:run", "count everything"),
 }
 
 
@@ -45,7 +51,8 @@ def program(tmp_path, monkeypatch):
     folder = tmp_path / "program_of_the_test"
     folder.mkdir()
     (folder / "__init__.py").touch()
-    (folder / "count.py").write_text(MODULE)
+    (folder / "settings.py").write_text(SETTINGS)
+    (folder / "count.py").write_text(RUN)
     monkeypatch.syspath_prepend(tmp_path)
     yield
     for name in [name for name in sys.modules if name.startswith("program_of_the_test")]:
@@ -60,6 +67,12 @@ def test_a_command_runs_with_its_options_and_imports_no_other(capsys):
     assert call("count", "--number", "4") == 0
     assert capsys.readouterr().out == "4 ☃\n"
     assert "program_of_the_test.missing" not in sys.modules
+
+
+def test_values_are_checked_before_the_command_is_imported(capsys):
+    assert call("count", "--number", "0") == 2
+    assert capsys.readouterr() == ("", "program: error: number must be at least 1, got 0\n")
+    assert "program_of_the_test.count" not in sys.modules
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
@@ -87,9 +100,7 @@ def test_help_and_version_import_nothing_heavy():
 
 
 def test_help_of_a_command_shows_its_options(capsys):
-    with pytest.raises(SystemExit) as ended:
-        call("count", "--help")
-    assert not ended.value.code
+    assert call("count", "--help") == 0
     shown = capsys.readouterr().out
     assert "usage: program count" in shown
     assert "Count some things." in shown
@@ -97,9 +108,7 @@ def test_help_of_a_command_shows_its_options(capsys):
 
 
 def test_an_unknown_option_ends_with_status_2(capsys):
-    with pytest.raises(SystemExit) as ended:
-        call("count", "--nummer", "4")
-    assert ended.value.code == 2
+    assert call("count", "--nummer", "4") == 2
     assert "--nummer" in capsys.readouterr().err
 
 

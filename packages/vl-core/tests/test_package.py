@@ -18,13 +18,13 @@ def test_version_matches_the_installed_metadata():
         ("vl_core", ["__version__"]),
         (
             "vl_core.corruptions",
-            ["CORRUPTIONS", "PUBLISHED_SIZES", "SEVERITIES", "SHIFTS", "Shift", "corrupt", "shift"],
+            ["CORRUPTIONS", "PUBLISHED_SIZES", "SEVERITIES", "SHIFTS", "SHIFT_NAMES", "Shift", "corrupt", "shift"],
         ),
         (
             "vl_core.data",
             [
                 *("BUILTIN_NAMES", "ImageDataset", "ImageError", "Normalization", "UndividedError"),
-                *("balanced_order", "checked_ids", "checked_image", "image_batch", "image_to_tensor"),
+                *("balanced_order", "check_source", "checked_ids", "checked_image", "image_batch", "image_to_tensor"),
                 *("is_single_image", "open_dataset", "read_image"),
             ],
         ),
@@ -44,7 +44,10 @@ def test_version_matches_the_installed_metadata():
                 *("label_text", "legend_text", "new_figure", "save_figure", "style_axes"),
             ],
         ),
-        ("vl_core.cli", ["Command", "note_on_interruption", "run_command"]),
+        (
+            "vl_core.cli",
+            ["Command", "Groups", "check_above", "check_at_least", "note_on_interruption", "run_command"],
+        ),
         ("vl_core.devices", ["default_device", "find_device"]),
         ("vl_core.runs", ["Checkpoint", "RunFolder", "atomic_write", "file_sha256", "files_sha256"]),
         ("vl_core.runs.processes", ["ProcessGroup", "current_process"]),

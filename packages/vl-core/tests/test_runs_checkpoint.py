@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors.torch import save_file
 from vl_core import _atomic
@@ -73,7 +74,7 @@ def write_half(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str,
 @pytest.mark.parametrize(
     ("owner", "name", "ending", "survivor"),
     [
-        (_checkpoint, "save_file", write_half, 1),
+        (safetensors.torch, "save_file", write_half, 1),
         (_atomic, "sync", die, 1),
         (Path, "replace", die, 1),
         (_atomic, "_sync_folder", die, 2),

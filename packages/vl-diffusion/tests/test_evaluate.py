@@ -94,7 +94,7 @@ def test_a_limit_that_is_too_small_is_refused_before_anything_is_loaded_or_writt
     assert main(arguments) == 2
     message = "max_evaluations must be at least 10, one draw of each class, got 5"
     assert message in capsys.readouterr().err
-    monkeypatch.setattr("vl_diffusion.commands._settings.load_denoiser", lambda *a, **b: pytest.fail("it was loaded"))
+    monkeypatch.setattr("vl_diffusion.commands._classifier.load_denoiser", lambda *a, **b: pytest.fail("it was loaded"))
     assert main([*arguments, "--classes", *tiny.CLASSES]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

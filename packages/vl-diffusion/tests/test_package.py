@@ -1,5 +1,6 @@
 """The installed distribution and the imported package are one and the same, and the package offers what it names."""
 
+import json
 import subprocess
 import sys
 from dataclasses import is_dataclass
@@ -26,18 +27,34 @@ def test_every_public_name_is_there_and_no_other():
         vl_diffusion.Classifier  # noqa: B018
 
 
-def test_the_command_begins_before_the_heavy_imports():
-    program = (
-        "import sys, vl_diffusion; dir(vl_diffusion); from vl_diffusion.cli import main; main(['--help']); "
-        "main(['--version']); sys.exit(', '.join({'torch', 'matplotlib', 'tyro'} & set(sys.modules)) or 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+HEAVY = ("torch", "diffusers", "transformers", "timm", "accelerate", "matplotlib", "scipy", "pyarrow", "torchvision")
+BEFORE_A_COMMAND_RUNS = """
+import importlib, json, sys
+
+from vl_diffusion.cli import COMMANDS, main
+
+statuses = {}
+for arguments in (["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)):
+    statuses[" ".join(arguments)] = main(arguments)
+for command in COMMANDS.values():
+    module, name = command.settings.split(":")
+    getattr(importlib.import_module(module), name)().check()
+print(json.dumps([statuses, sorted(set(sys.argv[1:]) & set(sys.modules))]))
+"""
+
+
+def test_help_and_checks_of_every_command_come_before_the_heavy_imports():
+    program = [sys.executable, "-c", BEFORE_A_COMMAND_RUNS, *HEAVY]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"vl-diffusion {vl_diffusion.__version__}" in done.stdout
+    statuses, heavy = json.loads(done.stdout.splitlines()[-1])
+    assert set(statuses.values()) == {0}
+    assert len(statuses) == 2 + len(COMMANDS)
+    assert heavy == []
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_every_command_has_settings_and_a_run_function(command):
-    module = import_module(command.module)
-    assert is_dataclass(getattr(module, command.settings))
-    assert callable(module.run)
+    settings, run = (name.split(":") for name in (command.settings, command.run))
+    assert is_dataclass(getattr(import_module(settings[0]), settings[1]))
+    assert callable(getattr(import_module(run[0]), run[1]))

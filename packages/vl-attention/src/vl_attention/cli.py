@@ -8,12 +8,34 @@ from vl_core.cli import Command, run_command
 
 from vl_attention.__about__ import __version__
 
+_COMMANDS = "vl_attention.commands"
+
 COMMANDS = {
-    "pretrain": Command("vl_attention.commands.pretrain", "Pretrain", "pre-train a small teacher without labels"),
-    "train": Command("vl_attention.commands.train", "Train", "train students from a teacher's attention"),
-    "evaluate": Command("vl_attention.commands.evaluate", "Evaluate", "measure accuracy under distribution shifts"),
-    "ensemble": Command("vl_attention.commands.ensemble", "EnsembleModels", "measure the accuracy of an ensemble"),
-    "maps": Command("vl_attention.commands.maps", "Maps", "draw and compare the attention of models"),
+    "pretrain": Command(
+        f"{_COMMANDS}.settings.pretrain:Pretrain",
+        f"{_COMMANDS}.pretrain:run",
+        "pre-train a small teacher without labels",
+    ),
+    "train": Command(
+        f"{_COMMANDS}.settings.train:Train",
+        f"{_COMMANDS}.train:run",
+        "train students from a teacher's attention",
+    ),
+    "evaluate": Command(
+        f"{_COMMANDS}.settings.evaluate:Evaluate",
+        f"{_COMMANDS}.evaluate:run",
+        "measure accuracy under distribution shifts",
+    ),
+    "ensemble": Command(
+        f"{_COMMANDS}.settings.ensemble:EnsembleModels",
+        f"{_COMMANDS}.ensemble:run",
+        "measure the accuracy of an ensemble",
+    ),
+    "maps": Command(
+        f"{_COMMANDS}.settings.maps:Maps",
+        f"{_COMMANDS}.maps:run",
+        "draw and compare the attention of models",
+    ),
 }
 
 

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
 
-import torch
-
 from vl_core._atomic import atomic_write
 from vl_core.tables import csv_line
 
@@ -64,6 +62,9 @@ def provenance() -> dict[str, str]:
     is that of the working folder's git repository, ``unknown`` outside of one. The command of an interactive session is
     ``python``.
     """
+    # Reading and writing rows need no torch, whose import takes seconds.
+    import torch
+
     if torch.cuda.is_available():
         hardware = torch.cuda.get_device_name()
     else:

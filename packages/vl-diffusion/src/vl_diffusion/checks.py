@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
 
 _DTYPES = {
-    "float32": torch.float32,
-    "fp32": torch.float32,
-    "float16": torch.float16,
-    "fp16": torch.float16,
-    "half": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "bf16": torch.bfloat16,
-    "float64": torch.float64,
-    "fp64": torch.float64,
+    "float32": "float32",
+    "fp32": "float32",
+    "float16": "float16",
+    "fp16": "float16",
+    "half": "float16",
+    "bfloat16": "bfloat16",
+    "bf16": "bfloat16",
+    "float64": "float64",
+    "fp64": "float64",
 }
 
 
@@ -43,7 +44,8 @@ def checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
 
 def checked_logits(logits: Any, num_images: int, num_classes: int) -> np.ndarray:
     """Convert the scores of another model to float64 ``(num_images, num_classes)``."""
-    values = np.asarray(logits.detach().cpu() if isinstance(logits, Tensor) else logits, np.float64)
+    # A tensor is the only array that is detached and moved; the commands check options before they import torch.
+    values = np.asarray(logits.detach().cpu() if hasattr(logits, "detach") else logits, np.float64)
     if values.shape != (num_images, num_classes):
         raise ValueError(f"logits must have shape ({num_images}, {num_classes}), images by classes, got {values.shape}")
     if np.isnan(values).any():
@@ -84,6 +86,9 @@ def checked_dtype(dtype: str | torch.dtype | None, torch_dtype: str | torch.dtyp
     Raises:
         ValueError: If it is not a dtype that networks compute in, or the two differ.
     """
+    # The commands check their options with this module, before they import torch.
+    import torch
+
     arguments = {"dtype": dtype, "torch_dtype": torch_dtype}
     given = {name: _dtype(name, value) for name, value in arguments.items() if value is not None}
     if len(set(given.values())) > 1:
@@ -92,8 +97,11 @@ def checked_dtype(dtype: str | torch.dtype | None, torch_dtype: str | torch.dtyp
 
 
 def _dtype(name: str, value: Any) -> torch.dtype:
-    known = _DTYPES.get(value.removeprefix("torch.").lower()) if isinstance(value, str) else value
-    if not isinstance(known, torch.dtype) or known not in _DTYPES.values():
+    import torch
+
+    name_of = _DTYPES.get(value.removeprefix("torch.").lower()) if isinstance(value, str) else None
+    known = value if name_of is None else getattr(torch, name_of)
+    if not isinstance(known, torch.dtype) or str(known).removeprefix("torch.") not in _DTYPES.values():
         raise ValueError(f"{name} must be a torch.dtype or one of {', '.join(_DTYPES)}, got {value!r}")
     return known
 

@@ -8,15 +8,39 @@ from vl_core.cli import Command, run_command
 
 from vl_diffusion.__about__ import __version__
 
+_COMMANDS = "vl_diffusion.commands"
+
 COMMANDS = {
-    "classify": Command("vl_diffusion.commands.classify", "Classify", "classify images by their denoising error"),
-    "evaluate": Command("vl_diffusion.commands.evaluate", "Evaluate", "measure accuracy, cost and calibration"),
-    "calibrate": Command("vl_diffusion.commands.calibrate", "Calibrate", "fit the temperature of the probabilities"),
-    "compare-search": Command(
-        "vl_diffusion.commands.compare_search", "CompareSearch", "compare search strategies on the same noise draws"
+    "classify": Command(
+        f"{_COMMANDS}.settings.classify:Classify",
+        f"{_COMMANDS}.classify:run",
+        "classify images by their denoising error",
     ),
-    "adapt": Command("vl_diffusion.commands.adapt", "Adapt", "compare ways to adapt a classifier to corrupted images"),
-    "demo": Command("vl_diffusion.commands.demo", "Demo", "serve a web page to try a model on"),
+    "evaluate": Command(
+        f"{_COMMANDS}.settings.labeled:Evaluate",
+        f"{_COMMANDS}.evaluate:run",
+        "measure accuracy, cost and calibration",
+    ),
+    "calibrate": Command(
+        f"{_COMMANDS}.settings.labeled:Calibrate",
+        f"{_COMMANDS}.calibrate:run",
+        "fit the temperature of the probabilities",
+    ),
+    "compare-search": Command(
+        f"{_COMMANDS}.settings.compare_search:CompareSearch",
+        f"{_COMMANDS}.compare_search:run",
+        "compare search strategies on the same noise draws",
+    ),
+    "adapt": Command(
+        f"{_COMMANDS}.settings.adapt:Adapt",
+        f"{_COMMANDS}.adapt:run",
+        "compare ways to adapt a classifier to corrupted images",
+    ),
+    "demo": Command(
+        f"{_COMMANDS}.settings.demo:Demo",
+        f"{_COMMANDS}.demo:run",
+        "serve a web page to try a model on",
+    ),
 }
 
 

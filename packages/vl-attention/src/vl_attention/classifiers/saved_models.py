@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,16 +21,12 @@ from timm.models import save_for_hf
 from torch import nn
 
 from vl_attention.classifiers.classifier import Classifier
+from vl_attention.models.folders import check_model_name, model_folder
 from vl_attention.models.normalization import Normalization
 from vl_attention.models.weights import weights_digest
 from vl_attention.transfer.attention_transfer import AttentionTransfer
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
-PRETRAINED = Path(str(files("vl_attention") / "pretrained"))
-
-BUILT_IN = tuple(sorted(path.parent.name for path in PRETRAINED.glob("*/config.json")))
-"""Names of the models that ship with the package."""
 
 
 def save_model(
@@ -79,12 +74,8 @@ def load_model(source: str | os.PathLike[str], *, num_classes: int | None = None
     folder = model_folder(source)
     options = {} if num_classes is None else {"num_classes": num_classes}
     if not folder.exists():
-        if isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/", "~")):
-            return _from_hub(source, options)
-        raise FileNotFoundError(
-            f"no model {os.fspath(source)!r}: it is neither a built-in model ({', '.join(BUILT_IN)}), nor a folder, "
-            "nor a hub id of the form owner/name"
-        )
+        check_model_name(source)
+        return _from_hub(str(source), options)
     _check_files(folder)
     if (mode := transfer_mode(source)) is not None:
         raise ValueError(
@@ -143,11 +134,6 @@ def load_classifier(
     if not getattr(model, "num_classes", 0):
         raise ValueError(f"{os.fspath(source)} has no classifier, like a teacher; train one first")
     return Classifier(model).eval()
-
-
-def model_folder(source: str | os.PathLike[str]) -> Path:
-    """The folder of a built-in or local model; it does not exist for a hub id."""
-    return PRETRAINED / source if str(source) in BUILT_IN else Path(source)
 
 
 def transfer_mode(source: str | os.PathLike[str]) -> str | None:

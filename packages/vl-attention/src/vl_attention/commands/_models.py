@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from vl_core.runs import files_sha256
 
-from vl_attention.classifiers.saved_models import class_names, load_classifier, load_model, model_folder, transfer_mode
+from vl_attention.classifiers.saved_models import class_names, load_classifier, load_model, transfer_mode
+from vl_attention.models.folders import model_folder
 from vl_attention.models.inference import call_model, eval_mode
 from vl_attention.models.normalization import Normalization
 

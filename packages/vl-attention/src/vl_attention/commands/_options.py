@@ -1,8 +1,6 @@
-"""Checks of numeric options; commands run them before they write anything."""
+"""What the commands that train share: the check of their batches, and the note on their interruption."""
 
 from __future__ import annotations
-
-import math
 
 from vl_core.runs.processes import current_process
 
@@ -10,26 +8,6 @@ from vl_attention.training.settings import TrainSettings
 
 RESUME = "rerun to resume from the last checkpoint"
 """Note on the error of an interrupted training."""
-
-
-def check_at_least(option: str, value: float | None, least: float) -> None:
-    """Check that a number is finite and at least ``least``; None passes.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if value is not None and not least <= value < math.inf:
-        raise ValueError(f"{option} must be at least {least}, got {value}")
-
-
-def check_above_zero(option: str, value: float | None) -> None:
-    """Check that a number is finite and positive; None passes.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if value is not None and not 0 < value < math.inf:
-        raise ValueError(f"{option} must be above 0, got {value}")
 
 
 def check_update(settings: TrainSettings, prefix: str = "--", *, mixing: bool = True) -> None:

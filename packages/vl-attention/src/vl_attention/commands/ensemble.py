@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from pathlib import Path
 
 import torch
-import tyro
 from torch import Tensor
 from vl_core.data import ImageDataset, balanced_order
 from vl_core.devices import find_device
@@ -25,51 +22,10 @@ from vl_attention.commands._images import (
     tensors,
 )
 from vl_attention.commands._models import GivenModel, load_classifiers
-from vl_attention.commands._options import check_at_least
+from vl_attention.commands.settings.ensemble import EnsembleModels
 
 ENSEMBLE = "ensemble"
 FITTED = "ensemble (fitted)"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnsembleModels:
-    """Measure the accuracy of classifiers and of their ensemble, the mean of their probabilities.
-
-    By default: a student distilled from its teacher's attention and the fine-tuned teacher, on 2,000 held-out
-    Fashion-MNIST images.
-    """
-
-    models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_distilled", "fashion_fine_tuned")
-    """Two or more built-in models, folders, or hub ids of timm models."""
-
-    teacher: str | None = None
-    """The teacher of students that copy its attention."""
-
-    images: str = "fashion"
-    """An image folder with a folder per class, an .npz or .parquet file, or a built-in data set."""
-
-    split: str | None = None
-    """Split to use; default: test, if there are splits."""
-
-    limit: int | None = None
-    """Maximum number of images, balanced over classes; default: all."""
-
-    fit: int = 0
-    """Number of other images, balanced over classes, to fit the weights of two models on; 0 for equal weights. Use
-    images that neither model was trained on."""
-
-    fit_split: str | None = None
-    """Split for --fit; default: train, or, without splits, the images themselves, which are then excluded from the
-    evaluation."""
-
-    batch_size: int = 100
-    """Images per forward pass."""
-
-    device: str = "auto"
-    """Device, such as "cpu" or "cuda"; "auto" takes a GPU if there is one."""
-
-    out: Path = Path("vl-attention-ensemble")
-    """Folder for ensemble.csv (accuracies) and agreement.csv (number of images that pairs classify correctly)."""
 
 
 def run(settings: EnsembleModels) -> None:
@@ -80,13 +36,7 @@ def run(settings: EnsembleModels) -> None:
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
     """
-    check_at_least("--limit", settings.limit, 1)
-    check_at_least("--batch-size", settings.batch_size, 1)
-    check_at_least("--fit", settings.fit, 0)
-    if len(settings.models) < 2:
-        raise ValueError(f"models must be two or more, got {len(settings.models)}")
-    if settings.fit and len(settings.models) != 2:
-        raise ValueError(f"--fit needs exactly two models, got {len(settings.models)}; leave it out for equal weights")
+    settings.check()
     device = find_device(settings.device)
     measured, fitted = _images(settings)
     models = load_classifiers(settings.models, settings.teacher, device)

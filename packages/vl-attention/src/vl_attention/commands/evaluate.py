@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 from torch import Tensor
 from tqdm.auto import tqdm
 from vl_core.corruptions import SHIFTS
@@ -30,56 +28,7 @@ from vl_attention.commands._images import (
     tensors,
 )
 from vl_attention.commands._models import GivenModel, load_classifiers, unique_names
-from vl_attention.commands._options import check_at_least
-
-NONE = "none"
-"""Name for unchanged images."""
-
-Cell = tuple[str, int]
-"""A shift and its severity."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Measure the accuracy of classifiers on unchanged and shifted images.
-
-    By default: 500 held-out Fashion-MNIST images under four shifts, less than a minute on two cores. Rerun an
-    interrupted command to resume; rerun a finished one with more models, data sets, shifts or severities to add them.
-    """
-
-    models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_distilled", "fashion_fine_tuned")
-    """Built-in models, folders, or hub ids of timm models."""
-
-    teacher: str | None = None
-    """The teacher of students that copy its attention."""
-
-    images: tuple[str, ...] = ("fashion",)
-    """Image folders with a folder per class, .npz or .parquet files, or built-in data sets; each is evaluated
-    separately."""
-
-    split: str | None = None
-    """Split to use; default: test, if there are splits."""
-
-    shifts: tuple[str, ...] = ("gaussian_noise", "gaussian_blur", "rotation", "occlusion")
-    """Names of shifts, "all" nine of them, or "none"; unchanged images are always included."""
-
-    severities: tuple[int, ...] = (1, 3, 5)
-    """Severities of the shifts, from 1 to 5."""
-
-    limit: int | None = 500
-    """Maximum number of images per data set, balanced over classes; None for all."""
-
-    batch_size: int = 100
-    """Images per forward pass; it does not change results."""
-
-    seed: int = 0
-    """Seed of the shifts."""
-
-    device: str = "auto"
-    """Device, such as "cpu" or "cuda"; "auto" takes a GPU if there is one."""
-
-    out: Path = Path("vl-attention-evaluate")
-    """Folder for evaluate.csv and evaluate.png."""
+from vl_attention.commands.settings.evaluate import NONE, Cell, Evaluate
 
 
 def run(settings: Evaluate) -> None:
@@ -91,7 +40,8 @@ def run(settings: Evaluate) -> None:
         ModuleNotFoundError: If a data set needs an extra that is not installed.
         KeyboardInterrupt: If it is interrupted; a note says how many results are kept.
     """
-    cells = _cells(settings)
+    settings.check()
+    cells = settings.cells()
     device = find_device(settings.device)
     names = unique_names(settings.images, "--images")
     sets = {
@@ -163,33 +113,6 @@ class Record:
             },
         )
         self.rows[model, images, row.shift, row.severity] = row
-
-
-def _cells(settings: Evaluate) -> list[Cell]:
-    """Unchanged images, and every shift at every severity.
-
-    Raises:
-        ValueError: If a name is unknown or a number out of range.
-    """
-    check_at_least("--limit", settings.limit, 1)
-    check_at_least("--batch-size", settings.batch_size, 1)
-    shifts = tuple(SHIFTS) if settings.shifts == ("all",) else tuple(map(_spoken, settings.shifts))
-    if NONE in shifts:
-        if len(shifts) > 1:
-            raise ValueError(f"--shifts none goes with no other, got {', '.join(settings.shifts)}")
-        return [(NONE, 0)]
-    if unknown := [name for name in shifts if name not in SHIFTS]:
-        known = ", ".join(name.replace(" ", "_") for name in SHIFTS)
-        raise ValueError(f"--shifts must be among {known}, or all, or none, got {unknown[0]!r}")
-    if wrong := [severity for severity in settings.severities if severity not in range(6)]:
-        raise ValueError(f"--severities must be from 1 to 5 (0, images as they are, is always there), got {wrong[0]}")
-    severities = sorted(set(settings.severities) - {0})
-    return [(NONE, 0), *((name, severity) for name in dict.fromkeys(shifts) for severity in severities)]
-
-
-def _spoken(shift: str) -> str:
-    """Return the name of a shift with spaces, which a shell would need quotes for."""
-    return shift.replace("_", " ").replace("-", " ")
 
 
 def _open_folder(settings: Evaluate, models: Sequence[GivenModel], sets: Mapping[str, ImageDataset]) -> None:

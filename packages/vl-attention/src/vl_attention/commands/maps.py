@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 from vl_core.data import ImageDataset, balanced_order
 from vl_core.devices import find_device
@@ -22,49 +20,10 @@ from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.similarity import draw_head_similarity, draw_layer_similarity
 from vl_attention.commands._images import at_most, open_images, tensors
 from vl_attention.commands._models import GivenModel, load_models
-from vl_attention.commands._options import check_at_least
+from vl_attention.commands.settings.maps import Maps
 
 # Files written in addition to the maps if there are models to compare.
 _OF_PAIRS = ("layers.png", "heads.png", "similarity.csv")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Maps:
-    """Draw the attention of several models on the same images, and measure its similarity.
-
-    By default: a teacher, a student distilled from its attention, and the fine-tuned teacher, on held-out Fashion-MNIST
-    images.
-    """
-
-    models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_teacher", "fashion_distilled", "fashion_fine_tuned")
-    """Built-in models, folders, or hub ids of timm models; no classifier is needed."""
-
-    images: str = "fashion"
-    """An image folder, an .npz or .parquet file, or a built-in data set."""
-
-    split: str | None = None
-    """Split to use; default: test, if there are splits."""
-
-    count: int = 6
-    """Number of images to draw, from different classes if possible."""
-
-    layer: int = -1
-    """Layer to draw; negative ones count from the last."""
-
-    head: int | None = None
-    """Head to draw; default: the mean over heads."""
-
-    limit: int | None = 200
-    """Maximum number of images to compare, balanced over classes; None for all."""
-
-    batch_size: int = 32
-    """Images per forward pass; it does not change results."""
-
-    device: str = "auto"
-    """Device, such as "cpu" or "cuda"; "auto" takes a GPU if there is one."""
-
-    out: Path = Path("vl-attention-maps")
-    """Folder for maps.png, layers.png and heads.png (divergence of the maps by layer and head), and similarity.csv."""
 
 
 def run(settings: Maps) -> None:
@@ -76,12 +35,7 @@ def run(settings: Maps) -> None:
         OSError: If a file or a model is missing or cannot be read.
         ModuleNotFoundError: If a data set needs an extra that is not installed.
     """
-    for option, value in (
-        ("--count", settings.count),
-        ("--limit", settings.limit),
-        ("--batch-size", settings.batch_size),
-    ):
-        check_at_least(option, value, 1)
+    settings.check()
     device = find_device(settings.device)
     dataset = open_images(settings.images, settings.split, out=settings.out)
     models = load_models(settings.models, device)

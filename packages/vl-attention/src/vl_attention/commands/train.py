@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import isnan
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-import tyro
 from torch import nn
 from vl_core.cli import note_on_interruption
 from vl_core.data import ImageDataset, UndividedError, balanced_order, open_dataset
@@ -20,27 +17,22 @@ from vl_core.tables import text_table, write_rows
 
 from vl_attention.analysis.maps import class_attention
 from vl_attention.analysis.similarity import map_similarity
-from vl_attention.attention.pairing import Layers
 from vl_attention.charts.maps import draw_attention
 from vl_attention.charts.similarity import draw_layer_similarity
 from vl_attention.charts.transfer import draw_transfer
 from vl_attention.classifiers.saved_models import load_classifier, load_model
 from vl_attention.commands._images import at_most, describe, labeled, open_images, tensors
 from vl_attention.commands._models import check_takes, fingerprint, input_size
-from vl_attention.commands._options import RESUME, check_above_zero, check_at_least, check_update
+from vl_attention.commands._options import RESUME
+from vl_attention.commands.settings.train import Train
 from vl_attention.comparison.compare import compare, run_folder
-from vl_attention.comparison.methods import ENSEMBLE, Method, method_of
+from vl_attention.comparison.methods import ENSEMBLE
 from vl_attention.comparison.summary import Interval, Summary, summarize
 from vl_attention.models.layout import ViTLayout
 from vl_attention.models.normalization import Normalization
 
 # Methods with attention maps of their own, in the order in which they are drawn after the teacher.
 _SHOWN = ("fine-tune", "distill", "output", "relations", "scratch")
-# Options that override the recipe.
-_OVERRIDES = (
-    *("epochs", "warmup_epochs", "batch_size", "accumulation"),
-    *("base_learning_rate", "min_learning_rate", "transfer_weight", "precision"),
-)
 # Options that do not change the rows. Images and the teacher are identified by content, not by name.
 _NOT_KEPT = (
     *("out", "seeds", "methods", "map_layer", "workers", "compile"),
@@ -50,82 +42,6 @@ _DRAWN = 6  # images
 _COMPARED = 200  # images whose maps are compared
 
 
-@dataclass(frozen=True, kw_only=True)
-class Train:
-    """Compare students trained from a teacher's attention with fine-tuning and training from scratch.
-
-    By default: a small built-in teacher and 2,000 labeled Fashion-MNIST images, about twelve minutes on two cores.
-    Rerun an interrupted command to resume; rerun a finished one with more methods or seeds to add them. Use
-    `accelerate launch -m vl_attention train` for several GPUs.
-    """
-
-    images: tyro.conf.Positional[str] = "fashion"
-    """An image folder with train/ and test/, each with a folder per class; a folder with a folder per class, which
-    then needs --test-images; an .npz or .parquet file with splits; or a built-in data set."""
-
-    test_images: str | None = None
-    """Test images of the same classes: the test split of this data set, or all of it if it has no splits; default:
-    the test split of the training data set."""
-
-    teacher: str = "fashion_teacher"
-    """A built-in model, a timm folder, such as one written by `vl-attention pretrain`, or a hub id."""
-
-    recipe: Literal["small_images", "vit_base", "vit_large"] = "small_images"
-    """Training settings, unless overridden below."""
-
-    labels: int = 2000
-    """Number of labeled images, divided equally among the classes (a remainder is dropped); 0 for all images."""
-
-    seeds: tuple[int, ...] = (0,)
-    """Seeds of the choice of labels, the weights and the order of images."""
-
-    methods: tuple[str, ...] = ("scratch", "copy", "distill", "fine-tune")
-    """Any of scratch, copy, distill, fine-tune, copy_q, copy_k, copy_v, output and relations; distill and fine-tune
-    together add their ensemble."""
-
-    layers: str | None = None
-    """Layers to transfer: "all", "first:18", "first:75%", "last:6", "0,3,5"; default: the recipe's."""
-
-    transfer_weight: float | None = None
-    """Weight of the transfer loss, a sum over layers; default: the recipe's, or the method's."""
-
-    limit: int | None = None
-    """Maximum number of test images, balanced over classes."""
-
-    epochs: int | None = None
-    """Training epochs; default: the recipe's."""
-
-    warmup_epochs: float | None = None
-    """Warm-up epochs of the learning rate; default: the recipe's fraction of the epochs."""
-
-    batch_size: int | None = None
-    """Batch size over all processes and accumulation steps; default: the recipe's."""
-
-    accumulation: int | None = None
-    """Gradient accumulation steps; default: the recipe's."""
-
-    base_learning_rate: float | None = None
-    """Peak learning rate for batch size 256; it scales linearly with the batch size."""
-
-    min_learning_rate: float | None = None
-    """Final learning rate; default: the recipe's, which may be too high for a small batch size."""
-
-    precision: Literal["float32", "bfloat16"] | None = None
-    """Precision; bfloat16 uses autocast."""
-
-    compile: bool = False
-    """Compile the blocks: takes a minute at the start of each run, and is faster afterwards."""
-
-    workers: int = 0
-    """Data-loading worker processes per training process."""
-
-    map_layer: int = -1
-    """Layer whose maps are drawn; negative numbers count from the last."""
-
-    out: Path = Path("vl-attention-train")
-    """Folder for transfer.csv, transfer.png, maps.png, similarity.csv and similarity.png, and runs/ with the models."""
-
-
 def run(settings: Train) -> None:
     """Run what `settings.out` does not contain yet, and write the table and the charts.
 
@@ -133,11 +49,8 @@ def run(settings: Train) -> None:
         ValueError: If an argument, an image or a model is invalid, or the folder holds rows of other settings.
         OSError: If a file or a model is missing or cannot be read.
     """
-    _check_options(settings)
-    layers = _layers(settings.layers)
-    methods = [_method(settings, name, layers) for name in dict.fromkeys(settings.methods)]
-    for method in methods:
-        check_update(method.settings)
+    settings.check()
+    methods = settings.chosen_methods()
     train_set, test_set = _images(settings)
     teacher = load_model(settings.teacher)
     labels = _labels(settings.labels, train_set)
@@ -150,7 +63,7 @@ def run(settings: Train) -> None:
         # Find what does not fit together before anything is trained.
         method.build(teacher, len(train_set.classes), seed=0)
     if current_process().is_main:
-        _open_folder(settings, layers, labels, train_set, test_set)
+        _open_folder(settings, labels, train_set, test_set)
         _report_conversion(train_set, size, channels)
     with note_on_interruption(RESUME):
         rows = compare(
@@ -172,52 +85,6 @@ def run(settings: Train) -> None:
     draw_transfer(settings.out / "transfer.png", summaries, rows, title=title)
     written = ["transfer.csv", "transfer.png", *_draw_maps(settings, teacher, test_set, size, channels)]
     print(f"wrote {', '.join(written)} and the trained models to {settings.out}")
-
-
-def _check_options(settings: Train) -> None:
-    """Check numbers that are invalid for any recipe, before the folder stores them."""
-    if not settings.methods or not settings.seeds:
-        raise ValueError("--methods and --seeds must each name at least one, got none; leave them out for the defaults")
-    check_at_least("--labels", settings.labels, 0)
-    check_at_least("--limit", settings.limit, 1)
-    check_at_least("--epochs", settings.epochs, 1)
-    check_at_least("--warmup-epochs", settings.warmup_epochs, 0)
-    check_at_least("--batch-size", settings.batch_size, 1)
-    check_at_least("--accumulation", settings.accumulation, 1)
-    check_above_zero("--base-learning-rate", settings.base_learning_rate)
-    check_at_least("--min-learning-rate", settings.min_learning_rate, 0)
-    check_at_least("--transfer-weight", settings.transfer_weight, 0)
-    check_at_least("--workers", settings.workers, 0)
-
-
-def _method(settings: Train, name: str, layers: Layers | None) -> Method:
-    changes: dict[str, Any] = {"workers": settings.workers, "compile": settings.compile}
-    for field in _OVERRIDES:
-        if (value := getattr(settings, field)) is not None:
-            changes[field] = value
-    if settings.epochs is not None and settings.warmup_epochs is None:
-        recipe = method_of(settings.recipe, name).settings
-        changes["warmup_epochs"] = settings.epochs * recipe.warmup_epochs / recipe.epochs
-    return method_of(settings.recipe, name, layers=layers, **changes)
-
-
-def _layers(text: str | None) -> Layers | None:
-    """Parse --layers into the argument of `pair_layers`.
-
-    Raises:
-        ValueError: If it is neither a list of numbers nor a known name.
-    """
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if all(re.fullmatch(r"-?[0-9]+", part) for part in parts):
-        return [int(part) for part in parts]
-    if not re.fullmatch(r"all|spread|(first|last):[0-9]+%?", text.strip()):
-        raise ValueError(
-            "--layers must be all, first:K or last:K, where K is a number or a percentage such as 75%, or numbers such "
-            f"as 0,3,5; got {text!r}"
-        )
-    return text.strip()
 
 
 def _images(settings: Train) -> tuple[ImageDataset, ImageDataset]:
@@ -290,12 +157,10 @@ def _report_conversion(dataset: ImageDataset, size: tuple[int, int], channels: i
         print(f"images are converted to {theirs} for the teacher; the first has {own}", file=sys.stderr)
 
 
-def _open_folder(
-    settings: Train, layers: Layers | None, labels: int | None, train_set: ImageDataset, test_set: ImageDataset
-) -> None:
+def _open_folder(settings: Train, labels: int | None, train_set: ImageDataset, test_set: ImageDataset) -> None:
     """Create the folder, or check that it holds a comparison with the same images, teacher and settings."""
     config = {name: value for name, value in asdict(settings).items() if name not in _NOT_KEPT}
-    config |= {"layers": layers, "labels": labels, "teacher_sha256": fingerprint(settings.teacher)}
+    config |= {"layers": settings.chosen_layers(), "labels": labels, "teacher_sha256": fingerprint(settings.teacher)}
     config["images"] = describe(settings.images, train_set)
     config["test_images"] = describe(settings.test_images or settings.images, test_set)
     RunFolder(settings.out, config).close()

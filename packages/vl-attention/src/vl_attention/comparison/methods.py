@@ -1,22 +1,19 @@
-"""The methods compared: ways to use a teacher for a task with few labels."""
+"""The methods compared: ways to use a teacher for a task with few labels, by name; `building` makes their models."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from vl_attention.attention.inputs import copy_without_hooks
 from vl_attention.attention.pairing import Layers
-from vl_attention.classifiers.classifier import Classifier
-from vl_attention.models.dropout import disable_dropout
-from vl_attention.models.normalization import Normalization
-from vl_attention.models.students import classifiers, random_student, set_drop_path
 from vl_attention.training import recipes
 from vl_attention.training.settings import TrainSettings
-from vl_attention.transfer.attention_transfer import AttentionTransfer, Mode
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vl_attention.models.normalization import Normalization
 
 ENSEMBLE = "ensemble"
 """The fine-tuned teacher and the distilled student together; it needs no training."""
@@ -37,25 +34,9 @@ class Method:
 
     def build(self, teacher: nn.Module, num_classes: int, seed: int, normalization: Normalization | None = None) -> Any:
         """Build the model to train: with the teacher's weights for fine-tuning, with random weights otherwise."""
-        if self.name == "scratch":
-            student = random_student(teacher, num_classes, drop_path=self.drop_path, seed=seed)
-            return Classifier(student, normalization)
-        if self.name == "fine-tune":
-            tuned = _with_new_head(teacher, num_classes, seed)
-            disable_dropout(tuned)
-            if self.drop_path:
-                set_drop_path(tuned, self.drop_path)
-            return Classifier(tuned, normalization)
-        mode: Mode = self.name  # type: ignore[assignment]
-        return AttentionTransfer(
-            teacher,
-            mode=mode,
-            layers=self.layers,
-            num_classes=num_classes,
-            drop_path=self.drop_path,
-            seed=seed,
-            teacher_normalization=normalization,
-        )
+        from vl_attention.comparison.building import build_method
+
+        return build_method(self, teacher, num_classes, seed, normalization)
 
 
 RECIPES: Mapping[str, Mapping[str, Method]] = {
@@ -111,13 +92,3 @@ def method_of(recipe: str, name: str, *, layers: Layers | None = None, **changes
     if layers is not None and name not in ("scratch", "fine-tune"):
         found = replace(found, layers=layers)
     return replace(found, settings=replace(found.settings, **changes))
-
-
-def _with_new_head(teacher: nn.Module, num_classes: int, seed: int) -> nn.Module:
-    """A copy of a timm model with a new classifier, initialized as in `random_student`."""
-    model: Any = copy_without_hooks(teacher)
-    model.reset_classifier(num_classes)
-    student: Any = random_student(teacher, num_classes, seed=seed)
-    for head, new in zip(classifiers(model), classifiers(student), strict=True):
-        head.load_state_dict(new.state_dict())
-    return model.train().requires_grad_(True)  # type: ignore[no-any-return]

@@ -15,8 +15,6 @@ Where both have a kind (noise, contrast, brightness, pixelate), strengths and ra
 of the one are not comparable with those of the other. Both need the extra ``vl-core[corruptions]``.
 """
 
-from vl_core.corruptions._corrupt import CORRUPTIONS, SEVERITIES, corrupt
-from vl_core.corruptions._shift import SHIFTS, Shift, shift
-from vl_core.corruptions._strengths import PUBLISHED_SIZES
+import lazy_loader
 
-__all__ = ["CORRUPTIONS", "PUBLISHED_SIZES", "SEVERITIES", "SHIFTS", "Shift", "corrupt", "shift"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

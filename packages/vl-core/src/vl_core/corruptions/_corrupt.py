@@ -1,46 +1,19 @@
-"""The fifteen common corruptions by name, and the function that applies one to images."""
+"""The function that applies one of the fifteen common corruptions to images."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vl_core.corruptions import _blur, _digital, _noise, _weather
-from vl_core.corruptions._fields import FloatImage
+from vl_core.corruptions._functions import CORRUPTIONS, FUNCTIONS, SEVERITIES, Corruption
 from vl_core.corruptions._strengths import PUBLISHED_SIZES, Strengths
 from vl_core.data import checked_ids, image_batch
 from vl_core.noise import make_keys
-
-Corruption = Callable[[FloatImage, Strengths, np.random.Generator], FloatImage]
-
-# In the paper's groups and order. The place is part of the key of the random numbers, so it is fixed.
-_FUNCTIONS: tuple[Corruption, ...] = (
-    _noise.gaussian_noise,
-    _noise.shot_noise,
-    _noise.impulse_noise,
-    _blur.defocus_blur,
-    _blur.glass_blur,
-    _blur.motion_blur,
-    _blur.zoom_blur,
-    _weather.snow,
-    _weather.frost,
-    _weather.fog,
-    _weather.brightness,
-    _digital.contrast,
-    _digital.elastic_transform,
-    _digital.pixelate,
-    _digital.jpeg_compression,
-)
-CORRUPTIONS: tuple[str, ...] = tuple(function.__name__ for function in _FUNCTIONS)
-"""Names of the corruptions: three of noise, four of blur, four of weather, four of digital processing."""
-
-SEVERITIES: tuple[int, ...] = (1, 2, 3, 4, 5)
-"""Severities, from weak to strong."""
 
 _SMALLEST = 8  # pixels a side: in fewer there is nothing to blur or to compress
 
@@ -113,7 +86,7 @@ def corrupt(
 def _function(name: str) -> Corruption:
     if name not in CORRUPTIONS:
         raise ValueError(f"name must be one of {', '.join(CORRUPTIONS)}, got {name!r}")
-    return _FUNCTIONS[CORRUPTIONS.index(name)]
+    return FUNCTIONS[CORRUPTIONS.index(name)]
 
 
 def _severity(severity: int) -> int:

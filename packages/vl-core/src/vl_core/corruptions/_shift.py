@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vl_core._extras import import_extra
+from vl_core.corruptions._functions import SHIFT_NAMES
 from vl_core.data import checked_ids, image_batch
 
 Shift: TypeAlias = Callable[[Tensor, int, torch.Generator], Tensor]
@@ -174,17 +175,16 @@ def _occlusion(image: Tensor, severity: int, generator: torch.Generator) -> Tens
     return shifted
 
 
-SHIFTS: Mapping[str, Shift] = MappingProxyType(
-    {
-        "gaussian noise": _gaussian_noise,
-        "gaussian blur": _gaussian_blur,
-        "contrast": _contrast,
-        "brightness": _brightness,
-        "rotation": _rotation,
-        "translation": _translation,
-        "posterize": _posterize,
-        "pixelate": _pixelate,
-        "occlusion": _occlusion,
-    }
+_FUNCTIONS: tuple[Shift, ...] = (
+    _gaussian_noise,
+    _gaussian_blur,
+    _contrast,
+    _brightness,
+    _rotation,
+    _translation,
+    _posterize,
+    _pixelate,
+    _occlusion,
 )
+SHIFTS: Mapping[str, Shift] = MappingProxyType(dict(zip(SHIFT_NAMES, _FUNCTIONS, strict=True)))
 """The shifts by name; yours beside them: ``{**SHIFTS, "fog": fog}``."""

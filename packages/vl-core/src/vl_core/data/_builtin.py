@@ -10,6 +10,7 @@ import numpy as np
 
 from vl_core.data._arrays import ArrayImages
 from vl_core.data._dataset import ImageDataset
+from vl_core.data._specs import EMOJI_STYLES
 from vl_core.data._splits import select_splits
 from vl_core.data.idx import read_idx
 
@@ -27,7 +28,6 @@ FASHION_CLASSES = (
     "bag",
     "ankle boot",
 )
-EMOJI_STYLES = ("noto", "twemoji", "fluent")
 
 
 def open_fashion(split: str | None) -> ImageDataset:

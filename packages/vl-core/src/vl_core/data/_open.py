@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from vl_core.data._builtin import EMOJI_STYLES, open_emoji, open_fashion
+from vl_core.data._builtin import open_emoji, open_fashion
 from vl_core.data._dataset import ImageDataset, Transform
 from vl_core.data._fashion_mnist import open_fashion_mnist
 from vl_core.data._folder import open_folder
 from vl_core.data._huggingface import is_saved_dataset, open_huggingface
 from vl_core.data._npz import open_npz
 from vl_core.data._parquet import open_parquet
+from vl_core.data._specs import BUILTIN_NAMES, UNDERSTOOD, check_source
 from vl_core.data._splits import UndividedError
 
 OnError = Literal["raise", "skip"]
-
-BUILTIN_NAMES = ("fashion", "emoji", *(f"emoji:{style}" for style in EMOJI_STYLES), "fashion-mnist")
-
-_UNDERSTOOD = f"a name ({', '.join(BUILTIN_NAMES)}), an image folder, an .npz or .parquet file, or 'hf:owner/name'"
 
 _logger = logging.getLogger(__name__)
 
@@ -110,18 +106,9 @@ def _open(spec: str | os.PathLike[str], split: str | None, exclude: Path | None)
             return open_npz(path, split)
         if path.suffix.lower() == ".parquet":
             return open_parquet(path, split)
-        raise ValueError(f"spec must be {_UNDERSTOOD}, got the file {path}; a single image is for read_image")
-    raise _unknown(spec)
-
-
-def _unknown(spec: str | os.PathLike[str]) -> Exception:
-    text = os.fspath(spec)
-    close = difflib.get_close_matches(text.lower(), BUILTIN_NAMES, n=3)
-    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-    # Something that looks like a path is a missing file; anything else is a name that nobody knows.
-    if not isinstance(spec, str) or Path(text).suffix or "/" in text or os.sep in text:
-        return FileNotFoundError(f"spec must be {_UNDERSTOOD}, but there is no file or folder {text!r}{hint}")
-    return ValueError(f"spec must be {_UNDERSTOOD}, got {text!r}{hint}")
+        raise ValueError(f"spec must be {UNDERSTOOD}, got the file {path}; a single image is for read_image")
+    check_source(spec)
+    raise FileNotFoundError(f"spec must be {UNDERSTOOD}, but {path} is neither a file nor a folder")
 
 
 def _readable(dataset: ImageDataset) -> ImageDataset:

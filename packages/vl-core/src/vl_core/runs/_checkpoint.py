@@ -9,14 +9,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from vl_core._atomic import replacing
 from vl_core.runs._plain import plain
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ def save(path: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[st
     Raises:
         TypeError: If a tensor is none, a name is no string, or the state is not for JSON.
     """
+    from safetensors.torch import save_file
+    from torch import Tensor
+
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise TypeError(f"tensors must map strings to tensors, got {name!r}: {type(tensor).__name__}")

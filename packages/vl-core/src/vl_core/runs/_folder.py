@@ -10,8 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from vl_core._atomic import atomic_write, is_leftover
 from vl_core.runs import _checkpoint
 from vl_core.runs._checkpoint import Checkpoint
@@ -19,6 +17,7 @@ from vl_core.runs._metrics import MetricsFile, Row, check_step, number
 from vl_core.runs._plain import differences, plain
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.utils.tensorboard import SummaryWriter
 
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from torch import distributed
-
 __all__ = ["ProcessGroup", "current_process"]
 
 _T = TypeVar("_T")
@@ -48,7 +46,7 @@ class ProcessGroup:
             ChildProcessError: If one of them has ended.
         """
         if self.count > 1:
-            _exchange(distributed.barrier)
+            _exchange(lambda distributed: distributed.barrier())
 
     def from_main(self, value: _T) -> _T:
         """Return the main process's value, which must be picklable, in all of them.
@@ -58,7 +56,7 @@ class ProcessGroup:
         """
         values: list[Any] = [value]
         if self.count > 1:
-            _exchange(lambda: distributed.broadcast_object_list(values))
+            _exchange(lambda distributed: distributed.broadcast_object_list(values))
         found: _T = values[0]
         return found
 
@@ -70,7 +68,7 @@ class ProcessGroup:
         """
         values: list[Any] = [value] * self.count
         if self.count > 1:
-            _exchange(lambda: distributed.all_gather_object(values, value))
+            _exchange(lambda distributed: distributed.all_gather_object(values, value))
         return values
 
 
@@ -82,12 +80,15 @@ def current_process() -> ProcessGroup:
     return ProcessGroup(int(found["RANK"]), int(found["WORLD_SIZE"]), int(found["LOCAL_RANK"]))
 
 
-def _exchange(operation: Callable[[], object]) -> None:
-    """Run a collective operation; where another process has ended, its own message gives the reason."""
+def _exchange(operation: Callable[[Any], object]) -> None:
+    """Run a collective operation of `torch.distributed`; if another process has ended, its message says why."""
+    # Only a launch of several processes exchanges anything; a single one need not wait for torch.
+    from torch import distributed
+
     try:
         if not distributed.is_initialized():
             distributed.init_process_group("gloo", timeout=_TIMEOUT)
-        operation()
+        operation(distributed)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise ChildProcessError(f"another process of this launch has ended, see its message ({reason})") from error

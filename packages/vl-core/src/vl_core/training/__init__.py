@@ -12,19 +12,6 @@ makes such a data set from a map-style one. That is why an update shows the same
 why a run resumes exactly in the middle of an epoch.
 """
 
-from vl_core.training._ema import WeightEMA
-from vl_core.training._loop import Loss, computing, fit
-from vl_core.training._order import ResumableBatchSampler, Shuffled, shuffled_index
-from vl_core.training._settings import Precision, TrainingSettings
+import lazy_loader
 
-__all__ = [
-    "Loss",
-    "Precision",
-    "ResumableBatchSampler",
-    "Shuffled",
-    "TrainingSettings",
-    "WeightEMA",
-    "computing",
-    "fit",
-    "shuffled_index",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

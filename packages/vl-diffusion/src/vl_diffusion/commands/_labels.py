@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import tyro
 from vl_core.runs.processes import current_process
 
 from vl_diffusion.classification.classifier import DiffusionClassifier
+from vl_diffusion.commands._classifier import build_classifier
 from vl_diffusion.commands._running import Task, drop_unknown_labels, make_task
-from vl_diffusion.commands._settings import ClassifierSettings, build_classifier
+from vl_diffusion.commands.settings.labeled import LabeledSettings
 from vl_diffusion.runs.image_collection import ImageCollection, gather
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabeledSettings(ClassifierSettings):
-    """Settings of a classifier and of the labeled images for it."""
-
-    images: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
-
-    out: Path
-    """Folder for the results."""
-
-    limit: int | None = None
-    """Maximum number of images, balanced over classes; a larger limit includes them."""
-
-    split: str | None = None
-    """Split of the data sets."""
-
-    bins: int = 15
-    """Number of bins of the calibration error."""
 
 
 def prepare(settings: LabeledSettings, *, default_split: str) -> tuple[DiffusionClassifier, ImageCollection, Task]:
@@ -46,10 +24,7 @@ def prepare(settings: LabeledSettings, *, default_split: str) -> tuple[Diffusion
     Raises:
         ValueError: If a setting or an image is invalid, or no image has a label.
     """
-    if settings.limit is not None and settings.limit < 1:
-        raise ValueError(f"--limit must be at least 1, got {settings.limit}")
-    if settings.bins < 1:
-        raise ValueError(f"--bins must be at least 1, got {settings.bins}")
+    settings.check()
     images = settings.images or ("fashion",)
     limit = settings.limit or (None if settings.images else 100)
     given = gather(images, split=settings.split, default_split=default_split, at_most=limit, exclude=settings.out)

@@ -15,7 +15,7 @@ from vl_core.runs.processes import current_process
 from vl_diffusion.classification.calibration import apply_temperature
 from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.classification.result import Classification
-from vl_diffusion.commands._settings import WITHOUT_EFFECT, ClassifierSettings
+from vl_diffusion.commands.settings.classifier import WITHOUT_EFFECT, ClassifierSettings
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.models.images import content_id, to_tensor
 from vl_diffusion.runs.fingerprint import fingerprint

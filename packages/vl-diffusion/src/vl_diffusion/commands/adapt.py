@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-import tyro
 from tqdm.auto import tqdm
-from vl_core.corruptions import CORRUPTIONS, PUBLISHED_SIZES, SEVERITIES
 from vl_core.data import balanced_order
 from vl_core.devices import find_device
 from vl_core.runs import RunFolder
@@ -18,7 +16,8 @@ from vl_core.runs.processes import current_process
 
 from vl_diffusion.commands._labels import labeled, labels_of
 from vl_diffusion.commands._running import check_model, read_ids
-from vl_diffusion.commands._settings import WITHOUT_EFFECT, Precision
+from vl_diffusion.commands.settings.adapt import Adapt
+from vl_diffusion.commands.settings.classifier import WITHOUT_EFFECT
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.models.images import to_tensor
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
@@ -26,8 +25,9 @@ from vl_diffusion.runs.fingerprint import fingerprint
 from vl_diffusion.runs.image_collection import ImageCollection, describe, gather
 from vl_diffusion.scoring.cached_errors import CachedErrors
 from vl_diffusion.studies.adaptation.cells import CLEAN, Cell, CorruptedImages
-from vl_diffusion.studies.adaptation.gains import SOURCE, Study
+from vl_diffusion.studies.adaptation.gains import Study
 from vl_diffusion.studies.adaptation.methods import METHODS
+from vl_diffusion.studies.adaptation.names import SOURCE
 from vl_diffusion.studies.adaptation.report import Report
 from vl_diffusion.studies.adaptation.runners import MethodInputs, Outcome, Runner
 from vl_diffusion.studies.adaptation.runs import MethodRun, run_method
@@ -35,75 +35,6 @@ from vl_diffusion.studies.adaptation.sources import Source, has_seeds, load_sour
 from vl_diffusion.studies.record import StudyRecord
 
 _QUICK = 100  # images where none are named
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adapt:
-    """Compare methods that adapt a classifier to corrupted images with a diffusion model.
-
-    All methods get the same corrupted images, and the clean ones. Without arguments: a hundred held-out images of
-    clothes under four corruptions, a minute or two on two cores. Rerun an interrupted command to resume, or a finished
-    one with more images, corruptions, methods or seeds to extend it.
-    """
-
-    images: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
-
-    model: str = "fashion_robust"
-    """The diffusion model: "fashion_robust" or "fashion" (built in), the folder of a diffusers pipeline or network, or
-    a hub id."""
-
-    source: str = "fashion_few"
-    """The classifier: "fashion_few" (built in), or a folder, such as of a transformers image classifier; {seed} in its
-    name is replaced by the seed."""
-
-    classes: tuple[str, ...] | None = None
-    """Class names in the order of the logits; default: those in the classifier's configuration."""
-
-    corruptions: tuple[str, ...] = ("impulse_noise", "glass_blur", "fog", "contrast")
-    """Names of corruptions, or "all" fifteen; clean images are always included."""
-
-    severities: tuple[int, ...] = (5,)
-    """Severities of the corruptions, from 1 to 5."""
-
-    tuned_for: int | None = None
-    """Image size in pixels, from 32 to 224, for which published corruption strengths are used; default: that of the
-    images."""
-
-    methods: tuple[str, ...] = ("source", "tent", "default", "default_online")
-    """Any of source, tent, default, default_online, ungated, diffusion_tta (slow: 900 forward and 900 backward passes
-    per image) and diffusion_classifier; the source is always included."""
-
-    seeds: tuple[int, ...] = (0,)
-    """Seeds of the classifier's training, if there are several, with the same noise; otherwise seeds of the methods'
-    noise. Corruptions do not change."""
-
-    limit: int | None = None
-    """Maximum number of images per corruption and severity, balanced over classes; a larger limit includes them."""
-
-    split: str | None = None
-    """Split of the data sets; default: test, if they have splits."""
-
-    out: Path = Path("vl-diffusion-adapt")
-    """Folder for adapt.csv, gains.csv, adapt.png, images.png and finished results."""
-
-    image_size: int | None = None
-    """For text-conditional models: height and width of the images in pixels; default: the training resolution."""
-
-    prompt_template: str = "a photo of a {}."
-    """For text-conditional models: a prompt with {} for the class name."""
-
-    batch_size: int = 64
-    """Evaluations per call of the diffusion model."""
-
-    precision: Precision = "float32"
-    """Precision of the diffusion model, by autocast; its weights, the classifier and all errors are float32."""
-
-    compile: bool = False
-    """Compile the diffusion model with torch.compile, for the errors of individual classes."""
-
-    device: str = "auto"
-    """"cpu", "cuda", ..., or "auto" for a GPU if available."""
 
 
 def run(settings: Adapt) -> None:
@@ -152,28 +83,10 @@ def _checked(settings: Adapt) -> Adapt:
     """
     if current_process().count > 1:
         raise ValueError("adapt measures time in one process; start it without accelerate launch")
-    if settings.limit is not None and settings.limit < 1:
-        raise ValueError(f"--limit must be at least 1, got {settings.limit}")
-    if settings.batch_size < 1:
-        raise ValueError(f"--batch-size must be at least 1, got {settings.batch_size}")
-    smallest, largest = PUBLISHED_SIZES[0], PUBLISHED_SIZES[-1]
-    if settings.tuned_for is not None and not smallest <= settings.tuned_for <= largest:
-        raise ValueError(f"--tuned-for must lie in {smallest} ... {largest}, got {settings.tuned_for}")
-    corruptions = CORRUPTIONS if settings.corruptions == ("all",) else settings.corruptions
-    for option, values, known in (
-        ("corruptions", corruptions, CORRUPTIONS),
-        ("severities", settings.severities, SEVERITIES),
-        ("methods", settings.methods, tuple(METHODS)),
-    ):
-        if not values:
-            raise ValueError(f"--{option} names none; leave it out for the default")
-        if strangers := [value for value in values if value not in known]:
-            raise ValueError(f"--{option} must be among {', '.join(map(str, known))}, got {strangers[0]}")
-    if not settings.seeds or (wrong := [seed for seed in settings.seeds if not 0 <= seed < 2**31]):
-        raise ValueError(f"--seeds must be in 0 ... 2**31 - 1, got {wrong[0] if settings.seeds else 'none'}")
+    settings.check()
     return replace(
         settings,
-        corruptions=tuple(dict.fromkeys(corruptions)),
+        corruptions=tuple(dict.fromkeys(settings.named_corruptions())),
         severities=tuple(dict.fromkeys(settings.severities)),
         methods=tuple(dict.fromkeys((SOURCE, *settings.methods))),
         seeds=tuple(dict.fromkeys(settings.seeds)),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 
 from vl_core.runs import atomic_write
 
@@ -15,23 +14,9 @@ from vl_diffusion.classification.calibration import (
     expected_calibration_error,
     fit_temperature,
 )
-from vl_diffusion.commands._labels import LabeledSettings, labels_of, prepare
+from vl_diffusion.commands._labels import labels_of, prepare
 from vl_diffusion.commands._running import run_task
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibrate(LabeledSettings):
-    """Fit the temperature on labeled images, with the same search that will be used.
-
-    Without arguments: 100 training images of clothes, which the other commands do not use. Pass the printed value to
-    the other commands as --temperature.
-    """
-
-    out: Path = Path("vl-diffusion-calibrate")
-    """Folder for calibration.json, calibration.png and finished results."""
-
-    split: str | None = None
-    """Split of the data sets, other than the one used for evaluation; default: train, if they have splits."""
+from vl_diffusion.commands.settings.labeled import Calibrate
 
 
 def run(settings: Calibrate) -> None:

@@ -4,39 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from vl_core.runs.processes import current_process
 
 from vl_diffusion.charts.classification import draw_classification
+from vl_diffusion.commands._classifier import build_classifier
 from vl_diffusion.commands._running import drop_unknown_labels, make_task, run_task
-from vl_diffusion.commands._settings import ClassifierSettings, build_classifier
+from vl_diffusion.commands.settings.classify import STANDARD_INPUT, Classify
 from vl_diffusion.runs.image_collection import gather
 from vl_diffusion.runs.tables import classification_table, write_classification_csv, write_classification_parquet
-
-
-@dataclass(frozen=True, kw_only=True)
-class Classify(ClassifierSettings):
-    """Classify images by the error with which a diffusion model predicts the noise added to them.
-
-    Without arguments: 32 held-out images of clothes, with the small model that ships with the package. Rerun an
-    interrupted command to resume. Processes started by `accelerate launch` share the images.
-    """
-
-    images: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Image files, image folders, .npz or .parquet files, names of built-in data sets, or - to read file names from
-    standard input, one per line."""
-
-    out: Path = Path("vl-diffusion-classify")
-    """Folder for classify.csv, classify.png, results.parquet and finished results; images in it are not classified."""
-
-    limit: int | None = None
-    """Maximum number of images, balanced over classes; a larger limit includes them."""
-
-    split: str | None = None
-    """Split of the data sets; default: all splits."""
 
 
 def run(settings: Classify) -> None:
@@ -50,8 +27,7 @@ def run(settings: Classify) -> None:
         ModuleNotFoundError: If a data set requires an extra that is not installed.
         KeyboardInterrupt: If interrupted; a note gives the number of finished images.
     """
-    if settings.limit is not None and settings.limit < 1:
-        raise ValueError(f"--limit must be at least 1, got {settings.limit}")
+    settings.check()
     images, split, limit = _asked_for(settings)
     gathered = gather(images, split=split, at_most=limit, exclude=settings.out)
     classifier = build_classifier(settings, gathered.classes)
@@ -73,7 +49,7 @@ def _asked_for(settings: Classify) -> tuple[tuple[str, ...], str | None, int | N
     """Sources of the images, their split and their limit; files in the results' own folder do not count."""
     if not settings.images:
         return ("fashion",), settings.split or "test", settings.limit or 32
-    names = [name for given in settings.images for name in (_listed() if given == "-" else [given])]
+    names = [name for given in settings.images for name in (_listed() if given == STANDARD_INPUT else [given])]
     if not names:
         raise ValueError("standard input names no images; give a file name a line")
     out = settings.out.resolve()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-import tyro
 from vl_core.data import balanced_order, open_dataset
 from vl_core.runs import RunFolder, file_sha256
 from vl_core.runs.processes import current_process
@@ -20,76 +18,17 @@ from vl_diffusion.checks import checked_logits
 from vl_diffusion.classification.class_means import class_mean_logits
 from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.classification.engine import fit_budget
+from vl_diffusion.commands._classifier import build_classifier
 from vl_diffusion.commands._labels import labeled, labels_of, with_truth
 from vl_diffusion.commands._running import check_model, drop_unknown_labels, read_ids, run_config
-from vl_diffusion.commands._settings import ClassifierSettings, SearchName, build_classifier, read_tree
+from vl_diffusion.commands.settings.classifier import read_tree
+from vl_diffusion.commands.settings.compare_search import CompareSearch
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.runs.image_collection import ImageCollection, gather
-from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Shortlist, Staged
+from vl_diffusion.search import Exhaustive, Halving, LabelTree, Racing, Search, Shortlist, Staged
 from vl_diffusion.search.common_grid import OnGrid
-from vl_diffusion.search.evidence import Bound
 from vl_diffusion.studies.record import StudyRecord
 from vl_diffusion.studies.search_comparison import Finding, Row, compare, summarize
-
-_T = TypeVar("_T")
-
-# A setting of the other commands that this one does not have.
-NotAsked = tyro.conf.Suppress[tyro.conf.Fixed[_T]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareSearch(ClassifierSettings):
-    """Compare the accuracy and cost of all searches on the same draws of the same labeled images.
-
-    Each error is computed once for all searches. Without arguments: a dozen held-out images of clothes, about two
-    minutes on two cores. Rerun an interrupted command to resume, or a finished one with a larger --limit to extend it.
-    """
-
-    images: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
-
-    out: Path = Path("vl-diffusion-compare-search")
-    """Folder for search.csv, search.png and finished results."""
-
-    limit: int | None = None
-    """Maximum number of images, balanced over classes; a larger limit includes them."""
-
-    split: str | None = None
-    """Split of the data sets; default: test, if they have splits."""
-
-    exhaustive: int = 250
-    """Draws of exhaustive search, and the maximum for halving, racing and the searches that end in a race."""
-
-    stages: tuple[int, ...] = (50, 500)
-    """Cumulative draws of the staged searches."""
-
-    survivors: tuple[int, ...] = (5, 1)
-    """Number of classes kept after each stage."""
-
-    top: int = 5
-    """Classes on the shortlist."""
-
-    max_evaluations: int | None = None
-    """Hard limit on the evaluations per image, for all searches except the exhaustive one, which is the reference."""
-
-    search: NotAsked[SearchName] = "exhaustive"
-    """All are compared."""
-
-    draws: NotAsked[tuple[int, ...] | None] = None
-    """See `exhaustive` and `stages`."""
-
-    keep: NotAsked[tuple[int, ...]] = (1,)
-    """See `survivors`."""
-
-    grid: NotAsked[Grid] = "nested"
-    """Both are compared."""
-
-    bound: NotAsked[Bound] = "t"
-    """Both are compared."""
-
-    logits: Path | None = None
-    """Scores of another model for the shortlist: a .npy array of images by classes, in the order of the images before
-    --limit; default: a nearest-class-mean classifier, if there is a training split."""
 
 
 def run(settings: CompareSearch) -> None:
@@ -101,8 +40,7 @@ def run(settings: CompareSearch) -> None:
         ModuleNotFoundError: If a data set requires an extra that is not installed.
         KeyboardInterrupt: If interrupted; a note gives the number of finished images.
     """
-    if settings.limit is not None and settings.limit < 1:
-        raise ValueError(f"--limit must be at least 1, got {settings.limit}")
+    settings.check()
     if current_process().count > 1:
         raise ValueError("compare-search measures time in one process; start it without accelerate launch")
     images, split = settings.images or ("fashion",), settings.split or "test"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from vl_core.results import wilson_interval
@@ -12,24 +11,10 @@ from vl_core.tables import write_rows
 from vl_diffusion.charts.evaluation import draw_evaluation
 from vl_diffusion.classification.calibration import expected_calibration_error, negative_log_likelihood
 from vl_diffusion.classification.result import Classification
-from vl_diffusion.commands._labels import LabeledSettings, labels_of, prepare
+from vl_diffusion.commands._labels import labels_of, prepare
 from vl_diffusion.commands._running import run_task
+from vl_diffusion.commands.settings.labeled import Evaluate
 from vl_diffusion.runs.tables import write_classification_csv, write_classification_parquet
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluate(LabeledSettings):
-    """Classify labeled images, and report accuracy, cost and calibration.
-
-    Without arguments: 100 held-out images of clothes. Rerun an interrupted command to resume. Processes started by
-    `accelerate launch` share the images.
-    """
-
-    out: Path = Path("vl-diffusion-evaluate")
-    """Folder for evaluate.csv (the metrics), predictions.csv, results.parquet, report.png and finished results."""
-
-    split: str | None = None
-    """Split of the data sets; default: test, if they have splits."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,22 @@ def local_folder(path_or_id: str | Path) -> Path | None:
     return path if path.exists() else None
 
 
+def check_model_name(path_or_id: str | Path) -> None:
+    """Check that a model can be what it is said to be, without asking the hub.
+
+    Raises:
+        FileNotFoundError: If it is neither built in, nor a path that exists, nor of the form of a hub id.
+    """
+    name = str(path_or_id)
+    if local_folder(name) is None and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
+        raise FileNotFoundError(f"{no_model(name)} not a hub id of the form owner/name")
+
+
+def no_model(name: str) -> str:
+    """The beginning of the message that a model is in none of the places searched."""
+    return f"no model {name!r}: not a local folder, not built in ({', '.join(BUILT_IN)}), and"
+
+
 def read_schedule(path: Path) -> NoiseSchedule:
     """Read the schedule from a ``scheduler_config.json``.
 

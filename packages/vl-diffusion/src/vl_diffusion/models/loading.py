@@ -26,7 +26,7 @@ from vl_diffusion.models.families.stable_diffusion import (
     StableDiffusionDenoiser,
     StableDiffusionXLDenoiser,
 )
-from vl_diffusion.models.folders import BUILT_IN, local_folder, read_json, read_schedule
+from vl_diffusion.models.folders import check_model_name, local_folder, no_model, read_json, read_schedule
 from vl_diffusion.models.schedule import NoiseSchedule
 from vl_diffusion.models.single_file import find_config, load_single_file
 from vl_diffusion.models.weights import check_parts, check_weights, describe_contents, load_part, part_names
@@ -194,9 +194,7 @@ def _load_folder(folder: Path, dtype: torch.dtype, variant: str | None, image_si
 def _load_from_hub(model_id: str, dtype: torch.dtype, variant: str | None, image_size: int | None) -> Denoiser:
     import diffusers
 
-    missing = f"no model {model_id!r}: not a local folder, not built in ({', '.join(BUILT_IN)}), and"
-    if model_id.count("/") != 1 or model_id.startswith((".", "/", "~")):
-        raise FileNotFoundError(f"{missing} not a hub id of the form owner/name")
+    check_model_name(model_id)
     try:
         # diffusers says of a machine without network that the file is not there.
         index = read_json(Path(hf_hub_download(model_id, "model_index.json")), dict)
@@ -208,7 +206,7 @@ def _load_from_hub(model_id: str, dtype: torch.dtype, variant: str | None, image
                 model_id, use_safetensors=True, variant=variant, **_parts_left_out(pipeline_class, index)
             )
     except (OSError, HFValidationError) as error:
-        raise FileNotFoundError(f"{missing} {_unavailable(model_id, error)}") from error
+        raise FileNotFoundError(f"{no_model(model_id)} {_unavailable(model_id, error)}") from error
     return _load_pipeline(Path(folder), index, dtype, variant, image_size)
 
 

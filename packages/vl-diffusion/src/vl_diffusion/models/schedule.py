@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Prediction = Literal["epsilon", "v_prediction", "flow_prediction", "sample"]
 """Prediction type of a network, or the quantity whose error is measured: the noise; the velocity ``alpha * epsilon -
@@ -121,10 +122,14 @@ class NoiseSchedule:
 
     def levels(self, step: np.ndarray) -> tuple[Tensor, Tensor]:
         """Signal and noise levels ``(n,)``, float32, at integer steps ``(n,)``."""
+        import torch
+
         return torch.from_numpy(self.alpha[step]).float(), torch.from_numpy(self.sigma[step]).float()
 
     def network_times(self, step: np.ndarray) -> Tensor:
         """Time inputs of the network at integer steps ``(n,)``: int64, or float32 for flows."""
+        import torch
+
         times = torch.from_numpy(self.times[step])
         return times.float() if times.is_floating_point() else times
 
@@ -150,13 +155,7 @@ class NoiseSchedule:
         Raises:
             ValueError: If `time_range` is not a part of the schedule, or a stride is less than one step.
         """
-        try:
-            low, high = time_range
-            ordered = 0 <= low < high <= 1
-        except (TypeError, ValueError):
-            ordered = False
-        if not ordered:
-            raise ValueError(f"time_range must be two numbers with 0 <= low < high <= 1, got {time_range!r}")
+        low, high = check_time_range(time_range)
         if strided:
             first, last = round(low * len(self)), round(high * len(self))
             stride = (last - first) // num_draws
@@ -217,7 +216,7 @@ class NoiseSchedule:
             Non-negative factors of the same shape.
         """
         if space == self.prediction:
-            return torch.ones_like(alpha)
+            return alpha.new_ones(alpha.shape)
         relative = {
             "epsilon": alpha,
             "v_prediction": alpha**2 + sigma**2,
@@ -285,3 +284,19 @@ def _rescaled_to_zero_snr(betas: np.ndarray) -> np.ndarray:
     signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
     alphas_cumprod = signal**2
     return 1 - np.concatenate([alphas_cumprod[:1], alphas_cumprod[1:] / alphas_cumprod[:-1]])
+
+
+def check_time_range(time_range: tuple[float, float]) -> tuple[float, float]:
+    """Return both ends of a part of the schedule.
+
+    Raises:
+        ValueError: Unless they are two numbers with 0 <= low < high <= 1.
+    """
+    try:
+        low, high = time_range
+        ordered = 0 <= low < high <= 1
+    except (TypeError, ValueError):
+        ordered = False
+    if not ordered:
+        raise ValueError(f"time_range must be two numbers with 0 <= low < high <= 1, got {time_range!r}")
+    return low, high

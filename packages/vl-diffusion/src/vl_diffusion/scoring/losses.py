@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -10,11 +10,7 @@ from torch import Tensor
 
 from vl_diffusion.models.denoiser import Denoiser, learns_variance
 from vl_diffusion.models.schedule import NoiseSchedule, Prediction
-
-Objective = Literal["l2", "l1", "huber", "vlb", "l2+vlb"]
-"""Mean square, mean absolute value, or mean Huber loss with threshold 1, see `vl_core.kernels.noise_error`. For models
-that learn a variance also the mean Kullback-Leibler term of the variational bound, in nats; or the mean square plus
-that term in bits, the "L2 + VLB" score of DiT in table 9 of Li et al. (2023)."""
+from vl_diffusion.scoring.objectives import Objective
 
 
 def check_objective(objective: str, error_space: str, denoiser: Denoiser) -> None:

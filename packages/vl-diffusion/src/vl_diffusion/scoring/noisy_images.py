@@ -22,7 +22,8 @@ from vl_core.noise import gaussian, make_keys
 
 from vl_diffusion.models.denoiser import Condition, Denoiser, condition_rows, learns_variance
 from vl_diffusion.models.schedule import Prediction
-from vl_diffusion.scoring.losses import Objective, variational_map
+from vl_diffusion.scoring.losses import variational_map
+from vl_diffusion.scoring.objectives import Objective
 
 NoiseSharing = Literal["independent", "timesteps", "images"]
 """Noise of the draws of an image: one for each, one for all time steps (and one per trial), or independent draws that

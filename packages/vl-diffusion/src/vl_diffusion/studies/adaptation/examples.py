@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vl_diffusion.studies.adaptation.cells import Cell
-from vl_diffusion.studies.adaptation.gains import SOURCE, Study
+from vl_diffusion.studies.adaptation.gains import Study
+from vl_diffusion.studies.adaptation.names import SOURCE
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,10 @@ import numpy as np
 from scipy.stats import t as student
 
 from vl_diffusion.studies.adaptation.cells import Cell
+from vl_diffusion.studies.adaptation.names import SOURCE
 from vl_diffusion.studies.adaptation.runners import Outcome
 from vl_diffusion.studies.adaptation.runs import MethodRun
 from vl_diffusion.studies.record import StudyRecord
-
-SOURCE = "source"
-"""The classifier without adaptation, the baseline of the others."""
 
 
 @dataclass(frozen=True)

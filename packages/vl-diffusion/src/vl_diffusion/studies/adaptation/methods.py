@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from vl_diffusion.adaptation.losses import DiffusionTTA, Entropy, NoAdaptation
 from vl_diffusion.models.denoiser import network_of, takes_prompts
+from vl_diffusion.studies.adaptation.names import METHOD_NAMES
 from vl_diffusion.studies.adaptation.runners import AdapterRunner, DiffusionClassifierRunner, MethodInputs, Runner
 
 
@@ -68,17 +69,14 @@ def _adapter(inputs: MethodInputs, **settings: Any) -> Runner:
     return AdapterRunner(inputs.adapter(**settings), inputs.errors)
 
 
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        Method("source", _source),
-        Method("tent", _tent),
-        Method("default", _default),
-        Method("default_online", lambda inputs: _default(inputs, mode="online")),
-        Method("ungated", lambda inputs: _default(inputs, gate=None)),
-        Method("diffusion_tta", _diffusion_tta),
-        Method("diffusion_classifier", DiffusionClassifierRunner),
-    )
-}
-"""Methods by name: the classifier without adaptation; TENT; the adapter's defaults, episodic, online, and without a
-gate; the published setting of Diffusion-TTA; and the diffusion model as the classifier."""
+_BUILDERS: tuple[Callable[[MethodInputs], Runner], ...] = (
+    _source,
+    _tent,
+    _default,
+    lambda inputs: _default(inputs, mode="online"),
+    lambda inputs: _default(inputs, gate=None),
+    _diffusion_tta,
+    DiffusionClassifierRunner,
+)
+METHODS: dict[str, Method] = {name: Method(name, build) for name, build in zip(METHOD_NAMES, _BUILDERS, strict=True)}
+"""Methods by name, in the order of `METHOD_NAMES`."""

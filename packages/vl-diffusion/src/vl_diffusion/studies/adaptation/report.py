@@ -14,7 +14,8 @@ from vl_diffusion.charts.adaptation import Example, draw_gains, draw_images
 from vl_diffusion.runs.image_collection import ImageCollection
 from vl_diffusion.studies.adaptation.cells import CLEAN, Cell, CorruptedImages
 from vl_diffusion.studies.adaptation.examples import choose_changes
-from vl_diffusion.studies.adaptation.gains import SOURCE, Gain, Study
+from vl_diffusion.studies.adaptation.gains import Gain, Study
+from vl_diffusion.studies.adaptation.names import SOURCE
 
 _NUM_EXAMPLES = 16  # in images.png
 

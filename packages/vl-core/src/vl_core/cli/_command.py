@@ -1,9 +1,4 @@
-"""The command line of a package: one entry for all of its commands, which imports only the one that runs.
-
-A command is a module with a dataclass of settings and a function ``run`` that takes an instance of it; tyro turns the
-dataclass into options. Help for the whole program and its version come from a table, so they take no heavy import.
-tyro comes with the extra ``cli``.
-"""
+"""Commands by name, and the function that parses a command line and runs one of them."""
 
 from __future__ import annotations
 
@@ -14,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from vl_core._extras import import_extra
 
@@ -24,11 +20,11 @@ __all__ = ["Command", "note_on_interruption", "run_command"]
 class Command:
     """One subcommand of a program."""
 
-    module: str
-    """The module with the settings and ``run(settings)``; imported when the command is called."""
-
     settings: str
-    """Name of the dataclass of its settings in that module."""
+    """The dataclass of its settings, as ``"module:Class"``; the module must be light, since it is imported first."""
+
+    run: str
+    """The function that takes an instance of it, as ``"module:function"``; imported when the settings are checked."""
 
     help: str
     """One line for the help of the program."""
@@ -50,9 +46,6 @@ def run_command(
 
     Returns:
         The exit status: 0, 2 for bad input, or 130 for an interruption.
-
-    Raises:
-        SystemExit: From tyro, with status 0 after a command's ``--help`` and 2 for an option that it does not take.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal's encoding lacks must not cost the table; standard error escapes by default.
@@ -69,10 +62,16 @@ def run_command(
         return 2
     command = commands[name]
     try:
-        # Imports take seconds; an interruption meanwhile is one line too.
         tyro = import_extra("tyro", "cli")
-        module = import_module(command.module)
-        module.run(tyro.cli(getattr(module, command.settings), prog=f"{prog} {name}", args=rest))
+        try:
+            settings = tyro.cli(_named(command.settings), prog=f"{prog} {name}", args=rest)
+        # After the command's help, or an option that it does not take.
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        if hasattr(settings, "check"):
+            settings.check()
+        # Takes seconds; an interruption meanwhile is one line too.
+        _named(command.run)(settings)
     except (TypeError, ValueError, OSError, ModuleNotFoundError) as error:
         _complain(prog, f"error: {_one_line(error)}", error)
         return 2
@@ -90,6 +89,12 @@ def note_on_interruption(note: str) -> Iterator[None]:
     except KeyboardInterrupt as interruption:
         interruption.add_note(note)
         raise
+
+
+def _named(name: str) -> Any:
+    """Import what ``"module:attribute"`` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def _help(prog: str, commands: Mapping[str, Command]) -> str:

@@ -1,4 +1,4 @@
-"""Settings shared by the commands: the model, the classes, the error and the search."""
+"""The settings of a classifier, shared by the commands that classify."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-import torch
-from vl_core.devices import find_device
+from vl_core.cli import Groups
 
-from vl_diffusion.classification.candidates import Combination
-from vl_diffusion.classification.classifier import DiffusionClassifier
+from vl_diffusion.checks import checked_classes, checked_settings
+from vl_diffusion.classification.candidates import Combination, checked_templates
 from vl_diffusion.classification.templates import prompt_templates
-from vl_diffusion.models.loading import load_denoiser
-from vl_diffusion.models.schedule import Prediction
+from vl_diffusion.models.folders import check_model_name
+from vl_diffusion.models.schedule import Prediction, check_time_range
 from vl_diffusion.scoring.aggregation import Aggregation
-from vl_diffusion.scoring.losses import Objective
+from vl_diffusion.scoring.objectives import Objective
 from vl_diffusion.scoring.weighting import WeightingName
 from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Staged
 from vl_diffusion.search.evidence import Bound
@@ -107,58 +106,55 @@ class ClassifierSettings:
     device: str = "auto"
     """"cpu", "cuda", ..., or "auto" for a GPU if available."""
 
+    GROUPS: ClassVar[Groups] = {
+        "Input": ("classes",),
+        "Model": ("model", "image_size", "prompt_template", "templates", "prompt_combination"),
+        "Search": ("search", "draws", "keep", "grid", "level", "bound", "tree", "max_evaluations"),
+        "Score": ("objective", "error_space", "weighting", "aggregation", "time_range", "temperature"),
+        "Runtime": ("seed", "batch_size", "precision", "compile", "device"),
+    }
+
+    def check(self) -> None:
+        """Check what needs neither the model nor the images.
+
+        Raises:
+            ValueError: If a setting is out of range, or the model or the tree cannot be what it is said to be.
+            OSError: If a file is missing.
+        """
+        check_model_name(self.model)
+        checked_settings(batch_size=self.batch_size, temperature=self.temperature, seed=self.seed)
+        check_time_range(self.time_range)
+        self.prompts()
+        classes = None if self.classes is None else checked_classes(self.classes)
+        if self.search == "tree":
+            read_tree(self.given_tree())
+        else:
+            search = make_search(self, ())
+            if classes is not None:
+                search.budget(len(classes))
+
+    def prompts(self) -> tuple[str, ...]:
+        """The prompt templates.
+
+        Raises:
+            ValueError: If there is no such set of templates, or one has no ``{}``.
+        """
+        return checked_templates(self.prompt_template if self.templates is None else prompt_templates(self.templates))
+
+    def given_tree(self) -> Path:
+        """The file of the label tree.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if self.tree is None:
+            raise ValueError("--search tree needs --tree FILE, a JSON file of nested objects and lists of class names")
+        return self.tree
+
 
 # Results depend on these only through rounding, so a command may be resumed with another batch size, compiled, or on
 # another machine.
 WITHOUT_EFFECT = ("batch_size", "compile", "device")
-
-
-def build_classifier(settings: ClassifierSettings, known: Sequence[str] = ()) -> DiffusionClassifier:
-    """Load the model and build its classifier.
-
-    Args:
-        settings: The settings.
-        known: Class names to use if neither the settings nor the model have any.
-
-    Raises:
-        ValueError: If a setting is out of range, or the model is damaged or not supported.
-        OSError: If the model is missing.
-    """
-    device = find_device(settings.device)
-    check_search(settings)
-    denoiser = load_denoiser(
-        settings.model, torch_dtype=getattr(torch, settings.precision), image_size=settings.image_size
-    )
-    classes = settings.classes
-    if classes is None and denoiser.class_names is None:
-        classes = tuple(known) or None
-    named: Any = denoiser.class_names if classes is None else classes
-    templates = settings.prompt_template if settings.templates is None else prompt_templates(settings.templates)
-    return DiffusionClassifier(
-        denoiser,
-        classes,
-        search=make_search(settings, named),
-        objective=settings.objective,
-        error_space=settings.error_space,
-        weighting=settings.weighting,
-        aggregation=settings.aggregation,
-        time_range=settings.time_range,
-        temperature=settings.temperature,
-        prompt_template=templates,
-        prompt_combination=settings.prompt_combination,
-        seed=settings.seed,
-        batch_size=settings.batch_size,
-        compile=settings.compile,
-        device=device,
-    )
-
-
-def check_search(settings: ClassifierSettings) -> None:
-    """Check the settings of the search before loading the model, which may take minutes."""
-    if settings.search != "tree":
-        search = make_search(settings, ())
-        if settings.classes is not None:
-            search.budget(len(settings.classes))
 
 
 def make_search(settings: ClassifierSettings, classes: Sequence[str] | None) -> Search:
@@ -179,9 +175,7 @@ def make_search(settings: ClassifierSettings, classes: Sequence[str] | None) -> 
     racing = Racing(most, level=settings.level, bound=settings.bound, max_evaluations=limit)
     if settings.search == "racing":
         return racing
-    if settings.tree is None:
-        raise ValueError("--search tree needs --tree FILE, a JSON file of nested objects and lists of class names")
-    tree, names = read_tree(settings.tree), tuple(classes or ())
+    tree, names = read_tree(settings.given_tree()), tuple(classes or ())
     return LabelTree(tree, names, racing, draws=min(LabelTree.draws, most), max_evaluations=limit)
 
 

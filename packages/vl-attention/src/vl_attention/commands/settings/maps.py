@@ -1,0 +1,77 @@
+"""The settings of `vl-attention maps`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import tyro
+from vl_core.cli import Groups, check_at_least
+from vl_core.data import check_source
+
+from vl_attention.models.folders import check_model_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maps:
+    """Draw the attention of several models on the same images, and measure its similarity.
+
+    By default: a teacher, a student distilled from its attention, and the fine-tuned teacher, on held-out Fashion-MNIST
+    images.
+    """
+
+    models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_teacher", "fashion_distilled", "fashion_fine_tuned")
+    """Built-in models, folders, or hub ids of timm models; no classifier is needed."""
+
+    images: str = "fashion"
+    """An image folder, an .npz or .parquet file, or a built-in data set."""
+
+    split: str | None = None
+    """Split to use; default: test, if there are splits."""
+
+    count: int = 6
+    """Number of images to draw, from different classes if possible."""
+
+    layer: int = -1
+    """Layer to draw; negative ones count from the last."""
+
+    head: int | None = None
+    """Head to draw; default: the mean over heads."""
+
+    limit: int | None = 200
+    """Maximum number of images to compare, balanced over classes; None for all."""
+
+    batch_size: int = 32
+    """Images per forward pass; it does not change results."""
+
+    device: str = "auto"
+    """Device, such as "cpu" or "cuda"; "auto" takes a GPU if there is one."""
+
+    out: Path = Path("vl-attention-maps")
+    """Folder for maps.png, layers.png and heads.png (divergence of the maps by layer and head), and similarity.csv."""
+
+    GROUPS: ClassVar[Groups] = {
+        "Input": ("images", "split", "limit"),
+        "Model": ("models",),
+        "Maps": ("count", "layer", "head"),
+        "Output": ("out",),
+        "Runtime": ("batch_size", "device"),
+    }
+
+    def check(self) -> None:
+        """Check what needs neither the models nor the images.
+
+        Raises:
+            ValueError: If a number is out of range.
+            OSError: If a model or the data set is missing.
+        """
+        for option, value in (
+            ("--count", self.count),
+            ("--limit", self.limit),
+            ("--batch-size", self.batch_size),
+        ):
+            check_at_least(option, value, 1)
+        for model in self.models:
+            check_model_name(model)
+        check_source(self.images)

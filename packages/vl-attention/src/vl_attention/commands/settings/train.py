@@ -1,0 +1,183 @@
+"""The settings of `vl-attention train`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import tyro
+from vl_core.cli import Groups, check_above, check_at_least
+from vl_core.data import check_source
+
+from vl_attention.attention.pairing import Layers
+from vl_attention.commands._options import check_update
+from vl_attention.comparison.methods import Method, method_of
+from vl_attention.models.folders import check_model_name
+
+# Options that override the recipe.
+_OVERRIDES = (
+    *("epochs", "warmup_epochs", "batch_size", "accumulation"),
+    *("base_learning_rate", "min_learning_rate", "transfer_weight", "precision"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Compare students trained from a teacher's attention with fine-tuning and training from scratch.
+
+    By default: a small built-in teacher and 2,000 labeled Fashion-MNIST images, about twelve minutes on two cores.
+    Rerun an interrupted command to resume; rerun a finished one with more methods or seeds to add them. Use
+    `accelerate launch -m vl_attention train` for several GPUs.
+    """
+
+    images: tyro.conf.Positional[str] = "fashion"
+    """An image folder with train/ and test/, each with a folder per class; a folder with a folder per class, which
+    then needs --test-images; an .npz or .parquet file with splits; or a built-in data set."""
+
+    test_images: str | None = None
+    """Test images of the same classes: the test split of this data set, or all of it if it has no splits; default:
+    the test split of the training data set."""
+
+    teacher: str = "fashion_teacher"
+    """A built-in model, a timm folder, such as one written by `vl-attention pretrain`, or a hub id."""
+
+    recipe: Literal["small_images", "vit_base", "vit_large"] = "small_images"
+    """Training settings, unless overridden below."""
+
+    labels: int = 2000
+    """Number of labeled images, divided equally among the classes (a remainder is dropped); 0 for all images."""
+
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of the choice of labels, the weights and the order of images."""
+
+    methods: tuple[str, ...] = ("scratch", "copy", "distill", "fine-tune")
+    """Any of scratch, copy, distill, fine-tune, copy_q, copy_k, copy_v, output and relations; distill and fine-tune
+    together add their ensemble."""
+
+    layers: str | None = None
+    """Layers to transfer: "all", "first:18", "first:75%", "last:6", "0,3,5"; default: the recipe's."""
+
+    transfer_weight: float | None = None
+    """Weight of the transfer loss, a sum over layers; default: the recipe's, or the method's."""
+
+    limit: int | None = None
+    """Maximum number of test images, balanced over classes."""
+
+    epochs: int | None = None
+    """Training epochs; default: the recipe's."""
+
+    warmup_epochs: float | None = None
+    """Warm-up epochs of the learning rate; default: the recipe's fraction of the epochs."""
+
+    batch_size: int | None = None
+    """Batch size over all processes and accumulation steps; default: the recipe's."""
+
+    accumulation: int | None = None
+    """Gradient accumulation steps; default: the recipe's."""
+
+    base_learning_rate: float | None = None
+    """Peak learning rate for batch size 256; it scales linearly with the batch size."""
+
+    min_learning_rate: float | None = None
+    """Final learning rate; default: the recipe's, which may be too high for a small batch size."""
+
+    precision: Literal["float32", "bfloat16"] | None = None
+    """Precision; bfloat16 uses autocast."""
+
+    compile: bool = False
+    """Compile the blocks: takes a minute at the start of each run, and is faster afterwards."""
+
+    workers: int = 0
+    """Data-loading worker processes per training process."""
+
+    map_layer: int = -1
+    """Layer whose maps are drawn; negative numbers count from the last."""
+
+    out: Path = Path("vl-attention-train")
+    """Folder for transfer.csv, transfer.png, maps.png, similarity.csv and similarity.png, and runs/ with the models."""
+
+    GROUPS: ClassVar[Groups] = {
+        "Input": ("images", "test_images", "labels", "limit"),
+        "Model": ("teacher",),
+        "Comparison": ("methods", "seeds", "recipe", "layers", "transfer_weight"),
+        "Training": (
+            *("epochs", "warmup_epochs", "batch_size", "accumulation"),
+            *("base_learning_rate", "min_learning_rate"),
+        ),
+        "Output": ("map_layer", "out"),
+        "Runtime": ("precision", "compile", "workers"),
+    }
+
+    def check(self) -> None:
+        """Check what needs neither the teacher nor the images.
+
+        Raises:
+            ValueError: If a name is unknown, or a number out of range.
+            OSError: If the images or the teacher are missing.
+        """
+        if not self.methods or not self.seeds:
+            raise ValueError(
+                "--methods and --seeds must each name at least one, got none; leave them out for the defaults"
+            )
+        check_at_least("--labels", self.labels, 0)
+        check_at_least("--limit", self.limit, 1)
+        check_at_least("--epochs", self.epochs, 1)
+        check_at_least("--warmup-epochs", self.warmup_epochs, 0)
+        check_at_least("--batch-size", self.batch_size, 1)
+        check_at_least("--accumulation", self.accumulation, 1)
+        check_above("--base-learning-rate", self.base_learning_rate, 0)
+        check_at_least("--min-learning-rate", self.min_learning_rate, 0)
+        check_at_least("--transfer-weight", self.transfer_weight, 0)
+        check_at_least("--workers", self.workers, 0)
+        for method in self.chosen_methods():
+            check_update(method.settings)
+        check_model_name(self.teacher)
+        for spec in (self.images, self.test_images):
+            if spec is not None:
+                check_source(spec)
+
+    def chosen_methods(self) -> list[Method]:
+        """The methods to compare, with their settings.
+
+        Raises:
+            ValueError: If one is unknown, or a setting is out of range.
+        """
+        layers = self.chosen_layers()
+        return [self._method(name, layers) for name in dict.fromkeys(self.methods)]
+
+    def chosen_layers(self) -> Layers | None:
+        """The layers to transfer, as `pair_layers` takes them; None for those of the recipe.
+
+        Raises:
+            ValueError: If they are neither a list of numbers nor a known name.
+        """
+        return None if self.layers is None else _parse_layers(self.layers)
+
+    def _method(self, name: str, layers: Layers | None) -> Method:
+        changes: dict[str, Any] = {"workers": self.workers, "compile": self.compile}
+        for field in _OVERRIDES:
+            if (value := getattr(self, field)) is not None:
+                changes[field] = value
+        if self.epochs is not None and self.warmup_epochs is None:
+            recipe = method_of(self.recipe, name).settings
+            changes["warmup_epochs"] = self.epochs * recipe.warmup_epochs / recipe.epochs
+        return method_of(self.recipe, name, layers=layers, **changes)
+
+
+def _parse_layers(text: str) -> Layers:
+    """Parse --layers into the argument of `pair_layers`.
+
+    Raises:
+        ValueError: If it is neither a list of numbers nor a known name.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if all(re.fullmatch(r"-?[0-9]+", part) for part in parts):
+        return [int(part) for part in parts]
+    if not re.fullmatch(r"all|spread|(first|last):[0-9]+%?", text.strip()):
+        raise ValueError(
+            "--layers must be all, first:K or last:K, where K is a number or a percentage such as 75%, or numbers such "
+            f"as 0,3,5; got {text!r}"
+        )
+    return text.strip()

@@ -1,0 +1,91 @@
+"""The settings of `vl-diffusion compare-search`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import tyro
+from vl_core.cli import Groups, check_at_least
+from vl_core.data import check_source
+
+from vl_diffusion.commands.settings.classifier import ClassifierSettings, SearchName
+from vl_diffusion.search import Grid, Staged
+from vl_diffusion.search.evidence import Bound
+
+_T = TypeVar("_T")
+
+# A setting of the other commands that this one does not have.
+NotAsked = tyro.conf.Suppress[tyro.conf.Fixed[_T]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSearch(ClassifierSettings):
+    """Compare the accuracy and cost of all searches on the same draws of the same labeled images.
+
+    Each error is computed once for all searches. Without arguments: a dozen held-out images of clothes, about two
+    minutes on two cores. Rerun an interrupted command to resume, or a finished one with a larger --limit to extend it.
+    """
+
+    images: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
+
+    out: Path = Path("vl-diffusion-compare-search")
+    """Folder for search.csv, search.png and finished results."""
+
+    limit: int | None = None
+    """Maximum number of images, balanced over classes; a larger limit includes them."""
+
+    split: str | None = None
+    """Split of the data sets; default: test, if they have splits."""
+
+    exhaustive: int = 250
+    """Draws of exhaustive search, and the maximum for halving, racing and the searches that end in a race."""
+
+    stages: tuple[int, ...] = (50, 500)
+    """Cumulative draws of the staged searches."""
+
+    survivors: tuple[int, ...] = (5, 1)
+    """Number of classes kept after each stage."""
+
+    top: int = 5
+    """Classes on the shortlist."""
+
+    max_evaluations: int | None = None
+    """Hard limit on the evaluations per image, for all searches except the exhaustive one, which is the reference."""
+
+    search: NotAsked[SearchName] = "exhaustive"
+    """All are compared."""
+
+    draws: NotAsked[tuple[int, ...] | None] = None
+    """See `exhaustive` and `stages`."""
+
+    keep: NotAsked[tuple[int, ...]] = (1,)
+    """See `survivors`."""
+
+    grid: NotAsked[Grid] = "nested"
+    """Both are compared."""
+
+    bound: NotAsked[Bound] = "t"
+    """Both are compared."""
+
+    logits: Path | None = None
+    """Scores of another model for the shortlist: a .npy array of images by classes, in the order of the images before
+    --limit; default: a nearest-class-mean classifier, if there is a training split."""
+
+    GROUPS: ClassVar[Groups] = {
+        "Input": ("images", "split", "limit", "logits"),
+        "Search": ("exhaustive", "stages", "survivors", "top"),
+        "Output": ("out",),
+    }
+
+    def check(self) -> None:
+        """Check what needs neither the model nor the images; see `ClassifierSettings.check`."""
+        check_at_least("--limit", self.limit, 1)
+        check_at_least("--exhaustive", self.exhaustive, 1)
+        check_at_least("--top", self.top, 1)
+        for spec in self.images:
+            check_source(spec)
+        super().check()
+        Staged(self.stages, self.survivors, max_evaluations=self.max_evaluations)

@@ -1,0 +1,86 @@
+"""The settings of `vl-diffusion demo`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vl_core.cli import Groups, check_at_least
+from vl_core.data import check_source
+
+from vl_diffusion.checks import checked_classes, checked_settings
+from vl_diffusion.classification.candidates import checked_templates
+from vl_diffusion.commands.settings.classifier import Precision
+from vl_diffusion.models.folders import check_model_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Serve a web page: drop an image, edit the class names, and watch classes being eliminated.
+
+    Requires `pip install 'vl-diffusion[demo]'`. The page makes no requests to other machines, and is reachable only
+    from this machine unless --host is given. Stop it with Ctrl-C.
+    """
+
+    model: str = "fashion"
+    """"fashion" (built in), the folder of a diffusers pipeline or network, or a hub id."""
+
+    classes: tuple[str, ...] | None = None
+    """Initial class names; default: the model's own."""
+
+    image_size: int | None = None
+    """For text-conditional models: height and width of the images in pixels; default: the training resolution."""
+
+    examples: tuple[str, ...] | None = None
+    """Image files, folders or data sets with examples, of which eight are shown; default: clothes for "fashion"."""
+
+    draws: int = 250
+    """Maximum draws per class."""
+
+    prompt_template: tuple[str, ...] = ("a photo of a {}.",)
+    """For text-conditional models: one or several prompts with {} for the class name."""
+
+    seed: int = 0
+    """Seed of the noise."""
+
+    batch_size: int = 64
+    """Evaluations per call of the network; results do not depend on it."""
+
+    precision: Precision = "float32"
+    """Precision of the network; the schedule and the errors are float32."""
+
+    device: str = "auto"
+    """"cpu", "cuda", ..., or "auto" for a GPU if available."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for access from other machines."""
+
+    port: int | None = None
+    """Port to listen on; default: the first free one from 7860."""
+
+    browser: bool = False
+    """Open the page in the web browser."""
+
+    GROUPS: ClassVar[Groups] = {
+        "Input": ("classes", "examples"),
+        "Model": ("model", "image_size", "prompt_template"),
+        "Search": ("draws",),
+        "Page": ("host", "port", "browser"),
+        "Runtime": ("seed", "batch_size", "precision", "device"),
+    }
+
+    def check(self) -> None:
+        """Check what needs neither the model nor the images.
+
+        Raises:
+            ValueError: If a setting is out of range.
+            OSError: If a file is missing.
+        """
+        check_model_name(self.model)
+        check_at_least("--draws", self.draws, 1)
+        checked_settings(batch_size=self.batch_size, temperature=1.0, seed=self.seed)
+        checked_templates(self.prompt_template)
+        if self.classes is not None:
+            checked_classes(self.classes)
+        for spec in self.examples or ():
+            check_source(spec)
