@@ -70,7 +70,17 @@ def test_the_parquet_file_holds_all_that_is_known(evaluated, tiny):
     out, _ = evaluated
     table = parquet.read_table(out / "results.parquet")
     assert table.column_names == [
-        *("image", "image_id", "true", "predicted", "margin", "margin_standard_error", "probability", "evaluations"),
+        *(
+            "image",
+            "image_id",
+            "true",
+            "predicted",
+            "undecided",
+            "margin",
+            "margin_standard_error",
+            "probability",
+            "evaluations",
+        ),
         *("errors", "standard_errors", "draws", "pruned", "differences", "difference_standard_errors"),
         "probabilities",
     ]

@@ -77,7 +77,22 @@ def test_rows_that_will_not_do_are_named(images, pixel_dit_folder):
     broken = np.empty(2, object)
     broken[:] = [encoded(images[0]), b"no image"]
     with pytest.raises(ValueError, match="row 1 of the batch"):
-        classify({"image": broken})
+        ClassifyBatch(pixel_dit_folder, search=SEARCH, strict=True)({"image": broken})
+
+
+def test_an_unreadable_image_costs_its_own_row_only(images, classifier, pixel_dit_folder):
+    broken = np.empty(5, object)
+    broken[:] = [encoded(images[0]), b"no image", b"", images[3] / 2, encoded(images[4])]
+    found = ClassifyBatch(pixel_dit_folder, search=SEARCH)({"number": np.arange(5), "image": broken})
+    rows = as_rows(found)
+    check([rows[0], rows[4]], images, classifier)
+    assert [row["unreadable"] == "" for row in rows] == [True, False, False, False, True]
+    assert "row 1 of the batch is not an image in a known format" in rows[1]["unreadable"]
+    assert "must lie in [0, 1]" in rows[3]["unreadable"] or "must have shape" in rows[3]["unreadable"]
+    assert [row["predicted"] for row in rows[1:4]] == [""] * 3
+    assert [row["evaluations"] for row in rows[1:4]] == [0] * 3
+    assert np.isnan(found["errors"][1:4]).all()
+    assert np.isnan(found["margin"][1:4]).all()
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):

@@ -91,6 +91,15 @@ class Classification:
         errors: np.ndarray = self.difference_standard_errors[np.arange(len(self)), self.runners_up]
         return errors
 
+    @property
+    def undecided(self) -> np.ndarray:
+        """Images whose margin is within its standard error, bool ``(B,)``.
+
+        Where the standard error is unknown, for fewer than two draws or a single evaluated class, they count as well.
+        """
+        decided: np.ndarray = self.margins > self.margin_standard_errors
+        return ~decided
+
     def difference_intervals(self, level: float = 0.95, *, anytime: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Confidence intervals of the paired `differences`, one class at a time.
 

@@ -19,9 +19,11 @@ from vl_diffusion.classification.classifier import DiffusionClassifier
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-COLUMNS = ("predicted", "probability", "margin", "evaluations", "errors")
-"""Columns added to a row: the predicted class, its probability, the paired difference of the runner-up, the number of
-evaluations, and the error under each class in the order of `classes`."""
+COLUMNS = ("predicted", "undecided", "probability", "margin", "evaluations", "errors", "unreadable")
+"""Columns added to a row: the predicted class; True if its margin is within its standard error; its probability; the
+margin, which is the paired difference of the runner-up; the number of evaluations; the error under each class in the
+order of `classes`; and the reason why the image cannot be read, empty for all others. An unreadable image has no
+predicted class (empty) and NaN for all numbers, and costs no evaluation."""
 
 
 class ClassifyBatch:
@@ -36,6 +38,7 @@ class ClassifyBatch:
         classes: Class names; default: the model's own.
         image_column: The column of images: uint8 arrays ``(H, W)`` or ``(H, W, 3)``, or the bytes of encoded files.
         device: Device to compute on; default: the GPU if Ray assigned one to the worker, else the CPU.
+        strict: Raise an error for an image that cannot be read, which ends the whole job.
         **settings: Other arguments of the classifier.
 
     Raises:
@@ -56,9 +59,10 @@ class ClassifyBatch:
         *,
         image_column: str = "image",
         device: str | None = None,
+        strict: bool = False,
         **settings: Any,
     ) -> None:
-        self.image_column = image_column
+        self.image_column, self.strict = image_column, strict
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         if isinstance(model, str | Path):
             self.classifier = DiffusionClassifier.from_pretrained(model, classes, device=device, **settings)
@@ -72,23 +76,34 @@ class ClassifyBatch:
             batch: Columns of B rows, in Ray's ``"numpy"`` format.
 
         Raises:
-            ValueError: If there is no column of images, one of the columns exists already, or an image cannot be read;
-                the message names the row.
+            ValueError: If there is no column of images, or one of the columns exists already. If strict, also if an
+                image cannot be read; the message names the row.
         """
         if self.image_column not in batch:
             raise ValueError(f"image_column must be one of {', '.join(batch)}, got {self.image_column!r}")
         if taken := [name for name in COLUMNS if name in batch]:
             raise ValueError(f"columns {', '.join(taken)} must not exist in the rows; rename or drop them")
-        images = [_decoded(value, i) for i, value in enumerate(batch[self.image_column])]
-        result = self.classifier.classify(images)
-        rows = np.arange(len(images))
+        rows = _Rows(batch[self.image_column])
         found = {
-            "predicted": np.array(result.predicted_classes, object),
-            "probability": result.probabilities[rows, result.predictions],
-            "margin": result.margins,
-            "evaluations": result.total_evaluations,
-            "errors": result.errors,
+            "predicted": np.full(len(rows), "", object),
+            "undecided": np.ones(len(rows), bool),
+            "probability": np.full(len(rows), np.nan),
+            "margin": np.full(len(rows), np.nan),
+            "evaluations": np.zeros(len(rows), np.int64),
+            "errors": np.full((len(rows), len(self.classifier.classes)), np.nan),
+            "unreadable": np.full(len(rows), "", object),
         }
+
+        def note(row: int, error: Exception) -> None:
+            found["unreadable"][row] = " ".join(str(error).split())
+
+        for row, result in self.classifier.stream(rows, on_error=None if self.strict else note):
+            found["predicted"][row] = result.predicted_classes[0]
+            found["undecided"][row] = result.undecided[0]
+            found["probability"][row] = result.probabilities[0, result.predictions[0]]
+            found["margin"][row] = result.margins[0]
+            found["evaluations"][row] = result.total_evaluations[0]
+            found["errors"][row] = result.errors[0]
         return {**batch, **found}
 
 
@@ -101,6 +116,7 @@ def classify_dataset(
     concurrency: int = 1,
     num_gpus: float = 0,
     rows_per_batch: int = 64,
+    strict: bool = False,
     **settings: Any,
 ) -> Dataset:
     """Add `COLUMNS` to a Ray data set, lazily.
@@ -113,6 +129,8 @@ def classify_dataset(
         concurrency: Number of workers, each with its own model and CPU; Ray needs further CPUs to read the rows.
         num_gpus: GPUs per worker; a fraction lets several workers share one.
         rows_per_batch: Images per batch of a worker; results do not depend on it.
+        strict: End the job with an error at the first image that cannot be read, instead of naming the reason in its
+            row.
         **settings: Other arguments of the classifier.
 
     Raises:
@@ -132,7 +150,13 @@ def classify_dataset(
             raise ValueError(f"{name} must be at least 1, got {value}")
     return dataset.map_batches(
         ClassifyBatch,
-        fn_constructor_kwargs={"model": model, "classes": classes, "image_column": image_column, **settings},
+        fn_constructor_kwargs={
+            "model": model,
+            "classes": classes,
+            "image_column": image_column,
+            "strict": strict,
+            **settings,
+        },
         batch_size=rows_per_batch,
         batch_format="numpy",
         compute=ActorPoolStrategy(size=concurrency),
@@ -140,7 +164,17 @@ def classify_dataset(
     )
 
 
-def _decoded(value: Any, row: int) -> Any:
-    if isinstance(value, bytes | bytearray | memoryview | np.bytes_):
-        return read_image(bytes(value), name=f"row {row} of the batch")
-    return np.asarray(value)
+class _Rows(Sequence[Any]):
+    """The images of a batch, decoded one by one."""
+
+    def __init__(self, column: np.ndarray) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, row: Any) -> Any:
+        value = self._column[row]
+        if isinstance(value, bytes | bytearray | memoryview | np.bytes_):
+            return read_image(bytes(value), name=f"row {row} of the batch")
+        return np.asarray(value)

@@ -18,11 +18,13 @@ def write_classification_csv(
 ) -> None:
     """A row per image: its name, the true class where known, the predicted class, and the error under each class.
 
-    In the column `pruned` stands how many classes the search gave up.
+    The column `undecided` holds ``yes`` where the margin is within its standard error, and `pruned` the number of
+    classes that the search gave up.
     """
-    columns = ["image", "true", "predicted", "margin", "margin_standard_error", "probability", "evaluations", "pruned"]
+    columns = ["image", "true", "predicted", "undecided", "margin", "margin_standard_error"]
+    columns += ["probability", "evaluations", "pruned"]
     labels, margins, margin_errors = result.predicted_classes, result.margins, result.margin_standard_errors
-    evaluations = result.total_evaluations
+    evaluations, undecided = result.total_evaluations, result.undecided
     with open_csv(path) as write:
         write([*columns, *(f"error: {name}" for name in result.classes)])
         for i, (name, truth) in enumerate(zip(names, truths, strict=True)):
@@ -31,6 +33,7 @@ def write_classification_csv(
                     name,
                     truth or "",
                     labels[i],
+                    "yes" if undecided[i] else "",
                     f"{margins[i]:.6g}",
                     f"{margin_errors[i]:.6g}",
                     f"{result.probabilities[i, result.predictions[i]]:.6g}",
@@ -46,8 +49,9 @@ def write_classification_parquet(
 ) -> None:
     """One row per image with all its results; lists are in the order of the classes, named in the metadata.
 
-    The columns are ``image, image_id, true, predicted, margin, margin_standard_error, probability, evaluations`` and
-    the lists ``errors, standard_errors, draws, pruned, differences, difference_standard_errors, probabilities``.
+    The columns are ``image, image_id, true, predicted, undecided, margin, margin_standard_error, probability,
+    evaluations`` and the lists ``errors, standard_errors, draws, pruned, differences, difference_standard_errors,
+    probabilities``.
     """
     import pyarrow as pa
 
@@ -56,6 +60,7 @@ def write_classification_parquet(
         "image_id": result.image_ids,
         "true": pa.array([None if truth is None else utf8(truth) for truth in truths], pa.string()),
         "predicted": [utf8(label) for label in result.predicted_classes],
+        "undecided": result.undecided,
         "margin": result.margins,
         "margin_standard_error": result.margin_standard_errors,
         "probability": result.probabilities[np.arange(len(result)), result.predictions],
@@ -68,7 +73,7 @@ def write_classification_parquet(
 
 
 def classification_table(names: Sequence[str], truths: Sequence[str | None], result: Classification) -> str:
-    """Table for the terminal: one line per image, and the accuracy."""
+    """Table for the terminal: one line per image, the accuracy, and the number of undecided answers."""
     columns = (("image", names), ("predicted", result.classes))
     shown = {text: printable(text) for text in (*names, *result.classes, *(t for t in truths if t is not None))}
     widths = [max(len(head), *(len(shown[text]) for text in column)) for head, column in columns]
@@ -76,7 +81,9 @@ def classification_table(names: Sequence[str], truths: Sequence[str | None], res
     lines = [head, "-" * len(head)]
     for i, (name, truth, label) in enumerate(zip(names, truths, result.predicted_classes, strict=True)):
         margin = f"{result.margins[i]:.5f} ± {result.margin_standard_errors[i]:.5f}"
-        mark = "" if truth in (None, label) else "  wrong"
+        mark = "  undecided" if result.undecided[i] else ""
+        if truth not in (None, label):
+            mark += ", wrong" if mark else "  wrong"
         evaluations = result.total_evaluations[i]
         lines.append(
             f"{shown[name]:{widths[0]}}  {shown[truth] if truth else '':{widths[1]}}  {shown[label]:{widths[1]}}  "
@@ -87,4 +94,12 @@ def classification_table(names: Sequence[str], truths: Sequence[str | None], res
     ]
     if correct:
         lines.append(f"{sum(correct)} of {len(correct)} correct ({100 * np.mean(correct):.1f} %)")
+    if result.undecided.any():
+        lines.append(undecided_line(result))
     return "\n".join(lines)
+
+
+def undecided_line(result: Classification) -> str:
+    """Number of answers whose margin is within its standard error, in a sentence."""
+    count = int(result.undecided.sum())
+    return f"{count} of {len(result)} answers {'is' if count == 1 else 'are'} undecided: the margin is within its s.e."
