@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from vl_attention.analysis.shift_accuracy import ShiftAccuracy
 from vl_attention.analysis.similarity import MapSimilarity
@@ -12,7 +13,20 @@ from vl_attention.charts.similarity import draw_head_similarity, draw_layer_simi
 from vl_attention.charts.transfer import draw_transfer
 from vl_attention.comparison.compare import COLUMNS
 from vl_attention.comparison.summary import summarize
+from vl_core.charts import SMALL, smallest_text
 from vl_core.corruptions import SHIFTS
+
+
+@pytest.fixture(autouse=True)
+def readable(monkeypatch):
+    """Require of every figure that is saved that no type is smaller than eight points at the width of a page."""
+    save = Figure.savefig
+
+    def checked(self, *args, **options):
+        save(self, *args, **options)
+        assert smallest_text(self) >= SMALL
+
+    monkeypatch.setattr(Figure, "savefig", checked)
 
 
 def colors(path):
@@ -51,6 +65,20 @@ def test_pairs_with_and_without_common_heads_are_drawn(tmp_path, draw):
     assert colors(tmp_path / "similarity.png") > 20
     with pytest.raises(ValueError, match="one or more"):
         draw(tmp_path / "other.png", [])
+
+
+def test_names_stand_beside_their_lines_in_words(tmp_path, monkeypatch):
+    saved, save = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **b: (saved.append(self), save(self, *a, **b))[1])
+    rows = [MapSimilarity("teacher", name, i, i, 0, 0.3 + 0.001 * i, 4) for name in ("fine_tuned", "b") for i in (0, 1)]
+    draw_layer_similarity(tmp_path / "similarity.png", rows)
+    lines, names = saved[0].axes
+    assert lines.get_legend() is None
+    assert lines.get_title() == "Attention maps compared with those of teacher"
+    found = {text.get_text(): (text.get_position()[1], text.get_color()) for text in names.texts}
+    assert list(found) == ["fine tuned", "b"]
+    assert abs(found["fine tuned"][0] - found["b"][0]) >= 0.045 - 1e-9
+    assert [color for _, color in found.values()] == [line.get_color() for line in lines.lines[:2]]
 
 
 def test_accuracies_are_drawn_with_their_gains(tmp_path):

@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 from PIL import Image
 from vl_core import charts
-from vl_core.charts import label_text, legend_text, new_figure, save_figure, style_axes
+from vl_core.charts import (
+    PAGE_WIDTH,
+    SMALL,
+    in_words,
+    label_text,
+    legend_text,
+    new_figure,
+    save_figure,
+    show_image,
+    smallest_text,
+    spread,
+    style_axes,
+)
 
 
 def test_a_figure_is_saved_in_its_size_and_replaces_the_file(tmp_path):
@@ -16,7 +28,7 @@ def test_a_figure_is_saved_in_its_size_and_replaces_the_file(tmp_path):
     figure.subplots().plot([0, 1])
     save_figure(figure, path)
     with Image.open(path) as image:
-        assert (image.format, image.size) == ("PNG", (240, 180))
+        assert (image.format, image.size) == ("PNG", (320, 240))
         assert len(np.unique(np.asarray(image.convert("L")))) > 2
     assert [file.name for file in tmp_path.iterdir()] == ["chart.png"]
 
@@ -71,3 +83,57 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'vl-core\[charts\]'"):
         new_figure(1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ([0.0, 0.1, 5.0], [-0.45, 0.55, 5.0]),
+        ([5.0, 0.1, 0.0], [5.0, 0.55, -0.45]),
+        ([1.0, 1.0, 1.0], [0.0, 1.0, 2.0]),
+        # Two groups that touch once they are spread become one.
+        ([0.0, 0.0, 1.2], [-0.6, 0.4, 1.4]),
+        ([], []),
+    ],
+)
+def test_labels_are_spread_around_their_places(places, expected):
+    assert spread(places, 1.0) == pytest.approx(expected)
+
+
+def test_the_smallest_text_is_what_is_left_of_it_on_a_page():
+    figure = new_figure(2 * PAGE_WIDTH, 3.0)
+    assert smallest_text(figure) == float("inf")
+    figure.suptitle("title", fontsize=20)
+    assert smallest_text(figure) == 10
+    axes = figure.subplots()
+    style_axes(axes)
+    figure.draw_without_rendering()
+    assert smallest_text(figure) == SMALL / 2
+    axes.set_axis_off()
+    assert smallest_text(figure) == 10
+    assert smallest_text(new_figure(PAGE_WIDTH / 2, 3.0)) == float("inf")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16", "F"])
+def test_images_of_every_mode_are_drawn_in_a_frame(mode, tmp_path):
+    base = Image.new("L", (4, 4), 255)
+    image = Image.fromarray(np.full((4, 4), 4095, np.uint16)) if mode == "I;16" else base.convert(mode)
+    image = image.point(lambda value: value / 255) if mode == "F" else image
+    figure = new_figure(1.0, 1.0)
+    axes = figure.subplots()
+    show_image(axes, image)
+    save_figure(figure, tmp_path / "chart.png")
+    with Image.open(tmp_path / "chart.png") as drawn:
+        pixels = np.asarray(drawn.convert("RGB"))
+    assert (pixels[80, 80] > 250).all()
+    assert all(spine.get_visible() for spine in axes.spines.values())
+    # The frame is the only thing on white that is not white.
+    assert (pixels < 230).any()
+
+
+@pytest.mark.parametrize(
+    ("identifier", "words"),
+    [("jpeg_compression", "JPEG compression"), ("tent", "TENT"), ("runs/a_b", "runs/a_b"), ("a $b", "a $b")],
+)
+def test_identifiers_are_written_in_words_and_paths_as_they_are(identifier, words):
+    assert in_words(identifier) == words

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from scipy import stats
-from vl_core.charts import new_figure, save_figure
+from vl_core.charts import COLORS, GRAY, INK, MARKERS, PAGE_WIDTH, SMALL, new_figure, save_figure, style_axes
 from vl_core.results import append_row, provenance, read_rows, wilson_interval
 from vl_diffusion.search import Racing, Request, SearchInput, nested_order
 
@@ -99,6 +99,12 @@ RACES: dict[str, Play] = {
     "racing, bernstein": racing(aim="expectation", bound="bernstein", spread=SPREAD),
     "naive t-tests": naive,
 }
+TITLES = {
+    "racing, t": "racing (in expectation)",
+    "racing, t, aim=draws": "racing (on its draws)",
+    "racing, bernstein": "racing (Bernstein)",
+    "naive t-tests": "repeated t-tests",
+}
 
 
 def measure(part: str, noise: str, names: list[str], gap: float, draws: int, races: int, seed: int) -> list[dict]:
@@ -144,10 +150,11 @@ def slope(rows: list[dict]) -> float:
 
 
 def draw(path: Path, rows: list[dict]) -> None:
-    figure = new_figure(11, 4.2)
-    left, right = figure.subplots(1, 2)
+    figure = new_figure(PAGE_WIDTH, 3.6)
+    left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     _draw_errors(left, [row for row in rows if row["part"] == "errors"])
     _draw_gaps(right, [row for row in rows if row["part"] == "gaps"])
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=SMALL)
     save_figure(figure, path)
 
 
@@ -157,31 +164,44 @@ def _draw_errors(axes: Axes, rows: list[dict]) -> None:
         mine = [row for row in rows if row["search"] == name]
         share, low, high = (np.array([float(row[c]) for row in mine]) for c in ("wrong_percent", "low", "high"))
         place = np.arange(len(mine)) + 0.2 * (i - 1.5)
-        # A share of 0 has no place on a logarithmic axis: its upper end alone is drawn.
-        axes.errorbar(
-            place, np.maximum(share, 1e-3), yerr=[np.maximum(share - low, 0), high - share], fmt="o", label=name
-        )
-    axes.axhline(100 * LEVEL, color="black", linewidth=0.8)
-    axes.annotate(f"level {LEVEL:.0%}", (0, 100 * LEVEL), (4, 3), ("axes fraction", "data"), "offset points")
-    axes.set(yscale="log", ylim=(5e-3, 100), ylabel="races lost, % (95 % interval)", xticks=range(len(kinds)))
-    axes.set_xticklabels(kinds)
-    axes.set_title(f"{int(rows[0]['races']):,} races of {CLASSES} classes, nine {GAP:g} behind", fontsize=10)
-    axes.legend(fontsize=8, loc="upper center", ncols=2)
+        # A share of 0 has no place on a logarithmic axis: an arrow points down from the upper end of its interval.
+        axes.errorbar(place, np.maximum(share, 1e-3), yerr=[np.maximum(share - low, 0), high - share], markersize=5,
+                      fmt=MARKERS[i], color=COLORS[i], label=TITLES[name])  # fmt: skip
+        axes.plot(place[share == 0], high[share == 0], "v", color=COLORS[i], markersize=5)
+    axes.axhline(100 * LEVEL, color=GRAY, linewidth=0.8, linestyle="--")
+    axes.annotate(
+        f"level {100 * LEVEL:g} %", (1, 100 * LEVEL), (-2, 3), ("axes fraction", "data"), "offset points",
+        fontsize=SMALL, color=GRAY, ha="right",
+    )  # fmt: skip
+    axes.set(yscale="log", ylim=(5e-3, 20), ylabel="races lost, % (lines: 95 %)", xticks=range(len(kinds)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xticklabels([kind.replace("-", "-\n") for kind in kinds])
+    axes.set_title(f"{int(rows[0]['races']):,} races of {CLASSES} classes")
+    style_axes(axes, grid="y")
 
 
 def _draw_gaps(axes: Axes, rows: list[dict]) -> None:
-    for name in dict.fromkeys(row["search"] for row in rows):
+    for i, name in enumerate(dict.fromkeys(row["search"] for row in rows)):
         mine = [row for row in rows if row["search"] == name]
         gaps, cost = (np.array([float(row[c]) for row in mine]) for c in ("gap", "evaluations_per_race"))
-        axes.plot(gaps, cost, "o-", label=f"{name}: slope {slope(mine):.2f} up to 0.4")
+        number = list(RACES).index(name)
+        axes.plot(gaps, cost, marker=MARKERS[number], color=COLORS[number], markersize=5, linewidth=1.4)
+        place, text = ((2, 6), "left") if i else ((-5, -10), "right")
+        axes.annotate(
+            f"slope {slope(mine):.2f}", (gaps[3], cost[3]), place, textcoords="offset points",
+            fontsize=SMALL, color=COLORS[number], ha=text,
+        )  # fmt: skip
     start = float(rows[0]["evaluations_per_race"])
-    axes.plot(gaps, start * (gaps / gaps[0]) ** -2, "k:", label="gap to the power of -2")
+    axes.plot(gaps, start * (gaps / gaps[0]) ** -2, ":", color=INK, linewidth=1.2)
+    axes.annotate("slope -2", (gaps[-2], start * (gaps[-2] / gaps[0]) ** -2), (6, 4), textcoords="offset points",
+                  fontsize=SMALL, color=INK)  # fmt: skip
     axes.set(xscale="log", yscale="log")
-    axes.set(xlabel="gap, in deviations of a paired difference", ylabel="evaluations a race")
+    axes.set(xlabel="gap, in deviations of a paired difference", ylabel="evaluations per race")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_xticks(GAPS, [f"{gap:g}" for gap in GAPS])
     axes.set_xticks([], minor=True)
-    axes.set_title("What a race costs", fontsize=10)
-    axes.legend(fontsize=8)
+    axes.set_title("Cost of a race")
+    style_axes(axes, grid="both")
 
 
 def main() -> None:
@@ -190,7 +210,13 @@ def main() -> None:
     parser.add_argument("--gap-races", type=int, default=300, help="races at each gap of the second part")
     parser.add_argument("--out", type=Path, help="append rows to this CSV file")
     parser.add_argument("--plot", type=Path, help="write this PNG file, of the CSV file's rows if there is one")
+    parser.add_argument("--only-plot", action="store_true", help="measure nothing: plot the rows of --out")
     args = parser.parse_args()
+    if args.only_plot:
+        if not (args.out and args.plot):
+            parser.error("--only-plot needs --out, the CSV file to read, and --plot, the PNG file to write")
+        draw(args.plot, read_rows(args.out))
+        return
     rows = []
     for seed, noise in enumerate(("normal", "heavy-tailed", "time-structured")):
         rows += measure("errors", noise, list(RACES), GAP, DRAWS, args.races, seed)

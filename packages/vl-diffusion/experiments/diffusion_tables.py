@@ -6,7 +6,9 @@ writes it, its accuracy and cost on the same images as the other searches::
     python packages/vl-diffusion/experiments/diffusion_tables.py
 
 prints one Markdown table of `packages/vl-diffusion/results/search.csv`, and one of all files there that hold
-classifiers' rows.
+classifiers' rows. The figure of the searches is drawn from the same rows by
+
+    python packages/vl-diffusion/experiments/diffusion_tables.py --figure packages/vl-diffusion/docs/search.png
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from vl_core.results import markdown_table, read_rows, wilson_interval
+from vl_diffusion.charts.searches import draw_comparison
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 COLUMNS = ("model", "images", "accuracy", "low", "high", "evaluations_per_image")
@@ -114,10 +118,29 @@ def read_results(folder: Path) -> list[dict[str, str]]:
     return [row for row in found if row.keys() >= set(COLUMNS)]
 
 
+def draw_searches(rows: Iterable[Mapping[str, str]], path: Path) -> None:
+    """Draw the searches' cost, accuracy and agreement."""
+    numbers = ("accuracy", "agreement", "evaluations_per_image")
+    draw_comparison(
+        path,
+        [
+            SimpleNamespace(
+                search=row["search"], images=int(row["images"]), **{name: float(row[name]) for name in numbers}
+            )
+            for row in rows
+        ],
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    folder = parser.parse_args().results
+    parser.add_argument("--figure", type=Path, help="write this PNG file of the searches; no tables")
+    args = parser.parse_args()
+    folder = args.results
+    if args.figure:
+        draw_searches(read_rows(folder / "search.csv"), args.figure)
+        return
     if (searches := folder / "search.csv").is_file():
         print(search_table(read_rows(searches)))
     print(table(read_results(folder)), end="")

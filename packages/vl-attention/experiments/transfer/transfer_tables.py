@@ -6,7 +6,9 @@ prints a Markdown table for each folder of `packages/vl-attention/results/`: a l
 cent over all seeds, the gain over training from scratch in points with Student's 95 % interval over seeds, and the
 share of the gap to fine-tuning; and below it the gain of the ensemble over the better of its members, seed by seed.
 Last come the learning rates of `search_transfer_rates.py`: accuracy on held-out images by method and peak learning
-rate.
+rate. The figures of the documentation, `transfer.png` and `similarity.png`, are drawn from the rows of 40 epochs by
+
+    python packages/vl-attention/experiments/transfer/transfer_tables.py --figures packages/vl-attention/docs
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from vl_attention.analysis.similarity import MapSimilarity
+from vl_attention.charts.similarity import draw_layer_similarity
+from vl_attention.charts.transfer import draw_transfer
 from vl_attention.comparison.methods import ENSEMBLE, ENSEMBLE_MEMBERS
 from vl_attention.comparison.summary import Interval, mean_interval, summarize
 from vl_core.results import markdown_table, read_rows
@@ -72,6 +77,27 @@ def rates_table(rows: Sequence[Row]) -> str:
     return markdown_table(lines, list(lines[0]))
 
 
+def draw_figures(folder: Path, out: Path) -> None:
+    """Draw the accuracies of a study, and how much its maps differ from the teacher's."""
+    rows = read_rows(folder / "transfer.csv")
+    labels, epochs, seeds = rows[0]["labels"], rows[0]["epochs"], len({row["seed"] for row in rows})
+    title = f"Fashion-MNIST: {int(labels):,} labels, {epochs} epochs, {seeds} seeds, 10,000 test images"
+    draw_transfer(out / "transfer.png", summarize(rows, ""), rows, title=title)
+    similarity = [
+        MapSimilarity(
+            row["first"],
+            row["second"],
+            int(row["first_layer"]),
+            int(row["second_layer"]),
+            int(row["head"]) if row["head"] else None,
+            float(row["divergence"]),
+            int(row["images"]),
+        )
+        for row in read_rows(folder / "similarity.csv")
+    ]
+    draw_layer_similarity(out / "similarity.png", similarity)
+
+
 def _points(gain: Interval) -> str:
     return f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
 
@@ -79,7 +105,12 @@ def _points(gain: Interval) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    results = parser.parse_args().results
+    parser.add_argument("--figures", type=Path, help="draw the figures into this folder; no tables")
+    args = parser.parse_args()
+    results = args.results
+    if args.figures:
+        draw_figures(results / "fashion_40_epochs", args.figures)
+        return
     for path in sorted(results.glob("*/transfer.csv")):
         rows = read_rows(path)
         print(f"{path.parent.name}\n\n{methods_table(rows)}\n{ensemble_line(rows)}")

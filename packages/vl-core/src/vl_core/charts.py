@@ -1,16 +1,19 @@
 """Charts in one style: figures that need no display, saved as PNG in one step.
 
 A chart is a function that makes a figure with `new_figure`, draws on its axes with matplotlib, and ends with
-`save_figure`. `COLORS` and `MARKERS` tell series apart, and `style_axes` removes what does not carry data. matplotlib
-comes with the extra ``charts``.
+`save_figure`. `COLORS` and `MARKERS` tell series apart, and `style_axes` removes what does not carry data. A figure is
+as wide as a page of documentation, `PAGE_WIDTH`, and its type has one of the sizes `TITLE`, `TEXT` and `SMALL`; a wider
+figure is shown scaled down, and `smallest_text` says to what size. matplotlib comes with the extra ``charts``.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from vl_core._atomic import atomic_write
 from vl_core._extras import import_extra
@@ -21,16 +24,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "BAR",
     "COLORS",
     "CORRECT",
     "GRAY",
+    "INK",
+    "LIGHT",
     "MARKERS",
     "NEUTRAL",
+    "PAGE_WIDTH",
+    "SMALL",
+    "TEXT",
+    "TITLE",
     "WRONG",
+    "in_words",
     "label_text",
     "legend_text",
     "new_figure",
     "save_figure",
+    "show_image",
+    "smallest_text",
+    "spread",
     "style_axes",
 ]
 
@@ -52,7 +66,27 @@ NEUTRAL = "#33658a"
 GRAY = "#7f7f7f"
 """Color of baselines and reference lines."""
 
-_DPI = 120
+BAR = "#6fa3c7"
+"""Color of bars, light enough for error bars in `INK` to be seen on them."""
+
+LIGHT = "#d4d8dc"
+"""Color of what steps back: bars of eliminated classes, frames of images."""
+
+INK = "#222222"
+"""Color of text, and of error bars: visible on bars in `BAR` or `LIGHT` and beside them."""
+
+PAGE_WIDTH = 7.2
+"""Width of a page of documentation in inches: figures of this width are shown with their type in its own size."""
+
+TITLE, TEXT, SMALL = 10.5, 9.0, 8.0
+"""Sizes of type in points, of titles, labels and the rest; nothing is smaller at `PAGE_WIDTH`."""
+
+_DPI = 160
+_FRAME = "#b4bac1"
+# Modes of PIL whose arrays are gray, red, green and blue, or these with an alpha channel.
+_DRAWN_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L", "F", "RGB", "RGBA")
+# Words that do not stand in identifiers as they are written.
+_SPELLED = {"gaussian": "Gaussian", "jpeg": "JPEG", "tent": "TENT", "tta": "TTA", "dusa": "DUSA"}
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -80,7 +114,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as a PNG of 120 dots per inch, replacing the file in one step.
+    """Write a figure as a PNG of 160 dots per inch, replacing the file in one step.
 
     Characters that the font lacks are drawn as boxes, without a warning.
 
@@ -102,7 +136,7 @@ def style_axes(
     grid: Literal["x", "y", "both"] | None = None,
     spines: Collection[str] = ("left", "bottom"),
 ) -> None:
-    """Remove the lines around the axes that carry no data, and draw a faint grid behind the data.
+    """Remove the lines around the axes that carry no data, draw a faint grid behind the data, and set sizes of type.
 
     Args:
         axes: The axes.
@@ -114,6 +148,83 @@ def style_axes(
     if grid is not None:
         axes.grid(axis=grid, alpha=0.3)
         axes.set_axisbelow(True)
+    axes.tick_params(labelsize=SMALL, labelcolor=INK)
+    axes.xaxis.label.set_fontsize(TEXT)
+    axes.yaxis.label.set_fontsize(TEXT)
+    axes.title.set_fontsize(TITLE)
+
+
+def show_image(axes: Axes, pixels: Any) -> None:
+    """Draw an image without ticks, in a thin frame, so that one with a white border has an edge.
+
+    Args:
+        axes: The axes.
+        pixels: ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``, uint8 or floats in 0..1, or a PIL image of any mode. Gray
+            integers of more than 8 bits are scaled by their maximum.
+    """
+    if getattr(pixels, "mode", "RGB") not in _DRAWN_MODES:
+        pixels = pixels.convert("RGBA")
+    pixels = np.asarray(pixels)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    largest = 255 if pixels.dtype == np.uint8 else max(pixels.max(), 1) if pixels.dtype.kind in "ui" else 1
+    axes.imshow(pixels, cmap="gray" if pixels.ndim == 2 else None, vmin=0, vmax=largest, interpolation="nearest")
+    axes.set_axis_on()
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=_FRAME, linewidth=0.8)
+
+
+def smallest_text(figure: Figure) -> float:
+    """Size in points of the smallest visible text of a figure at `PAGE_WIDTH`; infinite without text.
+
+    A figure that is wider than a page is shown smaller, and its type with it.
+    """
+    from matplotlib.text import Text
+
+    off = [axis for axes in figure.axes if not axes.axison for axis in (axes.xaxis, axes.yaxis)]
+    hidden = {id(text) for axis in off for text in axis.findobj(Text)}
+    shown = [text for text in figure.findobj(Text) if isinstance(text, Text) and id(text) not in hidden]
+    drawn = [text for text in shown if text.get_visible() and text.get_text().strip()]
+    scale = min(1.0, PAGE_WIDTH / float(figure.get_size_inches()[0]))
+    return min((scale * float(text.get_fontsize()) for text in drawn), default=float("inf"))
+
+
+def spread(places: Sequence[float], least: float) -> list[float]:
+    """Move places apart to a distance of at least `least`, in their order and around their means.
+
+    For labels beside the ends of lines.
+
+    Example:
+        >>> spread([0.0, 0.1, 5.0], 1.0)
+        [-0.45, 0.55, 5.0]
+    """
+    order = sorted(range(len(places)), key=places.__getitem__)
+    groups: list[tuple[float, int]] = []  # center and size of labels that touch
+    for index in order:
+        center, size = float(places[index]), 1
+        while groups and groups[-1][0] + least * (groups[-1][1] - 1) / 2 + least > center - least * (size - 1) / 2:
+            before, count = groups.pop()
+            center, size = (before * count + center * size) / (count + size), count + size
+        groups.append((center, size))
+    moved = [center + least * (i - (size - 1) / 2) for center, size in groups for i in range(size)]
+    apart = [0.0] * len(places)
+    for index, place in zip(order, moved, strict=True):
+        apart[index] = place
+    return apart
+
+
+def in_words(identifier: str) -> str:
+    """Return an identifier as a reader would write it, and any other text, such as a path, unchanged.
+
+    Example:
+        >>> in_words("jpeg_compression"), in_words("default_online")
+        ('JPEG compression', 'default online')
+    """
+    if not identifier.isidentifier():
+        return identifier
+    return " ".join(_SPELLED.get(word, word) for word in identifier.split("_") if word)
 
 
 def label_text(name: str, *, at_most: int | None = 20) -> str:

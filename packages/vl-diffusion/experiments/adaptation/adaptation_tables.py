@@ -4,16 +4,23 @@
 
 prints a Markdown table for each folder of `packages/vl-diffusion/results/adaptation/`: a line per corruption
 and severity, with accuracies in per cent over all seeds, and gains over the source in points with their 95 % intervals;
-and below it a table of what each method cost.
-"""
+and below it a table of what each method cost. The figure of the documentation is drawn from the same rows by
+
+    python packages/vl-diffusion/experiments/adaptation/adaptation_tables.py --figure packages/vl-diffusion/docs/adapt.png
+"""  # noqa: E501
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
+from vl_core.charts import in_words
 from vl_core.results import markdown_table, read_rows
+from vl_diffusion.charts.adaptation import draw_gains
+from vl_diffusion.studies.adaptation.names import METHOD_TITLES
+from vl_diffusion.studies.adaptation.report import study_title
 
 RESULTS = Path(__file__).resolve().parents[2] / "results/adaptation"
 SOURCE, DEFAULT, ONLINE = "source", "default", "default_online"
@@ -64,6 +71,28 @@ def tables(folder: Path) -> str:
     return gains_table(gains) + "\n" + cost_table(read_rows(folder / "adapt.csv"), gains)
 
 
+def draw(folder: Path, path: Path, severity: str = "5") -> None:
+    """Draw the accuracies and gains of a study on clean images, at one severity, and over all severities."""
+    rows, settings = read_rows(folder / "gains.csv"), read_rows(folder / "adapt.csv")
+    shown = [row for row in rows if row["severity"] in ("0", severity, "all")]
+    levels = sorted({row["severity"] for row in rows} - {"0", "all"})
+    names = {"all": f"all, severity {' and '.join(levels)}"}
+    images, seeds = int(settings[0]["images"]), len({row["seed"] for row in settings})
+    draw_gains(
+        path,
+        [
+            SimpleNamespace(
+                corruption=names.get(row["corruption"], row["corruption"]),
+                method=row["method"],
+                **{name: float(row[name]) for name in ("accuracy", "gain", "gain_low", "gain_high")},
+            )
+            for row in shown
+        ],
+        study_title(images, [int(severity)], seeds),
+        {method: METHOD_TITLES[method] for method in _methods(shown)},
+    )
+
+
 def _methods(gains: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(row["method"] for row in gains))
 
@@ -78,11 +107,11 @@ def _cells(gains: Iterable[Row]) -> dict[tuple[str, str], dict[str, Row]]:
 def _name(corruption: str, severity: str) -> str:
     if corruption == "all":
         return "all"
-    return corruption.replace("_", " ") if severity == "0" else f"{corruption.replace('_', ' ')} {severity}"
+    return in_words(corruption) if severity == "0" else f"{in_words(corruption)} {severity}"
 
 
 def _title(method: str) -> str:
-    return {ONLINE: "online", "tent": "TENT", "diffusion_tta": "Diffusion-TTA"}.get(method, method.replace("_", " "))
+    return {DEFAULT: "default", ONLINE: "online", SOURCE: "source"}.get(method, METHOD_TITLES[method])
 
 
 def _percent(share: str) -> str:
@@ -100,7 +129,12 @@ def _mean(rows: Sequence[Row], name: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    for folder in sorted(path.parent for path in parser.parse_args().results.glob("*/gains.csv")):
+    parser.add_argument("--figure", type=Path, help="write this PNG file of the rows of few_labels/; no tables")
+    args = parser.parse_args()
+    if args.figure:
+        draw(args.results / "few_labels", args.figure)
+        return
+    for folder in sorted(path.parent for path in args.results.glob("*/gains.csv")):
         print(f"{folder.name}\n\n{tables(folder)}")
 
 

@@ -1,12 +1,12 @@
-"""Evaluate the Caltech-101 diffusion model as a classifier, and draw samples of it, for its card.
+"""Evaluate the Caltech-101 diffusion model as a classifier, for its card.
 
 Every test image of the ten classes is named by the class under which the model predicts the noise best::
 
     python packages/vl-diffusion/experiments/caltech/caltech_card.py
 
-appends a row to `packages/vl-diffusion/results/caltech.csv`, prints the card's table with the rows of the baselines in
-that file, and writes `packages/vl-diffusion/results/caltech/samples.png`. Predictions are kept in `--named`: rerun to
-resume. The model comes from `train_caltech_dit.py`; its weights are not committed.
+appends a row to `packages/vl-diffusion/results/caltech.csv`, and prints the card's table with the rows of the baselines
+in that file. Predictions are kept in `--named`: rerun to resume. The model comes from `train_caltech_dit.py`; its
+weights are not committed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from pathlib import Path
 
 import torch
 from caltech_images import Images, add_data_options, put_aside, read_images
-from diffusers import DDIMScheduler, DiTTransformer2DModel
-from PIL import Image
 from safetensors.torch import load_file
 from tqdm.auto import tqdm
 from vl_core.results import append_row, provenance, read_rows
@@ -29,7 +27,6 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # modules that severa
 from diffusion_tables import RESULTS, classifier_row, table
 
 MODEL = Path("runs/caltech_dit/model")
-SAMPLES = RESULTS / "caltech/samples.png"
 
 
 def name_all(classifier: DiffusionClassifier, images: Images, path: Path) -> list[dict[str, str]]:
@@ -45,28 +42,6 @@ def name_all(classifier: DiffusionClassifier, images: Images, path: Path) -> lis
     return sorted(read_rows(path), key=lambda row: int(row["image"]))
 
 
-@torch.no_grad()
-def draw_samples(
-    folder: Path, path: Path, *, rows: int = 6, steps: int = 50, guidance: float = 2.0, seed: int = 0
-) -> None:
-    """Draw a grid of samples, a column per class, by DDIM with classifier-free guidance, in a palette of 256 colors."""
-    model = DiTTransformer2DModel.from_pretrained(folder).float().eval()
-    scheduler = DDIMScheduler.from_pretrained(folder, timestep_spacing="trailing")
-    scheduler.set_timesteps(steps)
-    classes, size = int(model.config.num_embeds_ada_norm), int(model.config.sample_size)
-    label = torch.arange(classes).repeat(rows)
-    images = torch.randn(len(label), 3, size, size, generator=torch.Generator().manual_seed(seed))
-    for step in tqdm(scheduler.timesteps, desc="draw", mininterval=5):
-        with_class, without = (
-            model(images, timestep=step.expand(len(label)), class_labels=shown).sample
-            for shown in (label, torch.full_like(label, classes))
-        )
-        images = scheduler.step(without + guidance * (with_class - without), step, images).prev_sample
-    pixels = images.add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    grid = pixels.reshape(rows, classes, size, size, 3).swapaxes(1, 2).reshape(rows * size, classes * size, 3)
-    Image.fromarray(grid).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
-
-
 def count_parameters(folder: Path) -> int:
     """Number of values in the weights of a model's folder."""
     return sum(value.numel() for value in load_file(folder / "diffusion_pytorch_model.safetensors").values())
@@ -77,7 +52,6 @@ def main() -> None:
     add_data_options(parser)
     parser.add_argument("--model", type=Path, default=MODEL, help="folder that train_caltech_dit.py wrote")
     parser.add_argument("--out", type=Path, default=RESULTS / "caltech.csv")
-    parser.add_argument("--samples", type=Path, default=SAMPLES, help="PNG to write")
     parser.add_argument("--named", type=Path, default=Path("runs/caltech_named.csv"), help="a row per image")
     parser.add_argument("--draws", type=int, nargs="+", default=[4, 12, 36], help="draws per class after each stage")
     parser.add_argument("--keep", type=int, nargs="+", default=[4, 2, 1], help="classes kept after each stage")
@@ -111,7 +85,6 @@ def main() -> None:
     if not args.validate:
         append_row(args.out, row)
         print(table(read_rows(args.out)), end="")
-        draw_samples(args.model, args.samples)
 
 
 if __name__ == "__main__":

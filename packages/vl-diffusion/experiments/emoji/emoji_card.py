@@ -5,8 +5,7 @@ All three classify the same images of the held-out style among the same twenty n
     python packages/vl-diffusion/experiments/emoji/train_emoji_dual_encoder.py --out runs/emoji_dual_encoder
     python packages/vl-diffusion/experiments/emoji/emoji_card.py --dual-encoder runs/emoji_dual_encoder
 
-appends rows to `packages/vl-diffusion/results/emoji.csv`, prints the card's table from that file, and writes
-`samples.png` into the model's folder.
+appends rows to `packages/vl-diffusion/results/emoji.csv`, and prints the card's table from that file.
 """
 
 from __future__ import annotations
@@ -19,16 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, PixArtAlphaPipeline
+from diffusers import PixArtAlphaPipeline
 from emoji_images import (
     HELD_OUT_STYLE,
     TRAINING_STYLES,
     candidates,
     held_out,
     open_style,
-    tokenize,
 )
-from PIL import Image
 from torch import Tensor
 from train_emoji_dual_encoder import choose, load
 from vl_core.results import append_row, markdown_table, provenance, read_rows, wilson_interval
@@ -39,18 +36,6 @@ PACKAGE = Path(__file__).resolve().parents[2]
 MODEL = PACKAGE / "src/vl_diffusion/pretrained/emoji"
 RESULTS = PACKAGE / "results/emoji.csv"
 CHOICES = 20
-SHOWN = (
-    "red apple",
-    "hot dog",
-    "cat face",
-    "deciduous tree",
-    "red heart",
-    "grinning face",
-    "house",
-    "soccer ball",
-    "umbrella",
-    "yellow square",
-)
 
 
 def open_model(folder: Path) -> Any:
@@ -152,32 +137,6 @@ def card_table(rows: list[dict[str, str]]) -> str:
     )
 
 
-@torch.no_grad()
-def draw_samples(
-    pipeline: Any, path: Path, *, rows: int = 4, steps: int = 50, guidance: float = 3.0, scale: int = 3, seed: int = 0
-) -> None:
-    """Draw a grid of samples, a column per name of `SHOWN`, by DDIM with classifier-free guidance."""
-    scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
-    scheduler.set_timesteps(steps)
-    tokens, mask = tokenize(pipeline.tokenizer, [*SHOWN, ""])
-    states = pipeline.text_encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
-    named_rows = torch.arange(len(SHOWN)).repeat(rows)
-    order = torch.cat([named_rows, torch.full_like(named_rows, len(SHOWN))])
-    images = torch.randn(len(named_rows), 3, 32, 32, generator=torch.Generator().manual_seed(seed))
-    for step in scheduler.timesteps:
-        velocity = pipeline.transformer(
-            images.repeat(2, 1, 1, 1),
-            encoder_hidden_states=states[order],
-            encoder_attention_mask=mask[order],
-            timestep=step.expand(len(order)),
-        ).sample
-        given, free = velocity.chunk(2)
-        images = scheduler.step(free + guidance * (given - free), step, images).prev_sample
-    pixels = images.add(1).mul(127.5).round().clamp(0, 255).byte().numpy()
-    grid = pixels.reshape(rows, len(SHOWN), 3, 32, 32).transpose(0, 3, 1, 4, 2).reshape(rows * 32, len(SHOWN) * 32, 3)
-    Image.fromarray(grid).resize((grid.shape[1] * scale, grid.shape[0] * scale), Image.Resampling.NEAREST).save(path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=MODEL)
@@ -220,7 +179,6 @@ def main() -> None:
             )
             append_row(args.results, row)
     print(card_table(read_rows(args.results)), end="")
-    draw_samples(pipeline, args.model / "samples.png")
 
 
 if __name__ == "__main__":

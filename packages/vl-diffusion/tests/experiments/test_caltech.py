@@ -125,7 +125,7 @@ def test_the_card_agrees_with_the_photographs() -> None:
     train, test = (caltech_images.read_images(path, split) for split in ("train", "test"))
     assert (len(train), len(test)) == (1809, 899)
     *first, last = train.classes
-    card = (caltech_card.SAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    card = (caltech_card.RESULTS / "caltech/README.md").read_text(encoding="utf-8")
     assert f"{', '.join(first)} and {last}" in " ".join(card.split())
 
 
@@ -198,7 +198,6 @@ def test_all_classifiers_append_to_one_file(
     out, model = tmp_path / "caltech.csv", whole / "model"
     run(monkeypatch, train_caltech_cnn, "--data", data, "--out", out, "--steps", 2, "--batch", 4, "--width", 2)
     search = ["--draws", 1, 2, "--keep", 2, 1]
-    monkeypatch.setattr(caltech_card, "draw_samples", lambda folder, path: None)
     run(monkeypatch, caltech_card, "--data", data, "--out", out, "--model", model, "--named", tmp_path / "n", *search)
     cnn, dit = read_rows(out)
     assert (cnn["model"], cnn["evaluations_per_image"]) == ("CNN cnn6-2", "1")
@@ -214,12 +213,6 @@ def test_settings_are_chosen_without_the_test_images(
     aside = caltech_images.put_aside(caltech_images.read_images(data, "train"))[1]
     assert f"images={len(aside)} " in capsys.readouterr().out
     assert not out.exists()
-
-
-def test_samples_are_a_grid_with_a_column_per_class(whole: Path, tmp_path: Path) -> None:
-    caltech_card.draw_samples(whole / "model", tmp_path / "samples.png", rows=1, steps=2)
-    with Image.open(tmp_path / "samples.png") as grid:
-        assert grid.size == (640, 64)
 
 
 def test_a_missing_model_is_refused_with_the_command_that_trains_it(

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import emoji_card
 import emoji_images
-import pytest
 import torch
-import train_emoji_pixart
-from PIL import Image
 from vl_core.results import wilson_interval
 
 
@@ -49,18 +44,3 @@ def test_the_table_has_a_line_for_every_row() -> None:
     row |= {"accuracy": "61.00", "low": "57.04", "high": "64.82"}
     lines = emoji_card.card_table([row]).splitlines()
     assert lines[2:] == ["| PixArt: name of least denoising error | 2 | 600 | 61.00 % | 57.04 to 64.82 % |"]
-
-
-def test_samples_have_a_column_per_name(tmp_path: Path) -> None:
-    tokenizer = emoji_images.build_tokenizer(emoji_images.open_style("noto"))
-    torch.manual_seed(0)
-    model = train_emoji_pixart.TextDenoiser(len(tokenizer), width=16, blocks=1, text_width=16)
-    pipeline = train_emoji_pixart.as_pipeline(model.state_dict(), model, tokenizer)
-    emoji_card.draw_samples(pipeline, tmp_path / "samples.png", rows=2, steps=3, scale=1)
-    with Image.open(tmp_path / "samples.png") as image:
-        assert image.size == (32 * len(emoji_card.SHOWN), 64)
-
-
-@pytest.mark.parametrize("name", emoji_card.SHOWN)
-def test_names_shown_are_names_of_the_data(name: str) -> None:
-    assert name in emoji_images.open_style(*emoji_images.TRAINING_STYLES).labels

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from vl_core.charts import new_figure, save_figure
+from vl_core.charts import PAGE_WIDTH, SMALL, TEXT, TITLE, in_words, new_figure, save_figure, show_image
 
 from vl_attention.models.inference import check_images
 
@@ -53,31 +53,28 @@ def draw_attention(
     # A few patches with most of the attention should not make the others black.
     limit = max(float(np.quantile(np.stack(list(panels.values())), 0.99)), 1.5)
     pixels = images.detach().float().cpu().clamp(0, 1).permute(0, 2, 3, 1).numpy()
-    height = 1.55 * images.shape[-2] / images.shape[-1]
-    figure = new_figure(1.6 * (len(maps) + 1) + 0.8, (height + 0.05) * len(images) + (0.6 if title else 0.3))
+    width = min(PAGE_WIDTH, 1.6 * (len(maps) + 1) + 0.8)
+    height = ((width - 0.8) / (len(maps) + 1) - 0.05) * images.shape[-2] / images.shape[-1]
+    figure = new_figure(width, (height + 0.05) * len(images) + (0.6 if title else 0.3))
     cells = figure.subplots(len(images), len(maps) + 1, squeeze=False)
     shown = None
     for index, row in enumerate(cells):
         image = pixels[index]
-        for axes in row:
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(False)
-        row[0].imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
+        show_image(row[0], image)
         if labels is not None:
-            row[0].set_ylabel(labels[index], fontsize=9, parse_math=False)
+            row[0].set_ylabel(labels[index], fontsize=TEXT, parse_math=False)
         for axes, values in zip(row[1:], panels.values(), strict=True):
-            axes.imshow(image.mean(-1), cmap="gray", vmin=0, vmax=1)
+            show_image(axes, image.mean(-1))
             shown = axes.imshow(values[index], cmap="inferno", vmin=0, vmax=limit, alpha=0.7)
     for axes, name in zip(cells[0], ["image", *maps], strict=True):
-        axes.set_title(name, fontsize=10, parse_math=False)
+        axes.set_title(in_words(name), fontsize=TEXT, parse_math=False)
     assert shown is not None
     bar = figure.colorbar(shown, ax=cells, fraction=0.03, pad=0.01, extend="max", shrink=min(1.0, 2.4 / len(images)))
     bar.solids.set_alpha(1)  # type: ignore[union-attr]
-    bar.ax.tick_params(labelsize=8)
-    bar.set_label("attention (1: uniform)", fontsize=8)
+    bar.ax.tick_params(labelsize=SMALL)
+    bar.set_label("attention (1: uniform)", fontsize=SMALL)
     if title:
-        figure.suptitle(title, fontsize=11, parse_math=False)
+        figure.suptitle(title, fontsize=TITLE, parse_math=False)
     save_figure(figure, path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from torch import Tensor
-from vl_core.charts import new_figure, save_figure
+from vl_core.charts import PAGE_WIDTH, TEXT, new_figure, save_figure, show_image
 
 
 def draw_reconstructions(path: str | os.PathLike[str], images: Tensor, masked: Tensor, filled: Tensor) -> None:
@@ -25,14 +25,12 @@ def draw_reconstructions(path: str | os.PathLike[str], images: Tensor, masked: T
             "images, masked and filled must have the same shape and hold at least one image; got "
             f"{tuple(images.shape)}, {tuple(masked.shape)} and {tuple(filled.shape)}"
         )
-    figure = new_figure(1.1 * len(images) + 0.9, 3.6)
+    width = min(PAGE_WIDTH, 1.1 * len(images) + 0.9)
+    figure = new_figure(width, 3 * (width - 0.4) / len(images) * images.shape[-2] / images.shape[-1] + 0.3)
     cells = figure.subplots(3, len(images), squeeze=False)
     for row, batch, name in zip(cells, (images, masked, filled), ("image", "masked", "predicted"), strict=True):
         pixels = batch.detach().float().cpu().clamp(0, 1).permute(0, 2, 3, 1).numpy()
         for axes, image in zip(row, pixels, strict=True):
-            axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(False)
-        row[0].set_ylabel(name, fontsize=9)
+            show_image(axes, image)
+        row[0].set_ylabel(name, fontsize=TEXT)
     save_figure(figure, path)

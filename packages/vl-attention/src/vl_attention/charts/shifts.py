@@ -8,12 +8,22 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from vl_core.charts import COLORS, MARKERS, legend_text, new_figure, save_figure, style_axes
+from vl_core.charts import (
+    COLORS,
+    MARKERS,
+    PAGE_WIDTH,
+    TEXT,
+    in_words,
+    legend_text,
+    new_figure,
+    save_figure,
+    style_axes,
+)
 
 from vl_attention.analysis.shift_accuracy import ShiftAccuracy
 
 # Maximum number of panels in a row.
-_ACROSS = 4
+_ACROSS = 3
 
 
 def draw_shifts(
@@ -42,7 +52,7 @@ def draw_shifts(
         return
     across = min(len(shifts), _ACROSS)
     down = -(-len(shifts) // across) * len(sets)
-    figure = new_figure(max(2.5 * across + 0.5, 5.2), 2.25 * down + 0.3 + 0.22 * -(-len(models) // 3))
+    figure = new_figure(min(PAGE_WIDTH, max(2.5 * across + 0.5, 5.2)), 2.25 * down + 0.3 + 0.22 * -(-len(models) // 3))
     cells = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     for axes in cells.flat:
         axes.set_axis_off()
@@ -58,12 +68,12 @@ def draw_shifts(
                 start = [one for one in own if not one.severity and one.shift in (shift, unshifted)][:1]
                 if found or start:
                     lines.setdefault(model, _draw_line(axes, [*start, *found], index))
-            title = shift if len(sets) == 1 else f"{images}: {shift}"
+            title = in_words(shift) if len(sets) == 1 else f"{images}: {in_words(shift)}"
             _finish(axes, title)
             if column == 0:
-                axes.set_ylabel("accuracy, % (bands: 95 %)", fontsize=9)
+                axes.set_ylabel("accuracy, % (bands: 95 %)")
             if place + across >= len(shifts):
-                axes.set_xlabel("severity", fontsize=9)
+                axes.set_xlabel("severity")
                 axes.tick_params(labelbottom=True)
     figure.legend(
         list(lines.values()),
@@ -71,7 +81,7 @@ def draw_shifts(
         loc="outside lower center",
         ncols=min(3, len(lines)),
         frameon=False,
-        fontsize=9,
+        fontsize=TEXT,
     )
     save_figure(figure, path)
 
@@ -103,7 +113,7 @@ def _draw_unshifted(
     models: Sequence[str],
     sets: Sequence[str],
 ) -> None:
-    figure = new_figure(max(4.6, 1.3 * len(sets) + 3.2), 3.4)
+    figure = new_figure(min(PAGE_WIDTH, max(4.6, 1.3 * len(sets) + 3.2)), 3.4)
     axes = figure.subplots()
     for index, model in enumerate(models):
         own = [(place, rows[model, images][0]) for place, images in enumerate(sets) if rows.get((model, images))]
@@ -125,12 +135,12 @@ def _draw_unshifted(
     axes.set_xticks(range(len(sets)), sets, parse_math=False)
     axes.set_ylabel("accuracy, % (bars: 95 %)")
     style_axes(axes, grid="y")
-    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes.legend(frameon=False, fontsize=TEXT, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     save_figure(figure, path)
 
 
 def _finish(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=9, parse_math=False)
+    axes.set_title(title, parse_math=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    axes.tick_params(labelsize=8)
     style_axes(axes, grid="y")
+    axes.title.set_fontsize(TEXT)

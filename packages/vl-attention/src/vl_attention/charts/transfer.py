@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from math import isnan
 
-from vl_core.charts import COLORS, GRAY, new_figure, save_figure, style_axes
+from vl_core.charts import COLORS, GRAY, PAGE_WIDTH, TEXT, TITLE, new_figure, save_figure, style_axes
 
 from vl_attention.comparison.summary import FINE_TUNE, SCRATCH, Summary
 
@@ -36,7 +36,7 @@ def draw_transfer(
     """
     if not summaries:
         raise ValueError("summaries must be one or more results of summarize, got none")
-    figure = new_figure(7.0, 0.55 * len(summaries) + (1.5 if title else 1.2))
+    figure = new_figure(PAGE_WIDTH, 0.55 * len(summaries) + (1.5 if title else 1.2))
     axes = figure.subplots()
     for place, summary in enumerate(summaries):
         color = _COLORS.get(summary.method, _TRANSFER)
@@ -53,18 +53,18 @@ def draw_transfer(
             (1.02, place),
             xycoords=("axes fraction", "data"),
             va="center",
-            fontsize=9,
+            fontsize=TEXT,
             color=color,
         )
         if summary.method in (SCRATCH, FINE_TUNE):
             axes.axvline(100 * accuracy.mean, color=color, linewidth=0.9, linestyle=":", zorder=0)
     axes.set_yticks(range(len(summaries)), [summary.method for summary in summaries])
     axes.set_ylim(len(summaries) - 0.5, -0.5)
-    axes.set_xlabel("accuracy (%), 95 % interval")
+    axes.set_xlabel("accuracy, % (lines: 95 %; dots: seeds)")
     style_axes(axes, grid="x", spines=("bottom",))
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, labelsize=TEXT)
     if title:
-        figure.suptitle(title, fontsize=11, parse_math=False)
+        figure.suptitle(title, fontsize=TITLE, parse_math=False)
     save_figure(figure, path)
 
 

@@ -81,7 +81,7 @@ def run(settings: Train) -> None:
         return
     summaries = summarize(rows, settings.out)
     print(_table(summaries))
-    title = f"{Path(train_set.name).name}, {rows[0]['labels']} labels, {len(test_set)} test images"
+    title = f"{Path(train_set.name).name}, {int(rows[0]['labels']):,} labels, {len(test_set):,} test images"
     draw_transfer(settings.out / "transfer.png", summaries, rows, title=title)
     written = ["transfer.csv", "transfer.png", *_draw_maps(settings, teacher, test_set, size, channels)]
     print(f"wrote {', '.join(written)} and the trained models to {settings.out}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,32 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from vl_core.charts import COLORS, CORRECT, GRAY, MARKERS, WRONG, label_text, new_figure, save_figure, style_axes
+from vl_core.charts import (
+    COLORS,
+    CORRECT,
+    GRAY,
+    INK,
+    MARKERS,
+    PAGE_WIDTH,
+    SMALL,
+    TEXT,
+    TITLE,
+    WRONG,
+    in_words,
+    label_text,
+    legend_text,
+    new_figure,
+    save_figure,
+    show_image,
+    style_axes,
+)
 
 # The first method is the baseline.
 _COLORS = (GRAY, *COLORS)
 _MARKERS = "|" + MARKERS
 
 
-def draw_gains(path: Path, gains: Sequence[Any], title: str) -> None:
+def draw_gains(path: Path, gains: Sequence[Any], title: str, titles: Mapping[str, str] | None = None) -> None:
     """Plot the accuracy of every method per corruption, and its gain with a 95 % interval.
 
     Args:
@@ -25,11 +43,13 @@ def draw_gains(path: Path, gains: Sequence[Any], title: str) -> None:
         gains: One row per corruption and method, in plotting order: ``corruption, method, accuracy, gain, gain_low,
             gain_high``. Gains are relative to the first method.
         title: Title of the figure.
+        titles: Names of methods in words; default: their identifiers without underscores.
     """
     corruptions = list(dict.fromkeys(row.corruption for row in gains))
     methods = list(dict.fromkeys(row.method for row in gains))
-    height = 0.3 * len(corruptions) * max(1.0, 0.4 * len(methods)) + 1.6
-    figure = new_figure(12, height)
+    names = [(titles or {}).get(method) or in_words(method) for method in methods]
+    height = 0.2 * len(corruptions) * max(1.0, 0.4 * len(methods)) + 1.4
+    figure = new_figure(PAGE_WIDTH, height)
     accuracy, gain = figure.subplots(1, 2, sharey=True)
     for axes in (accuracy, gain):
         _draw_lines(axes, corruptions)
@@ -41,14 +61,15 @@ def draw_gains(path: Path, gains: Sequence[Any], title: str) -> None:
             # The baseline is a bar through the full height of its corruption.
             accuracy.vlines(100 * row.accuracy, line - 0.4, line + 0.4, color=color, linewidth=2, zorder=2)
             continue
-        accuracy.plot(100 * row.accuracy, place, marker, color=color, markersize=6, zorder=3)
+        accuracy.plot(100 * row.accuracy, place, marker, color=color, markersize=4.5, zorder=3)
         gain.plot([row.gain_low, row.gain_high], [place, place], color=color, linewidth=1.2, zorder=2)
-        gain.plot(row.gain, place, marker, color=color, markersize=5, zorder=3)
+        gain.plot(row.gain, place, marker, color=color, markersize=4, zorder=3)
     gain.axvline(0, color=_COLORS[0], linewidth=2, zorder=1)
     accuracy.set_xlabel("accuracy, %")
-    gain.set_xlabel(f"gain over {methods[0]}, points (lines: 95 %)")
-    figure.legend(handles=_legend(methods), loc="outside lower center", ncols=len(methods), frameon=False, fontsize=9)
-    figure.suptitle(title, fontsize=11)
+    gain.set_xlabel(f"gain over {names[0]},\npoints (lines: 95 %)", parse_math=False)
+    figure.legend(handles=_legend(names), loc="outside lower center", ncols=min(5, len(methods)), frameon=False,
+                  fontsize=SMALL, handletextpad=0.4, columnspacing=1.4)  # fmt: skip
+    figure.suptitle(title, fontsize=TITLE, parse_math=False)
     save_figure(figure, path)
 
 
@@ -75,7 +96,7 @@ class Example:
     """Class predicted after adaptation."""
 
 
-def draw_images(path: Path, examples: Sequence[Example], title: str, *, columns: int = 4) -> None:
+def draw_images(path: Path, examples: Sequence[Example], title: str, *, columns: int = 3) -> None:
     """Draw each image clean and corrupted, with its predictions before and after, marked correct or wrong.
 
     Args:
@@ -85,7 +106,7 @@ def draw_images(path: Path, examples: Sequence[Example], title: str, *, columns:
         columns: Images per row.
     """
     rows, columns = -(-len(examples) // columns), min(columns, len(examples))
-    figure = new_figure(max(3.1 * columns, 6.5), 2.1 * rows + 0.4)
+    figure = new_figure(PAGE_WIDTH, (PAGE_WIDTH / columns / 2 + 0.62) * rows + 0.5)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.05, wspace=0.02)  # type: ignore[union-attr, call-arg]
     # A narrow column separates two examples.
     cells = figure.subplots(rows, 3 * columns, squeeze=False, width_ratios=[1, 1, 0.12] * columns)
@@ -105,22 +126,22 @@ def draw_images(path: Path, examples: Sequence[Example], title: str, *, columns:
                 transform=axes.transAxes,
                 ha="center",
                 va="top",
-                fontsize=8,
+                fontsize=SMALL,
                 color=color,
                 fontweight="bold",
                 parse_math=False,
             )
-    figure.suptitle(title, fontsize=10, parse_math=False)
+    figure.suptitle(title, fontsize=TEXT, parse_math=False)
     save_figure(figure, path)
 
 
 def _draw_lines(axes: Axes, corruptions: Sequence[str]) -> None:
     for line in range(0, len(corruptions), 2):
         axes.axhspan(line - 0.5, line + 0.5, color="#f3f3f3", zorder=0)
-    axes.set_yticks(range(len(corruptions)), [name.replace("_", " ") for name in corruptions], fontsize=9)
+    axes.set_yticks(range(len(corruptions)), [in_words(name) for name in corruptions])
     axes.set_ylim(len(corruptions) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
     style_axes(axes, grid="x", spines=("bottom",))
+    axes.tick_params(axis="y", length=0)
 
 
 def _offset(number: int, methods: int) -> float:
@@ -129,7 +150,7 @@ def _offset(number: int, methods: int) -> float:
     return min(0.7, 0.25 * (others - 1)) * ((number - 1) / max(1, others - 1) - 0.5)
 
 
-def _legend(methods: Sequence[str]) -> list[Line2D]:
+def _legend(names: Sequence[str]) -> list[Line2D]:
     return [
         Line2D(
             [],
@@ -139,12 +160,12 @@ def _legend(methods: Sequence[str]) -> list[Line2D]:
             markersize=12 if i == 0 else 6,
             markeredgewidth=2 if i == 0 else 1,
             color=_COLORS[i % len(_COLORS)],
-            label=name,
+            label=legend_text(name),
         )
-        for i, name in enumerate(methods)
+        for i, name in enumerate(names)
     ]
 
 
 def _draw_image(axes: Axes, pixels: np.ndarray, title: str) -> None:
-    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1)
-    axes.set_title(label_text(title), fontsize=8, parse_math=False, pad=3)
+    show_image(axes, pixels)
+    axes.set_title(label_text(title), fontsize=SMALL, color=INK, parse_math=False, pad=3)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from vl_core.charts import new_figure, save_figure
+from vl_core.charts import PAGE_WIDTH, SMALL, TEXT, TITLE, label_text, new_figure, save_figure, show_image
 
 from vl_diffusion.classification.maps import evidence_map, upsample_maps
 
@@ -44,16 +44,14 @@ def draw_error_maps(
     evidence = upsample_maps(np.stack([evidence_map(maps[best], maps[k]) for k in rivals]), *gray.shape)
     # Limit the influence of outlying pixels on the scale.
     limit = max(float(np.nanquantile(np.abs(evidence), 0.99)), 1e-12)
-    figure = new_figure(2.6 * (len(rivals) + 1), 3.1)
+    figure = new_figure(PAGE_WIDTH, (PAGE_WIDTH - 0.7) / (len(rivals) + 1) + 0.75)
     cells = figure.subplots(1, len(rivals) + 1, squeeze=False)[0]
-    for axes in cells:
-        axes.set_axis_off()
-    cells[0].imshow(pixels, cmap="gray" if pixels.ndim == 2 else None)
-    cells[0].set_title(classes[best], fontsize=9, fontweight="bold", parse_math=False)
+    show_image(cells[0], pixels)
+    cells[0].set_title(classes[best], fontsize=TEXT, fontweight="bold", parse_math=False)
     for axes, rival, values in zip(cells[1:], rivals, evidence, strict=True):
-        axes.imshow(gray, cmap="gray")
+        show_image(axes, gray / max(gray.max(), 1))
         shown = axes.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, alpha=0.75)
-        axes.set_title(f"against {classes[rival]}", fontsize=9, parse_math=False)
-    figure.colorbar(shown, ax=list(cells), fraction=0.03, pad=0.01).ax.tick_params(labelsize=6)
-    figure.suptitle(f"Blue: smaller denoising error as {classes[best]}", fontsize=9, parse_math=False)
+        axes.set_title(label_text(f"against {classes[rival]}"), fontsize=TEXT, parse_math=False)
+    figure.colorbar(shown, ax=list(cells), fraction=0.03, pad=0.01).ax.tick_params(labelsize=SMALL)
+    figure.suptitle(f"Blue: smaller denoising error as {classes[best]}", fontsize=TITLE, parse_math=False)
     save_figure(figure, path)

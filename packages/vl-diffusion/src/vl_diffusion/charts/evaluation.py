@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from vl_core.charts import GRAY, NEUTRAL, WRONG, new_figure, save_figure
+from vl_core.charts import (
+    GRAY,
+    NEUTRAL,
+    PAGE_WIDTH,
+    SMALL,
+    TITLE,
+    WRONG,
+    label_text,
+    new_figure,
+    save_figure,
+    style_axes,
+)
 from vl_core.results import wilson_interval
 
 from vl_diffusion.classification.calibration import reliability_curve
@@ -29,16 +40,20 @@ def draw_evaluation(path: Path, result: Classification, labels: np.ndarray, figu
             ``evaluations_per_image``, ``expected_calibration_error``.
         bins: Number of bins of the reliability diagram.
     """
-    figure = new_figure(15, 5)
-    confusion, reliability, cost = figure.subplots(1, 3, width_ratios=[1.2, 1, 1])
+    named = len(result.classes) <= _NAMED
+    tall = max(3.4, 0.17 * len(result.classes) + 1.6) if named else 4.5
+    figure = new_figure(PAGE_WIDTH, tall + 3.8)
+    panels = figure.subplot_mosaic([["confusion", "confusion"], ["reliability", "cost"]], height_ratios=[tall, 3.2])
+    confusion, reliability, cost = (panels[name] for name in ("confusion", "reliability", "cost"))
     _draw_confusion(confusion, result, labels)
     _draw_reliability(reliability, [("as given", result, NEUTRAL)], labels, bins)
-    reliability.set_title(f"Calibration error {100 * figures.expected_calibration_error:.1f} %", fontsize=10)
+    reliability.set_title(f"Calibration error {100 * figures.expected_calibration_error:.1f} %", fontsize=TITLE)
     _draw_cost(cost, result, labels)
     low, high = (f"{100 * share:.1f}" for share in (figures.accuracy_low, figures.accuracy_high))
     figure.suptitle(
-        f"{100 * figures.accuracy:.1f} % accuracy on {figures.images:,} images (95 %: {low} to {high} %), "
-        f"{figures.evaluations_per_image:,.1f} evaluations per image"
+        f"{100 * figures.accuracy:.1f} % accuracy on {figures.images:,} images (95 %: {low} to {high} %),\n"
+        f"{figures.evaluations_per_image:,.1f} evaluations per image",
+        fontsize=TITLE + 1,
     )
     save_figure(figure, path)
 
@@ -62,14 +77,16 @@ def _draw_confusion(axes: Axes, result: Classification, labels: np.ndarray) -> N
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title("Confusion matrix, shaded by fraction of the true class", fontsize=10)
+    axes.set_title("Confusion matrix, shaded by fraction of the true class")
+    style_axes(axes, spines=axes.spines)
     if size <= _NAMED:
-        axes.set_xticks(range(size), result.classes, rotation=90, fontsize=8, parse_math=False)
-        axes.set_yticks(range(size), result.classes, fontsize=8, parse_math=False)
+        names = [label_text(name) for name in result.classes]
+        axes.set_xticks(range(size), names, rotation=90, fontsize=SMALL, parse_math=False)
+        axes.set_yticks(range(size), names, fontsize=SMALL, parse_math=False)
         for row, column in zip(*np.nonzero(counts), strict=True):
             color = "white" if shares[row, column] > 0.5 else "black"
             text = f"{counts[row, column]:.0f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=8 if size <= 12 else 6, color=color)
+            axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=color)
 
 
 def _draw_reliability(axes: Axes, curves: list[tuple[str, Classification, str]], labels: np.ndarray, bins: int) -> None:
@@ -85,10 +102,11 @@ def _draw_reliability(axes: Axes, curves: list[tuple[str, Classification, str]],
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     axes.set_aspect("equal")
-    axes.set_xlabel("confidence: probability of the predicted class")
-    axes.set_ylabel("accuracy (larger dots: more images; lines: 95 %)")
+    axes.set_xlabel("probability of the predicted class")
+    axes.set_ylabel("accuracy (larger dots:\nmore images; lines: 95 %)")
+    style_axes(axes, grid="both")
     if len(curves) > 1:
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, fontsize=SMALL)
 
 
 def _draw_cost(axes: Axes, result: Classification, labels: np.ndarray) -> None:
@@ -107,5 +125,6 @@ def _draw_cost(axes: Axes, result: Classification, labels: np.ndarray) -> None:
     axes.set_xlabel("evaluations per image")
     axes.set_ylabel("images")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title("Cost of an image", fontsize=10)
-    axes.legend(frameon=False)
+    axes.set_title("Cost of an image")
+    style_axes(axes, grid="y")
+    axes.legend(frameon=False, fontsize=SMALL)

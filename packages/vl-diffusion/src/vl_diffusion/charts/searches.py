@@ -1,4 +1,4 @@
-"""Chart of searches: accuracy, and agreement with exhaustive search, against cost."""
+"""Chart of searches: cost of each, with its accuracy and its agreement with exhaustive search."""
 
 from __future__ import annotations
 
@@ -7,59 +7,57 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-from vl_core.charts import COLORS, GRAY, MARKERS, new_figure, save_figure, style_axes
+from vl_core.charts import COLORS, GRAY, INK, PAGE_WIDTH, SMALL, TEXT, new_figure, save_figure, style_axes
 from vl_core.results import wilson_interval
+
+# Places of the two columns of figures, in widths of their axes.
+_PLACES = (0.24, 0.76)
 
 
 def draw_comparison(path: Path, rows: Sequence[Any]) -> None:
-    """Plot accuracy and agreement against evaluations per image, with 95 % Wilson intervals.
+    """Draw a line per search, the cheapest first: evaluations per image, accuracy and agreement.
+
+    Intervals are Wilson's of 95 %.
 
     Args:
         path: The file to write.
-        rows: One row per search: ``search, images, accuracy, agreement, evaluations_per_image``.
+        rows: One row per search: ``search, images, accuracy, agreement, evaluations_per_image``; the first is
+            exhaustive search, the baseline.
     """
-    figure = new_figure(12, 5)
-    places = _apart([row.evaluations_per_image for row in rows])
-    for axes, quantity in zip(figure.subplots(1, 2), ("accuracy", "agreement"), strict=True):
-        # Exhaustive search is the baseline.
-        axes.axhline(100 * getattr(rows[0], quantity), color=GRAY, linewidth=0.8, linestyle="--", zorder=1)
-        for i, (place, row) in enumerate(zip(places, rows, strict=True)):
-            share = getattr(row, quantity)
-            low, high = wilson_interval(round(share * row.images), row.images)
-            if quantity == "agreement" and i == 0:
-                low = high = share
-            axes.errorbar(
-                place,
-                100 * share,
-                yerr=[[100 * max(0, share - low)], [100 * max(0, high - share)]],
-                fmt=MARKERS[i % len(MARKERS)],
-                color=COLORS[i % len(COLORS)],
-                linewidth=1,
-                capsize=3,
-                label=f"{row.search} ({row.evaluations_per_image:,.0f})",
-            )
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.margins(x=0.08)
-        axes.set_xlabel("evaluations per image")
-        style_axes(axes, grid="both", spines=axes.spines)
-        axes.set_title(
-            {"accuracy": "Accuracy, %", "agreement": "Agreement with exhaustive search, %"}[quantity], fontsize=11
+    baseline = rows[0]
+    rows = sorted(rows, key=lambda row: float(row.evaluations_per_image))
+    figure = new_figure(PAGE_WIDTH, 0.3 * len(rows) + 1.2)
+    axes, columns = figure.subplots(1, 2, sharey=True, width_ratios=[1, 0.85])
+    columns.set_axis_off()
+    lowest = min(float(row.evaluations_per_image) for row in rows)
+    axes.axvline(baseline.evaluations_per_image, color=GRAY, linewidth=0.8, linestyle="--", zorder=1)
+    for place, row in enumerate(rows):
+        color = GRAY if row is baseline else COLORS[0]
+        cost = row.evaluations_per_image
+        axes.plot([lowest / 1.6, cost], [place, place], color=color, linewidth=1.2, alpha=0.5)
+        axes.plot(cost, place, "o", color=color, markersize=6)
+        axes.annotate(
+            f"{cost:,.0f}", (cost, place), (7, 0), textcoords="offset points", va="center", fontsize=SMALL, color=color
         )
-    figure.axes[1].legend(
-        fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="search (evaluations per image)"
-    )
-    figure.suptitle(f"Searches on the same draws of the same {rows[0].images:,} images (lines: 95 %)")
+        agreement = "baseline" if row is baseline else _share(row.agreement, row.images)
+        for x, text in zip(_PLACES, (_share(row.accuracy, row.images), agreement), strict=True):
+            columns.text(x, place, text, va="center", ha="center", fontsize=SMALL, color=INK)
+    for x, text in zip(_PLACES, ("accuracy", "agreement with\nexhaustive search"), strict=True):
+        columns.text(x, -0.6, text, va="bottom", ha="center", fontsize=SMALL, color=INK)
+    axes.set_yticks(range(len(rows)), [row.search for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xscale("log")
+    axes.set_xlim(left=lowest / 1.6, right=2.2 * max(float(row.evaluations_per_image) for row in rows))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("evaluations per image")
+    style_axes(axes, grid="x", spines=("bottom",))
+    axes.tick_params(axis="y", length=0, labelsize=TEXT)
+    figure.suptitle(f"Searches on the same draws of the same {baseline.images:,} images", fontsize=TEXT + 1)
     save_figure(figure, path)
 
 
-def _apart(values: Sequence[float]) -> list[float]:
-    """Shift values up by a few percent where their markers would overlap."""
-    places: list[float] = []
-    for value in values:
-        while any(abs(value / place - 1) < 0.02 for place in places):
-            value *= 1.025
-        places.append(value)
-    return places
+def _share(share: float, images: int) -> str:
+    low, high = wilson_interval(round(share * images), images)
+    return f"{100 * share:.1f} % ({100 * low:.1f}–{100 * high:.1f})"

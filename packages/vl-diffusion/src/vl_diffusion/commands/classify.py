@@ -40,7 +40,7 @@ def run(settings: Classify) -> None:
     truths = [image.truth for image in collection.entries]
     write_classification_csv(settings.out / "classify.csv", names, truths, result)
     write_classification_parquet(settings.out / "results.parquet", names, truths, result)
-    draw_classification(settings.out / "classify.png", collection, result, truths)
+    draw_classification(settings.out / "classify.png", collection, result, truths, names)
     print(classification_table(names, truths, result))
     print(f"wrote {settings.out / 'classify.csv'} and {settings.out / 'classify.png'}")
 

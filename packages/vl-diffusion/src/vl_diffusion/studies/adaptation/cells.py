@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
+from vl_core.charts import in_words
 from vl_core.corruptions import corrupt
 
 from vl_diffusion.models.images import to_tensor
@@ -25,7 +26,7 @@ class Cell:
     @property
     def title(self) -> str:
         """A name for tables and plots."""
-        return "clean" if self == CLEAN else f"{self.corruption.replace('_', ' ')} {self.severity}"
+        return "clean" if self == CLEAN else f"{in_words(self.corruption)} {self.severity}"
 
 
 CLEAN = Cell("clean", 0)

@@ -3,6 +3,17 @@
 SOURCE = "source"
 """The classifier without adaptation, the baseline of the others."""
 
-METHOD_NAMES = (SOURCE, "tent", "default", "default_online", "ungated", "diffusion_tta", "diffusion_classifier")
+METHOD_TITLES = {
+    SOURCE: "source classifier",
+    "tent": "TENT",
+    "default": "adapter",
+    "default_online": "adapter, online",
+    "ungated": "ungated",
+    "diffusion_tta": "Diffusion-TTA",
+    "diffusion_classifier": "diffusion classifier",
+}
+"""Names of the methods in words, for figures and documents."""
+
+METHOD_NAMES = tuple(METHOD_TITLES)
 """Names of all methods: the classifier without adaptation; TENT; the adapter's defaults, episodic, online, and without
 a gate; the published setting of Diffusion-TTA; and the diffusion model as the classifier."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from vl_diffusion.runs.image_collection import ImageCollection
 from vl_diffusion.studies.adaptation.cells import CLEAN, Cell, CorruptedImages
 from vl_diffusion.studies.adaptation.examples import choose_changes
 from vl_diffusion.studies.adaptation.gains import Gain, Study
-from vl_diffusion.studies.adaptation.names import SOURCE
+from vl_diffusion.studies.adaptation.names import METHOD_TITLES, SOURCE
 
-_NUM_EXAMPLES = 16  # in images.png
+_NUM_EXAMPLES = 12  # in images.png
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +49,11 @@ class Report:
             by_corruption.setdefault(cell.corruption, []).append(cell)
         lines = [*by_corruption.items(), ("all", list(self.cells))]
         rows = [self.study.gain(group, method, name, "all") for name, group in lines for method in self.methods]
-        severities = ", ".join(str(severity) for severity in dict.fromkeys(c.severity for c in self.cells[1:]))
-        seeds = len(self.study.seeds)
         draw_gains(
             path,
             rows,
-            f"{len(self.collection):,} images a cell, severity {severities}, {seeds} seed{'s' if seeds > 1 else ''}",
+            study_title(len(self.collection), [cell.severity for cell in self.cells[1:]], len(self.study.seeds)),
+            {name: METHOD_TITLES[name] for name in self.methods},
         )
 
     def _draw_images(self, path: Path) -> None:
@@ -76,14 +75,24 @@ class Report:
         draw_images(
             path,
             examples,
-            f"{method}, seed {seed}: {changes.corrected:,} of {changes.predictions:,} predictions were corrected, "
-            f"{changes.spoiled:,} were spoiled",
+            f"{METHOD_TITLES[method]}, seed {seed}: {changes.corrected:,} of {changes.predictions:,} predictions were "
+            f"corrected,\n{changes.spoiled:,} were spoiled",
         )
 
     def _pixels(self, cell: Cell, image: int) -> np.ndarray:
         pixels_chw: Tensor = CorruptedImages(self.collection, self.study.image_ids, cell, self.tuned_for)(image)
         pixels: np.ndarray = pixels_chw.permute(1, 2, 0).numpy()
         return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+
+def study_title(images: int, severities: Iterable[int], seeds: int) -> str:
+    """What a figure of a study is of: the images, the severities and the seeds."""
+    levels = [str(severity) for severity in dict.fromkeys(severities)]
+    listed = " and ".join([", ".join(levels[:-1]), levels[-1]] if len(levels) > 1 else levels)
+    severity = f" at severity {listed}" if levels else ""
+    return (
+        f"{images:,} image{'s' if images > 1 else ''} per corruption{severity}, {seeds} seed{'s' if seeds > 1 else ''}"
+    )
 
 
 def text_table(gains: Sequence[Gain], methods: Sequence[str]) -> str:
