@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from vl_diffusion import (
     reliability_curve,
 )
 from vl_diffusion.classification.calibration import fit_inverse_temperature
-from vl_diffusion.classification.result import softmax_probabilities
+from vl_diffusion.classification.result import ARRAYS, softmax_probabilities
 
 VALUES = 50
 
@@ -22,7 +22,7 @@ VALUES = 50
 def classification(differences: np.ndarray, draws: np.ndarray | None = None) -> Classification:
     """A result with these paired differences, made with temperature 1."""
     images, classes = differences.shape
-    arrays = {f.name: np.zeros((images, classes)) for f in fields(Classification)}
+    arrays = {name: np.zeros((images, classes)) for name in ARRAYS}
     arrays["image_ids"] = np.arange(images)
     arrays["differences"] = differences
     arrays["draws"] = np.where(np.isnan(differences), 0, 9) if draws is None else draws
@@ -106,9 +106,7 @@ def test_classes_that_were_pruned_early_are_counted():
 def test_images_without_a_label_are_left_out():
     result, labels = drawn_labels(100, 5, temperature=3.0)
     some = np.where(np.arange(100) % 2, labels, -1)
-    half = replace(
-        result, **{f.name: getattr(result, f.name)[1::2] for f in fields(Classification) if f.name != "classes"}
-    )
+    half = replace(result, **{name: getattr(result, name)[1::2] for name in ARRAYS})
     fitted = fit_temperature(result, some)
     assert fitted.images == 50
     assert fitted.value == pytest.approx(fit_temperature(half, labels[1::2]).value)

@@ -32,6 +32,7 @@ from vl_diffusion.classification.engine import Engine, SearchState, fit_budget
 from vl_diffusion.classification.result import Classification, concatenate, summarize
 from vl_diffusion.models.denoiser import equal_rows, takes_prompts
 from vl_diffusion.models.families.prompted import PromptedDenoiser
+from vl_diffusion.models.families.timestep_embedding import TimestepEmbedding
 from vl_diffusion.models.image_stream import OnError, count_images
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
 from vl_diffusion.models.schedule import Prediction
@@ -82,6 +83,10 @@ class DiffusionClassifier:
         scheduler: For a bare network: its diffusers scheduler, of which only the configuration is read.
         image_size: For text-conditional pipelines: height and width of the images in pixels; default: the training
             resolution. Half of it is four times cheaper, and less accurate.
+        timestep_embedding: For a DiT: ``"published"`` evaluates the published network, for weights converted to
+            diffusers, whose own class embeds the time differently; ``"diffusers"`` evaluates that class, for models
+            trained with it. ``"auto"`` takes the published one if all blocks have the same embedding, as only
+            conversion makes them. Results say which was used.
         device: Device to compute on; default: the model's.
 
     Raises:
@@ -121,13 +126,20 @@ class DiffusionClassifier:
         compile: bool = False,
         scheduler: Any | None = None,
         image_size: int | None = None,
+        timestep_embedding: TimestepEmbedding = "auto",
         device: str | torch.device | None = None,
     ) -> None:
         check_aggregation(aggregation)
         check_combination(prompt_combination)
         checked_settings(batch_size=batch_size, temperature=temperature, seed=seed)
         templates = checked_templates(prompt_template)
-        self.denoiser = as_denoiser(model, scheduler=scheduler, device=device, image_size=image_size)
+        self.denoiser = as_denoiser(
+            model,
+            scheduler=scheduler,
+            device=device,
+            image_size=image_size,
+            timestep_embedding=timestep_embedding,
+        )
         check_objective(objective, error_space, self.denoiser)
         self.classes = checked_classes(self.denoiser.class_names if classes is None else classes)
         self.search: Search = Racing() if search is None else _checked_search(search)
@@ -187,6 +199,7 @@ class DiffusionClassifier:
         variant: str | None = None,
         config: str | Path | None = None,
         image_size: int | None = None,
+        timestep_embedding: TimestepEmbedding = "auto",
         device: str | torch.device | None = None,
         **settings: Any,
     ) -> DiffusionClassifier:
@@ -207,6 +220,7 @@ class DiffusionClassifier:
                 family and size, with the configuration, the tokenizers, and the parts that the file lacks. By default
                 the published pipeline that diffusers infers, from the hub or its cache.
             image_size: See the class.
+            timestep_embedding: See the class.
             device: See the class.
             **settings: Other arguments of the class.
 
@@ -216,7 +230,13 @@ class DiffusionClassifier:
         """
         device = checked_device(device)
         denoiser = load_denoiser(
-            path_or_id, dtype=dtype, torch_dtype=torch_dtype, variant=variant, config=config, image_size=image_size
+            path_or_id,
+            dtype=dtype,
+            torch_dtype=torch_dtype,
+            variant=variant,
+            config=config,
+            image_size=image_size,
+            timestep_embedding=timestep_embedding,
         )
         return cls(denoiser, classes, device=device, **settings)
 
@@ -336,7 +356,13 @@ class DiffusionClassifier:
             num_values=state.image.latent.numel(),
             temperature=self.temperature,
             combination=self.prompt_combination,
+            timestep_embedding=self.timestep_embedding,
         )
+
+    @property
+    def timestep_embedding(self) -> str | None:
+        """The time embedding of a DiT that is used, ``"published"`` or ``"diffusers"``; None for other models."""
+        return getattr(self.denoiser, "timestep_embedding", None)
 
 
 def _checked_search(search: Search) -> Search:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,8 @@ class Classification:
             the mean error.
         pruned: bool ``(B, K)``, classes that the search pruned or never evaluated. The others are the predicted class
             and those not ruled out before the draws or the budget were used up.
+        timestep_embedding: ``"published"`` or ``"diffusers"``, the time embedding that a DiT was evaluated with; None
+            for other models.
     """
 
     classes: tuple[str, ...]
@@ -56,6 +59,7 @@ class Classification:
     inner_evaluations: np.ndarray
     num_values: np.ndarray
     pruned: np.ndarray
+    timestep_embedding: str | None = None
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -133,6 +137,10 @@ class Classification:
         return self.differences - half, self.differences + half
 
 
+ARRAYS = tuple(f.name for f in fields(Classification) if f.type == "np.ndarray")
+"""Names of the fields with a row for every image."""
+
+
 def summarize(
     errors: np.ndarray,
     scores: np.ndarray,
@@ -145,6 +153,7 @@ def summarize(
     num_values: int,
     temperature: float,
     combination: Combination = "mean",
+    timestep_embedding: str | None = None,
 ) -> Classification:
     """Summarize the search of one image.
 
@@ -159,6 +168,7 @@ def summarize(
         num_values: Number of values in the denoised image or latent.
         temperature: Divides the summed error before the softmax.
         combination: How several candidates of a class are combined.
+        timestep_embedding: See `Classification`.
     """
     mean, standard_error, draws = _moments(errors.astype(np.float64))
     difference, difference_error, _ = _moments(scores.astype(np.float64) - scores[prediction])
@@ -197,6 +207,7 @@ def summarize(
         inner_evaluations=np.array([inner_evaluations], np.int64),
         num_values=np.array([num_values], np.int64),
         pruned=pruned[None],
+        timestep_embedding=timestep_embedding,
     )
 
 
@@ -247,8 +258,8 @@ def _combine_prompts(table: np.ndarray, scale: float, combination: Combination) 
 
 def concatenate(parts: Sequence[Classification]) -> Classification:
     """Concatenate results of several images or batches, in order."""
-    arrays = {f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Classification)[1:]}
-    return Classification(classes=parts[0].classes, **arrays)
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
+    return replace(parts[0], **arrays)
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from vl_diffusion.models.families.stable_diffusion import (
     StableDiffusionDenoiser,
     StableDiffusionXLDenoiser,
 )
+from vl_diffusion.models.families.timestep_embedding import TimestepEmbedding, checked_timestep_embedding, choose
 from vl_diffusion.models.folders import check_model_name, local_folder, no_model, read_json, read_schedule
 from vl_diffusion.models.schedule import NoiseSchedule
 from vl_diffusion.models.single_file import find_config, load_single_file
@@ -56,6 +58,7 @@ def as_denoiser(
     scheduler: Any | None = None,
     device: str | torch.device | None = None,
     image_size: int | None = None,
+    timestep_embedding: TimestepEmbedding = "auto",
 ) -> Denoiser:
     """Wrap a diffusers pipeline or network; an object that implements `Denoiser` is returned unchanged.
 
@@ -65,6 +68,7 @@ def as_denoiser(
         device: Device to compute on; default: the model's.
         image_size: For a text-conditional pipeline: height and width of the images, in pixels; default: the training
             resolution.
+        timestep_embedding: For a DiT, see :class:`~vl_diffusion.DiffusionClassifier`.
 
     Raises:
         ValueError: If the object is not supported, if a bare network comes without a scheduler or another model with
@@ -82,6 +86,11 @@ def as_denoiser(
         denoiser: Denoiser = model
         if image_size not in (None, denoiser.image_size):
             raise ValueError(f"image_size must be the model's own {denoiser.image_size} or None, got {image_size}")
+        if timestep_embedding not in ("auto", getattr(denoiser, "timestep_embedding", None)):
+            raise ValueError(
+                f"timestep_embedding must be 'auto' for a {type(model).__name__}, which is built, got "
+                f"{timestep_embedding!r}; pass it where the model is loaded"
+            )
         if device is not None:
             _move(denoiser, device)
         return denoiser
@@ -89,15 +98,17 @@ def as_denoiser(
         model = model.to(device)
     kind = family_of(model)
     if kind in PROMPTED:
+        choose(getattr(model, "transformer", None) or model.unet, timestep_embedding)
         return PROMPTED[kind](model, image_size=image_size)
     if image_size is not None:
         raise ValueError(f"image_size must be None for a {type(model).__name__}, whose size is fixed, got {image_size}")
     if kind is not None:
-        return _dit_pipeline(model, _names_of_labels(model.labels))
+        return _dit_pipeline(model, _names_of_labels(model.labels), timestep_embedding)
     if type(model).__name__ in NETWORKS:
         if scheduler is None:
             raise ValueError(f"scheduler is missing for a bare {type(model).__name__}; pass scheduler=")
-        return ClassConditionalDenoiser(model, NoiseSchedule.from_scheduler(scheduler))
+        schedule = NoiseSchedule.from_scheduler(scheduler)
+        return ClassConditionalDenoiser(model, schedule, timestep_embedding=timestep_embedding)
     raise ValueError(
         f"model must be one of {', '.join(PIPELINES)}, a {' or '.join(NETWORKS)} with its scheduler, or "
         f"implement vl_diffusion.Denoiser (vl_diffusion.CallableDenoiser wraps a function); "
@@ -128,6 +139,7 @@ def load_denoiser(
     variant: str | None = None,
     config: str | Path | None = None,
     image_size: int | None = None,
+    timestep_embedding: TimestepEmbedding = "auto",
 ) -> Denoiser:
     """Load a built-in model, a local folder, a single file or a hub id; only safetensors, nothing is unpickled.
 
@@ -138,21 +150,28 @@ def load_denoiser(
         variant: See :meth:`~vl_diffusion.DiffusionClassifier.from_pretrained`.
         config: See :meth:`~vl_diffusion.DiffusionClassifier.from_pretrained`.
         image_size: See :func:`as_denoiser`.
+        timestep_embedding: See :func:`as_denoiser`.
 
     Raises:
         FileNotFoundError: If there is neither such a folder nor such a model on the hub.
         ValueError: If an argument is out of range, the model is not supported, or its files are damaged or missing.
     """
-    precision, size = checked_dtype(dtype, torch_dtype), checked_image_size(image_size)
+    wanted = _Wanted(
+        checked_dtype(dtype, torch_dtype),
+        variant,
+        config,
+        checked_image_size(image_size),
+        checked_timestep_embedding(timestep_embedding),
+    )
     try:
         folder = local_folder(path_or_id)
         if folder is not None and folder.is_file():
-            return _load_file(folder, config, precision, variant, size)
+            return _load_file(folder, wanted)
         if config is not None:
             raise ValueError(f"config must be None for {path_or_id}, which is no single file, got {str(config)!r}")
         if folder is None:
-            return _load_from_hub(str(path_or_id), precision, variant, size)
-        return _load_folder(folder, precision, variant, size)
+            return _load_from_hub(str(path_or_id), wanted)
+        return _load_folder(folder, wanted)
     except (ValueError, OSError, ImportError, Warning):
         raise
     # diffusers raises many other exceptions for damaged or inconsistent files.
@@ -160,10 +179,19 @@ def load_denoiser(
         raise ValueError(f"model {path_or_id} cannot be loaded ({error}); check its files") from error
 
 
-def _load_file(
-    path: Path, config: str | Path | None, dtype: torch.dtype, variant: str | None, image_size: int | None
-) -> Denoiser:
-    folder = find_config(path, config)
+@dataclass(frozen=True)
+class _Wanted:
+    """Arguments of `load_denoiser`, checked."""
+
+    dtype: torch.dtype
+    variant: str | None
+    config: str | Path | None
+    image_size: int | None
+    timestep_embedding: TimestepEmbedding
+
+
+def _load_file(path: Path, wanted: _Wanted) -> Denoiser:
+    folder = find_config(path, wanted.config)
     import diffusers
 
     index = read_json(folder / "model_index.json", dict)
@@ -171,27 +199,27 @@ def _load_file(
     assert kind is not None
     left_out = _parts_left_out(getattr(diffusers, kind), index)
     with _quiet_weight_warnings():
-        pipeline = load_single_file(path, folder, index, kind, dtype, variant, left_out)
+        pipeline = load_single_file(path, folder, index, kind, wanted.dtype, wanted.variant, left_out)
     _check_whole(pipeline, folder, path)
-    return as_denoiser(pipeline, image_size=image_size)
+    return as_denoiser(pipeline, image_size=wanted.image_size, timestep_embedding=wanted.timestep_embedding)
 
 
-def _load_folder(folder: Path, dtype: torch.dtype, variant: str | None, image_size: int | None) -> Denoiser:
+def _load_folder(folder: Path, wanted: _Wanted) -> Denoiser:
     if (folder / "model_index.json").is_file():
-        return _load_pipeline(folder, read_json(folder / "model_index.json", dict), dtype, variant, image_size)
+        return _load_pipeline(folder, read_json(folder / "model_index.json", dict), wanted)
     if (folder / "config.json").is_file():
-        if image_size is not None:
+        if wanted.image_size is not None:
             raise ValueError(
-                f"image_size must be None for the network in {folder}, whose size is fixed, got {image_size}"
+                f"image_size must be None for the network in {folder}, whose size is fixed, got {wanted.image_size}"
             )
-        return _load_network(folder, dtype, variant)
+        return _load_network(folder, wanted)
     raise ValueError(
         f"{folder} has no diffusion model: neither model_index.json nor config.json is there; "
         f"{describe_contents(folder)}"
     )
 
 
-def _load_from_hub(model_id: str, dtype: torch.dtype, variant: str | None, image_size: int | None) -> Denoiser:
+def _load_from_hub(model_id: str, wanted: _Wanted) -> Denoiser:
     import diffusers
 
     check_model_name(model_id)
@@ -203,11 +231,11 @@ def _load_from_hub(model_id: str, dtype: torch.dtype, variant: str | None, image
             # diffusers passes an argument that the hub client no longer supports.
             warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks")
             folder = pipeline_class.download(
-                model_id, use_safetensors=True, variant=variant, **_parts_left_out(pipeline_class, index)
+                model_id, use_safetensors=True, variant=wanted.variant, **_parts_left_out(pipeline_class, index)
             )
     except (OSError, HFValidationError) as error:
         raise FileNotFoundError(f"{no_model(model_id)} {_unavailable(model_id, error)}") from error
-    return _load_pipeline(Path(folder), index, dtype, variant, image_size)
+    return _load_pipeline(Path(folder), index, wanted)
 
 
 def _unavailable(model_id: str, error: Exception) -> str:
@@ -228,9 +256,7 @@ def _supported(index: Mapping[str, Any], source: object) -> str:
     return kind
 
 
-def _load_pipeline(
-    folder: Path, index: Mapping[str, Any], dtype: torch.dtype, variant: str | None, image_size: int | None
-) -> Denoiser:
+def _load_pipeline(folder: Path, index: Mapping[str, Any], wanted: _Wanted) -> Denoiser:
     import diffusers
 
     kind = _supported(index, folder)
@@ -239,27 +265,28 @@ def _load_pipeline(
         # Check it first: the errors of diffusers are not specific.
         read_schedule(scheduler)
     left_out = _parts_left_out(pipeline_class, index)
-    variants = check_parts(folder, part_names(index, left_out), variant)
-    _say_variant(folder, variant, variants.values())
+    variants = check_parts(folder, part_names(index, left_out), wanted.variant)
+    _say_variant(folder, wanted.variant, variants.values())
     with _quiet_weight_warnings(), warnings.catch_warnings():
         # The argument is called dtype since diffusers 0.42.
         warnings.filterwarnings("ignore", message=".*torch_dtype", category=FutureWarning)
         # Parts with a variant are loaded one by one: diffusers chooses one name for all of them.
         parts = {
-            name: load_part(folder, name, index[name], dtype, chosen)
+            name: load_part(folder, name, index[name], wanted.dtype, chosen)
             for name, chosen in variants.items()
             if chosen is not None
         }
         pipeline = pipeline_class.from_pretrained(
-            str(folder), use_safetensors=True, torch_dtype=dtype, **left_out, **parts
+            str(folder), use_safetensors=True, torch_dtype=wanted.dtype, **left_out, **parts
         )
     _check_whole(pipeline, folder, None)
     if kind == "DiTPipeline":
-        if image_size is not None:
-            raise ValueError(f"image_size must be None for {folder}, whose size is fixed, got {image_size}")
+        if wanted.image_size is not None:
+            raise ValueError(f"image_size must be None for {folder}, whose size is fixed, got {wanted.image_size}")
         # Read from the file: the pipeline drops one of two classes with the same name, such as ImageNet's cranes.
-        return _dit_pipeline(pipeline, _names_of_ids(index["id2label"]) if index.get("id2label") else None)
-    return as_denoiser(pipeline, image_size=image_size)
+        names = _names_of_ids(index["id2label"]) if index.get("id2label") else None
+        return _dit_pipeline(pipeline, names, wanted.timestep_embedding)
+    return as_denoiser(pipeline, image_size=wanted.image_size, timestep_embedding=wanted.timestep_embedding)
 
 
 def _say_variant(folder: Path, asked: str | None, chosen: Iterable[str | None]) -> None:
@@ -283,7 +310,7 @@ def _parts_left_out(pipeline_class: Any, index: Mapping[str, Any]) -> dict[str, 
     return left_out | ({"requires_safety_checker": False} if "requires_safety_checker" in parameters else {})
 
 
-def _load_network(folder: Path, dtype: torch.dtype, variant: str | None) -> Denoiser:
+def _load_network(folder: Path, wanted: _Wanted) -> Denoiser:
     import diffusers
 
     kind = read_json(folder / "config.json", dict).get("_class_name")
@@ -296,14 +323,14 @@ def _load_network(folder: Path, dtype: torch.dtype, variant: str | None) -> Deno
         raise ValueError(f"{folder} has no scheduler_config.json; save the training scheduler there")
     schedule = read_schedule(folder / "scheduler_config.json")
     names = _read_names(folder / "classes.json") if (folder / "classes.json").is_file() else None
-    chosen = check_weights(folder, variant, optional=False)
-    _say_variant(folder, variant, [chosen])
+    chosen = check_weights(folder, wanted.variant, optional=False)
+    _say_variant(folder, wanted.variant, [chosen])
     with _quiet_weight_warnings():
         network, report = getattr(diffusers, kind).from_pretrained(
-            folder, use_safetensors=True, torch_dtype=dtype, variant=chosen, output_loading_info=True
+            folder, use_safetensors=True, torch_dtype=wanted.dtype, variant=chosen, output_loading_info=True
         )
     _check_fit(str(folder / "config.json"), report["missing_keys"], report["unexpected_keys"])
-    return ClassConditionalDenoiser(network, schedule, class_names=names)
+    return ClassConditionalDenoiser(network, schedule, class_names=names, timestep_embedding=wanted.timestep_embedding)
 
 
 @contextmanager
@@ -344,9 +371,15 @@ def _read_names(path: Path) -> list[str]:
     return names
 
 
-def _dit_pipeline(pipeline: Any, class_names: list[str] | None) -> Denoiser:
+def _dit_pipeline(pipeline: Any, class_names: list[str] | None, timestep_embedding: TimestepEmbedding) -> Denoiser:
     schedule = NoiseSchedule.from_scheduler(pipeline.scheduler)
-    return ClassConditionalDenoiser(pipeline.transformer, schedule, vae=pipeline.vae, class_names=class_names)
+    return ClassConditionalDenoiser(
+        pipeline.transformer,
+        schedule,
+        vae=pipeline.vae,
+        class_names=class_names,
+        timestep_embedding=timestep_embedding,
+    )
 
 
 def _names_of_ids(id2label: Mapping[str, str]) -> list[str]:

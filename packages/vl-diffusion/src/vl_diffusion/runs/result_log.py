@@ -11,16 +11,13 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import fields
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from vl_core.runs.append_only import AppendOnlyFile
 
-from vl_diffusion.classification.result import Classification
-
-_ARRAYS = tuple(f.name for f in fields(Classification) if f.name != "classes")
+from vl_diffusion.classification.result import ARRAYS, Classification
 
 _ONE_AN_IMAGE = ("image_ids", "predictions", "inner_evaluations", "num_values")
 """Scalar fields; the others are lists in the order of the classes."""
@@ -46,7 +43,7 @@ class ResultLog(AppendOnlyFile):
         Raises:
             OSError: If they cannot be written; earlier results are kept.
         """
-        rows = [{name: _plain(getattr(results, name)[i]) for name in _ARRAYS} for i in range(len(results))]
+        rows = [{name: _plain(getattr(results, name)[i]) for name in ARRAYS} for i in range(len(results))]
         self.write("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -93,7 +90,7 @@ class ResultIndex:
                     if name not in arrays:
                         arrays[name] = np.empty((len(image_ids), *values.shape), values.dtype)
                     arrays[name][i] = values
-        return Classification(classes=self.classes, **arrays)
+        return Classification(self.classes, *(arrays[name] for name in ARRAYS))
 
     def _read(self, file: BinaryIO, start: int) -> dict[str, np.ndarray]:
         file.seek(start)
@@ -101,7 +98,7 @@ class ResultIndex:
         if "pruned" not in row:
             # From an older version: derive the pruned classes, those with fewer draws than the predicted one.
             row["pruned"] = [draws < row["draws"][row["predictions"]] for draws in row["draws"]]
-        found: dict[str, np.ndarray] = {name: np.array(row[name], _dtype(name)) for name in _ARRAYS}
+        found: dict[str, np.ndarray] = {name: np.array(row[name], _dtype(name)) for name in ARRAYS}
         for name, values in found.items():
             wanted = () if name in _ONE_AN_IMAGE else (len(self.classes),)
             if values.shape != wanted:

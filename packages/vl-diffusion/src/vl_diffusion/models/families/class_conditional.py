@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vl_diffusion.models.denoiser import Condition
 from vl_diffusion.models.families._bare_network import BareNetwork
+from vl_diffusion.models.families.timestep_embedding import TimestepEmbedding, choose, published
 from vl_diffusion.models.schedule import NoiseSchedule
 
 
@@ -22,15 +23,28 @@ class ClassConditionalDenoiser(BareNetwork):
         schedule: Its noise schedule.
         vae: The ``AutoencoderKL`` of a latent model; None for a pixel model.
         class_names: Names of the classes in label order, if known.
+        timestep_embedding: For a DiT: ``"published"`` evaluates the published network (converted weights),
+            ``"diffusers"`` what diffusers computes, and ``"auto"`` decides by the weights, see
+            `vl_diffusion.models.families.timestep_embedding`.
+
+    Attributes:
+        timestep_embedding: The one that is used; None for another network than a DiT.
 
     Raises:
         ValueError: If the model is not class-conditional or not for square images, or has fewer classes than names.
     """
 
     def __init__(
-        self, model: Any, schedule: NoiseSchedule, *, vae: Any | None = None, class_names: Sequence[str] | None = None
+        self,
+        model: Any,
+        schedule: NoiseSchedule,
+        *,
+        vae: Any | None = None,
+        class_names: Sequence[str] | None = None,
+        timestep_embedding: TimestepEmbedding = "auto",
     ) -> None:
-        super().__init__(model, schedule, vae)
+        self.timestep_embedding = choose(model, timestep_embedding)
+        super().__init__(published(model) if self.timestep_embedding == "published" else model, schedule, vae)
         self.num_classes = _num_classes(model)
         self.class_names = None if class_names is None else tuple(class_names)
         if self.class_names is not None and len(self.class_names) > self.num_classes:
