@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from vl_core.runs.append_only import AppendOnlyFile
@@ -77,7 +77,7 @@ class ResultIndex:
         Raises:
             ValueError: If a line cannot be read.
         """
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[str, Any] = {}
         with ExitStack() as stack:
             files = {path: stack.enter_context(path.open("rb")) for path in {path for path, _ in self._places.values()}}
             for i, image_id in enumerate(image_ids):
@@ -90,7 +90,7 @@ class ResultIndex:
                     if name not in arrays:
                         arrays[name] = np.empty((len(image_ids), *values.shape), values.dtype)
                     arrays[name][i] = values
-        return Classification(self.classes, *(arrays[name] for name in ARRAYS))
+        return Classification(classes=self.classes, **arrays)
 
     def _read(self, file: BinaryIO, start: int) -> dict[str, np.ndarray]:
         file.seek(start)
