@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 import torch
-from vl_attention import ArchitectureMismatchWarning, AttentionTransfer
+from vl_attention import ArchitectureMismatchWarning, AttentionTransfer, set_drop_path
 from vl_attention.transfer.attention_transfer import Mode
 
 
@@ -96,6 +96,65 @@ def test_relations_compare_other_widths_and_heads(make, vit, images):
             maps.append(_map(part, part))
         expected += (maps[1] * (maps[1].log() - maps[0].log())).sum(-1).mean() / 3
     torch.testing.assert_close(transfer(images).transfer_loss, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("heads", ["all", {0: 2, 2: 1}], ids=["all heads", "some heads"])
+@pytest.mark.parametrize("part", "qkv")
+def test_vectors_are_compared_by_squares_over_all_numbers_and_summed_over_layers(make, images, part, heads):
+    transfer = AttentionTransfer(make(), make(seed=1), mode=f"distill_{part}", heads=heads)
+    output, normalized = transfer.train()(images), _images(transfer, images)
+    assert transfer.layers == [(0, 0), (1, 1)]
+    for layer, loss in enumerate(output.layer_losses):
+        ours, theirs = (_qkv(m, layer, normalized)["qkv".index(part)] for m in (transfer.student, transfer.teacher))
+        total = count = 0
+        for head, target in ({0: 0, 1: 1, 2: 2} if heads == "all" else heads).items():
+            difference = ours[:, head] - theirs[:, target]
+            total, count = total + float((difference**2).sum()), count + difference.numel()
+        assert loss.item() == pytest.approx(total / count, rel=1e-5)
+    torch.testing.assert_close(output.transfer_loss, output.layer_losses.sum())
+
+
+def _thinned(model, masks, normalized, layer):
+    """Queries and keys of a block after blocks whose branches were multiplied by the masks ``(blocks, 2, B)``."""
+    x = model._pos_embed(model.patch_embed(normalized))
+    for block, (first, second) in zip(model.blocks[:layer], masks[:, :, :, None, None], strict=False):
+        x = x + first * block.attn(block.norm1(x))
+        x = x + second * block.mlp(block.norm2(x))
+    attention = model.blocks[layer].attn
+    parts = attention.qkv(model.blocks[layer].norm1(x)).chunk(3, -1)
+    return [part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts[:2]]
+
+
+@torch.no_grad()
+def test_a_teacher_with_the_students_drop_path_skips_the_same_branches(make):
+    images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    teacher = make()
+    transfer = AttentionTransfer(teacher, make(seed=1), layers="all", teacher_drop_path=True).train()
+    set_drop_path(transfer.student, 0.6)
+    torch.manual_seed(3)
+    found = transfer(images).layer_losses
+    torch.manual_seed(3)
+    rates = [0, 0, 0.3, 0.3, 0.6, 0.6]  # of both branches of three blocks
+    masks = torch.stack([torch.empty(8).bernoulli_(1 - rate) / (1 - rate) if rate else torch.ones(8) for rate in rates])
+    assert 0 < (masks == 0).sum() < 32
+    masks, normalized = masks.unflatten(0, (3, 2)), _images(transfer, images)
+    for layer in range(3):
+        ours, theirs = (_map(*_thinned(m, masks, normalized, layer)) for m in (transfer.student, teacher))
+        torch.testing.assert_close(found[layer], _cross_entropy(ours, theirs), atol=1e-5, rtol=1e-5)
+    whole = [_map(*_qkv(teacher, 2, normalized)[:2]), _map(*_thinned(transfer.student, masks, normalized, 2))]
+    assert (found[2] - _cross_entropy(whole[1], whole[0])).abs() > 1e-4  # another loss than of the whole teacher
+    evaluated = transfer.eval()(images, with_loss=True).layer_losses
+    ours, theirs = (_map(*_qkv(m.eval(), 2, normalized)[:2]) for m in (transfer.student, teacher))
+    torch.testing.assert_close(evaluated[2], _cross_entropy(ours, theirs), atol=1e-5, rtol=1e-5)
+
+
+def test_shared_drop_path_and_gradient_checkpointing_exclude_each_other(make, images):
+    transfer = AttentionTransfer(make(), drop_path=0.5, teacher_drop_path=True).train()
+    transfer.student.set_grad_checkpointing(True)
+    with pytest.raises(ValueError, match="teacher_drop_path=True does not work with gradient checkpointing"):
+        transfer(images)
+    assert not [name for name, module in transfer.named_modules() if type(module).__name__ == "MaskedPath"]
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import copy
 import pytest
 import timm
 import torch
-from vl_attention import AttentionTransfer
+from vl_attention import AttentionTransfer, set_drop_path
 
 
 def _count_calls(modules):
@@ -39,7 +39,20 @@ def test_the_teacher_is_not_called_in_evaluation_unless_it_is_copied(make, image
         counts = _count_calls([teacher.patch_embed])
         output = transfer(images)
         assert counts == [calls], mode
-        assert output.transfer_loss == 0
+        assert output.transfer_loss.isnan() if calls == 0 else output.transfer_loss == 0
+        assert not output.layer_losses.numel()
+
+
+@pytest.mark.parametrize("mode", ["distill", "distill_v", "output", "relations"])
+def test_the_loss_of_evaluation_is_that_of_training_without_dropout(make, images, mode):
+    transfer = AttentionTransfer(make(), mode=mode, seed=1, drop_path=0.5)
+    evaluated = transfer.eval()(images, with_loss=True)
+    set_drop_path(transfer.student, 0.0)
+    trained = transfer.train()(images)
+    assert evaluated.transfer_loss > 0
+    assert torch.equal(evaluated.layer_losses, trained.layer_losses)
+    assert torch.equal(evaluated.transfer_loss, trained.transfer_loss)
+    assert transfer(images, with_loss=False).transfer_loss.isnan()
 
 
 def _saved(transfer, images):

@@ -121,9 +121,9 @@ def with_other_weights(teacher):
     return changed
 
 
-def of_other_heads(teacher):
+def of_other_heads(teacher, **options):
     return timm.create_model("vit_tiny_patch16_224", img_size=12, patch_size=4, in_chans=1, embed_dim=24, depth=2,
-                             num_heads=2)  # fmt: skip
+                             num_heads=2, **options)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def of_other_heads(teacher):
     [
         ("copied", None, r"copied copies its attention and needs its teacher"),
         ("copied", with_other_weights, "copied from a teacher with other weights"),
-        ("copied", of_other_heads, "does not fit this teacher"),
+        ("copied", of_other_heads, r"does not fit .*pass the teacher .* as student="),
         ("teacher", None, "teacher has no classifier"),
     ],
 )
@@ -139,6 +139,30 @@ def test_classifiers_without_their_parts_are_refused(saved, teacher, model, othe
     given = None if other_teacher is None else other_teacher(teacher)
     with pytest.raises(ValueError, match=message):
         load_classifier(saved / model, teacher=given)
+
+
+def narrow(seed):
+    options = {"num_classes": 0, "class_token": False, "global_pool": "avg"}
+    return random_student(of_other_heads(None, **options), 3, seed=seed)
+
+
+def test_a_copying_student_of_another_width_is_read_into_one_of_its_width(tmp_path, gray, teacher):
+    model = AttentionTransfer(teacher, narrow(1), mode="copy")
+    save_classifier(model, tmp_path / "model", classes=["a", "b", "c"])
+    again = load_classifier(tmp_path / "model", teacher=teacher, student=narrow(2))
+    assert torch.equal(answers(again, gray), answers(model, gray))
+    with pytest.raises(ValueError, match=r"does not fit .*a model of that as student="):
+        load_classifier(tmp_path / "model", teacher=teacher)
+
+
+def test_students_of_transformers_are_saved_by_transformers_or_with_what_they_copy(tmp_path, make, images):
+    teacher = make("transformers ViT")
+    with pytest.raises(ValueError, match=r"must be a timm model, got ViTForImageClassification; .*save_pretrained"):
+        save_classifier(AttentionTransfer(teacher, num_classes=5), tmp_path / "distilled")
+    model = AttentionTransfer(teacher, mode="copy", num_classes=5, seed=0)
+    save_classifier(model, tmp_path / "copied")
+    again = load_classifier(tmp_path / "copied", teacher=teacher)
+    assert torch.equal(answers(again, images), answers(model, images))
 
 
 def test_a_transfer_written_with_save_pretrained_needs_its_teacher(tmp_path, teacher):

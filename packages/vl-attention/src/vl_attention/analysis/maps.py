@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from vl_attention.attention.inputs import AttentionInputs, AttentionRecorder
+from vl_attention.attention.rehearsal import check_attention
 from vl_attention.classifiers.classifier import Classifier
-from vl_attention.models.inference import call_model, check_images, eval_mode, vision_config
+from vl_attention.models.inference import call_model, check_images, eval_mode, vision_config, whole_number
 from vl_attention.models.layout import ViTLayout
 from vl_attention.models.normalization import Normalization
 from vl_attention.transfer.attention_transfer import AttentionTransfer
@@ -106,6 +107,7 @@ def record_attention(
     chosen = sorted({_layer(n, layout.depth) for n in (range(layout.depth) if layers == "all" else layers)})
     if not chosen:
         raise ValueError(f"layers must be 'all' or name at least one layer, got {layers!r}")
+    check_attention(model, layout.attentions, len(normalization.mean))
     recorder = AttentionRecorder.of(model, [model.get_submodule(name) for name in layout.attentions])
     with torch.no_grad(), eval_mode(model):
         return recorder.run(lambda: call_model(model, normalization(images)), chosen, stop=True).by_layer
@@ -135,9 +137,10 @@ def row_chunks(inputs: AttentionInputs, at_once: int | None = None) -> list[slic
 
 
 def _layer(number: Any, depth: int) -> int:
-    if isinstance(number, bool) or not isinstance(number, int) or not -depth <= number < depth:
+    found = whole_number(number)
+    if found is None or not -depth <= found < depth:
         raise ValueError(f"layers must be whole numbers from {-depth} to {depth - 1}, got {number!r}")
-    return number % depth
+    return found % depth
 
 
 def _grid(model: nn.Module, images: Tensor, patches: int) -> tuple[int, int]:

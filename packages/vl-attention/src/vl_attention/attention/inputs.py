@@ -21,7 +21,16 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from vl_attention.models.inference import is_transformers_model
+
 _SDPA = F.scaled_dot_product_attention
+
+
+class AttentionError(ValueError):
+    """Attention that cannot be read, copied or compared."""
+
+
+_WINDOWS = "it attends within windows or parts of the image; pass a model in which every token attends to all others"
 
 
 class AttentionInputs(NamedTuple):
@@ -87,7 +96,7 @@ def _read_call(
 ) -> tuple[AttentionInputs, float]:
     """The arguments of scaled dot-product attention as `AttentionInputs`, and the dropout."""
     if is_causal:
-        raise ValueError(
+        raise AttentionError(
             "this attention is causal; attention transfer needs a model in which every token attends to all others"
         )
     if attn_mask is not None and attn_mask.dtype == torch.bool:
@@ -146,7 +155,7 @@ class _Recording(AttentionInterceptor):
         if layer is None:
             return
         if layer.inputs is not None:
-            raise ValueError(
+            raise AttentionError(
                 "an attention module calls scaled_dot_product_attention more than once, which no mode supports; pass a "
                 "model with one call in each"
             )
@@ -223,7 +232,8 @@ class AttentionRecorder:
             stop: Stop the forward pass after the last of ``layers``.
 
         Raises:
-            ValueError: If a module did not call scaled dot-product attention, or called it more than once.
+            AttentionError: If a module did not call scaled dot-product attention, called it more than once, or called
+                it for parts of an image.
         """
         last = self._layers[max(layers)]
         self._clear()
@@ -242,11 +252,11 @@ class AttentionRecorder:
             self._clear()
         for layer, inputs in recorded.items():
             if inputs is None:
-                raise ValueError(
-                    f"attention of layer {layer}, {type(self._modules[layer]).__name__}, did not call torch's "
-                    "scaled_dot_product_attention, so its queries and keys cannot be read; turn fused attention on: "
-                    "timm.layers.set_fused_attn(True) before the model is created, or attn_implementation='sdpa' in "
-                    "transformers"
+                raise AttentionError(_why_unread(self.model, layer, self._modules[layer]))
+            if inputs.q.ndim != 4:
+                raise AttentionError(
+                    f"attention of layer {layer}, {_kind(self._modules[layer])}, has queries "
+                    f"{tuple(inputs.q.shape)} and not (images, heads, tokens, dimensions): {_WINDOWS}"
                 )
         return RecordedAttention(result, recorded, outputs, without)  # type: ignore[arg-type]
 
@@ -261,6 +271,27 @@ class AttentionRecorder:
             layer.inputs = layer.output = None
             layer.has_gradient = True
             layer.stop_at = ""
+
+
+def _why_unread(model: nn.Module, layer: int, attention: nn.Module) -> str:
+    """Why a module's queries and keys cannot be read, and a remedy if it has one."""
+    if is_transformers_model(model) and getattr(model, "_supports_sdpa", False):
+        remedy = "turn fused attention on: load the model with attn_implementation='sdpa'"
+    elif getattr(attention, "fused_attn", None) is False:
+        remedy = "turn fused attention on: timm.layers.set_fused_attn(True) before the model is created"
+    else:
+        remedy = (
+            "it computes its attention in another way and has no option for that one; pass a model whose blocks are "
+            "plain self-attention"
+        )
+    return (
+        f"attention of layer {layer}, {_kind(attention)} in {type(model).__name__}, did not call torch's "
+        f"scaled_dot_product_attention, so its queries and keys cannot be read; {remedy}"
+    )
+
+
+def _kind(module: nn.Module) -> str:
+    return type(module).__name__
 
 
 def copy_without_hooks(model: nn.Module) -> nn.Module:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from vl_attention.models.inference import whole_number
+
 Layers: TypeAlias = str | Sequence[int] | Mapping[int, int] | Sequence[tuple[int, int]]
 """``"all"``, ``"first:18"``, ``"first:75%"``, ``"last:6"``, ``"spread"``, layer numbers, or a mapping or pairs from
 student layers to teacher layers."""
@@ -104,7 +106,7 @@ def pair_heads(heads: Heads, student_heads: int, teacher_heads: int) -> HeadMap 
         heads = range(count) if end == "first" else [-1 - i for i in range(count)]
     chosen: HeadMap = [None] * student_heads
     for student, teacher in as_pairs("heads", heads):
-        numbers = [teacher] if isinstance(teacher, int) else list(teacher)
+        numbers = list(teacher) if isinstance(teacher, Sequence) else [teacher]
         found = [_index("heads", "teacher head", n, teacher_heads) for n in numbers]
         if not found:
             raise ValueError(f"heads must name a teacher head for student head {student}, got an empty list")
@@ -130,16 +132,24 @@ def _end_and_count(name: str, spec: str, most: int, also: str) -> tuple[str, int
 
 def as_pairs(name: str, chosen: Any) -> list[tuple[Any, Any]]:
     """Convert a mapping, pairs, or numbers that are the same on both sides to (student, teacher) pairs."""
-    chosen = chosen.tolist() if hasattr(chosen, "tolist") else chosen  # NumPy arrays and tensors
-    if isinstance(chosen, int):
+    if (single := whole_number(chosen)) is not None:
         raise ValueError(
-            f"{name} must be a list of whole numbers, got the number {chosen}; for a single one pass [{chosen}]"
+            f"{name} must be a list of whole numbers, got the number {single}; for a single one pass [{single}]"
         )
-    items = list(chosen.items() if isinstance(chosen, Mapping) else chosen)
-    pairs = [(item, item) if isinstance(item, int) else item for item in items]
+    items = list(chosen.items() if isinstance(chosen, Mapping) else _as_python(chosen))
+    pairs = [(_as_python(item),) * 2 if whole_number(item) is not None else item for item in items]
     if any(not isinstance(pair, Sequence) or len(pair) != 2 for pair in pairs):
         raise ValueError(f"{name} must hold whole numbers, or (student, teacher) pairs, got {chosen!r}")
-    return [(student, teacher) for student, teacher in pairs]
+    return [(_as_python(student), _as_python(teacher)) for student, teacher in pairs]
+
+
+def _as_python(value: Any) -> Any:
+    """Whole numbers, arrays and tensors as Python's numbers and lists, which JSON can store; anything else as it is."""
+    if (number := whole_number(value)) is not None:
+        return number
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return [_as_python(item) for item in value] if isinstance(value, list | tuple | range) else value
 
 
 def _index(name: str, what: str, number: int, size: int) -> int:

@@ -8,6 +8,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from vl_attention.attention.inputs import AttentionError
+
 Tokens: TypeAlias = Tensor | None
 """Indices ``(N,)`` of the tokens that take part, int64; None for all."""
 
@@ -23,11 +25,11 @@ class CommonTokens:
         """Indices of the common tokens in two tensors with one entry per token in dimension ``dim``.
 
         Raises:
-            ValueError: If the two have different numbers of patches.
+            AttentionError: If the two have different numbers of patches.
         """
         patches = [t.shape[dim] - len(prefix) for t, prefix in ((student, self.student), (teacher, self.teacher))]
         if patches[0] != patches[1]:
-            raise ValueError(
+            raise AttentionError(
                 f"the student divides these images into {patches[0]} patches and the teacher into {patches[1]}; both "
                 "need the same grid: build the student with the teacher's patch size and image size, or leave "
                 "student=None"

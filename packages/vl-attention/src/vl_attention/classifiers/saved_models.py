@@ -46,7 +46,15 @@ def save_model(
         classes: Class names, in the order of the logits.
         dtype: Floating-point type of the weights in the file, such as ``torch.float16`` for half the size; default: the
             model's own. The model itself is unchanged, and loading gives float32 again.
+
+    Raises:
+        ValueError: If it is no timm model.
     """
+    if not hasattr(model, "pretrained_cfg"):
+        raise ValueError(
+            f"model must be a timm model, got {type(model).__name__}; write a transformers model with its own "
+            "save_pretrained(folder), and load it with transformers"
+        )
     normalization = normalization or Normalization.of(model)
     model = _converted(model, dtype)
     # The tag would name other weights; images are resized and not cropped.
@@ -105,6 +113,9 @@ def save_classifier(
         folder: Where to write; created if it is missing.
         classes: Class names, in the order of the logits.
         dtype: Floating-point type of the weights in the file; default: the model's own.
+
+    Raises:
+        ValueError: If it is no timm model and does not copy.
     """
     if isinstance(model, AttentionTransfer) and model.needs_teacher:
         config: Any = model._hub_mixin_config
@@ -116,20 +127,21 @@ def save_classifier(
 
 
 def load_classifier(
-    source: str | os.PathLike[str], *, teacher: nn.Module | None = None
+    source: str | os.PathLike[str], *, teacher: nn.Module | None = None, student: nn.Module | None = None
 ) -> Classifier | AttentionTransfer:
     """Load a classifier written by `save_classifier`, or any timm classifier; it takes images in 0..1.
 
     Args:
         source: As in `load_model`.
         teacher: The teacher of a student that copies attention.
+        student: A model with the architecture of that student, if it is not the teacher's: its weights are overwritten.
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no model with a classifier, or the teacher is missing or does not fit.
+        ValueError: If it holds no model with a classifier, or the teacher or student is missing or does not fit.
     """
     if transfer_mode(source) is not None:
-        return _load_transfer(model_folder(source), teacher)
+        return _load_transfer(model_folder(source), teacher, student)
     model = load_model(source)
     if not getattr(model, "num_classes", 0):
         raise ValueError(f"{os.fspath(source)} has no classifier, like a teacher; train one first")
@@ -142,7 +154,7 @@ def transfer_mode(source: str | os.PathLike[str]) -> str | None:
     return str(found["mode"]) if "mode" in found and "architecture" not in found else None
 
 
-def _load_transfer(folder: Path, teacher: nn.Module | None) -> AttentionTransfer:
+def _load_transfer(folder: Path, teacher: nn.Module | None, student: nn.Module | None) -> AttentionTransfer:
     if teacher is None:
         raise ValueError(
             f"the student in {folder} copies its attention and needs its teacher; pass teacher="
@@ -153,22 +165,24 @@ def _load_transfer(folder: Path, teacher: nn.Module | None) -> AttentionTransfer
     _check_files(folder)
     try:
         with redirect_stdout(io.StringIO()):  # the hub mixin prints what it does
-            transfer = AttentionTransfer.from_pretrained(folder, teacher=teacher).eval()
+            given = {} if student is None else {"student": student}
+            transfer = AttentionTransfer.from_pretrained(folder, teacher=teacher, **given).eval()
     except SafetensorError as error:
         raise ValueError(f"{folder / 'model.safetensors'} is damaged ({error}); write it again") from error
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"the student in {folder} does not fit this teacher ({error}); pass the teacher that it was trained with"
+            f"the student in {folder} does not fit ({' '.join(str(error).split())}); pass the teacher that it was "
+            "trained with and, if it has another architecture than its teacher, a model of that as student="
         ) from error
     if _configuration(folder).get("teacher_sha256", actual := weights_digest(teacher)) != actual:
         raise ValueError(
             f"the student in {folder} copied from a teacher with other weights; pass the teacher that it was trained "
             "with"
         )
-    student: Any = transfer.student
-    if isinstance(known := getattr(student, "pretrained_cfg", None), dict):
+    loaded: Any = transfer.student
+    if isinstance(known := getattr(loaded, "pretrained_cfg", None), dict):
         # The teacher's class names do not belong to the student.
-        student.pretrained_cfg = {**known, "label_names": tuple(_configuration(folder).get("label_names") or ())}
+        loaded.pretrained_cfg = {**known, "label_names": tuple(_configuration(folder).get("label_names") or ())}
     return transfer
 
 

@@ -20,6 +20,15 @@ def dropout_rates(model: nn.Module) -> dict[str, float]:
     }
 
 
+def patch_dropout(model: nn.Module) -> dict[str, float]:
+    """Rates above zero at which a model leaves out patches in training, by module name, such as ``patch_drop``."""
+    return {
+        name: rate
+        for name, module in model.named_modules()
+        if "patchdrop" in type(module).__name__.lower() and (rate := float(getattr(module, "prob", 0.0)))
+    }
+
+
 def disable_dropout(model: nn.Module) -> None:
     """Set all dropout rates of a model to zero."""
     for module in model.modules():

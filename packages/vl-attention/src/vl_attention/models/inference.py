@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+_HALF = (torch.float16, torch.bfloat16)
+_PRECISIONS = (*_HALF, torch.float32, torch.float64)
 
 
 def is_transformers_model(model: nn.Module) -> bool:
@@ -21,15 +26,51 @@ def vision_config(model: nn.Module) -> Any:
     return getattr(config, "vision_config", config)
 
 
+def input_weight(model: nn.Module) -> Tensor | None:
+    """The weight that images meet first: that of the first convolution, or of a model without one its first parameter.
+
+    None for a model without parameters.
+    """
+    convolution = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    return next(model.parameters(), None) if convolution is None else convolution.weight
+
+
 def call_model(model: nn.Module, images: Tensor) -> Any:
-    """Run a model on normalized images ``(B, C, H, W)`` of any size that it supports, and return its output."""
-    if not is_transformers_model(model):
-        return model(images)
-    size = getattr(vision_config(model), "image_size", None)
-    size = (size, size) if isinstance(size, int) else size
-    # Only where it is needed, since not every transformers model can interpolate its position embeddings.
-    interpolate = size is not None and tuple(images.shape[-2:]) != tuple(size)
-    return model(pixel_values=images, **({"interpolate_pos_encoding": True} if interpolate else {}))
+    """Run a model on normalized images ``(B, C, H, W)`` of any size that it supports, and return its output.
+
+    Images are converted to the model's floating-point type. A model in half precision computes in its own type under
+    autocast to another.
+
+    Raises:
+        ValueError: If the images are not on the model's device.
+    """
+    weight = input_weight(model)
+    own_precision: Any = nullcontext()
+    if weight is not None and weight.dtype in _PRECISIONS:
+        if weight.device != images.device:
+            raise ValueError(
+                f"images must be on the device of {type(model).__name__}, {weight.device}, got {images.device}; move "
+                "images and models to one device with .to()"
+            )
+        images = images.to(weight.dtype)
+        if weight.dtype in _HALF and _autocasts_to_another(weight):
+            own_precision = torch.autocast(weight.device.type, enabled=False)
+    with own_precision:
+        if not is_transformers_model(model):
+            return model(images)
+        size = getattr(vision_config(model), "image_size", None)
+        size = (size, size) if isinstance(size, int) else size
+        # Only where it is needed, since not every transformers model can interpolate its position embeddings.
+        interpolate = size is not None and tuple(images.shape[-2:]) != tuple(size)
+        return model(pixel_values=images, **({"interpolate_pos_encoding": True} if interpolate else {}))
+
+
+def _autocasts_to_another(weight: Tensor) -> bool:
+    """True if autocast is on and would compute in another type than the weight's."""
+    device = weight.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return False
+    return torch.get_autocast_dtype(device) != weight.dtype
 
 
 @contextmanager
@@ -68,6 +109,18 @@ def head_count(attention: nn.Module) -> int | None:
             if isinstance(count := getattr(owner, name, None), int):
                 return count
     return None
+
+
+def whole_number(value: Any) -> int | None:
+    """The value as an ``int`` if it is a whole number of Python, NumPy or torch; None for anything else, and booleans.
+
+    Example:
+        >>> whole_number(np.int64(3)), whole_number(3.0), whole_number(True)
+        (3, None, None)
+    """
+    if isinstance(value, Tensor | np.ndarray):
+        value = value.item() if value.ndim == 0 else None
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
 
 
 def check_images(images: Tensor) -> None:

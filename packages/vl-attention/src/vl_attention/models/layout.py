@@ -22,6 +22,21 @@ _TRANSFORMERS_TOKENS = {
 """Kinds of prefix tokens, by the last part of their parameter names."""
 
 
+_NOT_WHOLE_IMAGES = {
+    "vit_mae": "hides and shuffles patches, so its attention is between random positions; load its encoder as a plain "
+    "model, transformers.ViTModel.from_pretrained",
+    "siglip2_vision_model": "takes packed patches with a mask and not images; load a SigLIP 2 checkpoint of fixed "
+    "resolution as transformers.SiglipVisionModel, or as timm's model",
+}
+"""Why models of these types of transformers cannot be used, and what to load instead."""
+
+_SUPPORTED = (
+    "a model with a list of blocks, each with one attention module that has a projection qkv, or q_proj, k_proj and "
+    "v_proj, such as timm's ViT, DeiT, EVA and BEiT, and transformers' ViT, DINOv2 and the vision models of CLIP and "
+    "SigLIP"
+)
+
+
 @dataclass(frozen=True)
 class ViTLayout:
     """The parts of a vision transformer that attention transfer uses."""
@@ -52,19 +67,17 @@ class ViTLayout:
                 attention module that has a projection ``qkv``, or ``q_proj``, ``k_proj`` and ``v_proj``.
 
         Raises:
-            ValueError: If no self-attention layers are found, or the model is a masked autoencoder of transformers.
+            ValueError: If no self-attention layers are found, or the model is one of transformers that does not take
+                whole images: a masked autoencoder, or SigLIP 2 with variable resolution.
         """
-        if is_transformers_model(model) and vision_config(model).model_type == "vit_mae":
-            raise ValueError(
-                f"{type(model).__name__} hides and shuffles patches, so its attention is between random positions; "
-                "load its encoder as a plain model, transformers.ViTModel.from_pretrained"
-            )
+        model_type = getattr(vision_config(model), "model_type", None) if is_transformers_model(model) else None
+        if model_type in _NOT_WHOLE_IMAGES:
+            raise ValueError(f"{type(model).__name__} {_NOT_WHOLE_IMAGES[model_type]}")
         attentions = _attention_names(model)
         if not attentions:
             raise ValueError(
-                f"{type(model).__name__} has no self-attention that could be transferred; pass a vision transformer "
-                "from timm (VisionTransformer, Eva, Beit, DeiT) or transformers (ViT, DINOv2, or the vision model of "
-                "CLIP or SigLIP)"
+                f"{type(model).__name__} has no self-attention that could be transferred: {_described_blocks(model)}; "
+                f"pass {_SUPPORTED}"
             )
         return cls(attentions, _prefix_tokens(model), _components(model, attentions))
 
@@ -83,10 +96,32 @@ def _attention_names(model: nn.Module) -> tuple[str, ...]:
         )
     if len(stacks) > 1:
         raise ValueError(
-            f"{type(model).__name__} has several stacks of attention, {sorted(stacks)}; pass the vision tower alone, "
-            "such as model.vision_model"
+            f"{type(model).__name__} has several stacks of attention, {sorted(stacks)}; {_one_stack(model, found)}"
         )
     return tuple(found)
+
+
+def _one_stack(model: nn.Module, attentions: list[str]) -> str:
+    """The remedy for a model with several stacks of attention, which are towers or stages."""
+    tower = next((name for name in ("vision_model", "visual", "vision_tower") if hasattr(model, name)), None)
+    if tower is not None:
+        return f"pass the vision tower alone, such as model.{tower}"
+    kinds = sorted({type(model.get_submodule(name)).__name__ for name in attentions})
+    return (
+        f"its stages, with {', '.join(kinds)}, cannot be transferred; attention transfer needs one list of blocks with "
+        f"one attention module in each: pass {_SUPPORTED}"
+    )
+
+
+def _described_blocks(model: nn.Module) -> str:
+    """The kinds of modules that repeat in numbered lists, which are not what is looked for."""
+    kinds = dict.fromkeys(
+        type(module).__name__
+        for name, module in model.named_modules()
+        if re.search(r"\.\d+$", name) and any(True for _ in module.children())
+    )
+    named = [kind for kind in kinds if kind not in ("Sequential", "ModuleList")][:4]
+    return f"its blocks are {', '.join(named)}" if named else "it has no blocks"
 
 
 def _is_self_attention(name: str, module: nn.Module) -> bool:

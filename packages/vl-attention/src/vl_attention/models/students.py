@@ -17,10 +17,10 @@ from timm.layers import DropPath
 from torch import nn
 
 from vl_attention.models.dropout import disable_dropout
-from vl_attention.models.inference import is_transformers_model
+from vl_attention.models.inference import is_transformers_model, whole_number
 from vl_attention.models.layout import ViTLayout
 
-_TEXT_AND_VISION = {"clip_vision_model": "clip", "siglip_vision_model": "siglip", "siglip2_vision_model": "siglip2"}
+_TEXT_AND_VISION = {"clip_vision_model": "clip", "siglip_vision_model": "siglip"}
 
 
 class ArchitectureMismatchWarning(UserWarning):
@@ -40,7 +40,9 @@ def random_student(
         seed: Seed of the weights; default: the current state of PyTorch's generator.
 
     Returns:
-        The student, on the teacher's device, in training mode, with all parameters trainable.
+        The student, on the teacher's device, in training mode, with all parameters trainable. It is in the teacher's
+        floating-point type or, for a teacher in half precision, in float32: an optimizer's small steps are lost in
+        half precision.
 
     Raises:
         ValueError: If the head has no outputs, or the model cannot be reinitialized.
@@ -50,6 +52,7 @@ def random_student(
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
+        num_classes = whole_number(num_classes)
         if is_transformers_model(teacher):
             student = _from_config(teacher, num_classes)
         else:
@@ -57,8 +60,13 @@ def random_student(
     disable_dropout(student)
     if drop_path:
         set_drop_path(student, drop_path)
-    first = next(teacher.parameters())
-    return student.to(first.device, first.dtype).train().requires_grad_(True)
+    return student.to(next(teacher.parameters()).device, _trained_dtype(teacher)).train().requires_grad_(True)
+
+
+def _trained_dtype(teacher: nn.Module) -> torch.dtype:
+    """The teacher's floating-point type, or float32 for half precision."""
+    dtype = next(teacher.parameters()).dtype
+    return torch.float32 if dtype.itemsize < 4 else dtype
 
 
 def classifiers(model: Any) -> list[nn.Linear]:
@@ -105,7 +113,7 @@ def _check_num_classes(teacher: Any, num_classes: int | None) -> None:
             raise ValueError(
                 "num_classes must be the student's number of classes, since the teacher has no classifier, got None"
             )
-    elif isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+    elif (whole_number(num_classes) or 0) < 1:
         raise ValueError(f"num_classes must be the student's number of classes, 1 or more, got {num_classes!r}")
 
 
@@ -116,7 +124,8 @@ def _reinitialized_copy(teacher: Any, num_classes: int | None) -> nn.Module:
             "a random student can be built from timm models with init_weights() and reset_classifier(), and from "
             f"transformers models, not from {type(teacher).__name__}; build one yourself and pass it as student="
         )
-    student: Any = copy.deepcopy(teacher)
+    # Weights that are initialized in half precision would be rounded.
+    student: Any = copy.deepcopy(teacher).to(_trained_dtype(teacher))
     _clear_hooks(student)
     # Overwrite everything, so that no weight of the teacher survives where the model's own initialization skips it.
     with torch.no_grad():
@@ -167,6 +176,8 @@ def _from_config(teacher: Any, num_classes: int | None) -> nn.Module:
 
     config: Any = copy.deepcopy(teacher.config)
     config.architectures = [type(teacher).__name__]  # DeiT has two classifier classes: keep the teacher's
+    if getattr(config, "dtype", None) is not None:
+        config.dtype = _trained_dtype(teacher)
     if num_classes is not None:
         config.num_labels = num_classes
     if (both := _TEXT_AND_VISION.get(config.model_type)) is not None:

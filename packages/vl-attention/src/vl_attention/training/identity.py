@@ -36,4 +36,6 @@ def model_identity(model: Any) -> dict[str, Any]:
             "teacher_normalization": model.teacher_normalization,
             "teacher_sha256": weights_digest(model.teacher),
         }
+        if model.teacher_drop_path:
+            found["teacher_drop_path"] = True
     return found

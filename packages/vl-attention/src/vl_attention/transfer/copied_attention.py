@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vl_attention.attention.inputs import AttentionInputs, AttentionInterceptor, attend
+from vl_attention.attention.inputs import AttentionError, AttentionInputs, AttentionInterceptor, attend
 from vl_attention.attention.pairing import HeadMap
 
 PARTS = ("q", "k", "v")
@@ -51,7 +51,7 @@ class CopiedAttention(nn.Module):
                 "off gradient checkpointing, which runs the module again in the backward pass"
             )
         if teacher.q.shape[2] != student.q.shape[2]:
-            raise ValueError(
+            raise AttentionError(
                 f"the student has {student.q.shape[2]} tokens and the teacher {teacher.q.shape[2]}; copying needs the "
                 "same patches and the same class and register tokens in both; mode='distill' compares the tokens that "
                 "both have"
@@ -70,7 +70,7 @@ class CopiedAttention(nn.Module):
             for part, ours, theirs in zip(PARTS, student[:3], teacher[:3], strict=True)
         )
         if q.shape[-1] != k.shape[-1] or v.shape[-1] != student.v.shape[-1]:
-            raise ValueError(
+            raise AttentionError(
                 f"student heads have {student.q.shape[-1]} dimensions and teacher heads {teacher.q.shape[-1]}; copy "
                 "both queries and keys (mode='copy'), or pass a student with the same head dimensions"
             )
@@ -84,6 +84,12 @@ class CopiedAttention(nn.Module):
 
         Copied maps keep the teacher's scale; queries or keys alone use the student's, as they do without ``heads``.
         """
+        if student.q.shape[-1] != teacher.q.shape[-1]:
+            raise AttentionError(
+                f"student heads have {student.q.shape[-1]} dimensions and teacher heads {teacher.q.shape[-1]}; copied "
+                "heads stand beside the student's own only if all have the same dimensions: copy all heads "
+                "(heads='all', mode='copy'), use mode='distill', or pass a student with the same head dimensions"
+            )
         index = torch.tensor(self._student_heads, device=student.q.device)
         if "q" in self.parts and "k" in self.parts:
             teacher = teacher._replace(q=teacher.q * (teacher.scale / student.scale))
