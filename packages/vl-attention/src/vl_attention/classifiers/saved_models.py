@@ -165,7 +165,7 @@ def _load_transfer(folder: Path, teacher: nn.Module | None, student: nn.Module |
     _check_files(folder)
     try:
         with redirect_stdout(io.StringIO()):  # the hub mixin prints what it does
-            given = {} if student is None else {"student": student}
+            given: dict[str, Any] = {} if student is None else {"student": student}
             transfer = AttentionTransfer.from_pretrained(folder, teacher=teacher, **given).eval()
     except SafetensorError as error:
         raise ValueError(f"{folder / 'model.safetensors'} is damaged ({error}); write it again") from error

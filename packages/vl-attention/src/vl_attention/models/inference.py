@@ -120,7 +120,9 @@ def whole_number(value: Any) -> int | None:
     """
     if isinstance(value, Tensor | np.ndarray):
         value = value.item() if value.ndim == 0 else None
-    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return None
+    return int(value)
 
 
 def check_images(images: Tensor) -> None:
