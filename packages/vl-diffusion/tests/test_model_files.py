@@ -12,8 +12,10 @@ import pytest
 import torch
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from vl_diffusion import DiffusionClassifier, Exhaustive, MapConditionalDenoiser
+from vl_diffusion.cli import main
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
 
 PETS = ("cat", "dog", "bird")
@@ -282,3 +284,12 @@ def test_a_model_that_is_not_in_the_cache_says_how_to_get_it(offline, reason, tm
 def no_network(*_: str) -> str:
     """What the client does after its retries, which take 20 seconds."""
     raise LocalEntryNotFoundError("cannot find the requested files in the local cache")
+
+
+def test_commands_take_a_variant(pixel_dit_folder, tmp_path):
+    folder = rename(shutil.copytree(pixel_dit_folder, tmp_path / "m"), "model.safetensors", "model.fp16.safetensors")
+    Image.new("L", (28, 28)).save(tmp_path / "black.png")
+    arguments = ["classify", str(tmp_path / "black.png"), "--model", str(folder), "--search", "exhaustive", "--draws"]
+    arguments += ["2", "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--variant", "fp16"]) == 0
+    assert main([*arguments, "--variant", "ema"]) == 2

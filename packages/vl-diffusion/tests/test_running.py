@@ -65,6 +65,7 @@ def test_the_folder_remembers_what_results_depend_on_and_nothing_else(files, pix
     assert main(arguments) == 0
     assert set(json.loads((out / "config.json").read_text())) == {
         *("images", "split", "model", "model_sha256", "precision", "image_size", "classes"),
+        *("variant", "model_config", "timestep_embedding"),
         *("prompt_template", "templates", "prompt_combination"),
         *("search", "draws", "keep", "grid", "level", "bound", "tree_sha256", "max_evaluations"),
         *("objective", "error_space", "weighting", "aggregation", "time_range", "seed"),

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from vl_diffusion import DiffusionClassifier, Exhaustive
+from vl_diffusion.cli import main
 from vl_diffusion.models.loading import load_denoiser
 
 PETS = ("cat", "dog", "bird")
@@ -96,9 +98,11 @@ def test_a_file_of_the_network_alone_takes_the_other_parts_from_the_folder(build
     errors = errors_of(file, config=tmp_path / "base")
     np.testing.assert_allclose(errors, expected.classify(image).errors, rtol=1e-6)
     assert not np.allclose(errors, errors_of(tmp_path / "base"))
-    with pytest.raises(ValueError, match=r"has the weights of one network; pass config=, the folder of a pipeline"):
+    with pytest.raises(
+        ValueError, match=r"has the weights of one network; pass config= .*, the folder of a saved pipeline"
+    ):
         load_denoiser(file)
-    with pytest.raises(ValueError, match=r"one network; pass the model's folder, or config= for the rest"):
+    with pytest.raises(ValueError, match=r"one network; pass the folder of the model, or pass config= "):
         load_denoiser(next((tmp_path / "base" / network).glob("*.safetensors")))
 
 
@@ -180,3 +184,18 @@ def test_a_configuration_of_another_size_or_none_is_one_line(tiny, original, sd_
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(ValueError, match=f"{file} is damaged"):
         load_denoiser(file, config=sd_folder)
+
+
+def test_the_command_takes_a_file_its_configuration_and_remembers_both(tiny, original, sd_folder, tmp_path, capsys):
+    file = original.save(tiny.stable_diffusion(), tmp_path / "model.safetensors")
+    config = configuration(sd_folder, tmp_path / "config")
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "red.png")
+    arguments = ["classify", str(tmp_path / "red.png"), "--model", str(file), "--model-config", str(config)]
+    arguments += ["--classes", "cat", "dog", "--search", "exhaustive", "--draws", "2", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    assert main(arguments) == 0
+    assert "1 of 1 images are finished" in capsys.readouterr().err
+    scheduler = config / "scheduler" / "scheduler_config.json"
+    scheduler.write_text(scheduler.read_text().replace("0.012", "0.013"))
+    assert main(arguments) == 2
+    assert f"the model in {file} has changed since the results" in capsys.readouterr().err

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler, DiTTransformer2DModel
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from vl_diffusion import DiffusionClassifier, Exhaustive
+from vl_diffusion.cli import main
 from vl_diffusion.models.families.timestep_embedding import choose, published
 from vl_diffusion.models.folders import BUILT_IN
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
@@ -210,3 +212,19 @@ def test_a_converted_model_is_recognized_in_its_folder(tmp_path):
     image = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(2))
     of_object = DiffusionClassifier(model, classifier.classes, scheduler=DDPMScheduler(), search=Exhaustive(2))
     np.testing.assert_array_equal(of_object.classify(image).errors, classifier.classify(image).errors)
+
+
+def test_a_folder_of_results_is_of_one_time_embedding(tmp_path, capsys):
+    converted().save_pretrained(tmp_path / "model")
+    DDPMScheduler().save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "classes.json").write_text(json.dumps([f"class {i}" for i in range(5)]))
+    Image.new("L", (8, 8)).save(tmp_path / "black.png")
+    arguments = ["classify", str(tmp_path / "black.png"), "--model", str(tmp_path / "model"), "--search", "exhaustive"]
+    arguments += ["--draws", "2", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    assert "the DiT was evaluated as the published network" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["timestep_embedding"] == "published"
+    # What was chosen by the weights and what is told are the same.
+    assert main([*arguments, "--timestep-embedding", "published"]) == 0
+    assert main([*arguments, "--timestep-embedding", "diffusers"]) == 2
+    assert "timestep_embedding ('published' in the folder, now 'diffusers')" in capsys.readouterr().err

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
+
+TimestepEmbedding = Literal["auto", "published", "diffusers"]
+"""Time embedding of a DiT: the published network's, that of diffusers' class, or decided by the weights."""
 
 _DTYPES = {
     "float32": "float32",
@@ -120,3 +123,10 @@ def checked_image_size(size: Any) -> int | None:
         raise ValueError(
             f"image_size must be one whole number of pixels, since images are square, got {size!r}"
         ) from None
+
+
+def checked_timestep_embedding(name: TimestepEmbedding) -> TimestepEmbedding:
+    """Return the name, or raise ValueError if it is unknown."""
+    if name not in get_args(TimestepEmbedding):
+        raise ValueError(f"timestep_embedding must be one of {', '.join(get_args(TimestepEmbedding))}, got {name!r}")
+    return name

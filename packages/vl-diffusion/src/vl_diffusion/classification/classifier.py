@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from vl_core.data import checked_ids
 from vl_core.devices import checked_device
 
-from vl_diffusion.checks import checked_classes, checked_logits, checked_settings
+from vl_diffusion.checks import TimestepEmbedding, checked_classes, checked_logits, checked_settings
 from vl_diffusion.classification.candidates import (
     Combination,
     check_combination,
@@ -32,7 +32,6 @@ from vl_diffusion.classification.engine import Engine, SearchState, fit_budget
 from vl_diffusion.classification.result import Classification, concatenate, summarize
 from vl_diffusion.models.denoiser import equal_rows, takes_prompts
 from vl_diffusion.models.families.prompted import PromptedDenoiser
-from vl_diffusion.models.families.timestep_embedding import TimestepEmbedding
 from vl_diffusion.models.image_stream import OnError, count_images
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
 from vl_diffusion.models.schedule import Prediction

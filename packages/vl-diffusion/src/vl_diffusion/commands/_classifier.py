@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from vl_core.devices import find_device
 
 from vl_diffusion.classification.classifier import DiffusionClassifier
@@ -25,9 +24,7 @@ def build_classifier(settings: ClassifierSettings, known: Sequence[str] = ()) ->
         OSError: If the model is missing.
     """
     device = find_device(settings.device)
-    denoiser = load_denoiser(
-        settings.model, torch_dtype=getattr(torch, settings.precision), image_size=settings.image_size
-    )
+    denoiser = load_denoiser(**settings.loading(), dtype=settings.precision)
     classes = settings.classes
     if classes is None and denoiser.class_names is None:
         classes = tuple(known) or None

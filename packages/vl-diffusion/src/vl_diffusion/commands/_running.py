@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -16,6 +16,7 @@ from vl_diffusion.classification.calibration import apply_temperature
 from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.classification.result import Classification
 from vl_diffusion.commands.settings.classifier import WITHOUT_EFFECT, ClassifierSettings
+from vl_diffusion.commands.settings.model import ModelSettings
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.models.images import content_id, to_tensor
 from vl_diffusion.runs.fingerprint import fingerprint
@@ -44,7 +45,7 @@ def make_task(
 ) -> Task:
     """Identify the images and the configuration that their results depend on, and check it against the folder."""
     image_ids = read_ids(collection)
-    config = run_config(settings, classifier.classes, images, split, without=without)
+    config = run_config(settings, classifier, images, split, without=without)
     check_model(settings.model, out, config)
     return Task(collection, image_ids, out, config)
 
@@ -85,6 +86,7 @@ def run_task(task: Task, classifier: DiffusionClassifier) -> Classification | No
     if not processes.is_main:
         return None
     result = ResultIndex(task.out, classifier.classes).collect(task.image_ids)
+    result = replace(result, timestep_embedding=classifier.timestep_embedding)
     # Saved results may have another temperature, unless results depend on it.
     return result if _temperature_decides(classifier) else apply_temperature(result, classifier.temperature)
 
@@ -100,7 +102,7 @@ def read_ids(collection: ImageCollection) -> list[int]:
 
 def run_config(
     settings: ClassifierSettings,
-    classes: Sequence[str],
+    classifier: DiffusionClassifier,
     images: Sequence[str],
     split: str | None,
     without: Iterable[str] = (),
@@ -115,16 +117,22 @@ def run_config(
         config.pop("temperature")
     for irrelevant in (*WITHOUT_EFFECT, "out", "limit", "tree", *without):
         config.pop(irrelevant, None)
-    # Models on the hub are assumed not to change.
-    folder = local_folder(settings.model)
-    sha256 = None if folder is None else fingerprint(folder)
     return config | {
         "images": describe(images),
         "split": split,
-        "classes": list(classes),
-        "model_sha256": sha256,
+        "classes": list(classifier.classes),
+        "model_sha256": model_sha256(settings),
+        # The one that is used, not the choice of it.
+        "timestep_embedding": classifier.timestep_embedding,
         "tree_sha256": None if settings.tree is None else file_sha256(settings.tree),
     }
+
+
+def model_sha256(settings: ModelSettings) -> str | None:
+    """Checksum of the files of a model and of its configuration; None on the hub, where they are assumed to stay."""
+    folder = local_folder(settings.model)
+    config = None if settings.model_config is None else local_folder(settings.model_config)
+    return None if folder is None else fingerprint(folder, config)
 
 
 def check_model(model: str, out: Path, config: dict[str, object]) -> None:

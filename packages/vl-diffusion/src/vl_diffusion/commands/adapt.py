@@ -15,10 +15,10 @@ from vl_core.runs import RunFolder
 from vl_core.runs.processes import current_process
 
 from vl_diffusion.commands._labels import labeled, labels_of
-from vl_diffusion.commands._running import check_model, read_ids
+from vl_diffusion.commands._running import check_model, model_sha256, read_ids
 from vl_diffusion.commands.settings.adapt import Adapt
 from vl_diffusion.commands.settings.classifier import WITHOUT_EFFECT
-from vl_diffusion.models.folders import local_folder
+from vl_diffusion.models.denoiser import Denoiser
 from vl_diffusion.models.images import to_tensor
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
 from vl_diffusion.runs.fingerprint import fingerprint
@@ -59,9 +59,10 @@ def run(settings: Adapt) -> None:
     for cell in cells:
         # Check that the images can be corrupted before computing anything.
         CorruptedImages(collection, ids, cell, settings.tuned_for)(0)
-    runners = _runners(settings, sources)
+    denoiser = as_denoiser(load_denoiser(**settings.loading()), device=find_device(settings.device))
+    runners = _runners(settings, sources, denoiser)
     kept = settings.out / "kept"
-    _open_folder(settings, images, split, classes)
+    _open_folder(settings, denoiser, images, split, classes)
     for seed, folder in folders.items():
         RunFolder(kept / "sources" / f"seed-{seed}", {"source_sha256": fingerprint(folder)}).close()
     for method in settings.methods:
@@ -129,10 +130,8 @@ def _images(settings: Adapt, given: ImageCollection, classes: tuple[str, ...]) -
     return ImageCollection([chosen.entries[i] for i in places]), [ids[i] for i in places]
 
 
-def _runners(settings: Adapt, sources: dict[int, Source]) -> dict[tuple[str, int], Runner]:
+def _runners(settings: Adapt, sources: dict[int, Source], denoiser: Denoiser) -> dict[tuple[str, int], Runner]:
     """Every method with every seed, built before anything is computed, so that a misfit is reported at once."""
-    device = find_device(settings.device)
-    denoiser = as_denoiser(load_denoiser(settings.model, image_size=settings.image_size), device=device)
     autocast = None if settings.precision == "float32" else getattr(torch, settings.precision)
     runners: dict[tuple[str, int], Runner] = {}
     errors: dict[int, CachedErrors] = {}
@@ -154,7 +153,9 @@ def _runners(settings: Adapt, sources: dict[int, Source]) -> dict[tuple[str, int
     return runners
 
 
-def _open_folder(settings: Adapt, images: Sequence[str], split: str, classes: tuple[str, ...]) -> None:
+def _open_folder(
+    settings: Adapt, denoiser: Denoiser, images: Sequence[str], split: str, classes: tuple[str, ...]
+) -> None:
     """Create the folder, or check that its results were made with the same images, models and settings.
 
     Corruptions, severities, methods, seeds and the number of images may differ.
@@ -162,12 +163,12 @@ def _open_folder(settings: Adapt, images: Sequence[str], split: str, classes: tu
     config = asdict(settings)
     for name in (*WITHOUT_EFFECT, "out", "limit", "corruptions", "severities", "methods", "seeds"):
         config.pop(name, None)
-    folder = local_folder(settings.model)
     config |= {
         "images": describe(images),
         "split": split,
         "classes": list(classes),
-        "model_sha256": None if folder is None else fingerprint(folder),
+        "model_sha256": model_sha256(settings),
+        "timestep_embedding": getattr(denoiser, "timestep_embedding", None),
     }
     check_model(settings.model, settings.out, config)
     RunFolder(settings.out, config).close()

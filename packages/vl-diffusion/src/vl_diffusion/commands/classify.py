@@ -42,6 +42,8 @@ def run(settings: Classify) -> None:
     write_classification_parquet(settings.out / "results.parquet", names, truths, result)
     draw_classification(settings.out / "classify.png", collection, result, truths, names)
     print(classification_table(names, truths, result))
+    if result.timestep_embedding == "published":
+        print("the DiT was evaluated as the published network (see --timestep-embedding)")
     print(f"wrote {settings.out / 'classify.csv'} and {settings.out / 'classify.png'}")
 
 

@@ -55,7 +55,7 @@ def run(settings: CompareSearch) -> None:
     logits = _logits(settings, images, whole, order, classifier.classes)
     searches = _searches(settings, classifier, has_logits=logits is not None)
     without = ("search", "draws", "keep", "grid", "bound", "logits")
-    config = run_config(settings, classifier.classes, images, split, without=without)
+    config = run_config(settings, classifier, images, split, without=without)
     config |= {"searches": list(searches), "draws_in_all": _grid(settings)}
     config["logits_sha256"] = None if settings.logits is None else file_sha256(settings.logits)
     check_model(settings.model, settings.out, config)

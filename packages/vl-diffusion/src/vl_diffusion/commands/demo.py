@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import torch
 from vl_core.devices import find_device
 
 from vl_diffusion.commands.settings.demo import Demo
@@ -30,7 +29,7 @@ def run(settings: Demo) -> None:
         shown = ("fashion",) if settings.model == "fashion" else ()
     examples = gather(shown, split=None if settings.examples else "test", at_most=_EXAMPLES) if shown else ()
     page = build_page(
-        load_denoiser(settings.model, torch_dtype=getattr(torch, settings.precision), image_size=settings.image_size),
+        load_denoiser(**settings.loading(), dtype=settings.precision),
         settings.classes,
         examples=examples,
         draws=settings.draws,

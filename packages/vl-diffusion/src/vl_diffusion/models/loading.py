@@ -17,7 +17,7 @@ from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from vl_core.devices import checked_device
 
-from vl_diffusion.checks import checked_dtype, checked_image_size
+from vl_diffusion.checks import TimestepEmbedding, checked_dtype, checked_image_size, checked_timestep_embedding
 from vl_diffusion.models.denoiser import Denoiser
 from vl_diffusion.models.families.class_conditional import ClassConditionalDenoiser
 from vl_diffusion.models.families.flux import FluxDenoiser
@@ -27,7 +27,7 @@ from vl_diffusion.models.families.stable_diffusion import (
     StableDiffusionDenoiser,
     StableDiffusionXLDenoiser,
 )
-from vl_diffusion.models.families.timestep_embedding import TimestepEmbedding, checked_timestep_embedding, choose
+from vl_diffusion.models.families.timestep_embedding import choose
 from vl_diffusion.models.folders import check_model_name, local_folder, no_model, read_json, read_schedule
 from vl_diffusion.models.schedule import NoiseSchedule
 from vl_diffusion.models.single_file import find_config, load_single_file

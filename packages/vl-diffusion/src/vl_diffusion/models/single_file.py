@@ -41,6 +41,8 @@ _PREFIXES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 _VAE = ("first_stage_model.", "vae.")
 
+_REMEDY = "pass config= (--model-config), the folder of a saved pipeline of the same family and size, with all parts"
+
 SINGLE_FILES = tuple(_PREFIXES)
 """Pipelines that diffusers loads from a single file."""
 
@@ -66,7 +68,7 @@ def find_config(path: Path, config: str | Path | None) -> Path:
             "pass the pipeline"
         )
     if saved and config is None and (path.parent / "config.json").is_file():
-        raise ValueError(f"{path} has the weights of one network; pass the model's folder, or config= for the rest")
+        raise ValueError(f"{path} has the weights of one network; pass the folder of the model, or {_REMEDY}")
     if not original and not saved:
         some = ", ".join(sorted(shapes)[:3])
         raise ValueError(f"{path} has no denoising network (its weights are {some} ...); pass a whole pipeline")
@@ -75,17 +77,14 @@ def find_config(path: Path, config: str | Path | None) -> Path:
             raise ValueError(f"config must be the folder of a pipeline, with a model_index.json, got {folder}")
         return folder
     if config is None and not original:
-        raise ValueError(f"{path} has the weights of one network; pass config=, the folder of a pipeline with the rest")
+        raise ValueError(f"{path} has the weights of one network; {_REMEDY}")
     wanted = str(config) if config is not None else _inferred(shapes)
     try:
         # As in diffusers: the configuration and the vocabularies, no weights.
         return Path(snapshot_download(wanted, allow_patterns=["*.json", "*.txt", "*.model"]))
     except (OSError, HFValidationError) as error:
         source = "config must be a folder or a hub id, and" if config is not None else f"{path} is a single file, and"
-        raise ValueError(
-            f"{source} its configuration {wanted} cannot be had from the hub; pass config=, the folder of a saved "
-            "pipeline of the same family"
-        ) from error
+        raise ValueError(f"{source} its configuration {wanted} cannot be had from the hub; {_REMEDY}") from error
 
 
 def load_single_file(
@@ -132,9 +131,7 @@ def load_single_file(
         elif name == "text_encoder_3":
             parts |= {"text_encoder_3": None, "tokenizer_3": None}
         else:
-            raise ValueError(
-                f"{path} has no {name}, and neither has {folder}; pass config=, the folder of a pipeline with all parts"
-            )
+            raise ValueError(f"{path} has no {name}, and neither has {folder}; {_REMEDY}")
     if "text_encoder_3" in parts and parts["text_encoder_3"] is None and "text_encoder_3" not in left_out:
         warnings.warn(f"{path} has no T5, text_encoder_3, and is loaded without", stacklevel=2)
     try:
@@ -145,10 +142,7 @@ def load_single_file(
         # diffusers leaves a weight that is missing empty, and cannot convert its precision.
         incomplete = isinstance(error, NotImplementedError)
         reason = "weights are missing" if incomplete else f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ValueError(
-            f"{path} does not fit the configuration in {folder} ({reason}); pass config=, the folder of a pipeline of "
-            "the same family and size"
-        ) from error
+        raise ValueError(f"{path} does not fit the configuration in {folder} ({reason}); {_REMEDY}") from error
 
 
 def _inferred(shapes: Mapping[str, Collection[int]]) -> str:

@@ -13,12 +13,12 @@ from vl_core.data import check_source
 
 from vl_diffusion.classification.candidates import checked_templates
 from vl_diffusion.commands.settings.classifier import Precision
-from vl_diffusion.models.folders import check_model_name
+from vl_diffusion.commands.settings.model import ModelSettings
 from vl_diffusion.studies.adaptation.names import METHOD_NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adapt:
+class Adapt(ModelSettings):
     """Compare methods that adapt a classifier to corrupted images with a diffusion model.
 
     All methods get the same corrupted images, and the clean ones. Without arguments: a hundred held-out images of
@@ -30,8 +30,8 @@ class Adapt:
     """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
 
     model: str = "fashion_robust"
-    """The diffusion model: "fashion_robust" or "fashion" (built in), the folder of a diffusers pipeline or network, or
-    a hub id."""
+    """The diffusion model: "fashion_robust" or "fashion" (built in), the folder of a diffusers pipeline or network, a
+    .safetensors file of a whole pipeline, or a hub id."""
 
     source: str = "fashion_few"
     """The classifier: "fashion_few" (built in), or a folder, such as of a transformers image classifier; {seed} in its
@@ -67,9 +67,6 @@ class Adapt:
     out: Path = Path("vl-diffusion-adapt")
     """Folder for adapt.csv, gains.csv, adapt.png, images.png and finished results."""
 
-    image_size: int | None = None
-    """For text-conditional models: height and width of the images in pixels; default: the training resolution."""
-
     prompt_template: str = "a photo of a {}."
     """For text-conditional models: a prompt with {} for the class name."""
 
@@ -87,7 +84,16 @@ class Adapt:
 
     GROUPS: ClassVar[Groups] = {
         "Input": ("images", "split", "limit"),
-        "Model": ("model", "source", "classes", "image_size", "prompt_template"),
+        "Model": (
+            "model",
+            "source",
+            "classes",
+            "variant",
+            "model_config",
+            "timestep_embedding",
+            "image_size",
+            "prompt_template",
+        ),
         "Comparison": ("corruptions", "severities", "tuned_for", "methods", "seeds"),
         "Output": ("out",),
         "Runtime": ("batch_size", "precision", "compile", "device"),
@@ -117,7 +123,7 @@ class Adapt:
         if not self.seeds or (wrong := [seed for seed in self.seeds if not 0 <= seed < 2**31]):
             raise ValueError(f"--seeds must be in 0 ... 2**31 - 1, got {wrong[0] if self.seeds else 'none'}")
         checked_templates(self.prompt_template)
-        check_model_name(self.model)
+        self.check_model()
         for spec in self.images:
             check_source(spec)
 

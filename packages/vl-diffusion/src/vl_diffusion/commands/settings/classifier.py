@@ -13,7 +13,7 @@ from vl_core.cli import Groups
 from vl_diffusion.checks import checked_classes, checked_settings
 from vl_diffusion.classification.candidates import Combination, checked_templates
 from vl_diffusion.classification.templates import prompt_templates
-from vl_diffusion.models.folders import check_model_name
+from vl_diffusion.commands.settings.model import ModelSettings
 from vl_diffusion.models.schedule import Prediction, check_time_range
 from vl_diffusion.scoring.aggregation import Aggregation
 from vl_diffusion.scoring.objectives import Objective
@@ -26,17 +26,11 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierSettings:
+class ClassifierSettings(ModelSettings):
     """Settings of a classifier on the command line."""
-
-    model: str = "fashion"
-    """"fashion" (built in), the folder of a diffusers pipeline or network, or a hub id."""
 
     classes: tuple[str, ...] | None = None
     """Class names; default: the model's own, or else those of the data set."""
-
-    image_size: int | None = None
-    """For text-conditional models: height and width of the images in pixels; default: the training resolution."""
 
     search: SearchName = "racing"
     """Search strategy: eliminate classes by paired tests (racing), in stages, or by halving; evaluate all draws
@@ -108,7 +102,16 @@ class ClassifierSettings:
 
     GROUPS: ClassVar[Groups] = {
         "Input": ("classes",),
-        "Model": ("model", "image_size", "prompt_template", "templates", "prompt_combination"),
+        "Model": (
+            "model",
+            "variant",
+            "model_config",
+            "timestep_embedding",
+            "image_size",
+            "prompt_template",
+            "templates",
+            "prompt_combination",
+        ),
         "Search": ("search", "draws", "keep", "grid", "level", "bound", "tree", "max_evaluations"),
         "Score": ("objective", "error_space", "weighting", "aggregation", "time_range", "temperature"),
         "Runtime": ("seed", "batch_size", "precision", "compile", "device"),
@@ -121,7 +124,7 @@ class ClassifierSettings:
             ValueError: If a setting is out of range, or the model or the tree cannot be what it is said to be.
             OSError: If a file is missing.
         """
-        check_model_name(self.model)
+        self.check_model()
         checked_settings(batch_size=self.batch_size, temperature=self.temperature, seed=self.seed)
         check_time_range(self.time_range)
         self.prompts()

@@ -11,25 +11,19 @@ from vl_core.data import check_source
 from vl_diffusion.checks import checked_classes, checked_settings
 from vl_diffusion.classification.candidates import checked_templates
 from vl_diffusion.commands.settings.classifier import Precision
-from vl_diffusion.models.folders import check_model_name
+from vl_diffusion.commands.settings.model import ModelSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demo:
+class Demo(ModelSettings):
     """Serve a web page: drop an image, edit the class names, and watch classes being eliminated.
 
     Requires `pip install 'vl-diffusion[demo]'`. The page makes no requests to other machines, and is reachable only
     from this machine unless --host is given. Stop it with Ctrl-C.
     """
 
-    model: str = "fashion"
-    """"fashion" (built in), the folder of a diffusers pipeline or network, or a hub id."""
-
     classes: tuple[str, ...] | None = None
     """Initial class names; default: the model's own."""
-
-    image_size: int | None = None
-    """For text-conditional models: height and width of the images in pixels; default: the training resolution."""
 
     examples: tuple[str, ...] | None = None
     """Image files, folders or data sets with examples, of which eight are shown; default: clothes for "fashion"."""
@@ -63,7 +57,7 @@ class Demo:
 
     GROUPS: ClassVar[Groups] = {
         "Input": ("classes", "examples"),
-        "Model": ("model", "image_size", "prompt_template"),
+        "Model": ("model", "variant", "model_config", "timestep_embedding", "image_size", "prompt_template"),
         "Search": ("draws",),
         "Page": ("host", "port", "browser"),
         "Runtime": ("seed", "batch_size", "precision", "device"),
@@ -76,7 +70,7 @@ class Demo:
             ValueError: If a setting is out of range.
             OSError: If a file is missing.
         """
-        check_model_name(self.model)
+        self.check_model()
         check_at_least("--draws", self.draws, 1)
         checked_settings(batch_size=self.batch_size, temperature=1.0, seed=self.seed)
         checked_templates(self.prompt_template)

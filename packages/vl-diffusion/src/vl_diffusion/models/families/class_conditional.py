@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vl_diffusion.checks import TimestepEmbedding
 from vl_diffusion.models.denoiser import Condition
 from vl_diffusion.models.families._bare_network import BareNetwork
-from vl_diffusion.models.families.timestep_embedding import TimestepEmbedding, choose, published
+from vl_diffusion.models.families.timestep_embedding import choose, published
 from vl_diffusion.models.schedule import NoiseSchedule
 
 

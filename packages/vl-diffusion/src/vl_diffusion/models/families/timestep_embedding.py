@@ -11,26 +11,18 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-TimestepEmbedding = Literal["auto", "published", "diffusers"]
-"""Time embedding of a DiT, see `choose`."""
+from vl_diffusion.checks import TimestepEmbedding, checked_timestep_embedding
 
 _EPS = 1e-6
 
 # Layers, heads, width of a head, patch size, input and output channels of DiT-XL/2, whose weights are published.
 _PUBLISHED = ("num_layers", "num_attention_heads", "attention_head_dim", "patch_size", "in_channels", "out_channels")
 _XL_2 = (28, 16, 72, 2, 4, 8)
-
-
-def checked_timestep_embedding(name: TimestepEmbedding) -> TimestepEmbedding:
-    """Return the name, or raise ValueError if it is unknown."""
-    if name not in get_args(TimestepEmbedding):
-        raise ValueError(f"timestep_embedding must be one of {', '.join(get_args(TimestepEmbedding))}, got {name!r}")
-    return name
 
 
 def choose(model: Any, asked: TimestepEmbedding) -> Literal["published", "diffusers"] | None:

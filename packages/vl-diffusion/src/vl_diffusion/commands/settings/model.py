@@ -1,0 +1,51 @@
+"""The settings of a model and its files, shared by the commands that load one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vl_diffusion.checks import TimestepEmbedding, checked_image_size
+from vl_diffusion.models.folders import check_model_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """A diffusion model on the command line."""
+
+    model: str = "fashion"
+    """"fashion" (built in), the folder of a diffusers pipeline or network, a .safetensors file of a whole pipeline, or
+    a hub id."""
+
+    variant: str | None = None
+    """Variant of the weights, such as fp16; default: those without one, or the only one that there is."""
+
+    model_config: str | None = None
+    """For a single file: the folder or hub id of a saved pipeline of the same family and size, for the configuration
+    and the parts that the file lacks; default: the published one, from the hub."""
+
+    timestep_embedding: TimestepEmbedding = "auto"
+    """For a DiT: evaluate the published network (weights converted to diffusers), what diffusers computes (models
+    trained with it), or decide by the weights (auto)."""
+
+    image_size: int | None = None
+    """For text-conditional models: height and width of the images in pixels; default: the training resolution."""
+
+    def check_model(self) -> None:
+        """Check what needs no model.
+
+        Raises:
+            FileNotFoundError: If the model is neither built in, nor a path that exists, nor of the form of a hub id.
+        """
+        check_model_name(self.model)
+        checked_image_size(self.image_size)
+
+    def loading(self) -> dict[str, Any]:
+        """Arguments of `load_denoiser`, apart from the precision."""
+        return {
+            "path_or_id": self.model,
+            "variant": self.variant,
+            "config": self.model_config,
+            "timestep_embedding": self.timestep_embedding,
+            "image_size": self.image_size,
+        }
