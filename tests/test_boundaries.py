@@ -43,8 +43,8 @@ ROOMS = {
 }
 """The folders and modules at the root of each package that holds code, from the bottom up.
 
-A room imports only rooms that come before it; every room of a package has its place here. The READMEs of vl-attention
-and vl-diffusion draw the same order.
+A room imports only rooms that come before it; every room of a package has its place here. The pages `docs/contents.md`
+of vl-attention and vl-diffusion draw the same order.
 """
 MAX_ROOT_MODULES = 8
 """Modules at the root of a package, files whose names begin with two underscores not counted."""
@@ -217,9 +217,9 @@ def test_few_modules_at_the_root_of_a_package(package: Package) -> None:
 
 
 @pytest.mark.parametrize("name", ["vl-attention", "vl-diffusion"])
-def test_readme_draws_the_rooms_in_order(name: str) -> None:
-    readme = (PACKAGES[name].folder / "README.md").read_text(encoding="utf-8")
-    drawing = readme.partition("## How it is laid out")[2].partition("```text")[2].partition("```")[0]
+def test_contents_draw_the_rooms_in_order(name: str) -> None:
+    page = (PACKAGES[name].folder / "docs/contents.md").read_text(encoding="utf-8")
+    drawing = page.partition("## How it is laid out")[2].partition("```text")[2].partition("```")[0]
     drawn = re.findall(r"^(\w+)", drawing, re.MULTILINE)
     assert drawn == list(reversed(ROOMS[name]))
 

@@ -64,7 +64,45 @@ def test_python_on_the_page_runs(
     monkeypatch.setenv("MPLBACKEND", "agg")
     code = "\n".join(blocks(page, "python"))
     exec(compile(code, page, "exec"), {"__name__": "__main__"})
-    assert "print(" not in code or capsys.readouterr().out.strip()
+    printed = capsys.readouterr().out
+    assert "print(" not in code or printed.strip()
+    shown = re.search(r"^```python\n[^`]*^```\n+```text\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    assert not shown or agrees(shown[1], printed), printed
+
+
+@pytest.mark.slow
+def test_the_first_command_prints_what_the_page_shows(tmp_path: Path) -> None:
+    (block,) = (block for block in blocks(ROOT / "README.md", "console") if "vl-diffusion classify" in block)
+    _, command, *shown = block.splitlines()
+    words = command.removeprefix("$ ").split()
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert agrees("\n".join(shown), done.stdout), done.stdout
+
+
+def agrees(shown: str, printed: str) -> bool:
+    """True if two texts have the same words, and figures within a quarter: processors round differently."""
+
+    def same(one: str, other: str) -> bool:
+        try:
+            return abs(float(one) - float(other)) <= 0.25 * abs(float(one))
+        except ValueError:
+            return one == other
+
+    left, right = shown.split(), printed.split()
+    return len(left) == len(right) and all(map(same, left, right))
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "expected"),
+    [
+        ("dress: 0.0043 after 73", "dress:  0.0041 after 70\n", True),
+        ("dress 0.0043", "dress 0.0080", False),
+        ("dress 1", "shirt 1", False),
+        ("dress", "dress 1", False),
+    ],
+)
+def test_printed_texts_agree_in_words_and_nearly_in_figures(shown: str, printed: str, expected: bool) -> None:
+    assert agrees(shown, printed) is expected
 
 
 def test_imports_of_the_pages_warn_of_nothing_in_a_fresh_process(tmp_path: Path) -> None:
@@ -100,6 +138,33 @@ def test_table_at_the_root_has_every_package_with_its_status() -> None:
     for name, link, status in rows:
         assert link == f"packages/{name}/README.md"
         assert (status == "planned") == PACKAGES[name].is_planned, name
+
+
+@each_package
+def test_a_planned_package_gives_no_instructions_to_install_it(package: Package) -> None:
+    text = (package.folder / "README.md").read_text(encoding="utf-8")
+    assert bool(re.search(r"^\$? ?(uv )?pip install|^## Install$", text, re.MULTILINE)) != package.is_planned
+
+
+def test_planned_packages_stand_under_the_roadmap() -> None:
+    before, _, roadmap = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Roadmap")
+    for package in PACKAGES.values():
+        assert (f"`{package.name}`](" in roadmap, f"`{package.name}`](" in before) == (
+            package.is_planned,
+            not package.is_planned,
+        )
+
+
+@each_package
+def test_a_readme_fits_on_two_screens(package: Package) -> None:
+    lines = (package.folder / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 100, f"{len(lines)} lines; move tables and studies to docs/"
+
+
+def test_every_page_of_a_package_is_in_the_documentation() -> None:
+    pages = [*ROOT.glob("packages/*/README.md"), *ROOT.glob("packages/*/docs/*.md")]
+    pages += [*ROOT.glob("packages/*/results/*/README.md"), *ROOT.glob("packages/*/src/*/pretrained/*/README.md")]
+    assert [page for page in pages if not (ROOT / "docs" / page.relative_to(ROOT)).exists()] == []
 
 
 @each_package

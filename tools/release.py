@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from changelog import CHANGELOG, fold, fragment_paths, read_fragments, section_problems
+from home import CITATION, PLACEHOLDER, read_home
 from workspace import ROOT, Package, read_packages
 
 try:
@@ -100,6 +101,10 @@ def check(root: Path, tag: str) -> list[str]:
     if not version.is_devrelease:
         problems += section_problems(root, str(version))
         problems += [f"{path.relative_to(root)}: left over, expected in {CHANGELOG}" for path in fragment_paths(root)]
+        if (root / CITATION).is_file() and PLACEHOLDER in read_home(root):
+            problems.append(
+                f"{CITATION}: {read_home(root)} is a placeholder; python tools/home.py ADDRESS writes the real one"
+            )
     problems += _dirty(root)
     tagged, head = _commit(root, f"refs/tags/{tag}"), _commit(root, "HEAD")
     if not tagged and not version.is_devrelease:

@@ -1,4 +1,4 @@
-"""Make the README's tables from the rows of vl-diffusion's results.
+"""Make the tables of docs/results.md from the rows of vl-diffusion's results.
 
 A classifier's row holds its data, number of classes and accuracy; a search's row, as `vl-diffusion compare-search`
 writes it, its accuracy and cost on the same images as the other searches::

@@ -1,4 +1,4 @@
-"""The rows of classifiers and the README's tables, from a few synthetic predictions."""
+"""The rows of classifiers and the tables of the page, from a few synthetic predictions."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def test_the_table_joins_all_files_and_leaves_missing_values_blank(
     assert lines[3] == f"| letters | oracle | 0 | 4 | 2 | 75.00 % | {row['low']} to {row['high']} % | 50.00 % | 240 |"
 
 
-def test_the_readme_shows_the_table_of_the_committed_results() -> None:
-    readme = (diffusion_tables.RESULTS.parent / "README.md").read_text(encoding="utf-8")
-    assert diffusion_tables.table(diffusion_tables.read_results(diffusion_tables.RESULTS)) in readme
+def test_the_page_shows_the_table_of_the_committed_results() -> None:
+    page = (diffusion_tables.RESULTS.parent / "docs/results.md").read_text(encoding="utf-8")
+    assert diffusion_tables.table(diffusion_tables.read_results(diffusion_tables.RESULTS)) in page
 
 
 def test_the_table_of_searches_shows_intervals(tmp_path: Path) -> None:
@@ -57,9 +57,9 @@ def test_the_table_of_searches_shows_intervals(tmp_path: Path) -> None:
     assert lines[2] == f"| racing | 1,234 | 90.0 % ({low} to {high}) | 99.5 % | 0.37 |"
 
 
-def test_the_readme_shows_the_committed_searches() -> None:
-    readme = (diffusion_tables.RESULTS.parent / "README.md").read_text(encoding="utf-8")
+def test_the_page_shows_the_committed_searches() -> None:
+    page = (diffusion_tables.RESULTS.parent / "docs/results.md").read_text(encoding="utf-8")
     rows = diffusion_tables.read_rows(diffusion_tables.RESULTS / "search.csv")
-    assert diffusion_tables.search_table(rows) in readme
+    assert diffusion_tables.search_table(rows) in page
     assert list(rows[0]) == ["search", "images", "accuracy", "agreement", "evaluations_per_image", "cpu_seconds"]
     assert {row["images"] for row in rows} == {"1000"}
