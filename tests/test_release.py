@@ -359,6 +359,13 @@ def test_check_before_the_release_says_that_the_section_is_missing(root: Path) -
     assert "CHANGELOG.md: no section ## 0.2.0 (YYYY-MM-DD)" in release.check(root, "v0.2.0")
 
 
+@pytest.mark.parametrize(("host", "refused"), [("forge.example", True), ("forge.test", False)])
+def test_a_release_whose_home_is_a_placeholder_is_refused(root: Path, host: str, refused: bool) -> None:
+    (root / "CITATION.cff").write_text(f"repository-code: https://{host}/o/vl\n")
+    assert any("is a placeholder" in line for line in release.check(root, "v0.1.0")) is refused
+    assert not any("is a placeholder" in line for line in release.check(root, "v0.1.0.dev0"))
+
+
 def test_check_wants_the_name_of_a_tag(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run(root, "check", "0.2.0", capsys=capsys)
     assert (status, err) == (1, "release: tag must be v and the version, got '0.2.0'; write v0.2.0\n")

@@ -48,7 +48,7 @@ def project_urls(home: str, package: Package) -> dict[str, str]:
 
 
 def links(text: str) -> list[str]:
-    """Give the targets of all Markdown links and images outside fenced blocks, without those to headings of the page."""
+    """Give the targets of Markdown links and images outside fenced blocks, without those to headings of the page."""
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     return [target for target in re.findall(r"\]\(([^)\s]+)\)", prose) if not target.startswith("#")]
 
