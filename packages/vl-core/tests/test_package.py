@@ -48,7 +48,7 @@ def test_version_matches_the_installed_metadata():
             "vl_core.cli",
             ["Command", "Groups", "check_above", "check_at_least", "note_on_interruption", "run_command"],
         ),
-        ("vl_core.devices", ["default_device", "find_device"]),
+        ("vl_core.devices", ["checked_device", "default_device", "find_device", "input_weight"]),
         ("vl_core.runs", ["Checkpoint", "RunFolder", "atomic_write", "file_sha256", "files_sha256"]),
         ("vl_core.runs.processes", ["ProcessGroup", "current_process"]),
         (

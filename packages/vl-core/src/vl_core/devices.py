@@ -1,14 +1,15 @@
-"""The device that a command computes on."""
+"""The device that a command computes on, and the device and precision that a model computes in."""
 
 from __future__ import annotations
 
 import os
 
 import torch
+from torch import Tensor, nn
 
 from vl_core.runs.processes import current_process
 
-__all__ = ["checked_device", "default_device", "find_device"]
+__all__ = ["checked_device", "default_device", "find_device", "input_weight"]
 
 
 def default_device() -> str:
@@ -56,6 +57,19 @@ def checked_device(device: str | int | torch.device | None) -> torch.device | No
         return None
     _try("device must be", device)
     return torch.device(device)
+
+
+def input_weight(model: nn.Module) -> Tensor | None:
+    """Find the weight that a model's images meet first, whose device and floating-point type they must have.
+
+    Returns:
+        The weight of the first convolution; without one, the first parameter in floating point; None if there is none.
+    """
+    convolutions = (module for module in model.modules() if isinstance(module, nn.modules.conv._ConvNd))
+    first = next(convolutions, None)
+    if first is not None:
+        return first.weight
+    return next((parameter for parameter in model.parameters() if parameter.is_floating_point()), None)
 
 
 def _try(expected: str, device: str | int | torch.device) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from vl_core.devices import input_weight
 
 _HALF = (torch.float16, torch.bfloat16)
 _PRECISIONS = (*_HALF, torch.float32, torch.float64)
@@ -24,15 +25,6 @@ def vision_config(model: nn.Module) -> Any:
     """The vision part of a transformers model's configuration; None for other models."""
     config = getattr(model, "config", None)
     return getattr(config, "vision_config", config)
-
-
-def input_weight(model: nn.Module) -> Tensor | None:
-    """The weight that images meet first: that of the first convolution, or of a model without one its first parameter.
-
-    None for a model without parameters.
-    """
-    convolution = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
-    return next(model.parameters(), None) if convolution is None else convolution.weight
 
 
 def call_model(model: nn.Module, images: Tensor) -> Any:

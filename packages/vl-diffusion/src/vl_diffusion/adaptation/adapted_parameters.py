@@ -67,6 +67,12 @@ class AdaptedParameters:
         gradients = [tensor.grad for tensor in self.tensors if tensor.grad is not None]
         return all(bool(torch.isfinite(gradient.square().sum())) for gradient in gradients)
 
+    def divide_model_gradients(self, by: float) -> None:
+        """Undo a scale of the gradient at the model's outputs; the denoiser's gradients never had it."""
+        for tensor in self._model.values():
+            if by != 1 and tensor.grad is not None:
+                tensor.grad.div_(by)
+
     def step(self) -> None:
         """Take an optimizer step, restore a share of the given weights, and zero the gradients."""
         self.optimizer.step()
@@ -94,7 +100,9 @@ class AdaptedParameters:
     def follow(self, branches: Sequence[AdaptedParameters], share: float) -> None:
         """Move a share of the way to the mean of the branches' values, then restore a share of the given weights."""
         for place, tensor in enumerate(self.tensors):
-            tensor.lerp_(torch.stack([branch.tensors[place] for branch in branches]).mean(0), share)
+            mean = torch.stack([branch.tensors[place] for branch in branches]).mean(0)
+            # The model may have been moved since this tensor was made.
+            tensor.lerp_(mean.to(tensor), share)
         self._restore_share()
 
     def state_dict(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from vl_core.data import checked_ids
+from vl_core.devices import input_weight
 
 from vl_diffusion.adaptation.adapted_parameters import AdaptationConfig, AdaptedParameters, Optimizer, OptimizerName
 from vl_diffusion.adaptation.episode import BatchNorm, Episode, evaluation_mode
@@ -56,7 +57,9 @@ class TestTimeAdapter:
 
     Args:
         model: Any module from images to logits ``(B, K)``, to logits for each pixel ``(B, K, H, W)``, or to depths
-            ``(B, 1, H, W)``; or to an output with ``.logits``.
+            ``(B, 1, H, W)``; or to an output with ``logits``, or a tuple that begins with them. It is called on its own
+            device and in its own precision, also if it is moved or converted later; gray images are repeated for a
+            model that takes three channels.
         denoiser: A model as for :class:`~vl_diffusion.DiffusionClassifier`; for dense predictions a
             :class:`~vl_diffusion.MapConditionalDenoiser`. None for objectives without one.
         classes: Names of the logits, in their order; by default those of the denoiser.
@@ -64,8 +67,9 @@ class TestTimeAdapter:
         objective: The loss; by default :class:`~vl_diffusion.ClassEvidence` for classes,
             :class:`~vl_diffusion.DiffusionTTA` for maps.
         adapt: The parameters that are adapted, whether or not they require a gradient: ``"all"``, ``"norm"`` (of
-            modules whose class is named so), ``"last"`` (of the module that was registered last), ``"lora"``, a
-            :class:`~vl_diffusion.LoRA`, or a pattern of their names.
+            modules whose class is named so), ``"last"`` (of the module that was registered last), ``"all_but_last"``,
+            ``"leaves_but_last"`` (as in the published runs), ``"lora"``, a :class:`~vl_diffusion.LoRA`, or a pattern of
+            their names.
         adapt_denoiser: The same for the diffusion model, which is adapted together with the model; None freezes it.
         mode: Whether weights carry over from image to image.
         batch_norm: The statistics that batch normalization uses.
@@ -79,7 +83,8 @@ class TestTimeAdapter:
         gate: Decides for each image whether to adapt, and whether to keep an update; None adapts to all. By default
             :class:`~vl_diffusion.EvidenceGate` for classes and :class:`~vl_diffusion.PairedGate` for maps; none for
             objectives without a denoiser.
-        preprocess: From an image ``(C, H, W)`` in [0, 1] to the model's input; by default the image.
+        preprocess: From an image ``(C, H, W)`` in [0, 1] to the model's input; by default the image. Inputs are
+            converted to the model's device and precision.
         images_at_once: Images that are adapted to together. With ``mode="episodic"`` or a gate they only share calls of
             the denoiser, and memory holds a copy of the adapted parameters for each; otherwise they share an update.
         batch_size: Rows in one call of the denoising network.
@@ -135,6 +140,7 @@ class TestTimeAdapter:
         _check(mode, batch_norm, optimizer, learning_rate, steps, images_at_once, online_rate, restore_rate)
         _check_instances(objective, gate)
         self.denoiser = None if denoiser is None else _load(denoiser, scheduler, device)
+        _check_model(model)
         if device is not None:
             model = model.to(device)
         self.model = model
@@ -153,6 +159,7 @@ class TestTimeAdapter:
             restore_rate if mode == "continual" else 0.0,
         )
         self._online: AdaptedParameters | None = None
+        self._repeats_gray = False
         # Images share updates unless a gate decides for each of them.
         self._shared = mode != "episodic" and self.gate is None
 
@@ -261,7 +268,7 @@ class TestTimeAdapter:
             episode = Episode(
                 self.model, buffers, inputs, parameters, self._shared, self.objective, self.steps, self.gate
             )
-            source = episode.source()
+            source = self._source(episode)
             self._check(source, image_ids)
             with torch.no_grad():
                 before = source if self._online is None else torch.cat(episode.predict(torch.arange(len(tensors))))
@@ -300,9 +307,13 @@ class TestTimeAdapter:
         )
 
     def _inputs(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The model's input for each image, on the model's device."""
-        device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
-        inputs = [(tensor if self.preprocess is None else self.preprocess(tensor)).to(device) for tensor in tensors]
+        """The model's input for each image, on the model's device and in its precision."""
+        weight = input_weight(self.model)
+        inputs = [tensor if self.preprocess is None else self.preprocess(tensor) for tensor in tensors]
+        if weight is not None:
+            inputs = [one.to(weight.device, weight.dtype if one.is_floating_point() else None) for one in inputs]
+        if self._repeats_gray or (self.preprocess is None and len({len(one) for one in inputs}) > 1):
+            inputs = _repeat_gray(inputs)
         if self._shared and len({tuple(one.shape) for one in inputs}) > 1:
             raise ValueError(
                 "images that share an update must have one size, got "
@@ -310,6 +321,36 @@ class TestTimeAdapter:
                 + "; resize them with preprocess=, or use images_at_once=1"
             )
         return inputs
+
+    def _source(self, episode: Episode) -> Tensor:
+        """Outputs of the model as it was given; gray images are repeated if it takes them in color alone.
+
+        Raises:
+            ValueError: If the model fails on images that were not prepared for it.
+        """
+        try:
+            return episode.source()
+        except torch.OutOfMemoryError:
+            raise
+        except (AssertionError, RuntimeError, ValueError) as error:
+            if self.preprocess is not None:
+                raise
+            given, failure = episode.inputs, error
+        colored = _repeat_gray(given)
+        if not self._repeats_gray and any(one.shape[0] == 1 for one in given):
+            try:
+                episode.inputs = colored
+                outputs = episode.source()
+            except (AssertionError, RuntimeError, ValueError):
+                pass
+            else:
+                self._repeats_gray = True
+                return outputs
+        shapes = ", ".join(sorted({str(tuple(one.shape)) for one in given}))
+        raise ValueError(
+            f"the model fails on images {shapes} ({' '.join(str(failure).split())}); pass preprocess=, which prepares "
+            "an image for it, such as Preprocessing(size, mean, std)"
+        ) from failure
 
     def _adaptable_network(self) -> nn.Module:
         """The denoising network, or a ValueError if it has none to adapt or the objective has no gradient for it."""
@@ -355,6 +396,17 @@ def _check(
         raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
     if not (0 <= online_rate <= 1 and 0 <= restore_rate <= 1):
         raise ValueError(f"online_rate and restore_rate must lie in [0, 1], got {online_rate} and {restore_rate}")
+
+
+def _repeat_gray(inputs: Sequence[Tensor]) -> list[Tensor]:
+    return [one.expand(3, -1, -1) if one.ndim == 3 and one.shape[0] == 1 else one for one in inputs]
+
+
+def _check_model(model: nn.Module) -> None:
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise ValueError(
+            f"model must be a plain module, whose weights can be replaced, got {type(model).__name__}; pass its .module"
+        )
 
 
 def _check_instances(objective: object, gate: object) -> None:

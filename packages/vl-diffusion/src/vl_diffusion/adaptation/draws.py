@@ -9,9 +9,9 @@ import numpy as np
 
 from vl_diffusion.models.schedule import NoiseSchedule
 
-Placement = Literal["even", "random"]
+Placement = Literal["even", "random", "offset"]
 """One draw in each of n equal shares of the schedule, shifted from update to update; or uniformly at random, anew for
-each image and update."""
+each image and update; or evenly, a whole number of steps apart, from a random first step of each image and update."""
 
 # Multiples of the golden ratio, modulo 1, fill the unit interval evenly however many there are.
 _GOLDEN = (5**0.5 - 1) / 2
@@ -43,6 +43,7 @@ def place_draws(
     update: int,
     time_range: tuple[float, float] = (0.0, 1.0),
     placement: Placement = "even",
+    group: int | None = None,
     image_ids: np.ndarray,
     seed: int = 0,
 ) -> Draws:
@@ -54,16 +55,48 @@ def place_draws(
         update: Number of the update, from 0.
         time_range: The part of the schedule that is used, from 0 (no noise) to 1.
         placement: How draws are placed within it.
-        image_ids: int64 ``(B,)``; only used by random placement.
-        seed: Only used by random placement.
+        group: Draws that share a first step, for ``"offset"``; None for all.
+        image_ids: int64 ``(B,)``; not used by even placement.
+        seed: Not used by even placement.
+
+    Raises:
+        ValueError: If a group has more draws than there are steps.
     """
     first, last = time_range
+    if placement == "offset":
+        steps = _offset_steps(len(schedule), count, update, time_range, group or count, image_ids, seed)
+        return Draws(steps, update * count + np.arange(count))
     if placement == "even":
         places = (np.arange(count) + (0.5 + update * _GOLDEN) % 1) / count
     else:
         places = np.stack([uniform_at(seed, int(image_id), update, count) for image_id in image_ids])
     steps = ((first + (last - first) * places) * len(schedule)).astype(np.int64)
     return Draws(np.minimum(steps, len(schedule) - 1), update * count + np.arange(count))
+
+
+def _offset_steps(
+    num_steps: int,
+    count: int,
+    update: int,
+    time_range: tuple[float, float],
+    group: int,
+    image_ids: np.ndarray,
+    seed: int,
+) -> np.ndarray:
+    """Steps ``(B, count)`` in groups; each group begins within its first stride."""
+    low, high = (int(bound * num_steps) for bound in time_range)
+    group = min(group, count)
+    stride = (high - low) // group
+    if stride < 1:
+        raise ValueError(
+            f"draws={count} with placement='offset' need as many steps, and time_range leaves {high - low}; give fewer "
+            "draws, or group= smaller groups"
+        )
+    groups = -(-count // group)
+    start = np.stack([uniform_at(seed, int(image_id), update, groups) for image_id in image_ids])
+    begin = np.minimum((start * stride).astype(np.int64), stride - 1)
+    steps = low + begin[:, :, None] + stride * np.arange(group)
+    return steps.reshape(len(image_ids), -1)[:, :count]
 
 
 def uniform_at(seed: int, image_id: int, update: int, count: int) -> np.ndarray:

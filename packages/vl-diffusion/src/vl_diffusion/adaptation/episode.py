@@ -6,11 +6,12 @@ first, part by part, and then goes through the model in one backward pass, inste
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,10 @@ from vl_diffusion.adaptation.selection import Weights
 BatchNorm = Literal["source", "batch"]
 """Normalize with the statistics of training, or with those of the images that go through the model together: all that
 share an update, or each alone where each has weights of its own."""
+
+
+_LARGEST_GRADIENT = 1.0
+"""Magnitude that the largest gradient at a float16 model's outputs is raised to, far from both ends of its range."""
 
 
 @dataclass(eq=False)
@@ -88,8 +93,12 @@ class Episode:
             if gradients is None:
                 break
             # One backward pass through the model, and one step of each optimizer.
-            torch.autograd.backward(predictions, gradients)
+            scales = [_raising_scale(gradient, one.dtype) for gradient, one in zip(gradients, predictions, strict=True)]
+            scaled = [scale * gradient for scale, gradient in zip(scales, gradients, strict=True)]
+            torch.autograd.backward(predictions, [g.to(one) for g, one in zip(scaled, predictions, strict=True)])
             parameters = self._parameters_of(active)
+            for one, scale in zip(parameters, scales, strict=True):
+                one.divide_model_gradients(scale)
             finite = self._drop_non_finite_gradients(parameters, losses)
             self.losses[active, update] = losses.where(finite, torch.nan)
             before = [one.snapshot() for one in parameters]
@@ -132,7 +141,7 @@ class Episode:
     def _differentiate(
         self, predictions: Sequence[Tensor], context: Context, update: int
     ) -> tuple[Tensor, list[Tensor] | None]:
-        """Losses ``(n,)``, and their gradients at the predictions; None if the objective has no part."""
+        """Losses ``(n,)``, and their float32 gradients at the predictions; None if the objective has no part."""
         if not all(prediction.requires_grad for prediction in predictions):
             raise ValueError("no adapted parameter has an effect on the model's output; choose others with adapt")
         output = torch.cat(list(predictions)).detach().float().to(context.source.device).requires_grad_()
@@ -145,7 +154,7 @@ class Episode:
             losses += part.detach().float().cpu()
         if output.grad is None:
             return losses, None
-        return losses, list(torch.split(output.grad.to(predictions[0]), [len(one) for one in predictions]))
+        return losses, list(torch.split(output.grad, [len(one) for one in predictions]))
 
     def _drop_non_finite_gradients(self, parameters: Sequence[AdaptedParameters], losses: Tensor) -> Tensor:
         """Finite losses and gradients, bool ``(n,)``; the others' gradients do not reach the optimizer's memory."""
@@ -191,14 +200,40 @@ class Episode:
 def evaluate(model: nn.Module, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
     """A model's output ``(B, ...)`` with other weights and buffers than its own.
 
+    Args:
+        model: The model. It returns a tensor; an output with ``logits``, as attribute or key; torchvision's mapping
+            with ``out``; or a tuple or list that begins with one of these.
+        weights: Parameters and buffers by name.
+        inputs: ``(B, ...)``.
+
     Raises:
         TypeError: If the output is no tensor and holds none.
     """
     output = functional_call(model, weights, (inputs,))
-    output = getattr(output, "logits", output)
-    if not isinstance(output, Tensor):
-        raise TypeError(f"the model must return a tensor, or an output with .logits, got {type(output).__name__}")
-    return output
+    found = _predictions(output)
+    if not isinstance(found, Tensor):
+        raise TypeError(
+            f"the model must return a tensor, an output with logits, or a tuple that begins with one, got "
+            f"{type(output).__name__}; wrap it in a module that returns its logits"
+        )
+    return found
+
+
+def _predictions(output: Any) -> Any:
+    """The predictions among what a model returns."""
+    if isinstance(output, Mapping):
+        return output.get("logits", output.get("out"))
+    if hasattr(output, "logits"):
+        return output.logits
+    return _predictions(output[0]) if isinstance(output, tuple | list) and output else output
+
+
+def _raising_scale(gradient: Tensor, dtype: torch.dtype) -> float:
+    """A power of two, 1 or more, that keeps small gradients of a float16 model from vanishing in its backward pass."""
+    largest = float(gradient.abs().max())
+    if dtype != torch.float16 or not 0 < largest < _LARGEST_GRADIENT:
+        return 1.0
+    return float(2 ** math.floor(math.log2(_LARGEST_GRADIENT / largest)))
 
 
 @contextmanager

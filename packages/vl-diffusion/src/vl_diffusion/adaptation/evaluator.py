@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -120,10 +121,19 @@ class DifferentiableEvaluator:
         output = noisy.predict(network, conditions, pair, row, batch_size=self.batch_size, autocast=self.autocast)
         return output[:, : self.latents.shape[1]], noisy, pair
 
-    def errors(self, conditions: Condition, image: Sequence[int] | Tensor, draws: Draws) -> Tensor:
-        """Mean squared errors of the noise under each of R conditions, float32 ``(R, n)``; see :meth:`predict`."""
+    def errors(
+        self, conditions: Condition, image: Sequence[int] | Tensor, draws: Draws, error: Literal["l2", "l1"] = "l2"
+    ) -> Tensor:
+        """Mean squared or absolute errors of the noise under each of R conditions, float32 ``(R, n)``.
+
+        Args:
+            conditions: As for :meth:`predict`.
+            image: As for :meth:`predict`.
+            draws: As for :meth:`predict`.
+            error: ``"l2"`` or ``"l1"``.
+        """
         output, noisy, pair = self.predict(conditions, image, draws)
-        return noisy.errors(output, pair).view(-1, len(draws))
+        return noisy.errors(output, pair, error).view(-1, len(draws))
 
     def count(self, image: Tensor, differentiated: bool = False) -> None:
         """Count an evaluation of each of these images, int64 ``(n,)``, and one in the backward pass."""

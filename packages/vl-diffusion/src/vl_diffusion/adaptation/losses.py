@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -61,7 +61,14 @@ class Context:
             self.computed[key] = compute()
         return self.computed[key]
 
-    def draws(self, count: int, update: int, time_range: tuple[float, float], placement: Placement = "even") -> Draws:
+    def draws(
+        self,
+        count: int,
+        update: int,
+        time_range: tuple[float, float],
+        placement: Placement = "even",
+        group: int | None = None,
+    ) -> Draws:
         """Draws of the images, see :func:`~vl_diffusion.adaptation.draws.place_draws`."""
         evaluator = self.evaluator
         return place_draws(
@@ -70,6 +77,7 @@ class Context:
             update=update,
             time_range=time_range,
             placement=placement,
+            group=group,
             image_ids=evaluator.image_ids,
             seed=evaluator.seed,
         )
@@ -104,23 +112,39 @@ class DiffusionTTA:
     """The part of the schedule that draws lie in, from 0 (no noise) to 1."""
 
     placement: Placement = "even"
-    """Even spacing, or independent and uniform draws, as in the paper."""
+    """Even spacing; independent and uniform draws, as in the paper; or even spacing from a random first step."""
+
+    group: int | None = None
+    """Draws that share a first step with ``placement="offset"``, as many as the authors' batch; None for all."""
+
+    error: Literal["l2", "l1"] = "l2"
+    """Squared or absolute error."""
 
     top: int | None = None
     """Number of classes that are mixed, the likeliest before adaptation; None for all."""
 
     def __post_init__(self) -> None:
         check_draws(self.draws, self.time_range)
+        for name, value, known in (
+            ("placement", self.placement, Placement),
+            ("error", self.error, Literal["l2", "l1"]),
+        ):
+            if value not in get_args(known):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
+        if self.group is not None and (self.placement != "offset" or self.group < 1):
+            raise ValueError(
+                f"group must be at least 1 and applies to placement='offset', got {self.group} with {self.placement!r}"
+            )
         if self.top is not None and self.top < 2:
             raise ValueError(f"top must be at least 2, got {self.top}")
 
     def parts(self, output: Tensor, context: Context, update: int) -> Iterator[Tensor]:
-        draws = context.draws(self.draws, update, self.time_range, self.placement)
+        draws = context.draws(self.draws, update, self.time_range, self.placement, self.group)
         image = torch.arange(len(output))
         for part in context.evaluator.split(draws):
             # Computed for each part, whose graph is gone once it is differentiated.
             condition = context.task.condition(self._likeliest(output, context))
-            errors = context.evaluator.errors(condition, image, part)
+            errors = context.evaluator.errors(condition, image, part, self.error)
             yield errors.sum(1) / len(draws)
 
     def _likeliest(self, output: Tensor, context: Context) -> Tensor:

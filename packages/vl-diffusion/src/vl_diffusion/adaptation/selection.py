@@ -14,8 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Part = Literal["all", "norm", "last", "lora"]
-"""Every parameter; scales and shifts of normalization layers; the last layer; low-rank corrections of matrices."""
+Part = Literal["all", "norm", "last", "all_but_last", "leaves_but_last", "lora"]
+"""Every parameter; scales and shifts of normalization layers; the last layer; all others; all others of modules without
+children, as in the published runs of Diffusion-TTA; low-rank corrections of matrices."""
 
 Weights = dict[str, Tensor]
 """Tensors by the names that `nn.Module.named_parameters` gives them."""
@@ -47,8 +48,10 @@ def select_parameters(model: nn.Module, adapt: str | LoRA) -> dict[str, nn.Param
     Args:
         model: Any module.
         adapt: ``"all"``, whether or not they require a gradient; ``"norm"``, by the names of modules' classes;
-            ``"last"``, the parameters of the module that was registered last; ``"lora"``, a :class:`LoRA`, or a shell
-            pattern of parameter names, such as ``"blocks.11.*"``.
+            ``"last"``, the parameters of the module that was registered last; ``"all_but_last"``, all others;
+            ``"leaves_but_last"``, those of them that belong to a module without children, which are what the published
+            runs of Diffusion-TTA adapt; ``"lora"``, a :class:`LoRA`, or a shell pattern of parameter names, such as
+            ``"blocks.11.*"``.
 
     Raises:
         ValueError: If no parameter fits; the error names some of the model's.
@@ -57,9 +60,12 @@ def select_parameters(model: nn.Module, adapt: str | LoRA) -> dict[str, nn.Param
     if adapt == "all":
         found = set(own)
     elif adapt == "norm":
-        found = {name for name in own if _is_norm(model.get_submodule(name.rpartition(".")[0]))}
-    elif adapt == "last":
-        found = {name for name in own if name.rpartition(".")[0] == list(own)[-1].rpartition(".")[0]} if own else set()
+        found = {name for name in own if _is_norm(model.get_submodule(_module_of(name)))}
+    elif adapt in ("last", "all_but_last", "leaves_but_last"):
+        last = {name for name in own if _module_of(name) == _module_of(list(own)[-1])}
+        found = last if adapt == "last" else own.keys() - last
+        if adapt == "leaves_but_last":
+            found = {name for name in found if not any(True for _ in model.get_submodule(_module_of(name)).children())}
     elif adapt == "lora" or isinstance(adapt, LoRA):
         pattern = adapt.pattern if isinstance(adapt, LoRA) else "*"
         found = {name for name, weight in own.items() if weight.ndim > 1 and fnmatchcase(name, pattern)}
@@ -102,15 +108,23 @@ class ParameterSelection:
         return {name: factor.requires_grad_() for name, factor in factors.items()}
 
     def weights(self, adapted: Mapping[str, Tensor]) -> Weights:
-        """All of the model's parameters by name, the selected ones as a function of `adapted`."""
+        """All of the model's parameters by name, the selected ones as a function of `adapted`.
+
+        They have the model's device and floating-point type of this moment, whatever those were at the beginning.
+        """
         weights = {name: parameter.detach() for name, parameter in self._model.named_parameters()}
         if self._lora is None:
-            return weights | {name: value.to(weights[name].dtype) for name, value in adapted.items()}
+            return weights | {name: value.to(weights[name]) for name, value in adapted.items()}
         scale = self._lora.alpha / self._lora.rank
         for name in self.names:
             correction = adapted[f"{name}/up"] @ adapted[f"{name}/down"]
-            weights[name] = weights[name] + (scale * correction).to(weights[name].dtype).view_as(weights[name])
+            weights[name] = weights[name] + (scale * correction).to(weights[name]).view_as(weights[name])
         return weights
+
+
+def _module_of(name: str) -> str:
+    """Name of the module that holds a parameter."""
+    return name.rpartition(".")[0]
 
 
 def _wide(weight: Tensor) -> Tensor:

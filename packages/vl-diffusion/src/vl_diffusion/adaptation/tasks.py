@@ -62,7 +62,12 @@ class ClassificationTask:
         """
         if self._conditions is None:
             raise ValueError("a condition needs a denoiser, and the task has none; pass one")
-        return self._conditions
+        assert self.denoiser is not None
+        # The denoiser may have been moved since they were computed.
+        device = self.denoiser.device
+        if isinstance(self._conditions, Tensor):
+            return self._conditions.to(device)
+        return {name: value.to(device) for name, value in self._conditions.items()}
 
     def check(self, output: Tensor, images: int) -> None:
         if output.shape != (images, len(self.classes)):
