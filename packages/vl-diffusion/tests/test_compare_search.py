@@ -12,6 +12,7 @@ from vl_core.data import open_dataset
 from vl_diffusion import DiffusionClassifier, Exhaustive, Halving, LabelTree, Racing, Shortlist, Staged
 from vl_diffusion.classification.class_means import class_mean_logits
 from vl_diffusion.cli import main
+from vl_diffusion.commands.settings.compare_search import CompareSearch
 from vl_diffusion.models.families.class_conditional import ClassConditionalDenoiser
 from vl_diffusion.search import SearchInput
 from vl_diffusion.search.common_grid import OnGrid
@@ -198,7 +199,33 @@ def test_a_limit_that_a_search_cannot_keep_is_refused_before_anything_is_compute
     assert not out.exists()
 
 
-@pytest.mark.parametrize("option", ["--search", "--draws", "--keep", "--grid", "--bound"])
+@pytest.mark.parametrize(
+    ("given", "exhaustive", "stages"), [(["40"], 40, (4, 40)), (["5"], 5, (1, 5)), (["4", "8"], 8, (4, 8))]
+)
+def test_draws_stand_for_those_of_all_searches(given, exhaustive, stages):
+    settings = CompareSearch(draws=tuple(map(int, given)))
+    settings.check()
+    chosen = settings.with_draws()
+    assert (chosen.exhaustive, chosen.stages, chosen.draws) == (exhaustive, stages, None)
+    assert chosen.with_draws() is chosen
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--draws", "1"], "--draws must be at least 2, got 1"),
+        (["--draws"], "--draws must be at least 2, got none"),
+        (["--draws", "8", "4"], "draws must be positive and increase from stage to stage, got (8, 4)"),
+        (["--draws", "8", "--stages", "4", "8"], "--draws 8 stands for --exhaustive and --stages; leave these out"),
+        (["--draws", "8", "--exhaustive", "9"], "--draws 8 stands for --exhaustive and --stages; leave these out"),
+    ],
+)
+def test_draws_that_will_not_do_are_refused(given, message, capsys):
+    assert main(["compare-search", *given]) == 2
+    assert capsys.readouterr().err == f"vl-diffusion: error: {message}\n"
+
+
+@pytest.mark.parametrize("option", ["--search", "--trials", "--noise", "--keep", "--grid", "--bound"])
 def test_settings_of_single_searches_are_no_options(option, capsys):
     assert main(["compare-search", option, "1"]) == 2
     assert option in capsys.readouterr().err

@@ -129,6 +129,43 @@ def test_two_processes_are_one_row_for_row(images, pixel_dit_folder, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_leave_out_the_images_that_one_does(images, pixel_dit_folder, tmp_path, capsys):
+    folder = tmp_path / "images"
+    for i in range(9):
+        path = folder / "cat" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Both processes have good ones and bad ones.
+        path.write_bytes(b"no image" if i in (2, 3, 6) else (images / "cat" / f"{i}.png").read_bytes())
+    arguments = ["classify", str(folder), "--model", str(pixel_dit_folder), *ALONE, "--out"]
+    assert main([*arguments, str(tmp_path / "one")]) == 1
+    listed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("  cat/")]
+    launch = subprocess.run(
+        [*LAUNCH, "-m", "vl_diffusion", *arguments, str(tmp_path / "two")],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert launch.returncode == 1
+    assert [line for line in launch.stderr.splitlines() if line.startswith("  cat/")] == listed
+    assert len(listed) == 3
+    assert (tmp_path / "two" / "skipped.csv").read_bytes() == (tmp_path / "one" / "skipped.csv").read_bytes()
+    assert_row_for_row(table(tmp_path / "two"), table(tmp_path / "one"))
+    refused = subprocess.run(
+        [*LAUNCH, "-m", "vl_diffusion", *arguments, str(tmp_path / "strict"), "--strict"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert refused.returncode != 0
+    assert "3 of 9 images cannot be read: cat/2.png: " in refused.stderr
+    assert not (tmp_path / "strict").exists()
+
+
+@pytest.mark.slow
 def test_a_process_that_fails_ends_the_launch_and_one_finishes_what_two_began(
     images, pixel_dit_folder, tmp_path, monkeypatch, capsys
 ):
@@ -143,7 +180,7 @@ def test_a_process_that_fails_ends_the_launch_and_one_finishes_what_two_began(
         f"import sys\nsys.path.insert(0, {str(HERE)!r})\nfrom commands_on_demand import main, slow_down\n"
         "slow_down(0.1)\nsys.exit(main())\n"
     )
-    arguments = ["classify", "-", "--model", str(pixel_dit_folder), *ALONE, "--out", str(out)]
+    arguments = ["classify", "-", "--model", str(pixel_dit_folder), *ALONE, "--strict", "--out", str(out)]
     with (tmp_path / "errors").open("w+") as errors:
         launch = subprocess.Popen(
             [*LAUNCH, str(script), *arguments],
@@ -275,9 +312,10 @@ def test_an_unreadable_image_is_named_before_anything_is_computed(
         "vl_diffusion.models.families.class_conditional.ClassConditionalDenoiser.predict",
         lambda *given: pytest.fail("something was computed"),
     )
-    assert main(["classify", str(good), str(bad), "--model", str(pixel_dit_folder), "--out", str(out)]) == 2
+    arguments = ["classify", str(good), str(bad), "--model", str(pixel_dit_folder), "--strict", "--out", str(out)]
+    assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"vl-diffusion: error: {bad} ")
+    assert error.startswith(f"vl-diffusion: error: 1 of 2 images cannot be read: {bad}: ")
     assert error.count("\n") == 1
     assert not out.exists()
 
@@ -301,7 +339,12 @@ def test_a_image_that_becomes_unreadable_costs_no_finished_row(
     arguments = ["classify", *map(str, copies), "--model", str(pixel_dit_folder), *ALONE, "--out", str(out)]
     with monkeypatch.context() as patch:
         patch.setattr(AppendOnlyFile, "write", harmful)
-        assert main(arguments) == 2
+        # It is left out like one that was unreadable from the start.
+        assert main([*arguments[:-1], str(tmp_path / "lenient")]) == 1
+        assert f"\n  {copies[-1]}: " in capsys.readouterr().err
+        assert finished(tmp_path / "lenient") == len(table(tmp_path / "lenient")) == 11
+        copies[-1].write_bytes(whole)
+        assert main([*arguments, "--strict"]) == 2
     kept = finished(out)
     assert 0 < kept < 12
     error = capsys.readouterr().err.splitlines()[-1]

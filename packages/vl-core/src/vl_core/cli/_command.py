@@ -24,7 +24,8 @@ class Command:
     """The dataclass of its settings, as ``"module:Class"``; the module must be light, since it is imported first."""
 
     run: str
-    """The function that takes an instance of it, as ``"module:function"``; imported when the settings are checked."""
+    """The function that takes an instance of it, as ``"module:function"``; imported when the settings are checked. It
+    returns the exit status, or None for 0."""
 
     help: str
     """One line for the help of the program."""
@@ -45,7 +46,8 @@ def run_command(
         arguments: The command line without the program's name; by default, that of this process.
 
     Returns:
-        The exit status: 0, 2 for bad input, or 130 for an interruption.
+        The exit status: that of the command (0, or 1 where its documentation says so), 2 for bad input, or 130 for an
+        interruption.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal's encoding lacks must not cost the table; standard error escapes by default.
@@ -71,14 +73,13 @@ def run_command(
         if hasattr(settings, "check"):
             settings.check()
         # Takes seconds; an interruption meanwhile is one line too.
-        _named(command.run)(settings)
+        return int(_named(command.run)(settings) or 0)
     except (TypeError, ValueError, OSError, ModuleNotFoundError) as error:
         _complain(prog, f"error: {_one_line(error)}", error)
         return 2
     except KeyboardInterrupt as interruption:
         _complain(prog, "interrupted", interruption)
         return 130
-    return 0
 
 
 @contextmanager

@@ -38,8 +38,7 @@ from vl_diffusion.models.schedule import Prediction
 from vl_diffusion.scoring.aggregation import Aggregation, check_aggregation
 from vl_diffusion.scoring.evaluator import ErrorEvaluator
 from vl_diffusion.scoring.losses import check_objective
-from vl_diffusion.scoring.noisy_images import NoiseSharing
-from vl_diffusion.scoring.objectives import Objective
+from vl_diffusion.scoring.objectives import NoiseSharing, Objective
 from vl_diffusion.scoring.weighting import Weighting, draw_weights
 from vl_diffusion.search import LabelTree, Racing, Search
 

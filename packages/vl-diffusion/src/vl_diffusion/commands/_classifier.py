@@ -8,6 +8,7 @@ from typing import Any
 from vl_core.devices import find_device
 
 from vl_diffusion.classification.classifier import DiffusionClassifier
+from vl_diffusion.commands.settings.class_names import class_names
 from vl_diffusion.commands.settings.classifier import ClassifierSettings, make_search
 from vl_diffusion.models.loading import load_denoiser
 
@@ -25,7 +26,7 @@ def build_classifier(settings: ClassifierSettings, known: Sequence[str] = ()) ->
     """
     device = find_device(settings.device)
     denoiser = load_denoiser(**settings.loading(), dtype=settings.precision)
-    classes = settings.classes
+    classes = class_names(settings.classes)
     if classes is None and denoiser.class_names is None:
         classes = tuple(known) or None
     named: Any = denoiser.class_names if classes is None else classes
@@ -42,6 +43,7 @@ def build_classifier(settings: ClassifierSettings, known: Sequence[str] = ()) ->
         prompt_template=settings.prompts(),
         prompt_combination=settings.prompt_combination,
         seed=settings.seed,
+        noise=settings.noise,
         batch_size=settings.batch_size,
         compile=settings.compile,
         device=device,

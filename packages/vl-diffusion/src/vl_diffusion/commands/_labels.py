@@ -14,8 +14,8 @@ from vl_diffusion.commands.settings.labeled import LabeledSettings
 from vl_diffusion.runs.image_collection import ImageCollection, gather
 
 
-def prepare(settings: LabeledSettings, *, default_split: str) -> tuple[DiffusionClassifier, ImageCollection, Task]:
-    """Build the classifier, and gather the labeled images and the task of classifying them.
+def prepare(settings: LabeledSettings, *, default_split: str) -> tuple[DiffusionClassifier, Task]:
+    """Build the classifier, and gather the task of classifying the labeled images.
 
     Args:
         settings: The settings.
@@ -32,7 +32,7 @@ def prepare(settings: LabeledSettings, *, default_split: str) -> tuple[Diffusion
     classifier = build_classifier(settings, given.classes)
     collection = with_truth(drop_unknown_labels(given, classifier.classes))
     split = settings.split or default_split
-    return classifier, collection, make_task(settings, settings.out, classifier, collection, images, split, ("bins",))
+    return classifier, make_task(settings, settings.out, classifier, collection, images, split, ("bins",))
 
 
 def labeled(collection: ImageCollection) -> ImageCollection:

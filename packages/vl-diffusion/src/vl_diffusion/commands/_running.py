@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from tqdm.auto import tqdm
 from vl_core.runs import RunFolder, file_sha256
 from vl_core.runs.processes import current_process
 
@@ -18,20 +18,38 @@ from vl_diffusion.classification.result import Classification
 from vl_diffusion.commands.settings.classifier import WITHOUT_EFFECT, ClassifierSettings
 from vl_diffusion.commands.settings.model import ModelSettings
 from vl_diffusion.models.folders import local_folder
-from vl_diffusion.models.images import content_id, to_tensor
 from vl_diffusion.runs.fingerprint import fingerprint
 from vl_diffusion.runs.image_collection import ImageCollection, describe
+from vl_diffusion.runs.reading import ReadImages, read_images, reason
 from vl_diffusion.runs.result_log import ResultIndex, ResultLog
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Images to classify, their ids, and the folder for their results."""
+    """Images to classify, and the folder for their results."""
 
-    collection: ImageCollection
-    image_ids: list[int]
+    images: ReadImages
     out: Path
     config: dict[str, object]
+    strict: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Results of a task, and the images that they are of: all but those that cannot be read."""
+
+    images: ReadImages
+    result: Classification
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the images."""
+        return [entry.name for entry in self.images.collection.entries]
+
+    @property
+    def truths(self) -> list[str | None]:
+        """Their classes, where known."""
+        return [entry.truth for entry in self.images.collection.entries]
 
 
 def make_task(
@@ -44,20 +62,22 @@ def make_task(
     without: tuple[str, ...] = (),
 ) -> Task:
     """Identify the images and the configuration that their results depend on, and check it against the folder."""
-    image_ids = read_ids(collection)
+    read = read_images(collection, strict=settings.strict)
     config = run_config(settings, classifier, images, split, without=without)
     check_model(settings.model, out, config)
-    return Task(collection, image_ids, out, config)
+    return Task(read, out, config, settings.strict)
 
 
-def run_task(task: Task, classifier: DiffusionClassifier) -> Classification | None:
+def run_task(task: Task, classifier: DiffusionClassifier) -> Outcome | None:
     """Classify the images that the folder has no results for, and return all results in the order of the images.
 
     Under ``accelerate launch`` each process classifies a part of the images and writes its own file; the number of
-    processes may change between runs. Only the main process returns results.
+    processes may change between runs. Only the main process returns results. An image that can no longer be read is
+    left out, unless the task is strict.
 
     Exceptions get a note with the number of finished images.
     """
+    images = task.images
     processes = current_process()
     if processes.is_main:
         RunFolder(task.out, task.config).close()
@@ -65,19 +85,29 @@ def run_task(task: Task, classifier: DiffusionClassifier) -> Classification | No
     finished = ResultIndex(task.out, classifier.classes)
     # No process writes before all have read.
     processes.wait()
-    first = {image_id: i for i, image_id in reversed(list(enumerate(task.image_ids)))}
+    first = {image_id: i for i, image_id in reversed(list(enumerate(images.image_ids)))}
     todo = sorted(i for image_id, i in first.items() if image_id not in finished)
     if len(todo) < len(first) and processes.is_main:
         print(f"{len(first) - len(todo)} of {len(first)} images are finished in {task.out}", file=sys.stderr)
     mine = todo[processes.index :: processes.count]
-    waiting = ImageCollection([task.collection.entries[i] for i in mine])
-    ids = [task.image_ids[i] for i in mine]
+    waiting = ImageCollection([images.collection.entries[i] for i in mine])
+    ids = [images.image_ids[i] for i in mine]
+    failed: list[tuple[int, str]] = []
+
+    def leave_out(index: int, error: Exception) -> None:
+        failed.append((ids[index], reason(waiting.entries[index], error)))
+
     try:
         if mine:
+            settings: dict[str, Any] = {
+                "image_ids": ids,
+                "progress": processes.is_main,
+                "on_error": None if task.strict else leave_out,
+            }
             with ResultLog(task.out / ResultLog.name(processes.index)) as journal:
-                for _, result in classifier.stream(waiting, image_ids=ids, progress=processes.is_main):
+                for _, result in classifier.stream(waiting, **settings):
                     journal.append(result)
-        processes.wait()
+        failed = [one for share in processes.gather(failed) for one in share]
     except (Exception, KeyboardInterrupt) as error:
         finished = ResultIndex(task.out, classifier.classes)
         kept = sum(image_id in finished for image_id in first)
@@ -85,19 +115,13 @@ def run_task(task: Task, classifier: DiffusionClassifier) -> Classification | No
         raise
     if not processes.is_main:
         return None
-    result = ResultIndex(task.out, classifier.classes).collect(task.image_ids)
+    images = images.without(failed)
+    result = ResultIndex(task.out, classifier.classes).collect(images.image_ids)
     result = replace(result, timestep_embedding=classifier.timestep_embedding)
     # Saved results may have another temperature, unless results depend on it.
-    return result if _temperature_decides(classifier) else apply_temperature(result, classifier.temperature)
-
-
-def read_ids(collection: ImageCollection) -> list[int]:
-    """Decode every image once, divided among processes, and return the ids; unreadable images are reported first."""
-    processes = current_process()
-    quiet = not processes.is_main or len(collection) < 1000
-    places = tqdm(range(processes.index, len(collection), processes.count), desc="read", unit="image", disable=quiet)
-    shares = processes.gather([content_id(to_tensor(_named(collection, i))) for i in places])
-    return [shares[i % processes.count][i // processes.count] for i in range(len(collection))]
+    if not _temperature_decides(classifier):
+        result = apply_temperature(result, classifier.temperature)
+    return Outcome(images, result)
 
 
 def run_config(
@@ -115,8 +139,12 @@ def run_config(
     config = asdict(settings)
     if not _temperature_decides(settings):
         config.pop("temperature")
-    for irrelevant in (*WITHOUT_EFFECT, "out", "limit", "tree", *without):
+    for irrelevant in (*WITHOUT_EFFECT, "out", "limit", "tree", "strict", *without):
         config.pop(irrelevant, None)
+    # Folders of older versions do not have these.
+    for name, default in (("trials", 1), ("noise", "independent")):
+        if config.get(name) == default:
+            del config[name]
     return config | {
         "images": describe(images),
         "split": split,
@@ -163,16 +191,3 @@ def drop_unknown_labels(collection: ImageCollection, classes: Sequence[str]) -> 
 def _temperature_decides(chosen: ClassifierSettings | DiffusionClassifier) -> bool:
     """True if predictions depend on the temperature, which they do for mixtures of prompts."""
     return chosen.prompt_combination == "logsumexp"
-
-
-def _named(collection: ImageCollection, index: int) -> object:
-    """Decode an image; errors are prefixed with its name."""
-    name = collection.entries[index].name
-    try:
-        image = collection[index]
-        to_tensor(image)
-    except ValueError as error:
-        if name in str(error):
-            raise
-        raise ValueError(f"{name}: {error}") from error
-    return image

@@ -15,14 +15,16 @@ from vl_core.runs import RunFolder
 from vl_core.runs.processes import current_process
 
 from vl_diffusion.commands._labels import labeled, labels_of
-from vl_diffusion.commands._running import check_model, model_sha256, read_ids
+from vl_diffusion.commands._running import check_model, model_sha256
 from vl_diffusion.commands.settings.adapt import Adapt
+from vl_diffusion.commands.settings.class_names import class_names
 from vl_diffusion.commands.settings.classifier import WITHOUT_EFFECT
 from vl_diffusion.models.denoiser import Denoiser
 from vl_diffusion.models.images import to_tensor
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
 from vl_diffusion.runs.fingerprint import fingerprint
 from vl_diffusion.runs.image_collection import ImageCollection, describe, gather
+from vl_diffusion.runs.reading import ReadImages, read_images
 from vl_diffusion.scoring.cached_errors import CachedErrors
 from vl_diffusion.studies.adaptation.cells import CLEAN, Cell, CorruptedImages
 from vl_diffusion.studies.adaptation.gains import Study
@@ -37,8 +39,11 @@ from vl_diffusion.studies.record import StudyRecord
 _QUICK = 100  # images where none are named
 
 
-def run(settings: Adapt) -> None:
+def run(settings: Adapt) -> int:
     """Run all methods, resuming from `settings.out`, and write the tables and the charts.
+
+    Returns:
+        The exit status: 1 if images were left out because they cannot be read, else 0.
 
     Raises:
         ValueError: If an argument, an image or a model is invalid.
@@ -52,7 +57,7 @@ def run(settings: Adapt) -> None:
     folders = {seed: source_folder(settings.source, seed) for seed in settings.seeds}
     sources = _sources(settings, folders)
     classes = sources[settings.seeds[0]].classes
-    collection, ids = _images(settings, given, classes)
+    read, collection, ids = _images(settings, given, classes)
     cells = _cells(settings)
     for source in sources.values():
         source.check(to_tensor(collection[0]))
@@ -74,6 +79,7 @@ def run(settings: Adapt) -> None:
     report = Report(study, cells, settings.methods, collection, classes, settings.tuned_for)
     print(report.write(settings.out))
     print(f"wrote adapt.csv, gains.csv, adapt.png and images.png to {settings.out}")
+    return read.report(settings.out)
 
 
 def _checked(settings: Adapt) -> Adapt:
@@ -102,7 +108,7 @@ def _cells(settings: Adapt) -> list[Cell]:
 def _sources(settings: Adapt, folders: dict[int, Path]) -> dict[int, Source]:
     """The classifier of each seed, on the device."""
     device = find_device(settings.device)
-    sources = {seed: load_source(folder, settings.classes) for seed, folder in folders.items()}
+    sources = {seed: load_source(folder, class_names(settings.classes)) for seed, folder in folders.items()}
     first = next(iter(sources))
     for seed, source in sources.items():
         source.model.to(device)
@@ -111,8 +117,10 @@ def _sources(settings: Adapt, folders: dict[int, Path]) -> dict[int, Source]:
     return sources
 
 
-def _images(settings: Adapt, given: ImageCollection, classes: tuple[str, ...]) -> tuple[ImageCollection, list[int]]:
-    """The first images in a balanced order, without duplicates, and their ids."""
+def _images(
+    settings: Adapt, given: ImageCollection, classes: tuple[str, ...]
+) -> tuple[ReadImages, ImageCollection, list[int]]:
+    """The first images in a balanced order, and those of them that equal no other, with their ids."""
     truths = dict.fromkeys(image.truth or "" for image in given.entries)
     if strangers := [name for name in truths if name not in classes]:
         raise ValueError(
@@ -121,13 +129,13 @@ def _images(settings: Adapt, given: ImageCollection, classes: tuple[str, ...]) -
         )
     order = balanced_order([image.truth for image in given.entries])
     order = order[: settings.limit or (None if settings.images else _QUICK)]
-    chosen = ImageCollection([given.entries[i] for i in order])
-    ids = read_ids(chosen)
+    read = read_images(ImageCollection([given.entries[i] for i in order]), strict=settings.strict)
+    chosen, ids = read.collection, read.image_ids
     first = {image_id: i for i, image_id in reversed(list(enumerate(ids)))}
     if len(first) < len(ids):
         print(f"{len(ids) - len(first)} of {len(ids)} images equal others and are left out", file=sys.stderr)
     places = sorted(first.values())
-    return ImageCollection([chosen.entries[i] for i in places]), [ids[i] for i in places]
+    return read, ImageCollection([chosen.entries[i] for i in places]), [ids[i] for i in places]
 
 
 def _runners(settings: Adapt, sources: dict[int, Source], denoiser: Denoiser) -> dict[tuple[str, int], Runner]:
@@ -161,7 +169,7 @@ def _open_folder(
     Corruptions, severities, methods, seeds and the number of images may differ.
     """
     config = asdict(settings)
-    for name in (*WITHOUT_EFFECT, "out", "limit", "corruptions", "severities", "methods", "seeds"):
+    for name in (*WITHOUT_EFFECT, "out", "limit", "strict", "corruptions", "severities", "methods", "seeds"):
         config.pop(name, None)
     config |= {
         "images": describe(images),

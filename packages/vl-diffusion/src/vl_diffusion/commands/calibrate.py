@@ -19,8 +19,11 @@ from vl_diffusion.commands._running import run_task
 from vl_diffusion.commands.settings.labeled import Calibrate
 
 
-def run(settings: Calibrate) -> None:
+def run(settings: Calibrate) -> int:
     """Classify labeled images, resuming from `settings.out`, and fit the temperature.
+
+    Returns:
+        The exit status: 1 if images were left out because they cannot be read, else 0.
 
     Raises:
         ValueError: If an argument or an image is invalid, no image has a label, or the likelihood does not depend on
@@ -30,11 +33,12 @@ def run(settings: Calibrate) -> None:
         KeyboardInterrupt: If interrupted; a note gives the number of finished images.
     """
     # Errors do not depend on the temperature; for mixtures of prompts, the fit starts from temperature 1.
-    classifier, images, task = prepare(replace(settings, temperature=1.0), default_split="train")
-    result = run_task(task, classifier)
-    if result is None:
-        return
-    labels = labels_of(images, classifier.classes)
+    classifier, task = prepare(replace(settings, temperature=1.0), default_split="train")
+    outcome = run_task(task, classifier)
+    if outcome is None:
+        return 0
+    result = outcome.result
+    labels = labels_of(outcome.images.collection, classifier.classes)
     fitted = fit_temperature(result, labels)
     after = apply_temperature(result, fitted.value)
     errors = {
@@ -47,6 +51,7 @@ def run(settings: Calibrate) -> None:
     print(f"--temperature {fitted.value:.4g}")
     print(describe_fit(fitted, *errors.values()))
     print(f"wrote {settings.out / 'calibration.json'} and {settings.out / 'calibration.png'}")
+    return outcome.images.report(settings.out)
 
 
 def describe_fit(fitted: TemperatureFit, error_before: float, error_after: float) -> str:

@@ -16,10 +16,14 @@ from vl_diffusion.runs.image_collection import gather
 from vl_diffusion.runs.tables import classification_table, write_classification_csv, write_classification_parquet
 
 
-def run(settings: Classify) -> None:
+def run(settings: Classify) -> int:
     """Classify, resuming from `settings.out`, and write the table and the chart.
 
-    All input is checked before the folder is created.
+    All input is checked before the folder is created. An image that cannot be read is left out and listed at the end,
+    unless `settings.strict`.
+
+    Returns:
+        The exit status: 1 if images were left out because they cannot be read, else 0.
 
     Raises:
         ValueError: If an argument or an image is invalid.
@@ -28,37 +32,41 @@ def run(settings: Classify) -> None:
         KeyboardInterrupt: If interrupted; a note gives the number of finished images.
     """
     settings.check()
-    images, split, limit = _asked_for(settings)
-    gathered = gather(images, split=split, at_most=limit, exclude=settings.out)
+    images, split, limit, listed = _asked_for(settings)
+    gathered = gather(images, split=split, at_most=limit, exclude=settings.out, listed=listed)
     classifier = build_classifier(settings, gathered.classes)
     collection = drop_unknown_labels(gathered, classifier.classes)
     task = make_task(settings, settings.out, classifier, collection, images, split)
-    result = run_task(task, classifier)
-    if result is None:
-        return
-    names = [image.name for image in collection.entries]
-    truths = [image.truth for image in collection.entries]
+    outcome = run_task(task, classifier)
+    if outcome is None:
+        return 0
+    result, names, truths = outcome.result, outcome.names, outcome.truths
     write_classification_csv(settings.out / "classify.csv", names, truths, result)
     write_classification_parquet(settings.out / "results.parquet", names, truths, result)
-    draw_classification(settings.out / "classify.png", collection, result, truths, names)
+    draw_classification(settings.out / "classify.png", outcome.images.collection, result, truths, names)
     print(classification_table(names, truths, result))
     if result.timestep_embedding == "published":
         print("the DiT was evaluated as the published network (see --timestep-embedding)")
     print(f"wrote {settings.out / 'classify.csv'} and {settings.out / 'classify.png'}")
+    return outcome.images.report(settings.out)
 
 
-def _asked_for(settings: Classify) -> tuple[tuple[str, ...], str | None, int | None]:
-    """Sources of the images, their split and their limit; files in the results' own folder do not count."""
+def _asked_for(settings: Classify) -> tuple[tuple[str, ...], str | None, int | None, frozenset[str]]:
+    """Sources of the images, their split and their limit, and the sources that standard input lists.
+
+    Files in the results' own folder do not count.
+    """
     if not settings.images:
-        return ("fashion",), settings.split or "test", settings.limit or 32
-    names = [name for given in settings.images for name in (_listed() if given == STANDARD_INPUT else [given])]
+        return ("fashion",), settings.split or "test", settings.limit or 32, frozenset()
+    listed = _listed() if STANDARD_INPUT in settings.images else []
+    names = [name for given in settings.images for name in (listed if given == STANDARD_INPUT else [given])]
     if not names:
         raise ValueError("standard input names no images; give a file name a line")
     out = settings.out.resolve()
     images = tuple(s for s in names if not (Path(s).is_file() and Path(s).resolve().parent == out))
     if not images:
         raise ValueError(f"no images but those in {settings.out}, the folder of the results; choose another --out")
-    return images, settings.split, settings.limit
+    return images, settings.split, settings.limit, frozenset(listed)
 
 
 def _listed() -> list[str]:

@@ -20,19 +20,23 @@ from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.classification.engine import fit_budget
 from vl_diffusion.commands._classifier import build_classifier
 from vl_diffusion.commands._labels import labeled, labels_of, with_truth
-from vl_diffusion.commands._running import check_model, drop_unknown_labels, read_ids, run_config
+from vl_diffusion.commands._running import check_model, drop_unknown_labels, run_config
 from vl_diffusion.commands.settings.classifier import read_tree
 from vl_diffusion.commands.settings.compare_search import CompareSearch
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.runs.image_collection import ImageCollection, gather
+from vl_diffusion.runs.reading import read_images
 from vl_diffusion.search import Exhaustive, Halving, LabelTree, Racing, Search, Shortlist, Staged
 from vl_diffusion.search.common_grid import OnGrid
 from vl_diffusion.studies.record import StudyRecord
 from vl_diffusion.studies.search_comparison import Finding, Row, compare, summarize
 
 
-def run(settings: CompareSearch) -> None:
+def run(settings: CompareSearch) -> int:
     """Run all searches, resuming from `settings.out`, and write the table and the chart.
+
+    Returns:
+        The exit status: 1 if images were left out because they cannot be read, else 0.
 
     Raises:
         ValueError: If an argument or an image is invalid, or no image has a label.
@@ -41,6 +45,7 @@ def run(settings: CompareSearch) -> None:
         KeyboardInterrupt: If interrupted; a note gives the number of finished images.
     """
     settings.check()
+    settings = settings.with_draws()
     if current_process().count > 1:
         raise ValueError("compare-search measures time in one process; start it without accelerate launch")
     images, split = settings.images or ("fashion",), settings.split or "test"
@@ -50,8 +55,9 @@ def run(settings: CompareSearch) -> None:
     whole = with_truth(drop_unknown_labels(given, classifier.classes))
     order = balanced_order([image.truth for image in whole.entries])
     order = order[: settings.limit or (None if settings.images else 12)]
-    collection = ImageCollection([whole.entries[i] for i in order])
-    ids = read_ids(collection)
+    read = read_images(ImageCollection([whole.entries[i] for i in order]), strict=settings.strict)
+    order = [order[place] for place in read.places]
+    collection, ids = read.collection, read.image_ids
     logits = _logits(settings, images, whole, order, classifier.classes)
     searches = _searches(settings, classifier, has_logits=logits is not None)
     without = ("search", "draws", "keep", "grid", "bound", "logits")
@@ -75,6 +81,7 @@ def run(settings: CompareSearch) -> None:
     draw_comparison(settings.out / "search.png", rows)
     print(_table(rows))
     print(f"wrote {settings.out / 'search.csv'} and {settings.out / 'search.png'}")
+    return read.report(settings.out)
 
 
 def _searches(settings: CompareSearch, classifier: DiffusionClassifier, *, has_logits: bool) -> dict[str, Search]:

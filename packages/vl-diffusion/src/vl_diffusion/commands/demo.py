@@ -6,6 +6,7 @@ import threading
 
 from vl_core.devices import find_device
 
+from vl_diffusion.commands.settings.class_names import class_names
 from vl_diffusion.commands.settings.demo import Demo
 from vl_diffusion.demo import build_page, launch_page
 from vl_diffusion.models.loading import load_denoiser
@@ -30,7 +31,7 @@ def run(settings: Demo) -> None:
     examples = gather(shown, split=None if settings.examples else "test", at_most=_EXAMPLES) if shown else ()
     page = build_page(
         load_denoiser(**settings.loading(), dtype=settings.precision),
-        settings.classes,
+        class_names(settings.classes),
         examples=examples,
         draws=settings.draws,
         prompt_template=settings.prompt_template,

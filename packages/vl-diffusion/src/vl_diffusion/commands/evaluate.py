@@ -14,7 +14,7 @@ from vl_diffusion.classification.result import Classification
 from vl_diffusion.commands._labels import labels_of, prepare
 from vl_diffusion.commands._running import run_task
 from vl_diffusion.commands.settings.labeled import Evaluate
-from vl_diffusion.runs.tables import write_classification_csv, write_classification_parquet
+from vl_diffusion.runs.tables import undecided_line, write_classification_csv, write_classification_parquet
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,11 @@ class Figures:
     """Temperature of the probabilities."""
 
 
-def run(settings: Evaluate) -> None:
+def run(settings: Evaluate) -> int:
     """Evaluate, resuming from `settings.out`, and write the metrics and the report.
+
+    Returns:
+        The exit status: 1 if images were left out because they cannot be read, else 0.
 
     Raises:
         ValueError: If an argument or an image is invalid, or no image has a label.
@@ -58,13 +61,13 @@ def run(settings: Evaluate) -> None:
         ModuleNotFoundError: If a data set requires an extra that is not installed.
         KeyboardInterrupt: If interrupted; a note gives the number of finished images.
     """
-    classifier, collection, task = prepare(settings, default_split="test")
-    result = run_task(task, classifier)
-    if result is None:
-        return
-    labels = labels_of(collection, classifier.classes)
+    classifier, task = prepare(settings, default_split="test")
+    outcome = run_task(task, classifier)
+    if outcome is None:
+        return 0
+    result, names, truths = outcome.result, outcome.names, outcome.truths
+    labels = labels_of(outcome.images.collection, classifier.classes)
     figures = measure(result, labels, temperature=settings.temperature, bins=settings.bins)
-    names, truths = [p.name for p in collection.entries], [p.truth for p in collection.entries]
     write_rows(settings.out / "evaluate.csv", [figures])
     write_classification_csv(settings.out / "predictions.csv", names, truths, result)
     write_classification_parquet(settings.out / "results.parquet", names, truths, result)
@@ -77,7 +80,10 @@ def run(settings: Evaluate) -> None:
         f"calibration error is {100 * figures.expected_calibration_error:.1f} %, the negative log-likelihood "
         f"{figures.negative_log_likelihood:.3f}"
     )
+    if result.undecided.any():
+        print(undecided_line(result))
     print(f"wrote evaluate.csv, predictions.csv, results.parquet and report.png to {settings.out}")
+    return outcome.images.report(settings.out)
 
 
 def measure(result: Classification, labels: np.ndarray, *, temperature: float, bins: int = 15) -> Figures:

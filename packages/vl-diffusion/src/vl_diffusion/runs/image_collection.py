@@ -64,6 +64,7 @@ def gather(
     default_split: str | None = None,
     at_most: int | None = None,
     exclude: Path | None = None,
+    listed: Collection[str] = (),
 ) -> ImageCollection:
     """Find the images behind file names, folders, and data set specifications.
 
@@ -74,6 +75,8 @@ def gather(
         at_most: Maximum number of images, sampled in proportion to their classes; a larger number includes the same
             images.
         exclude: A folder to skip inside image folders, because results are written to it.
+        listed: Those of `specs` that come from a list of files. If one does not exist, it is an image that cannot be
+            read, not an error.
 
     Raises:
         FileNotFoundError: If a path does not exist.
@@ -82,7 +85,8 @@ def gather(
     found: list[ImageEntry] = []
     for spec in specs:
         path = Path(spec)
-        if path.is_file() and path.suffix.lower() not in _DATA_SET_FILES:
+        is_missing = spec in listed and not path.exists() and spec not in BUILTIN_NAMES and not spec.startswith("hf:")
+        if is_missing or (path.is_file() and path.suffix.lower() not in _DATA_SET_FILES):
             found.append(ImageEntry(spec, None, path))
         elif path.exists() or spec in BUILTIN_NAMES or spec.startswith("hf:"):
             found.extend(_of_data_set(open_dataset(spec, split=split, default_split=default_split, exclude=exclude)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,9 @@ def write_classification_csv(
         for i, (name, truth) in enumerate(zip(names, truths, strict=True)):
             write(
                 [
-                    name,
-                    truth or "",
-                    labels[i],
+                    spreadsheet_safe(name, is_path=True),
+                    spreadsheet_safe(truth or ""),
+                    spreadsheet_safe(labels[i]),
                     "yes" if undecided[i] else "",
                     f"{margins[i]:.6g}",
                     f"{margin_errors[i]:.6g}",
@@ -103,3 +104,14 @@ def undecided_line(result: Classification) -> str:
     """Number of answers whose margin is within its standard error, in a sentence."""
     count = int(result.undecided.sum())
     return f"{count} of {len(result)} answers {'is' if count == 1 else 'are'} undecided: the margin is within its s.e."
+
+
+def spreadsheet_safe(text: str, *, is_path: bool = False) -> str:
+    """The text such that a spreadsheet does not take it for a formula.
+
+    Names come from whoever made the images. A path that begins like a formula gets ``./`` in front, and stays the same
+    path; another name gets an apostrophe, unless it is a number.
+    """
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r")) or re.fullmatch(r"[+-]?\d+(\.\d*)?", text):
+        return text
+    return f"./{text}" if is_path else f"'{text}"

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from vl_diffusion.models.denoiser import Condition, Denoiser
 from vl_diffusion.models.schedule import Prediction
-from vl_diffusion.scoring.noisy_images import Network, NoiseSharing, NoisyImages, blocks
-from vl_diffusion.scoring.objectives import Objective
+from vl_diffusion.scoring.noisy_images import Network, NoisyImages, blocks
+from vl_diffusion.scoring.objectives import NoiseSharing, Objective
 
 # Noisy images are made for this many values at a time (64 MiB in float32), and outputs compared for this many: small
 # images would otherwise take more time in calls than in arithmetic.

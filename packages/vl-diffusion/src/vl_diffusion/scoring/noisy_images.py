@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -24,10 +23,6 @@ from vl_diffusion.models.denoiser import Condition, Denoiser, condition_rows, le
 from vl_diffusion.models.schedule import Prediction
 from vl_diffusion.scoring.losses import variational_map
 from vl_diffusion.scoring.objectives import Objective
-
-NoiseSharing = Literal["independent", "timesteps", "images"]
-"""Noise of the draws of an image: one for each, one for all time steps (and one per trial), or independent draws that
-are the same for all images."""
 
 Network = Callable[[Tensor, Tensor, Condition], Tensor]
 """From noisy images, times and rows of a condition to predictions, as ``Denoiser.predict``."""

@@ -12,6 +12,7 @@ from vl_core.corruptions import CORRUPTIONS, PUBLISHED_SIZES, SEVERITIES
 from vl_core.data import check_source
 
 from vl_diffusion.classification.candidates import checked_templates
+from vl_diffusion.commands.settings.class_names import class_names
 from vl_diffusion.commands.settings.classifier import Precision
 from vl_diffusion.commands.settings.model import ModelSettings
 from vl_diffusion.studies.adaptation.names import METHOD_NAMES
@@ -38,7 +39,8 @@ class Adapt(ModelSettings):
     name is replaced by the seed."""
 
     classes: tuple[str, ...] | None = None
-    """Class names in the order of the logits; default: those in the classifier's configuration."""
+    """Class names in the order of the logits, or @FILE with one per line; default: those in the classifier's
+    configuration."""
 
     corruptions: tuple[str, ...] = ("impulse_noise", "glass_blur", "fog", "contrast")
     """Names of corruptions, or "all" fifteen; clean images are always included."""
@@ -64,6 +66,9 @@ class Adapt(ModelSettings):
     split: str | None = None
     """Split of the data sets; default: test, if they have splits."""
 
+    strict: bool = False
+    """Refuse images that cannot be read before computing anything, instead of leaving them out."""
+
     out: Path = Path("vl-diffusion-adapt")
     """Folder for adapt.csv, gains.csv, adapt.png, images.png and finished results."""
 
@@ -83,7 +88,7 @@ class Adapt(ModelSettings):
     """"cpu", "cuda", ..., or "auto" for a GPU if available."""
 
     GROUPS: ClassVar[Groups] = {
-        "Input": ("images", "split", "limit"),
+        "Input": ("images", "split", "limit", "strict"),
         "Model": (
             "model",
             "source",
@@ -123,6 +128,7 @@ class Adapt(ModelSettings):
         if not self.seeds or (wrong := [seed for seed in self.seeds if not 0 <= seed < 2**31]):
             raise ValueError(f"--seeds must be in 0 ... 2**31 - 1, got {wrong[0] if self.seeds else 'none'}")
         checked_templates(self.prompt_template)
+        class_names(self.classes)
         self.check_model()
         for spec in self.images:
             check_source(spec)

@@ -13,10 +13,11 @@ from vl_core.cli import Groups
 from vl_diffusion.checks import checked_classes, checked_settings
 from vl_diffusion.classification.candidates import Combination, checked_templates
 from vl_diffusion.classification.templates import prompt_templates
+from vl_diffusion.commands.settings.class_names import class_names
 from vl_diffusion.commands.settings.model import ModelSettings
 from vl_diffusion.models.schedule import Prediction, check_time_range
 from vl_diffusion.scoring.aggregation import Aggregation
-from vl_diffusion.scoring.objectives import Objective
+from vl_diffusion.scoring.objectives import NoiseSharing, Objective
 from vl_diffusion.scoring.weighting import WeightingName
 from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Staged
 from vl_diffusion.search.evidence import Bound
@@ -30,7 +31,11 @@ class ClassifierSettings(ModelSettings):
     """Settings of a classifier on the command line."""
 
     classes: tuple[str, ...] | None = None
-    """Class names; default: the model's own, or else those of the data set."""
+    """Class names, or @FILE for a file with one per line; default: the model's own, or else those of the data set."""
+
+    strict: bool = False
+    """Refuse images that cannot be read before computing anything, instead of leaving them out; the exit status is 1
+    if some are left out."""
 
     search: SearchName = "racing"
     """Search strategy: eliminate classes by paired tests (racing), in stages, or by halving; evaluate all draws
@@ -40,11 +45,14 @@ class ClassifierSettings(ModelSettings):
     """Staged: cumulative draws per class at the end of each stage (default: 8 24 72). Others: maximum draws per class
     (default: 250)."""
 
+    trials: int = 1
+    """Staged and exhaustive: noises per draw, all at its time step."""
+
     keep: tuple[int, ...] = (4, 2, 1)
     """Staged: number of classes kept after each stage."""
 
     grid: Grid = "nested"
-    """Staged: nested grids of draws, or the paper's literal grids."""
+    """Staged and exhaustive: evenly spaced draws, nested between stages; or the paper's literal grids."""
 
     level: float = Racing.level
     """Racing: largest probability that the best class is eliminated."""
@@ -59,7 +67,8 @@ class ClassifierSettings(ModelSettings):
     """Hard limit on the evaluations per image."""
 
     objective: Objective = "l2"
-    """Squared, absolute or Huber error, or the term of the variational bound for models with a learned variance."""
+    """Squared, absolute or Huber error; or, for models with a learned variance, the term of the variational bound, or
+    its sum with the squared error."""
 
     error_space: Prediction = "epsilon"
     """Quantity whose error is measured: the noise, a velocity, or the clean image."""
@@ -88,6 +97,10 @@ class ClassifierSettings(ModelSettings):
     seed: int = 0
     """Seed of the noise."""
 
+    noise: NoiseSharing = "independent"
+    """Noise of each draw, or one noise for all time steps of an image, or the same draws for all images, as in
+    published runs."""
+
     batch_size: int = 64
     """Evaluations per call of the network; results do not depend on it."""
 
@@ -101,7 +114,7 @@ class ClassifierSettings(ModelSettings):
     """"cpu", "cuda", ..., or "auto" for a GPU if available."""
 
     GROUPS: ClassVar[Groups] = {
-        "Input": ("classes",),
+        "Input": ("classes", "strict"),
         "Model": (
             "model",
             "variant",
@@ -112,9 +125,9 @@ class ClassifierSettings(ModelSettings):
             "templates",
             "prompt_combination",
         ),
-        "Search": ("search", "draws", "keep", "grid", "level", "bound", "tree", "max_evaluations"),
+        "Search": ("search", "draws", "trials", "keep", "grid", "level", "bound", "tree", "max_evaluations"),
         "Score": ("objective", "error_space", "weighting", "aggregation", "time_range", "temperature"),
-        "Runtime": ("seed", "batch_size", "precision", "compile", "device"),
+        "Runtime": ("seed", "noise", "batch_size", "precision", "compile", "device"),
     }
 
     def check(self) -> None:
@@ -128,7 +141,8 @@ class ClassifierSettings(ModelSettings):
         checked_settings(batch_size=self.batch_size, temperature=self.temperature, seed=self.seed)
         check_time_range(self.time_range)
         self.prompts()
-        classes = None if self.classes is None else checked_classes(self.classes)
+        named = class_names(self.classes)
+        classes = None if named is None else checked_classes(named)
         if self.search == "tree":
             read_tree(self.given_tree())
         else:
@@ -169,10 +183,14 @@ def make_search(settings: ClassifierSettings, classes: Sequence[str] | None) -> 
     limit = settings.max_evaluations
     if settings.search == "staged":
         draws = (8, 24, 72) if settings.draws is None else settings.draws
-        return Staged(draws, settings.keep, settings.grid, max_evaluations=limit)
+        return Staged(draws, settings.keep, settings.grid, max_evaluations=limit, trials=settings.trials)
     most = _most_draws(settings)
     if settings.search == "exhaustive":
-        return Exhaustive(most, max_evaluations=limit)
+        return Exhaustive(most, max_evaluations=limit, grid=settings.grid, trials=settings.trials)
+    if settings.trials != 1:
+        raise ValueError(
+            f"--trials is for --search staged and exhaustive, got {settings.trials} with {settings.search}"
+        )
     if settings.search == "halving":
         return Halving(most, min(Halving.first, most), max_evaluations=limit)
     racing = Racing(most, level=settings.level, bound=settings.bound, max_evaluations=limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -11,6 +11,7 @@ from vl_core.cli import Groups, check_at_least
 from vl_core.data import check_source
 
 from vl_diffusion.commands.settings.classifier import ClassifierSettings, SearchName
+from vl_diffusion.scoring.objectives import NoiseSharing
 from vl_diffusion.search import Grid, Staged
 from vl_diffusion.search.evidence import Bound
 
@@ -40,6 +41,10 @@ class CompareSearch(ClassifierSettings):
     split: str | None = None
     """Split of the data sets; default: test, if they have splits."""
 
+    draws: tuple[int, ...] | None = None
+    """Draws of all searches at once: one number N for --exhaustive N and --stages N/10 N; or several for --stages, the
+    last of them for --exhaustive as well."""
+
     exhaustive: int = 250
     """Draws of exhaustive search, and the maximum for halving, racing and the searches that end in a race."""
 
@@ -58,8 +63,8 @@ class CompareSearch(ClassifierSettings):
     search: NotAsked[SearchName] = "exhaustive"
     """All are compared."""
 
-    draws: NotAsked[tuple[int, ...] | None] = None
-    """See `exhaustive` and `stages`."""
+    trials: NotAsked[int] = 1
+    """Every draw has a time step of its own."""
 
     keep: NotAsked[tuple[int, ...]] = (1,)
     """See `survivors`."""
@@ -70,18 +75,24 @@ class CompareSearch(ClassifierSettings):
     bound: NotAsked[Bound] = "t"
     """Both are compared."""
 
+    noise: NotAsked[NoiseSharing] = "independent"
+    """Races need independent draws."""
+
     logits: Path | None = None
     """Scores of another model for the shortlist: a .npy array of images by classes, in the order of the images before
     --limit; default: a nearest-class-mean classifier, if there is a training split."""
 
     GROUPS: ClassVar[Groups] = {
         "Input": ("images", "split", "limit", "logits"),
-        "Search": ("exhaustive", "stages", "survivors", "top"),
+        "Search": ("draws", "exhaustive", "stages", "survivors", "top"),
         "Output": ("out",),
     }
 
     def check(self) -> None:
         """Check what needs neither the model nor the images; see `ClassifierSettings.check`."""
+        if self.draws is not None:
+            self.with_draws().check()
+            return
         check_at_least("--limit", self.limit, 1)
         check_at_least("--exhaustive", self.exhaustive, 1)
         check_at_least("--top", self.top, 1)
@@ -89,3 +100,23 @@ class CompareSearch(ClassifierSettings):
             check_source(spec)
         super().check()
         Staged(self.stages, self.survivors, max_evaluations=self.max_evaluations)
+
+    def with_draws(self) -> CompareSearch:
+        """The settings with `draws` replaced by the `exhaustive` and the `stages` that it stands for.
+
+        Raises:
+            ValueError: If it is less than two, or given beside one of these.
+        """
+        if self.draws is None:
+            return self
+        if (self.exhaustive, self.stages) != (CompareSearch.exhaustive, CompareSearch.stages):
+            raise ValueError(f"--draws {_spaced(self.draws)} stands for --exhaustive and --stages; leave these out")
+        if not self.draws or self.draws[-1] < 2:
+            raise ValueError(f"--draws must be at least 2, got {_spaced(self.draws) or 'none'}")
+        most = self.draws[-1]
+        stages = self.draws if len(self.draws) > 1 else (max(1, most // 10), most)
+        return replace(self, draws=None, exhaustive=most, stages=stages)
+
+
+def _spaced(numbers: tuple[int, ...]) -> str:
+    return " ".join(map(str, numbers))

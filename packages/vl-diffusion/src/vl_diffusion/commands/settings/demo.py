@@ -10,6 +10,7 @@ from vl_core.data import check_source
 
 from vl_diffusion.checks import checked_classes, checked_settings
 from vl_diffusion.classification.candidates import checked_templates
+from vl_diffusion.commands.settings.class_names import class_names
 from vl_diffusion.commands.settings.classifier import Precision
 from vl_diffusion.commands.settings.model import ModelSettings
 
@@ -23,7 +24,7 @@ class Demo(ModelSettings):
     """
 
     classes: tuple[str, ...] | None = None
-    """Initial class names; default: the model's own."""
+    """Initial class names, or @FILE with one per line; default: the model's own."""
 
     examples: tuple[str, ...] | None = None
     """Image files, folders or data sets with examples, of which eight are shown; default: clothes for "fashion"."""
@@ -74,7 +75,7 @@ class Demo(ModelSettings):
         check_at_least("--draws", self.draws, 1)
         checked_settings(batch_size=self.batch_size, temperature=1.0, seed=self.seed)
         checked_templates(self.prompt_template)
-        if self.classes is not None:
-            checked_classes(self.classes)
+        if (classes := class_names(self.classes)) is not None:
+            checked_classes(classes)
         for spec in self.examples or ():
             check_source(spec)
