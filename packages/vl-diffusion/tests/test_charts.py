@@ -60,6 +60,15 @@ def classified(path):
     draw_classification(path, [white] * 4, classification(), ["T-shirt/top", "$5_bag", None, None], names)
 
 
+def test_undecided_answers_are_marked(tmp_path, figures):
+    result = classification(2)
+    # The second image's margin is within its standard error.
+    result.difference_standard_errors[1, 1:] = 0.5
+    draw_classification(tmp_path / "a.png", [np.zeros((28, 28), np.uint8)] * 2, result, [None, "$5_bag"])
+    titles = [axes.get_title() for axes in figures[-1].axes if axes.get_title()]
+    assert titles == ["T-shirt/top", "T-shirt/top\n(undecided, true: $5_bag)"]
+
+
 def many_classified(path):
     names = [f"class {i}" for i in range(40)]
     draw_classification(path, [np.zeros((8, 8, 3))] * 9, classification(9, names), [None] * 9)

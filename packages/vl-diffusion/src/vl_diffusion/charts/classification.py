@@ -44,8 +44,8 @@ def draw_classification(
     """Draw a grid of images, each with a bar chart of the increase in denoising error per class.
 
     A bar is the paired difference to the predicted class with its standard error; it is zero for the predicted class.
-    Light bars are pruned classes. At most 64 images are drawn, with the 10 classes of the smallest errors (6 if there
-    are more than 6 images).
+    Light bars are pruned classes. An image whose margin is within its standard error is marked as undecided. At most 64
+    images are drawn, with the 10 classes of the smallest errors (6 if there are more than 6 images).
 
     Args:
         path: The file to write.
@@ -65,7 +65,7 @@ def draw_classification(
     for i in range(shown):
         row, column = divmod(i, columns)
         name = None if names is None else names[i]
-        _draw_image(cells[row, 2 * column], images[i], result.predicted_classes[i], truths[i], name)
+        _draw_image(cells[row, 2 * column], images[i], result, i, truths[i], name)
         _draw_errors(cells[row, 2 * column + 1], result, i, truths[i], bars)
     which = "" if bars == len(result.classes) else f", {bars} of {len(result.classes):,} classes"
     over = " over" if columns > 1 else "\nover"
@@ -74,10 +74,14 @@ def draw_classification(
     save_figure(figure, path)
 
 
-def _draw_image(axes: Axes, image: Any, label: str, truth: str | None, name: str | None) -> None:
+def _draw_image(axes: Axes, image: Any, result: Classification, i: int, truth: str | None, name: str | None) -> None:
     show_image(axes, image)
+    label = result.predicted_classes[i]
     color = NEUTRAL if truth is None else CORRECT if truth == label else WRONG
-    text = label if truth in (None, label) else f"{label}\n(true: {truth})"
+    notes = ["undecided"] if result.undecided[i] else []
+    if truth not in (None, label):
+        notes.append(f"true: {truth}")
+    text = f"{label}\n({', '.join(notes)})" if notes else label
     # Dollar signs in names are not formulas.
     axes.set_title(label_text(text, at_most=None), fontsize=TEXT, color=color, fontweight="bold", parse_math=False)
     if name is not None:
