@@ -31,7 +31,7 @@ def main() -> None:
     args = parser.parse_args()
     data = open_dataset("fashion", split="test")
     images = [data[i][0] for i in np.linspace(0, len(data) - 1, args.images).round().astype(int)]
-    denoiser: Any = load_denoiser("fashion", torch_dtype=getattr(torch, args.precision))
+    denoiser: Any = load_denoiser("fashion", dtype=args.precision)
     forward, inside = denoiser.model.forward, [0.0]
 
     def timed(*arguments: Any, **named: Any) -> Any:

@@ -1,6 +1,6 @@
 """Single files in the names of the original programs, made from tiny pipelines of diffusers.
 
-The names are those that Stable Diffusion, SDXL, Stable Diffusion 3 and their autoencoder and text encoders are
+The names are those that Stable Diffusion, SDXL, Stable Diffusion 3, Flux and their autoencoders and text encoders are
 published under; diffusers reads them with its converters, which this module inverts by rule.
 """
 
@@ -54,11 +54,41 @@ SD3 = {
 }
 
 
+FLUX = {
+    "time_text_embed.timestep_embedder.linear_1": "time_in.in_layer",
+    "time_text_embed.timestep_embedder.linear_2": "time_in.out_layer",
+    "time_text_embed.text_embedder.linear_1": "vector_in.in_layer",
+    "time_text_embed.text_embedder.linear_2": "vector_in.out_layer",
+    "time_text_embed.guidance_embedder.linear_1": "guidance_in.in_layer",
+    "time_text_embed.guidance_embedder.linear_2": "guidance_in.out_layer",
+    "context_embedder": "txt_in",
+    "x_embedder": "img_in",
+    "transformer_blocks.": "double_blocks.",
+    "single_transformer_blocks.": "single_blocks.",
+    "norm1.linear": "img_mod.lin",
+    "norm1_context.linear": "txt_mod.lin",
+    "attn.to_out.0": "img_attn.proj",
+    "attn.to_add_out": "txt_attn.proj",
+    "attn.norm_q.weight": "img_attn.norm.query_norm.scale",
+    "attn.norm_k.weight": "img_attn.norm.key_norm.scale",
+    "attn.norm_added_q.weight": "txt_attn.norm.query_norm.scale",
+    "attn.norm_added_k.weight": "txt_attn.norm.key_norm.scale",
+    "ff.net.0.proj": "img_mlp.0",
+    "ff.net.2": "img_mlp.2",
+    "ff_context.net.0.proj": "txt_mlp.0",
+    "ff_context.net.2": "txt_mlp.2",
+    "norm.linear": "modulation.lin",
+}
+
+
 def save(pipeline: Any, path: Path, leave_out: Iterable[str] = ()) -> Path:
-    """Write a Stable Diffusion, SDXL or Stable Diffusion 3 pipeline as a single file, without some of its parts."""
-    third = hasattr(pipeline, "transformer")
+    """Write a Stable Diffusion 1 to 3, SDXL or Flux pipeline as a single file, without some of its parts."""
     parts = {"vae": prefixed("first_stage_model.", autoencoder(pipeline.vae))}
-    if third:
+    if type(pipeline).__name__ == "FluxPipeline":
+        parts["transformer"] = prefixed(NETWORK, flux(pipeline.transformer))
+        parts["text_encoder"] = prefixed("text_encoders.clip_l.transformer.", clip(pipeline.text_encoder))
+        parts["text_encoder_2"] = prefixed("text_encoders.t5xxl.transformer.", pipeline.text_encoder_2.state_dict())
+    elif hasattr(pipeline, "transformer"):
         parts["transformer"] = prefixed(NETWORK, transformer(pipeline.transformer))
         parts["text_encoder"] = prefixed("text_encoders.clip_l.transformer.", clip(pipeline.text_encoder))
         parts["text_encoder_2"] = prefixed("text_encoders.clip_g.transformer.", clip(pipeline.text_encoder_2))
@@ -173,4 +203,33 @@ def transformer(network: nn.Module) -> Weights:
             if re.match(rf"norm_out\.linear|transformer_blocks\.{last}\.norm1_context\.linear", name):
                 value = torch.cat(value.chunk(2)[::-1])
             weights[renamed(short, SD3)] = value
+    return weights
+
+
+def flux(network: nn.Module) -> Weights:
+    """As `transformer`; blocks of the second kind have the perceptron's first layer in the same matrix."""
+    state = network.state_dict()
+    weights = {}
+    for name, value in state.items():
+        if match := re.fullmatch(r"transformer_blocks\.(\d+)\.attn\.(to_q|add_q_proj)\.(weight|bias)", name):
+            side, kind = ("img", "to_{}") if match[2] == "to_q" else ("txt", "add_{}_proj")
+            parts = [state[f"transformer_blocks.{match[1]}.attn.{kind.format(part)}.{match[3]}"] for part in "qkv"]
+            weights[f"double_blocks.{match[1]}.{side}_attn.qkv.{match[3]}"] = torch.cat(parts)
+        elif match := re.fullmatch(r"single_transformer_blocks\.(\d+)\.(.*)\.(weight|bias)", name):
+            block, own = f"single_blocks.{match[1]}", f"single_transformer_blocks.{match[1]}"
+            if match[2] == "attn.to_q":
+                parts = [state[f"{own}.attn.to_{part}.{match[3]}"] for part in "qkv"]
+                weights[f"{block}.linear1.{match[3]}"] = torch.cat([*parts, state[f"{own}.proj_mlp.{match[3]}"]])
+            elif match[2] == "proj_out":
+                weights[f"{block}.linear2.{match[3]}"] = value
+            elif match[2].startswith("attn.norm_"):
+                weights[f"{block}.norm.{'query' if match[2].endswith('q') else 'key'}_norm.scale"] = value
+            elif match[2] == "norm.linear":
+                weights[f"{block}.modulation.lin.{match[3]}"] = value
+        elif name.startswith("norm_out.linear"):
+            weights[name.replace("norm_out.linear", "final_layer.adaLN_modulation.1")] = torch.cat(value.chunk(2)[::-1])
+        elif name.startswith("proj_out"):
+            weights[name.replace("proj_out", "final_layer.linear")] = value
+        elif not re.search(r"\.attn\.(to_[kv]|add_[kv]_proj)\.", name):
+            weights[renamed(name, FLUX)] = value
     return weights

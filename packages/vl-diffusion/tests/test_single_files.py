@@ -84,6 +84,18 @@ def test_a_single_file_needs_no_config_where_the_inferred_one_is_in_the_cache(
     np.testing.assert_allclose(errors_of(file, config=published), errors_of(sd_folder), rtol=1e-6)
 
 
+@pytest.mark.slow
+def test_a_flux_of_the_published_width_gives_the_errors_of_its_folder(tiny, original, tmp_path):
+    # diffusers' converter knows the width of the published model only: 500 million weights for two blocks.
+    pipeline = tiny.flux(heads=24, head=128).to(torch.bfloat16)
+    pipeline.save_pretrained(tmp_path / "folder")
+    config = configuration(tmp_path / "folder", tmp_path / "config")
+    file = original.save(pipeline, tmp_path / "model.safetensors")
+    del pipeline
+    errors = errors_of(file, config=config, dtype="bfloat16")
+    np.testing.assert_allclose(errors, errors_of(tmp_path / "folder", dtype="bfloat16"), rtol=1e-6)
+
+
 @pytest.mark.parametrize(("build", "network"), [("flux", "transformer"), ("stable_diffusion", "unet")])
 def test_a_file_of_the_network_alone_takes_the_other_parts_from_the_folder(build, network, tiny, tmp_path):
     getattr(tiny, build)(seed=0).save_pretrained(tmp_path / "base")

@@ -214,6 +214,21 @@ def test_a_converted_model_is_recognized_in_its_folder(tmp_path):
     np.testing.assert_array_equal(of_object.classify(image).errors, classifier.classify(image).errors)
 
 
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_a_pipeline_described_as_on_the_hub_is_recognized(variant, tiny, tmp_path):
+    # Published before the class had its own name, and without an epsilon.
+    pipeline = tiny.dit_pipeline()
+    first, second = (block.norm1.emb for block in pipeline.transformer.transformer_blocks)
+    second.load_state_dict(first.state_dict())
+    pipeline.save_pretrained(tmp_path, variant=variant)
+    for file, old, new in (("model_index.json", "DiTT", "T"), ("transformer/config.json", "DiTT", "T")):
+        text = (tmp_path / file).read_text().replace(f"{old}ransformer2DModel", f"{new}ransformer2DModel")
+        (tmp_path / file).write_text(json.dumps({k: v for k, v in json.loads(text).items() if k != "norm_eps"}))
+    denoiser = load_denoiser(tmp_path, variant=variant)
+    assert denoiser.timestep_embedding == "published"
+    assert {block.norm3.eps for block in denoiser.network.transformer_blocks} == {1e-6}
+
+
 def test_a_folder_of_results_is_of_one_time_embedding(tmp_path, capsys):
     converted().save_pretrained(tmp_path / "model")
     DDPMScheduler().save_pretrained(tmp_path / "model")

@@ -211,19 +211,19 @@ def stable_diffusion_3(*, t5: bool = False, second: int = 32, seed: int = 0) -> 
         )
 
 
-def flux(*, guidance: bool = True, seed: int = 0) -> FluxPipeline:
-    """Flux, guidance-distilled as Flux.1 dev unless told otherwise."""
+def flux(*, guidance: bool = True, heads: int = 2, head: int = 16, seed: int = 0) -> FluxPipeline:
+    """Flux, guidance-distilled as Flux.1 dev unless told otherwise, with attention heads of width ``head``."""
     with seeded(seed):
         transformer = FluxTransformer2DModel(
             patch_size=1,
             in_channels=8,
             num_layers=1,
             num_single_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
+            attention_head_dim=head,
+            num_attention_heads=heads,
             joint_attention_dim=32,
             pooled_projection_dim=32,
-            axes_dims_rope=(4, 4, 8),
+            axes_dims_rope=(head // 4, head // 4, head // 2),
             guidance_embeds=guidance,
         ).eval()
         vocabulary, pieces = tokenizer(), t5_tokenizer()

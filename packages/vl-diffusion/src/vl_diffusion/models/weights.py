@@ -95,7 +95,8 @@ def check_weights(folder: Path, variant: str | None, *, optional: bool = True) -
         there = " and ".join(repr(name) for name in sorted(name for name in found if name is not None))
         kinds = f"the variants {there}" if there else "weights without a variant"
         asked = "none was chosen" if variant is None else f"got {variant!r}"
-        raise ValueError(f"variant must be one of those in {folder}, which has {kinds}, and {asked}; pass variant=")
+        remedy = "pass variant=" if there else "leave it out"
+        raise ValueError(f"variant must be one of those in {folder}, which has {kinds}, and {asked}; {remedy}")
     for path in found[chosen]:
         check_file(path)
     return chosen
