@@ -333,6 +333,8 @@ BAD_INPUT = {
     "unknown model": (lambda d: ["fashion", "--model", str(d / "nowhere")], "nowhere"),
     "stages": (lambda d: ["fashion", "--search", "staged", "--draws", "4", "2", "--keep", "2", "1"], "increase"),
     "limit": (lambda d: ["fashion", "--limit", "0"], "limit"),
+    "noise of a race": (lambda d: ["fashion", "--noise", "timesteps"], "--noise timesteps needs --search staged"),
+    "trials of a race": (lambda d: ["fashion", "--trials", "2"], "--trials is for --search staged and exhaustive"),
     "no draws": (lambda d: ["fashion", "--search", "exhaustive", "--draws"], "--draws"),
     "no stages": (lambda d: ["fashion", "--draws"], "draws"),
     "unknown device": (lambda d: ["fashion", "--device", "toaster"], "--device"),

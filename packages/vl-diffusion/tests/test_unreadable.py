@@ -15,8 +15,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import parquet
+from vl_core.data import open_dataset
+from vl_diffusion.classification.class_means import class_mean_logits
 from vl_diffusion.cli import main
-from vl_diffusion.commands import classify
+from vl_diffusion.commands import classify, demo
 from vl_diffusion.models.families.class_conditional import ClassConditionalDenoiser
 from vl_diffusion.runs.image_collection import gather
 from vl_diffusion.runs.reading import read_images
@@ -29,6 +31,10 @@ def png(seed, size=(28, 28)):
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, size, np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def png_image(seed):
+    return Image.open(io.BytesIO(png(seed)))
 
 
 def bomb():
@@ -139,6 +145,21 @@ def test_other_commands_leave_them_out_as_well(command, folder, pixel_dit_folder
         assert {row["images"] for row in rows(out / "search.csv")} == {"34"}
 
 
+def test_a_broken_training_image_is_passed_over(folder):
+    training = open_dataset(folder)
+    with_broken, without = (
+        class_mean_logits(data, [png_image(3)], ["cat", "dog"])
+        for data in (
+            training,
+            training.subset(i for i, name in enumerate(training.names) if name.removeprefix("cat/") not in BROKEN),
+        )
+    )
+    np.testing.assert_array_equal(with_broken, without)
+    broken = (i for i, name in enumerate(training.names) if name.removeprefix("cat/") in BROKEN)
+    with pytest.raises(ValueError, match="class 'cat' has no training image"):
+        class_mean_logits(training.subset(broken), [png_image(3)], ["cat"])
+
+
 def test_adapt_leaves_them_out_as_well(tmp_path, capsys):
     for i, name in enumerate(("trouser", "bag", "sandal", "coat")):
         (tmp_path / "images" / name).mkdir(parents=True)
@@ -147,6 +168,20 @@ def test_adapt_leaves_them_out_as_well(tmp_path, capsys):
     arguments = ["adapt", str(tmp_path / "images"), "--methods", "source", "--corruptions", "contrast"]
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 1
     assert "bag/broken.png" in listed(capsys.readouterr().err)
+
+
+def test_a_broken_example_does_not_keep_the_demo_from_starting(folder, pixel_dit_folder, monkeypatch, capsys):
+    shown = []
+
+    def build_page(*given, examples, **settings):
+        shown.extend(examples)
+        raise ValueError("not served in this test")
+
+    monkeypatch.setattr(demo, "build_page", build_page)
+    names = [str(folder / "cat" / name) for name in ("1.png", "text.jpg")]
+    assert main(["demo", "--model", str(pixel_dit_folder), "--examples", *names]) == 2
+    assert len(shown) == 1
+    assert list(listed(capsys.readouterr().err)) == names[1:]
 
 
 def test_broken_images_alone_are_an_error(pixel_dit_folder, tmp_path, capsys):

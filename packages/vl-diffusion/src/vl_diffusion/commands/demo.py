@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from typing import Any
 
 from vl_core.devices import find_device
 
@@ -11,6 +13,7 @@ from vl_diffusion.commands.settings.demo import Demo
 from vl_diffusion.demo import build_page, launch_page
 from vl_diffusion.models.loading import load_denoiser
 from vl_diffusion.runs.image_collection import gather
+from vl_diffusion.runs.reading import read_images
 
 _EXAMPLES = 8
 
@@ -28,7 +31,11 @@ def run(settings: Demo) -> None:
     shown = settings.examples
     if shown is None:
         shown = ("fashion",) if settings.model == "fashion" else ()
-    examples = gather(shown, split=None if settings.examples else "test", at_most=_EXAMPLES) if shown else ()
+    examples: Sequence[Any] = ()
+    if shown:
+        read = read_images(gather(shown, split=None if settings.examples else "test", at_most=_EXAMPLES))
+        read.list_skipped()
+        examples = read.collection
     page = build_page(
         load_denoiser(**settings.loading(), dtype=settings.precision),
         class_names(settings.classes),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import IterableDataset
@@ -141,7 +142,16 @@ def load_image(image: Any, index: int) -> Tensor:
         return checked_image(read_image(image, name=f"image {index}"), index)
     if isinstance(image, bytes | bytearray | memoryview):
         return checked_image(read_image(bytes(image), name=f"image {index}"), index)
+    if isinstance(image, Tensor) and image.dtype == torch.uint8:
+        return checked_image(_from_bytes(image.detach().cpu()), index)
     return checked_image(image, index)
+
+
+def _from_bytes(image: Tensor) -> Any:
+    """An image of bytes, channels first as decoders of PyTorch have it, or last as NumPy."""
+    if image.ndim == 3 and image.shape[0] in (1, 3) and image.shape[2] not in (1, 3):
+        return image.float() / 255
+    return image.numpy()
 
 
 def _checked(image: Any) -> Any:

@@ -84,6 +84,9 @@ class ReadImages:
     def report(self, out: Path) -> int:
         """Name equal images and those that were left out on standard error, and write `SKIPPED_FILE`.
 
+        Args:
+            out: The folder of the results.
+
         Returns:
             The exit status of the command, 0 or `SOME_LEFT_OUT`.
         """
@@ -98,13 +101,15 @@ class ReadImages:
             write(["image", "reason"])
             for one in self.skipped:
                 write([spreadsheet_safe(one.name, is_path=True), one.reason])
-        total = len(self.collection) + len(self.skipped)
-        _list(
-            f"{len(self.skipped)} of {total} images cannot be read and are left out:",
-            list(map(str, self.skipped)),
-            f", see {path}",
-        )
+        self.list_skipped(f", see {path}")
         return SOME_LEFT_OUT
+
+    def list_skipped(self, more: str = "") -> None:
+        """Name the images that were left out on standard error, if any; `more` is where to find those not listed."""
+        if self.skipped:
+            total = len(self.collection) + len(self.skipped)
+            head = f"{len(self.skipped)} of {total} images cannot be read and are left out:"
+            _list(head, list(map(str, self.skipped)), more)
 
 
 def read_images(collection: ImageCollection, *, strict: bool = False) -> ReadImages:

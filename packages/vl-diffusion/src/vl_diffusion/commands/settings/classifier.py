@@ -147,6 +147,8 @@ class ClassifierSettings(ModelSettings):
             read_tree(self.given_tree())
         else:
             search = make_search(self, ())
+            if self.noise == "timesteps" and isinstance(search, Racing):
+                raise ValueError("--noise timesteps needs --search staged, exhaustive or halving, got racing")
             if classes is not None:
                 search.budget(len(classes))
 
