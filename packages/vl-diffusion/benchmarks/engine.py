@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from vl_core.data import open_dataset
 from vl_core.results import append_row, provenance
 from vl_diffusion import DiffusionClassifier, Racing

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from vl_core.data import checked_ids
-from vl_core.devices import input_weight
+from vl_core.devices import checked_device, input_weight
 
 from vl_diffusion.adaptation.adapted_parameters import AdaptationConfig, AdaptedParameters, Optimizer, OptimizerName
 from vl_diffusion.adaptation.episode import BatchNorm, Episode, evaluation_mode
@@ -418,6 +418,7 @@ def _check_instances(objective: object, gate: object) -> None:
 
 
 def _load(denoiser: Any, scheduler: Any | None, device: str | torch.device | None) -> Denoiser:
+    device = checked_device(device)
     named = isinstance(denoiser, str | Path)
     loaded = load_denoiser(denoiser) if named else as_denoiser(denoiser, scheduler=scheduler)
     return loaded if device is None else as_denoiser(loaded, device=device)
