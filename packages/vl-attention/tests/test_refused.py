@@ -137,7 +137,7 @@ PAIRS = {
     "other channels": (lambda vit: vit(in_chans=1), {}, r"equal numbers of channels, got 1 and 3; .*in_chans=3"),
     "dropped patches": (lambda vit: vit(patch_drop_rate=0.5), {},
                         r"leaves out some in training: patch_drop at a rate of 0.5; create it with patch_drop_rate=0"),
-    "unfused": (lambda vit: unfused(vit()), {}, r"turn fused attention on: timm.layers.set_fused_attn\(True\)"),
+    "unfused": (lambda vit: unfused(vit()), {}, r"turn fused attention on: timm.layers.set_fused_attn\(True, "),
     "no logits": (lambda vit: Features(vit()), {}, r"the student must return logits .* got"),
     "depths of drop path": (lambda vit: vit(depth=4), {"layers": [0], "teacher_drop_path": True},
                             r"models of equal depth, .* 4 blocks in the student and 3 in the teacher"),
@@ -172,7 +172,7 @@ def test_models_wrapped_for_several_devices_are_refused(make, side):
         AttentionTransfer(**models)
 
 
-FUSED = r"turn fused attention on: timm.layers.set_fused_attn\(True\)"
+FUSED = r"turn fused attention on: timm.layers.set_fused_attn\(True, experimental=True\)"
 FLOATS = r"images must be floats \(B, C, H, W\) in 0..1, got"
 CALLS = {
     "teacher without fused attention": ({}, lambda transfer: unfused(transfer.teacher), None, FUSED),

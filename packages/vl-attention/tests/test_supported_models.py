@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from timm.layers import set_fused_attn
 from vl_attention import AttentionTransfer, attention_maps
 from vl_attention.attention.rehearsal import check_attention
 from vl_attention.models.grids import ImageGrid
@@ -72,6 +73,20 @@ def test_plain_vision_transformers_are_taken(name):
     assert transfer.layers == [(0, 0)]
 
 
+def test_a_remedy_is_one_that_helps():
+    """Visformer takes its fused attention for experimental."""
+    with torch.device("meta"):
+        unfused = timm.create_model("visformer_small", depth=2)
+        with pytest.raises(ValueError, match=r"set_fused_attn\(True, experimental=True\) before the model is created"):
+            check_attention(unfused, ViTLayout.of(unfused).attentions, 3)
+        try:
+            set_fused_attn(True, experimental=True)
+            fused = timm.create_model("visformer_small", depth=2)
+        finally:
+            set_fused_attn(True)
+    check_attention(fused, ViTLayout.of(fused).attentions, 3)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_others_are_refused_with_the_block_that_cannot_be_used(name):
     with torch.device("meta"):  # full size, without weights
@@ -82,6 +97,16 @@ def test_others_are_refused_with_the_block_that_cannot_be_used(name):
     assert "set_fused_attn" not in message
     assert "vision tower" not in message
     assert "\n" not in message
+
+
+def test_metaclip_of_transformers_has_a_student_and_its_own_normalization(images):
+    from transformers import MetaClip2VisionConfig, MetaClip2VisionModel
+
+    size = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    teacher = MetaClip2VisionModel(MetaClip2VisionConfig(**size, image_size=32, patch_size=8))
+    transfer = AttentionTransfer(teacher, num_classes=5, layers="all")
+    assert transfer(images).layer_losses.shape == (1,)
+    assert transfer.student_normalization.mean[0] == 0.48145466
 
 
 def test_analysis_refuses_attention_between_channels():

@@ -12,15 +12,16 @@ from vl_diffusion.adaptation.adapter import TestTimeAdapter
 from vl_diffusion.adaptation.episode import evaluate
 from vl_diffusion.adaptation.losses import DiffusionTTA
 from vl_diffusion.adaptation.selection import LoRA, ParameterSelection
+from vl_diffusion.models.denoiser import network_of
 from vl_diffusion.models.loading import load_denoiser
 
 
-def small(channels=1, seed=1):
-    """A small convolutional classifier of ten classes, in training mode."""
+def small(channels=1, seed=1, classes=10):
+    """A small convolutional classifier, in training mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers = nn.Conv2d(channels, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(3)
-        model = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.5), nn.Linear(36, 10))
+        model = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.5), nn.Linear(36, classes))
         model(torch.rand(16, channels, 28, 28))
     return model
 
@@ -84,11 +85,19 @@ def test_weights_follow_a_model_that_is_moved(adapt):
     assert {weight.device.type for weight in selection.weights(adapted).values()} == {"meta"}
 
 
-def test_conditions_follow_a_denoiser_that_is_moved(denoiser):
-    task = adapter(small(), denoiser).task
-    assert task.conditions.device == torch.device("cpu")
-    task.denoiser = SimpleNamespace(device=torch.device("meta"))
-    assert task.conditions.device == torch.device("meta")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_conditions_follow_a_denoiser_that_is_converted(sd_folder, dtype):
+    """Text embeddings have the precision of the network, which cannot mix them with its own."""
+    outputs = []
+    for when in ("before", "after"):
+        denoiser = load_denoiser(sd_folder)
+        network = network_of(denoiser)
+        if when == "before":
+            network.to(dtype)
+        adapts = adapter(small(channels=3, classes=2), denoiser, classes=["cat", "dog"], steps=1)
+        network.to(dtype)
+        outputs.append(adapts(some_images(1, channels=3)).outputs)
+    assert torch.equal(*outputs)
 
 
 class Watched(torch.optim.SGD):

@@ -278,7 +278,10 @@ def _why_unread(model: nn.Module, layer: int, attention: nn.Module) -> str:
     if is_transformers_model(model) and getattr(model, "_supports_sdpa", False):
         remedy = "turn fused attention on: load the model with attn_implementation='sdpa'"
     elif getattr(attention, "fused_attn", None) is False:
-        remedy = "turn fused attention on: timm.layers.set_fused_attn(True) before the model is created"
+        # Some models of timm take their fused form for experimental.
+        remedy = (
+            "turn fused attention on: timm.layers.set_fused_attn(True, experimental=True) before the model is created"
+        )
     else:
         remedy = (
             "it computes its attention in another way and has no option for that one; pass a model whose blocks are "

@@ -32,7 +32,7 @@ from vl_attention.models.layout import ViTLayout
 from vl_attention.models.normalization import Normalization
 
 # Methods with attention maps of their own, in the order in which they are drawn after the teacher.
-_SHOWN = ("fine-tune", "distill", "output", "relations", "scratch")
+_SHOWN = ("fine-tune", "distill", "distill_q", "distill_k", "distill_v", "output", "relations", "scratch")
 # Options that do not change the rows. Images and the teacher are identified by content, not by name.
 _NOT_KEPT = (
     *("out", "seeds", "methods", "map_layer", "workers", "compile"),

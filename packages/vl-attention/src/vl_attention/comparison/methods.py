@@ -46,8 +46,10 @@ RECIPES: Mapping[str, Mapping[str, Method]] = {
         "distill": Method("distill", recipes.small_images_distill(), layers="all"),
         "fine-tune": Method("fine-tune", recipes.small_images_fine_tune()),
         # No rate was searched for these, and they may not tolerate the learning rate of distillation.
-        "output": Method("output", recipes.small_images_copy()),
-        "relations": Method("relations", recipes.small_images_copy()),
+        **{
+            name: Method(name, recipes.small_images_copy())
+            for name in ("distill_q", "distill_k", "distill_v", "output", "relations")
+        },
     },
     "vit_base": {
         "scratch": Method("scratch", recipes.vit_base_scratch(), drop_path=0.1),
@@ -65,7 +67,10 @@ RECIPES: Mapping[str, Mapping[str, Method]] = {
 """Methods by recipe and name."""
 
 # Modes without settings of their own use those of another mode.
-_LIKE = {"copy_q": "copy", "copy_k": "copy", "copy_v": "copy", "output": "distill", "relations": "distill"}
+_LIKE = {
+    **dict.fromkeys(("copy_q", "copy_k", "copy_v"), "copy"),
+    **dict.fromkeys(("distill_q", "distill_k", "distill_v", "output", "relations"), "distill"),
+}
 METHODS = ("scratch", "copy", "distill", "fine-tune", *_LIKE)
 """Names of all methods."""
 

@@ -13,6 +13,8 @@ _BY_MODEL_TYPE = {
     "beit": _HALF,
     "clip_vision_model": _CLIP,
     "clip": _CLIP,
+    "metaclip_2_vision_model": _CLIP,
+    "metaclip_2": _CLIP,
     "siglip_vision_model": _HALF,
     "siglip": _HALF,
     "dinov2": _IMAGENET,

@@ -20,7 +20,12 @@ from vl_attention.models.dropout import disable_dropout
 from vl_attention.models.inference import is_transformers_model, whole_number
 from vl_attention.models.layout import ViTLayout
 
-_TEXT_AND_VISION = {"clip_vision_model": "clip", "siglip_vision_model": "siglip"}
+_TEXT_AND_VISION = {
+    "clip_vision_model": "clip",
+    "metaclip_2_vision_model": "metaclip_2",
+    "siglip_vision_model": "siglip",
+}
+"""Types of vision models of transformers, and those of the models that have a classifier on them."""
 
 
 class ArchitectureMismatchWarning(UserWarning):
@@ -188,5 +193,5 @@ def _from_config(teacher: Any, num_classes: int | None) -> nn.Module:
     except ValueError as error:
         raise ValueError(
             f"transformers has no classifier for model type {config.model_type!r}; build a random student yourself and "
-            "pass it as student=, or use the model from timm"
+            "pass it as student=, or use the same model from timm, if there is one"
         ) from error

@@ -139,6 +139,11 @@ def vector_loss(
     ours, theirs = (_select_tokens(getattr(inputs, part), tokens, dim=2)
                     for inputs, tokens in ((student, tokens_student), (teacher, tokens_teacher)))  # fmt: skip
     if heads is not None:
+        if any(isinstance(target, list) for target in heads):
+            raise AttentionError(
+                f"mode='distill_{part}' takes one teacher head for each student head and cannot average several; "
+                "choose heads one to one, or use mode='distill'"
+            )
         learning = [head for head, target in enumerate(heads) if target is not None]
         ours, theirs = ours[:, learning], theirs[:, [heads[head] for head in learning]]
     if ours.shape[-1] != theirs.shape[-1]:

@@ -7,9 +7,10 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from vl_core.devices import input_weight
 
 from vl_diffusion.checks import checked_classes
-from vl_diffusion.models.denoiser import Condition, Denoiser, mix_conditions, takes_prompts
+from vl_diffusion.models.denoiser import Condition, Denoiser, mix_conditions, network_of, takes_prompts
 
 
 class Task(Protocol):
@@ -49,25 +50,33 @@ class ClassificationTask:
             if prompt_template.count("{}") != 1:
                 raise ValueError(f"prompt_template must hold {{}} once, got {prompt_template!r}")
             self.texts = tuple(prompt_template.replace("{}", name) for name in self.classes)
-        # Differentiable, even if the caller is in inference mode.
-        with torch.inference_mode(False):
-            self._conditions = None if denoiser is None else denoiser.encode_classes(self.texts)
+        self._encoded_at: tuple[torch.device, torch.dtype | None] | None = None
+        self._conditions: Condition | None = None
+        if denoiser is not None:
+            self._encode(denoiser)
 
     @property
     def conditions(self) -> Condition:
-        """The condition of each class, K rows.
+        """The condition of each class, K rows, on the denoiser's device and in its precision of this moment.
 
         Raises:
             ValueError: If there is no denoiser.
         """
-        if self._conditions is None:
+        if self.denoiser is None:
             raise ValueError("a condition needs a denoiser, and the task has none; pass one")
-        assert self.denoiser is not None
-        # The denoiser may have been moved since they were computed.
-        device = self.denoiser.device
-        if isinstance(self._conditions, Tensor):
-            return self._conditions.to(device)
-        return {name: value.to(device) for name, value in self._conditions.items()}
+        return self._encode(self.denoiser)
+
+    def _encode(self, denoiser: Denoiser) -> Condition:
+        """Encode the classes, again if the denoiser was moved or converted since."""
+        network = network_of(denoiser)
+        weight = None if network is None else input_weight(network)
+        place = denoiser.device, None if weight is None else weight.dtype
+        if self._conditions is None or place != self._encoded_at:
+            # Differentiable, even if the caller is in inference mode.
+            with torch.inference_mode(False):
+                self._conditions = denoiser.encode_classes(self.texts)
+            self._encoded_at = place
+        return self._conditions
 
     def check(self, output: Tensor, images: int) -> None:
         if output.shape != (images, len(self.classes)):

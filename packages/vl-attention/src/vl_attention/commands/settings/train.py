@@ -53,8 +53,8 @@ class Train:
     """Seeds of the choice of labels, the weights and the order of images."""
 
     methods: tuple[str, ...] = ("scratch", "copy", "distill", "fine-tune")
-    """Any of scratch, copy, distill, fine-tune, copy_q, copy_k, copy_v, output and relations; distill and fine-tune
-    together add their ensemble."""
+    """Any of scratch, copy, distill, fine-tune, copy_q, copy_k, copy_v, distill_q, distill_k, distill_v, output and
+    relations; distill and fine-tune together add their ensemble."""
 
     layers: str | None = None
     """Layers to transfer: "all", "first:18", "first:75%", "last:6", "0,3,5"; default: the recipe's."""
