@@ -180,7 +180,8 @@ def test_unreadable_images_can_be_left_out(classifier, tmp_path):
     assert [i for i, _ in failed] == [1]
     assert "1.png is not an image in a known format" in failed[0][1]
     # One by one in the same way, whatever the item is.
-    items = [PICTURES[0], b"", "cat.png", PICTURES[2]]
-    assert sorted(dict(classifier.stream(items, on_error=lambda i, error: None))) == [0, 3]
+    items = [PICTURES[0], b"", "cat.png", {"text": "no image"}, {"img": PICTURES[2]}, (PICTURES[3], 7)]
+    for source in (items, iter(items), tuple(items)):
+        assert sorted(dict(classifier.stream(source, on_error=lambda i, error: None))) == [0, 4, 5]
     with pytest.raises(ImageError, match=r"1\.png is not an image"):
         classifier.classify(folder)

@@ -46,20 +46,19 @@ def each_image(images: Any) -> Iterator[Any]:
         raise TypeError(f"images must hold images, got the file name {str(images)!r}; open it with read_image")
     if _is_one(images) or _is_batch(images) or isinstance(images, Mapping):
         yield from _expand(images)
-    elif type(images) in (list, tuple):
-        # An empty one holds no image.
-        yield from _expand(images, in_batch=not _is_labeled(images)) if images else ()
+    elif type(images) in (list, tuple) and _is_labeled(images):
+        yield from _expand(images[0], in_batch=True)
     elif _is_indexed(images):
         for index in range(len(images)):
             try:
                 item = images[index]
             except READ_ERRORS as error:
                 yield Unreadable(error)
-                continue
-            yield from _expand(item)
+            else:
+                yield from _images_of(item)
     elif isinstance(images, Iterable):
         for item in images:
-            yield from _expand(item)
+            yield from _images_of(item)
     else:
         raise TypeError(
             f"images must be an image, a sequence, a data set or an iterable of images, got {type(images).__name__}"
@@ -160,6 +159,14 @@ def _checked(image: Any) -> Any:
     return image
 
 
+def _images_of(item: Any) -> list[Any]:
+    """The images of one item, or the reason why it has none."""
+    try:
+        return list(_expand(item))
+    except TypeError as error:
+        return [Unreadable(error)]
+
+
 def _expand(item: Any, *, in_batch: bool = False) -> Iterator[Any]:
     """Yield the images of an item: an image, a row, a batch, or one of these with labels.
 
@@ -213,7 +220,11 @@ def _is_indexed(value: Any) -> bool:
 def _holds_one(item: Any) -> bool:
     """True for an item of one image, alone, with a label, or in a row."""
     if isinstance(item, Mapping) and not _is_encoded(item):
-        return _is_one(_image_of(item))
+        try:
+            return _is_one(_image_of(item))
+        except TypeError:
+            # It will be an image that cannot be read.
+            return True
     return _is_one(item[0]) if isinstance(item, tuple) and item else not isinstance(item, list) and not _is_batch(item)
 
 
