@@ -134,6 +134,7 @@ DAMAGED = {
     "empty": (cut(TEXT, 0), f"{TEXT} is damaged"),
     "huge header": (write(TEXT, (2**62).to_bytes(8, "little") + b"{}"), f"{TEXT} is damaged .*header too large"),
     "LFS": (write(UNET, b"version https://git-lfs.github.com/spec/v1\n"), f"{UNET} is the pointer .*git lfs pull"),
+    "directory": (lambda folder: (remove(UNET)(folder), (folder / UNET).mkdir()), f"{UNET} cannot be read .*directory"),
     "no weights": (remove(UNET), "unet has no weights, only config.json; copy the whole model"),
     "no text encoder": (remove("text_encoder"), "has no folder text_encoder, a part of its pipeline; copy the whole"),
     "no scheduler": (remove("scheduler/scheduler_config.json"), r"scheduler has no scheduler_config\.json; copy"),

@@ -64,6 +64,18 @@ def test_a_single_file_gives_the_errors_of_the_folder(name, tiny, original, tmp_
     assert load_denoiser(file, config=config, dtype="bf16").network.dtype == torch.bfloat16
 
 
+def test_a_single_file_in_plain_float8_is_read_as_its_numbers(tiny, original, tmp_path):
+    pipeline = build(tiny, "sd")
+    original.save(pipeline, tmp_path / "whole.safetensors")
+    weights = load_file(tmp_path / "whole.safetensors")
+    stored = {name: value.to(torch.float8_e4m3fn) if value.ndim > 1 else value for name, value in weights.items()}
+    save_file(stored, tmp_path / "float8.safetensors")
+    save_file({name: value.float() for name, value in stored.items()}, tmp_path / "rounded.safetensors")
+    pipeline.save_pretrained(tmp_path / "folder")
+    errors = [errors_of(tmp_path / f"{name}.safetensors", config=tmp_path / "folder") for name in ("float8", "rounded")]
+    np.testing.assert_allclose(errors[0], errors[1], rtol=1e-6)
+
+
 def test_a_single_file_needs_no_config_where_the_inferred_one_is_in_the_cache(
     tiny, original, sd_folder, tmp_path, monkeypatch
 ):
@@ -154,6 +166,11 @@ REFUSED = {
         {"encoder.conv_in.weight": 2},
         "sd",
         r"has no denoising network \(its weights are encoder\.conv_in",
+    ),
+    "scaled float8": (
+        {"model.diffusion_model.img_in.weight": 2, "model.diffusion_model.img_in.scale_weight": 1},
+        "sd",
+        r"quantized weights \(model\.diffusion_model\.img_in\.scale_weight\), which are not supported; take",
     ),
     "other names": ({"model.diffusion_model.x": 2}, "sd", r"does not fit the configuration in .*; pass config="),
     "PixArt": (

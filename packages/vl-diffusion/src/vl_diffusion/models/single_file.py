@@ -25,6 +25,9 @@ _ORIGINAL = ("model.diffusion_model.", "double_blocks.", "joint_blocks.")
 # Where the names of a network that diffusers saved begin.
 _DIFFUSERS = ("down_blocks.", "transformer_blocks.", "single_transformer_blocks.")
 
+# Scales of quantized weights, which diffusers would leave out without a word: the weights alone mean nothing.
+_QUANTIZED = (".scale_weight", ".weight_scale", ".scale_input", ".input_scale", ".absmax", "scaled_fp8")
+
 # Where the names of the other parts begin, in diffusers' converters.
 _PREFIXES: dict[str, dict[str, tuple[str, ...]]] = {
     "StableDiffusionPipeline": {"text_encoder": ("cond_stage_model.",)},
@@ -66,6 +69,11 @@ def find_config(path: Path, config: str | Path | None) -> Path:
         raise ValueError(
             f"{path} has the weights of a LoRA; load its base model in diffusers, call pipeline.load_lora_weights, and "
             "pass the pipeline"
+        )
+    if scales := [name for name in shapes if name.endswith(_QUANTIZED)]:
+        raise ValueError(
+            f"{path} has quantized weights ({scales[0]}), which are not supported; take the weights in float16, float32, "
+            "bfloat16 or plain float8"
         )
     if saved and config is None and (path.parent / "config.json").is_file():
         raise ValueError(f"{path} has the weights of one network; pass the folder of the model, or {_REMEDY}")

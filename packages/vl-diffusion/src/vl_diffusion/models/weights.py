@@ -116,7 +116,9 @@ def check_file(path: Path) -> list[str]:
             return list(weights.keys())
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing, a part of the weights; copy the whole model") from error
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); see to its permissions and its disk") from error
+    except SafetensorError as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"{path} is damaged or no safetensors file ({reason}); copy it again") from error
 
