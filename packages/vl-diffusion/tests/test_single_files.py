@@ -170,7 +170,7 @@ REFUSED = {
     "scaled float8": (
         {"model.diffusion_model.img_in.weight": 2, "model.diffusion_model.img_in.scale_weight": 1},
         "sd",
-        r"quantized weights \(model\.diffusion_model\.img_in\.scale_weight\), which are not supported; take",
+        r"quantized weights \(model\.diffusion_model\.img_in\.scale_weight\), which are not supported; take those",
     ),
     "other names": ({"model.diffusion_model.x": 2}, "sd", r"does not fit the configuration in .*; pass config="),
     "PixArt": (

@@ -72,7 +72,7 @@ def find_config(path: Path, config: str | Path | None) -> Path:
         )
     if scales := [name for name in shapes if name.endswith(_QUANTIZED)]:
         raise ValueError(
-            f"{path} has quantized weights ({scales[0]}), which are not supported; take the weights in float16, float32, "
+            f"{path} has quantized weights ({scales[0]}), which are not supported; take those in float16, float32, "
             "bfloat16 or plain float8"
         )
     if saved and config is None and (path.parent / "config.json").is_file():
