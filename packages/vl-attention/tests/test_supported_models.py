@@ -58,6 +58,7 @@ REFUSED = {
     "visformer_tiny": STACKS,
     "vit_base_patch16_18x2_224": STAGES,
     "vit_base_patch16_xp_224": rf"{NONE}".replace(r"\w+", "ParallelScalingBlock"),
+    "vit_dlittle_patch16_reg1_gap_256": r"DiffAttention calls scaled_dot_product_attention more than once",
     "vit_dpwee_patch16_reg1_gap_256": rf"{NONE}".replace(r"\w+", "DiffParallelScalingBlock"),
     "volo_d1_224": STACKS,
     "xcit_nano_12_p16_224": rf"XCA in Xcit, {ELSEWHERE}",

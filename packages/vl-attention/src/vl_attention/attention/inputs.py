@@ -122,8 +122,9 @@ class _Layer:
     share their code.
     """
 
-    def __init__(self, recording: _Recording):
+    def __init__(self, recording: _Recording, kind: str):
         self.recording = recording
+        self.kind = kind
         self.stop_at: Literal["", "call", "output"] = ""
         self.inputs: AttentionInputs | None = None
         self.has_gradient = True
@@ -156,8 +157,8 @@ class _Recording(AttentionInterceptor):
             return
         if layer.inputs is not None:
             raise AttentionError(
-                "an attention module calls scaled_dot_product_attention more than once, which no mode supports; pass a "
-                "model with one call in each"
+                f"{layer.kind} calls scaled_dot_product_attention more than once, which no mode supports; pass a model whose "
+                "attention modules call it once"
             )
         layer.inputs, layer.has_gradient = inputs, torch.is_grad_enabled()
         if layer.stop_at == "call":
@@ -189,7 +190,7 @@ class AttentionRecorder:
         self.model = model  # keeps the id from being reused
         self._modules = list(attentions)
         self._recording = _Recording()
-        self._layers = [_Layer(self._recording) for _ in attentions]
+        self._layers = [_Layer(self._recording, _kind(module)) for module in attentions]
         self._handles: list[RemovableHandle] = []
         live = {id(recorder._recording) for recorder in self._of_model.values()}
         _remove_hooks(model, live)  # a copied model has hooks that belong to no recorder
