@@ -157,8 +157,8 @@ class _Recording(AttentionInterceptor):
             return
         if layer.inputs is not None:
             raise AttentionError(
-                f"{layer.kind} calls scaled_dot_product_attention more than once, which no mode supports; pass a model whose "
-                "attention modules call it once"
+                f"{layer.kind} calls scaled_dot_product_attention more than once, which no mode supports; pass a model "
+                "whose attention modules call it once"
             )
         layer.inputs, layer.has_gradient = inputs, torch.is_grad_enabled()
         if layer.stop_at == "call":
