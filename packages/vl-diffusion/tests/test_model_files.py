@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from vl_diffusion import DiffusionClassifier, Exhaustive, MapConditionalDenoiser
+from vl_diffusion import DiffusionClassifier, Exhaustive, MapConditionalDenoiser, match
 from vl_diffusion.cli import main
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
 
@@ -239,6 +239,8 @@ def test_arguments_are_checked_for_objects_too(tiny):
     pipeline = tiny.stable_diffusion()
     with pytest.raises(ValueError, match="device must be a device of this machine, got 'cuda:99'"):
         DiffusionClassifier(pipeline, PETS, device="cuda:99")
+    with pytest.raises(ValueError, match="device must be a device of this machine, got 'cuda:99'"):
+        match(pipeline, images(1), ["a cat"], device="cuda:99")
     with pytest.raises(ValueError, match=r"image_size must be one whole number .*got \[32\]"):
         as_denoiser(pipeline, image_size=[32])
     assert as_denoiser(pipeline, image_size=np.int64(16)).image_size == 16

@@ -134,7 +134,7 @@ class DiffusionClassifier:
         self.denoiser = as_denoiser(
             model,
             scheduler=scheduler,
-            device=device,
+            device=checked_device(device),
             image_size=image_size,
             timestep_embedding=timestep_embedding,
         )

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 from vl_core.data import checked_ids
+from vl_core.devices import checked_device
 from vl_core.results import wilson_interval
 
 from vl_diffusion.checks import checked_settings
@@ -109,7 +110,7 @@ def match(
     denoiser: Denoiser = (
         model.denoiser
         if isinstance(model, DiffusionClassifier)
-        else as_denoiser(model, scheduler=scheduler, device=device)
+        else as_denoiser(model, scheduler=scheduler, device=checked_device(device))
     )
     check_objective(objective, error_space, denoiser)
     steps = denoiser.schedule.steps(draws, time_range)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from vl_core.data import ImageError, read_image
+from vl_core.devices import checked_device
 
 from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.demo import _messages as messages
@@ -78,6 +79,7 @@ def build_page(
         ValueError: If the model does not know `classes`, or a setting is out of range.
     """
     gr = _gradio()
+    checked_device(device)
     denoiser = load_denoiser(model) if isinstance(model, str | Path) else as_denoiser(model, device=device)
     known = None if takes_prompts(denoiser) else denoiser.class_names
     # Two classes of a model may share a name, such as ImageNet's cranes.

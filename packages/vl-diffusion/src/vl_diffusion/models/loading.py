@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-from vl_core.devices import checked_device
 
 from vl_diffusion.checks import TimestepEmbedding, checked_dtype, checked_image_size, checked_timestep_embedding
 from vl_diffusion.models.denoiser import Denoiser
@@ -72,9 +71,9 @@ def as_denoiser(
 
     Raises:
         ValueError: If the object is not supported, if a bare network comes without a scheduler or another model with
-            one, if the image size of the model is fixed, or if there is no such device.
+            one, or if the image size of the model is fixed.
     """
-    image_size, device = checked_image_size(image_size), checked_device(device)
+    image_size = checked_image_size(image_size)
     if isinstance(model, str | Path):
         raise ValueError(f"model must be an object, got the name {str(model)!r}; load it with from_pretrained")
     is_denoiser = all(hasattr(model, name) for name in _DENOISER_MEMBERS)
@@ -98,7 +97,7 @@ def as_denoiser(
         model = model.to(device)
     kind = family_of(model)
     if kind in PROMPTED:
-        choose(getattr(model, "transformer", None) or model.unet, timestep_embedding)
+        choose(getattr(model, "transformer", None) or getattr(model, "unet", None), timestep_embedding)
         return PROMPTED[kind](model, image_size=image_size)
     if image_size is not None:
         raise ValueError(f"image_size must be None for a {type(model).__name__}, whose size is fixed, got {image_size}")
