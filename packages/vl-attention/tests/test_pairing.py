@@ -1,7 +1,12 @@
 """Pairing of layers and heads, and refused specifications."""
 
+import json
+
+import numpy as np
 import pytest
+import torch
 from vl_attention import pair_heads, pair_layers
+from vl_attention.attention.pairing import as_pairs
 
 
 @pytest.mark.parametrize(
@@ -75,3 +80,18 @@ def test_heads_are_paired(heads, student, teacher, expected):
 def test_heads_that_cannot_be_paired_are_refused(heads, match):
     with pytest.raises(ValueError, match=match):
         pair_heads(heads, 3, 4)
+
+
+@pytest.mark.parametrize("number", [np.int64(1), np.uint8(1), np.array(1), torch.tensor(1)], ids=repr)
+def test_whole_numbers_of_other_libraries_are_taken_and_stored_as_those_of_python(number):
+    assert pair_layers([number], 3, 3) == [(1, 1)]
+    assert pair_heads([(number, [number, 2])], 3, 3) == [None, [1, 2], None]
+    assert json.dumps(as_pairs("heads", [number, (0, number)])) == "[[1, 1], [0, 1]]"
+    with pytest.raises(ValueError, match=r"for a single one pass \[1\]"):
+        pair_layers(number, 3, 3)
+
+
+@pytest.mark.parametrize("other", [np.float64(1), torch.tensor(1.0), True, np.bool_(True)], ids=repr)
+def test_other_numbers_are_no_heads(other):
+    with pytest.raises(ValueError, match="heads must hold whole numbers"):
+        pair_heads([(0, other)], 3, 3)

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from vl_attention.attention.inputs import AttentionInputs, AttentionRecorder
 from vl_attention.attention.rehearsal import check_attention
 from vl_attention.classifiers.classifier import Classifier
-from vl_attention.models.inference import call_model, check_images, eval_mode, vision_config, whole_number
+from vl_attention.models.inference import call_model, check_images, eval_mode, vision_config
 from vl_attention.models.layout import ViTLayout
 from vl_attention.models.normalization import Normalization
+from vl_attention.models.whole_numbers import whole_number
 from vl_attention.transfer.attention_transfer import AttentionTransfer
 
 _ELEMENTS = 1 << 22

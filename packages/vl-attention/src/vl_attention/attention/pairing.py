@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from vl_attention.models.inference import whole_number
+from vl_attention.models.whole_numbers import whole_number
 
 Layers: TypeAlias = str | Sequence[int] | Mapping[int, int] | Sequence[tuple[int, int]]
 """``"all"``, ``"first:18"``, ``"first:75%"``, ``"last:6"``, ``"spread"``, layer numbers, or a mapping or pairs from

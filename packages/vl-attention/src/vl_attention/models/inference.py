@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from numbers import Integral
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from vl_core.devices import input_weight
@@ -101,20 +99,6 @@ def head_count(attention: nn.Module) -> int | None:
             if isinstance(count := getattr(owner, name, None), int):
                 return count
     return None
-
-
-def whole_number(value: Any) -> int | None:
-    """The value as an ``int`` if it is a whole number of Python, NumPy or torch; None for anything else, and booleans.
-
-    Example:
-        >>> whole_number(np.int64(3)), whole_number(3.0), whole_number(True)
-        (3, None, None)
-    """
-    if isinstance(value, Tensor | np.ndarray):
-        value = value.item() if value.ndim == 0 else None
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        return None
-    return int(value)
 
 
 def check_images(images: Tensor) -> None:

@@ -17,8 +17,9 @@ from timm.layers import DropPath
 from torch import nn
 
 from vl_attention.models.dropout import disable_dropout
-from vl_attention.models.inference import is_transformers_model, whole_number
+from vl_attention.models.inference import is_transformers_model
 from vl_attention.models.layout import ViTLayout
+from vl_attention.models.whole_numbers import whole_number
 
 _TEXT_AND_VISION = {
     "clip_vision_model": "clip",

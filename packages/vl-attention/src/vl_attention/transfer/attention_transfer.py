@@ -33,10 +33,11 @@ from vl_attention.attention.pairing import HeadMap, Heads, Layers, as_pairs, pai
 from vl_attention.attention.rehearsal import blank_images, check_attention, is_rehearsal, rehearse, run_model
 from vl_attention.attention.tokens import CommonTokens
 from vl_attention.models.grids import ImageGrid, image_size, own_sizes
-from vl_attention.models.inference import check_images, get_logits, head_count, whole_number
+from vl_attention.models.inference import check_images, get_logits, head_count
 from vl_attention.models.layout import ViTLayout
 from vl_attention.models.normalization import Normalization
 from vl_attention.models.students import check_components, random_student
+from vl_attention.models.whole_numbers import whole_number
 from vl_attention.transfer.checks import check_channels, check_model, check_student, in_size
 from vl_attention.transfer.copied_attention import CopiedAttention
 from vl_attention.transfer.drop_path import SharedDropPath
