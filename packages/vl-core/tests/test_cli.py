@@ -10,19 +10,56 @@ from vl_core.cli import Command, note_on_interruption, run_command
 
 SETTINGS = '''
 """The settings of a command."""
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import tyro
+from vl_core.cli import FolderPath, Groups
+
+
+@dataclass(frozen=True)
+class Pace:
+    steps: int = 3
+    """Steps."""
+    fast: bool = False
+    """Be ``fast``."""
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Count some things."""
 
+    things: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Things to count."""
+
     number: int = 3
     """How many."""
 
+    sizes: tuple[int, ...] | None = None
+    """Sizes;
+    default: all."""
+
+    order: Literal["rising", "falling"] = "rising"
+    """The order."""
+
+    exact: bool = True
+    """Count exactly."""
+
+    out: FolderPath | None = None
+    """Folder for the counts."""
+
+    pace: Pace = field(default_factory=lambda: Pace(steps=7))
+
+    GROUPS: ClassVar[Groups] = {"Output": ("out",), "Input": ("number", "sizes", "things"), "Pace": ("pace",)}
+    ALIASES: ClassVar = {"spec": "number"}
+
     def check(self):
         if self.number < 1:
-            raise ValueError(f"number must be at least 1, got {self.number}")
+            raise ValueError(f"spec and sizes must be at least 1, got {self.number}; use order='falling'")
 '''
 RUN = '''
 """A command."""
@@ -39,8 +76,11 @@ def run(settings):
         raise error[settings.number - 6]
     print(f"{settings.number} \\N{SNOWMAN}")
 '''
+EXAMPLES = {"a b --number 2": "count two things"}
 COMMANDS = {
-    "count": Command("program_of_the_test.settings:Settings", "program_of_the_test.count:run", "count things"),
+    "count": Command(
+        "program_of_the_test.settings:Settings", "program_of_the_test.count:run", "count things", EXAMPLES
+    ),
     "count-all": Command("program_of_the_test.missing:Settings", "program_of_the_test.missing:run", "count everything"),
 }
 
@@ -71,7 +111,10 @@ def test_a_command_runs_with_its_options_and_imports_no_other(capsys):
 
 def test_values_are_checked_before_the_command_is_imported(capsys):
     assert call("count", "--number", "0") == 2
-    assert capsys.readouterr() == ("", "program: error: number must be at least 1, got 0\n")
+    assert capsys.readouterr() == (
+        "",
+        "program: error: --number and --sizes must be at least 1, got 0; use --order falling\n",
+    )
     assert "program_of_the_test.count" not in sys.modules
 
 
@@ -99,17 +142,69 @@ def test_help_and_version_import_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-def test_help_of_a_command_shows_its_options(capsys):
-    assert call("count", "--help") == 0
-    shown = capsys.readouterr().out
-    assert "usage: program count" in shown
-    assert "Count some things." in shown
-    assert "--number" in shown
+HELP = """\
+usage: program count [OPTIONS] [THINGS ...]
+
+Count some things.
+
+Input:
+  THINGS ...            Things to count.
+  --number N            How many (default: 3).
+  --sizes N ...         Sizes; default: all.
+
+Pace:
+  --pace.steps N        Steps (default: 7).
+  --pace.fast           Be fast.
+
+Options:
+  --order {rising,falling}
+                        The order (default: rising).
+  --exact, --no-exact   Count exactly (default: on).
+
+Output:
+  --out FOLDER          Folder for the counts.
+
+Help:
+  -h, --help            Show this help.
+  --version             Show the version.
+
+Examples:
+  program count a b --number 2
+      count two things
+"""
 
 
-def test_an_unknown_option_ends_with_status_2(capsys):
-    assert call("count", "--nummer", "4") == 2
-    assert "--nummer" in capsys.readouterr().err
+@pytest.mark.parametrize("arguments", [["--help"], ["--number", "4", "-h"]])
+def test_help_of_a_command_shows_its_options_in_groups(arguments, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert call("count", *arguments) == 0
+    assert capsys.readouterr() == (HELP, "")
+    assert "program_of_the_test.count" not in sys.modules
+
+
+def test_the_version_is_printed_after_a_command_too(capsys):
+    assert call("count", "--version") == 0
+    assert capsys.readouterr().out == "program 1.2.3\n"
+    assert not any(name.startswith("program_of_the_test") for name in sys.modules)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--numbr", "4"], "--numbr is no option of program count; did you mean --number?"),
+        (["--xyz"], "--xyz is no option of program count; see program count --help"),
+        (["--number"], "--number must be a whole number, got nothing"),
+        (["--number", "four"], "--number must be a whole number, got 'four'"),
+        (["--number=1.5"], "--number must be a whole number, got '1.5'"),
+        (["a", "--sizes", "1", "x"], "--sizes must be whole numbers, got '1' 'x'"),
+        (["--order", "risng"], "--order must be one of rising, falling, got 'risng'; did you mean rising?"),
+        (["--pace.steps", "0"], "--pace.steps must be at least 1, got 0"),
+        (["--pace.no-fasst"], "--pace.no-fasst is no option of program count; did you mean --pace.no-fast?"),
+    ],
+)
+def test_an_argument_that_does_not_fit_is_one_line_with_the_option(arguments, message, capsys):
+    assert call("count", *arguments) == 2
+    assert capsys.readouterr() == ("", f"program: error: {message}\n")
 
 
 @pytest.mark.parametrize(

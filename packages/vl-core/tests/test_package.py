@@ -46,7 +46,10 @@ def test_version_matches_the_installed_metadata():
         ),
         (
             "vl_core.cli",
-            ["Command", "Groups", "check_above", "check_at_least", "note_on_interruption", "run_command"],
+            [
+                *("Command", "DeviceName", "FolderPath", "Groups", "ImageSource", "Metavar", "ModelName"),
+                *("check_above", "check_at_least", "note_on_interruption", "run_command"),
+            ],
         ),
         ("vl_core.devices", ["checked_device", "default_device", "find_device", "input_weight"]),
         ("vl_core.runs", ["Checkpoint", "RunFolder", "atomic_write", "file_sha256", "files_sha256"]),

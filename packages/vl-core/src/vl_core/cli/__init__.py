@@ -9,6 +9,18 @@ when the settings are good. So ``--help`` and most errors take a second instead 
 
 from vl_core.cli._checks import check_above, check_at_least
 from vl_core.cli._command import Command, note_on_interruption, run_command
-from vl_core.cli._options import Groups
+from vl_core.cli._options import DeviceName, FolderPath, Groups, ImageSource, Metavar, ModelName
 
-__all__ = ["Command", "Groups", "check_above", "check_at_least", "note_on_interruption", "run_command"]
+__all__ = [
+    "Command",
+    "DeviceName",
+    "FolderPath",
+    "Groups",
+    "ImageSource",
+    "Metavar",
+    "ModelName",
+    "check_above",
+    "check_at_least",
+    "note_on_interruption",
+    "run_command",
+]

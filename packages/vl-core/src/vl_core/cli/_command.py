@@ -7,13 +7,14 @@ import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 from vl_core._extras import import_extra
-
-__all__ = ["Command", "note_on_interruption", "run_command"]
+from vl_core.cli._help import command_help, program_help
+from vl_core.cli._options import Option, read_options
+from vl_core.cli._parse import in_options, parse
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Command:
     help: str
     """One line for the help of the program."""
 
+    examples: Mapping[str, str] = field(default_factory=dict)
+    """What its examples do, by their arguments, for its help."""
+
 
 def run_command(
     prog: str, version: str, commands: Mapping[str, Command], arguments: Sequence[str] | None = None
@@ -37,7 +41,7 @@ def run_command(
     """Parse a command line and run the command that it names.
 
     Bad input ends in one line on standard error, with the notes that were added to the exception (PEP 678), such as how
-    much is kept.
+    much is kept. The line names options as they are written, also where the library names its arguments.
 
     Args:
         prog: Name of the program.
@@ -53,29 +57,33 @@ def run_command(
         # A name that the terminal's encoding lacks must not cost the table; standard error escapes by default.
         sys.stdout.reconfigure(errors="backslashreplace")
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
-    if name in ("-h", "--help"):
-        print(_help(prog, commands))
-        return 0
-    if name == "--version":
+    if name == "--version" or (name in commands and "--version" in rest):
         print(f"{prog} {version}")
+        return 0
+    if name in ("-h", "--help"):
+        print(program_help(prog, {name: command.help for name, command in commands.items()}))
         return 0
     if name not in commands:
         print(f"{prog}: error: {_unknown(prog, name, commands)}", file=sys.stderr)
         return 2
     command = commands[name]
+    options: list[Option] = []
+    aliases: Mapping[str, str] = {}
     try:
-        tyro = import_extra("tyro", "cli")
-        try:
-            settings = tyro.cli(_named(command.settings), prog=f"{prog} {name}", args=rest)
-        # After the command's help, or an option that it does not take.
-        except SystemExit as ended:
-            return int(ended.code or 0)
+        # The settings import it too, and would not name the extra.
+        import_extra("tyro", "cli")
+        kind = _named(command.settings)
+        options, aliases = read_options(kind), getattr(kind, "ALIASES", {})
+        if "-h" in rest or "--help" in rest:
+            print(command_help(f"{prog} {name}", kind, options, command.examples))
+            return 0
+        settings = parse(kind, options, rest, f"{prog} {name}")
         if hasattr(settings, "check"):
             settings.check()
         # Takes seconds; an interruption meanwhile is one line too.
         return int(_named(command.run)(settings) or 0)
     except (TypeError, ValueError, OSError, ModuleNotFoundError) as error:
-        _complain(prog, f"error: {_one_line(error)}", error)
+        _complain(prog, f"error: {in_options(_one_line(error), options, aliases)}", error)
         return 2
     except KeyboardInterrupt as interruption:
         _complain(prog, "interrupted", interruption)
@@ -96,23 +104,6 @@ def _named(name: str) -> Any:
     """Import what ``"module:attribute"`` names."""
     module, _, attribute = name.partition(":")
     return getattr(import_module(module), attribute)
-
-
-def _help(prog: str, commands: Mapping[str, Command]) -> str:
-    width = max(map(len, ["--version", *commands]))
-    rows = [f"  {name:{width}}  {command.help}" for name, command in commands.items()]
-    return "\n".join(
-        [
-            f"usage: {prog} [--help] [--version] COMMAND ...",
-            "",
-            "commands:",
-            *rows,
-            "",
-            "options:",
-            f"  {'--help':{width}}  show this help, or that of a command: {prog} COMMAND --help",
-            f"  {'--version':{width}}  show the version",
-        ]
-    )
 
 
 def _unknown(prog: str, name: str, commands: Mapping[str, Command]) -> str:

@@ -13,11 +13,12 @@ BUILTIN_NAMES = ("fashion", "emoji", *(f"emoji:{style}" for style in EMOJI_STYLE
 UNDERSTOOD = f"a name ({', '.join(BUILTIN_NAMES)}), an image folder, an .npz or .parquet file, or 'hf:owner/name'"
 
 
-def check_source(spec: str | os.PathLike[str]) -> None:
+def check_source(spec: str | os.PathLike[str], argument: str = "spec") -> None:
     """Check that a data set, a file or a folder of this name exists, without opening it; it needs no torch.
 
     Args:
         spec: As `open_dataset` takes it, or an image file; a data set on the Hugging Face hub is not looked up.
+        argument: Name of the argument in errors.
 
     Raises:
         FileNotFoundError: If it looks like a path, and there is no such file or folder.
@@ -32,5 +33,5 @@ def check_source(spec: str | os.PathLike[str]) -> None:
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     # Something that looks like a path is a missing file; anything else is a name that nobody knows.
     if not isinstance(spec, str) or Path(text).suffix or "/" in text or os.sep in text:
-        raise FileNotFoundError(f"spec must be {UNDERSTOOD}, but there is no file or folder {text!r}{hint}")
-    raise ValueError(f"spec must be {UNDERSTOOD}, got {text!r}{hint}")
+        raise FileNotFoundError(f"{argument} must be {UNDERSTOOD}, but there is no file or folder {text!r}{hint}")
+    raise ValueError(f"{argument} must be {UNDERSTOOD}, got {text!r}{hint}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import Groups, check_at_least
+from vl_core.cli import DeviceName, FolderPath, Groups, ImageSource, ModelName, check_at_least
 from vl_core.data import check_source
 
 from vl_attention.models.folders import check_model_name
@@ -24,10 +25,10 @@ class EnsembleModels:
     models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_distilled", "fashion_fine_tuned")
     """Two or more built-in models, folders, or hub ids of timm models."""
 
-    teacher: str | None = None
+    teacher: ModelName | None = None
     """The teacher of students that copy its attention."""
 
-    images: str = "fashion"
+    images: ImageSource = "fashion"
     """An image folder with a folder per class, an .npz or .parquet file, or a built-in data set."""
 
     split: str | None = None
@@ -47,10 +48,10 @@ class EnsembleModels:
     batch_size: int = 100
     """Images per forward pass."""
 
-    device: str = "auto"
+    device: DeviceName = "auto"
     """Device, such as "cpu" or "cuda"; "auto" takes a GPU if there is one."""
 
-    out: Path = Path("vl-attention-ensemble")
+    out: FolderPath = Path("vl-attention-ensemble")
     """Folder for ensemble.csv (accuracies) and agreement.csv (number of images that pairs classify correctly)."""
 
     GROUPS: ClassVar[Groups] = {
@@ -60,6 +61,8 @@ class EnsembleModels:
         "Output": ("out",),
         "Runtime": ("batch_size", "device"),
     }
+
+    ALIASES: ClassVar[Mapping[str, str]] = {"spec": "images"}
 
     def check(self) -> None:
         """Check what needs neither the models nor the images.
@@ -77,4 +80,4 @@ class EnsembleModels:
             raise ValueError(f"--fit needs exactly two models, got {len(self.models)}; leave it out for equal weights")
         for model in (*self.models, *([] if self.teacher is None else [self.teacher])):
             check_model_name(model)
-        check_source(self.images)
+        check_source(self.images, "--images")

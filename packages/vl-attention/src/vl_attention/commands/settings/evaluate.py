@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import Groups, check_at_least
+from vl_core.cli import DeviceName, FolderPath, Groups, ImageSource, ModelName, check_at_least
 from vl_core.corruptions import SHIFT_NAMES
 from vl_core.data import check_source
 
@@ -31,10 +32,10 @@ class Evaluate:
     models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_distilled", "fashion_fine_tuned")
     """Built-in models, folders, or hub ids of timm models."""
 
-    teacher: str | None = None
+    teacher: ModelName | None = None
     """The teacher of students that copy its attention."""
 
-    images: tuple[str, ...] = ("fashion",)
+    images: tuple[ImageSource, ...] = ("fashion",)
     """Image folders with a folder per class, .npz or .parquet files, or built-in data sets; each is evaluated
     separately."""
 
@@ -56,10 +57,10 @@ class Evaluate:
     seed: int = 0
     """Seed of the shifts."""
 
-    device: str = "auto"
+    device: DeviceName = "auto"
     """Device, such as "cpu" or "cuda"; "auto" takes a GPU if there is one."""
 
-    out: Path = Path("vl-attention-evaluate")
+    out: FolderPath = Path("vl-attention-evaluate")
     """Folder for evaluate.csv and evaluate.png."""
 
     GROUPS: ClassVar[Groups] = {
@@ -69,6 +70,8 @@ class Evaluate:
         "Output": ("out",),
         "Runtime": ("batch_size", "device"),
     }
+
+    ALIASES: ClassVar[Mapping[str, str]] = {"spec": "images"}
 
     def check(self) -> None:
         """Check what needs neither the models nor the images.
@@ -83,7 +86,7 @@ class Evaluate:
         for model in (*self.models, *([] if self.teacher is None else [self.teacher])):
             check_model_name(model)
         for spec in self.images:
-            check_source(spec)
+            check_source(spec, "--images")
 
     def cells(self) -> list[Cell]:
         """Unchanged images, and every shift at every severity.

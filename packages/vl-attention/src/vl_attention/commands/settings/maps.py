@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import Groups, check_at_least
+from vl_core.cli import DeviceName, FolderPath, Groups, ImageSource, check_at_least
 from vl_core.data import check_source
 
 from vl_attention.models.folders import check_model_name
@@ -24,7 +25,7 @@ class Maps:
     models: tyro.conf.Positional[tuple[str, ...]] = ("fashion_teacher", "fashion_distilled", "fashion_fine_tuned")
     """Built-in models, folders, or hub ids of timm models; no classifier is needed."""
 
-    images: str = "fashion"
+    images: ImageSource = "fashion"
     """An image folder, an .npz or .parquet file, or a built-in data set."""
 
     split: str | None = None
@@ -45,10 +46,10 @@ class Maps:
     batch_size: int = 32
     """Images per forward pass; it does not change results."""
 
-    device: str = "auto"
+    device: DeviceName = "auto"
     """Device, such as "cpu" or "cuda"; "auto" takes a GPU if there is one."""
 
-    out: Path = Path("vl-attention-maps")
+    out: FolderPath = Path("vl-attention-maps")
     """Folder for maps.png, layers.png and heads.png (divergence of the maps by layer and head), and similarity.csv."""
 
     GROUPS: ClassVar[Groups] = {
@@ -58,6 +59,8 @@ class Maps:
         "Output": ("out",),
         "Runtime": ("batch_size", "device"),
     }
+
+    ALIASES: ClassVar[Mapping[str, str]] = {"spec": "images"}
 
     def check(self) -> None:
         """Check what needs neither the models nor the images.
@@ -74,4 +77,4 @@ class Maps:
             check_at_least(option, value, 1)
         for model in self.models:
             check_model_name(model)
-        check_source(self.images)
+        check_source(self.images, "--images")

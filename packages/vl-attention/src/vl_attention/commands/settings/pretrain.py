@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import Groups, check_above, check_at_least
+from vl_core.cli import FolderPath, Groups, check_above, check_at_least
 from vl_core.data import check_source
 
 from vl_attention.commands._options import check_update
@@ -64,7 +65,7 @@ class Pretrain:
     train: TrainSettings = field(default_factory=recipes.small_images_pretrain)
     """Training settings."""
 
-    out: Path = Path("vl-attention-pretrain")
+    out: FolderPath = Path("vl-attention-pretrain")
     """Folder for the teacher (model/), the training run, and reconstructions.png."""
 
     GROUPS: ClassVar[Groups] = {
@@ -74,6 +75,8 @@ class Pretrain:
         "Output": ("out",),
         "Runtime": ("seed",),
     }
+
+    ALIASES: ClassVar[Mapping[str, str]] = {"spec": "images"}
 
     def check(self) -> None:
         """Check what needs neither the model nor the images.
@@ -96,4 +99,4 @@ class Pretrain:
         check_at_least("--train.min-learning-rate", self.train.min_learning_rate, 0)
         check_at_least("--train.workers", self.train.workers, 0)
         check_update(self.train, "--train.", mixing=False)
-        check_source(self.images)
+        check_source(self.images, "images")

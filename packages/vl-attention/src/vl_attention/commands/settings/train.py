@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import tyro
-from vl_core.cli import Groups, check_above, check_at_least
+from vl_core.cli import FolderPath, Groups, ImageSource, ModelName, check_above, check_at_least
 from vl_core.data import check_source
 
 from vl_attention.attention.pairing import Layers
 from vl_attention.commands._options import check_update
-from vl_attention.comparison.methods import Method, method_of
+from vl_attention.comparison.methods import METHODS, Method, method_of
 from vl_attention.models.folders import check_model_name
 
 # Options that override the recipe.
@@ -36,11 +37,11 @@ class Train:
     """An image folder with train/ and test/, each with a folder per class; a folder with a folder per class, which
     then needs --test-images; an .npz or .parquet file with splits; or a built-in data set."""
 
-    test_images: str | None = None
+    test_images: ImageSource | None = None
     """Test images of the same classes: the test split of this data set, or all of it if it has no splits; default:
     the test split of the training data set."""
 
-    teacher: str = "fashion_teacher"
+    teacher: ModelName = "fashion_teacher"
     """A built-in model, a timm folder, such as one written by `vl-attention pretrain`, or a hub id."""
 
     recipe: Literal["small_images", "vit_base", "vit_large"] = "small_images"
@@ -95,7 +96,7 @@ class Train:
     map_layer: int = -1
     """Layer whose maps are drawn; negative numbers count from the last."""
 
-    out: Path = Path("vl-attention-train")
+    out: FolderPath = Path("vl-attention-train")
     """Folder for transfer.csv, transfer.png, maps.png, similarity.csv and similarity.png, and runs/ with the models."""
 
     GROUPS: ClassVar[Groups] = {
@@ -109,6 +110,8 @@ class Train:
         "Output": ("map_layer", "out"),
         "Runtime": ("precision", "compile", "workers"),
     }
+
+    ALIASES: ClassVar[Mapping[str, str]] = {"spec": "images"}
 
     def check(self) -> None:
         """Check what needs neither the teacher nor the images.
@@ -131,12 +134,14 @@ class Train:
         check_at_least("--min-learning-rate", self.min_learning_rate, 0)
         check_at_least("--transfer-weight", self.transfer_weight, 0)
         check_at_least("--workers", self.workers, 0)
+        if strangers := [name for name in self.methods if name not in METHODS]:
+            raise ValueError(f"--methods must be among {', '.join(METHODS)}, got {strangers[0]!r}")
         for method in self.chosen_methods():
             check_update(method.settings)
         check_model_name(self.teacher)
-        for spec in (self.images, self.test_images):
-            if spec is not None:
-                check_source(spec)
+        check_source(self.images, "images")
+        if self.test_images is not None:
+            check_source(self.test_images, "--test-images")
 
     def chosen_methods(self) -> list[Method]:
         """The methods to compare, with their settings.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import Groups, check_at_least
+from vl_core.cli import DeviceName, FolderPath, Groups, ModelName, check_at_least
 from vl_core.corruptions import CORRUPTIONS, PUBLISHED_SIZES, SEVERITIES
 from vl_core.data import check_source
 
 from vl_diffusion.classification.candidates import checked_templates
 from vl_diffusion.commands.settings.class_names import class_names
-from vl_diffusion.commands.settings.classifier import Precision
+from vl_diffusion.commands.settings.classifier import Precision, PromptTemplate
 from vl_diffusion.commands.settings.model import ModelSettings
 from vl_diffusion.studies.adaptation.names import METHOD_NAMES
 
@@ -30,11 +31,11 @@ class Adapt(ModelSettings):
     images: tyro.conf.Positional[tuple[str, ...]] = ()
     """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
 
-    model: str = "fashion_robust"
+    model: ModelName = "fashion_robust"
     """The diffusion model: "fashion_robust" or "fashion" (built in), the folder of a diffusers pipeline or network, a
     .safetensors file of a whole pipeline, or a hub id."""
 
-    source: str = "fashion_few"
+    source: ModelName = "fashion_few"
     """The classifier: "fashion_few" (built in), or a folder, such as of a transformers image classifier; {seed} in its
     name is replaced by the seed."""
 
@@ -69,10 +70,10 @@ class Adapt(ModelSettings):
     strict: bool = False
     """Refuse images that cannot be read before computing anything, instead of leaving them out."""
 
-    out: Path = Path("vl-diffusion-adapt")
+    out: FolderPath = Path("vl-diffusion-adapt")
     """Folder for adapt.csv, gains.csv, adapt.png, images.png and finished results."""
 
-    prompt_template: str = "a photo of a {}."
+    prompt_template: PromptTemplate = "a photo of a {}."
     """For text-conditional models: a prompt with {} for the class name."""
 
     batch_size: int = 64
@@ -84,7 +85,7 @@ class Adapt(ModelSettings):
     compile: bool = False
     """Compile the diffusion model with torch.compile, for the errors of individual classes."""
 
-    device: str = "auto"
+    device: DeviceName = "auto"
     """"cpu", "cuda", ..., or "auto" for a GPU if available."""
 
     GROUPS: ClassVar[Groups] = {
@@ -103,6 +104,8 @@ class Adapt(ModelSettings):
         "Output": ("out",),
         "Runtime": ("batch_size", "precision", "compile", "device"),
     }
+
+    ALIASES: ClassVar[Mapping[str, str]] = {"spec": "images"}
 
     def check(self) -> None:
         """Check what needs neither the models nor the images.
@@ -131,7 +134,7 @@ class Adapt(ModelSettings):
         class_names(self.classes)
         self.check_model()
         for spec in self.images:
-            check_source(spec)
+            check_source(spec, "images")
 
     def named_corruptions(self) -> tuple[str, ...]:
         """The names of the corruptions, with "all" spelled out."""

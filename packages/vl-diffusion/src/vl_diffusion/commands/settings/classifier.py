@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from vl_core.cli import Groups
+from vl_core.cli import DeviceName, Groups, Metavar
 
 from vl_diffusion.checks import checked_classes, checked_settings
 from vl_diffusion.classification.candidates import Combination, checked_templates
@@ -22,6 +22,7 @@ from vl_diffusion.scoring.weighting import WeightingName
 from vl_diffusion.search import Exhaustive, Grid, Halving, LabelTree, Racing, Search, Staged
 from vl_diffusion.search.evidence import Bound
 
+PromptTemplate = Annotated[str, Metavar("PROMPT")]
 SearchName = Literal["racing", "staged", "halving", "exhaustive", "tree"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -82,7 +83,7 @@ class ClassifierSettings(ModelSettings):
     time_range: tuple[float, float] = (0.0, 1.0)
     """Part of the schedule that the draws cover, from 0 (no noise) to 1."""
 
-    prompt_template: tuple[str, ...] = ("a photo of a {}.",)
+    prompt_template: tuple[PromptTemplate, ...] = ("a photo of a {}.",)
     """For text-conditional models: one or several prompts with {} for the class name."""
 
     templates: str | None = None
@@ -110,7 +111,7 @@ class ClassifierSettings(ModelSettings):
     compile: bool = False
     """Compile the network, which takes minutes at the start."""
 
-    device: str = "auto"
+    device: DeviceName = "auto"
     """"cpu", "cuda", ..., or "auto" for a GPU if available."""
 
     GROUPS: ClassVar[Groups] = {
@@ -129,6 +130,8 @@ class ClassifierSettings(ModelSettings):
         "Score": ("objective", "error_space", "weighting", "aggregation", "time_range", "temperature"),
         "Runtime": ("seed", "noise", "batch_size", "precision", "compile", "device"),
     }
+
+    ALIASES: ClassVar[Mapping[str, str]] = {"spec": "images", "name": "templates"}
 
     def check(self) -> None:
         """Check what needs neither the model nor the images.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import Groups, check_at_least
+from vl_core.cli import FolderPath, Groups, check_at_least
 from vl_core.data import check_source
 
 from vl_diffusion.commands.settings.classifier import ClassifierSettings
@@ -25,7 +25,7 @@ class Classify(ClassifierSettings):
     """Image files, image folders, .npz or .parquet files, names of built-in data sets, or - to read file names from
     standard input, one per line."""
 
-    out: Path = Path("vl-diffusion-classify")
+    out: FolderPath = Path("vl-diffusion-classify")
     """Folder for classify.csv, classify.png, results.parquet and finished results; images in it are not classified."""
 
     limit: int | None = None
@@ -42,7 +42,7 @@ class Classify(ClassifierSettings):
         check_at_least("--limit", self.limit, 1)
         for spec in self.images:
             if spec != STANDARD_INPUT:
-                check_source(spec)
+                check_source(spec, "images")
 
 
 STANDARD_INPUT = "-"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import tyro
-from vl_core.cli import Groups, check_at_least
+from vl_core.cli import FolderPath, Groups, check_at_least
 from vl_core.data import check_source
 
 from vl_diffusion.commands.settings.classifier import ClassifierSettings, SearchName
@@ -32,7 +33,7 @@ class CompareSearch(ClassifierSettings):
     images: tyro.conf.Positional[tuple[str, ...]] = ()
     """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
 
-    out: Path = Path("vl-diffusion-compare-search")
+    out: FolderPath = Path("vl-diffusion-compare-search")
     """Folder for search.csv, search.png and finished results."""
 
     limit: int | None = None
@@ -88,6 +89,11 @@ class CompareSearch(ClassifierSettings):
         "Output": ("out",),
     }
 
+    ALIASES: ClassVar[Mapping[str, str]] = {
+        **ClassifierSettings.ALIASES,
+        **{"draws": "stages", "keep": "survivors"},
+    }
+
     def check(self) -> None:
         """Check what needs neither the model nor the images; see `ClassifierSettings.check`."""
         if self.draws is not None:
@@ -97,7 +103,7 @@ class CompareSearch(ClassifierSettings):
         check_at_least("--exhaustive", self.exhaustive, 1)
         check_at_least("--top", self.top, 1)
         for spec in self.images:
-            check_source(spec)
+            check_source(spec, "images")
         super().check()
         Staged(self.stages, self.survivors, max_evaluations=self.max_evaluations)
 

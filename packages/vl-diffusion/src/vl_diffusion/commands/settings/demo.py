@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from vl_core.cli import Groups, check_at_least
+from vl_core.cli import DeviceName, Groups, ImageSource, Metavar, check_at_least
 from vl_core.data import check_source
 
 from vl_diffusion.checks import checked_classes, checked_settings
 from vl_diffusion.classification.candidates import checked_templates
 from vl_diffusion.commands.settings.class_names import class_names
-from vl_diffusion.commands.settings.classifier import Precision
+from vl_diffusion.commands.settings.classifier import Precision, PromptTemplate
 from vl_diffusion.commands.settings.model import ModelSettings
 
 
@@ -26,13 +27,13 @@ class Demo(ModelSettings):
     classes: tuple[str, ...] | None = None
     """Initial class names, or @FILE with one per line; default: the model's own."""
 
-    examples: tuple[str, ...] | None = None
+    examples: tuple[ImageSource, ...] | None = None
     """Image files, folders or data sets with examples, of which eight are shown; default: clothes for "fashion"."""
 
     draws: int = 250
     """Maximum draws per class."""
 
-    prompt_template: tuple[str, ...] = ("a photo of a {}.",)
+    prompt_template: tuple[PromptTemplate, ...] = ("a photo of a {}.",)
     """For text-conditional models: one or several prompts with {} for the class name."""
 
     seed: int = 0
@@ -44,10 +45,10 @@ class Demo(ModelSettings):
     precision: Precision = "float32"
     """Precision of the network; the schedule and the errors are float32."""
 
-    device: str = "auto"
+    device: DeviceName = "auto"
     """"cpu", "cuda", ..., or "auto" for a GPU if available."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, Metavar("ADDRESS")] = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for access from other machines."""
 
     port: int | None = None
@@ -64,6 +65,8 @@ class Demo(ModelSettings):
         "Runtime": ("seed", "batch_size", "precision", "device"),
     }
 
+    ALIASES: ClassVar[Mapping[str, str]] = {"spec": "examples"}
+
     def check(self) -> None:
         """Check what needs neither the model nor the images.
 
@@ -78,4 +81,4 @@ class Demo(ModelSettings):
         if (classes := class_names(self.classes)) is not None:
             checked_classes(classes)
         for spec in self.examples or ():
-            check_source(spec)
+            check_source(spec, "--examples")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import Groups, check_at_least
+from vl_core.cli import FolderPath, Groups, check_at_least
 from vl_core.data import check_source
 
 from vl_diffusion.commands.settings.classifier import ClassifierSettings
@@ -20,7 +20,7 @@ class LabeledSettings(ClassifierSettings):
     images: tyro.conf.Positional[tuple[str, ...]] = ()
     """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
 
-    out: Path
+    out: FolderPath
     """Folder for the results."""
 
     limit: int | None = None
@@ -40,7 +40,7 @@ class LabeledSettings(ClassifierSettings):
         check_at_least("--limit", self.limit, 1)
         check_at_least("--bins", self.bins, 1)
         for spec in self.images:
-            check_source(spec)
+            check_source(spec, "images")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Evaluate(LabeledSettings):
     `accelerate launch` share the images.
     """
 
-    out: Path = Path("vl-diffusion-evaluate")
+    out: FolderPath = Path("vl-diffusion-evaluate")
     """Folder for evaluate.csv (the metrics), predictions.csv, results.parquet, report.png and finished results."""
 
     split: str | None = None
@@ -66,7 +66,7 @@ class Calibrate(LabeledSettings):
     the other commands as --temperature.
     """
 
-    out: Path = Path("vl-diffusion-calibrate")
+    out: FolderPath = Path("vl-diffusion-calibrate")
     """Folder for calibration.json, calibration.png and finished results."""
 
     split: str | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from vl_core.cli import ModelName
+
 from vl_diffusion.checks import TimestepEmbedding, checked_image_size
 from vl_diffusion.models.folders import check_model_name
 
@@ -13,14 +15,14 @@ from vl_diffusion.models.folders import check_model_name
 class ModelSettings:
     """A diffusion model on the command line."""
 
-    model: str = "fashion"
+    model: ModelName = "fashion"
     """"fashion" (built in), the folder of a diffusers pipeline or network, a .safetensors file of a whole pipeline, or
     a hub id."""
 
     variant: str | None = None
     """Variant of the weights, such as fp16; default: those without one, or the only one that there is."""
 
-    model_config: str | None = None
+    model_config: ModelName | None = None
     """For a single file: the folder or hub id of a saved pipeline of the same family and size, for the configuration
     and the parts that the file lacks; default: the published one, from the hub."""
 
