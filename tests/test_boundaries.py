@@ -29,7 +29,7 @@ ARROWS = {
 """The siblings that a package may use; no other arrow exists. A new arrow is a decision, made here."""
 ROOMS = {
     "vl-core": (
-        *("_atomic", "_extras", "noise", "tables", "results", "runs", "devices", "data", "corruptions"),
+        *("_atomic", "_extras", "progress", "noise", "tables", "results", "runs", "devices", "data", "corruptions"),
         *("features", "kernels", "charts", "training", "cli"),
     ),
     "vl-attention": (

@@ -3,6 +3,8 @@
 import doctest
 import importlib
 import json
+import re
+import shlex
 import subprocess
 import sys
 import types
@@ -11,6 +13,7 @@ from importlib.metadata import version
 
 import pytest
 import torch
+import tyro
 import vl_attention
 from vl_attention import cli
 
@@ -48,6 +51,22 @@ def test_help_and_checks_of_every_command_come_before_the_heavy_imports():
     assert set(statuses.values()) == {0}
     assert len(statuses) == 2 + len(cli.COMMANDS)
     assert heavy == []
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_of_every_command_explains_each_option_in_a_group_and_shows_examples(name, capsys):
+    assert cli.main([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    headings = re.findall(r"^(\w+):$", shown, re.MULTILINE)
+    assert headings[-4:] == ["Output", "Runtime", "Help", "Examples"] or name == "demo"
+    assert "Options" not in headings
+    # An option without an explanation would be followed by another one.
+    assert not re.search(r"^  --\S+( \S+)*\n  --", shown, re.MULTILINE)
+    command = cli.COMMANDS[name]
+    module, settings = command.settings.split(":")
+    assert command.examples
+    for line in command.examples:
+        assert tyro.cli(getattr(importlib.import_module(module), settings), args=shlex.split(line)) is not None
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS.values(), ids=cli.COMMANDS)

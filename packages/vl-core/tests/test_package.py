@@ -52,6 +52,7 @@ def test_version_matches_the_installed_metadata():
             ],
         ),
         ("vl_core.devices", ["checked_device", "default_device", "find_device", "input_weight"]),
+        ("vl_core.progress", ["progress_bar"]),
         ("vl_core.runs", ["Checkpoint", "RunFolder", "atomic_write", "file_sha256", "files_sha256"]),
         ("vl_core.runs.processes", ["ProcessGroup", "current_process"]),
         (

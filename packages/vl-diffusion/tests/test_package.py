@@ -1,6 +1,8 @@
 """The installed distribution and the imported package are one and the same, and the package offers what it names."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from dataclasses import is_dataclass
@@ -8,8 +10,9 @@ from importlib import import_module
 from importlib.metadata import version
 
 import pytest
+import tyro
 import vl_diffusion
-from vl_diffusion.cli import COMMANDS
+from vl_diffusion.cli import COMMANDS, main
 
 
 def test_version_matches_the_installed_metadata():
@@ -51,6 +54,22 @@ def test_help_and_checks_of_every_command_come_before_the_heavy_imports():
     assert set(statuses.values()) == {0}
     assert len(statuses) == 2 + len(COMMANDS)
     assert heavy == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command_explains_each_option_in_a_group_and_shows_examples(name, capsys):
+    assert main([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    headings = re.findall(r"^(\w+):$", shown, re.MULTILINE)
+    assert headings[-4:] == ["Output", "Runtime", "Help", "Examples"] or name == "demo"
+    assert "Options" not in headings
+    # An option without an explanation would be followed by another one.
+    assert not re.search(r"^  --\S+( \S+)*\n  --", shown, re.MULTILINE)
+    command = COMMANDS[name]
+    module, settings = command.settings.split(":")
+    assert command.examples
+    for line in command.examples:
+        assert tyro.cli(getattr(import_module(module), settings), args=shlex.split(line)) is not None
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 from vl_core.corruptions import SHIFTS
 from vl_core.data import ImageDataset
 from vl_core.devices import find_device
+from vl_core.progress import progress_bar
 from vl_core.results import append_row, read_rows
 from vl_core.runs import RunFolder
 from vl_core.tables import percent, text_table
@@ -67,7 +67,7 @@ def run(settings: Evaluate) -> None:
     if len(todo) < total:
         print(f"{total - len(todo)} of {total} results are already in {settings.out}", file=sys.stderr)
     try:
-        with tqdm(total=total, initial=total - len(todo), desc="evaluate", unit="result", disable=None) as bar:
+        with progress_bar(total=total, initial=total - len(todo), desc="evaluate", unit="result", disable=None) as bar:
             _measure(todo, models, sets, columns, settings, device, record, bar)
     except (Exception, KeyboardInterrupt) as error:
         kept = sum((given.name, name, *cell) in record.rows for given in models for name in sets for cell in cells)
@@ -142,7 +142,7 @@ def _measure(
     settings: Evaluate,
     device: str,
     record: Record,
-    bar: tqdm[Any],
+    bar: Any,
 ) -> None:
     """Measure the missing results, in the order given."""
     by_name = {given.name: given for given in models}

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+
+from vl_core.progress import progress_bar
 
 
 class LabeledImages(Sized, Protocol):
@@ -59,7 +60,7 @@ def extract(
     target = _device_of(model) if device is None else torch.device(device)
     features, labels = [], []
     with _evaluating(model), torch.no_grad():
-        for start in tqdm(range(0, count, batch_size), desc="features", unit="batch", disable=not progress):
+        for start in progress_bar(range(0, count, batch_size), desc="features", unit="batch", disable=not progress):
             batch, batch_labels = _batch(images, start, min(start + batch_size, count))
             output = model(batch.to(target))
             if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(batch):

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
-from tqdm.auto import tqdm
 
 from vl_core._extras import import_extra
+from vl_core.progress import progress_bar
 from vl_core.runs import Checkpoint, RunFolder
 from vl_core.training._ema import WeightEMA
 from vl_core.training._order import ResumableBatchSampler
@@ -110,7 +110,7 @@ def fit(
         step = _Step(accelerator, accelerator.prepare_model(model), loss, settings)
         saved = time.monotonic()
         shown = progress and accelerator.is_main_process
-        bar = tqdm(range(first, settings.updates), initial=first, total=settings.updates, desc=description,
+        bar = progress_bar(range(first, settings.updates), initial=first, total=settings.updates, desc=description,
                    mininterval=1, disable=not shown)  # fmt: skip
         for update in bar:
             for group in optimizer.param_groups:

@@ -17,9 +17,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 from vl_core.data import checked_ids
 from vl_core.devices import checked_device, input_weight
+from vl_core.progress import progress_bar
 
 from vl_diffusion.adaptation.adapted_parameters import AdaptationConfig, AdaptedParameters, Optimizer, OptimizerName
 from vl_diffusion.adaptation.episode import BatchNorm, Episode, evaluation_mode
@@ -235,7 +235,7 @@ class TestTimeAdapter:
         loaded = load_each(images, counts=() if ids is None else (len(ids),))
         # One call of the denoiser has one set of weights.
         group = 1 if not self._shared and self._config.denoiser else self.images_at_once
-        with tqdm(total=count, desc="adapt", unit="image", disable=not progress) as bar:
+        with progress_bar(total=count, desc="adapt", unit="image", disable=not progress) as bar:
             while members := list(islice(loaded, group)):
                 tensors = [tensor for _, tensor in members]
                 chosen = [content_id(tensor) if ids is None else ids[i] for i, tensor in members]

@@ -15,9 +15,9 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 from vl_core.data import checked_ids
 from vl_core.devices import checked_device
+from vl_core.progress import progress_bar
 
 from vl_diffusion.checks import TimestepEmbedding, checked_classes, checked_logits, checked_settings
 from vl_diffusion.classification.candidates import (
@@ -304,7 +304,7 @@ class DiffusionClassifier:
         if logits is not None:
             scores = checked_logits(logits, len(logits) if count is None else count, len(self.classes))
         evaluations = 0
-        with tqdm(total=count, desc="classify", unit="image", miniters=0, disable=not progress) as bar:
+        with progress_bar(total=count, desc="classify", unit="image", miniters=0, disable=not progress) as bar:
 
             def advance(count: int) -> None:
                 nonlocal evaluations

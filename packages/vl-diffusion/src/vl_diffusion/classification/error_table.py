@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm.auto import tqdm
 from vl_core.data import checked_ids
+from vl_core.progress import progress_bar
 
 from vl_diffusion.checks import checked_integer
 from vl_diffusion.classification.encoding import encode_each
@@ -83,7 +83,7 @@ def draw_errors(
     errors = np.empty((len(sequence), num_classes, num_draws), np.float32)
     found_ids = np.empty(len(sequence), np.int64)
     total = len(sequence) * int(classifier.candidates.sizes[:num_classes].sum()) * num_draws
-    with tqdm(total=total, desc="draw errors", unit=" evaluations", disable=not progress) as bar:
+    with progress_bar(total=total, desc="draw errors", unit=" evaluations", disable=not progress) as bar:
         encoded_images = encode_each(classifier.denoiser, sequence, ids)
         for state in engine.run(encoded_images, Exhaustive(num_draws), bar.update):
             errors[state.image.index] = state.errors[:num_classes]

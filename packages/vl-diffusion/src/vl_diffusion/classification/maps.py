@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 from vl_core.data import checked_ids
+from vl_core.progress import progress_bar
 
 from vl_diffusion.checks import checked_integer
 from vl_diffusion.classification.encoding import encode_each
@@ -80,7 +80,7 @@ def error_maps(
     latents, image_ids = encoded.latent[None], np.array([encoded.image_id], np.int64)
     all_draws, all_rows = np.repeat(chosen, len(rows)), np.tile(rows, len(chosen))
     sums = torch.zeros(len(rows), *latents.shape[-2:], dtype=torch.float64)
-    with tqdm(total=len(all_rows), desc="error maps", unit=" evaluations", disable=not progress) as bar:
+    with progress_bar(total=len(all_rows), desc="error maps", unit=" evaluations", disable=not progress) as bar:
         for start in range(0, len(all_rows), evaluator.batch_size):
             part = slice(start, start + evaluator.batch_size)
             draw, pair = np.unique(all_draws[part], return_inverse=True)

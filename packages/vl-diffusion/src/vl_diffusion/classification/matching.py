@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 from vl_core.data import checked_ids
 from vl_core.devices import checked_device
+from vl_core.progress import progress_bar
 from vl_core.results import wilson_interval
 
 from vl_diffusion.checks import checked_settings
@@ -136,7 +136,7 @@ def match(
 
     none = unconditional(denoiser) if with_unconditional else None
     total = len(sequence) * (len(texts) + with_unconditional) * draws
-    with tqdm(total=total, desc="match", unit=" evaluations", disable=not progress) as bar:
+    with progress_bar(total=total, desc="match", unit=" evaluations", disable=not progress) as bar:
         errors = evaluate(denoiser.encode_classes(texts), texts, bar.update)
         # In a separate run, since the empty prompt may be encoded to another length. The noise is the same.
         return MatchResult(errors, None if none is None else evaluate(none, ("",), bar.update)[:, 0])
@@ -172,7 +172,7 @@ def match_groups(
         )
     parts = []
     pairs = zip(images, captions, strict=True)
-    for group_images, group_captions in tqdm(
+    for group_images, group_captions in progress_bar(
         pairs, total=len(images), desc="match", unit="group", disable=not progress
     ):
         parts.append(match(model, list(group_images), group_captions, **settings))

@@ -8,9 +8,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
 from vl_core.data import balanced_order
 from vl_core.devices import find_device
+from vl_core.progress import progress_bar
 from vl_core.runs import RunFolder
 from vl_core.runs.processes import current_process
 
@@ -200,7 +200,7 @@ def _run_all(
     if before := finished():
         print(f"{before} of {total} predictions are finished in {settings.out}", file=sys.stderr)
     try:
-        with record, tqdm(total=total, initial=before, desc="adapt", unit="prediction") as bar:
+        with record, progress_bar(total=total, initial=before, desc="adapt", unit="prediction") as bar:
             for run in runs:
                 bar.set_postfix_str(run.name, refresh=False)
                 image = CorruptedImages(collection, ids, run.cell, settings.tuned_for)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,7 @@ def _load_file(path: Path, wanted: _Wanted) -> Denoiser:
     kind = family(_supported(index, folder))
     assert kind is not None
     left_out = _parts_left_out(getattr(diffusers, kind), index)
-    with _quiet_weight_warnings():
+    with _quiet_libraries():
         pipeline = load_single_file(path, folder, index, kind, wanted.dtype, wanted.variant, left_out)
     _check_whole(pipeline, folder, path)
     return as_denoiser(pipeline, image_size=wanted.image_size, timestep_embedding=wanted.timestep_embedding)
@@ -266,7 +267,7 @@ def _load_pipeline(folder: Path, index: Mapping[str, Any], wanted: _Wanted) -> D
     left_out = _parts_left_out(pipeline_class, index)
     variants = check_parts(folder, part_names(index, left_out), wanted.variant)
     _say_variant(folder, wanted.variant, variants.values())
-    with _quiet_weight_warnings(), warnings.catch_warnings():
+    with _quiet_libraries(), warnings.catch_warnings():
         # The argument is called dtype since diffusers 0.42.
         warnings.filterwarnings("ignore", message=".*torch_dtype", category=FutureWarning)
         # Parts with a variant are loaded one by one: diffusers chooses one name for all of them.
@@ -324,7 +325,7 @@ def _load_network(folder: Path, wanted: _Wanted) -> Denoiser:
     names = _read_names(folder / "classes.json") if (folder / "classes.json").is_file() else None
     chosen = check_weights(folder, wanted.variant, optional=False)
     _say_variant(folder, wanted.variant, [chosen])
-    with _quiet_weight_warnings():
+    with _quiet_libraries():
         network, report = getattr(diffusers, kind).from_pretrained(
             folder, use_safetensors=True, torch_dtype=wanted.dtype, variant=chosen, output_loading_info=True
         )
@@ -333,15 +334,24 @@ def _load_network(folder: Path, wanted: _Wanted) -> Denoiser:
 
 
 @contextmanager
-def _quiet_weight_warnings() -> Iterator[None]:
-    """Suppress diffusers' lists of mismatched weights; `_check_fit` reports them in one line."""
-    logger = logging.getLogger("diffusers.models.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def _quiet_libraries() -> Iterator[None]:
+    """Suppress the bars and warnings of diffusers and transformers; `_check_fit` reports mismatched weights."""
+    names = ("diffusers", "transformers")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    controls: list[Any] = [import_module(f"{name}.utils.logging") for name in names]
+    shown = [control for control in controls if control.is_progress_bar_enabled()]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    for control in shown:
+        control.disable_progress_bar()
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        for control in shown:
+            control.enable_progress_bar()
 
 
 def _check_whole(pipeline: Any, folder: Path, file: Path | None) -> None:

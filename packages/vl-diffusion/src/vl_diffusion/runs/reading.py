@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm.auto import tqdm
+from vl_core.progress import progress_bar
 from vl_core.runs.processes import current_process
 from vl_core.tables import open_csv, printable
 
@@ -124,7 +124,9 @@ def read_images(collection: ImageCollection, *, strict: bool = False) -> ReadIma
     """
     processes = current_process()
     quiet = not processes.is_main or len(collection) < 1000
-    places = tqdm(range(processes.index, len(collection), processes.count), desc="read", unit="image", disable=quiet)
+    places = progress_bar(
+        range(processes.index, len(collection), processes.count), desc="read", unit="image", disable=quiet
+    )
     shares = processes.gather([_read(collection, i) for i in places])
     found = [shares[i % processes.count][i // processes.count] for i in range(len(collection))]
     skipped = [one for one in found if isinstance(one, Skipped)]

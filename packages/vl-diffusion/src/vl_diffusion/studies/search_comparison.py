@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
+from vl_core.progress import progress_bar
 
 from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.classification.encoding import encode_each
@@ -79,7 +79,7 @@ def compare(
     first = next(iter(searches))
     todo = list({image_id: i for i, image_id in enumerate(image_ids) if image_id not in record.of(first)}.values())
     evaluations = 0
-    with record, tqdm(total=len(todo), desc="compare", unit="image", miniters=0) as bar:
+    with record, progress_bar(total=len(todo), desc="compare", unit="image", miniters=0) as bar:
 
         def advance(count: int) -> None:
             nonlocal evaluations
