@@ -215,7 +215,7 @@ def test_draws_stand_for_those_of_all_searches(given, exhaustive, stages):
     [
         (["--draws", "1"], "--draws must be at least 2, got 1"),
         (["--draws"], "--draws must be at least 2, got none"),
-        (["--draws", "8", "4"], "draws must be positive and increase from stage to stage, got (8, 4)"),
+        (["--draws", "8", "4"], "--draws must be positive and increase from stage to stage, got (8, 4)"),
         (["--draws", "8", "--stages", "4", "8"], "--draws 8 stands for --exhaustive and --stages; leave these out"),
         (["--draws", "8", "--exhaustive", "9"], "--draws 8 stands for --exhaustive and --stages; leave these out"),
     ],

@@ -102,7 +102,7 @@ def test_a_limit_that_is_too_small_is_refused_before_anything_is_loaded_or_writt
     arguments = ["evaluate", str(labeled_folder), "--model", str(pixel_dit_folder), "--out", str(tmp_path / "out")]
     arguments += ["--search", "exhaustive", "--max-evaluations", "5"]
     assert main(arguments) == 2
-    message = "max_evaluations must be at least 10, one draw of each class, got 5"
+    message = "--max-evaluations must be at least 10, one draw of each class, got 5"
     assert message in capsys.readouterr().err
     monkeypatch.setattr("vl_diffusion.commands._classifier.load_denoiser", lambda *a, **b: pytest.fail("it was loaded"))
     assert main([*arguments, "--classes", *tiny.CLASSES]) == 2

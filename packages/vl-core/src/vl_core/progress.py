@@ -26,14 +26,13 @@ class _Lines(plain_tqdm):  # type: ignore[type-arg]
         quiet = {"miniters": 1, "mininterval": _SECONDS, "maxinterval": _SECONDS, "bar_format": _FORMAT}
         super().__init__(*given, **(settings | quiet))
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
         # tqdm asks for a bar at the beginning, and whenever the numbers behind it change.
         due = time() - self._last >= _SECONDS or (self._ending and self._written > 0)
         if due:
             self._written, self._last = self._written + 1, time()
             self.fp.write(f"{self if msg is None else msg}\n")
             self.fp.flush()
-        return due
 
     def close(self) -> None:
         """Write the last line, if there were others; tqdm would add an empty one."""
@@ -41,7 +40,7 @@ class _Lines(plain_tqdm):  # type: ignore[type-arg]
             self._ending = True
             self.display()
             self.disable = True
-            self._decr_instances(self)
+            self._decr_instances(self)  # type: ignore[attr-defined]
 
     def clear(self, nolock: bool = False) -> None:
         """Lines that are written stay."""

@@ -97,7 +97,13 @@ class CompareSearch(ClassifierSettings):
     def check(self) -> None:
         """Check what needs neither the model nor the images; see `ClassifierSettings.check`."""
         if self.draws is not None:
-            self.with_draws().check()
+            try:
+                self.with_draws().check()
+            except ValueError as error:
+                # Of the stages, which --draws has set.
+                if str(error).startswith("draws "):
+                    raise ValueError(f"--{error}") from error
+                raise
             return
         check_at_least("--limit", self.limit, 1)
         check_at_least("--exhaustive", self.exhaustive, 1)
