@@ -18,6 +18,7 @@ from vl_core.data import read_image
 from vl_diffusion import DiffusionClassifier, Racing
 from vl_diffusion.cli import main
 from vl_diffusion.demo import build_page, launch_page
+from vl_diffusion.demo._familiar import Familiarity
 from vl_diffusion.demo.page import Session
 from vl_diffusion.models.loading import load_denoiser
 
@@ -103,6 +104,8 @@ def page(url, browser, outside):
     page.on("request", lambda request: requests.append(request.url))
     page.goto(url)
     page.wait_for_selector("#classify")
+    # It opens with the first example, already classified.
+    page.wait_for_selector("#result .vl-prediction strong")
     yield page
     page.close()
     assert complaints == []
@@ -120,8 +123,15 @@ def image(tmp_path):
 
 
 def drop(page, path):
+    if page.locator("#image img").count():
+        clear(page)
     page.set_input_files("#image input[type=file]", path)
     page.wait_for_selector("#image img")
+
+
+def clear(page):
+    page.click("#image button[aria-label='Remove Image']")
+    page.wait_for_selector("#result .vl-prediction", state="detached")
 
 
 def problem(page):
@@ -147,7 +157,9 @@ def test_the_page_shows_the_classifiers_prediction(page, image, pixel_dit_folder
     classifier = DiffusionClassifier.from_pretrained(pixel_dit_folder, search=Racing(DRAWS, level=0.01))
     result = classifier.classify(read_image(image))
     assert named == result.predicted_classes[0]
-    assert f"took {result.evaluations.sum()} evaluations; exhaustive search takes 400" in said
+    assert f"took {result.evaluations.sum()} evaluations, " in said
+    saved = round(100 * (1 - result.evaluations.sum() / 400))
+    assert f"{saved} % fewer than exhaustive search, which takes 400." in said
     assert "99 %" in said
     assert any(re.match(r"Round \d+: .+ leads", text) for text in page.evaluate("window.heard"))
     # Every class has its lane, with the draws that it saw; the winner's is the first.
@@ -176,7 +188,9 @@ def test_other_names_and_another_certainty(page, image, pixel_dit_folder):
 
 @pytest.mark.slow
 def test_an_example_can_be_picked(page):
+    assert page.locator("#examples button.thumbnail-item").count() == 2
     page.locator("#examples button.thumbnail-item").nth(1).click()
+    page.wait_for_selector("#result .vl-prediction", state="detached")
     page.wait_for_selector("#image img")
     page.click("#classify")
     named = page.wait_for_selector("#result .vl-prediction strong").inner_text()
@@ -185,6 +199,7 @@ def test_an_example_can_be_picked(page):
 
 @pytest.mark.slow
 def test_errors_are_shown_as_a_sentence(page, image, tmp_path):
+    clear(page)
     assert problem(page) == "There is no image yet: drop one on the left, or pick an example."
     drop(page, image)
     page.fill("#names textarea", "cat\nunicorn")
@@ -218,6 +233,35 @@ def test_a_text_model_races_any_names(image, sd_folder):
     assert f"<strong>{classifier.classify(read_image(image)).predicted_classes[0]}</strong>" in said
     assert chart.count('class="lane ') == 3
     assert len(rounds) >= 2
+
+
+def test_an_image_unlike_the_references_is_warned_of(pixel_dit_folder, tmp_path):
+    rng = np.random.default_rng(0)
+    base = rng.integers(0, 256, (28, 28))
+    references = [np.clip(base + rng.integers(-9, 10, base.shape), 0, 255).astype(np.uint8) for _ in range(8)]
+    denoiser = load_denoiser(pixel_dit_folder)
+    familiar = Familiarity(references, denoiser.image_size, denoiser.image_channels)
+    session = Session(denoiser, None, 8, {}, familiar)
+
+    def warned(pixels):
+        Image.fromarray(pixels).save(tmp_path / "image.png")
+        *_, (said, _) = session.watch({"path": str(tmp_path / "image.png")}, "cat, dog", 0.95)
+        return "unlike those that the model was trained on" in said
+
+    assert not warned(references[0])
+    assert warned(255 - references[0])
+
+
+def test_an_image_is_as_far_as_the_nearest_reference():
+    references = [np.full((4, 4), value, np.uint8) for value in (0, 51, 153)]
+    familiar = Familiarity(references, 4, 1)
+    assert familiar.distance(np.full((4, 4), 102, np.uint8)) == pytest.approx(0.2)
+    # Each reference's distance to the nearest other one is 0.2, 0.2 and 0.4.
+    assert familiar.limit == pytest.approx(0.2 + 0.2 * 0.98)
+    assert familiar.knows(np.full((4, 4), 230, np.uint8))
+    assert not familiar.knows(np.full((4, 4), 255, np.uint8))
+    with pytest.raises(ValueError, match="references must be at least 2 images, got 1"):
+        Familiarity(references[:1], 4, 1)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from vl_core.data import balanced_order, open_dataset
 from vl_core.devices import find_device
 
 from vl_diffusion.commands.settings.class_names import class_names
@@ -16,6 +17,8 @@ from vl_diffusion.runs.image_collection import gather
 from vl_diffusion.runs.reading import read_images
 
 _EXAMPLES = 8
+# Training images of the built-in models of clothing, to tell images unlike them.
+_REFERENCES = 1000
 
 
 def run(settings: Demo) -> None:
@@ -40,6 +43,7 @@ def run(settings: Demo) -> None:
         load_denoiser(**settings.loading(), dtype=settings.precision),
         class_names(settings.classes),
         examples=examples,
+        references=_references(settings.model),
         draws=settings.draws,
         prompt_template=settings.prompt_template,
         seed=settings.seed,
@@ -54,3 +58,11 @@ def run(settings: Demo) -> None:
         print("closed")
     finally:
         page.close(verbose=False)
+
+
+def _references(model: str) -> Sequence[Any]:
+    """Training images of the model; none for a model whose training images are elsewhere."""
+    if model not in ("fashion", "fashion_robust"):
+        return ()
+    clothes = open_dataset("fashion", split="train")
+    return [clothes[i][0] for i in balanced_order(clothes.labels.tolist())[:_REFERENCES]]

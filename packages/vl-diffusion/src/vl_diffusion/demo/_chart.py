@@ -125,11 +125,13 @@ class RaceChart:
 
 
 def _tiles(race: Race) -> str:
+    saved = f"{100 * race.saved:.0f} % fewer than exhaustive search"
+    cost = f"evaluations, {saved}" if race.finished else f"evaluations (exhaustive search: {race.exhaustive:,})"
     numbers = {
         "round": f"{race.rounds}",
         "still in the race": f"{int((~race.out).sum())}",
         "draws of the leader": f"{race.result.draws[0, race.leader]:,}",
-        f"evaluations (exhaustive search: {race.exhaustive:,})": f"{race.evaluations:,}",
+        cost: f"{race.evaluations:,}",
     }
     tiles = "".join(f"<div><b>{number}</b><span>{what}</span></div>" for what, number in numbers.items())
     return f'<div class="tiles">{tiles}</div>'

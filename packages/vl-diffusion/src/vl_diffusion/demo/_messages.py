@@ -69,6 +69,14 @@ def progress_html(race: Race) -> str:
     return f"<p>Round {race.rounds}: <b>{leader}</b> leads, and {left} of {total} classes are still in the race.</p>"
 
 
+def unfamiliar_html(known: Sequence[str]) -> str:
+    """HTML of the warning that an image is unlike the training data."""
+    return (
+        '<p class="vl-warning" role="note">This image is unlike those that the model was trained on, so the prediction '
+        f"says little: whatever it shows, the model calls it one of {escape(_listed(known, 4))}.</p>"
+    )
+
+
 def result_html(race: Race, certainty: float) -> str:
     """HTML of the prediction of a finished race and its cost.
 
@@ -85,7 +93,9 @@ def result_html(race: Race, certainty: float) -> str:
         left = int((~race.out).sum()) - 1
         more = f" and {left - 1} more" if left > 1 else ""
         why = f"It is a close call: “{rival}”{more} could not be ruled out with {race.draws:,} draws."
-    cost = f"That took {race.evaluations:,} evaluations; exhaustive search takes {race.exhaustive:,}."
+    cost = f"That took {race.evaluations:,} evaluations"
+    saved = f"{100 * race.saved:.0f} % fewer" if round(100 * race.saved) > 0 else "not fewer"
+    cost += f", {saved} than exhaustive search, which takes {race.exhaustive:,}."
     meaning = (
         f"The certainty is about the search: with a probability of {100 * certainty:g} % it kept the class with the "
         f"smallest error over all {race.draws:,} draws. It says nothing about the accuracy of the model."

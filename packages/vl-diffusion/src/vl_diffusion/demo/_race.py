@@ -47,6 +47,11 @@ class Race:
         return int(np.round(self.draws * len(self.classes) * per_draw.mean()))
 
     @property
+    def saved(self) -> float:
+        """Share of the evaluations of exhaustive search that the race saved so far."""
+        return 1 - self.evaluations / self.exhaustive
+
+    @property
     def decided(self) -> bool:
         """True if the race ended with a single class left, and not because the draws ran out."""
         return self.finished and int((~self.out).sum()) == 1

@@ -16,6 +16,7 @@ from vl_core.devices import checked_device
 from vl_diffusion.classification.classifier import DiffusionClassifier
 from vl_diffusion.demo import _messages as messages
 from vl_diffusion.demo._chart import CSS, RaceChart
+from vl_diffusion.demo._familiar import Familiarity
 from vl_diffusion.demo._race import Race
 from vl_diffusion.models.denoiser import Denoiser, takes_prompts
 from vl_diffusion.models.images import to_tensor
@@ -46,6 +47,7 @@ _STYLE = """
 #result .vl-prediction strong { color: #2a7f62; }
 .dark #result .vl-prediction strong { color: #5fc9a0; }
 #result .vl-small { font-size: 12px; opacity: .75; }
+#result .vl-warning { border-left: 4px solid #b07c10; padding: 8px 12px; background: #e6a81722; }
 #result .vl-error { border-left: 4px solid #b5402a; padding: 8px 12px; background: #b5402a18; }
 """
 
@@ -57,6 +59,7 @@ def build_page(
     classes: Sequence[str] | None = None,
     *,
     examples: Sequence[Any] = (),
+    references: Sequence[Any] = (),
     draws: int = 250,
     device: str | None = None,
     **settings: Any,
@@ -66,7 +69,9 @@ def build_page(
     Args:
         model: A model's name, folder or hub id, or an object, as for :class:`~vl_diffusion.DiffusionClassifier`.
         classes: Initial class names; default: the model's own.
-        examples: Images to pick from: PIL images, arrays or tensors.
+        examples: Images to pick from: PIL images, arrays or tensors. The page opens with the first one classified.
+        references: Training images of the model. With them, the page warns of an image that is farther from all of them
+            than 99 % of them are from all others, in root mean square difference at the model's size.
         draws: Maximum draws per class, see :class:`~vl_diffusion.Racing`.
         device: Device to compute on; default: the model's.
         **settings: Other arguments of the classifier, except `search`, which is `Racing`.
@@ -88,7 +93,8 @@ def build_page(
         # Check the arguments now instead of at the first image.
         DiffusionClassifier(denoiser, names, search=Racing(draws), device=device, **settings)
     images = [_as_pil(image) for image in examples]
-    session = Session(denoiser, known, draws, {"device": device, **settings})
+    familiar = Familiarity(references, denoiser.image_size, denoiser.image_channels) if len(references) else None
+    session = Session(denoiser, known, draws, {"device": device, **settings}, familiar)
     small = "pixels" if denoiser.image_size <= 64 else ""
 
     with gr.Blocks(title="vl-diffusion", analytics_enabled=False, fill_width=True, delete_cache=_UPLOADS) as page:
@@ -101,13 +107,14 @@ def build_page(
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 image = gr.Image(
-                    label="Image", type="filepath", image_mode=None, format="png", height=230,
-                    sources=["upload", "clipboard"], elem_id="image", elem_classes=small,
+                    images[0] if images else None, label="Image", type="filepath", image_mode=None, format="png",
+                    height=230, sources=["upload", "clipboard"], elem_id="image", elem_classes=small,
                 )  # fmt: skip
                 if images:
                     gallery = gr.Gallery(
                         [_thumbnail(p) for p in images], show_label=False, columns=len(images), rows=1, height=72,
-                        format="png", allow_preview=False, interactive=False, buttons=[], elem_id="examples",
+                        format="png", allow_preview=False, interactive=False, buttons=[], selected_index=0,
+                        elem_id="examples",
                     )  # fmt: skip
                 typed = gr.Textbox(
                     "\n".join(names), label="Class names, one on each line", lines=8, max_lines=8,
@@ -129,10 +136,19 @@ def build_page(
             session.watch, [image, typed, certainty], [result, chart],
             preprocess=False, show_progress="hidden", concurrency_limit=1, api_visibility="private",
         )  # fmt: skip
-        stop.click(None, cancels=[race])
+        races = [race]
+        if images and names:
+            races.append(
+                page.load(
+                    session.watch, [image, typed, certainty], [result, chart],
+                    preprocess=False, show_progress="hidden", concurrency_limit=1, api_visibility="private",
+                )
+            )  # fmt: skip
+            classify.click(None, cancels=races[1:])
+        stop.click(None, cancels=races)
         # Clear the result of the previous image.
         empty = f"() => {json.dumps([f'<p>{messages.START}</p>', ''])}"
-        image.change(None, None, [result, chart], js=empty, cancels=[race], api_visibility="private")
+        image.change(None, None, [result, chart], js=empty, cancels=races, api_visibility="private")
         if images:
 
             def pick(event: Any) -> Image.Image:
@@ -175,8 +191,15 @@ def launch_page(page: gr.Blocks, *, host: str = "127.0.0.1", port: int | None = 
 class Session:
     """Runs a search when the button is pressed: one model, with new class names and certainty each time."""
 
-    def __init__(self, denoiser: Denoiser, known: Sequence[str] | None, draws: int, settings: dict[str, Any]) -> None:
-        self.denoiser, self.known, self.draws, self.settings = denoiser, known, draws, settings
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        known: Sequence[str] | None,
+        draws: int,
+        settings: dict[str, Any],
+        familiar: Familiarity | None = None,
+    ) -> None:
+        self.denoiser, self.known, self.draws, self.settings, self.familiar = denoiser, known, draws, settings, familiar
 
     def watch(self, file: dict[str, Any] | None, typed: str, certainty: float) -> Iterator[tuple[str, str]]:
         """Run a race, yielding its state after every round, or an error message.
@@ -196,12 +219,15 @@ class Session:
             image = _read(file)
             search = Racing(self.draws, level=1 - _checked_certainty(certainty))
             classifier = DiffusionClassifier(self.denoiser, names, search=search, **self.settings)
+            warning = ""
+            if self.familiar is not None and not self.familiar.knows(image):
+                warning = messages.unfamiliar_html(names)
             race, chart = Race(names, self.draws), RaceChart()
             for result in classifier.watch(image):
                 race.add(result)
-                yield messages.progress_html(race), chart.html(race)
+                yield messages.progress_html(race) + warning, chart.html(race)
             race.finish()
-            yield messages.result_html(race, certainty), chart.html(race)
+            yield messages.result_html(race, certainty) + warning, chart.html(race)
         except (ValueError, OSError) as error:
             yield messages.error_html(str(error)), ""
         # Any other failure of the model, such as running out of memory: keep the page alive.
