@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
         (["packages/vl-a/src/vl_a/x.py"], ["vl-a", "vl-b", "vl-c"]),
         (["packages/vl-b/README.md"], ["vl-b", "vl-c"]),
         (["packages/vl-c/tests/test_x.py", "packages/vl-d/LICENSE"], ["vl-d", "vl-c"]),
-        (["README.md", "docs/index.md", "changelog.d/1.vl-a.fixed.md"], []),
+        (["README.md", "docs/index.md", "changelog.d/1.vl-a.fixed.md", "SECURITY.md", ".editorconfig"], []),
         ([], []),
         (["docs/index.md", "packages/vl-d/x"], ["vl-d"]),
     ],

@@ -35,7 +35,18 @@ SHARED = (
     "tools",
 )
 """Files and folders at the root that every package is tested with."""
-TEXTS = ("README.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "changelog.d", "docs")
+TEXTS = (
+    ".editorconfig",
+    ".pre-commit-config.yaml",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "CODE_OF_CONDUCT.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
+    "changelog.d",
+    "docs",
+)
 """Files and folders at the root that no package's own tests read."""
 
 
