@@ -28,6 +28,13 @@ def test_version_matches_the_installed_metadata():
                 *("is_single_image", "open_dataset", "read_image"),
             ],
         ),
+        (
+            "vl_core.files",
+            [
+                *("DEFLATE_RATIO", "check_sizes", "gunzip", "limit_network", "parse_json", "read_array"),
+                *("read_json", "read_tensors"),
+            ],
+        ),
         ("vl_core.features", ["ProbeResult", "extract", "knn_accuracy", "linear_probe"]),
         ("vl_core.noise", ["gaussian", "make_keys", "philox"]),
         (

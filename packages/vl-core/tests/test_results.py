@@ -87,3 +87,28 @@ def test_a_row_knows_where_it_came_from(tmp_path, monkeypatch):
     head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
     assert head.startswith(provenance()["commit"])
     assert len(provenance()["commit"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"a,b\n1,\xff\n", "is not UTF-8 text"),
+        (b"a,b\n1," + b"x" * 200_000, "is not CSV: field larger than field limit"),
+        (b"a,b\n1,2\n3\n", "row 2 has 1 cells, expected 2"),
+        (b"a,b\n1,2,3\n", "row 1 has 3 cells, expected 2"),
+        (b"a,a\n1,2\n", "names a column twice in its header: a, a"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_named(tmp_path, content, cause):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"rows\.csv,? {cause}"):
+        read_rows(path)
+
+
+def test_no_row_is_added_to_a_table_that_cannot_be_read(tmp_path):
+    path, content = tmp_path / "rows.csv", b"a,b\n1,\xff\n"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"rows\.csv is not"):
+        append_row(path, {"a": 1, "b": 2})
+    assert path.read_bytes() == content

@@ -52,7 +52,7 @@ def test_damaged_files_are_named(model, tmp_path):
             SmallCNN.from_pretrained(tmp_path)
     config.write_text(whole)
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match=r"model.safetensors does not match"):
+    with pytest.raises(ValueError, match=r"model.safetensors is not a whole safetensors file"):
         SmallCNN.from_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError):

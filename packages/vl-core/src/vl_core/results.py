@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 import platform
 import shlex
@@ -34,8 +33,8 @@ def append_row(path: str | os.PathLike[str], row: Mapping[str, object]) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Bytes, since reading as text would turn every carriage return in a cell into a line feed.
-    before = path.read_bytes().decode() if path.exists() else ""
-    columns = next(csv.reader(io.StringIO(before)), list(row))
+    lines = _lines(path) if path.exists() else []
+    before, columns = (path.read_bytes().decode(), lines[0]) if lines else ("", list(row))
     if set(columns) != set(row):
         missing, unknown = set(columns) - set(row), set(row) - set(columns)
         raise ValueError(
@@ -50,9 +49,31 @@ def append_row(path: str | os.PathLike[str], row: Mapping[str, object]) -> None:
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-    """Rows of a CSV file with a header, values as text."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """Rows of a CSV file with a header, values as text.
+
+    Raises:
+        OSError: If there is no such file, or it cannot be read.
+        ValueError: If it is not UTF-8 or not CSV, its header names a column twice, or a row has another number of cells
+            than the header.
+    """
+    columns, *rows = _lines(Path(path)) or [[]]
+    if len(set(columns)) != len(columns):
+        raise ValueError(f"{path} names a column twice in its header: {', '.join(columns)[:200]}")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(columns):
+            raise ValueError(f"{path}, row {number} has {len(row)} cells, expected {len(columns)}; repair or remove it")
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _lines(path: Path) -> list[list[str]]:
+    """Cells of a CSV file by line, without empty lines."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [row for row in csv.reader(file) if row]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+    except csv.Error as error:
+        raise ValueError(f"{path} is not CSV: {error}") from error
 
 
 def provenance() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Image folders: flat, by class, by split; their order, and what lies in the way."""
 
+import os
 import pickle
 
 import pytest
@@ -93,7 +94,7 @@ def test_images_beside_class_folders_are_an_error(tmp_path):
 def test_an_excluded_folder_is_passed_over(tmp_path, exclude):
     put(tmp_path, "cat/1.png", "dog/2.png", "cat/deep/3.png", "results/chart.png")
     (tmp_path / "by-another-name").symlink_to(tmp_path / "results")
-    names = {"cat/deep": ("by-another-name/chart.png", "cat/1.png", "dog/2.png", "results/chart.png")}
+    names = {"cat/deep": ("cat/1.png", "dog/2.png", "results/chart.png")}
     dataset = open_dataset(tmp_path, exclude=tmp_path / exclude)
     assert dataset.names == names.get(exclude, ("cat/1.png", "cat/deep/3.png", "dog/2.png"))
     assert dataset.classes == tuple(dict.fromkeys(name.split("/")[0] for name in dataset.names))
@@ -146,3 +147,88 @@ def test_a_data_loader_that_starts_its_workers_afresh_can_have_it(tmp_path):
     copy = pickle.loads(pickle.dumps(open_dataset(tmp_path)))
     assert copy.names == ("a.png",)
     assert copy[0][0].size == (4, 3)
+
+
+def test_files_that_are_passed_over_are_counted_and_said_once(tmp_path, caplog):
+    put(tmp_path, "cat/1.png", "dog/2.png")
+    for name in ("cat/3.heic", "dog/4.HEIC", "dog/thumbs.db", "dog/5", "notes.txt", ".hidden", "cat/.DS_Store"):
+        (tmp_path / name).write_bytes(b"")
+    dataset = open_dataset(tmp_path)
+    assert dataset.names == ("cat/1.png", "dog/2.png")
+    assert dict(dataset.passed_over) == {
+        "cat/3.heic": "named .heic",
+        "dog/4.HEIC": "named .heic",
+        "dog/5": "without a suffix",
+        "dog/thumbs.db": "named .db",
+        "notes.txt": "named .txt",
+    }
+    assert [record.getMessage() for record in caplog.records] == [
+        f"passed over in {tmp_path} (5 in all): 2 named .heic, 1 named .txt, 1 without a suffix, 1 named .db"
+    ]
+    assert dataset.subset([0]).passed_over == dataset.passed_over
+
+
+def test_only_the_split_that_is_opened_counts(tmp_path):
+    put(tmp_path, "train/1.png", "test/2.png")
+    for name in ("train/3.heic", "test/4.heic", "notes"):
+        (tmp_path / name).write_bytes(b"")
+    assert [name for name, _ in open_dataset(tmp_path, split="test").passed_over] == ["notes", "test/4.heic"]
+    assert len(open_dataset(tmp_path).passed_over) == 3
+
+
+def test_a_folder_of_other_files_says_which(tmp_path):
+    (tmp_path / "1.heic").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"holds no images; looked for files named .*; passed over 1 named \.heic"):
+        open_dataset(tmp_path)
+
+
+LINKED = "linked to a folder that is read already"
+
+
+@pytest.mark.parametrize(
+    ("links", "names", "passed_over"),
+    [
+        # To a class, which stays the only one of its kind.
+        ({"all/kitten": "all/cat"}, ("cat/1.png", "dog/2.png"), {"kitten": LINKED}),
+        # In a circle, and to a folder that holds all of this.
+        ({"all/cat/more": "all"}, ("cat/1.png", "dog/2.png"), {"cat/more": LINKED}),
+        ({"all/above": "."}, ("cat/1.png", "dog/2.png"), {"above": LINKED}),
+        # Elsewhere, at the top and inside a class; the second link to one folder is passed over.
+        ({"all/emu": "store/emu"}, ("cat/1.png", "dog/2.png", "emu/3.png"), {}),
+        ({"all/cat/emu": "store/emu"}, ("cat/1.png", "cat/emu/3.png", "dog/2.png"), {}),
+        ({"all/b": "store/emu", "all/a": "store/emu"}, ("a/3.png", "cat/1.png", "dog/2.png"), {"b": LINKED}),
+        ({"all/a": "store", "all/b": "store/emu"}, ("b/3.png", "cat/1.png", "dog/2.png"), {"a/emu": LINKED}),
+        # A file may be linked from anywhere.
+        ({"all/cat/4.png": "store/emu/3.png"}, ("cat/1.png", "cat/4.png", "dog/2.png"), {}),
+        ({"all/cat/4.png": "all/dog/2.png"}, ("cat/1.png", "cat/4.png", "dog/2.png"), {}),
+    ],
+)
+def test_a_link_is_followed_where_it_leads_elsewhere(tmp_path, links, names, passed_over):
+    put(tmp_path, "all/cat/1.png", "all/dog/2.png", "store/emu/3.png")
+    for link, place in links.items():
+        (tmp_path / link).symlink_to(tmp_path / place, target_is_directory=True)
+    dataset = open_dataset(tmp_path / "all")
+    assert dataset.names == names
+    assert dict(dataset.passed_over) == passed_over
+    assert all(dataset[index][0].size == (4, 3) for index in range(len(dataset)))
+
+
+def test_links_that_lead_nowhere_are_images_that_cannot_be_read_or_no_images(tmp_path):
+    put(tmp_path, "cat/1.png")
+    (tmp_path / "cat/2.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "cat/3.png").symlink_to(tmp_path / "cat/3.png")
+    (tmp_path / "dog").symlink_to(tmp_path / "gone")
+    dataset = open_dataset(tmp_path)
+    assert dataset.names == ("cat/1.png", "cat/2.png", "cat/3.png")
+    assert dict(dataset.passed_over) == {"dog": "without a suffix"}
+    for index in (1, 2):
+        with pytest.raises((ImageError, OSError), match=dataset.names[index]):
+            dataset[index]
+    assert open_dataset(tmp_path, on_error="skip").names == ("cat/1.png",)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "1.png")
+    with pytest.raises(ImageError, match=r"1\.png is a pipe or a device, not a file"):
+        open_dataset(tmp_path)[0]

@@ -1,5 +1,8 @@
 """NumPy archives: what they may hold, and each way in which an array can be wrong."""
 
+import struct
+import zipfile
+
 import numpy as np
 import pytest
 from vl_core.data import open_dataset
@@ -107,3 +110,69 @@ def test_a_single_array_under_this_name_is_no_archive(tmp_path):
         np.save(file, GRAY)
     with pytest.raises(ValueError, match="is a single array"):
         open_dataset(tmp_path / "set.npz")
+
+
+def test_a_range_of_values_becomes_black_to_white(tmp_path):
+    values = np.array([[[0, 1000, 2048], [4000, 4095, 60_000]]], np.uint16)
+    for pixels in (values, values.astype(np.int32), values.astype(np.float32)):
+        dataset = open_dataset(save(tmp_path, x=pixels), pixel_range=(0, 4095))
+        assert np.asarray(dataset[0][0]).tolist() == [[0, 62, 128], [249, 255, 255]]
+    with pytest.raises(ValueError, match=r"must be uint8 or floating point .* got uint16; pass pixel_range"):
+        open_dataset(save(tmp_path, x=values))
+    assert np.asarray(open_dataset(save(tmp_path, x=GRAY), pixel_range=(0, 4095))[2][0]).tolist() == GRAY[2].tolist()
+
+
+def in_headers(path, local, central, value):
+    """Write a 16- or 32-bit field into both headers of the first member."""
+    content = bytearray(path.read_bytes())
+    for signature, place in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
+        start = content.index(signature) + place
+        code = "<H" if place in (6, 8, 10) else "<I"
+        struct.pack_into(code, content, start, value)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("local", "central", "value", "cause"),
+    [
+        (6, 8, 1, "array 'x' of .* is encrypted"),
+        (8, 10, 99, "array 'x' of .* has compression type 99, expected none or deflate"),
+        (8, 10, 12, "array 'x' of .* has compression type 12"),
+        (22, 24, 2**31, r"array 'x' of .* declares 2,147,483,648 bytes, more than its 188 stored bytes could hold"),
+        (22, 24, 100, "array 'x' of .*set"),
+        (14, 16, 7, r"array 'x' of .*Bad CRC-32"),
+    ],
+)
+def test_a_member_that_cannot_be_read_is_named(tmp_path, local, central, value, cause):
+    with pytest.raises(ValueError, match=cause):
+        open_dataset(in_headers(save(tmp_path, x=GRAY), local, central, value))
+
+
+def test_a_bomb_a_repeated_array_and_an_array_of_nothing_are_refused(tmp_path):
+    path = tmp_path / "set.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("x.npy", bytes(10**8))
+    assert path.stat().st_size < 1000
+    with pytest.raises(ValueError, match="has compression type 12"):
+        open_dataset(path)
+    np.savez(path, x=GRAY)
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("x.npy", archive.read("x.npy"))
+    with pytest.raises(ValueError, match="holds array 'x' twice"):
+        open_dataset(path)
+    np.savez(path, x=GRAY)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("y", b"no array")
+    with pytest.raises(ValueError, match=r"array 'y' of .* has no header of an array"):
+        open_dataset(path)
+
+
+@pytest.mark.parametrize("labels", [np.array([0, 1, 2, 0, 2**62]), np.array([0, 1, 2, 0, 2**64 - 1], np.uint64)])
+def test_a_label_without_a_name_costs_no_memory(tmp_path, labels):
+    with pytest.raises(
+        ValueError, match=r"array 'y' of .* must lie below 1,000,000 where no class names are given, got"
+    ):
+        open_dataset(save(tmp_path, x=GRAY, y=labels))
+    with pytest.raises(ValueError, match=r"array 'y' of .* must lie in -1\.\.0"):
+        open_dataset(save(tmp_path, x=GRAY, y=labels, classes=np.array(["cat"])))

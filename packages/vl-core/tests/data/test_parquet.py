@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -133,3 +134,28 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'vl-core\[parquet\]'"):
         open_dataset(path)
+
+
+def test_a_damaged_label_costs_no_memory():
+    """A file of three rows, one of whose labels became 6148914691236517205 when bytes of it were flipped."""
+    path = Path(__file__).parent / "damaged/three_rows_mutated.parquet"
+    with pytest.raises(ValueError, match=r"column 'label' of .*three_rows_mutated\.parquet must lie below 1,000,000"):
+        open_dataset(path)
+
+
+def test_a_file_that_unfolds_to_more_than_it_could_hold_is_refused(tmp_path, monkeypatch):
+    # One image of 60 KB in each of 2,000 rows, of which a dictionary stores one.
+    path = save(tmp_path, row_group_size=2000, image=[bytes(60_000)] * 2000)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(ImageError, match=r"row group 0 of .*set\.parquet cannot be read: more than 67,108,864 bytes"):
+        open_dataset(path)[0]
+    monkeypatch.setattr("vl_core.data._parquet._ROWS_A_BYTE", 0.1)
+    with pytest.raises(ValueError, match=r"set\.parquet is not a whole Parquet file: 2,000 rows are declared"):
+        open_dataset(path)
+
+
+def test_a_column_of_a_name_that_is_there_twice_is_refused(tmp_path):
+    table = pa.Table.from_arrays([pa.array(IMAGES), pa.array(IMAGES)], names=["image", "image"])
+    pq.write_table(table, tmp_path / "set.parquet")
+    with pytest.raises(ValueError, match="must have one column 'image', got 2"):
+        open_dataset(tmp_path / "set.parquet")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 import os
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -19,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from timm.models import save_for_hf
 from torch import nn
+from vl_core.files import check_sizes, limit_network, read_json
 
 from vl_attention.classifiers.classifier import Classifier
 from vl_attention.models.folders import check_model_name, model_folder
@@ -91,7 +91,9 @@ def load_model(source: str | os.PathLike[str], *, num_classes: int | None = None
             "load_classifier and its teacher"
         )
     try:
-        return timm.create_model(f"local-dir:{folder}", pretrained=True, **options)
+        check_sizes(_configuration(folder), folder / "config.json")
+        with limit_network(folder):
+            return timm.create_model(f"local-dir:{folder}", pretrained=True, **options)
     # Damaged or mismatched files make timm raise all kinds of exceptions.
     except Exception as error:
         raise ValueError(
@@ -145,7 +147,10 @@ def load_classifier(
     model = load_model(source)
     if not getattr(model, "num_classes", 0):
         raise ValueError(f"{os.fspath(source)} has no classifier, like a teacher; train one first")
-    return Classifier(model).eval()
+    try:
+        return Classifier(model).eval()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(source)} has a config.json that does not fit its model ({error})") from error
 
 
 def transfer_mode(source: str | os.PathLike[str]) -> str | None:
@@ -164,8 +169,10 @@ def _load_transfer(folder: Path, teacher: nn.Module | None, student: nn.Module |
         )
     _check_files(folder)
     try:
-        with redirect_stdout(io.StringIO()):  # the hub mixin prints what it does
-            given: dict[str, Any] = {} if student is None else {"student": student}
+        check_sizes(_configuration(folder), folder / "config.json")
+        given: dict[str, Any] = {} if student is None else {"student": student}
+        # The hub mixin prints what it does.
+        with redirect_stdout(io.StringIO()), limit_network(folder):
             transfer = AttentionTransfer.from_pretrained(folder, teacher=teacher, **given).eval()
     except SafetensorError as error:
         raise ValueError(f"{folder / 'model.safetensors'} is damaged ({error}); write it again") from error
@@ -209,7 +216,7 @@ def _check_files(folder: Path) -> None:
 def _configuration(folder: Path) -> dict[str, Any]:
     """The contents of a folder's ``config.json``; empty if it is missing or damaged."""
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        found = read_json(folder / "config.json")
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from vl_core.data import ImageDataset
+from vl_core.files import read_tensors
 from vl_core.results import append_row, read_rows
 from vl_core.runs.processes import current_process
 
@@ -122,8 +123,13 @@ def read_predictions(out: str | os.PathLike[str], method: str, seed: int) -> tup
     """Read logits ``(n, num_classes)`` and labels ``(n,)`` of the test set, for a run or the ensemble."""
     if method == ENSEMBLE:
         return ensemble_predictions(out, seed)
-    found = load_file(run_folder(out, method, seed) / "predictions.safetensors")
-    return found["logits"], found["labels"]
+    path = run_folder(out, method, seed) / "predictions.safetensors"
+    found = read_tensors(path)
+    logits, labels = found.get("logits"), found.get("labels")
+    if logits is None or labels is None or logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
+        raise ValueError(f"{path} must hold logits (n, num_classes) and labels (n,), got {str(shapes)[:200]}")
+    return logits, labels
 
 
 def ensemble_predictions(out: str | os.PathLike[str], seed: int) -> tuple[Tensor, Tensor]:

@@ -42,6 +42,8 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         metadata: Further fields of each image, or None.
         transform: Applied to each PIL image when it is read.
         skipped: Images left out because they could not be read: name and reason.
+        passed_over: What lies among the images and is not read, such as a file that is not named like an image: name
+            and reason.
 
     Raises:
         ValueError: If the lengths disagree or a label has no class.
@@ -56,6 +58,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
     metadata: tuple[Mapping[str, Any], ...] | None
     transform: Transform | None
     skipped: tuple[tuple[str, str], ...]
+    passed_over: tuple[tuple[str, str], ...]
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         metadata: Sequence[Mapping[str, Any]] | None = None,
         transform: Transform | None = None,
         skipped: Sequence[tuple[str, str]] = (),
+        passed_over: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.name = name
         self.split = split
@@ -80,6 +84,7 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         self.metadata = None if metadata is None else tuple(metadata)
         self.transform = transform
         self.skipped = tuple(skipped)
+        self.passed_over = tuple(passed_over)
         self._images = images
         self._positions = np.arange(len(images))
         for what, values in (

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from collections import Counter, deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
 from vl_core.data._dataset import ImageDataset
 from vl_core.data._image import read_image
+from vl_core.data._modes import PixelRange
 from vl_core.data._splits import plain_split, select_splits
+
+_logger = logging.getLogger(__name__)
 
 SUFFIXES = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
@@ -22,34 +28,43 @@ SUFFIXES = (
 class FileImages:
     """Reads images from files lazily."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], pixel_range: PixelRange | None = None) -> None:
         self.paths = tuple(paths)
+        self.pixel_range = pixel_range
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Image.Image:
-        return read_image(self.paths[index])
+        return read_image(self.paths[index], pixel_range=self.pixel_range)
 
 
-def open_folder(root: Path, split: str | None, exclude: Path | None = None) -> ImageDataset:
+def open_folder(
+    root: Path, split: str | None, exclude: Path | None = None, pixel_range: PixelRange | None = None
+) -> ImageDataset:
     """Images below a folder, in natural order (``img2`` before ``img10``), named by their path inside it.
 
     Sub-folders are splits where each one that holds images is named like one (train, val, valid, validation, test)
     and no image lies beside them; otherwise they are classes, with images at any depth inside. Classes are numbered
-    over all splits together. Without sub-folders the label is -1. Hidden files, files that are not named like images,
-    and folders without images are passed over, and so is the folder ``exclude`` where it lies below.
+    over all splits together. Without sub-folders the label is -1. Hidden files, folders without images and the folder
+    ``exclude`` are left out without a word; files that are not named like images are listed in ``passed_over``.
+
+    A link to a file is an image like any other. A link to a folder is followed where that folder lies elsewhere, and
+    listed in ``passed_over`` where it is read already: a folder inside ``root`` has its own name there, and of two
+    links to one folder the first counts. So no image is read twice, and links may run in circles.
 
     Raises:
         ValueError: If there is no image, or images lie beside class folders.
     """
-    # As a real path, so that it is known by whatever way it is reached.
-    exclude = None if exclude is None else exclude.resolve()
-    parts = _split_folders(root, exclude)
+    tree, left_out = _scan(root, exclude)
+    parts = _splits_of(tree)
     chosen = select_splits(split, parts, str(root))
-    found = {name: _by_class(folder, exclude) for name, folder in (parts or {"": root}).items()}
+    found = {name: _by_class(folder) for name, folder in (parts or {"": tree}).items()}
     classes = sorted({label for images in found.values() for label in images if label is not None}, key=_natural)
     number = {label: index for index, label in enumerate(classes)}
+    if parts:
+        others = {name for name in parts if name not in chosen}
+        left_out = [(name, reason) for name, reason in left_out if name.split("/")[0] not in others]
 
     paths: list[Path] = []
     labels: list[int] = []
@@ -57,39 +72,96 @@ def open_folder(root: Path, split: str | None, exclude: Path | None = None) -> I
         for label, images in found[part].items():
             paths += images
             labels += [-1 if label is None else number[label]] * len(images)
+    summary = ", ".join(
+        f"{count} {reason}" for reason, count in Counter(reason for _, reason in left_out).most_common()
+    )
     if not paths:
         where = root if split is None else f"split {split!r} of {root}"
-        raise ValueError(f"{where} holds no images; looked for files named {', '.join(SUFFIXES)}")
+        passed = f"; passed over {summary}" if summary else ""
+        raise ValueError(f"{where} holds no images; looked for files named {', '.join(SUFFIXES)}{passed}")
+    if summary:
+        _logger.warning("passed over in %s (%d in all): %s", root, len(left_out), summary)
     return ImageDataset(
-        FileImages(paths),
+        FileImages(paths, pixel_range),
         labels,
         name=str(root),
         split=split,
         classes=classes,
         names=[path.relative_to(root).as_posix() for path in paths],
+        passed_over=left_out,
     )
 
 
-def _split_folders(root: Path, exclude: Path | None) -> dict[str, Path]:
+@dataclass
+class _Folder:
+    path: Path
+    real: Path
+    images: list[Path] = field(default_factory=list)
+    folders: list[_Folder] = field(default_factory=list)
+
+    def below(self) -> list[Path]:
+        """Images at any depth, in natural order."""
+        found, todo = list(self.images), list(self.folders)
+        while todo:
+            folder = todo.pop()
+            found += folder.images
+            todo += folder.folders
+        return sorted(found, key=lambda path: _natural(path.relative_to(self.path).as_posix()))
+
+
+def _scan(root: Path, exclude: Path | None) -> tuple[_Folder, list[tuple[str, str]]]:
+    """Every folder below `root` once, and what is passed over, with the reason."""
+    # As a real path, so that it is known by whatever way it is reached.
+    exclude = None if exclude is None else exclude.resolve()
+    tree = _Folder(root, root.resolve())
+    seen, todo, left_out = {tree.real}, deque([tree]), []
+    while todo:
+        folder = todo.popleft()
+        with os.scandir(folder.path) as entries:
+            by_name = sorted(
+                (entry for entry in entries if not entry.name.startswith(".")), key=lambda e: _natural(e.name)
+            )
+        for entry in by_name:
+            path = folder.path / entry.name
+            # A link that leads nowhere is no folder, whatever stands in the way.
+            if path.is_dir() if entry.is_symlink() else entry.is_dir():
+                real = path.resolve() if entry.is_symlink() else folder.real / entry.name
+                inside = entry.is_symlink() and (real.is_relative_to(tree.real) or tree.real.is_relative_to(real))
+                if real == exclude:
+                    continue
+                if inside or real in seen:
+                    left_out.append((path.relative_to(root).as_posix(), "linked to a folder that is read already"))
+                    continue
+                seen.add(real)
+                folder.folders.append(_Folder(path, real))
+                todo.append(folder.folders[-1])
+            elif (suffix := path.suffix.lower()) in SUFFIXES:
+                folder.images.append(path)
+            else:
+                left_out.append(
+                    (path.relative_to(root).as_posix(), f"named {suffix}" if suffix else "without a suffix")
+                )
+    return tree, left_out
+
+
+def _splits_of(tree: _Folder) -> dict[str, _Folder]:
     """Sub-folders that are splits, by name; empty if any of them is a class or images lie beside them."""
-    folders = {folder.name: folder for folder in _subfolders(root, exclude)}
+    folders = {folder.path.name: folder for folder in tree.folders}
     splits = {name: folder for name, folder in folders.items() if plain_split(name) in ("train", "val", "test")}
-    if not splits or _images_in(root):
-        return {}
-    strangers = [folder for name, folder in folders.items() if name not in splits and _images_below(folder, exclude)]
-    return {} if strangers else splits
+    strangers = [name for name, folder in folders.items() if name not in splits and folder.below()]
+    return {} if strangers or tree.images else splits
 
 
-def _by_class(folder: Path, exclude: Path | None) -> dict[str | None, list[Path]]:
+def _by_class(folder: _Folder) -> dict[str | None, list[Path]]:
     """Images of one split by class; the only key is None if there are no classes."""
     inside: dict[str | None, list[Path]] = {}
-    for sub in _subfolders(folder, exclude):
-        if images := _images_below(sub, exclude):
-            inside[sub.name] = images
-    loose = _images_in(folder)
+    for sub in folder.folders:
+        if images := sub.below():
+            inside[sub.path.name] = images
+    loose = folder.images
     if loose and inside:
         raise ValueError(
-            f"{folder} holds images ({loose[0].name}, {len(loose)} in all) beside class folders "
+            f"{folder.path} holds images ({loose[0].name}, {len(loose)} in all) beside class folders "
             f"({next(iter(inside))}, {len(inside)} in all); move the images into a class folder or elsewhere"
         )
     return {None: loose} if loose else inside
@@ -99,29 +171,3 @@ def _natural(text: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
     """Sort key that orders digits by value, then by text (``1`` before ``01``)."""
     pieces = re.findall(r"[0-9]+|[^0-9]+", text)
     return tuple((0, int(p), "") if p[0] in "0123456789" else (1, 0, p.casefold()) for p in pieces), text
-
-
-def _subfolders(folder: Path, exclude: Path | None) -> list[Path]:
-    found = [path for path in folder.iterdir() if path.is_dir() and _is_wanted(path, exclude)]
-    return sorted(found, key=lambda path: _natural(path.name))
-
-
-def _is_wanted(folder: Path, exclude: Path | None) -> bool:
-    return not folder.name.startswith(".") and (exclude is None or folder.resolve() != exclude)
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 (a bare name)
-
-
-def _images_in(folder: Path) -> list[Path]:
-    found = [path for path in folder.iterdir() if _is_image(path.name) and not path.is_dir()]
-    return sorted(found, key=lambda path: _natural(path.name))
-
-
-def _images_below(folder: Path, exclude: Path | None) -> list[Path]:
-    found = []
-    for where, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if _is_wanted(Path(where, name), exclude)]
-        found += [Path(where, name) for name in files if _is_image(name)]
-    return sorted(found, key=lambda path: _natural(path.relative_to(folder).as_posix()))

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from vl_core.data._modes import to_rgb_or_gray
+from vl_core.data._modes import PixelRange, checked_range, to_rgb_or_gray
 from vl_core.data._quiet import quiet_pillow
+from vl_core.files import DEFLATE_RATIO
 
 MAX_PIXELS = 100_000_000
+
+# A blank page of one bit a pixel has 8256 pixels for each byte of deflate; some formats store blank ones in less.
+_PIXELS_A_BYTE = 8 * DEFLATE_RATIO
+_PIXELS_OF_ANY_FILE = 16_000_000
 
 # Formats that a data set may hold. Left out on purpose: those that start another program (EPS) or that are documents.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
@@ -33,7 +39,11 @@ class ImageError(ValueError):
 
 
 def read_image(
-    source: str | os.PathLike[str] | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS
+    source: str | os.PathLike[str] | bytes,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    pixel_range: Sequence[float] | None = None,
 ) -> Image.Image:
     """Read an image upright, as 8-bit RGB, or as L where it is grayscale.
 
@@ -46,7 +56,11 @@ def read_image(
         source: A path, or the bytes of an encoded image (AVIF, BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP).
         name: Name of the image in errors; by default its path, or ``"image bytes"``.
         max_pixels: The largest width times height that is decoded. The header is looked at first, so that a
-            decompression bomb costs no memory.
+            decompression bomb costs no memory. A file of few bytes is held to less: 16 million pixels, or 8256 for
+            each of its bytes.
+        pixel_range: The values of 16-bit and floating-point grayscale that become black and white, such as
+            ``(0, 4095)`` for 12-bit images in 16-bit files; values beyond are clipped, and 8-bit images and colors are
+            not changed. By default ``(0, 65535)`` and ``(0, 1)``.
 
     Returns:
         An image in mode RGB or L, without metadata.
@@ -54,6 +68,7 @@ def read_image(
     Raises:
         FileNotFoundError: If there is no such file.
         ImageError: If the file is empty, no image, damaged, cut short or too large.
+        ValueError: If ``pixel_range`` is not two finite numbers, the lower first.
 
     Example:
         >>> from PIL import Image
@@ -62,15 +77,19 @@ def read_image(
         >>> read_image(buffer.getvalue()).getpixel((0, 0))
         (255, 255, 255)
     """
+    window = checked_range(pixel_range)
     if isinstance(source, bytes):
-        return _decode(io.BytesIO(source), name or "image bytes", max_pixels)
+        return _decode(io.BytesIO(source), name or "image bytes", max_pixels, window)
     path = Path(source)
     label = name or str(path)
     if path.is_dir():
         raise ImageError(f"{label} is a folder, not an image; open_dataset reads folders")
+    if path.exists() and not path.is_file():
+        # A pipe never ends, or never begins.
+        raise ImageError(f"{label} is a pipe or a device, not a file")
     try:
         with path.open("rb") as file:
-            return _decode(file, label, max_pixels)
+            return _decode(file, label, max_pixels, window)
     except FileNotFoundError:
         raise FileNotFoundError(f"{label} does not exist; check the path") from None
 
@@ -85,19 +104,25 @@ def upright(image: Image.Image) -> Image.Image:
     with quiet_pillow():
         try:
             image.load()
-            turn = _UPRIGHT.get(_orientation(image))
-            plain = to_rgb_or_gray(image)
+            return _turned(image, None)
         except ValueError:
             raise
         except Exception as error:  # as in `_decode`
             raise ImageError(f"image cannot be decoded: {_one_line(error)}") from error
+
+
+def _turned(image: Image.Image, pixel_range: PixelRange | None) -> Image.Image:
+    turn = _UPRIGHT.get(_orientation(image))
+    plain = to_rgb_or_gray(image, pixel_range)
     return plain if turn is None else plain.transpose(turn)
 
 
-def _decode(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
-    if not file.read(1):
+def _decode(file: IO[bytes], name: str, max_pixels: int, pixel_range: PixelRange | None) -> Image.Image:
+    size = file.seek(0, os.SEEK_END)
+    if not size:
         raise ImageError(f"{name} is empty (0 bytes)")
     file.seek(0)
+    most = max(_PIXELS_OF_ANY_FILE, _PIXELS_A_BYTE * size)
     Image.init()
     with quiet_pillow():
         try:
@@ -108,8 +133,13 @@ def _decode(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
                         f"{name} has {width} x {height} = {width * height:,} pixels, over the limit of {max_pixels:,}; "
                         "pass a larger max_pixels if you trust it"
                     )
+                if width * height > most:
+                    raise ImageError(
+                        f"{name} declares {width} x {height} = {width * height:,} pixels in {size:,} bytes, more than "
+                        f"{most:,}; such a file is damaged or empty of content"
+                    )
                 image.load()
-                return upright(image)
+                return _turned(image, pixel_range)
         except ImageError:
             raise
         except UnidentifiedImageError:

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+MAX_CLASSES = 1_000_000
+"""Largest number of classes without names; a damaged label would otherwise cost a name for each number below it."""
+
 
 def number_labels(
     values: Sequence[Any], classes: Sequence[str] | None, what: str
@@ -36,11 +39,13 @@ def number_labels(
     for value in known:
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise ValueError(f"{what} must hold integers or names, got {value!r} of type {type(value).__name__}")
-    labels = np.array([-1 if value is None else int(value) for value in values], np.int64)
-    high = int(labels.max(initial=-1))
+    numbers = [-1 if value is None else int(value) for value in values]
+    low, high = min(numbers, default=-1), max(numbers, default=-1)
+    if classes is None and high >= MAX_CLASSES:
+        raise ValueError(f"{what} must lie below {MAX_CLASSES:,} where no class names are given, got {high}")
     names = tuple(str(index) for index in range(high + 1)) if classes is None else tuple(classes)
-    if labels.min(initial=-1) < -1 or high >= len(names):
+    if low < -1 or high >= len(names):
         raise ValueError(
-            f"{what} must lie in -1..{len(names) - 1} (-1 for none, {len(names)} classes), got {labels.min()}..{high}"
+            f"{what} must lie in -1..{len(names) - 1} (-1 for none, {len(names)} classes), got {low}..{high}"
         )
-    return labels, names
+    return np.array(numbers, np.int64), names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,20 @@ import numpy.typing as npt
 from vl_core.data._arrays import ArrayImages
 from vl_core.data._dataset import ImageDataset
 from vl_core.data._labels import number_labels
+from vl_core.data._modes import PixelRange, window
 from vl_core.data._splits import select_splits
+from vl_core.files import DEFLATE_RATIO, read_array
 
 Array = npt.NDArray[Any]
 
 
-def open_npz(path: Path, split: str | None) -> ImageDataset:
+def open_npz(path: Path, split: str | None, pixel_range: PixelRange | None = None) -> ImageDataset:
     """Read an ``.npz``; everything is checked and held in memory.
 
     Arrays: ``x`` or ``images``, ``(n, H, W)``, ``(n, H, W, 1)`` or ``(n, H, W, 3)``, uint8 or floating point in
-    [0, 1] (rounded to 8 bits); and, where there are some, ``y`` or ``labels`` ``(n,)`` (numbers, -1 for none, or
-    names), ``classes`` ``(k,)``, ``captions`` ``(n,)``, ``split`` ``(n,)`` (names).
+    [0, 1] (rounded to 8 bits), or any numbers that ``pixel_range`` scales; and, where there are some, ``y`` or
+    ``labels`` ``(n,)`` (numbers, -1 for none, or names), ``classes`` ``(k,)``, ``captions`` ``(n,)``, ``split``
+    ``(n,)`` (names).
 
     Raises:
         ValueError: If the archive is damaged, holds Python objects, or an array is not as above; it is named.
@@ -32,7 +34,7 @@ def open_npz(path: Path, split: str | None) -> ImageDataset:
     image_key = _one_of(arrays, ("x", "images"), path)
     if image_key is None:
         raise ValueError(f"{path} must hold an array 'x' or 'images', got {', '.join(arrays) or 'nothing'}")
-    pixels = _as_uint8(arrays[image_key], f"array {image_key!r} of {path}")
+    pixels = _as_uint8(arrays[image_key], f"array {image_key!r} of {path}", pixel_range)
     n = len(pixels)
 
     classes = _texts(arrays, "classes", None, path)
@@ -67,30 +69,53 @@ def open_npz(path: Path, split: str | None) -> ImageDataset:
 
 def _read(path: Path) -> dict[str, Array]:
     wanted = ("x", "images", "y", "labels", "classes", "captions", "split")
-    # The file is opened here, since np.load leaves it open when it turns out to be no archive.
     with path.open("rb") as file:
         if file.read(6) == b"\x93NUMPY":
             raise ValueError(
                 f"{path} is a single array, expected an .npz archive of named arrays; write it with np.savez"
             )
         try:
-            if not zipfile.is_zipfile(file):
-                raise ValueError(f"{path} is not a whole .npz archive; write it again with np.savez")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                return {key: _member(archive, key, path) for key in archive.files if key in wanted}
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-            raise ValueError(f"{path} is not a whole .npz archive: {' '.join(str(error).split())}") from error
+            with zipfile.ZipFile(file) as archive:
+                found = [info for info in archive.infolist() if info.filename.removesuffix(".npy") in wanted]
+                arrays: dict[str, Array] = {}
+                for info in found:
+                    key = info.filename.removesuffix(".npy")
+                    if key in arrays:
+                        raise ArrayError(f"{path} holds array {key!r} twice; write it again with np.savez")
+                    arrays[key] = _member(archive, info, f"array {key!r} of {path}", path.stat().st_size)
+                return arrays
+        except ArrayError:
+            raise
+        # A damaged archive makes zipfile raise nearly anything; all of it means the same to the caller.
+        except Exception as error:
+            cause = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"{path} is not a whole .npz archive: {cause}; write it again with np.savez") from error
 
 
-def _member(archive: Any, key: str, path: Path) -> Array:
-    try:
-        array: Array = archive[key]
-        return array
-    except ValueError as error:
-        cause = "holds Python objects, which are not unpickled; store numbers or fixed-width text"
-        reason = cause if "allow_pickle" in str(error) else f"cannot be read: {' '.join(str(error).split())}"
-        raise ValueError(f"array {key!r} of {path} {reason}") from error
+class ArrayError(ValueError):
+    """An unusable array of an archive; the message names both."""
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, what: str, file_size: int) -> Array:
+    """Read one array, whose declared size is checked against what the file could hold before memory is taken."""
+    if info.flag_bits & 1:
+        raise ArrayError(f"{what} is encrypted; write it again with np.savez")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ArrayError(
+            f"{what} has compression type {info.compress_type}, expected none or deflate; write it again with "
+            "np.savez or np.savez_compressed"
+        )
+    ratio = 1 if info.compress_type == zipfile.ZIP_STORED else DEFLATE_RATIO
+    if info.file_size > ratio * min(info.compress_size, file_size):
+        raise ArrayError(
+            f"{what} declares {info.file_size:,} bytes, more than its {info.compress_size:,} stored bytes could hold; "
+            "write it again with np.savez"
+        )
+    with archive.open(info) as member:
+        try:
+            return read_array(member, info.file_size, what)
+        except ValueError as error:
+            raise ArrayError(str(error)) from error
 
 
 def _one_of(arrays: dict[str, Array], keys: tuple[str, str], path: Path) -> str | None:
@@ -100,7 +125,7 @@ def _one_of(arrays: dict[str, Array], keys: tuple[str, str], path: Path) -> str 
     return there[0] if there else None
 
 
-def _as_uint8(pixels: Array, what: str) -> npt.NDArray[np.uint8]:
+def _as_uint8(pixels: Array, what: str, pixel_range: PixelRange | None) -> npt.NDArray[np.uint8]:
     if pixels.ndim not in (3, 4):
         raise ValueError(f"{what} must have shape (n, H, W) or (n, H, W, C), got {pixels.shape}")
     if pixels.ndim == 4 and pixels.shape[3] not in (1, 3):
@@ -110,14 +135,22 @@ def _as_uint8(pixels: Array, what: str) -> npt.NDArray[np.uint8]:
         raise ValueError(f"{what} must hold images with pixels, got shape {pixels.shape}")
     if pixels.dtype == np.uint8:
         return pixels
-    if not np.issubdtype(pixels.dtype, np.floating):
-        raise ValueError(f"{what} must be uint8 or floating point in [0, 1], got {pixels.dtype}")
-    bad = ~np.isfinite(pixels).reshape(len(pixels), -1).all(axis=1)
-    if bad.any():
-        raise ValueError(f"{what} must be finite, got NaN or infinity in image {int(bad.argmax())}")
-    if pixels.size and not (pixels.min() >= 0 and pixels.max() <= 1):
-        raise ValueError(f"{what} must lie in [0, 1] for {pixels.dtype}, got {pixels.min():g} to {pixels.max():g}")
-    return np.rint(pixels.astype(np.float32) * 255).astype(np.uint8)
+    if not np.issubdtype(pixels.dtype, np.floating) and (pixel_range is None or pixels.dtype.kind not in "iu"):
+        hint = "; pass pixel_range, the values of black and white" if pixels.dtype.kind in "iu" else ""
+        raise ValueError(f"{what} must be uint8 or floating point in [0, 1], got {pixels.dtype}{hint}")
+    result = np.empty(pixels.shape, np.uint8)
+    # Image by image, since copies of all would be several times the size of the archive.
+    for index, image in enumerate(pixels):
+        if not np.isfinite(image).all():
+            raise ValueError(f"{what} must be finite, got NaN or infinity in image {index}")
+        if pixel_range is not None:
+            result[index] = window(image, pixel_range)
+            continue
+        if not (image.min() >= 0 and image.max() <= 1):
+            low, high = pixels.min(), pixels.max()
+            raise ValueError(f"{what} must lie in [0, 1] for {pixels.dtype}, got {low:g} to {high:g}")
+        result[index] = np.rint(image.astype(np.float32) * 255)
+    return result
 
 
 def _texts(arrays: dict[str, Array], key: str, length: int | None, path: Path) -> list[str] | None:

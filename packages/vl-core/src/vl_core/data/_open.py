@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from vl_core.data._dataset import ImageDataset, Transform
 from vl_core.data._fashion_mnist import open_fashion_mnist
 from vl_core.data._folder import open_folder
 from vl_core.data._huggingface import is_saved_dataset, open_huggingface
+from vl_core.data._modes import PixelRange, checked_range
 from vl_core.data._npz import open_npz
 from vl_core.data._parquet import open_parquet
 from vl_core.data._specs import BUILTIN_NAMES, UNDERSTOOD, check_source
@@ -31,6 +33,7 @@ def open_dataset(
     transform: Transform | None = None,
     on_error: OnError = "raise",
     exclude: str | os.PathLike[str] | None = None,
+    pixel_range: Sequence[float] | None = None,
 ) -> ImageDataset:
     """Open a data set of images by name or by path.
 
@@ -57,9 +60,12 @@ def open_dataset(
             ``dataset.skipped`` and counted in a log message.
         exclude: A folder inside an image folder that is passed over, such as the one that results are written to; other
             kinds of data sets take no notice of it.
+        pixel_range: The values of 16-bit and floating-point grayscale that become black and white, such as
+            ``(0, 4095)`` for 12-bit images in 16-bit files; values beyond are clipped. 8-bit images, colors and
+            built-in sets are not changed. By default ``(0, 65535)`` and ``(0, 1)``.
 
     Returns:
-        The data set.
+        The data set. Its ``passed_over`` names what lies in an image folder and is not read.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
@@ -76,19 +82,22 @@ def open_dataset(
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     folder = None if exclude is None else Path(exclude)
+    window = checked_range(pixel_range)
     try:
-        dataset = _open(spec, default_split if split is None else split, folder)
+        dataset = _open(spec, default_split if split is None else split, folder, window)
     except UndividedError:
         if split is not None:
             raise
-        dataset = _open(spec, None, folder)
+        dataset = _open(spec, None, folder, window)
     if on_error == "skip":
         dataset = _readable(dataset)
     dataset.transform = transform
     return dataset
 
 
-def _open(spec: str | os.PathLike[str], split: str | None, exclude: Path | None) -> ImageDataset:
+def _open(
+    spec: str | os.PathLike[str], split: str | None, exclude: Path | None, pixel_range: PixelRange | None
+) -> ImageDataset:
     if isinstance(spec, str):
         if spec == "fashion":
             return open_fashion(split)
@@ -97,15 +106,17 @@ def _open(spec: str | os.PathLike[str], split: str | None, exclude: Path | None)
         if spec in BUILTIN_NAMES:
             return open_emoji(split, spec.partition(":")[2] or None)
         if spec.startswith("hf:"):
-            return open_huggingface(spec.removeprefix("hf:"), split)
+            return open_huggingface(spec.removeprefix("hf:"), split, pixel_range)
     path = Path(spec)
     if path.is_dir():
-        return open_huggingface(str(path), split) if is_saved_dataset(path) else open_folder(path, split, exclude)
+        if is_saved_dataset(path):
+            return open_huggingface(str(path), split, pixel_range)
+        return open_folder(path, split, exclude, pixel_range)
     if path.is_file():
         if path.suffix.lower() == ".npz":
-            return open_npz(path, split)
+            return open_npz(path, split, pixel_range)
         if path.suffix.lower() == ".parquet":
-            return open_parquet(path, split)
+            return open_parquet(path, split, pixel_range)
         raise ValueError(f"spec must be {UNDERSTOOD}, got the file {path}; a single image is for read_image")
     check_source(spec)
     raise FileNotFoundError(f"spec must be {UNDERSTOOD}, but {path} is neither a file nor a folder")

@@ -15,9 +15,15 @@ from vl_core._extras import import_extra
 from vl_core.data._dataset import ImageDataset
 from vl_core.data._image import ImageError, read_image
 from vl_core.data._labels import number_labels
+from vl_core.data._modes import PixelRange
 from vl_core.data._splits import select_splits
+from vl_core.files import DEFLATE_RATIO
 
 CACHE_BYTES = 512 * 1024**2
+
+_ROWS_A_BYTE = 8
+_BATCH_ROWS = 64
+_LEAST_LIMIT = 64 * 1024**2
 
 
 class ParquetImages:
@@ -28,8 +34,16 @@ class ParquetImages:
     an empty cache.
     """
 
-    def __init__(self, path: Path, row_counts: list[int], *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        row_counts: list[int],
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        pixel_range: PixelRange | None = None,
+    ) -> None:
         self.path = path
+        self.pixel_range = pixel_range
         self.cache_bytes = cache_bytes
         self._starts = np.concatenate([[0], np.cumsum(row_counts, dtype=np.int64)])
         self._start_empty()
@@ -55,7 +69,7 @@ class ParquetImages:
         name = f"row {index} of {self.path}"
         if encoded is None:
             raise ImageError(f"{name} holds no bytes; an image must lie in the file itself, a path is not followed")
-        return read_image(encoded, name=name)
+        return read_image(encoded, name=name, pixel_range=self.pixel_range)
 
     def _group(self, group: int) -> Any:
         with self._lock:
@@ -67,18 +81,18 @@ class ParquetImages:
             return self._groups[group]
 
     def _read(self, group: int) -> Any:
-        parquet = import_extra("pyarrow.parquet", "parquet")
         try:
-            with parquet.ParquetFile(self.path) as file:
-                return file.read_row_group(group, columns=["image"]).column("image")
+            with _opened(self.path) as file:
+                expected = int(self._starts[group + 1] - self._starts[group])
+                return _read_columns(file, self.path, ["image"], [group], expected).column("image")
         except FileNotFoundError:
             raise
-        except (import_extra("pyarrow", "parquet").ArrowException, OSError) as error:
-            cause = " ".join(str(error).split())
-            raise ImageError(f"row group {group} of {self.path} cannot be read: {cause}") from error
+        # A damaged file makes pyarrow raise nearly anything; all of it means the same to the caller.
+        except Exception as error:
+            raise ImageError(f"row group {group} of {self.path} cannot be read: {_one_line(error)}") from error
 
 
-def open_parquet(path: Path, split: str | None) -> ImageDataset:
+def open_parquet(path: Path, split: str | None, pixel_range: PixelRange | None = None) -> ImageDataset:
     """Open a Parquet file of encoded images.
 
     Columns: ``image`` (bytes, or the Hugging Face struct of ``bytes`` and ``path``); and, where there are some,
@@ -90,17 +104,23 @@ def open_parquet(path: Path, split: str | None) -> ImageDataset:
         ValueError: If the file is no Parquet file or a column is missing or of another type.
     """
     arrow = import_extra("pyarrow", "parquet")
-    parquet = import_extra("pyarrow.parquet", "parquet")
     try:
-        with parquet.ParquetFile(path) as file:
+        with _opened(path) as file:
             schema = file.schema_arrow
-            row_counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+            row_counts = _row_counts(file.metadata, path)
             small = [key for key in ("label", "caption", "split") if key in schema.names]
-            columns = {key: column.to_pylist() for key, column in _columns(file.read(columns=small))}
-    except (arrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is not a whole Parquet file: {' '.join(str(error).split())}") from error
+            groups = list(range(len(row_counts)))
+            table = _read_columns(file, path, small, groups, sum(row_counts)) if small and groups else None
+            columns = {key: table.column(key).to_pylist() if table else [] for key in small}
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is not a whole Parquet file: {_one_line(error)}") from error
     if "image" not in schema.names:
-        raise ValueError(f"{path} must have a column 'image' of bytes, got {', '.join(schema.names)}")
+        raise ValueError(f"{path} must have a column 'image' of bytes, got {', '.join(schema.names)[:200]}")
+    for key in ("image", *small):
+        if schema.names.count(key) > 1:
+            raise ValueError(f"{path} must have one column {key!r}, got {schema.names.count(key)}")
     _check_image_type(arrow, schema.field("image").type, path)
     for key in ("caption", "split"):
         for row, text in enumerate(columns.get(key, ())):
@@ -114,7 +134,7 @@ def open_parquet(path: Path, split: str | None) -> ImageDataset:
     parts = columns.get("split")
     wanted = set(select_splits(split, parts or (), str(path)))
     dataset = ImageDataset(
-        ParquetImages(path, row_counts),
+        ParquetImages(path, row_counts, pixel_range=pixel_range),
         labels,
         name=str(path),
         split=split,
@@ -128,8 +148,45 @@ def open_parquet(path: Path, split: str | None) -> ImageDataset:
     return dataset.subset(row for row, part in enumerate(parts) if part in wanted)
 
 
-def _columns(table: Any) -> list[tuple[str, Any]]:
-    return list(zip(table.column_names, table.columns, strict=True))
+def _opened(path: Path) -> Any:
+    """Open a Parquet file whose footer may not declare more strings and entries than the file has bytes."""
+    size = path.stat().st_size
+    parquet = import_extra("pyarrow.parquet", "parquet")
+    return parquet.ParquetFile(path, thrift_string_size_limit=size, thrift_container_size_limit=size)
+
+
+def _row_counts(metadata: Any, path: Path) -> list[int]:
+    """Rows of each row group, checked against the size of the file."""
+    size = path.stat().st_size
+    counts = []
+    for number in range(metadata.num_row_groups):
+        # Not its columns, whose damaged description makes pyarrow end the process.
+        counts.append(metadata.row_group(number).num_rows)
+    if min(counts, default=0) < 0 or sum(counts) > _ROWS_A_BYTE * size:
+        raise ValueError(f"{sum(counts):,} rows are declared, more than {size:,} bytes could hold")
+    return counts
+
+
+def _read_columns(file: Any, path: Path, columns: list[str], groups: list[int], expected: int) -> Any:
+    """Read columns a few rows at a time, so that what they unfold to is bounded by what the file could hold."""
+    limit = max(DEFLATE_RATIO * path.stat().st_size, _LEAST_LIMIT)
+    batches, rows, size = [], 0, 0
+    # Without threads, which would read ahead.
+    for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns, use_threads=False):
+        batches.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if size > limit:
+            raise ValueError(f"more than {limit:,} bytes of {', '.join(columns)} come out of {path.stat().st_size:,}")
+        if rows > expected:
+            break
+    if rows != expected:
+        raise ValueError(f"{expected:,} rows of {', '.join(columns)} are declared, got {rows:,}")
+    arrow = import_extra("pyarrow", "parquet")
+    return arrow.Table.from_batches(batches) if batches else file.schema_arrow.empty_table()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _check_image_type(arrow: Any, kind: Any, path: Path) -> None:

@@ -60,8 +60,10 @@ def _from_uint8(pixels: np.ndarray[Any, Any]) -> Tensor:
         raise ValueError(f"uint8 image array must have shape (H, W), (H, W, 1) or (H, W, 3), got {shape}{hint}")
     if pixels.size == 0:
         raise ValueError(f"image must have pixels, got shape {shape}")
-    # A copy, since PIL's buffer is read-only, and the tensor must not change when the caller's array does.
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)).copy()).to(torch.float32) / 255
+    # Into new memory, since the tensor must not change when the caller's array does, and without a copy in between.
+    result = torch.empty(pixels.shape[2], *pixels.shape[:2], dtype=torch.float32)
+    np.divide(pixels.transpose(2, 0, 1), np.float32(255), out=result.numpy(), dtype=np.float32)
+    return result
 
 
 def _from_floats(pixels: Tensor) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
+import math
 import struct
 from pathlib import Path
 
 import numpy as np
+
+from vl_core.files import DEFLATE_RATIO, gunzip
 
 
 def read_idx(path: str | Path) -> np.ndarray:
@@ -28,10 +30,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     path = Path(path)
     raw = path.read_bytes()
     if raw[:2] == b"\x1f\x8b":
-        try:
-            raw = gzip.decompress(raw)
-        except (OSError, EOFError) as error:
-            raise ValueError(f"{path} is not a whole gzip file ({error}); fetch it again") from error
+        raw = gunzip(raw, str(path), DEFLATE_RATIO * len(raw))
     if len(raw) < 4 or raw[:2] != b"\0\0":
         raise ValueError(f"{path} is not an IDX file: it begins with {raw[:4].hex() or 'nothing'}, expected 0000")
     type_code, ndim = raw[2], raw[3]
@@ -41,7 +40,11 @@ def read_idx(path: str | Path) -> np.ndarray:
     if len(raw) < start:
         raise ValueError(f"{path} ends inside its header of {ndim} dimensions; fetch it again")
     shape = struct.unpack(f">{ndim}I", raw[4:start])
-    expected = int(np.prod(shape, dtype=np.int64))
+    expected = math.prod(shape)
     if len(raw) - start != expected:
-        raise ValueError(f"{path} has {len(raw) - start} values, its header says {expected} {shape}; fetch it again")
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()
+        raise ValueError(
+            f"{path} has {len(raw) - start} values, its header says {expected} {str(shape)[:80]}; fetch it again"
+        )
+    if ndim > 32:
+        raise ValueError(f"{path} has {ndim} dimensions, expected at most 32; fetch it again")
+    return np.frombuffer(raw[start:], np.uint8).reshape(shape).copy()

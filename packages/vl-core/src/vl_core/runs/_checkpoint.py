@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from vl_core._atomic import replacing
+from vl_core.files import parse_json
 from vl_core.runs._plain import plain
 
 if TYPE_CHECKING:
@@ -61,12 +62,18 @@ def load(path: Path) -> Checkpoint | None:
         return None
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            header = json.loads((file.metadata() or {})["run"])
+            header = parse_json((file.metadata() or {})["run"], "header")
             # Cloned, since a tensor that maps the file would keep Windows from replacing it.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # not a mapping
-        return Checkpoint(header["step"], tensors, header["state"])
-    except (SafetensorError, KeyError, ValueError) as error:
+        step, state = header["step"], header["state"]
+        if not isinstance(step, int) or step < 0 or not isinstance(state, dict):
+            raise ValueError("step must be a number from 0, and state an object")
+        return Checkpoint(step, tensors, state)
+    # PyTorch has no name for some of the types of the format.
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path} is not a checkpoint of a run ({error}); remove it to start again") from error
+    except OSError as error:
+        raise OSError(f"{path} cannot be read: {error}") from error
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from vl_core._atomic import atomic_write, is_leftover
+from vl_core.files import read_json
 from vl_core.runs import _checkpoint
 from vl_core.runs._checkpoint import Checkpoint
 from vl_core.runs._metrics import MetricsFile, Row, check_step, number
@@ -173,12 +174,7 @@ class RunFolder:
                 leftover.unlink()
 
     def _compare(self, config_path: Path) -> None:
-        try:
-            old = json.loads(config_path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{config_path} is not JSON ({error}); it was not written by a run") from error
-        if not isinstance(old, dict):
-            raise ValueError(f"{config_path} must hold a JSON object, got {type(old).__name__}")
+        old = read_json(config_path, dict)
         changed = differences(old, self.config)
         if changed:
             raise ValueError(

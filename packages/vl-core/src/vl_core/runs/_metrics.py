@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vl_core._atomic import atomic_write, sync
+from vl_core.files import parse_json
 
 Row = dict[str, int | float]
 
@@ -95,7 +96,8 @@ def _describe(value: Any) -> str:
 
 def _parse(line: bytes) -> Row | None:
     try:
-        row = json.loads(line)
+        row = parse_json(line, "line")
     except ValueError:
         return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+    is_row = isinstance(row, dict) and isinstance(row.get("step"), int)
+    return row if is_row and all(isinstance(value, int | float) for value in row.values()) else None

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
+from vl_core.files import parse_json
 
 from vl_diffusion.classification.calibration import fit_inverse_temperature
 
@@ -71,10 +72,13 @@ class LearnedWeighting:
         Raises:
             ValueError: If the text is not such an output.
         """
-        content = json.loads(text)
+        content = parse_json(text, "text")
         if not isinstance(content, dict) or not {"kind", "values"} <= set(content) <= {"kind", "values", "penalty"}:
             raise ValueError(f"text must be the output of LearnedWeighting.to_json(), got {text[:80]!r}")
-        return cls(content["kind"], tuple(content["values"]), content.get("penalty"))
+        try:
+            return cls(content["kind"], tuple(content["values"]), content.get("penalty"))
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"text must be the output of LearnedWeighting.to_json() ({error})") from error
 
 
 def fit_weighting(

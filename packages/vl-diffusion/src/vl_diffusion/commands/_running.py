@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vl_core.files import read_json
 from vl_core.runs import RunFolder, file_sha256
 from vl_core.runs.processes import current_process
 
@@ -167,7 +167,7 @@ def check_model(model: str, out: Path, config: dict[str, object]) -> None:
     """Raise a readable error if the model in the same folder has changed since the results were made."""
     path = out / "config.json"
     try:
-        old = json.loads(path.read_text(encoding="utf-8"))
+        old = read_json(path)
         before, sha256 = old["model"], old["model_sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
+import importlib.resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from vl_core import files
+
 from vl_diffusion.models.schedule import NoiseSchedule
 
-PRETRAINED = Path(str(files("vl_diffusion") / "pretrained"))
+PRETRAINED = Path(str(importlib.resources.files("vl_diffusion") / "pretrained"))
 """The folder of the models that ship inside the package."""
 
 BUILT_IN = tuple(sorted({path.parent.name for path in PRETRAINED.glob("*/*.json")}))
@@ -63,11 +64,5 @@ def read_schedule(path: Path) -> NoiseSchedule:
 
 def read_json(path: Path, kind: type[_Content]) -> _Content:
     """Read a JSON file whose content must be of type `kind`, `dict` or `list`."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, kind):
-        wanted = "object" if kind is dict else "list"
-        raise ValueError(f"{path} must be a JSON {wanted}, got {type(content).__name__}")
+    content: _Content = files.read_json(path, kind)
     return content

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from vl_core.files import check_sizes, limit_network
 
 from vl_diffusion.checks import TimestepEmbedding, checked_dtype, checked_image_size, checked_timestep_embedding
 from vl_diffusion.models.denoiser import Denoiser
@@ -163,8 +164,8 @@ def load_denoiser(
         checked_image_size(image_size),
         checked_timestep_embedding(timestep_embedding),
     )
+    folder = local_folder(path_or_id)
     try:
-        folder = local_folder(path_or_id)
         if folder is not None and folder.is_file():
             return _load_file(folder, wanted)
         if config is not None:
@@ -172,11 +173,19 @@ def load_denoiser(
         if folder is None:
             return _load_from_hub(str(path_or_id), wanted)
         return _load_folder(folder, wanted)
-    except (ValueError, OSError, ImportError, Warning):
+    except (OSError, ImportError, Warning):
         raise
+    except ValueError as error:
+        # Ours name the model, its file or an argument; those of the libraries, raised while it is read, may not.
+        if folder is None or str(folder) in str(error) or str(error).startswith(_ARGUMENTS):
+            raise
+        raise ValueError(f"model {path_or_id} cannot be loaded ({error}); check its files") from error
     # diffusers raises many other exceptions for damaged or inconsistent files.
     except Exception as error:
         raise ValueError(f"model {path_or_id} cannot be loaded ({error}); check its files") from error
+
+
+_ARGUMENTS = ("config must", "variant must", "image_size must", "dtype must", "timestep_embedding must")
 
 
 @dataclass(frozen=True)
@@ -264,10 +273,12 @@ def _load_pipeline(folder: Path, index: Mapping[str, Any], wanted: _Wanted) -> D
     if (scheduler := folder / "scheduler" / "scheduler_config.json").is_file():
         # Check it first: the errors of diffusers are not specific.
         read_schedule(scheduler)
+    for part in folder.glob("*/config.json"):
+        check_sizes(read_json(part, dict), part)
     left_out = _parts_left_out(pipeline_class, index)
     variants = check_parts(folder, part_names(index, left_out), wanted.variant)
     _say_variant(folder, wanted.variant, variants.values())
-    with _quiet_libraries(), warnings.catch_warnings():
+    with _quiet_libraries(), warnings.catch_warnings(), limit_network(folder):
         # The argument is called dtype since diffusers 0.42.
         warnings.filterwarnings("ignore", message=".*torch_dtype", category=FutureWarning)
         # Parts with a variant are loaded one by one: diffusers chooses one name for all of them.
@@ -313,7 +324,9 @@ def _parts_left_out(pipeline_class: Any, index: Mapping[str, Any]) -> dict[str, 
 def _load_network(folder: Path, wanted: _Wanted) -> Denoiser:
     import diffusers
 
-    kind = read_json(folder / "config.json", dict).get("_class_name")
+    content = read_json(folder / "config.json", dict)
+    check_sizes(content, folder / "config.json")
+    kind = content.get("_class_name")
     if kind not in NETWORKS:
         whole = f"; pass the whole pipeline: {folder.parent}" if (folder.parent / "model_index.json").is_file() else ""
         raise ValueError(
@@ -325,7 +338,7 @@ def _load_network(folder: Path, wanted: _Wanted) -> Denoiser:
     names = _read_names(folder / "classes.json") if (folder / "classes.json").is_file() else None
     chosen = check_weights(folder, wanted.variant, optional=False)
     _say_variant(folder, wanted.variant, [chosen])
-    with _quiet_libraries():
+    with _quiet_libraries(), limit_network(folder):
         network, report = getattr(diffusers, kind).from_pretrained(
             folder, use_safetensors=True, torch_dtype=wanted.dtype, variant=chosen, output_loading_info=True
         )

@@ -23,6 +23,11 @@ Prediction = Literal["epsilon", "v_prediction", "flow_prediction", "sample"]
 sigma * x_0`` of a variance-preserving model; the velocity ``epsilon - x_0`` of a flow; or the clean image ``x_0``."""
 
 
+_MAX_STEPS = 1_000_000
+_MAX_NUMBER = 1e9
+"""Bounds of settings, far from any in use, so that a damaged file costs neither memory nor overflow."""
+
+
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
     """Signal and noise levels at each training step, and the prediction type of the network.
@@ -95,6 +100,8 @@ class NoiseSchedule:
         if config.get("timestep_type") == "continuous":
             raise ValueError(f"{name} uses continuous timesteps of EDM, which is not supported")
         betas = _betas(config)
+        if betas.ndim != 1 or not ((betas >= 0) & (betas <= 1)).all():
+            raise ValueError(f"betas of {name} must be numbers in [0, 1], one for each step")
         if config.get("rescale_betas_zero_snr"):
             betas = _rescaled_to_zero_snr(betas)
         prediction = config.get("prediction_type") or "epsilon"
@@ -230,15 +237,16 @@ def _betas(config: Mapping[str, Any]) -> np.ndarray:
     if config.get("trained_betas") is not None:
         try:
             return np.asarray(config["trained_betas"], np.float64)
-        except (TypeError, ValueError):
-            raise ValueError(f"trained_betas must be a list of numbers, got {config['trained_betas']!r}") from None
+        except (TypeError, ValueError, OverflowError):
+            got = repr(config["trained_betas"])[:200]
+            raise ValueError(f"trained_betas must be a list of numbers, got {got}") from None
     steps = _num_steps(config)
     first, last = _number(config, "beta_start", 1e-4), _number(config, "beta_end", 0.02)
     shape = config["beta_schedule"]
     if shape == "linear":
         return np.linspace(first, last, steps)
     if shape == "scaled_linear":
-        return np.linspace(math.sqrt(first), math.sqrt(last), steps) ** 2
+        return np.linspace(math.sqrt(max(first, 0)), math.sqrt(max(last, 0)), steps) ** 2
     if shape == "squaredcos_cap_v2":
         # Nichol & Dhariwal, 2021, equation 17, with the cap that keeps the last step from losing the signal.
         alpha_bar: np.ndarray = np.cos((np.arange(steps + 1) / steps + 0.008) / 1.008 * math.pi / 2) ** 2
@@ -259,7 +267,7 @@ def _flow_levels(config: Mapping[str, Any]) -> np.ndarray:
     shift = 1.0 if config.get("use_dynamic_shifting") else _number(config, "shift", 1.0)
     if config.get("flow_shift") is not None:
         shift = _number(config, "flow_shift", 1.0)
-    if not shift > 0:
+    if not shift >= 1 / _MAX_NUMBER:
         raise ValueError(f"shift must be positive, got {shift}")
     return shift * level / (1 + (shift - 1) * level)
 
@@ -267,20 +275,26 @@ def _flow_levels(config: Mapping[str, Any]) -> np.ndarray:
 def _num_steps(config: Mapping[str, Any]) -> int:
     steps = config.get("num_train_timesteps", 1000)
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise ValueError(f"num_train_timesteps must be a positive integer, got {steps!r}")
+        raise ValueError(f"num_train_timesteps must be a positive integer, got {repr(steps)[:80]}")
+    if steps > _MAX_STEPS:
+        raise ValueError(f"num_train_timesteps must be at most {_MAX_STEPS:,}, got {str(steps)[:40]}")
     return steps
 
 
 def _number(config: Mapping[str, Any], name: str, default: float) -> float:
     value = config.get(name, default)
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"{name} must be a number, got {value!r}")
+        raise ValueError(f"{name} must be a number, got {repr(value)[:80]}")
+    if not abs(value) <= _MAX_NUMBER:
+        raise ValueError(f"{name} must be at most {_MAX_NUMBER:g}, got {str(value)[:40]}")
     return value
 
 
 def _rescaled_to_zero_snr(betas: np.ndarray) -> np.ndarray:
     """Shift and scale the signal level so that the last step holds pure noise (Lin et al., 2023, algorithm 1)."""
     signal = np.sqrt(np.cumprod(1 - betas))
+    if not (signal[0] > signal[-1] and (signal[:-1] > 0).all()):
+        raise ValueError("rescale_betas_zero_snr needs betas that lower the signal, and none but the last to zero")
     signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
     alphas_cumprod = signal**2
     return 1 - np.concatenate([alphas_cumprod[:1], alphas_cumprod[1:] / alphas_cumprod[:-1]])

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from vl_core.files import check_sizes, limit_network, read_json, read_tensors
 from vl_core.runs import atomic_write
 
 from vl_diffusion.checks import checked_classes
@@ -86,15 +86,17 @@ class SmallCNN(nn.Module):
         if not folder.is_dir() and (PRETRAINED / folder).is_dir():
             folder = PRETRAINED / folder
         try:
-            config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-            model = cls(config["width"], classes=config["classes"], image_size=config.get("image_size", 28))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            config = read_json(folder / _CONFIG)
+            check_sizes(config, folder / _CONFIG)
+            with limit_network(folder):
+                model = cls(config["width"], classes=config["classes"], image_size=config.get("image_size", 28))
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise ValueError(
                 f"{folder / _CONFIG} must describe a {cls.__name__} with its width and classes ({error!r})"
             ) from error
         try:
-            model.load_state_dict(load_file(folder / _WEIGHTS))
-        except (SafetensorError, RuntimeError) as error:
+            model.load_state_dict(read_tensors(folder / _WEIGHTS))
+        except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
                 f"{folder / _WEIGHTS} does not match the {_CONFIG} in the same folder: {reason}"
@@ -105,7 +107,7 @@ class SmallCNN(nn.Module):
     def is_in(folder: str | Path) -> bool:
         """True if the folder's ``config.json`` describes a `SmallCNN`."""
         try:
-            config = json.loads((Path(folder) / _CONFIG).read_text(encoding="utf-8"))
+            config = read_json(Path(folder) / _CONFIG)
         except (OSError, ValueError):
             return False
         return isinstance(config, dict) and config.get("architecture") == "SmallCNN"

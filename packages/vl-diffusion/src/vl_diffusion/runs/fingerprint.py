@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from pathlib import Path
 
+from vl_core.files import read_json
 from vl_core.runs import file_sha256, files_sha256
 
 _READ = ("*.json", "*.safetensors", "merges.txt")
@@ -28,7 +28,7 @@ def fingerprint(folder: Path, config: Path | None = None) -> str:
         parts = [file_sha256(folder), *([] if config is None else [fingerprint(config)])]
         return sha256("".join(parts).encode()).hexdigest()
     index = folder / "model_index.json"
-    subfolders = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else ()
+    subfolders = read_json(index, dict) if index.is_file() else ()
     folders = [folder, *(folder / name for name in subfolders)]
     files = [path for part in folders for kind in _READ for path in part.glob(kind)]
     return files_sha256(folder, (path.relative_to(folder).as_posix() for path in files))

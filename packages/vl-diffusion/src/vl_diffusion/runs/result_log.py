@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from vl_core.files import parse_json
 from vl_core.runs.append_only import AppendOnlyFile
 
 from vl_diffusion.classification.result import ARRAYS, Classification
@@ -66,7 +67,10 @@ class ResultIndex:
                 beginning = _BEGINNING.match(line)
                 if beginning is None:
                     raise _damaged(path, start, "not a result")
-                self._places[int(beginning[1])] = path, start
+                try:
+                    self._places[int(beginning[1])] = path, start
+                except ValueError as error:
+                    raise _damaged(path, start, error) from error
 
     def __contains__(self, image_id: int) -> bool:
         return image_id in self._places
@@ -94,7 +98,7 @@ class ResultIndex:
 
     def _read(self, file: BinaryIO, start: int) -> dict[str, np.ndarray]:
         file.seek(start)
-        row = json.loads(file.readline())
+        row = parse_json(file.readline(), "the line")
         if "pruned" not in row:
             # From an older version: derive the pruned classes, those with fewer draws than the predicted one.
             row["pruned"] = [draws < row["draws"][row["predictions"]] for draws in row["draws"]]

@@ -24,6 +24,8 @@ from vl_diffusion.search.shortlist import search_among
 Probe = Literal["leaves", "names"]
 Score = Literal["min", "mean"]
 
+_MAX_DEPTH = 100
+
 
 @dataclass(frozen=True)
 class Node:
@@ -229,16 +231,20 @@ class _ErrorCache:
         return errors
 
 
-def _node(name: str, below: Any) -> Node:
+def _node(name: str, below: Any, depth: int = 0) -> Node:
     """Convert nested mappings and sequences to nodes; a node with a single child is replaced by it."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"tree must be at most {_MAX_DEPTH} levels deep, got more below {name!r}")
     if isinstance(below, Mapping):
-        children = tuple(_node(child, further) for child, further in below.items())
+        children = tuple(_node(child, further, depth + 1) for child, further in below.items())
     elif isinstance(below, Sequence) and not isinstance(below, str):
         if invalid := [leaf for leaf in below if not isinstance(leaf, str)]:
-            raise TypeError(f"tree must have class names below {name!r}, got {invalid[0]!r}")
+            raise TypeError(f"tree must have class names below {name!r}, got {repr(invalid[0])[:200]}")
         children = tuple(Node(leaf) for leaf in below)
     else:
-        raise TypeError(f"tree must have a mapping or a sequence of class names below {name!r}, got {below!r}")
+        raise TypeError(
+            f"tree must have a mapping or a sequence of class names below {name!r}, got {repr(below)[:200]}"
+        )
     if not children:
-        raise ValueError(f"tree must have class names below {name!r}, got {below!r}")
+        raise ValueError(f"tree must have class names below {name!r}, got {repr(below)[:200]}")
     return children[0] if len(children) == 1 else Node(name, children)

@@ -13,6 +13,9 @@ from typing import Any, BinaryIO, Literal
 
 Missing = Literal["error", "root"]
 
+_MAX_DEPTH = 100
+"""Longest chain of hypernyms; the longest of WordNet 3.0 has 19."""
+
 
 @dataclass
 class _Synset:
@@ -52,8 +55,8 @@ def wordnet_tree(
     unknown = [name for name in classes if _lemma(name) not in senses]
     if unknown and missing == "error":
         raise ValueError(
-            f"WordNet has no noun {', '.join(map(repr, unknown))}; rename these classes, or put them under the root "
-            "with missing='root'"
+            f"WordNet in {folder} has no noun {', '.join(map(repr, unknown))}; rename these classes, or put them under "
+            "the root with missing='root'"
         )
     root = _Synset((), None, classes=unknown)
     synsets: dict[int, _Synset] = {}
@@ -79,20 +82,26 @@ def _first_senses(index: Path, lemmas: set[str]) -> dict[str, int]:
                 # lemma pos synset_cnt p_cnt [symbol ...] sense_cnt tagsense_cnt offset [offset ...]
                 fields = line.split()
                 try:
-                    senses[lemma] = int(fields[6 + int(fields[3])])
+                    senses[lemma] = _checked(int(fields[6 + _checked(int(fields[3]))]))
                 except (IndexError, ValueError):
-                    raise ValueError(f"{index} is not in WordNet's format: {line.strip()!r}") from None
+                    raise ValueError(f"{index} is not in WordNet's format: {line.strip()[:200]!r}") from None
     return senses
 
 
 def _attach(root: _Synset, synsets: dict[int, _Synset], data: BinaryIO, offset: int) -> _Synset:
     """Add the synset at an offset, and all of its ancestors, to the tree."""
-    if offset in synsets:
-        return synsets[offset]
-    synset = _read_synset(data, offset)
-    parent = root if synset.hypernym is None else _attach(root, synsets, data, synset.hypernym)
-    parent.children[offset] = synsets[offset] = synset
-    return synset
+    chain: dict[int, _Synset] = {}
+    parent: int | None = offset
+    while parent is not None and parent not in synsets:
+        if parent in chain or len(chain) >= _MAX_DEPTH:
+            raise ValueError(f"{data.name} is not WordNet's: the hypernyms of the synset at byte {offset} do not end")
+        chain[parent] = _read_synset(data, parent)
+        parent = chain[parent].hypernym
+    above = root if parent is None else synsets[parent]
+    for place, synset in reversed(chain.items()):
+        above.children[place] = synsets[place] = synset
+        above = synset
+    return synsets[offset]
 
 
 def _read_synset(data: BinaryIO, offset: int) -> _Synset:
@@ -104,15 +113,26 @@ def _read_synset(data: BinaryIO, offset: int) -> _Synset:
         if int(fields[0]) != offset:
             raise ValueError
         num_words = int(fields[3], 16)
+        if num_words < 1:
+            raise ValueError
         words = tuple(word.replace("_", " ") for word in fields[4 : 4 + 2 * num_words : 2])
         first = 5 + 2 * num_words
-        num_pointers = int(fields[first - 1])
-        pointers = [fields[first + 4 * i : first + 4 * i + 3] for i in range(num_pointers)]
+        end = first + 4 * _checked(int(fields[first - 1]))
+        if len(words) != num_words or end > len(fields):
+            raise ValueError
+        pointers = [fields[i : i + 3] for i in range(first, end, 4)]
         # @ is "is a kind of", @i "is an instance of".
-        parents = [int(where) for symbol, where, kind in pointers if symbol in ("@", "@i") and kind == "n"]
+        parents = [_checked(int(where)) for symbol, where, kind in pointers if symbol in ("@", "@i") and kind == "n"]
     except (IndexError, ValueError):
-        raise ValueError(f"{data.name} is not in WordNet's format at byte {offset}: {line.strip()!r}") from None
+        raise ValueError(f"{data.name} is not in WordNet's format at byte {offset}: {line.strip()[:200]!r}") from None
     return _Synset(words, parents[0] if parents else None)
+
+
+def _checked(number: int) -> int:
+    """Return a count or an offset; a negative one, or one that no file reaches, is an error."""
+    if not 0 <= number < 2**40:
+        raise ValueError
+    return number
 
 
 def _mapping(synset: _Synset) -> dict[str, Any]:

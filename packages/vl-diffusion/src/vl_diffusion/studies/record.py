@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_type_hints
 
+from vl_core.files import parse_json
 from vl_core.runs.append_only import AppendOnlyFile
 
 Result = TypeVar("Result")
@@ -30,11 +31,13 @@ class StudyRecord(AppendOnlyFile, Generic[Result]):
     def __init__(self, path: Path, result: type[Result]) -> None:
         super().__init__(path)
         self._result = result
+        hints = get_type_hints(result)
+        self._kinds = {name: kind for name, kind in hints.items() if kind in (bool, int, float, str)}
         self._results: dict[str, dict[int, Result]] = {}
         self._totals: dict[str, float] = {}
         for number, line in enumerate(self.lines(), 1):
             try:
-                self._add(json.loads(line))
+                self._add(parse_json(line, "the line"))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f"{path}, line {number} is damaged ({error}); delete the line or the file") from error
 
@@ -65,9 +68,17 @@ class StudyRecord(AppendOnlyFile, Generic[Result]):
         self.write(json.dumps(group) + "\n")
         self._add(group)
 
+    def _made(self, values: Mapping[str, Any]) -> Result:
+        """One image's result, whose numbers and texts are what the dataclass says."""
+        result = self._result(**values)
+        for name, kind in self._kinds.items():
+            if not isinstance(value := getattr(result, name), int | float if kind is float else kind):
+                raise TypeError(f"{name} must be of type {kind.__name__}, got {type(value).__name__}")
+        return result
+
     def _add(self, group: Mapping[str, Any]) -> None:
         found = {
-            run: {image_id: self._result(**result) for image_id, result in zip(group["image_ids"], of_run, strict=True)}
+            run: {image_id: self._made(result) for image_id, result in zip(group["image_ids"], of_run, strict=True)}
             for run, of_run in group["results"].items()
         }
         for run, of_run in found.items():

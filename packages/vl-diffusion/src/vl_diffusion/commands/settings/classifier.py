@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from vl_core.cli import DeviceName, Groups, Metavar
+from vl_core.files import read_json
 
 from vl_diffusion.checks import checked_classes, checked_settings
 from vl_diffusion.classification.candidates import Combination, checked_templates
@@ -212,10 +212,7 @@ def read_tree(path: Path) -> Any:
         OSError: If the file cannot be read.
         ValueError: If it is not JSON.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    return read_json(path)
 
 
 def _most_draws(settings: ClassifierSettings) -> int:
