@@ -53,7 +53,17 @@ def mutate(content: bytes, generator: random.Random, others: Sequence[bytes] = (
         try:
             return layout(content, generator)[:MAX_BYTES]
         # The seed may be a damaged file, whose layout cannot be taken apart.
-        except (ValueError, KeyError, IndexError, struct.error, zlib.error, OSError, EOFError, zipfile.BadZipFile):
+        except (
+            ValueError,
+            KeyError,
+            IndexError,
+            struct.error,
+            zlib.error,
+            OSError,
+            EOFError,
+            RecursionError,
+            zipfile.BadZipFile,
+        ):
             pass
     return blind(content, generator, others)
 
@@ -188,7 +198,9 @@ def _mutate_node(node: Any, generator: random.Random) -> Any:
         if action < 0.1:
             del copy[key]
         elif action < 0.2 and isinstance(copy, list):
-            copy += [copy[key]] * generator.choice((1, 10, 1000))
+            # Repeats of repeats would take more memory here than the mutant takes in its reader.
+            most = MAX_BYTES // len(json.dumps(copy))
+            copy += [copy[key]] * min(most, generator.choice((1, 10, 1000)))
         elif action < 0.2:
             copy[generator.choice(("", "step", "shape", "unknown", *copy))] = copy[key]
         else:
