@@ -258,6 +258,18 @@ def test_what_the_terminal_cannot_show_is_escaped(monkeypatch):
     assert terminal.getvalue().split() == [b"3", rb"\u2603"]
 
 
+def test_a_reader_that_leaves_ends_the_program_without_a_word():
+    code = "import sys; from vl_core.cli import run_command; sys.exit(run_command('program', '1', {}, ['--help']))"
+    program = subprocess.Popen(
+        [sys.executable, "-c", f"input(); {code}"], stdin=-1, stdout=-1, stderr=-1, text=True, encoding="utf-8"
+    )
+    program.stdout.close()
+    program.stdin.write("\n")
+    program.stdin.close()
+    assert (program.stderr.read(), program.wait(60)) == ("", 141)
+    program.stderr.close()
+
+
 def test_only_an_interruption_gets_the_note():
     with pytest.raises(ValueError, match="x") as caught, note_on_interruption("note"):
         raise ValueError("x")

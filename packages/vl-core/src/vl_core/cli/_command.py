@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,9 +51,20 @@ def run_command(
         arguments: The command line without the program's name; by default, that of this process.
 
     Returns:
-        The exit status: that of the command (0, or 1 where its documentation says so), 2 for bad input, or 130 for an
-        interruption.
+        The exit status: that of the command (0, or 1 where its documentation says so), 2 for bad input, 130 for an
+        interruption, or 141 if the reader of the output, such as ``head``, has left.
     """
+    try:
+        status = _run_command(prog, version, commands, arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter would complain when it flushes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status
+
+
+def _run_command(prog: str, version: str, commands: Mapping[str, Command], arguments: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal's encoding lacks must not cost the table; standard error escapes by default.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -82,6 +94,8 @@ def run_command(
             settings.check()
         # Takes seconds; an interruption meanwhile is one line too.
         return int(_named(command.run)(settings) or 0)
+    except BrokenPipeError:
+        raise
     except (TypeError, ValueError, OSError, ModuleNotFoundError) as error:
         _complain(prog, f"error: {in_options(_one_line(error), options, aliases)}", error)
         return 2
