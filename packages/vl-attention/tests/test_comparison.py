@@ -122,3 +122,19 @@ def test_the_peak_is_that_of_the_work_within():
     with peak_memory() as large:
         torch.ones(50_000_000)
     assert 150 < large.megabytes - small.megabytes < 260
+
+
+@pytest.mark.parametrize("damage", ["text", "labels", "shape"])
+def test_predictions_that_cannot_be_read_are_named(tmp_path, damage):
+    from safetensors.torch import save_file
+    from vl_attention.comparison.compare import read_predictions
+
+    path = tmp_path / "runs/ours-0/predictions.safetensors"
+    path.parent.mkdir(parents=True)
+    if damage == "text":
+        path.write_text("no tensors")
+    else:
+        labels = {"labels": torch.zeros(2, dtype=torch.int64)} if damage == "shape" else {}
+        save_file({"logits": torch.zeros(3, 2), **labels}, path)
+    with pytest.raises(ValueError, match=r"predictions\.safetensors (is not a whole|must hold logits)"):
+        read_predictions(tmp_path, "ours", 0)

@@ -216,3 +216,24 @@ def test_names_may_be_a_mapping_from_numbers(saved, tmp_path):
     config["label_names"] = {"10": "c", "2": "b", "1": "a"}
     (folder / "config.json").write_text(json.dumps(config))
     assert class_names(load_model(folder)) == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("changes", [{"depth": 10**9}, {"depth": 100_000}, {"embed_dim": 90_000, "num_heads": 3}])
+def test_a_model_that_its_weights_cannot_fill_costs_no_memory(tmp_path, changes):
+    size = {"img_size": 8, "patch_size": 4, "embed_dim": 12, "depth": 1, "num_heads": 2, "num_classes": 2}
+    save_model(timm.create_model("vit_tiny_patch16_224", **size), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["model_args"].update(changes)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"(could|cannot) fill"):
+        load_classifier(tmp_path)
+
+
+def test_a_normalization_that_is_none_is_named(tmp_path):
+    size = {"img_size": 8, "patch_size": 4, "embed_dim": 12, "depth": 1, "num_heads": 2, "num_classes": 2}
+    save_model(timm.create_model("vit_tiny_patch16_224", **size), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["pretrained_cfg"]["mean"] = [[0.5], 0.5, 0.5]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path))):
+        load_classifier(tmp_path)

@@ -163,7 +163,7 @@ def test_an_error_while_saving_leaves_the_previous_checkpoint(tmp_path, monkeypa
     assert [entry.name for entry in (tmp_path / "checkpoint").iterdir()] == ["last.safetensors"]
 
 
-@pytest.mark.parametrize("content", ["text", "truncated", "foreign"])
+@pytest.mark.parametrize("content", ["text", "truncated", "foreign", "list", "no step", "deep"])
 def test_a_file_that_is_no_checkpoint_is_an_error_naming_it(tmp_path, content):
     run = RunFolder(tmp_path, {})
     run.save_checkpoint(1, {"a": torch.ones(100)}, {})
@@ -173,7 +173,8 @@ def test_a_file_that_is_no_checkpoint_is_an_error_naming_it(tmp_path, content):
     elif content == "truncated":
         path.write_bytes(path.read_bytes()[:-10])
     else:
-        save_file({"a": torch.ones(1)}, path)
+        headers = {"list": "[1]", "no step": '{"step": "1", "state": {}}', "deep": "[" * 5000}
+        save_file({"a": torch.ones(1)}, path, {"run": headers[content]} if content in headers else None)
     with pytest.raises(ValueError, match=r"last\.safetensors is not a checkpoint"):
         run.load_checkpoint()
 

@@ -55,8 +55,11 @@ def test_a_last_line_that_lacks_only_its_end_is_kept(run):
     assert again.metrics() == [{"step": 0, "loss": 2.0}, {"step": 1, "loss": 1.0}]
 
 
-def test_a_broken_line_in_the_middle_is_an_error_naming_it(run):
-    (run.path / "metrics.jsonl").write_text('{"step": 0}\n{"st\n{"step": 2}\n')
+@pytest.mark.parametrize(
+    "line", ['{"st', '{"step": 1, "loss": "low"}', "[" * 5000, '{"step": 1, "x": ' + "9" * 5000 + "}"]
+)
+def test_a_broken_line_in_the_middle_is_an_error_naming_it(run, line):
+    (run.path / "metrics.jsonl").write_text(f'{{"step": 0}}\n{line}\n{{"step": 2}}\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 is not a row"):
         run.metrics()
 

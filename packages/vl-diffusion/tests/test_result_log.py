@@ -99,3 +99,11 @@ def test_a_name_with_a_line_break_is_a_line_of_the_table(result):
     assert len(lines) == 2 + 5 + 1
     assert lines[4].startswith("3\\t4")
     assert lines[6].startswith("é ü    a\\nb  ")
+
+
+@pytest.mark.parametrize("line", ['{"image_ids": ' + "9" * 5000 + ", ", '{"image_ids": 8, "errors": ' + "[" * 5000])
+def test_a_line_that_no_parser_takes_is_named(folder, line):
+    path = folder / ResultLog.name(0)
+    path.write_text(line + "\n" + path.read_text())
+    with pytest.raises(ValueError, match=r"results\.jsonl, line 1 is damaged"):
+        ResultIndex(folder, CLASSES).collect([8])

@@ -127,3 +127,19 @@ def test_unsupported_schedules_are_refused(config, message):
 def test_levels_out_of_range_are_refused(values):
     with pytest.raises(ValueError, match="alphas_cumprod"):
         NoiseSchedule.variance_preserving(values)
+
+
+@pytest.mark.parametrize(
+    ("config", "cause"),
+    [
+        ({**VP, "num_train_timesteps": 2**31}, "num_train_timesteps must be at most 1,000,000"),
+        ({**VP, "beta_start": 256.0}, r"betas of the scheduler must be numbers in \[0, 1\]"),
+        ({**VP, "beta_start": 1e300}, "beta_start must be at most"),
+        ({**VP, "beta_start": 0.0, "beta_end": 0.0, "rescale_betas_zero_snr": True}, "rescale_betas_zero_snr needs"),
+        ({**FLOW, "shift": 1e-320}, "shift must be positive"),
+        ({"trained_betas": [10**400]}, "trained_betas must be a list of numbers"),
+    ],
+)
+def test_settings_of_a_damaged_file_cost_neither_memory_nor_overflow(config, cause):
+    with pytest.raises(ValueError, match=cause):
+        NoiseSchedule.from_config(config)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from vl_diffusion import Exhaustive, LabelTree, Racing, SearchInput, Shortlist, Staged, wordnet_tree
@@ -282,3 +284,46 @@ def test_files_that_are_missing_or_damaged_are_named(wordnet, tmp_path):
     (wordnet / "index.noun").write_text("wolf n 1\n")
     with pytest.raises(ValueError, match=r"index\.noun is not in WordNet's format: 'wolf n 1'"):
         wordnet_tree(["wolf"], wordnet)
+
+
+def replaced(path, old, new):
+    content = path.read_text()
+    assert old in content
+    path.write_text(content.replace(old, new))
+
+
+@pytest.mark.parametrize("count", ["999999999", "-01", "1e3"])
+def test_a_count_that_wordnets_line_does_not_hold_is_refused(wordnet, count):
+    lines = (wordnet / "data.noun").read_text().splitlines(keepends=True)
+    place = next(i for i, line in enumerate(lines) if " wolf 0 " in line)
+    lines[place] = re.sub(r" \d{3} ~", f" {count} ~", lines[place])
+    (wordnet / "data.noun").write_text("".join(lines))
+    with pytest.raises(ValueError, match=r"data\.noun is not in WordNet's format at byte"):
+        wordnet_tree(["wolf"], wordnet)
+
+
+def test_hypernyms_in_a_circle_are_refused(wordnet):
+    offsets = {line.split()[0] for line in (wordnet / "data.noun").read_text().splitlines() if line[0] != " "}
+    wolf = next(line.split()[0] for line in (wordnet / "data.noun").read_text().splitlines() if " wolf 0 " in line)
+    content = (wordnet / "data.noun").read_text()
+    for offset in offsets:
+        content = content.replace(f"@ {offset} n", f"@ {wolf} n")
+    (wordnet / "data.noun").write_text(content)
+    with pytest.raises(ValueError, match=rf"the hypernyms of the synset at byte {int(wolf)} do not end"):
+        wordnet_tree(["wolf"], wordnet)
+
+
+@pytest.mark.parametrize("offset", ["-0000001", "9" * 20])
+def test_an_offset_outside_of_the_file_is_refused(wordnet, offset):
+    wolf = next(line for line in (wordnet / "index.noun").read_text().splitlines() if line.startswith("wolf "))
+    replaced(wordnet / "index.noun", wolf, " ".join([*wolf.split()[:-1], offset]))
+    with pytest.raises(ValueError, match=r"index\.noun is not in WordNet's format: 'wolf n"):
+        wordnet_tree(["wolf"], wordnet)
+
+
+def test_a_tree_that_is_too_deep_is_refused():
+    tree = ["cat", "dog"]
+    for _ in range(2000):
+        tree = {"more": tree}
+    with pytest.raises(ValueError, match="tree must be at most 100 levels deep"):
+        LabelTree(tree, ("cat", "dog"))

@@ -57,3 +57,12 @@ def test_damaged_files_are_named(model, tmp_path):
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError):
         SmallCNN.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("width", [8_000_000, 8 * 10**9, 80_000])
+def test_a_width_that_the_weights_cannot_fill_costs_no_memory(model, tmp_path, width):
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"width": width}))
+    with pytest.raises(ValueError, match=r"config\.json must describe a SmallCNN .*(could|cannot) fill"):
+        SmallCNN.from_pretrained(tmp_path)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pytest
 from vl_diffusion.studies.record import StudyRecord
+from vl_diffusion.studies.search_comparison import Finding
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,25 @@ def test_an_incomplete_last_line_gives_way_to_the_next_group(path):
         '{"image_ids": [1], "totals": {}}',
         '{"image_ids": [1], "results": {"first": []}, "totals": {}}',
         '{"image_ids": [1], "results": {"first": [{"name": 1}]}, "totals": {}}',
+        "[" * 5000,
     ],
 )
 def test_a_damaged_line_is_named(path, line):
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(ValueError, match=r"record\.jsonl, line 3 is damaged .*; delete the line or the file"):
         StudyRecord(path, Result)
+
+
+def test_a_number_that_is_none_is_named(path):
+    line = json.dumps({"image_ids": [1], "results": {"racing": [one("many")]}, "totals": {}})
+    path.write_text(line + "\n")
+    with pytest.raises(
+        ValueError, match=r"record\.jsonl, line 1 is damaged \(evaluations must be of type int, got str\)"
+    ):
+        StudyRecord(path, Finding)
+    path.write_text(json.dumps({"image_ids": [1], "results": {"racing": [one(8)]}, "totals": {}}) + "\n")
+    assert StudyRecord(path, Finding).of("racing")[1] == Finding(1, 8, 2)
+
+
+def one(evaluations):
+    return {"prediction": 1, "evaluations": evaluations, "bookkeeping_seconds": 2}

@@ -115,3 +115,31 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
 def test_a_data_set_needs_a_name():
     with pytest.raises(ValueError, match="name the data set behind 'hf:'"):
         open_dataset("hf:")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("state.json", b"\xff"),
+        ("state.json", b'{"_data_files": [3]}'),
+        ("state.json", b"[" * 5000),
+        ("dataset_info.json", b"{"),
+        ("data-00000-of-00001.arrow", b"no arrow"),
+    ],
+)
+def test_a_damaged_folder_is_named(tmp_path, name, content):
+    rows(1, 2).save_to_disk(tmp_path / "pets")
+    (tmp_path / "pets" / name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"pets"):
+        open_dataset(tmp_path / "pets")
+
+
+def test_places_of_values_beyond_the_file_are_found_when_it_is_opened(tmp_path):
+    rows(1, 2, text=["first text", "second text"]).save_to_disk(tmp_path / "pets")
+    path = tmp_path / "pets/data-00000-of-00001.arrow"
+    content = path.read_bytes()
+    places = np.array([0, 10, 21], np.int32).tobytes()
+    assert content.count(places) == 1
+    path.write_bytes(content.replace(places, np.array([0, -10, 21], np.int32).tobytes()))
+    with pytest.raises(ValueError, match=r"pets cannot be opened by datasets: .*offset"):
+        open_dataset(tmp_path / "pets")

@@ -1,6 +1,7 @@
 """Every kind of image file, good and bad."""
 
 import io
+import logging
 import struct
 import threading
 import warnings
@@ -9,8 +10,9 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from vl_core.data import ImageError, read_image
+from vl_core.data import ImageError, open_dataset, read_image
 from vl_core.data._modes import to_rgb_or_gray
+from vl_core.data._quiet import quiet_pillow
 
 # Four quarters of plain color, 16 pixels wide and 8 high: survives JPEG, and every turn of it is another image.
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
@@ -293,3 +295,70 @@ def test_threads_that_read_at_once_leave_the_warning_filters_as_they_were(monkey
         thread.join()
     assert failures == []
     assert list(warnings.filters) == before
+
+
+# ---- Ranges of values, and what a file can hold ----
+
+
+@pytest.mark.parametrize(
+    ("values", "pixel_range", "expected"),
+    [
+        (np.array([[0, 1000, 4095, 60_000]], np.uint16), None, [0, 4, 16, 233]),
+        (np.array([[0, 1000, 4095, 60_000]], np.uint16), (0, 4095), [0, 62, 255, 255]),
+        (np.array([[0, 1000, 4095, 60_000]], np.uint16), (1000, 2000), [0, 0, 255, 255]),
+        (np.array([[-1000, 0, 40, 3000]], np.int32), (-160, 240), [0, 102, 128, 255]),
+        (np.array([[-1, 0, 0.5, 9]], np.float32), (-1, 1), [0, 128, 191, 255]),
+        (np.array([[0, 100, 200, 255]], np.uint8), (0, 4095), [0, 100, 200, 255]),
+    ],
+)
+def test_a_range_of_values_becomes_black_to_white(values, pixel_range, expected):
+    content = encode(Image.fromarray(values), "TIFF")
+    image = read_image(content, pixel_range=pixel_range)
+    assert (image.mode, np.asarray(image)[0].tolist()) == ("L", expected)
+
+
+@pytest.mark.parametrize("pixel_range", [(4095, 0), (0, 0), (0,), (0, 1, 2), (0, float("nan")), (0, "x"), 5, "04"])
+def test_a_range_that_is_none_is_refused(tmp_path, pixel_range):
+    path = tmp_path / "a.png"
+    Image.new("L", (4, 3)).save(path)
+    for read, source in ((read_image, path), (open_dataset, tmp_path)):
+        with pytest.raises(ValueError, match=r"^pixel_range must be two finite numbers, .* 12-bit images have"):
+            read(source, pixel_range=pixel_range)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "I;16", "F", "1", "LA"])
+def test_a_large_image_is_converted_in_strips_as_it_is_in_one_piece(monkeypatch, mode):
+    values = np.random.default_rng(0).integers(0, 256, (23, 9, 4), np.uint8)
+    image = {
+        "RGBA": Image.fromarray(values),
+        "P": Image.fromarray(values[..., :3]).quantize(16),
+        "I;16": Image.fromarray(values[..., 0].astype(np.uint16) * 250),
+        "F": Image.fromarray(values[..., 0] / np.float32(255)),
+        "1": Image.fromarray(values[..., 0] > 128),
+        "LA": Image.fromarray(values).convert("LA"),
+    }[mode]
+    if mode == "P":
+        image.info["transparency"] = 3
+    whole = to_rgb_or_gray(image)
+    monkeypatch.setattr("vl_core.data._modes._STRIP_PIXELS", 20)
+    strips = to_rgb_or_gray(image)
+    assert strips.mode == whole.mode
+    assert np.array_equal(np.asarray(strips), np.asarray(whole))
+
+
+def test_a_few_bytes_that_declare_many_pixels_are_refused():
+    """A GIF of 30 bytes, whose decoder is content with an empty picture."""
+    gif = b"GIF89a" + struct.pack("<HHBBB", 9000, 9000, 0x80, 0, 0) + bytes(6)
+    gif += b"," + struct.pack("<HHHHB", 0, 0, 9000, 9000, 0) + b"\x02\x01\x01\x00;"
+    with pytest.raises(ImageError, match=r"declares 9000 x 9000 = 81,000,000 pixels in 34 bytes, more than 16,000,000"):
+        read_image(gif)
+
+
+def test_what_pillow_logs_stays_unsaid(caplog):
+    logger = logging.getLogger("PIL.TiffImagePlugin")
+    before = logging.getLogger("PIL").level
+    with quiet_pillow():
+        logger.warning("said inside")
+    logger.warning("said outside")
+    assert [record.getMessage() for record in caplog.records] == ["said outside"]
+    assert logging.getLogger("PIL").level == before

@@ -53,7 +53,7 @@ def checked_range(pixel_range: Sequence[float] | None) -> PixelRange | None:
     if pixel_range is None:
         return None
     try:
-        low, high = map(float, pixel_range)
+        low, high = map(float, () if isinstance(pixel_range, str) else pixel_range)
         ordered = math.isfinite(low) and math.isfinite(high) and low < high
     except (TypeError, ValueError, OverflowError):
         ordered = False
@@ -68,7 +68,7 @@ def checked_range(pixel_range: Sequence[float] | None) -> PixelRange | None:
 def window(values: npt.NDArray[Any], pixel_range: PixelRange) -> npt.NDArray[np.uint8]:
     """Scale numbers linearly so that the ends of the range become 0 and 255; numbers beyond are clipped."""
     low, high = pixel_range
-    scaled = (values.astype(np.float64) - low) * (255 / (high - low))
+    scaled = (values.astype(np.float64) - low) * 255 / (high - low)
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
