@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,7 @@ def to_rgb_or_gray(image: Image.Image, pixel_range: PixelRange | None = None) ->
     return result
 
 
-def checked_range(pixel_range: Sequence[float] | None) -> PixelRange | None:
+def checked_range(pixel_range: Any) -> PixelRange | None:
     """Return the two ends of a range of pixel values.
 
     Raises:
