@@ -21,11 +21,13 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NoReturn
 
 from fuzz_targets import MARK, TARGETS, Files, Target, check
-from mutation import mutate
+from mutation import MAX_BYTES, mutate
 
 MEMORY_MB = 1000
 HANG_SECONDS = 10.0
@@ -33,7 +35,7 @@ _STATE = struct.Struct("qqddd")
 HANGS = "hang.txt"
 INPUT = "input.bin"
 
-EXIT_MEMORY = 77
+EXIT_MEMORY = 78
 
 
 class State:
@@ -119,54 +121,127 @@ def _where(error: BaseException) -> str:
     return " ".join([type(error).__name__, *own[-2:]])
 
 
-def work(targets: Mapping[str, Target], name: str, seed: int, seconds: float, folder: Path, out: Path) -> int:
-    """Run mutants of one target; 0 when the time is over, `EXIT_MEMORY` after a mutant that took too much."""
-    target, state = targets[name], State(folder / "state")
-    case = Case(target, folder)
-    noise = os.open(folder / "noise.txt", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-    hangs: IO[str] = (folder / HANGS).open("w")
-    faulthandler.enable(hangs)
-    # Reading the whole files imports what the target needs; it must be silent and quick too, but has its own time.
-    check(target, case.folder)
-    os.dup2(noise, 1)
-    os.dup2(noise, 2)
-    # What libraries log is their users' choice, but Pillow's lines are about files, which the error is about already.
-    for library in ("datasets", "diffusers", "timm", "transformers", "vl_core"):
-        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
-    gc.collect()
-    limit_memory(3 * MEMORY_MB)
-    current = os.open(folder / INPUT, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-    begun, before = time.monotonic(), state.seconds
-    while state.seconds < seconds:
-        data = case.mutant(f"{seed} {name}", state.mutant)
-        os.ftruncate(current, 0)
-        os.pwrite(current, data, 0)
+class Loop:
+    """Runs one mutant after the other, and keeps what is found."""
+
+    def __init__(self, target: Target, name: str, case: Case, state: State, folder: Path, out: Path) -> None:
+        self.target, self.name, self.case, self.state, self.out = target, name, case, state, out
+        self.noise = os.open(folder / "noise.txt", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        self.current = os.open(folder / INPUT, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        self.hangs: IO[str] = (folder / HANGS).open("w")
+        self._begun, self._before = time.monotonic(), state.seconds
+
+    def silence(self) -> None:
+        """Send what this process prints from now on to a file, in which it is found."""
+        os.dup2(self.noise, 1)
+        os.dup2(self.noise, 2)
+        # What libraries log is their users' choice; Pillow's lines are about files, and so is the error already.
+        for library in ("datasets", "diffusers", "timm", "transformers", "vl_core"):
+            logging.getLogger(library).setLevel(logging.CRITICAL + 1)
+
+    def once(self, data: bytes) -> bool:
+        """Run one mutant; False if it took so much memory that this process has to end."""
+        state = self.state
+        os.ftruncate(self.current, 0)
+        os.pwrite(self.current, data, 0)
         state.mutant += 1
         state.executions += 1
         state.save()
-        case.place(data)
+        self.case.place(data)
         start = time.monotonic()
-        faulthandler.dump_traceback_later(HANG_SECONDS, exit=True, file=hangs)
+        faulthandler.dump_traceback_later(HANG_SECONDS, exit=True, file=self.hangs)
         try:
-            check(target, case.folder)
+            check(self.target, self.case.folder)
         except Exception as error:
             kind = "memory" if isinstance(error, MemoryError) else "exception"
-            keep_finding(out, name, kind, _where(error), traceback.format_exc(), data, case.name(data))
+            self._keep(kind, _where(error), traceback.format_exc(), data)
         finally:
             faulthandler.cancel_dump_traceback_later()
         state.slowest = max(state.slowest, time.monotonic() - start)
-        state.seconds = before + time.monotonic() - begun
+        state.seconds = self._before + time.monotonic() - self._begun
         own_peak = peak_mb()
         state.peak_mb = max(state.peak_mb, own_peak)
         state.save()
-        if written := os.pread(noise, 4000, 0):
+        return own_peak <= MEMORY_MB
+
+    def listen(self, data: bytes) -> None:
+        """Keep what a mutant made the process print."""
+        if written := os.pread(self.noise, 4000, 0):
             text = written.decode(errors="replace")
-            keep_finding(out, name, "noise", text.split(":")[0][-60:], text, data, case.name(data))
-            os.ftruncate(noise, 0)
-            os.lseek(noise, 0, os.SEEK_SET)
-        if own_peak > MEMORY_MB:
+            self._keep("noise", text.split(":")[0][-60:], text, data)
+            os.ftruncate(self.noise, 0)
+            os.lseek(self.noise, 0, os.SEEK_SET)
+
+    def _keep(self, kind: str, where: str, text: str, data: bytes) -> None:
+        keep_finding(self.out, self.name, kind, where, text, data, self.case.name(data))
+
+
+def work(
+    targets: Mapping[str, Target],
+    name: str,
+    seed: int,
+    seconds: float,
+    folder: Path,
+    out: Path,
+    engine: str = "mutation",
+) -> int:
+    """Run mutants of one target; 0 when the time is over, `EXIT_MEMORY` after a mutant that took too much."""
+    target, state = targets[name], State(folder / "state")
+    # Reading the whole files imports what the target needs, which has its own time.
+    with _instrumented(engine):
+        case = Case(target, folder)
+        check(target, case.folder)
+    loop = Loop(target, name, case, state, folder, out)
+    faulthandler.enable(loop.hangs)
+    loop.silence()
+    gc.collect()
+    limit_memory(3 * MEMORY_MB)
+    if engine == "atheris":
+        _guided(loop, seed, seconds, folder)
+    while state.seconds < seconds:
+        data = case.mutant(f"{seed} {name}", state.mutant)
+        whole = loop.once(data)
+        loop.listen(data)
+        if not whole:
             return EXIT_MEMORY
     return 0
+
+
+def _instrumented(engine: str) -> AbstractContextManager[Any]:
+    if engine == "mutation":
+        return nullcontext()
+    context: AbstractContextManager[Any] = import_module("atheris").instrument_imports(
+        include=["vl_core", "vl_diffusion", "vl_attention"]
+    )
+    return context
+
+
+def _guided(loop: Loop, seed: int, seconds: float, folder: Path) -> NoReturn:
+    """Let libFuzzer choose what to mutate next, by what the mutants before have reached; ends the process."""
+    atheris, case = import_module("atheris"), loop.case
+    corpus = folder / "corpus"
+    corpus.mkdir(exist_ok=True)
+    for place, name in enumerate(case.names):
+        for version, content in enumerate(case.files[name]):
+            (corpus / f"{place}-{version}").write_bytes(bytes([place]) + content)
+
+    def test(data: bytes) -> None:
+        if data and not loop.once(data):
+            os._exit(EXIT_MEMORY)
+        if loop.state.seconds >= seconds:
+            os._exit(0)
+
+    def mutant(data: bytes, most: int, number: int) -> bytes:
+        generator = random.Random(number)
+        versions = case.files[case.name(data)] if data else ()
+        return (data[:1] + mutate(data[1:], generator, versions))[:most]
+
+    # Signals are left to `faulthandler`, and memory and time to `Loop`.
+    signals = [f"-handle_{name}=0" for name in ("abrt", "bus", "fpe", "ill", "segv")]
+    options = [f"-seed={seed + loop.state.mutant + 1}", f"-max_len={MAX_BYTES + 1}", "-rss_limit_mb=0", *signals]
+    atheris.Setup([loop.name, *options, str(corpus)], test, custom_mutator=mutant)
+    atheris.Fuzz()
+    raise AssertionError("libFuzzer ends the process")
 
 
 if __name__ == "__main__":
@@ -176,5 +251,5 @@ if __name__ == "__main__":
     parser.add_argument("seconds", type=float)
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
-    given = parser.parse_args()
-    sys.exit(work(TARGETS, given.target, given.seed, given.seconds, given.folder, given.out))
+    parser.add_argument("engine", choices=("mutation", "atheris"))
+    sys.exit(work(TARGETS, *vars(parser.parse_args()).values()))

@@ -6,7 +6,9 @@ r"""Fuzz every reader of outside bytes, and append a row for each target to `fuz
 A finding is an exception that is neither a ValueError nor an OSError, a refusal that does not name the file, a line on
 standard output or standard error, more than 1 GB of resident memory, ten seconds without an answer, or the death of the
 process. The first mutant of each kind and place is kept in `--out`, with its traceback; the exit status is 1 then.
-Mutants depend on the seed, the target and their number alone. Linux only.
+Mutants depend on the seed, the target and their number alone. With `--engine atheris` (`pip install atheris`),
+libFuzzer chooses by the lines that they reach which mutants to mutate further; what is printed is not looked at then.
+Linux only.
 """
 
 from __future__ import annotations
@@ -41,9 +43,18 @@ class Outcome:
     peak_mb: float
     slowest_seconds: float
     seed: int
+    engine: str
 
 
-def fuzz(target: str, seed: int, seconds: float, out: Path, *, worker: Path = HERE / "fuzz_worker.py") -> Outcome:
+def fuzz(
+    target: str,
+    seed: int,
+    seconds: float,
+    out: Path,
+    engine: str = "mutation",
+    *,
+    worker: Path = HERE / "fuzz_worker.py",
+) -> Outcome:
     """Fuzz one target in processes of their own, one after the other where one dies."""
     before = {path.name for path in out.glob(f"{target}-*.txt")}
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -52,7 +63,7 @@ def fuzz(target: str, seed: int, seconds: float, out: Path, *, worker: Path = HE
         state = State(Path(folder, "state"))
         deaths = 0
         while state.seconds < seconds and deaths < 100:
-            command = [sys.executable, str(worker), target, str(seed), str(seconds), folder, str(out)]
+            command = [sys.executable, str(worker), target, str(seed), str(seconds), folder, str(out), engine]
             done = subprocess.run(command, env=environment, capture_output=True, text=True)
             state = State(Path(folder, "state"))
             if done.returncode == 0:
@@ -68,7 +79,7 @@ def fuzz(target: str, seed: int, seconds: float, out: Path, *, worker: Path = HE
         findings = {path.name for path in out.glob(f"{target}-*.txt")} - before
     return Outcome(
         *(target, state.executions, round(state.seconds, 1), len(findings)),
-        *(round(state.peak_mb), round(state.slowest, 2), seed),
+        *(round(state.peak_mb), round(state.slowest, 2), seed, engine),
     )
 
 
@@ -95,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", nargs="*", default=[], help="names, or beginnings of names; default: all")
     parser.add_argument("--minutes", type=float, default=10.0, help="for each target")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engine", choices=("mutation", "atheris"), default="mutation", help="atheris: by coverage")
     parser.add_argument("--jobs", type=int, default=1, help="targets at the same time")
     parser.add_argument("--out", type=Path, default=Path("fuzz-findings"), help="folder for mutants that were findings")
     parser.add_argument("--csv", type=Path, default=HERE / "fuzz.csv", help="table to append to")
@@ -102,7 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = 0
     with ThreadPoolExecutor(given.jobs) as pool:
         names = choose(given.target)
-        for outcome in pool.map(lambda name: fuzz(name, given.seed, 60 * given.minutes, given.out), names):
+        for outcome in pool.map(
+            lambda name: fuzz(name, given.seed, 60 * given.minutes, given.out, given.engine), names
+        ):
             found += outcome.findings
             print(outcome, flush=True)
             append_row(given.csv, asdict(outcome) | provenance())

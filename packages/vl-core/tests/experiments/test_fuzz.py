@@ -98,7 +98,7 @@ PLANTED = """
     fuzz_worker.limit_memory = lambda megabytes: None
     fuzz_worker.Case.mutant = lambda case, seed, number: b"\\0" + (b"knhmc" + b"-" * 9)[number : number + 1]
     target = Target("vl_core", lambda: {"a.txt": [b"-"]}, read)
-    name, seed, seconds, folder, out = sys.argv[1:]
+    name, seed, seconds, folder, out, engine = sys.argv[1:]
     sys.exit(fuzz_worker.work({name: target}, name, int(seed), float(seconds), Path(folder), Path(out)))
 """
 
@@ -120,8 +120,8 @@ def test_every_kind_of_planted_fault_is_found(tmp_path):
 
 @pytest.mark.parametrize("findings", [0, 2])
 def test_the_command_appends_a_row_for_each_target_and_says_if_there_are_findings(tmp_path, monkeypatch, findings):
-    def fuzz(target, seed, seconds, out):
-        return run.Outcome(target, 500, seconds, findings, 600, 0.25, seed)
+    def fuzz(target, seed, seconds, out, engine):
+        return run.Outcome(target, 500, seconds, findings, 600, 0.25, seed, engine)
 
     monkeypatch.setattr(run, "fuzz", fuzz)
     arguments = ["--target", "table", "image-p", "--minutes", "0.5", "--seed", "7", "--csv", str(tmp_path / "fuzz.csv")]

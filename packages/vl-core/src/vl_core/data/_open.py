@@ -65,7 +65,8 @@ def open_dataset(
             built-in sets are not changed. By default ``(0, 65535)`` and ``(0, 1)``.
 
     Returns:
-        The data set. Its ``passed_over`` names what lies in an image folder and is not read.
+        The data set. Its ``passed_over`` names what lies in an image folder and is not read: files that are not named
+        like images, and links to folders that are read already. Links to files, and to folders elsewhere, are followed.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
