@@ -328,12 +328,16 @@ def _read_wordnet(folder: Path) -> None:
 
 def _class_files() -> Files:
     tree = {"animals": {"cats": ["cat"], "dogs": ["dog", "poodle"]}, "vehicles": ["car", "ship"]}
-    return {"tree.json": [json.dumps(tree).encode(), b'[["cat", "dog"], ["poodle", "car", "ship"]]']}
+    return {
+        "tree.json": [json.dumps(tree).encode(), b'[["cat", "dog"], ["poodle", "car", "ship"]]'],
+        "names.txt": ["cat\ndog\r\n\n  ship ä \n".encode(), "\ufeffcat\ndog".encode()],
+    }
 
 
 def _read_classes(folder: Path) -> None:
+    import_module("vl_diffusion.commands.settings.class_names").class_names([f"@{folder / 'names.txt'}"])
     search = import_module("vl_diffusion.search")
-    tree = import_module("vl_diffusion.commands._settings").read_tree(folder / "tree.json")
+    tree = import_module("vl_diffusion.commands.settings.classifier").read_tree(folder / "tree.json")
     try:
         search.LabelTree(tree, ("cat", "dog", "poodle", "car", "ship"))
     # About the tree, an object by then, whose file the command has been given.
@@ -434,7 +438,7 @@ TARGETS: dict[str, Target] = {
     "journal": Target("vl_diffusion", _result_files, _read_results),
     "table": Target("vl_core", _table_files, _read_table, writes=True),
     "wordnet": Target("vl_diffusion", _wordnet_files, _read_wordnet),
-    "label-tree": Target("vl_diffusion", _class_files, _read_classes),
+    "class-list": Target("vl_diffusion", _class_files, _read_classes),
     "classifier": Target("vl_attention", _classifier_files, _read_classifier),
     "denoiser": Target("vl_diffusion", _denoiser_files, _read_denoiser),
     "predictions": Target("vl_attention", _prediction_files, _read_predictions),

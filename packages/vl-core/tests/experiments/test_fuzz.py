@@ -11,21 +11,18 @@ import run
 from fuzz_worker import Case
 from vl_core.results import read_rows
 
-CORE = [
-    name
-    for name, target in fuzz_targets.TARGETS.items()
-    if target.package == "vl_core" and name not in ("parquet", "hub-folder")
-]
+HEAVY = ("parquet", "hub-folder", "denoiser", "classifier", "predictions")
+INSTALLED = [pytest.param(name, marks=[pytest.mark.slow] * (name in HEAVY)) for name in run.choose(())]
 
 
-@pytest.mark.parametrize("name", CORE)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_the_whole_files_of_a_target_are_accepted(tmp_path, name):
     target = fuzz_targets.TARGETS[name]
     case = Case(target, tmp_path)
     target.read(case.folder)
 
 
-@pytest.mark.parametrize("name", CORE)
+@pytest.mark.parametrize("name", INSTALLED)
 def test_some_mutants_of_every_target_keep_the_promise(tmp_path, name):
     target = fuzz_targets.TARGETS[name]
     case = Case(target, tmp_path)
