@@ -87,6 +87,7 @@ def test_whole_numbers_of_other_libraries_are_taken_and_stored_as_those_of_pytho
     assert pair_layers([number], 3, 3) == [(1, 1)]
     assert pair_heads([(number, [number, 2])], 3, 3) == [None, [1, 2], None]
     assert json.dumps(as_pairs("heads", [number, (0, number)])) == "[[1, 1], [0, 1]]"
+    assert pair_heads(np.array([0, 2]), 3, 3) == [0, None, 2]
     with pytest.raises(ValueError, match=r"for a single one pass \[1\]"):
         pair_layers(number, 3, 3)
 

@@ -47,8 +47,9 @@ def test_version_matches_the_installed_metadata():
         (
             "vl_core.charts",
             [
-                *("COLORS", "CORRECT", "GRAY", "MARKERS", "NEUTRAL", "WRONG"),
-                *("label_text", "legend_text", "new_figure", "save_figure", "style_axes"),
+                *("BAR", "COLORS", "CORRECT", "GRAY", "INK", "LIGHT", "MARKERS", "NEUTRAL", "PAGE_WIDTH", "SMALL"),
+                *("TEXT", "TITLE", "WRONG", "in_words", "label_text", "legend_text", "new_figure", "save_figure"),
+                *("show_image", "smallest_text", "spread", "style_axes"),
             ],
         ),
         (

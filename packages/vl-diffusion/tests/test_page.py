@@ -305,6 +305,11 @@ def test_the_command_serves_the_page_and_can_be_interrupted(pixel_dit_folder, mo
     assert "http://here/" in capsys.readouterr().out
 
 
+def test_a_port_that_cannot_be_is_refused_before_loading(capsys):
+    assert main(["demo", "--port", "99999999"]) == 2
+    assert capsys.readouterr().err == "vl-diffusion: error: --port must be from 1 to 65535, got 99999999\n"
+
+
 def test_a_port_that_is_taken_is_one_line(pixel_dit_folder, capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -42,7 +42,8 @@ def checked_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
         raise ValueError(f"classes must not be blank, but entries {blank} are")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"classes must be unique, got {', '.join(map(repr, repeated))} more than once")
-    return names
+    # Names from a NumPy array are strings of its own.
+    return tuple(map(str, names))
 
 
 def checked_logits(logits: Any, num_images: int, num_classes: int) -> np.ndarray:

@@ -91,7 +91,7 @@ def pair_heads(heads: Heads, student_heads: int, teacher_heads: int) -> HeadMap 
         >>> pair_heads([2], 3, 3)
         [None, None, 2]
     """
-    if heads == "all":
+    if isinstance(heads, str) and heads == "all":
         if student_heads == teacher_heads:
             return None
         if teacher_heads % student_heads:

@@ -141,7 +141,8 @@ class AttentionTransfer(
         if mode not in get_args(Mode):
             raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}; got {mode!r}")
         relation_heads = relation_heads if relation_heads is None else whole_number(relation_heads) or 0
-        if mode in ("output", "relations") and heads != "all":
+        # An array compares element by element.
+        if mode in ("output", "relations") and not (isinstance(heads, str) and heads == "all"):
             raise ValueError(f"heads must be 'all' in mode={mode!r}, which joins all heads, got {heads!r}")
         if relation_heads is not None and mode != "relations":
             raise ValueError(f"relation_heads applies to mode='relations', got mode={mode!r}; leave it out")

@@ -304,7 +304,7 @@ def _say_variant(folder: Path, asked: str | None, chosen: Iterable[str | None]) 
     """Warn where a variant was chosen because there is no other."""
     if asked is None and (found := sorted({name for name in chosen if name is not None})):
         warnings.warn(
-            f"{folder} has its weights only as variant {' and '.join(found)}, which is loaded; pass variant= to say so",
+            f"weights that {folder} has only as variant {' and '.join(found)} are loaded; pass variant= to say so",
             stacklevel=2,
         )
 

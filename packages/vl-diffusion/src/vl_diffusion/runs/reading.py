@@ -91,8 +91,9 @@ class ReadImages:
             The exit status of the command, 0 or `SOME_LEFT_OUT`.
         """
         if groups := self.duplicates():
-            count = sum(map(len, groups))
-            _list(f"{count} images have the pixels of another and share its results:", list(map(_equal, groups)))
+            count = sum(len(group) - 1 for group in groups)
+            have = "image has" if count == 1 else "images have"
+            _list(f"{count} {have} the pixels of another and the same results:", list(map(_equal, groups)))
         path = out / SKIPPED_FILE
         if not self.skipped:
             path.unlink(missing_ok=True)

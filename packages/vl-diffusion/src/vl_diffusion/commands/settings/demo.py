@@ -76,6 +76,8 @@ class Demo(ModelSettings):
         """
         self.check_model()
         check_at_least("--draws", self.draws, 1)
+        if self.port is not None and not 1 <= self.port <= 65535:
+            raise ValueError(f"--port must be from 1 to 65535, got {self.port}")
         checked_settings(batch_size=self.batch_size, temperature=1.0, seed=self.seed)
         checked_templates(self.prompt_template)
         if (classes := class_names(self.classes)) is not None:
