@@ -237,3 +237,13 @@ def test_a_normalization_that_is_none_is_named(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=re.escape(str(tmp_path))):
         load_classifier(tmp_path)
+
+
+def test_a_size_of_zero_is_refused_without_a_warning(tmp_path):
+    size = {"img_size": 8, "patch_size": 4, "embed_dim": 12, "depth": 1, "num_heads": 2, "num_classes": 2}
+    save_model(timm.create_model("vit_tiny_patch16_224", **size), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["model_args"]["in_chans"] = 0
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="holds no model that timm can load"):
+        load_classifier(tmp_path)

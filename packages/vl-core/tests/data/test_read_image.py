@@ -3,6 +3,7 @@
 import io
 import logging
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -362,3 +363,15 @@ def test_what_pillow_logs_stays_unsaid(caplog):
     logger.warning("said outside")
     assert [record.getMessage() for record in caplog.records] == ["said outside"]
     assert logging.getLogger("PIL").level == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="libtiff is part of Pillow's own library there")
+def test_libtiff_prints_nothing(capfd):
+    content = encode(Image.new("L", (40, 30), 7), "TIFF", compression="tiff_lzw")
+    damaged = content.replace(content[8:30], bytes(22))
+    with pytest.raises(ImageError):
+        read_image(damaged)
+    assert capfd.readouterr().err == ""
+    with pytest.raises(OSError, match="decoder error"), Image.open(io.BytesIO(damaged)) as image:
+        image.load()
+    assert "tempfile.tif" in capfd.readouterr().err

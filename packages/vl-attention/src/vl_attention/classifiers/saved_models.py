@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import io
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -92,7 +93,9 @@ def load_model(source: str | os.PathLike[str], *, num_classes: int | None = None
         )
     try:
         check_sizes(_configuration(folder), folder / "config.json")
-        with limit_network(folder):
+        with limit_network(folder), warnings.catch_warnings():
+            # A configuration with a size of zero, which the weights do not fit.
+            warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
             return timm.create_model(f"local-dir:{folder}", pretrained=True, **options)
     # Damaged or mismatched files make timm raise all kinds of exceptions.
     except Exception as error:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from PIL import _imaging as core
+
+_TIFF_HANDLERS = ("TIFFSetErrorHandler", "TIFFSetWarningHandler")
+
 _lock = threading.Lock()
 _inside = 0
 _level = logging.NOTSET
+_tiff_handlers: list[tuple[str, int | None]] = []
 _filters: warnings.catch_warnings[None] | None = None
 
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Ignore warnings raised and lines logged by PIL's own modules, which repeat what the error says, or less.
+    """Ignore warnings raised and lines logged by PIL's own modules, and lines that libtiff prints on standard error.
+
+    They repeat what the error says, or less.
 
     `warnings.catch_warnings` saves and restores one list for the whole process: two threads that overlap can restore
     each other's copy and leave warnings muted for good. Here the first one in saves, and the last one out restores.
@@ -31,6 +39,7 @@ def quiet_pillow() -> Iterator[None]:
             # Without a handler, Python prints warnings that are logged on standard error.
             _level = logger.level
             logger.setLevel(logging.CRITICAL + 1)
+            _tiff_handlers[:] = [(name, _set_tiff_handler(name, None)) for name in _TIFF_HANDLERS]
         _inside += 1
     try:
         yield
@@ -41,3 +50,19 @@ def quiet_pillow() -> Iterator[None]:
                 _filters.__exit__(None, None, None)
                 _filters = None
                 logger.setLevel(_level)
+                for name, handler in _tiff_handlers:
+                    _set_tiff_handler(name, handler)
+
+
+def _set_tiff_handler(name: str, handler: int | None) -> int | None:
+    """Set what libtiff does with its own messages, and return what it did before; by default it prints them.
+
+    Nothing happens where libtiff is no library of its own that Pillow's loads, as on Windows.
+    """
+    try:
+        set_handler = getattr(ctypes.CDLL(core.__file__), name)
+    except (AttributeError, OSError, TypeError):
+        return None
+    set_handler.restype, set_handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    previous: int | None = set_handler(handler)
+    return previous
