@@ -218,7 +218,9 @@ def test_names_may_be_a_mapping_from_numbers(saved, tmp_path):
     assert class_names(load_model(folder)) == ("a", "b", "c")
 
 
-@pytest.mark.parametrize("changes", [{"depth": 10**9}, {"depth": 100_000}, {"embed_dim": 90_000, "num_heads": 3}])
+@pytest.mark.parametrize(
+    "changes", [{"depth": 10**9}, {"depth": 1_000_000}, {"depth": 100_000}, {"embed_dim": 90_000, "num_heads": 3}]
+)
 def test_a_model_that_its_weights_cannot_fill_costs_no_memory(tmp_path, changes):
     size = {"img_size": 8, "patch_size": 4, "embed_dim": 12, "depth": 1, "num_heads": 2, "num_classes": 2}
     save_model(timm.create_model("vit_tiny_patch16_224", **size), tmp_path)

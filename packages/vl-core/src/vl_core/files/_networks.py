@@ -9,7 +9,7 @@ from typing import Any
 
 from vl_core.files._content import one_line
 
-_LEAST_LIMIT = 1_000_000
+_LEAST_LIMIT = 100_000
 _BUFFER_VALUES = 2**24
 _BYTES_A_TENSOR = 20
 
@@ -18,7 +18,7 @@ def check_sizes(config: Any, path: Path) -> None:
     """Refuse a configuration with a number that the weights beside it cannot go with, before a network is built.
 
     A damaged or hostile file may ask for a billion layers. No dimension of a network is larger than its weights have
-    bytes, or a million where they are few.
+    bytes, or a hundred thousand where they are few. Fractions are no sizes.
 
     Args:
         config: The content of the configuration.
@@ -35,7 +35,7 @@ def check_sizes(config: Any, path: Path) -> None:
             todo += [(str(key), item) for key, item in value.items()]
         elif isinstance(value, list):
             todo += [(name, item) for item in value]
-        elif isinstance(value, int | float) and abs(value) > limit:
+        elif isinstance(value, int) and abs(value) > limit:
             raise ValueError(
                 f"{path} has {name} = {str(value)[:40]}, more than the weights beside it could fill; "
                 "use files of one training run"
