@@ -79,7 +79,9 @@ def test_git_ignores_every_folder_that_a_command_writes_to_by_default() -> None:
     folders = {
         folder
         for path in ROOT.glob("packages/*/src/*/commands/**/*.py")
-        for folder in re.findall(r"^    out: Path = Path\(\"(.+)\"\)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        for folder in re.findall(
+            r"^    out: FolderPath = Path\(\"(.+)\"\)", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
     }
     assert "vl-diffusion-classify" in folders
     paths = [f"{folder}/" for folder in sorted(folders)]

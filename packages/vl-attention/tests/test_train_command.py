@@ -124,7 +124,7 @@ def test_another_teacher_needs_another_folder(trained, images_folder, teacher, t
             {"labels": 400},
             r"needs 200 images of each class, and 'dark' has 16 .* --labels 32 is the maximum, .* 0 takes",
         ),
-        ({"methods": ("scratch", "magic")}, "got 'small_images' and 'magic'"),
+        ({"methods": ("scratch", "magic")}, "--methods must be among scratch, .*, got 'magic'"),
         ({"methods": ()}, "must each name at least one"),
         ({"layers": "first:9"}, r"from 1 to 2|9"),
         ({"layers": "0,7"}, "7"),

@@ -1,5 +1,7 @@
 """Features come out in order, whatever the batch size, and the model is left as it was."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -65,7 +67,8 @@ def test_each_part_gets_its_training_mode_back(images, fails):
     assert [module.training for module in model.modules()] == [True, True, False, True]
 
 
-def test_progress_goes_to_standard_error_only_when_asked_for(images, capsys):
+def test_progress_goes_to_standard_error_only_when_asked_for(images, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     extract(nn.Flatten(), images)
     assert capsys.readouterr() == ("", "")
     extract(nn.Flatten(), images, batch_size=5, progress=True)
