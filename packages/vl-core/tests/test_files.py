@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from vl_core import files
+from vl_core.data.idx import read_idx
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,7 @@ def test_an_array_comes_back(array):
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
+        ({"shape": "(0, 1099511627776, 1099511627776)", "dtype": "'<f4'"}, "has 24 bytes of values"),
         ({"shape": "(2, 4)"}, "has 24 bytes of values, its header says float32 of shape"),
         ({"shape": "(2000000000, 3000000000)"}, "has 24 bytes of values"),
         ({"shape": "(-2, -3)"}, "has 24 bytes of values"),
@@ -130,3 +132,13 @@ def test_a_network_that_its_weights_cannot_fill_is_not_built(tmp_path):
         with pytest.raises(ValueError, match="its weights cannot fill"), files.limit_network(tmp_path):
             build()
     nn.Linear(5000, 5000)
+
+
+def test_dimensions_that_no_array_can_have_are_refused_where_there_are_no_values(tmp_path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (0, 1099511627776, 1099511627776)}"
+    content = b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header
+    with pytest.raises(ValueError, match=r"array 'x' declares the shape \(0, 1099511627776"):
+        files.read_array(io.BytesIO(content), len(content), "array 'x'")
+    (tmp_path / "set.idx").write_bytes(struct.pack(">4B5I", 0, 0, 8, 5, 0, *[2**32 - 1] * 4))
+    with pytest.raises(ValueError, match=r"set\.idx declares the shape \(0, 4294967295"):
+        read_idx(tmp_path / "set.idx")

@@ -191,11 +191,14 @@ def work(
     with _instrumented(engine):
         case = Case(target, folder)
         check(target, case.folder)
+    last = (folder / INPUT).read_bytes() if engine == "replay" else b""
     loop = Loop(target, name, case, state, folder, out)
     faulthandler.enable(loop.hangs)
     loop.silence()
     gc.collect()
     limit_memory(3 * MEMORY_MB)
+    if engine == "replay":
+        return 0 if loop.once(last) else EXIT_MEMORY
     if engine == "atheris":
         _guided(loop, seed, seconds, folder)
     while state.seconds < seconds:
@@ -208,7 +211,7 @@ def work(
 
 
 def _instrumented(engine: str) -> AbstractContextManager[Any]:
-    if engine == "mutation":
+    if engine != "atheris":
         return nullcontext()
     context: AbstractContextManager[Any] = import_module("atheris").instrument_imports(
         include=["vl_core", "vl_diffusion", "vl_attention"]
@@ -251,5 +254,5 @@ if __name__ == "__main__":
     parser.add_argument("seconds", type=float)
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("engine", choices=("mutation", "atheris"))
+    parser.add_argument("engine", choices=("mutation", "atheris", "replay"))
     sys.exit(work(TARGETS, *vars(parser.parse_args()).values()))

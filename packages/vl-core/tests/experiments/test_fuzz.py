@@ -82,7 +82,8 @@ PLANTED = """
             raise KeyError("planted")
         if first == b"n":
             os.write(2, b"planted line")
-        if first == b"h":
+        if first == b"h" or (first == b"s" and not stood_still.exists()):
+            stood_still.touch()
             time.sleep(60)
         if first == b"m":
             held.append(b"x" * (200 << 20))
@@ -93,8 +94,9 @@ PLANTED = """
     fuzz_worker.HANG_SECONDS = 0.5
     fuzz_worker.MEMORY_MB = 200
     fuzz_worker.limit_memory = lambda megabytes: None
-    fuzz_worker.Case.mutant = lambda case, seed, number: b"\\0" + (b"knhmc" + b"-" * 9)[number : number + 1]
+    fuzz_worker.Case.mutant = lambda case, seed, number: b"\\0" + (b"sknhmc" + b"-" * 9)[number : number + 1]
     target = Target("vl_core", lambda: {"a.txt": [b"-"]}, read)
+    stood_still = Path(__file__).with_name("stood-still")
     name, seed, seconds, folder, out, engine = sys.argv[1:]
     sys.exit(fuzz_worker.work({name: target}, name, int(seed), float(seconds), Path(folder), Path(out)))
 """

@@ -47,4 +47,7 @@ def read_idx(path: str | Path) -> np.ndarray:
         )
     if ndim > 32:
         raise ValueError(f"{path} has {ndim} dimensions, expected at most 32; fetch it again")
-    return np.frombuffer(raw[start:], np.uint8).reshape(shape).copy()
+    try:
+        return np.frombuffer(raw[start:], np.uint8).reshape(shape).copy()
+    except ValueError as error:  # no values, in dimensions that no array can have
+        raise ValueError(f"{path} declares the shape {str(shape)[:80]}: {error}") from error

@@ -55,7 +55,10 @@ def read_array(file: IO[bytes], size: int, what: str) -> npt.NDArray[Any]:
     if dtype.kind == "U" and np.frombuffer(buffer, f"{dtype.str[0]}u4").max(initial=0) > sys.maxunicode:
         raise ValueError(f"{what} holds characters that there are none of; write it again")
     values = np.frombuffer(buffer, dtype) if count else np.empty(0, dtype)
-    return values.reshape(shape, order="F" if fortran else "C")
+    try:
+        return values.reshape(shape, order="F" if fortran else "C")
+    except ValueError as error:  # no values, in dimensions that no array can have
+        raise ValueError(f"{what} declares the shape {str(shape)[:80]}: {one_line(error)}") from error
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
