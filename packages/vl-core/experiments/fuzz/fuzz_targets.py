@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import struct
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mutation import write_zip
 from PIL import Image
 
 MARK = "fuzzed"
@@ -158,10 +160,13 @@ def _npz_files() -> Files:
         {"x": values[..., :1] / 255.0, "y": labels, "classes": names, "split": np.array(["train"] * 3 + ["test"] * 2)},
     ]
     made = []
-    for save, content in zip((np.savez, np.savez_compressed, np.savez_compressed), contents, strict=True):
-        buffer = io.BytesIO()
-        save(buffer, **content)
-        made.append(buffer.getvalue())
+    for compression, content in zip((zipfile.ZIP_STORED, *[zipfile.ZIP_DEFLATED] * 2), contents, strict=True):
+        members = []
+        for name, array in content.items():
+            buffer = io.BytesIO()
+            np.save(buffer, array)
+            members.append((f"{name}.npy", buffer.getvalue()))
+        made.append(write_zip(members, compression))
     return {f"{MARK}.npz": made}
 
 

@@ -203,6 +203,16 @@ def _mutate_node(node: Any, generator: random.Random) -> Any:
     return [node] if generator.random() < 0.1 else generator.choice(_VALUES)
 
 
+def write_zip(members: Sequence[tuple[str, bytes]], compression: int) -> bytes:
+    """An archive without times, so that equal members give equal bytes."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that are there already
+        for name, member in members:
+            archive.writestr(zipfile.ZipInfo(name), member, compression)
+    return out.getvalue()
+
+
 def _mutate_zip(content: bytes, generator: random.Random) -> bytes:
     """Mutate a member and write the archive anew, or lie in a field of the headers of an archive that is whole."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -216,13 +226,7 @@ def _mutate_zip(content: bytes, generator: random.Random) -> bytes:
         members.append(members[place])
     elif action < 0.8:
         members[place] = generator.choice(("x.npy", "y.npy", "../x.npy", "x", "ä.npy", "x.npy/")), member
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", generator.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
-        for name, member in members:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of names that are there already
-                archive.writestr(name, member)
-    mutant = bytearray(out.getvalue())
+    mutant = bytearray(write_zip(members, generator.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))))
     if action >= 0.8:
         signature, fields = generator.choice(
             ((b"PK\x01\x02", (8, 10, 16, 20, 24, 42)), (b"PK\x03\x04", (6, 8, 14, 18, 22)))
