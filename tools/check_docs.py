@@ -23,7 +23,7 @@ _LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link
 
 
 class Page(HTMLParser):
-    """What one page loads and links to, its anchors, and its text."""
+    """Everything that one page loads and links to, its anchors, and its text."""
 
     def __init__(self, content: str) -> None:
         super().__init__()

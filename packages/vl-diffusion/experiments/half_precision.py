@@ -1,4 +1,4 @@
-"""How far noising in float16 is off: levels of noise, errors of a model, and differences between classes.
+"""Errors of noising in float16: levels of noise, errors of a model, and differences between classes.
 
 The authors of the Diffusion Classifier run Stable Diffusion in float16 and round more than the network: the squared
 signal levels of the schedule are cast to float16, their square roots are taken there, and image and noise are rounded

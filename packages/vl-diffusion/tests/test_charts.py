@@ -91,7 +91,7 @@ def gained(path):
     draw_gains(path, rows, study_title(500, [3, 5], 3), METHOD_TITLES)
 
 
-def pictured(path):
+def many_adapted(path):
     example = Example(np.ones((8, 8)), np.zeros((8, 8)), "elastic transform 5", CLASSES[0], CLASSES[1], CLASSES[0])
     draw_images(path, [example] * 4, "adapter, seed 0")
 
@@ -116,7 +116,7 @@ def mapped(path):
 
 
 CHARTS = [
-    *(classified, many_classified, compared, gained, pictured),
+    *(classified, many_classified, compared, gained, many_adapted),
     *(evaluated, evaluated_on_thirty, calibrated, mapped),
 ]
 

@@ -16,7 +16,7 @@ from vl_diffusion.models.image_stream import count_images, each_image, image_seq
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 3), np.uint8)
 TENSORS = torch.from_numpy(PIXELS).permute(0, 3, 1, 2) / 255
-PICTURES = [Image.fromarray(pixels) for pixels in PIXELS]
+IMAGES = [Image.fromarray(pixels) for pixels in PIXELS]
 LABELS = torch.arange(5)
 
 
@@ -28,7 +28,7 @@ def png(image):
 
 def rows(**columns):
     """A Hugging Face data set with the images in its first column."""
-    table = columns or {"image": PICTURES, "label": LABELS.tolist()}
+    table = columns or {"image": IMAGES, "label": LABELS.tolist()}
     return datasets.Dataset.from_dict(table).cast_column(next(iter(table)), datasets.Image())
 
 
@@ -44,21 +44,21 @@ def detection(batch):
     return tuple(zip(*batch, strict=True))
 
 
-PAIRS = list(zip(PICTURES, range(5), strict=True))
+PAIRS = list(zip(IMAGES, range(5), strict=True))
 SOURCES = {
     # name: (images, whether their number is known)
-    "list": (lambda: PICTURES, True),
-    "tuple": (lambda: tuple(PICTURES), True),
+    "list": (lambda: IMAGES, True),
+    "tuple": (lambda: tuple(IMAGES), True),
     "arrays": (lambda: list(PIXELS), True),
     "batch of bytes": (lambda: PIXELS, True),
     "batch": (lambda: TENSORS, True),
-    "encoded": (lambda: [png(image) for image in PICTURES], True),
+    "encoded": (lambda: [png(image) for image in IMAGES], True),
     "pairs": (lambda: PAIRS, True),
-    "pairs of views": (lambda: [(image, image.rotate(90)) for image in PICTURES], True),
-    "generator": (lambda: (image for image in PICTURES), False),
+    "pairs of views": (lambda: [(image, image.rotate(90)) for image in IMAGES], True),
+    "generator": (lambda: (image for image in IMAGES), False),
     "generator of pairs": (lambda: iter(PAIRS), False),
-    "map": (lambda: map(png, PICTURES), False),
-    "dictionary's values": (lambda: dict(enumerate(PICTURES)).values(), False),
+    "map": (lambda: map(png, IMAGES), False),
+    "dictionary's values": (lambda: dict(enumerate(IMAGES)).values(), False),
     "loader": (lambda: DataLoader(TENSORS, batch_size=2), False),
     "loader of bytes": (lambda: DataLoader(list(PIXELS), batch_size=2), False),
     "loader of bytes, channels first": (lambda: DataLoader((TENSORS * 255).round().byte(), batch_size=2), False),
@@ -73,14 +73,14 @@ SOURCES = {
     "iterable data set": (Endless, False),
     "Hugging Face": (rows, True),
     "Hugging Face, not decoded": (lambda: rows().cast_column("image", datasets.Image(decode=False)), True),
-    "Hugging Face, another name": (lambda: rows(photo=PICTURES, text=list("abcde")), True),
+    "Hugging Face, another name": (lambda: rows(photo=IMAGES, text=list("abcde")), True),
     "Hugging Face, arrays": (lambda: rows().with_format("numpy"), True),
     "Hugging Face, tensors": (lambda: rows().with_format("torch"), True),
     "Hugging Face, streaming": (lambda: rows().to_iterable_dataset(), False),
     "Hugging Face, a list of rows": (lambda: list(rows()), True),
     "Hugging Face, a batch": (lambda: rows()[:5], False),
     "Hugging Face, a column": (lambda: rows()["image"], True),
-    "WebDataset": (lambda: ({"__key__": "a", "json": b"{}", "png": png(image)} for image in PICTURES), False),
+    "WebDataset": (lambda: ({"__key__": "a", "json": b"{}", "png": png(image)} for image in IMAGES), False),
 }
 
 
@@ -97,7 +97,7 @@ def test_every_source_gives_its_images(name):
 
 
 @pytest.mark.parametrize(
-    "one", [PICTURES[0], PIXELS[0], TENSORS[0], png(PICTURES[0]), PAIRS[0], {"image": PICTURES[0], "label": 3}]
+    "one", [IMAGES[0], PIXELS[0], TENSORS[0], png(IMAGES[0]), PAIRS[0], {"image": IMAGES[0], "label": 3}]
 )
 def test_one_image_is_one(one):
     (found,) = each_image(one)
@@ -112,7 +112,7 @@ def test_one_image_is_one(one):
         (7, TypeError, "images must be an image, a sequence, a data set or an iterable of images, got int"),
         ([{"text": "cat", "label": 0}], TypeError, "must have a column of images, such as 'image', got text, label"),
         (["cat.png"], TypeError, "image 0: image must be a PIL image, .* got str; read files with read_image"),
-        ([PICTURES[0], b"no image"], ImageError, "image 1 is not an image in a known format"),
+        ([IMAGES[0], b"no image"], ImageError, "image 1 is not an image in a known format"),
         ([{"image": {"bytes": b"", "path": None}}], ImageError, "image 0 is empty"),
         ([None], TypeError, "image 0: image must be a PIL image, .* got NoneType"),
         (iter([TENSORS[0], TENSORS[1] * 2]), ValueError, r"image 1: .* must lie in \[0, 1\]"),
@@ -132,7 +132,7 @@ def classifier(pixel_dit_folder):
 
 @pytest.mark.parametrize("name", ["generator", "loader of pairs", "Hugging Face", "one batch of a loader"])
 def test_results_do_not_depend_on_the_source(name, classifier):
-    result, expected = classifier.classify(SOURCES[name][0]()), classifier.classify(PICTURES)
+    result, expected = classifier.classify(SOURCES[name][0]()), classifier.classify(IMAGES)
     np.testing.assert_array_equal(result.image_ids, expected.image_ids)
     np.testing.assert_allclose(result.errors, expected.errors, rtol=1e-6)
 
@@ -143,7 +143,7 @@ def test_a_generator_is_read_as_results_are_taken(classifier):
     def endless():
         while True:
             taken.append(len(taken))
-            yield PICTURES[len(taken) % 5]
+            yield IMAGES[len(taken) % 5]
 
     stream = classifier.stream(endless())
     assert len([next(stream) for _ in range(3)]) == 3
@@ -151,27 +151,27 @@ def test_a_generator_is_read_as_results_are_taken(classifier):
 
 
 def test_ids_and_logits_of_an_iterable_are_counted(classifier):
-    expected = classifier.classify(PICTURES, image_ids=range(5))
-    found = classifier.classify(iter(PICTURES), image_ids=range(5), logits=np.zeros((5, 10)))
+    expected = classifier.classify(IMAGES, image_ids=range(5))
+    found = classifier.classify(iter(IMAGES), image_ids=range(5), logits=np.zeros((5, 10)))
     np.testing.assert_array_equal(found.errors, expected.errors)
     with pytest.raises(ValueError, match="image_ids and logits need one entry for each image, got 4 for more images"):
-        classifier.classify(iter(PICTURES), image_ids=range(4))
+        classifier.classify(iter(IMAGES), image_ids=range(4))
     with pytest.raises(ValueError, match="image_ids and logits need one entry for each image, got 6 for 5 images"):
-        classifier.classify(iter(PICTURES), logits=np.zeros((6, 10)))
+        classifier.classify(iter(IMAGES), logits=np.zeros((6, 10)))
     with pytest.raises(ValueError, match="image_ids needs one entry for each of the 5 images, got 4"):
-        classifier.classify(PICTURES, image_ids=range(4))
+        classifier.classify(IMAGES, image_ids=range(4))
 
 
 def test_other_functions_take_the_same(classifier):
-    expected = draw_errors(classifier, PICTURES)
+    expected = draw_errors(classifier, IMAGES)
     np.testing.assert_array_equal(draw_errors(classifier, iter(PAIRS)).errors, expected.errors)
     found = match(classifier, SOURCES["loader of pairs"][0](), classifier.classes[:2], draws=2)
-    np.testing.assert_allclose(found.errors, match(classifier, PICTURES, classifier.classes[:2], draws=2).errors)
+    np.testing.assert_allclose(found.errors, match(classifier, IMAGES, classifier.classes[:2], draws=2).errors)
 
 
 def test_unreadable_images_can_be_left_out(classifier, tmp_path):
     for i in (0, 1, 2):
-        PICTURES[i].save(tmp_path / f"{i}.png")
+        IMAGES[i].save(tmp_path / f"{i}.png")
     folder = open_dataset(tmp_path)
     (tmp_path / "1.png").write_bytes(b"no image")
     failed = []
@@ -180,7 +180,7 @@ def test_unreadable_images_can_be_left_out(classifier, tmp_path):
     assert [i for i, _ in failed] == [1]
     assert "1.png is not an image in a known format" in failed[0][1]
     # One by one in the same way, whatever the item is.
-    items = [PICTURES[0], b"", "cat.png", {"text": "no image"}, {"img": PICTURES[2]}, (PICTURES[3], 7)]
+    items = [IMAGES[0], b"", "cat.png", {"text": "no image"}, {"img": IMAGES[2]}, (IMAGES[3], 7)]
     for source in (items, iter(items), tuple(items)):
         assert sorted(dict(classifier.stream(source, on_error=lambda i, error: None))) == [0, 4, 5]
     with pytest.raises(ImageError, match=r"1\.png is not an image"):

@@ -1,4 +1,4 @@
-"""Which models of timm have attention that can be transferred, without their weights.
+"""Survey of the timm models whose attention can be transferred, built without their weights.
 
     python packages/vl-attention/experiments/supported/timm_models.py
 

@@ -69,7 +69,7 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _pictures() -> dict[str, Image.Image]:
+def _modes() -> dict[str, Image.Image]:
     values = np.random.default_rng(0).integers(0, 256, (17, 23, 4), np.uint8)
     smooth = (np.add.outer(np.arange(17), np.arange(23)) * 6).astype(np.uint8)
     return {
@@ -122,12 +122,12 @@ _FORMATS: dict[str, tuple[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
 
 def _image_files(suffix: str) -> Files:
     kind, versions = _FORMATS[suffix]
-    pictures = _pictures()
+    images = _modes()
     made = []
     for mode, options in versions:
         if options.get("save_all"):
-            options = {**options, "append_images": [pictures[mode].transpose(Image.Transpose.ROTATE_180)]}
-        made.append(encoded(pictures[mode], kind, **options))
+            options = {**options, "append_images": [images[mode].transpose(Image.Transpose.ROTATE_180)]}
+        made.append(encoded(images[mode], kind, **options))
     return {f"image.{suffix}": made}
 
 
@@ -172,7 +172,7 @@ def _npz_files() -> Files:
 
 def _parquet_files() -> Files:
     arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
-    images = [encoded(image, "PNG") for image in list(_pictures().values())[:5]]
+    images = [encoded(image, "PNG") for image in list(_modes().values())[:5]]
     described = {"info": {"features": {"label": {"names": ["cat", "dog", "emu"], "_type": "ClassLabel"}}}}
     labels = [0, 1, 2, 1, None]
     tables: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -254,7 +254,7 @@ def _hub_files() -> Files:
     import tempfile
 
     datasets = import_module("datasets")
-    images = [{"bytes": encoded(image, "PNG"), "path": None} for image in list(_pictures().values())[:3]]
+    images = [{"bytes": encoded(image, "PNG"), "path": None} for image in list(_modes().values())[:3]]
     features = datasets.Features(
         {
             "image": datasets.Image(),

@@ -39,7 +39,7 @@ EXIT_MEMORY = 78
 
 
 class State:
-    """What a worker has done, in a file that outlives it: mutant, executions, seconds, peak and slowest."""
+    """Counts of a worker, in a file that outlives it: mutant, executions, seconds, peak and slowest."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():

@@ -348,7 +348,7 @@ def test_a_large_image_is_converted_in_strips_as_it_is_in_one_piece(monkeypatch,
 
 
 def test_a_few_bytes_that_declare_many_pixels_are_refused():
-    """A GIF of 30 bytes, whose decoder is content with an empty picture."""
+    """A GIF of 30 bytes, whose decoder is content with an empty image."""
     gif = b"GIF89a" + struct.pack("<HHBBB", 9000, 9000, 0x80, 0, 0) + bytes(6)
     gif += b"," + struct.pack("<HHHHB", 0, 0, 9000, 9000, 0) + b"\x02\x01\x01\x00;"
     with pytest.raises(ImageError, match=r"declares 9000 x 9000 = 81,000,000 pixels in 34 bytes, more than 16,000,000"):

@@ -21,6 +21,7 @@ def test_the_whole_files_of_a_target_are_accepted(tmp_path, name):
     target = fuzz_targets.TARGETS[name]
     case = Case(target, tmp_path)
     target.read(case.folder)
+    assert any(case.folder.iterdir())
 
 
 @pytest.mark.parametrize("name", INSTALLED)

@@ -1,4 +1,4 @@
-"""How often the demo warns of images unlike its training data, of clothing and of other things.
+"""Rate at which the demo warns of images unlike its training data, of clothing and of other things.
 
     python packages/vl-diffusion/experiments/fashion/unfamiliar.py
 

@@ -1,4 +1,4 @@
-"""What the commands that train share: the check of their batches, and the note on their interruption."""
+"""Parts shared by the commands that train: the check of their batches, and the note on their interruption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where models lie: built in, in a folder, or on the hub; known without torch."""
+"""Places of models: built in, in a folder, or on the hub; known without torch."""
 
 from __future__ import annotations
 

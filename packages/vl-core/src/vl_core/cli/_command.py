@@ -33,7 +33,7 @@ class Command:
     """One line for the help of the program."""
 
     examples: Mapping[str, str] = field(default_factory=dict)
-    """What its examples do, by their arguments, for its help."""
+    """Explanations of its examples by their arguments, for its help."""
 
 
 def run_command(

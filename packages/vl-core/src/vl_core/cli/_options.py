@@ -20,7 +20,7 @@ _OTHER = "Options"  # the group of fields that no group names
 
 
 class Metavar(str):
-    """What stands for the value of an option in the help, as in ``Annotated[Path, Metavar("FOLDER")]``."""
+    """Placeholder for the value of an option in the help, as in ``Annotated[Path, Metavar("FOLDER")]``."""
 
 
 FolderPath: TypeAlias = Annotated[Path, Metavar("FOLDER")]
@@ -37,16 +37,16 @@ class Option:
     """Name of the field; with dots for one of nested settings."""
 
     flag: str
-    """How it is written: ``"--batch-size"``, or ``"IMAGES"`` for the positional argument."""
+    """The option as it is written, ``"--batch-size"``, or ``"IMAGES"`` for the positional argument."""
 
     value: str
-    """What stands for a value in the help; empty for a switch."""
+    """Placeholder for a value in the help; empty for a switch."""
 
     count: int | None
     """Number of values; None for any."""
 
     expected: str
-    """What a value must be, for errors: ``"a whole number"``."""
+    """Expected kind of value, for errors, such as ``"a whole number"``."""
 
     choices: tuple[str, ...]
     """The only possible values; empty if there are others."""

@@ -35,7 +35,7 @@ class Skipped:
     """Name of the image."""
 
     reason: str
-    """What is wrong with it, on one line."""
+    """The fault, on one line."""
 
     def __str__(self) -> str:
         return f"{printable(self.name)}: {self.reason}"
@@ -143,7 +143,7 @@ def read_images(collection: ImageCollection, *, strict: bool = False) -> ReadIma
 
 
 def reason(entry: ImageEntry, error: Exception) -> str:
-    """What is wrong with an image, on one line and without its name."""
+    """The fault of an image, on one line and without its name."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     name, text = (" ".join(words.split()) for words in (entry.name, text))
     _, found, rest = text.partition(name)

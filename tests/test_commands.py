@@ -1,0 +1,68 @@
+"""The commands of every package: they answer before anything heavy is imported, and their help is complete."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import is_dataclass
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import tyro
+
+PACKAGES = sorted(path.parent.name for path in Path(__file__).parents[1].glob("packages/*/src/*/cli.py"))
+HEAVY = ("torch", "diffusers", "transformers", "timm", "accelerate", "matplotlib", "scipy", "pyarrow", "torchvision")
+BEFORE_A_COMMAND_RUNS = """
+import importlib, json, sys
+
+cli = importlib.import_module(sys.argv[1])
+statuses = {}
+for arguments in (["--help"], ["--version"], *([name, "--help"] for name in cli.COMMANDS)):
+    statuses[" ".join(arguments)] = cli.main(arguments)
+for command in cli.COMMANDS.values():
+    module, name = command.settings.split(":")
+    getattr(importlib.import_module(module), name)().check()
+print(json.dumps([statuses, sorted(set(sys.argv[2:]) & set(sys.modules))]))
+"""
+COMMANDS = [
+    pytest.param(import_module(f"{package}.cli"), name, id=f"{package}-{name}")
+    for package in PACKAGES
+    for name in import_module(f"{package}.cli").COMMANDS
+]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_help_and_checks_of_every_command_come_before_the_heavy_imports(package):
+    program = [sys.executable, "-c", BEFORE_A_COMMAND_RUNS, f"{package}.cli", *HEAVY]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    statuses, heavy = json.loads(done.stdout.splitlines()[-1])
+    assert set(statuses.values()) == {0}
+    assert len(statuses) == 2 + len(import_module(f"{package}.cli").COMMANDS)
+    assert heavy == []
+
+
+@pytest.mark.parametrize(("cli", "name"), COMMANDS)
+def test_help_of_every_command_explains_each_option_in_a_group_and_shows_examples(cli, name, capsys):
+    assert cli.main([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    headings = re.findall(r"^(\w+):$", shown, re.MULTILINE)
+    assert headings[-4:] == ["Output", "Runtime", "Help", "Examples"] or name == "demo"
+    assert "Options" not in headings
+    # An option without an explanation would be followed by another one.
+    assert not re.search(r"^  --\S+( \S+)*\n  --", shown, re.MULTILINE)
+    command = cli.COMMANDS[name]
+    module, settings = command.settings.split(":")
+    assert command.examples
+    for line in command.examples:
+        assert tyro.cli(getattr(import_module(module), settings), args=shlex.split(line)) is not None
+
+
+@pytest.mark.parametrize(("cli", "name"), COMMANDS)
+def test_every_command_has_settings_and_a_run_function(cli, name):
+    command = cli.COMMANDS[name]
+    settings, run = (name.split(":") for name in (command.settings, command.run))
+    assert is_dataclass(getattr(import_module(settings[0]), settings[1]))
+    assert callable(getattr(import_module(run[0]), run[1]))
