@@ -40,6 +40,7 @@ ROOMS = {
         *("checks", "models", "scoring", "search", "classification", "adaptation"),
         *("runs", "charts", "studies", "demo", "commands", "cli"),
     ),
+    "vl-rl": ("common",),
 }
 """The folders and modules at the root of each package that holds code, from the bottom up.
 
