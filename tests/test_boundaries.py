@@ -40,7 +40,10 @@ ROOMS = {
         *("checks", "models", "scoring", "search", "classification", "adaptation"),
         *("runs", "charts", "studies", "demo", "commands", "cli"),
     ),
-    "vl-rl": ("common",),
+    "vl-rl": (
+        *("common",),
+        *("training", "charts", "commands", "cli"),
+    ),
 }
 """The folders and modules at the root of each package that holds code, from the bottom up.
 

@@ -1,0 +1,1 @@
+"""Commands, one per module: a frozen dataclass of settings, and a function `run`."""

@@ -1,0 +1,77 @@
+"""The settings of `vl-rl train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from vl_core.cli import DeviceName, FolderPath, Groups, check_at_least
+
+from vl_rl.training.algorithms import check_algorithm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train algorithms on an environment, over several seeds, and draw their learning curves.
+
+    By default: SAC on Pendulum-v1, three seeds. Rerun an interrupted command to resume it exactly; rerun a finished one
+    with more algorithms or seeds to add them.
+    """
+
+    algo: tuple[str, ...] = ("sac",)
+    """Any of sac, td3, ddpg, dqn, ppo and a2c."""
+
+    env: str = "Pendulum-v1"
+    """Id of an environment."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds, one run each."""
+
+    total_timesteps: int = 6000
+    """Environment steps of a run."""
+
+    eval_every: int = 500
+    """Steps between two evaluations."""
+
+    eval_episodes: int = 5
+    """Episodes of an evaluation."""
+
+    checkpoint_every: int = 5000
+    """Steps between two checkpoints."""
+
+    device: DeviceName = "cpu"
+    """Device of the networks, or "auto"; small networks are fastest on the CPU."""
+
+    out: FolderPath = Path("vl-rl-train")
+    """Folder for curves.csv, curves.png, runs.csv, and runs/ with models, metrics and TensorBoard events."""
+
+    GROUPS: ClassVar[Groups] = {
+        "Input": ("env",),
+        "Training": ("algo", "seeds", "total_timesteps"),
+        "Evaluation": ("eval_every", "eval_episodes"),
+        "Output": ("out",),
+        "Runtime": ("checkpoint_every", "device"),
+    }
+
+    ALIASES: ClassVar[Mapping[str, str]] = {}
+
+    def check(self) -> None:
+        """Check what needs neither the environment nor an algorithm.
+
+        Raises:
+            ValueError: If a name is unknown, or a number out of range.
+        """
+        if not self.algo or not self.seeds:
+            raise ValueError(
+                "--algo and --seeds must each name at least one, got none; leave them out for the defaults"
+            )
+        for name in self.algo:
+            check_algorithm(name)
+        for seed in self.seeds:
+            check_at_least("--seeds", seed, 0)
+        check_at_least("--total-timesteps", self.total_timesteps, 1)
+        check_at_least("--eval-every", self.eval_every, 1)
+        check_at_least("--eval-episodes", self.eval_episodes, 1)
+        check_at_least("--checkpoint-every", self.checkpoint_every, 1)

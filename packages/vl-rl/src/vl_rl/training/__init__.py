@@ -1,0 +1,1 @@
+"""Training of one run with exact resume, and of several runs side by side."""

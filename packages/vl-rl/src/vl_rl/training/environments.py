@@ -1,0 +1,65 @@
+"""Environments for training and evaluation, made from an id."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+
+from vl_rl.training.replaying import ReplayableEnv
+
+Wrapper = Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]]
+
+
+def make_environment(name: str, *, wrappers: Sequence[Wrapper] = (), **options: Any) -> gymnasium.Env[Any, Any]:
+    """Make one environment, with the returns of its episodes in `info`.
+
+    Args:
+        name: An id, such as ``"Pendulum-v1"``.
+        wrappers: Functions to apply to it, the innermost first.
+        options: Arguments of the environment, such as ``render_mode``.
+
+    Raises:
+        ValueError: If there is no environment of that id, or it refuses the options.
+        ModuleNotFoundError: If it needs a package that is not installed.
+    """
+    try:
+        env = gymnasium.make(name, **options)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise ModuleNotFoundError(f"{name} needs a package that is not installed: {error}") from error
+    except gymnasium.error.Error as error:
+        close = difflib.get_close_matches(name, gymnasium.registry, n=1)
+        advice = f"did you mean {close[0]}?" if close else "see gymnasium.pprint_registry()"
+        raise ValueError(f"env must be the id of an environment, got {name!r} ({error}); {advice}") from error
+    for wrapper in wrappers:
+        env = wrapper(env)
+    return Monitor(env)
+
+
+def make_vector(
+    name: str,
+    count: int = 1,
+    *,
+    wrappers: Sequence[Wrapper] = (),
+    options: Mapping[str, Any] | None = None,
+    normalize: Mapping[str, Any] | None = None,
+) -> VecEnv:
+    """Make several environments that take steps together, and whose state can be saved.
+
+    Args:
+        name: An id, such as ``"Pendulum-v1"``.
+        count: Number of environments.
+        wrappers: Functions to apply to each, the innermost first.
+        options: Arguments of each environment.
+        normalize: Arguments of `VecNormalize`; None to leave observations and rewards as they are.
+    """
+
+    def make() -> gymnasium.Env[Any, Any]:
+        return ReplayableEnv(make_environment(name, wrappers=wrappers, **(options or {})))
+
+    env: VecEnv = DummyVecEnv([make] * count)
+    return env if normalize is None else VecNormalize(env, **normalize)
