@@ -41,7 +41,7 @@ ROOMS = {
         *("runs", "charts", "studies", "demo", "commands", "cli"),
     ),
     "vl-rl": (
-        *("common",),
+        *("common", "fourier", "ntk"),
         *("training", "charts", "commands", "cli"),
     ),
 }

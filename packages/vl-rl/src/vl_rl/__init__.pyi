@@ -1,3 +1,11 @@
 """The public names of vl_rl: the one list, which `__init__.py` imports lazily and type checkers read."""
 
 from .__about__ import __version__ as __version__
+from .fourier.algorithms import FourierA2C as FourierA2C
+from .fourier.algorithms import FourierDDPG as FourierDDPG
+from .fourier.algorithms import FourierDQN as FourierDQN
+from .fourier.algorithms import FourierPPO as FourierPPO
+from .fourier.algorithms import FourierSAC as FourierSAC
+from .fourier.algorithms import FourierTD3 as FourierTD3
+from .fourier.extractors import FourierCnnExtractor as FourierCnnExtractor
+from .fourier.features import FourierFeatures as FourierFeatures
