@@ -20,7 +20,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from vl_core.charts import COLORS, PAGE_WIDTH, new_figure, save_figure, style_axes
 from vl_core.progress import progress_bar
 from vl_core.results import append_row, provenance, read_rows
-
 from vl_rl.fourier import FourierSAC
 
 HERE = Path(__file__).parent
