@@ -21,7 +21,8 @@ from vl_core.data.idx import read_idx
         (b"\xff\xfe", "is not JSON"),
         (b"[" * 100_000, "is nested too deeply"),
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "is nested too deeply"),
-        (b"9" * 5000, "is not JSON"),
+        (b"9" * 5000, "has a whole number of 5,000 digits"),
+        (b'{"a": -' + b"9" * 400 + b"}", "has a whole number of 400 digits"),
         (b"[1]", "must be a JSON object, got list"),
     ],
 )
@@ -32,8 +33,8 @@ def test_json_that_cannot_be_read_is_named(tmp_path, content, cause):
 
 
 def test_json_is_read(tmp_path):
-    (tmp_path / "config.json").write_text('{"ä": [1, null]}', encoding="utf-8")
-    assert files.read_json(tmp_path / "config.json") == {"ä": [1, None]}
+    (tmp_path / "config.json").write_text(f'{{"ä": [1, null, {-(2**63)}, {2**64 - 1}]}}', encoding="utf-8")
+    assert files.read_json(tmp_path / "config.json") == {"ä": [1, None, -(2**63), 2**64 - 1]}
     with pytest.raises(FileNotFoundError, match=r"gone\.json"):
         files.read_json(tmp_path / "gone.json")
 

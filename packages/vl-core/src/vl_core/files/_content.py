@@ -13,19 +13,30 @@ if TYPE_CHECKING:
 DEFLATE_RATIO = 1032
 """Largest number of bytes that a byte of deflated data stands for."""
 
+_MAX_DIGITS = 20  # of 64 bits, with or without a sign
+
 
 def parse_json(text: str | bytes, where: str) -> Any:
     """Parse JSON; `where` names the file, and the line where there are several documents.
 
     Raises:
-        ValueError: If it is not JSON, not UTF-8, or nested too deeply.
+        ValueError: If it is not JSON, not UTF-8, nested too deeply, or has a whole number that 64 bits cannot hold.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_whole_number)
     except ValueError as error:
         raise ValueError(f"{where} is not JSON: {error}") from error
+    except OverflowError as error:
+        raise ValueError(f"{where} has {error}") from None
     except RecursionError:
         raise ValueError(f"{where} is nested too deeply for JSON that is meant to be read") from None
+
+
+def _whole_number(digits: str) -> int:
+    """Bounded, since Python's own is not, and adding a fraction to one of 400 digits raises an OverflowError."""
+    if len(digits) > _MAX_DIGITS:
+        raise OverflowError(f"a whole number of {len(digits.lstrip("-")):,} digits")
+    return int(digits)
 
 
 def read_json(path: Path, kind: type[Any] = object) -> Any:
