@@ -35,7 +35,7 @@ def parse_json(text: str | bytes, where: str) -> Any:
 def _whole_number(digits: str) -> int:
     """Bounded, since Python's own is not, and adding a fraction to one of 400 digits raises an OverflowError."""
     if len(digits) > _MAX_DIGITS:
-        raise OverflowError(f"a whole number of {len(digits.lstrip("-")):,} digits")
+        raise OverflowError(f"a whole number of {len(digits.lstrip('-')):,} digits")
     return int(digits)
 
 
