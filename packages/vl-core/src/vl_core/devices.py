@@ -28,19 +28,20 @@ def default_device() -> str:
     return f"{accelerator.type}:{process.local_index % torch.accelerator.device_count()}"
 
 
-def find_device(name: str) -> str:
+def find_device(name: str, option: str = "--device") -> str:
     """Resolve a ``--device`` option, and check that the device works.
 
     Args:
         name: ``"auto"`` for `default_device`, or the name of a device, such as ``"cpu"`` or ``"cuda:1"``; that one is
             tried with one number.
+        option: Name of the option in errors.
 
     Raises:
         ValueError: If there is no such device.
     """
     if name == "auto":
         return default_device()
-    _try("--device must be auto or", name)
+    _try(f"{option} must be auto or", name)
     return name
 
 

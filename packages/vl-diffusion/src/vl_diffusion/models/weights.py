@@ -10,12 +10,14 @@ import importlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from vl_diffusion.models.folders import read_json
+
+if TYPE_CHECKING:
+    import torch
 
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 """Endings of files that may hold pickles, which run code when they are read."""
@@ -112,7 +114,7 @@ def check_file(path: Path) -> list[str]:
         with path.open("rb") as file:
             if file.read(len(_LFS)) == _LFS:
                 raise ValueError(f"{path} is the pointer of a file in Git LFS; run git lfs pull in its repository")
-        with safe_open(str(path), framework="pt") as weights:
+        with safe_open(str(path), framework="np") as weights:
             return list(weights.keys())
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing, a part of the weights; copy the whole model") from error
@@ -227,5 +229,5 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         ValueError: See :func:`check_file`.
     """
     names = check_file(path)
-    with safe_open(str(path), framework="pt") as weights:
+    with safe_open(str(path), framework="np") as weights:
         return {name: tuple(weights.get_slice(name).get_shape()) for name in names}
