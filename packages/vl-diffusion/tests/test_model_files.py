@@ -225,9 +225,9 @@ def test_a_precision_is_a_dtype_or_its_name(arguments, expected, pixel_dit_folde
         ({"image_size": (32, 48)}, r"image_size must be one whole number of pixels, .*, got \(32, 48\)"),
         ({"image_size": "64"}, "image_size must be one whole number of pixels, .*, got '64'"),
         ({"image_size": True}, "image_size must be one whole number of pixels, .*, got True"),
-        ({"device": "gpu"}, "device must be a device of this machine, got 'gpu' .*; take [a-z]+, or install"),
-        ({"device": "cuda:99"}, "device must be a device of this machine, got 'cuda:99'"),
-        ({"device": torch.device("meta")}, "device must be a device of this machine, got 'meta'"),
+        ({"device": "gpu"}, "device must be a device of this machine .*, got 'gpu'; torch knows no device"),
+        ({"device": "cuda:99"}, "device must be a device of this machine .*, got 'cuda:99'"),
+        ({"device": torch.device("meta")}, "device must be a device of this machine .*, got 'meta'"),
     ],
 )
 def test_arguments_are_checked_before_anything_is_loaded(arguments, message):
@@ -237,9 +237,9 @@ def test_arguments_are_checked_before_anything_is_loaded(arguments, message):
 
 def test_arguments_are_checked_for_objects_too(tiny):
     pipeline = tiny.stable_diffusion()
-    with pytest.raises(ValueError, match="device must be a device of this machine, got 'cuda:99'"):
+    with pytest.raises(ValueError, match=r"device must be a device of this machine .*, got 'cuda:99'"):
         DiffusionClassifier(pipeline, PETS, device="cuda:99")
-    with pytest.raises(ValueError, match="device must be a device of this machine, got 'cuda:99'"):
+    with pytest.raises(ValueError, match=r"device must be a device of this machine .*, got 'cuda:99'"):
         match(pipeline, images(1), ["a cat"], device="cuda:99")
     with pytest.raises(ValueError, match=r"image_size must be one whole number .*got \[32\]"):
         as_denoiser(pipeline, image_size=[32])
