@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import constants, hf_hub_download, list_repo_files
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from vl_core.files import check_sizes, limit_network
 
@@ -40,7 +40,14 @@ from vl_diffusion.models.inspection import (
 )
 from vl_diffusion.models.schedule import NoiseSchedule
 from vl_diffusion.models.single_file import find_config, load_single_file
-from vl_diffusion.models.weights import check_parts, check_weights, load_part, part_names
+from vl_diffusion.models.weights import (
+    check_parts,
+    check_weights,
+    load_part,
+    part_names,
+    refuse_variant,
+    variants_among,
+)
 
 PROMPTED: dict[str, Callable[..., Denoiser]] = {
     "StableDiffusionPipeline": StableDiffusionDenoiser,
@@ -225,8 +232,20 @@ def _load_from_hub(model_id: str, wanted: _Wanted) -> Denoiser:
                 model_id, use_safetensors=True, variant=wanted.variant, **_parts_left_out(pipeline_class, index)
             )
     except (OSError, HFValidationError) as error:
+        if (found := _hub_variants(model_id, error)) and wanted.variant not in found:
+            raise ValueError(refuse_variant(model_id, wanted.variant, found)) from error
         raise FileNotFoundError(f"{no_model(model_id)} {_unavailable(model_id, error)}") from error
     return _load_pipeline(Path(folder), index, wanted)
+
+
+def _hub_variants(model_id: str, error: Exception) -> set[str | None]:
+    """Variants of a model on the hub whose weights diffusers did not find; empty if it failed for another reason."""
+    if isinstance(error, HFValidationError | LocalEntryNotFoundError):
+        return set()
+    try:
+        return variants_among(list_repo_files(model_id))
+    except OSError:
+        return set()
 
 
 def _unavailable(model_id: str, error: Exception) -> str:
@@ -277,9 +296,10 @@ def _load_pipeline(folder: Path, index: Mapping[str, Any], wanted: _Wanted) -> D
 def _say_variant(folder: Path, asked: str | None, chosen: Iterable[str | None]) -> None:
     """Warn where a variant was chosen because there is no other."""
     if asked is None and (found := sorted({name for name in chosen if name is not None})):
+        # One variant can be asked for, and parts may have several.
+        asking = f"; pass variant={found[0]!r} to ask for it" if len(found) == 1 else ""
         warnings.warn(
-            f"weights that {folder} has only as variant {' and '.join(found)} are loaded; pass variant= to say so",
-            stacklevel=2,
+            f"weights that {folder} has only as variant {' and '.join(found)} are loaded{asking}", stacklevel=2
         )
 
 

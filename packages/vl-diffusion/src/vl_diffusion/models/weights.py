@@ -70,7 +70,9 @@ def check_parts(folder: Path, parts: Iterable[str], variant: str | None) -> dict
                 raise ValueError(f"{part} has no config.json; copy the whole model")
             chosen[name] = check_weights(part, variant)
     if variant is not None and chosen and variant not in chosen.values():
-        raise ValueError(f"variant must be one that {folder} has, got {variant!r}, and it has none; leave it out")
+        raise ValueError(
+            refuse_variant(folder, variant, {found for name in chosen for found in _variants(folder / name)})
+        )
     return chosen
 
 
@@ -94,14 +96,35 @@ def check_weights(folder: Path, variant: str | None, *, optional: bool = True) -
     if chosen not in found and optional and None in found:
         chosen = None
     if chosen not in found:
-        there = " and ".join(repr(name) for name in sorted(name for name in found if name is not None))
-        kinds = f"the variants {there}" if there else "weights without a variant"
-        asked = "none was chosen" if variant is None else f"got {variant!r}"
-        remedy = "pass variant=" if there else "leave it out"
-        raise ValueError(f"variant must be one of those in {folder}, which has {kinds}, and {asked}; {remedy}")
+        raise ValueError(refuse_variant(folder, variant, found))
     for path in found[chosen]:
         check_file(path)
     return chosen
+
+
+def refuse_variant(source: object, asked: str | None, found: Iterable[str | None]) -> str:
+    """The message for a variant that a model does not have, or for none where several are to choose from.
+
+    Args:
+        source: The model.
+        asked: The variant that was asked for.
+        found: The variants that there are; None for weights without one.
+    """
+    plain = None in (found := set(found))
+    named = sorted(repr(name) for name in found if name is not None)
+    if not named:
+        return f"variant must be None for {source}, whose weights have none, got {asked!r}; leave it out"
+    there = " or ".join([*named, "None"] if plain else named)
+    # Leaving it out takes the weights without a variant, or the only one.
+    out = ", or leave it out" if asked is not None and (plain or len(named) == 1) else ""
+    remedy = f"pass variant={named[0]}" if len(named) == 1 else "pass one of these"
+    return f"variant must be {there} for {source}, which has no other weights, got {asked!r}; {remedy}{out}"
+
+
+def variants_among(names: Iterable[str]) -> set[str | None]:
+    """Variants of the weights among names of files; None for weights without one."""
+    matches = (_WEIGHTS.fullmatch(name.rpartition("/")[2]) for name in names)
+    return {match["new"] or match["old"] for match in matches if match}
 
 
 def check_file(path: Path) -> list[str]:
