@@ -53,6 +53,22 @@ def test_tensors_come_back_and_damage_is_named(tmp_path):
         files.read_tensors(tmp_path / "gone.safetensors")
 
 
+def test_names_of_tensors_are_read_and_what_is_no_safetensors_file_is_named(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({"weight": torch.arange(6.0)}, path)
+    assert files.tensor_names(path) == ["weight"]
+    content = path.read_bytes()
+    for damaged in (b"", content[:20], content[:-4], b"junk bytes, and no weights"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"model\.safetensors is damaged or no safetensors file .*; copy it again"):
+            files.tensor_names(path)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(ValueError, match=r"model\.safetensors is the pointer of a file in Git LFS; run git lfs pull"):
+        files.tensor_names(path)
+    with pytest.raises(ValueError, match=r"gone\.safetensors is missing"):
+        files.tensor_names(tmp_path / "gone.safetensors")
+
+
 def test_gzip_stops_at_the_limit():
     bomb = gzip.compress(bytes(10**7))
     assert files.gunzip(bomb, "a.gz", 10**7) == bytes(10**7)

@@ -32,7 +32,7 @@ def test_version_matches_the_installed_metadata():
             "vl_core.files",
             [
                 *("DEFLATE_RATIO", "check_sizes", "gunzip", "limit_network", "parse_json", "read_array"),
-                *("read_json", "read_tensors"),
+                *("read_json", "read_tensors", "tensor_names"),
             ],
         ),
         ("vl_core.features", ["ProbeResult", "extract", "knn_accuracy", "linear_probe"]),

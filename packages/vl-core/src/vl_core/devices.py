@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,8 +89,9 @@ def _try(expected: str, device: str | int | torch.device) -> None:
 def _devices() -> list[str]:
     """Names of the devices of this machine that this build of torch computes on."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
-    count = 0 if accelerator is None else torch.accelerator.device_count()
-    return ["cpu", *(f"{accelerator.type}:{index}" for index in range(count) if accelerator)]
+    if accelerator is None:
+        return ["cpu"]
+    return ["cpu", *(f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count()))]
 
 
 def _advice(device: str | int | torch.device, error: Exception) -> str:
@@ -110,6 +112,7 @@ def _advice(device: str | int | torch.device, error: Exception) -> str:
         return f"it holds no numbers; {take}"
     if found.type == "mps":
         return f"only macOS on Apple silicon has it; {take}"
-    if found.type == "cuda" and torch.backends.cuda.is_built():
+    backends: Any = torch.backends
+    if found.type == "cuda" and backends.cuda.is_built():
         return f"torch finds no GPU ({reason}); {take}, or see to the driver and to CUDA_VISIBLE_DEVICES"
     return f"this build of torch computes on no {found.type}; {take}, or install a build that does"

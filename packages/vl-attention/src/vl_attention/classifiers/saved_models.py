@@ -16,13 +16,21 @@ from typing import Any, TypeVar
 
 import timm
 import torch
-from safetensors import SafetensorError
+from huggingface_hub import constants
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from timm.models import save_for_hf
 from torch import nn
 from vl_core.files import check_sizes, limit_network
 
 from vl_attention.classifiers.classifier import Classifier
-from vl_attention.models.folders import check_files, check_model_name, configuration, model_folder, transfer_mode
+from vl_attention.models.folders import (
+    check_files,
+    check_model_name,
+    configuration,
+    model_folder,
+    no_model,
+    transfer_mode,
+)
 from vl_attention.models.normalization import Normalization
 from vl_attention.models.weights import weights_digest
 from vl_attention.transfer.attention_transfer import AttentionTransfer
@@ -171,8 +179,6 @@ def _load_transfer(folder: Path, teacher: nn.Module | None, student: nn.Module |
         # The hub mixin prints what it does.
         with redirect_stdout(io.StringIO()), limit_network(folder):
             transfer = AttentionTransfer.from_pretrained(folder, teacher=teacher, **given).eval()
-    except SafetensorError as error:
-        raise ValueError(f"{folder / 'model.safetensors'} is damaged ({error}); write it again") from error
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"the student in {folder} does not fit ({' '.join(str(error).split())}); pass the teacher that it was "
@@ -193,10 +199,20 @@ def _load_transfer(folder: Path, teacher: nn.Module | None, student: nn.Module |
 def _from_hub(source: str, options: dict[str, int]) -> Any:
     try:
         return timm.create_model(f"hf-hub:{source}", pretrained=True, **options)
-    except OSError as error:
-        raise FileNotFoundError(f"no model {source!r}: it is neither a folder nor a hub id ({error})") from error
+    except (OSError, HFValidationError) as error:
+        raise FileNotFoundError(f"{no_model(source)}, {_unavailable(source, error)}") from error
     except Exception as error:
         raise ValueError(f"{source} on the hub is not a model that timm can load ({error})") from error
+
+
+def _unavailable(source: str, error: Exception) -> str:
+    """The reason why a model is not to be had from the hub, and what to do."""
+    if not isinstance(error, LocalEntryNotFoundError):
+        return f"nor on the hub ({str(error).strip().splitlines()[0]}); check its name"
+    remedy = f"hf download {source} --local-dir FOLDER where there is a network, and pass that folder"
+    if constants.HF_HUB_OFFLINE:
+        return f"nor in the hub's cache, and HF_HUB_OFFLINE keeps it offline; unset that, or run {remedy}"
+    return f"nor in the hub's cache, and the hub cannot be reached; check the network, or run {remedy}"
 
 
 def _converted(model: ModuleT, dtype: torch.dtype | None) -> ModuleT:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from vl_core.files import read_json
+from vl_core.files import read_json, tensor_names
 
 PRETRAINED = Path(str(files("vl_attention") / "pretrained"))
 
@@ -17,8 +19,8 @@ BUILT_IN = tuple(sorted(path.parent.name for path in PRETRAINED.glob("*/config.j
 
 
 def model_folder(source: str | os.PathLike[str]) -> Path:
-    """The folder of a built-in or local model; it does not exist for a hub id."""
-    return PRETRAINED / source if str(source) in BUILT_IN else Path(source)
+    """The folder of a built-in or local model, ``~`` being the home directory; none exists for a hub id."""
+    return PRETRAINED / source if str(source) in BUILT_IN else Path(source).expanduser()
 
 
 def check_model_name(source: str | os.PathLike[str]) -> None:
@@ -27,12 +29,17 @@ def check_model_name(source: str | os.PathLike[str]) -> None:
     Raises:
         FileNotFoundError: If it is neither built in, nor a path that exists, nor of the form of a hub id.
     """
-    hub_id = isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/", "~"))
+    name = os.fspath(source)
+    hub_id = isinstance(source, str) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", name, re.ASCII)
     if not hub_id and not model_folder(source).exists():
-        raise FileNotFoundError(
-            f"no model {os.fspath(source)!r}: it is neither a built-in model ({', '.join(BUILT_IN)}), nor a folder, "
-            "nor a hub id of the form owner/name"
-        )
+        close = difflib.get_close_matches(name, BUILT_IN, n=1)
+        advice = f"did you mean {close[0]}?" if close else "check the path, or pass a model of timm as timm/NAME"
+        raise FileNotFoundError(f"{no_model(name)}, nor a hub id of the form owner/name; {advice}")
+
+
+def no_model(name: str) -> str:
+    """The beginning of the message that a model is in none of the places searched."""
+    return f"no model {name!r}: it is neither built in ({', '.join(BUILT_IN)}), nor a local folder"
 
 
 def check_models(sources: Sequence[str], argument: str = "models") -> None:
@@ -85,10 +92,30 @@ def _check_whole(source: str) -> None:
 
 
 def check_files(folder: Path) -> None:
-    """Raise ValueError if the files of a timm model are missing."""
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder} holds no timm model: {name} is missing; write one with save_model")
+    """Check that a folder has what `save_model` or `AttentionTransfer.save_pretrained` writes.
+
+    Raises:
+        ValueError: If a file is missing, damaged, or of another kind; the message says what to do.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is a file; pass the folder of a model, with config.json and model.safetensors")
+    missing = next((name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()), None)
+    if missing is not None:
+        raise ValueError(f"{folder} holds no timm model: {missing} is missing; {_instead(folder)}")
+    content = read_json(folder / "config.json", dict)
+    if not isinstance(content.get("architecture"), str) and "mode" not in content:
+        kind = f"that of a transformers model, {content['model_type']}" if "model_type" in content else "not timm's"
+        raise ValueError(f"{folder / 'config.json'} is {kind}: it names no architecture; write one with save_model")
+    tensor_names(folder / "model.safetensors")
+
+
+def _instead(folder: Path) -> str:
+    """Advice for a folder that lacks a file, from what is in it."""
+    if inside := sorted(path.parent for path in folder.glob("*/config.json")):
+        return f"pass the folder inside: {inside[0]}"
+    if pickled := sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt")):
+        return f"{pickled[0]} may be pickled, and is not read; load it where you trust it, and write it with save_model"
+    return "write one with save_model"
 
 
 def configuration(folder: Path) -> dict[str, Any]:

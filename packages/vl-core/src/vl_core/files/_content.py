@@ -76,6 +76,30 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is not a whole safetensors file: {one_line(error)}; write it again") from error
 
 
+def tensor_names(path: Path) -> list[str]:
+    """Names of the tensors of a safetensors file, which is checked to be whole without its numbers being read.
+
+    Raises:
+        ValueError: If it is missing, cannot be read, or is no such file; the message says what to do.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    pointer = b"version https://git-lfs"
+    try:
+        with path.open("rb") as file:
+            if file.read(len(pointer)) == pointer:
+                raise ValueError(f"{path} is the pointer of a file in Git LFS; run git lfs pull in its repository")
+        with safe_open(str(path), framework="np") as weights:
+            return list(weights.keys())
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing, a part of the weights; copy the whole model") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); see to its permissions and its disk") from error
+    except SafetensorError as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"{path} is damaged or no safetensors file ({reason}); copy it again") from error
+
+
 def gunzip(content: bytes, name: str, limit: int) -> bytes:
     """Decompress gzip data of at most `limit` bytes; members that follow one another are joined.
 

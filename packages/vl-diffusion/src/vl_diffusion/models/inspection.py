@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vl_core.files import tensor_names
+
 from vl_diffusion.models.folders import check_model_name, local_folder, read_json
 from vl_diffusion.models.weights import (
-    check_file,
     check_parts,
     check_weights,
     describe_contents,
@@ -54,7 +55,7 @@ def check_model_files(
     if folder is not None and folder.is_file():
         if folder.suffix != ".safetensors":
             raise refuse_file(folder)
-        check_file(folder)
+        tensor_names(folder)
         return
     if config is not None:
         raise ValueError(f"config must be None for {path_or_id}, which is no single file, got {str(config)!r}")

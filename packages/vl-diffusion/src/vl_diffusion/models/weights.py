@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
+from vl_core.files import tensor_names
 
 from vl_diffusion.models.folders import read_json
 
@@ -38,7 +39,6 @@ _WEIGHTS = re.compile(
 _INDEX = re.compile(r"(?:diffusion_pytorch_model|model)\.safetensors\.index(?:\.(?P<variant>[^.]+))?\.json")
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 _MODULES = ("unet", "transformer", "vae", "text_encoder")
-_LFS = b"version https://git-lfs"
 
 
 def check_parts(folder: Path, parts: Iterable[str], variant: str | None) -> dict[str, str | None]:
@@ -98,7 +98,7 @@ def check_weights(folder: Path, variant: str | None, *, optional: bool = True) -
     if chosen not in found:
         raise ValueError(refuse_variant(folder, variant, found))
     for path in found[chosen]:
-        check_file(path)
+        tensor_names(path)
     return chosen
 
 
@@ -125,27 +125,6 @@ def variants_among(names: Iterable[str]) -> set[str | None]:
     """Variants of the weights among names of files; None for weights without one."""
     matches = (_WEIGHTS.fullmatch(name.rpartition("/")[2]) for name in names)
     return {match["new"] or match["old"] for match in matches if match}
-
-
-def check_file(path: Path) -> list[str]:
-    """Check that a safetensors file is whole, without reading the weights, and return the names of its tensors.
-
-    Raises:
-        ValueError: If it is not; the message says what to do.
-    """
-    try:
-        with path.open("rb") as file:
-            if file.read(len(_LFS)) == _LFS:
-                raise ValueError(f"{path} is the pointer of a file in Git LFS; run git lfs pull in its repository")
-        with safe_open(str(path), framework="np") as weights:
-            return list(weights.keys())
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing, a part of the weights; copy the whole model") from error
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); see to its permissions and its disk") from error
-    except SafetensorError as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"{path} is damaged or no safetensors file ({reason}); copy it again") from error
 
 
 def refuse_file(path: Path) -> ValueError:
@@ -249,8 +228,8 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors of a safetensors file.
 
     Raises:
-        ValueError: See :func:`check_file`.
+        ValueError: See :func:`vl_core.files.tensor_names`.
     """
-    names = check_file(path)
+    names = tensor_names(path)
     with safe_open(str(path), framework="np") as weights:
         return {name: tuple(weights.get_slice(name).get_shape()) for name in names}
