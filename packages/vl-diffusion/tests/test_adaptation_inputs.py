@@ -101,19 +101,7 @@ def test_conditions_follow_a_denoiser_that_is_converted(sd_folder, dtype):
     assert torch.equal(*outputs)
 
 
-class Watched(torch.optim.SGD):
-    """SGD that keeps every gradient."""
-
-    def __init__(self, tensors, seen):
-        super().__init__(tensors, lr=0.1)
-        self.seen = seen
-
-    def step(self):
-        self.seen.append([tensor.grad.clone() for group in self.param_groups for tensor in group["params"]])
-        super().step()
-
-
-def test_small_gradients_do_not_vanish_in_float16(denoiser):
+def test_small_gradients_do_not_vanish_in_float16(denoiser, recording):
     """Below a head of small weights they are near the smallest number of float16, 6e-8."""
     gradients = []
     for dtype in (torch.float32, torch.float16):
@@ -121,7 +109,7 @@ def test_small_gradients_do_not_vanish_in_float16(denoiser):
         with torch.no_grad():
             model[-1].weight.mul_(2**-10)
         model.to(dtype)
-        adapter(model, denoiser, steps=1, optimizer=lambda tensors, seen=seen: Watched(tensors, seen))(some_images(1))
+        adapter(model, denoiser, steps=1, optimizer=recording(seen))(some_images(1))
         gradients.append(torch.cat([gradient.flatten() for gradient in seen[0][:4]]))
     exact, half = gradients
     assert 0 < exact.abs().max() < 1e-4

@@ -339,7 +339,7 @@ def test_a_model_that_is_not_in_the_cache_says_how_to_get_it(offline, reason, tm
 
 
 def no_network(*_: str) -> str:
-    """What the client does after its retries, which take 20 seconds."""
+    """Raise what the client does after its retries, which take 20 seconds."""
     raise LocalEntryNotFoundError("cannot find the requested files in the local cache")
 
 

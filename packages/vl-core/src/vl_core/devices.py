@@ -104,7 +104,7 @@ def _advice(device: str | int | torch.device, error: Exception) -> str:
     except (RuntimeError, TypeError):
         return f"torch knows no device of that name; {take}"
     # Without an index it is the current one of its kind.
-    if str(found) in devices or (found.index is None and f"{found.type}:0" in devices):
+    if str(found) in devices or f"{found}:0" in devices:
         return f"it fails ({reason}); free it, or take another"
     if f"{found.type}:0" in devices:
         return f"the last {found.type} is {devices[-1]}; {take}"
