@@ -147,6 +147,8 @@ class ClassifierSettings(ModelSettings):
         self.prompts()
         named = class_names(self.classes)
         classes = None if named is None else checked_classes(named)
+        if self.tree is not None and not self.tree.is_file():
+            raise FileNotFoundError(f"--tree must be a file, got {self.tree}; check the path")
         if self.search == "tree":
             read_tree(self.given_tree())
         else:

@@ -111,9 +111,8 @@ class CompareSearch(ClassifierSettings):
             check_source(spec, "images")
         super().check()
         Staged(self.stages, self.survivors, max_evaluations=self.max_evaluations)
-        for option, file in (("--logits", self.logits), ("--tree", self.tree)):
-            if file is not None and not file.is_file():
-                raise FileNotFoundError(f"{option} must be a file, got {file}; check the path")
+        if self.logits is not None and not self.logits.is_file():
+            raise FileNotFoundError(f"--logits must be a file, got {self.logits}; check the path")
         if self.tree is not None:
             read_tree(self.tree)
 
@@ -150,14 +149,14 @@ class CompareSearch(ClassifierSettings):
 
 def _check_logits(path: Path) -> None:
     """Raise ValueError unless a file has an array of images by classes, as far as its first bytes tell."""
-    wrong = f"--logits must be a .npy file of numbers, images by classes, got {path}"
+    wrong = f"{path}: --logits must be a .npy file of numbers, images by classes"
     try:
         scores = np.load(path, mmap_mode="r", allow_pickle=False)
     # NumPy takes anything else for a pickle, and says so.
     except (ValueError, EOFError) as error:
         raise ValueError(wrong) from error
     if len(shape := getattr(scores, "shape", ())) != 2:
-        raise ValueError(f"{wrong} of shape {shape}")
+        raise ValueError(f"{wrong}, got shape {shape}")
 
 
 def _spaced(numbers: tuple[int, ...]) -> str:
