@@ -1,4 +1,4 @@
-"""What makes a built site incomplete, on a site of two pages; `hatch run docs:build` checks the real one."""
+"""Faults that make a built site incomplete, on a site of two pages; `hatch run docs:build` checks the real one."""
 
 from __future__ import annotations
 

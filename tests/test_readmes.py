@@ -1,4 +1,4 @@
-"""What the pages say works: their Python runs as it stands, their commands exist, and "planned" means planned.
+"""The pages hold: their Python runs as it stands, their commands exist, and "planned" means planned.
 
 The Python blocks of a page run as one script with names of its own, as a reader would paste them: in an empty folder,
 without the hub (the root's conftest.py says so), warnings as errors. All pages share this process, whose libraries are

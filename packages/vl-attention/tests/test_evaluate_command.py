@@ -14,9 +14,10 @@ from vl_attention import Classifier
 from vl_attention.analysis.shift_accuracy import evaluate_shifts
 from vl_attention.classifiers.saved_models import load_classifier, save_classifier
 from vl_attention.commands import evaluate
-from vl_attention.commands._models import load_classifiers, load_models, unique_names
+from vl_attention.commands._models import load_classifiers, load_models
 from vl_attention.commands.evaluate import run
 from vl_attention.commands.settings.evaluate import Evaluate
+from vl_attention.models.folders import unique_names
 from vl_core.corruptions import SHIFTS
 from vl_core.data import image_to_tensor, open_dataset
 from vl_core.results import wilson_interval
@@ -213,7 +214,7 @@ BAD = {
     "severity": ({"severities": (6,)}, ValueError, "--severities must be from 1 to 5"),
     "negative limit": ({"limit": -1}, ValueError, "--limit must be at least 1, got -1"),
     "batch": ({"batch_size": 0}, ValueError, "--batch-size must be at least 1"),
-    "device": ({"device": "toaster"}, ValueError, "--device must be auto or"),
+    "device": ({"device": "toaster"}, ValueError, "--device must be auto, cpu"),
     "split": ({"split": "later"}, ValueError, "split must be one of"),
     "unknown images": ({"images": ("nowhere.npz",)}, FileNotFoundError, r"nowhere\.npz"),
 }

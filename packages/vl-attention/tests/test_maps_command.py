@@ -32,7 +32,7 @@ def settings(saved, images_folder, tmp_path):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What `draw_attention` was given."""
+    """Arguments that `draw_attention` was given."""
     given = {}
     draw = maps.draw_attention
 

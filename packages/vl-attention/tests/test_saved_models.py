@@ -141,6 +141,15 @@ def test_classifiers_without_their_parts_are_refused(saved, teacher, model, othe
         load_classifier(saved / model, teacher=given)
 
 
+def test_means_without_deviations_are_refused(tmp_path, saved):
+    shutil.copytree(saved / "tuned", tmp_path / "model")
+    config = json.loads((tmp_path / "model/config.json").read_text())
+    config["pretrained_cfg"]["std"] = None
+    (tmp_path / "model/config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"config\.json that does not fit its model \(std .* must be one .*got None"):
+        load_classifier(tmp_path / "model")
+
+
 def narrow(seed):
     options = {"num_classes": 0, "class_token": False, "global_pool": "avg"}
     return random_student(of_other_heads(None, **options), 3, seed=seed)

@@ -365,7 +365,7 @@ def test_reconstructions_are_of_all_classes(pretrained, monkeypatch):
         ({"width": 15}, "--width must be a multiple of --heads"),
         ({"depth": 0}, "--depth must be at least 1"),
         ({"channels": 2}, r"--channels must be 1 \(grayscale\) or 3"),
-        ({"mask_ratio": 1.0}, "mask_ratio"),
+        ({"mask_ratio": 1.0}, "--mask-ratio must be above 0 and below 1"),
         ({"decoder_heads": 3}, "--decoder-width must be a multiple of --decoder-heads"),
     ],
 )

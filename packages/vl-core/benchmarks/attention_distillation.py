@@ -68,7 +68,7 @@ def step(loss: Callable[..., Tensor], tensors: list[Tensor], backward: bool) -> 
 
 
 def runs(name: str, loss: Callable[..., Tensor], tensors: list[Tensor]) -> bool:
-    """Whether a way can take these tensors: compilers have gaps of their own."""
+    """True if a way can take these tensors: compilers have gaps of their own."""
     try:
         step(loss, tensors, True)
     except Exception as error:

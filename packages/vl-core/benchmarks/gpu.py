@@ -78,7 +78,7 @@ def check_noise(dtype: torch.dtype, device: str = "cuda") -> bool:
 
 
 def check() -> bool:
-    """Whether every kernel computes what it should."""
+    """True if every kernel computes what it should."""
     attention = [check_attention(dtype, tokens) for dtype in DTYPES for tokens in (1, 63, 197, 577)]
     return all(attention + [check_noise(dtype) for dtype in DTYPES])
 

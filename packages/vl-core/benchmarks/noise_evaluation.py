@@ -29,7 +29,7 @@ Way = Callable[[], object]
 
 @dataclass(frozen=True)
 class Shape:
-    """How many images, draws of each and classes on each draw; and what is diffused."""
+    """Counts of images, of draws of each and of classes on each draw; and what is diffused."""
 
     images: int
     draws: int
@@ -81,7 +81,7 @@ class Case:
         error().sum().backward()
 
     def bytes_moved(self, operation: str) -> int:
-        """What has to be read and written, if noise is not."""
+        """Bytes that have to be read and written, if noise is not."""
         if operation == "diffuse":
             return (self.x0.numel() + len(self.keys) * self.x0[0].numel()) * self.x0.element_size()
         passes = 3 if operation == "noise_error, forward + backward" else 1  # read twice and a gradient written

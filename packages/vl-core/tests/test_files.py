@@ -21,7 +21,8 @@ from vl_core.data.idx import read_idx
         (b"\xff\xfe", "is not JSON"),
         (b"[" * 100_000, "is nested too deeply"),
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "is nested too deeply"),
-        (b"9" * 5000, "is not JSON"),
+        (b"9" * 5000, "has a whole number of 5,000 digits"),
+        (b'{"a": -' + b"9" * 400 + b"}", "has a whole number of 400 digits"),
         (b"[1]", "must be a JSON object, got list"),
     ],
 )
@@ -32,8 +33,8 @@ def test_json_that_cannot_be_read_is_named(tmp_path, content, cause):
 
 
 def test_json_is_read(tmp_path):
-    (tmp_path / "config.json").write_text('{"ä": [1, null]}', encoding="utf-8")
-    assert files.read_json(tmp_path / "config.json") == {"ä": [1, None]}
+    (tmp_path / "config.json").write_text(f'{{"ä": [1, null, {-(2**63)}, {2**64 - 1}]}}', encoding="utf-8")
+    assert files.read_json(tmp_path / "config.json") == {"ä": [1, None, -(2**63), 2**64 - 1]}
     with pytest.raises(FileNotFoundError, match=r"gone\.json"):
         files.read_json(tmp_path / "gone.json")
 
@@ -50,6 +51,22 @@ def test_tensors_come_back_and_damage_is_named(tmp_path):
             files.read_tensors(path)
     with pytest.raises(FileNotFoundError, match=r"gone\.safetensors does not exist"):
         files.read_tensors(tmp_path / "gone.safetensors")
+
+
+def test_names_of_tensors_are_read_and_what_is_no_safetensors_file_is_named(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({"weight": torch.arange(6.0)}, path)
+    assert files.tensor_names(path) == ["weight"]
+    content = path.read_bytes()
+    for damaged in (b"", content[:20], content[:-4], b"junk bytes, and no weights"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"model\.safetensors is damaged or no safetensors file .*; copy it again"):
+            files.tensor_names(path)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(ValueError, match=r"model\.safetensors is the pointer of a file in Git LFS; run git lfs pull"):
+        files.tensor_names(path)
+    with pytest.raises(ValueError, match=r"gone\.safetensors is missing"):
+        files.tensor_names(tmp_path / "gone.safetensors")
 
 
 def test_gzip_stops_at_the_limit():

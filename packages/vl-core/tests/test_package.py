@@ -23,16 +23,16 @@ def test_version_matches_the_installed_metadata():
         (
             "vl_core.data",
             [
-                *("BUILTIN_NAMES", "ImageDataset", "ImageError", "Normalization", "UndividedError"),
-                *("balanced_order", "check_source", "checked_ids", "checked_image", "image_batch", "image_to_tensor"),
-                *("is_single_image", "open_dataset", "read_image"),
+                *("BUILTIN_NAMES", "ImageDataset", "ImageError", "ImageFault", "Normalization", "UndividedError"),
+                *("balanced_order", "check_images", "check_source", "checked_ids", "checked_image", "image_batch"),
+                *("image_to_tensor", "is_single_image", "open_dataset", "read_image", "refuse_faults"),
             ],
         ),
         (
             "vl_core.files",
             [
                 *("DEFLATE_RATIO", "check_sizes", "gunzip", "limit_network", "parse_json", "read_array"),
-                *("read_json", "read_tensors"),
+                *("read_json", "read_tensors", "tensor_names"),
             ],
         ),
         ("vl_core.features", ["ProbeResult", "extract", "knn_accuracy", "linear_probe"]),
@@ -55,13 +55,16 @@ def test_version_matches_the_installed_metadata():
         (
             "vl_core.cli",
             [
-                *("Command", "DeviceName", "FolderPath", "Groups", "ImageSource", "Metavar", "ModelName"),
-                *("check_above", "check_at_least", "note_on_interruption", "run_command"),
+                *("Check", "Command", "Count", "DeviceName", "FolderPath", "Groups", "ImageSource", "Metavar"),
+                *("ModelName", "Range", "RunPath", "Seed", "check_values", "note_on_interruption", "run_command"),
             ],
         ),
         ("vl_core.devices", ["checked_device", "default_device", "find_device", "input_weight"]),
         ("vl_core.progress", ["progress_bar"]),
-        ("vl_core.runs", ["Checkpoint", "RunFolder", "atomic_write", "file_sha256", "files_sha256"]),
+        (
+            "vl_core.runs",
+            ["Checkpoint", "RunFolder", "atomic_write", "check_run_folder", "file_sha256", "files_sha256"],
+        ),
         ("vl_core.runs.processes", ["ProcessGroup", "current_process"]),
         (
             "vl_core.tables",

@@ -45,10 +45,3 @@ def test_the_default_device_is_this_process_share_of_the_accelerators(on_cpu, ra
     for name, value in zip(RANKS, ranks, strict=False):
         monkeypatch.setenv(name, value)
     assert devices.find_device("auto") == device
-
-
-@pytest.mark.parametrize("name", ["no_such", "meta", "cuda:99"])
-def test_a_device_that_does_not_work_is_refused(name):
-    with pytest.raises(ValueError, match=f"--device must be auto or a device of this machine.*got '{name}'"):
-        devices.find_device(name)
-    assert devices.find_device("cpu") == "cpu"

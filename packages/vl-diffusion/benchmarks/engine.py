@@ -1,4 +1,4 @@
-"""How much longer a classification takes than its network alone, with the model that ships.
+"""Time of a classification beside that of its network alone, with the model that ships.
 
 The same race is run over images twice in turn: as it is, with the time inside the network's own calls taken from
 within. The ratio is wall time over that time::

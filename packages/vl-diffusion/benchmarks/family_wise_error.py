@@ -1,4 +1,4 @@
-"""How often a race is lost, and what it costs, where the best class is known.
+"""Share of races that are lost, and their cost, where the best class is known.
 
 Simulated errors of 10 classes: a common effect of each draw, a noise of each class, and nine runners-up that are all
 equally near to the best class, which is the worst case for the family-wise error. A paired difference has a deviation

@@ -37,7 +37,7 @@ def slow_down(seconds: float) -> None:
 
 
 def run(command: dict[str, Any]) -> int:
-    """What the copy does."""
+    """Run a command in the copy."""
     slow_down(command.get("seconds", 0.0))
     if largest := command.get("largest_file"):
         # Without the signal, which would kill the process, writing fails with an error.

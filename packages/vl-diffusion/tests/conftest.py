@@ -32,6 +32,12 @@ def helper() -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(scope="session")
+def recording() -> Callable[..., object]:
+    """An optimizer that records its gradients, by `recorded.py` beside this file."""
+    return _module("recorded").recording
+
+
+@pytest.fixture(scope="session")
 def labeled_folder(pixel_dit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixteen images in folders of classes, three quarters of them where the tiny DiT sees them on eight draws."""
     make = _module("labeled").make_folder

@@ -25,10 +25,11 @@ from vl_diffusion.studies.adaptation.cells import CLEAN, Cell, CorruptedImages
 from vl_diffusion.studies.adaptation.examples import choose_changes
 from vl_diffusion.studies.adaptation.gains import Study
 from vl_diffusion.studies.adaptation.methods import METHODS, Method
+from vl_diffusion.studies.adaptation.names import source_folder
 from vl_diffusion.studies.adaptation.report import Report
 from vl_diffusion.studies.adaptation.runners import AdapterRunner, MethodInputs, Outcome
 from vl_diffusion.studies.adaptation.runs import MethodRun, pack, run_method, unpack
-from vl_diffusion.studies.adaptation.sources import Source, load_source, source_folder
+from vl_diffusion.studies.adaptation.sources import Source, load_source
 from vl_diffusion.studies.record import StudyRecord
 
 COLUMNS = "corruption,severity,method,seed,images,accuracy,passes_per_image,cpu_seconds"
@@ -385,15 +386,15 @@ def more_names_than_logits(arguments, folder, tiny):
         (["--corruptions", "rain"], "--corruptions must be among gaussian_noise, shot_noise"),
         (["--severities", "6"], "--severities must be among 1, 2, 3, 4, 5, got 6"),
         (["--methods", "magic"], "--methods must be among source, tent, default"),
-        (["--seeds", "-1"], "--seeds must be in 0 ... 2**31 - 1, got -1"),
+        (["--seeds", "-1"], "--seeds must be from 0 to 2147483647, got -1"),
         (["--seeds", "7"], "there is no folder"),
         (["--source", "fashion_few", "--seeds", "77"], "is built in with the seeds"),
         (["--source", "nowhere"], "no source nowhere"),
         (["--limit", "0"], "--limit must be at least 1, got 0"),
         (["--batch-size", "0"], "--batch-size must be at least 1, got 0"),
-        (["--tuned-for", "9"], "--tuned-for must lie in 32 ... 224"),
+        (["--tuned-for", "9"], "--tuned-for must be from 32 to 224"),
         (["--classes", "cat", "dog"], "the images' labels must be classes of the source (cat, dog), got "),
-        (["--device", "nonsense"], "--device must be auto or a device of this machine"),
+        (["--device", "nonsense"], "--device must be auto, cpu, cuda"),
         (more_names_than_logits, "classes must name the source's logits, 10 of them, in their order; got 11"),
         (other_denoiser_classes, "airplane"),
         (nan_images, "nan.npz"),

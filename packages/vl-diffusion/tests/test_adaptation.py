@@ -78,7 +78,7 @@ def adapt(model, denoiser, images=None, **settings):
 
 
 def same(one, other):
-    """Whether two states agree to the last bit."""
+    """True if two states agree to the last bit."""
     if isinstance(one, Tensor):
         return torch.equal(one, other)
     if isinstance(one, dict):
@@ -111,20 +111,8 @@ def end_to_end(model, denoiser, image, image_id, objective, update=0):
     return loss, dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
 
 
-class Watched(torch.optim.SGD):
-    """SGD that records every gradient."""
-
-    def __init__(self, tensors, seen):
-        super().__init__(tensors, lr=0.1)
-        self.seen = seen
-
-    def step(self):
-        self.seen.append([tensor.grad.clone() for group in self.param_groups for tensor in group["params"]])
-        super().step()
-
-
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
-def test_gradient_through_the_outputs_equals_the_end_to_end_gradient(classifier, denoiser, batch_size):
+def test_gradient_through_the_outputs_equals_the_end_to_end_gradient(classifier, denoiser, recording, batch_size):
     """In parts of one draw or all at once, with one pass through the classifier."""
     objective, images, ids = DiffusionTTA(draws=6), make_images(2), [11, 12]
     seen = []
@@ -134,7 +122,7 @@ def test_gradient_through_the_outputs_equals_the_end_to_end_gradient(classifier,
         objective=objective,
         steps=1,
         batch_size=batch_size,
-        optimizer=lambda tensors: Watched(tensors, seen),
+        optimizer=recording(seen),
     )
     result = adapter(images, image_ids=ids)
     for place, image_id in enumerate(ids):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -100,19 +101,7 @@ def test_conditions_follow_a_denoiser_that_is_converted(sd_folder, dtype):
     assert torch.equal(*outputs)
 
 
-class Watched(torch.optim.SGD):
-    """SGD that keeps every gradient."""
-
-    def __init__(self, tensors, seen):
-        super().__init__(tensors, lr=0.1)
-        self.seen = seen
-
-    def step(self):
-        self.seen.append([tensor.grad.clone() for group in self.param_groups for tensor in group["params"]])
-        super().step()
-
-
-def test_small_gradients_do_not_vanish_in_float16(denoiser):
+def test_small_gradients_do_not_vanish_in_float16(denoiser, recording):
     """Below a head of small weights they are near the smallest number of float16, 6e-8."""
     gradients = []
     for dtype in (torch.float32, torch.float16):
@@ -120,7 +109,7 @@ def test_small_gradients_do_not_vanish_in_float16(denoiser):
         with torch.no_grad():
             model[-1].weight.mul_(2**-10)
         model.to(dtype)
-        adapter(model, denoiser, steps=1, optimizer=lambda tensors, seen=seen: Watched(tensors, seen))(some_images(1))
+        adapter(model, denoiser, steps=1, optimizer=recording(seen))(some_images(1))
         gradients.append(torch.cat([gradient.flatten() for gradient in seen[0][:4]]))
     exact, half = gradients
     assert 0 < exact.abs().max() < 1e-4
@@ -155,6 +144,59 @@ def test_images_that_do_not_fit_a_model_name_preprocess(denoiser, model, images)
     assert "\n" not in str(found.value)
     with pytest.raises(RuntimeError):  # its own error, where the images are prepared
         adapter(model, denoiser, preprocess=lambda image: image[:, :9])(images)
+
+
+class Centered(nn.Module):
+    """A model in float16 whose own constants are in float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.model, self.mean = small().half(), torch.full((1,), 0.5)
+
+    def forward(self, images):
+        return self.model(images - self.mean)
+
+
+def partly(change):
+    """Builds a model with its last layer changed."""
+
+    def build():
+        model = small()
+        change(model[-1])
+        return model
+
+    return build
+
+
+@pytest.mark.parametrize("prepares", [False, True])
+@pytest.mark.parametrize(
+    ("build", "weights", "given", "remedy"),
+    [
+        (partly(lambda layer: layer.half()), "torch.float16 and torch.float32", "torch.float32", "torch.float32"),
+        (partly(lambda layer: layer.double()), "torch.float32 and torch.float64", "torch.float32", "torch.float32"),
+        (Centered, "torch.float16", "torch.float16", "torch.float32"),
+        (partly(lambda layer: layer.to("meta")), "cpu and meta", "torch.float32", None),
+    ],
+    ids=["head", "double head", "constant", "device"],
+)
+def test_mixed_precisions_and_devices_are_named_with_what_mends_them(denoiser, build, weights, given, remedy, prepares):
+    model, settings = build(), {"preprocess": lambda image: image} if prepares else {}
+    advice = f"call model.to({remedy})" if remedy else "load the weights that are on meta"
+    with pytest.raises(
+        ValueError, match=re.escape(f"whose weights are in {weights}, fails on an input of {given} on cpu")
+    ) as found:
+        adapter(model, denoiser, **settings)(some_images())
+    assert str(found.value).endswith(f"); {advice}")
+    assert "\n" not in str(found.value)
+    if remedy:
+        assert adapter(model.to(torch.float32), denoiser, **settings)(some_images()).outputs.isfinite().all()
+
+
+def test_whole_numbers_from_preprocess_are_named(denoiser):
+    with pytest.raises(
+        ValueError, match=r"fails on an input of torch.uint8 on cpu \(.*; return floating-point numbers"
+    ):
+        adapter(small(), denoiser, preprocess=lambda image: (255 * image).byte())(some_images())
 
 
 class Wrapped(nn.Module):

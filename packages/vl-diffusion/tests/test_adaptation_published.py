@@ -34,20 +34,8 @@ def classifier():
         return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
 
 
-class Kept(torch.optim.SGD):
-    """SGD that keeps every gradient."""
-
-    def __init__(self, tensors, seen):
-        super().__init__(tensors, lr=0.1)
-        self.seen = seen
-
-    def step(self):
-        self.seen.append([tensor.grad.clone() for group in self.param_groups for tensor in group["params"]])
-        super().step()
-
-
 @pytest.mark.parametrize("error", ["l2", "l1"])
-def test_errors_are_squared_or_absolute_as_written_out(classifier, denoiser, error):
+def test_errors_are_squared_or_absolute_as_written_out(classifier, denoiser, recording, error):
     image, objective, seen = torch.rand(1, 28, 28), DiffusionTTA(draws=5, error=error, placement="offset"), []
     adapts = TestTimeAdapter(
         classifier,
@@ -56,7 +44,7 @@ def test_errors_are_squared_or_absolute_as_written_out(classifier, denoiser, err
         gate=None,
         steps=1,
         batch_size=2,
-        optimizer=lambda tensors: Kept(tensors, seen),
+        optimizer=recording(seen),
     )
     found = adapts([image], image_ids=[11])
     weights = {name: p.detach().clone().requires_grad_() for name, p in classifier.named_parameters()}

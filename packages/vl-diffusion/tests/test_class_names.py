@@ -29,7 +29,7 @@ def test_a_file_has_a_name_a_line(content, tmp_path):
 def test_names_and_files_may_be_mixed(tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("caf\u00e9\n@home\n# 1\na\u2028b\n", encoding="utf-8")
-    assert class_names(("dog", f"@{path}", "@@twice", "@")) == (
+    assert class_names(("dog", f"@{path}", "@@twice", "@@")) == (
         "dog",
         "caf\u00e9",
         "@home",
@@ -64,6 +64,11 @@ def test_a_file_that_will_not_do_is_one_line(case, tmp_path, capsys):
     for command in ("classify", "evaluate", "calibrate", "compare-search", "adapt", "demo"):
         assert main([command, "--classes", f"@{path}"]) == 2
         assert capsys.readouterr().err == f"vl-diffusion: error: {caught.value}\n"
+
+
+def test_an_at_sign_alone_lacks_its_file():
+    with pytest.raises(ValueError, match="--classes @ lacks the name of a file after the @, as in"):
+        class_names(("cat", "@"))
 
 
 def test_a_folder_is_no_file_of_names(tmp_path):

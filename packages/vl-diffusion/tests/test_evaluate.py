@@ -132,7 +132,7 @@ def test_images_without_labels_are_refused_in_one_line(labeled_folder, pixel_dit
         out = tmp_path / "out"
         assert main(["evaluate", str(given), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 2
         error = capsys.readouterr().err
-        assert error.startswith("vl-diffusion: error: no image has a label")
+        assert error.startswith("vl-diffusion: error: images must have labels, got none")
         assert error.count("\n") == 1
         assert not out.exists()
 

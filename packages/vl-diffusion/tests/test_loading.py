@@ -18,7 +18,7 @@ from vl_diffusion import DiffusionClassifier, Exhaustive
 from vl_diffusion.models.folders import BUILT_IN, local_folder
 from vl_diffusion.models.images import content_id
 from vl_diffusion.models.loading import as_denoiser
-from vl_diffusion.studies.adaptation.sources import BUILT_IN_SOURCES
+from vl_diffusion.studies.adaptation.names import BUILT_IN_SOURCES
 
 PETS = ("cat", "dog", "bird")
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from vl_diffusion import DiffusionClassifier, Exhaustive, MapConditionalDenoiser, match
 from vl_diffusion.cli import main
 from vl_diffusion.models.loading import as_denoiser, load_denoiser
+from vl_diffusion.models.weights import refuse_variant
 
 PETS = ("cat", "dog", "bird")
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -69,7 +70,7 @@ def test_a_network_of_a_variant_loads(pixel_dit_folder, tmp_path):
     folder = rename(shutil.copytree(pixel_dit_folder, tmp_path / "m"), "model.safetensors", "model.fp16.safetensors")
     expected = errors_of(pixel_dit_folder, known="pixel")
     np.testing.assert_array_equal(errors_of(folder, variant="fp16", known="pixel"), expected)
-    with pytest.raises(ValueError, match=r"m, which has the variants 'fp16', and got 'ema'; pass variant="):
+    with pytest.raises(ValueError, match=r"be 'fp16' for .*m, .*got 'ema'; pass variant='fp16', or leave"):
         load_denoiser(folder, variant="ema")
 
 
@@ -88,10 +89,63 @@ def test_parts_without_the_variant_are_taken_plain_and_no_other_is(sd_folder, tm
         assert torch.equal(dict(load_denoiser(folder).network.named_parameters())[name], weight)
     rename(folder / "vae", "model.fp16.safetensors", "model.ema.safetensors")
     (folder / "vae" / "diffusion_pytorch_model.bf16.safetensors").write_bytes(b"")
-    with pytest.raises(
-        ValueError, match=r"vae, which has the variants 'bf16' and 'ema', and none was chosen; pass var"
-    ):
+    with pytest.raises(ValueError, match=r"be 'bf16' or 'ema' for .*vae, .* got None; pass one of these$"):
         load_denoiser(folder)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "message"),
+    [
+        ("bf16", {"fp16"}, "must be 'fp16' for M, .*, got 'bf16'; pass variant='fp16', or leave it out"),
+        ("bf16", {"fp16", None}, "must be 'fp16' or None for M, .*, got 'bf16'; pass variant='fp16', or leave it out"),
+        ("bf16", {"fp16", "ema"}, "must be 'ema' or 'fp16' for M, .*, got 'bf16'; pass one of these"),
+        (
+            "bf16",
+            {"fp16", "ema", None},
+            "must be 'ema' or 'fp16' or None for M, .*; pass one of these, or leave it out",
+        ),
+        ("bf16", {None}, "must be None for M, whose weights have none, got 'bf16'; leave it out"),
+        (None, {"fp16", "ema"}, "must be 'ema' or 'fp16' for M, .*, got None; pass one of these"),
+        (None, {"fp16"}, "must be 'fp16' for M, .*, got None; pass variant='fp16'"),
+    ],
+)
+def test_the_variants_that_there_are_are_named(asked, found, message):
+    assert re.match(f"variant {message}", refuse_variant("M", asked, found))
+
+
+def test_a_pipeline_without_the_variant_names_those_of_all_its_parts(sd_folder, tmp_path):
+    folder = shutil.copytree(sd_folder, tmp_path / "m")
+    with pytest.raises(ValueError, match=r"variant must be None for .*m, whose weights have none, got 'bf16'; leave"):
+        load_denoiser(folder, variant="bf16")
+    for part, variant in (("unet", "fp16"), ("vae", "ema")):
+        weights = next((folder / part).glob("*.safetensors"))
+        shutil.copy(weights, weights.with_name(weights.name.replace(".safetensors", f".{variant}.safetensors")))
+    with pytest.raises(ValueError, match=r"variant must be 'ema' or 'fp16' or None for .*m, .*; pass one of these, or"):
+        load_denoiser(folder, variant="bf16")
+    for part in ("unet", "vae"):
+        next((folder / part).glob("*model.safetensors")).unlink()
+    # No variant is that of all parts.
+    with pytest.warns(UserWarning, match=r"only as variant ema and fp16 are loaded$"):
+        load_denoiser(folder)
+
+
+def test_a_model_on_the_hub_names_its_variants(sd_folder, tmp_path, monkeypatch):
+    """The client is replaced, as it answers where the hub has weights of variants alone."""
+    import diffusers
+
+    def download(*_, **__):
+        raise OSError("Could not find the necessary `safetensors` weights in {...}")
+
+    names = [f"{part}/model.{variant}.safetensors" for part in ("unet", "vae") for variant in ("fp16", "ema")]
+    monkeypatch.setattr("vl_diffusion.models.loading.hf_hub_download", lambda *_: sd_folder / "model_index.json")
+    monkeypatch.setattr(diffusers.StableDiffusionPipeline, "download", download)
+    monkeypatch.setattr("vl_diffusion.models.loading.list_repo_files", lambda _: [*names, "README.md"])
+    with pytest.raises(
+        ValueError, match=r"^variant must be 'ema' or 'fp16' for me/mine, .* got None; pass one of these"
+    ):
+        load_denoiser("me/mine")
+    with pytest.raises(FileNotFoundError, match=r"no model 'me/mine': .* not available from the hub: Could not find"):
+        load_denoiser("me/mine", variant="fp16")
 
 
 def test_shards_are_loaded(tiny, sd_folder, tmp_path):
@@ -225,9 +279,9 @@ def test_a_precision_is_a_dtype_or_its_name(arguments, expected, pixel_dit_folde
         ({"image_size": (32, 48)}, r"image_size must be one whole number of pixels, .*, got \(32, 48\)"),
         ({"image_size": "64"}, "image_size must be one whole number of pixels, .*, got '64'"),
         ({"image_size": True}, "image_size must be one whole number of pixels, .*, got True"),
-        ({"device": "gpu"}, "device must be a device of this machine, got 'gpu' .*; take [a-z]+, or install"),
-        ({"device": "cuda:99"}, "device must be a device of this machine, got 'cuda:99'"),
-        ({"device": torch.device("meta")}, "device must be a device of this machine, got 'meta'"),
+        ({"device": "gpu"}, "device must be a device of this machine .*, got 'gpu'; torch knows no device"),
+        ({"device": "cuda:99"}, "device must be a device of this machine .*, got 'cuda:99'"),
+        ({"device": torch.device("meta")}, "device must be a device of this machine .*, got 'meta'"),
     ],
 )
 def test_arguments_are_checked_before_anything_is_loaded(arguments, message):
@@ -237,9 +291,9 @@ def test_arguments_are_checked_before_anything_is_loaded(arguments, message):
 
 def test_arguments_are_checked_for_objects_too(tiny):
     pipeline = tiny.stable_diffusion()
-    with pytest.raises(ValueError, match="device must be a device of this machine, got 'cuda:99'"):
+    with pytest.raises(ValueError, match=r"device must be a device of this machine .*, got 'cuda:99'"):
         DiffusionClassifier(pipeline, PETS, device="cuda:99")
-    with pytest.raises(ValueError, match="device must be a device of this machine, got 'cuda:99'"):
+    with pytest.raises(ValueError, match=r"device must be a device of this machine .*, got 'cuda:99'"):
         match(pipeline, images(1), ["a cat"], device="cuda:99")
     with pytest.raises(ValueError, match=r"image_size must be one whole number .*got \[32\]"):
         as_denoiser(pipeline, image_size=[32])
@@ -285,7 +339,7 @@ def test_a_model_that_is_not_in_the_cache_says_how_to_get_it(offline, reason, tm
 
 
 def no_network(*_: str) -> str:
-    """What the client does after its retries, which take 20 seconds."""
+    """Raise what the client does after its retries, which take 20 seconds."""
     raise LocalEntryNotFoundError("cannot find the requested files in the local cache")
 
 

@@ -317,7 +317,7 @@ def test_a_port_that_is_taken_is_one_line(pixel_dit_folder, capsys):
         port = taken.getsockname()[1]
         assert main(["demo", "--model", str(pixel_dit_folder), "--port", str(port)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"vl-diffusion: error: port {port} of 127.0.0.1 is not available")
+    assert error.startswith(f"vl-diffusion: error: --port must be free to listen on, got 127.0.0.1 port {port}: ")
     assert error.count("\n") == 1
 
 

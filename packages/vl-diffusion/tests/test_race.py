@@ -1,4 +1,4 @@
-"""What the page makes of a race: who is out since when, the sentence at the end, and the lanes of the chart."""
+"""The page of a race: who is out since when, the sentence at the end, and the lanes of the chart."""
 
 from __future__ import annotations
 

@@ -62,6 +62,8 @@ def test_a_single_file_gives_the_errors_of_the_folder(name, tiny, original, tmp_
     file = original.save(pipeline, tmp_path / "model.safetensors")
     np.testing.assert_allclose(errors_of(file, config=config), errors_of(tmp_path / "folder"), rtol=1e-6)
     assert load_denoiser(file, config=config, dtype="bf16").network.dtype == torch.bfloat16
+    with pytest.raises(ValueError, match=f"variant must be None for {file}, .*, got 'fp16'; leave it out"):
+        load_denoiser(file, config=config, variant="fp16")
 
 
 def test_a_single_file_in_plain_float8_is_read_as_its_numbers(tiny, original, tmp_path):

@@ -49,6 +49,7 @@ def test_an_incomplete_last_line_gives_way_to_the_next_group(path):
         '{"image_ids": [1], "totals": {}}',
         '{"image_ids": [1], "results": {"first": []}, "totals": {}}',
         '{"image_ids": [1], "results": {"first": [{"name": 1}]}, "totals": {}}',
+        '{"image_ids": [1], "results": {}, "totals": {"seconds": 1' + "0" * 400 + "}}",
         "[" * 5000,
     ],
 )

@@ -189,7 +189,7 @@ def test_broken_images_alone_are_an_error(pixel_dit_folder, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["classify", str(tmp_path / "images"), "--model", str(pixel_dit_folder), "--out", str(out)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("vl-diffusion: error: no image can be read: bomb.png: is too large")
+    assert error.startswith("vl-diffusion: error: images: no image can be read: bomb.png: is too large")
     assert error.count("\n") == 1
     assert not out.exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,19 +29,20 @@ def default_device() -> str:
     return f"{accelerator.type}:{process.local_index % torch.accelerator.device_count()}"
 
 
-def find_device(name: str) -> str:
+def find_device(name: str, option: str = "--device") -> str:
     """Resolve a ``--device`` option, and check that the device works.
 
     Args:
         name: ``"auto"`` for `default_device`, or the name of a device, such as ``"cpu"`` or ``"cuda:1"``; that one is
             tried with one number.
+        option: Name of the option in errors.
 
     Raises:
         ValueError: If there is no such device.
     """
     if name == "auto":
         return default_device()
-    _try("--device must be auto or", name)
+    _try(f"{option} must be auto or", name)
     return name
 
 
@@ -78,9 +80,39 @@ def _try(expected: str, device: str | int | torch.device) -> None:
         torch.zeros(1, device=device).item()
     # torch raises any of these where a device is unknown, absent, or without memory ("meta").
     except (RuntimeError, AssertionError, ImportError, TypeError) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0]
         given = str(device) if isinstance(device, torch.device) else device
         raise ValueError(
-            f"{expected} a device of this machine, got {given!r} ({reason}); take {default_device()}, or install a "
-            "driver and a build of torch for it"
+            f"{expected} a device of this machine ({', '.join(_devices())}), got {given!r}; {_advice(device, error)}"
         ) from error
+
+
+def _devices() -> list[str]:
+    """Names of the devices of this machine that this build of torch computes on."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return ["cpu"]
+    return ["cpu", *(f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count()))]
+
+
+def _advice(device: str | int | torch.device, error: Exception) -> str:
+    """Say why a device failed, and what to do."""
+    devices = _devices()
+    take = "take cpu" if devices == ["cpu"] else "take one of these"
+    reason = str(error).splitlines()[0].partition(". ")[0]
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        return f"torch knows no device of that name; {take}"
+    # Without an index it is the current one of its kind.
+    if str(found) in devices or f"{found}:0" in devices:
+        return f"it fails ({reason}); free it, or take another"
+    if f"{found.type}:0" in devices:
+        return f"the last {found.type} is {devices[-1]}; {take}"
+    if found.type == "meta":
+        return f"it holds no numbers; {take}"
+    if found.type == "mps":
+        return f"only macOS on Apple silicon has it; {take}"
+    backends: Any = torch.backends
+    if found.type == "cuda" and backends.cuda.is_built():
+        return f"torch finds no GPU ({reason}); {take}, or see to the driver and to CUDA_VISIBLE_DEVICES"
+    return f"this build of torch computes on no {found.type}; {take}, or install a build that does"

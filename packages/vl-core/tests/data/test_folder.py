@@ -77,10 +77,10 @@ def test_a_class_may_be_called_train(tmp_path):
 
 def test_a_split_that_is_not_there_is_answered_with_those_that_are(tmp_path):
     put(tmp_path / "divided", "train/1.png", "test/2.png")
-    with pytest.raises(ValueError, match="split must be one of 'train', 'test' or None"):
+    with pytest.raises(ValueError, match="split must be one of 'train', 'test' for"):
         open_dataset(tmp_path / "divided", split="val")
     put(tmp_path / "whole", "cat/1.png")
-    with pytest.raises(UndividedError, match=r"split must be None .* it is not divided into splits"):
+    with pytest.raises(UndividedError, match=r"split must be left out .* which is not divided into splits"):
         open_dataset(tmp_path / "whole", split="test")
 
 

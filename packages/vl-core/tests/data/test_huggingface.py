@@ -45,7 +45,7 @@ def test_splits_are_taken_one_by_one_or_all(tmp_path):
     whole = open_dataset(tmp_path / "pets")
     assert [whole[index][0].getpixel((0, 0)) for index in range(3)] == [1, 2, 5]
     assert [entry["split"] for entry in whole.metadata] == ["train", "train", "validation"]
-    with pytest.raises(ValueError, match="split must be one of 'train', 'validation' or None"):
+    with pytest.raises(ValueError, match="split must be one of 'train', 'validation' for"):
         open_dataset(tmp_path / "pets", split="test")
 
 

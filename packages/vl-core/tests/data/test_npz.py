@@ -53,7 +53,7 @@ def test_classes_captions_and_splits_are_taken_over(tmp_path):
     assert np.array_equal(np.asarray(dataset[1][0]), GRAY[3])
     assert len(open_dataset(path)) == 5
     assert len(open_dataset(path, split="extra")) == 1
-    with pytest.raises(ValueError, match="split must be one of 'train', 'test', 'extra' or None"):
+    with pytest.raises(ValueError, match="split must be one of 'train', 'test', 'extra' for"):
         open_dataset(path, split="val")
 
 

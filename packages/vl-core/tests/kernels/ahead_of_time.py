@@ -26,7 +26,7 @@ TARGETS = {
     "gfx942": ("hip", "gfx942", 64),
 }
 SHARED_BYTES = {"sm_80": 163 << 10, "sm_90": 227 << 10, "sm_100": 227 << 10, "gfx942": 64 << 10}
-"""What a program can have, of shared memory (NVIDIA) or local data share (AMD)."""
+"""Bytes that a program can have, of shared memory (NVIDIA) or local data share (AMD)."""
 REGISTERS = {"sm_80": 255, "sm_90": 255, "sm_100": 255, "gfx942": 512}
 
 _TYPES = {
@@ -52,7 +52,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Binary:
-    """What a compiled kernel takes of the chip, for each thread and program."""
+    """Resources that a compiled kernel takes of the chip, for each thread and program."""
 
     name: str
     registers: int

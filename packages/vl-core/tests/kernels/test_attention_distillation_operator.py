@@ -12,7 +12,7 @@ CASES = ["plain", "bias_by_image", "learned_scale_by_head", "row_weight_by_head"
 
 
 def flat_arguments(problem, impl="reference"):
-    """What the public function hands to the operator."""
+    """Arguments that the public function hands to the operator."""
     from vl_core.kernels.attention_distillation import ops
 
     captured = []

@@ -28,7 +28,7 @@ SPILLED_BYTES = 64  # a thread
 
 
 def launches(ahead_of_time, dense, target, option, dtype, width, tokens):
-    """What the launcher would launch for a problem on a target."""
+    """Kernels that the launcher would launch for a problem on a target."""
     from vl_core.kernels import attention_distillation
     from vl_core.kernels.attention_distillation import api, triton, triton_kernels
 

@@ -22,7 +22,7 @@ BOTH_WAYS = pytest.mark.usefixtures("way")
 
 @pytest.fixture(autouse=True)
 def scratch_is_poisoned(monkeypatch):
-    """What kernels allocate holds NaN, so that a place nobody writes, or reads too early, shows."""
+    """Fill what kernels allocate with NaN, so that a place nobody writes, or reads too early, shows."""
     from torch.utils import deterministic
 
     monkeypatch.setattr(deterministic, "fill_uninitialized_memory", True)

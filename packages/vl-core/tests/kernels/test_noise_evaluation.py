@@ -40,7 +40,7 @@ def test_noisy_images_equal_those_of_stored_noise(dense_noise, dtype, image):
 
 
 def test_noisy_image_and_error_share_their_noise():
-    """What a perfect model predicts has no error, whatever it predicts."""
+    """The prediction of a perfect model has no error, whatever it predicts."""
     x0 = torch.rand(2, *SHAPE)
     keys, image = torch.arange(6), torch.tensor([0, 0, 0, 1, 1, 1])
     alpha = torch.linspace(0.9, 0.1, 6)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def launches(ahead_of_time, call):
-    """What the launchers would launch for a call on a GPU."""
+    """Kernels that the launchers would launch for a call on a GPU."""
     from vl_core.kernels.noise_evaluation import api, triton_kernels
 
     with pytest.MonkeyPatch.context() as patch, ahead_of_time.recorded(triton_kernels) as recorded:

@@ -19,7 +19,7 @@ SHAPES = [(), (1,), (63,), (197,), (257,), (577,), (3, 19, 23), (4, 32, 32)]
 
 @pytest.fixture(autouse=True)
 def scratch_is_poisoned(monkeypatch):
-    """What kernels allocate holds NaN, so that a place nobody writes shows."""
+    """Fill what kernels allocate with NaN, so that a place nobody writes shows."""
     from torch.utils import deterministic
 
     monkeypatch.setattr(deterministic, "fill_uninitialized_memory", True)

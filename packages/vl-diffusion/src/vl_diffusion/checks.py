@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -70,12 +71,12 @@ def checked_settings(*, batch_size: int, temperature: float, seed: int) -> None:
     if checked_integer("batch_size", batch_size) < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     try:
-        positive = temperature > 0
+        positive = 0 < temperature < math.inf
     except TypeError:
         kind = type(temperature).__name__
         raise TypeError(f"temperature must be a number, got {temperature!r} of type {kind}") from None
     if not positive:
-        raise ValueError(f"temperature must be positive, got {temperature}")
+        raise ValueError(f"temperature must be positive and finite, got {temperature}")
     if not 0 <= checked_integer("seed", seed) < 2**31:
         raise ValueError(f"seed must be in 0 ... 2**31 - 1, got {seed}")
 
@@ -114,16 +115,19 @@ def checked_image_size(size: Any) -> int | None:
     """Convert an image size to an integer; None is the model's own.
 
     Raises:
-        ValueError: If it is not one whole number.
+        ValueError: If it is not one whole number, or less than 1.
     """
     try:
         if isinstance(size, bool):
             raise TypeError
-        return None if size is None else operator.index(size)
+        pixels = None if size is None else operator.index(size)
     except TypeError:
         raise ValueError(
             f"image_size must be one whole number of pixels, since images are square, got {size!r}"
         ) from None
+    if pixels is not None and pixels < 1:
+        raise ValueError(f"image_size must be at least 1 pixel, got {pixels}")
+    return pixels
 
 
 def checked_timestep_embedding(name: TimestepEmbedding) -> TimestepEmbedding:

@@ -35,7 +35,7 @@ def one_solid(kind: str, *, z: float = 4.0, x: float = 0.0, turn: float = 0.0, t
 
 
 def ray(row: int, column: int) -> tuple[float, float]:
-    """How far right and up a pixel's ray goes over a depth of one, for a level camera."""
+    """Distance right and up that a pixel's ray goes over a depth of one, for a level camera."""
     right, down = (((place + 0.5) / SIZE * 2 - 1) * 0.6 for place in (column, row))
     return right, -down
 

@@ -16,13 +16,21 @@ from typing import Any, TypeVar
 
 import timm
 import torch
-from safetensors import SafetensorError
+from huggingface_hub import constants
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from timm.models import save_for_hf
 from torch import nn
-from vl_core.files import check_sizes, limit_network, read_json
+from vl_core.files import check_sizes, limit_network
 
 from vl_attention.classifiers.classifier import Classifier
-from vl_attention.models.folders import check_model_name, model_folder
+from vl_attention.models.folders import (
+    check_files,
+    check_model_name,
+    configuration,
+    model_folder,
+    no_model,
+    transfer_mode,
+)
 from vl_attention.models.normalization import Normalization
 from vl_attention.models.weights import weights_digest
 from vl_attention.transfer.attention_transfer import AttentionTransfer
@@ -85,14 +93,14 @@ def load_model(source: str | os.PathLike[str], *, num_classes: int | None = None
     if not folder.exists():
         check_model_name(source)
         return _from_hub(str(source), options)
-    _check_files(folder)
+    check_files(folder)
     if (mode := transfer_mode(source)) is not None:
         raise ValueError(
             f"{folder} holds a student of mode={mode!r}, which needs its teacher, and not a timm model; load it with "
             "load_classifier and its teacher"
         )
     try:
-        check_sizes(_configuration(folder), folder / "config.json")
+        check_sizes(configuration(folder), folder / "config.json")
         with limit_network(folder), warnings.catch_warnings():
             # A configuration with a size of zero, which the weights do not fit.
             warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
@@ -156,12 +164,6 @@ def load_classifier(
         raise ValueError(f"{os.fspath(source)} has a config.json that does not fit its model ({error})") from error
 
 
-def transfer_mode(source: str | os.PathLike[str]) -> str | None:
-    """The mode of a student that was saved as an `AttentionTransfer`; None for a timm model."""
-    found = _configuration(model_folder(source))
-    return str(found["mode"]) if "mode" in found and "architecture" not in found else None
-
-
 def _load_transfer(folder: Path, teacher: nn.Module | None, student: nn.Module | None) -> AttentionTransfer:
     if teacher is None:
         raise ValueError(
@@ -170,21 +172,19 @@ def _load_transfer(folder: Path, teacher: nn.Module | None, student: nn.Module |
             else f"{folder} was written with save_pretrained and needs its teacher; pass teacher=, or write the "
             "student alone with save_classifier"
         )
-    _check_files(folder)
+    check_files(folder)
     try:
-        check_sizes(_configuration(folder), folder / "config.json")
+        check_sizes(configuration(folder), folder / "config.json")
         given: dict[str, Any] = {} if student is None else {"student": student}
         # The hub mixin prints what it does.
         with redirect_stdout(io.StringIO()), limit_network(folder):
             transfer = AttentionTransfer.from_pretrained(folder, teacher=teacher, **given).eval()
-    except SafetensorError as error:
-        raise ValueError(f"{folder / 'model.safetensors'} is damaged ({error}); write it again") from error
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"the student in {folder} does not fit ({' '.join(str(error).split())}); pass the teacher that it was "
             "trained with and, if it has another architecture than its teacher, a model of that as student="
         ) from error
-    if _configuration(folder).get("teacher_sha256", actual := weights_digest(teacher)) != actual:
+    if configuration(folder).get("teacher_sha256", actual := weights_digest(teacher)) != actual:
         raise ValueError(
             f"the student in {folder} copied from a teacher with other weights; pass the teacher that it was trained "
             "with"
@@ -192,37 +192,32 @@ def _load_transfer(folder: Path, teacher: nn.Module | None, student: nn.Module |
     loaded: Any = transfer.student
     if isinstance(known := getattr(loaded, "pretrained_cfg", None), dict):
         # The teacher's class names do not belong to the student.
-        loaded.pretrained_cfg = {**known, "label_names": tuple(_configuration(folder).get("label_names") or ())}
+        loaded.pretrained_cfg = {**known, "label_names": tuple(configuration(folder).get("label_names") or ())}
     return transfer
 
 
 def _from_hub(source: str, options: dict[str, int]) -> Any:
     try:
         return timm.create_model(f"hf-hub:{source}", pretrained=True, **options)
-    except OSError as error:
-        raise FileNotFoundError(f"no model {source!r}: it is neither a folder nor a hub id ({error})") from error
+    except (OSError, HFValidationError) as error:
+        raise FileNotFoundError(f"{no_model(source)}, {_unavailable(source, error)}") from error
     except Exception as error:
         raise ValueError(f"{source} on the hub is not a model that timm can load ({error})") from error
+
+
+def _unavailable(source: str, error: Exception) -> str:
+    """The reason why a model is not to be had from the hub, and what to do."""
+    if not isinstance(error, LocalEntryNotFoundError):
+        return f"nor on the hub ({str(error).strip().splitlines()[0]}); check its name"
+    remedy = f"hf download {source} --local-dir FOLDER where there is a network, and pass that folder"
+    if constants.HF_HUB_OFFLINE:
+        return f"nor in the hub's cache, and HF_HUB_OFFLINE keeps it offline; unset that, or run {remedy}"
+    return f"nor in the hub's cache, and the hub cannot be reached; check the network, or run {remedy}"
 
 
 def _converted(model: ModuleT, dtype: torch.dtype | None) -> ModuleT:
     """A copy of a model with its floating-point weights in another type; the model itself if there is nothing to do."""
     return model if dtype is None else copy.deepcopy(model).to(dtype)
-
-
-def _check_files(folder: Path) -> None:
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder} holds no timm model: {name} is missing; write one with save_model")
-
-
-def _configuration(folder: Path) -> dict[str, Any]:
-    """The contents of a folder's ``config.json``; empty if it is missing or damaged."""
-    try:
-        found = read_json(folder / "config.json")
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def class_names(model: nn.Module) -> tuple[str, ...]:

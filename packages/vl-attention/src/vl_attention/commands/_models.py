@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from vl_core.runs import files_sha256
 
-from vl_attention.classifiers.saved_models import class_names, load_classifier, load_model, transfer_mode
-from vl_attention.models.folders import model_folder
+from vl_attention.classifiers.saved_models import class_names, load_classifier, load_model
+from vl_attention.models.folders import check_own_maps, model_folder, transfer_mode, unique_names
 from vl_attention.models.inference import call_model, eval_mode
 from vl_attention.models.normalization import Normalization
 
@@ -94,47 +93,13 @@ def load_models(sources: Sequence[str], device: str) -> list[GivenModel]:
     names = unique_names(sources, "models")
     given = []
     for name, source in zip(names, sources, strict=True):
-        if (mode := transfer_mode(source)) is not None:
-            raise ValueError(
-                f"the student in {source} was saved as mode={mode!r} together with its teacher, and has no maps of its "
-                "own; pass its teacher instead"
-            )
+        check_own_maps(source)
         model = load_model(source).eval().to(device)
         size, channels = input_size(model), len(Normalization.of(model).mean)
         check_takes(source, model, size, channels)
         count = int(getattr(model, "num_classes", 0) or 0)
         given.append(GivenModel(name, model, size, channels, class_names(model), count, fingerprint(source)))
     return given
-
-
-def unique_names(sources: Sequence[str], argument: str) -> list[str]:
-    """Shorten each path to its last part, or to as many of its last parts as make it unique.
-
-    The part ``model``, the folder name that training uses for all models, is never a name by itself, so names do not
-    change when models are added.
-
-    Raises:
-        ValueError: If there are none, or one is given twice.
-
-    Example:
-        >>> unique_names(["runs/a/model", "teacher"], "models")
-        ['a/model', 'teacher']
-    """
-    if not sources:
-        raise ValueError(f"{argument} must name at least one, got none")
-    parts = [_parts(source) for source in sources]
-    resolved = [str(Path(source).resolve()) for source in sources]
-    twice = next((source for source, path in zip(sources, resolved, strict=True) if resolved.count(path) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{argument} must be unique, got {twice!r} more than once; remove one")
-    names = []
-    for own in parts:
-        first = min(2 if own[-1] == "model" else 1, len(own))
-        count = next(
-            n for n in range(first, len(own) + 1) if n == len(own) or [p[-n:] for p in parts].count(own[-n:]) == 1
-        )
-        names.append("/".join(own[-count:]))
-    return names
 
 
 def check_takes(source: str, model: Any, size: tuple[int, int], channels: int) -> None:
@@ -155,12 +120,6 @@ def check_takes(source: str, model: Any, size: tuple[int, int], channels: int) -
             f"{'channel' if channels == 1 else 'channels'} ({reason}); use the teacher or the files that it was "
             "created with"
         ) from error
-
-
-def _parts(source: str) -> tuple[str, ...]:
-    """Parts of the path as given, or of the resolved path if it is relative navigation only."""
-    found = Path(source).parts
-    return Path(source).resolve().parts if ".." in found or found in ((), ("model",)) else found
 
 
 def input_size(model: Any) -> tuple[int, int]:

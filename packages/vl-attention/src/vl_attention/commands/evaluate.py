@@ -27,8 +27,9 @@ from vl_attention.commands._images import (
     open_images,
     tensors,
 )
-from vl_attention.commands._models import GivenModel, load_classifiers, unique_names
+from vl_attention.commands._models import GivenModel, load_classifiers
 from vl_attention.commands.settings.evaluate import NONE, Cell, Evaluate
+from vl_attention.models.folders import unique_names
 
 
 def run(settings: Evaluate) -> None:

@@ -24,7 +24,7 @@ from vl_attention.classifiers.saved_models import load_classifier, load_model
 from vl_attention.commands._images import at_most, describe, labeled, open_images, tensors
 from vl_attention.commands._models import check_takes, fingerprint, input_size
 from vl_attention.commands._options import RESUME
-from vl_attention.commands.settings.train import Train
+from vl_attention.commands.settings.train import UNDIVIDED, Train
 from vl_attention.comparison.compare import compare, run_folder
 from vl_attention.comparison.methods import ENSEMBLE
 from vl_attention.comparison.summary import Interval, Summary, summarize
@@ -112,10 +112,7 @@ def _open(settings: Train, spec: str, split: str) -> ImageDataset:
         return open_dataset(spec, split=split, exclude=settings.out)
     except UndividedError as error:
         open_images(spec, None, out=settings.out)  # raises if there is no image at all
-        raise ValueError(
-            f"{spec} is not divided into training and test images; move its class folders into train/ and test/, or "
-            "pass test images with --test-images"
-        ) from error
+        raise ValueError(UNDIVIDED.format(spec)) from error
 
 
 def _labels(requested: int, dataset: ImageDataset) -> int | None:

@@ -37,10 +37,18 @@ class Normalization(data.Normalization):
 
         A transformers model does not store it (its image processor does), so the published one of its model type is
         used.
+
+        Raises:
+            ValueError: If the configuration of a timm model has means without standard deviations.
         """
         channels = _channels(model)
         config = getattr(model, "pretrained_cfg", None)
         if config and config.get("mean"):
+            if not config.get("std"):
+                raise ValueError(
+                    f"std of the pretrained_cfg must be one number for each of mean, got {config.get('std')}; "
+                    "pass normalization="
+                )
             mean, std = tuple(config["mean"]), tuple(config["std"])
         else:
             mean, std = _BY_MODEL_TYPE.get(getattr(getattr(model, "config", None), "model_type", ""), _IMAGENET)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 from vl_core.training import Precision, TrainingSettings
+
+# Of timm, which raises an AssertionError at others.
+_POLICIES = ("", "rand", "augmix", "original", "originalr", "v0", "v0r", "3a")
 
 # Settings that do not change the result; a resumed run may change them.
 _FREE = ("workers", "compile")
@@ -78,6 +82,22 @@ class TrainSettings:
             raise ValueError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}")
         if not 0 <= self.warmup_epochs <= self.epochs:
             raise ValueError(f"warmup_epochs must lie in 0..{self.epochs}, got {self.warmup_epochs}")
+        not_negative = {"base_learning_rate": self.base_learning_rate, "min_learning_rate": self.min_learning_rate}
+        not_negative |= {"weight_decay": self.weight_decay, "mixup": self.mixup, "cutmix": self.cutmix}
+        not_negative |= {"seed": self.seed, "transfer_weight": self.transfer_weight or 0}
+        for name, number in not_negative.items():
+            if not 0 <= number < inf:
+                raise ValueError(f"{name} must be at least 0 and finite, got {number}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be at least 0 and below 1, got {self.betas[0]} and {self.betas[1]}")
+        for name, (low, high), most in (("crop_scale", self.crop_scale, 1), ("crop_ratio", self.crop_ratio, inf)):
+            if not 0 < low <= high <= most or high == inf:
+                bound = ", at most 1" if most == 1 else ""
+                raise ValueError(f"{name} must be two numbers above 0, the smaller first{bound}, got {low} and {high}")
+        policy = self.random_augment.partition("-")[0]
+        if policy not in _POLICIES:
+            known = ", ".join(_POLICIES[1:])
+            raise ValueError(f"random_augment must be empty or begin with one of {known}, got {self.random_augment!r}")
         if self.min_learning_rate > self.learning_rate:
             raise ValueError(
                 "min_learning_rate must be at most the peak rate, base_learning_rate * batch_size / 256, got "

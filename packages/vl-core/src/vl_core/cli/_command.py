@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from vl_core._extras import import_extra
+from vl_core.cli._checks import check_values
 from vl_core.cli._help import command_help, program_help
 from vl_core.cli._options import Option, read_options
 from vl_core.cli._parse import in_options, parse
@@ -90,8 +91,11 @@ def _run_command(prog: str, version: str, commands: Mapping[str, Command], argum
             print(command_help(f"{prog} {name}", kind, options, command.examples))
             return 0
         settings = parse(kind, options, rest, f"{prog} {name}")
-        if hasattr(settings, "check"):
-            settings.check()
+        check_values(settings)
+        # Values that need others to be seen as wrong; then what lies in files.
+        for check in ("check", "check_input"):
+            if hasattr(settings, check):
+                getattr(settings, check)()
         # Takes seconds; an interruption meanwhile is one line too.
         return int(_named(command.run)(settings) or 0)
     except BrokenPipeError:

@@ -12,6 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
+from vl_core.cli._checks import DeviceCheck, FolderCheck, Range, RunFolderCheck
+
 Groups: TypeAlias = Mapping[str, Sequence[str]]
 """Headings of the help of a command, and the fields below each; the class attribute ``GROUPS`` of its settings."""
 
@@ -23,10 +25,13 @@ class Metavar(str):
     """Placeholder for the value of an option in the help, as in ``Annotated[Path, Metavar("FOLDER")]``."""
 
 
-FolderPath: TypeAlias = Annotated[Path, Metavar("FOLDER")]
+FolderPath: TypeAlias = Annotated[Path, Metavar("FOLDER"), FolderCheck()]
+RunPath: TypeAlias = Annotated[Path, Metavar("FOLDER"), RunFolderCheck()]
 ImageSource: TypeAlias = Annotated[str, Metavar("IMAGES")]
 ModelName: TypeAlias = Annotated[str, Metavar("MODEL")]
-DeviceName: TypeAlias = Annotated[str, Metavar("DEVICE")]
+DeviceName: TypeAlias = Annotated[str, Metavar("DEVICE"), DeviceCheck()]
+Count: TypeAlias = Annotated[int, Range(1)]
+Seed: TypeAlias = Annotated[int, Range(0, 2**31 - 1)]
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ def in_options(message: str, options: Sequence[Option], aliases: Mapping[str, st
         aliases: The fields of the settings that arguments of the library come from, where they have another name.
 
     Returns:
-        Such as ``"--temperature must be positive"``, or ``"...; use --grid nested"``.
+        Such as ``"--temperature must be positive"``, or ``"...; use --grid nested"``; an option that must be None must
+        be left out.
     """
     flags = {option.field: option.field if option.positional else option.flag for option in options}
     flags |= {argument: flags[field] for argument, field in aliases.items()}
@@ -55,7 +56,8 @@ def in_options(message: str, options: Sequence[Option], aliases: Mapping[str, st
             return found[0]
         return " ".join([flag, *([found[2].strip("'\"")] if found[2] and found[2] != "True" else [])])
 
-    return _KEYWORD.sub(keyword, _SUBJECT.sub(subject, message))
+    found = _KEYWORD.sub(keyword, _SUBJECT.sub(subject, message))
+    return re.sub("^(--[^ ]+) must be None", r"\1 must be left out", found)
 
 
 def _with_tyro(settings: type, arguments: Sequence[str]) -> Any:

@@ -4,6 +4,9 @@ from ._batch import checked_ids as checked_ids
 from ._batch import checked_image as checked_image
 from ._batch import image_batch as image_batch
 from ._batch import is_single_image as is_single_image
+from ._checks import ImageFault as ImageFault
+from ._checks import check_images as check_images
+from ._checks import refuse_faults as refuse_faults
 from ._dataset import ImageDataset as ImageDataset
 from ._image import ImageError as ImageError
 from ._image import read_image as read_image

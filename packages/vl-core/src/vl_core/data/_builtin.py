@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vl_core.data._arrays import ArrayImages
-from vl_core.data._dataset import ImageDataset
+from vl_core.data._contents import ImageContents
 from vl_core.data._specs import EMOJI_STYLES
 from vl_core.data._splits import select_splits
 from vl_core.data.idx import read_idx
@@ -30,7 +30,7 @@ FASHION_CLASSES = (
 )
 
 
-def open_fashion(split: str | None) -> ImageDataset:
+def open_fashion(split: str | None) -> ImageContents:
     """10,000 training and 2,000 test images of Fashion-MNIST, 28 x 28 gray, balanced over ten classes.
 
     Any ten images in a row from a multiple of ten hold every class once. ``metadata`` gives each image's split and
@@ -44,7 +44,7 @@ def open_fashion(split: str | None) -> ImageDataset:
         source = np.load(folder / f"{part}-source-index.npy", allow_pickle=False)
         names += [f"fashion/{part}/{index:05d}" for index in range(len(source))]
         metadata += [{"split": part, "source_index": int(index)} for index in source]
-    return ImageDataset(
+    return ImageContents(
         ArrayImages(np.concatenate(pixels)),
         np.concatenate(labels),
         name="fashion",
@@ -55,7 +55,7 @@ def open_fashion(split: str | None) -> ImageDataset:
     )
 
 
-def open_emoji(split: str | None, style: str | None = None) -> ImageDataset:
+def open_emoji(split: str | None, style: str | None = None) -> ImageContents:
     """Emoji by three designers, 32 x 32 RGB on white; no concept is in two splits.
 
     The label is the group (``"food & drink"``), the caption the concept's name (``"hot dog"``). ``metadata`` gives
@@ -81,7 +81,7 @@ def open_emoji(split: str | None, style: str | None = None) -> ImageDataset:
         for index in keep:
             known = {key: value for key, value in own[index].items() if key != "styles"}
             metadata.append(known | {"style": drawn, "tags": tuple(known["tags"])})
-    return ImageDataset(
+    return ImageContents(
         ArrayImages(np.concatenate(pixels)),
         [classes.index(entry["group"]) for entry in metadata],
         name=name,

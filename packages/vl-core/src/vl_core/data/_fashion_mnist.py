@@ -9,7 +9,7 @@ import numpy as np
 
 from vl_core.data._arrays import ArrayImages
 from vl_core.data._builtin import FASHION_CLASSES
-from vl_core.data._dataset import ImageDataset
+from vl_core.data._contents import ImageContents
 from vl_core.data._splits import select_splits
 from vl_core.data.idx import read_idx
 
@@ -25,7 +25,7 @@ def places() -> list[Path]:
     return [*found, DEBIAN, Path("data") / "FashionMNIST" / "raw"]
 
 
-def open_fashion_mnist(split: str | None) -> ImageDataset:
+def open_fashion_mnist(split: str | None) -> ImageContents:
     """60,000 training and 10,000 test images, 28 x 28 gray, ten classes, in the original order.
 
     Raises:
@@ -47,7 +47,7 @@ def open_fashion_mnist(split: str | None) -> ImageDataset:
                 f"got {pixels[-1].shape} and {labels[-1].shape}; fetch them again"
             )
         names += [f"fashion-mnist/{part}/{index:05d}" for index in range(len(labels[-1]))]
-    return ImageDataset(
+    return ImageContents(
         ArrayImages(np.concatenate(pixels)),
         np.concatenate(labels),
         name="fashion-mnist",

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
-from vl_core.data._dataset import ImageDataset
+from vl_core.data._contents import ImageContents
 from vl_core.data._image import read_image
 from vl_core.data._modes import PixelRange
 from vl_core.data._splits import plain_split, select_splits
-
-_logger = logging.getLogger(__name__)
 
 SUFFIXES = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
@@ -41,7 +38,7 @@ class FileImages:
 
 def open_folder(
     root: Path, split: str | None, exclude: Path | None = None, pixel_range: PixelRange | None = None
-) -> ImageDataset:
+) -> ImageContents:
     """Images below a folder, in natural order (``img2`` before ``img10``), named by their path inside it.
 
     Sub-folders are splits where each one that holds images is named like one (train, val, valid, validation, test)
@@ -58,6 +55,8 @@ def open_folder(
     """
     tree, left_out = _scan(root, exclude)
     parts = _splits_of(tree)
+    if not parts and not tree.below():
+        raise _no_images(str(root), left_out)
     chosen = select_splits(split, parts, str(root))
     found = {name: _by_class(folder) for name, folder in (parts or {"": tree}).items()}
     classes = sorted({label for images in found.values() for label in images if label is not None}, key=_natural)
@@ -72,16 +71,9 @@ def open_folder(
         for label, images in found[part].items():
             paths += images
             labels += [-1 if label is None else number[label]] * len(images)
-    summary = ", ".join(
-        f"{count} {reason}" for reason, count in Counter(reason for _, reason in left_out).most_common()
-    )
     if not paths:
-        where = root if split is None else f"split {split!r} of {root}"
-        passed = f"; passed over {summary}" if summary else ""
-        raise ValueError(f"{where} holds no images; looked for files named {', '.join(SUFFIXES)}{passed}")
-    if summary:
-        _logger.warning("passed over in %s (%d in all): %s", root, len(left_out), summary)
-    return ImageDataset(
+        raise _no_images(str(root) if split is None else f"split {split!r} of {root}", left_out)
+    return ImageContents(
         FileImages(paths, pixel_range),
         labels,
         name=str(root),
@@ -90,6 +82,16 @@ def open_folder(
         names=[path.relative_to(root).as_posix() for path in paths],
         passed_over=left_out,
     )
+
+
+def count_reasons(left_out: Iterable[tuple[str, str]]) -> str:
+    """The reasons why files are passed over, the most frequent first, with the number of files."""
+    return ", ".join(f"{count} {reason}" for reason, count in Counter(reason for _, reason in left_out).most_common())
+
+
+def _no_images(where: str, left_out: Sequence[tuple[str, str]]) -> ValueError:
+    passed = f"; passed over {count_reasons(left_out)}" if left_out else ""
+    return ValueError(f"{where} holds no images; looked for files named {', '.join(SUFFIXES)}{passed}")
 
 
 @dataclass

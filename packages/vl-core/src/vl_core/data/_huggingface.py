@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from vl_core._extras import import_extra
-from vl_core.data._dataset import ImageDataset
+from vl_core.data._contents import ImageContents
 from vl_core.data._image import ImageError, read_image
 from vl_core.data._labels import number_labels
 from vl_core.data._modes import PixelRange
@@ -45,7 +45,7 @@ def is_saved_dataset(folder: Path) -> bool:
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
-def open_huggingface(source: str, split: str | None, pixel_range: PixelRange | None = None) -> ImageDataset:
+def open_huggingface(source: str, split: str | None, pixel_range: PixelRange | None = None) -> ImageContents:
     """Open a data set of the hub, a ``save_to_disk`` folder, or a folder that ``load_dataset`` can read.
 
     The first column of type ``Image`` is the image; ``label``, or else the only column of type ``ClassLabel``, is
@@ -76,7 +76,7 @@ def open_huggingface(source: str, split: str | None, pixel_range: PixelRange | N
         raise ValueError(f"{source} cannot be opened by datasets: {cause}") from error
 
 
-def _open(datasets: Any, source: str, split: str | None, pixel_range: PixelRange | None) -> ImageDataset:
+def _open(datasets: Any, source: str, split: str | None, pixel_range: PixelRange | None) -> ImageContents:
     folder = Path(source)
     loaded = datasets.load_from_disk(source) if is_saved_dataset(folder) else datasets.load_dataset(source)
     if isinstance(loaded, dict):
@@ -102,7 +102,7 @@ def _open(datasets: Any, source: str, split: str | None, pixel_range: PixelRange
         classes = getattr(rows.features[label], "names", None)
         labels, classes = number_labels(list(rows[label]), classes, f"column {label!r} of {source}")
     caption = next((c for c in _CAPTION_COLUMNS if getattr(rows.features.get(c), "dtype", None) == "string"), None)
-    return ImageDataset(
+    return ImageContents(
         HuggingFaceImages(rows, image, source, pixel_range),
         labels,
         name=source,

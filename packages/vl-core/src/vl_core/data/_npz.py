@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vl_core.data._arrays import ArrayImages
-from vl_core.data._dataset import ImageDataset
+from vl_core.data._contents import ImageContents
 from vl_core.data._labels import number_labels
 from vl_core.data._modes import PixelRange, window
 from vl_core.data._splits import select_splits
@@ -19,7 +19,7 @@ from vl_core.files import DEFLATE_RATIO, read_array
 Array = npt.NDArray[Any]
 
 
-def open_npz(path: Path, split: str | None, pixel_range: PixelRange | None = None) -> ImageDataset:
+def open_npz(path: Path, split: str | None, pixel_range: PixelRange | None = None) -> ImageContents:
     """Read an ``.npz``; everything is checked and held in memory.
 
     Arrays: ``x`` or ``images``, ``(n, H, W)``, ``(n, H, W, 1)`` or ``(n, H, W, 3)``, uint8 or floating point in
@@ -52,7 +52,7 @@ def open_npz(path: Path, split: str | None, pixel_range: PixelRange | None = Non
     captions = _texts(arrays, "captions", n, path)
     parts = _texts(arrays, "split", n, path)
     wanted = set(select_splits(split, parts or (), str(path)))
-    dataset = ImageDataset(
+    dataset = ImageContents(
         ArrayImages(pixels),
         labels,
         name=str(path),

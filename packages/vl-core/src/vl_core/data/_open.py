@@ -9,16 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from vl_core.data._builtin import open_emoji, open_fashion
-from vl_core.data._dataset import ImageDataset, Transform
-from vl_core.data._fashion_mnist import open_fashion_mnist
-from vl_core.data._folder import open_folder
-from vl_core.data._huggingface import is_saved_dataset, open_huggingface
-from vl_core.data._modes import PixelRange, checked_range
-from vl_core.data._npz import open_npz
-from vl_core.data._parquet import open_parquet
-from vl_core.data._specs import BUILTIN_NAMES, UNDERSTOOD, check_source
-from vl_core.data._splits import UndividedError
+from vl_core.data._contents import Transform
+from vl_core.data._dataset import ImageDataset
+from vl_core.data._folder import count_reasons
+from vl_core.data._kinds import open_contents
+from vl_core.data._modes import checked_range
 
 OnError = Literal["raise", "skip"]
 
@@ -84,43 +79,14 @@ def open_dataset(
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     folder = None if exclude is None else Path(exclude)
     window = checked_range(pixel_range)
-    try:
-        dataset = _open(spec, default_split if split is None else split, folder, window)
-    except UndividedError:
-        if split is not None:
-            raise
-        dataset = _open(spec, None, folder, window)
+    dataset = ImageDataset.of(open_contents(spec, split, default_split, folder, window))
+    if dataset.passed_over:
+        counts = count_reasons(dataset.passed_over)
+        _logger.warning("passed over in %s (%d in all): %s", dataset.name, len(dataset.passed_over), counts)
     if on_error == "skip":
         dataset = _readable(dataset)
     dataset.transform = transform
     return dataset
-
-
-def _open(
-    spec: str | os.PathLike[str], split: str | None, exclude: Path | None, pixel_range: PixelRange | None
-) -> ImageDataset:
-    if isinstance(spec, str):
-        if spec == "fashion":
-            return open_fashion(split)
-        if spec == "fashion-mnist":
-            return open_fashion_mnist(split)
-        if spec in BUILTIN_NAMES:
-            return open_emoji(split, spec.partition(":")[2] or None)
-        if spec.startswith("hf:"):
-            return open_huggingface(spec.removeprefix("hf:"), split, pixel_range)
-    path = Path(spec)
-    if path.is_dir():
-        if is_saved_dataset(path):
-            return open_huggingface(str(path), split, pixel_range)
-        return open_folder(path, split, exclude, pixel_range)
-    if path.is_file():
-        if path.suffix.lower() == ".npz":
-            return open_npz(path, split, pixel_range)
-        if path.suffix.lower() == ".parquet":
-            return open_parquet(path, split, pixel_range)
-        raise ValueError(f"spec must be {UNDERSTOOD}, got the file {path}; a single image is for read_image")
-    check_source(spec)
-    raise FileNotFoundError(f"spec must be {UNDERSTOOD}, but {path} is neither a file nor a folder")
 
 
 def _readable(dataset: ImageDataset) -> ImageDataset:

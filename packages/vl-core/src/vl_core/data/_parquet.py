@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from vl_core._extras import import_extra
-from vl_core.data._dataset import ImageDataset
+from vl_core.data._contents import ImageContents
 from vl_core.data._image import ImageError, read_image
 from vl_core.data._labels import number_labels
 from vl_core.data._modes import PixelRange
@@ -92,7 +92,7 @@ class ParquetImages:
             raise ImageError(f"row group {group} of {self.path} cannot be read: {_one_line(error)}") from error
 
 
-def open_parquet(path: Path, split: str | None, pixel_range: PixelRange | None = None) -> ImageDataset:
+def open_parquet(path: Path, split: str | None, pixel_range: PixelRange | None = None) -> ImageContents:
     """Open a Parquet file of encoded images.
 
     Columns: ``image`` (bytes, or the Hugging Face struct of ``bytes`` and ``path``); and, where there are some,
@@ -133,7 +133,7 @@ def open_parquet(path: Path, split: str | None, pixel_range: PixelRange | None =
         labels, classes = number_labels(columns["label"], classes, f"column 'label' of {path}")
     parts = columns.get("split")
     wanted = set(select_splits(split, parts or (), str(path)))
-    dataset = ImageDataset(
+    dataset = ImageContents(
         ParquetImages(path, row_counts, pixel_range=pixel_range),
         labels,
         name=str(path),

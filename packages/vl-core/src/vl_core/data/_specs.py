@@ -26,9 +26,15 @@ def check_source(spec: str | os.PathLike[str], argument: str = "spec") -> None:
     """
     if isinstance(spec, str) and (spec in BUILTIN_NAMES or spec.startswith("hf:")):
         return
-    if Path(spec).exists():
-        return
     text = os.fspath(spec)
+    # A name that is too long for the file system is no file either.
+    if os.path.exists(text):  # noqa: PTH110
+        return
+    if any(character in text for character in "*?["):
+        raise FileNotFoundError(
+            f"{argument} must be {UNDERSTOOD}, but there is no file or folder {text!r}; a pattern is expanded by the "
+            "shell where it is not quoted and something fits it"
+        )
     close = difflib.get_close_matches(text.lower(), BUILTIN_NAMES, n=3)
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     # Something that looks like a path is a missing file; anything else is a name that nobody knows.

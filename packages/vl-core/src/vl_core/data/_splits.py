@@ -40,6 +40,9 @@ def select_splits(split: str | None, available: Iterable[str], dataset: str) -> 
     found = [name for name in there if plain_split(name) == plain_split(split)]
     if not found:
         if not there:
-            raise UndividedError(f"split must be None for {dataset}, got {split!r}; it is not divided into splits")
-        raise ValueError(f"split must be one of {', '.join(map(repr, there))} or None for {dataset}, got {split!r}")
+            raise UndividedError(
+                f"split must be left out for {dataset}, which is not divided into splits, got {split!r}"
+            )
+        known = ", ".join(map(repr, there))
+        raise ValueError(f"split must be one of {known} for {dataset}, or be left out, got {split!r}")
     return found

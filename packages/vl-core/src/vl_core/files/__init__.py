@@ -3,7 +3,7 @@ than the file could fill.
 """
 
 from vl_core.files._arrays import read_array
-from vl_core.files._content import DEFLATE_RATIO, gunzip, parse_json, read_json, read_tensors
+from vl_core.files._content import DEFLATE_RATIO, gunzip, parse_json, read_json, read_tensors, tensor_names
 from vl_core.files._networks import check_sizes, limit_network
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "read_array",
     "read_json",
     "read_tensors",
+    "tensor_names",
 ]

@@ -151,8 +151,7 @@ class RunFolder:
 
     def _prepare(self, resume: bool) -> None:
         """Create the run folder, or check that it belongs to a run with this configuration."""
-        if self.path.exists() and not self.path.is_dir():
-            raise NotADirectoryError(f"path must be a folder for the run, got the file {self.path}")
+        check_run_folder(self.path)
         config_path = self.path / "config.json"
         if config_path.exists():
             if not resume:
@@ -160,12 +159,6 @@ class RunFolder:
             self._compare(config_path)
         else:
             self.path.mkdir(parents=True, exist_ok=True)
-            foreign = sorted(entry.name for entry in self.path.iterdir() if not is_leftover(entry))
-            if foreign:
-                some = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
-                raise FileExistsError(
-                    f"{self.path} holds files but no config.json, so it is no run ({some}); choose an empty folder"
-                )
             with atomic_write(config_path) as file:
                 json.dump(self.config, file, indent=2)
                 file.write("\n")
@@ -181,6 +174,31 @@ class RunFolder:
                 f"{self.path} holds a run with another configuration: {'; '.join(changed)}; "
                 "go back to the folder's values or choose another folder"
             )
+
+
+def check_run_folder(path: str | os.PathLike[str], argument: str = "path") -> None:
+    """Check that a folder holds a run, or nothing, or is not there yet; its configuration is not compared.
+
+    Args:
+        path: The folder.
+        argument: Name of the argument in errors.
+
+    Raises:
+        FileExistsError: If it holds other files.
+        NotADirectoryError: If it is a file.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{argument} must be a folder for the run, got the file {folder}")
+    if (folder / "config.json").exists():
+        return
+    if foreign := sorted(entry.name for entry in folder.iterdir() if not is_leftover(entry)):
+        some = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
+        raise FileExistsError(
+            f"{argument}: {folder} holds files but no config.json, so it is no run ({some}); choose an empty folder"
+        )
 
 
 def _plain_config(config: Any) -> dict[str, Any]:

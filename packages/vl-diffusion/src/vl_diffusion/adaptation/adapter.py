@@ -9,6 +9,7 @@ prediction explains the image; the error's gradient flows back into the model. T
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -326,13 +327,15 @@ class TestTimeAdapter:
         """Outputs of the model as it was given; gray images are repeated if it takes them in color alone.
 
         Raises:
-            ValueError: If the model fails on images that were not prepared for it.
+            ValueError: If the model fails on images that were not prepared for it, or mixes precisions or devices.
         """
         try:
             return episode.source()
         except torch.OutOfMemoryError:
             raise
         except (AssertionError, RuntimeError, ValueError) as error:
+            if (advice := _conversion(self.model, episode.inputs, error)) is not None:
+                raise ValueError(advice) from error
             if self.preprocess is not None:
                 raise
             given, failure = episode.inputs, error
@@ -400,6 +403,24 @@ def _check(
 
 def _repeat_gray(inputs: Sequence[Tensor]) -> list[Tensor]:
     return [one.expand(3, -1, -1) if one.ndim == 3 and one.shape[0] == 1 else one for one in inputs]
+
+
+def _conversion(model: nn.Module, inputs: Sequence[Tensor], failure: Exception) -> str | None:
+    """The message for mixed precisions or devices, which no preparation of images mends; None for other failures."""
+    reason = " ".join(str(failure).split())
+    weights = [*model.parameters(), *model.buffers()]
+    given = " and ".join(sorted({f"{one.dtype} on {one.device}" for one in inputs}))
+    if re.search(r"same device|expected device|on meta tensors", reason):
+        places = {str(tensor.device) for tensor in weights}
+        remedy = "load the weights that are on meta" if "meta" in places else "call model.to(device)"
+    elif re.search(r"dtype|scalar type|(?:[Ii]nput|weight|bias) type|not implemented for '", reason):
+        places = {str(tensor.dtype) for tensor in weights if tensor.is_floating_point()}
+        prepared = all(one.is_floating_point() for one in inputs)
+        remedy = "call model.to(torch.float32)" if prepared else "return floating-point numbers from preprocess="
+    else:
+        return None
+    where = " and ".join(sorted(places)) or "no precision"
+    return f"the model, whose weights are in {where}, fails on an input of {given} ({reason}); {remedy}"
 
 
 def _check_model(model: nn.Module) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vl_core.data import ImageFault
 from vl_core.files import read_json
 from vl_core.runs import RunFolder, file_sha256
 from vl_core.runs.processes import current_process
@@ -20,7 +21,7 @@ from vl_diffusion.commands.settings.model import ModelSettings
 from vl_diffusion.models.folders import local_folder
 from vl_diffusion.runs.fingerprint import fingerprint
 from vl_diffusion.runs.image_collection import ImageCollection, describe
-from vl_diffusion.runs.reading import ReadImages, read_images, reason
+from vl_diffusion.runs.reading import ReadImages, read_images
 from vl_diffusion.runs.result_log import ResultIndex, ResultLog
 
 
@@ -95,7 +96,7 @@ def run_task(task: Task, classifier: DiffusionClassifier) -> Outcome | None:
     failed: list[tuple[int, str]] = []
 
     def leave_out(index: int, error: Exception) -> None:
-        failed.append((ids[index], reason(waiting.entries[index], error)))
+        failed.append((ids[index], ImageFault.of(waiting.entries[index].name, error).reason))
 
     try:
         if mine:

@@ -29,11 +29,11 @@ from vl_diffusion.scoring.cached_errors import CachedErrors
 from vl_diffusion.studies.adaptation.cells import CLEAN, Cell, CorruptedImages
 from vl_diffusion.studies.adaptation.gains import Study
 from vl_diffusion.studies.adaptation.methods import METHODS
-from vl_diffusion.studies.adaptation.names import SOURCE
+from vl_diffusion.studies.adaptation.names import SOURCE, has_seeds, source_folder
 from vl_diffusion.studies.adaptation.report import Report
 from vl_diffusion.studies.adaptation.runners import MethodInputs, Outcome, Runner
 from vl_diffusion.studies.adaptation.runs import MethodRun, run_method
-from vl_diffusion.studies.adaptation.sources import Source, has_seeds, load_source, source_folder
+from vl_diffusion.studies.adaptation.sources import Source, load_source
 from vl_diffusion.studies.record import StudyRecord
 
 _QUICK = 100  # images where none are named

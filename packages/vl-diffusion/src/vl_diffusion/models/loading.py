@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import constants, hf_hub_download, list_repo_files
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from vl_core.files import check_sizes, limit_network
 
@@ -29,13 +28,26 @@ from vl_diffusion.models.families.stable_diffusion import (
     StableDiffusionXLDenoiser,
 )
 from vl_diffusion.models.families.timestep_embedding import choose
-from vl_diffusion.models.folders import check_model_name, local_folder, no_model, read_json, read_schedule
+from vl_diffusion.models.folders import local_folder, no_model, read_json, read_schedule
+from vl_diffusion.models.inspection import (
+    NETWORKS,
+    PIPELINES,
+    UNUSED_PARTS,
+    check_model_files,
+    check_network,
+    family,
+    supported,
+)
 from vl_diffusion.models.schedule import NoiseSchedule
 from vl_diffusion.models.single_file import find_config, load_single_file
-from vl_diffusion.models.weights import check_parts, check_weights, describe_contents, load_part, part_names
-
-NETWORKS = ("DiTTransformer2DModel", "UNet2DModel")
-"""Bare networks, which need a scheduler; wrapped by `ClassConditionalDenoiser`, like the DiT pipeline."""
+from vl_diffusion.models.weights import (
+    check_parts,
+    check_weights,
+    load_part,
+    part_names,
+    refuse_variant,
+    variants_among,
+)
 
 PROMPTED: dict[str, Callable[..., Denoiser]] = {
     "StableDiffusionPipeline": StableDiffusionDenoiser,
@@ -46,9 +58,6 @@ PROMPTED: dict[str, Callable[..., Denoiser]] = {
     "PixArtSigmaPipeline": PixArtDenoiser,
 }
 """Text-conditional pipelines."""
-
-PIPELINES = (*PROMPTED, "DiTPipeline")
-"""Class names of all supported pipelines."""
 
 _DENOISER_MEMBERS = ("schedule", "encode_images", "encode_classes", "predict", "image_size", "image_channels")
 
@@ -117,15 +126,6 @@ def as_denoiser(
     )
 
 
-def family(class_name: str) -> str | None:
-    """Name in `PIPELINES` of a pipeline class; None if it is not supported.
-
-    Image-to-image and inpainting variants have the same parts as the text-to-image pipeline.
-    """
-    name = re.sub("(Img2Img|Inpaint)(?=Pipeline$)", "", class_name)
-    return name if name in PIPELINES else None
-
-
 def family_of(pipeline: Any) -> str | None:
     """Name in `PIPELINES` of a pipeline object, including subclasses; None if it is not supported."""
     found = (family(kind.__name__) for kind in type(pipeline).__mro__)
@@ -166,10 +166,9 @@ def load_denoiser(
     )
     folder = local_folder(path_or_id)
     try:
+        check_model_files(path_or_id, variant=variant, config=config, image_size=wanted.image_size)
         if folder is not None and folder.is_file():
             return _load_file(folder, wanted)
-        if config is not None:
-            raise ValueError(f"config must be None for {path_or_id}, which is no single file, got {str(config)!r}")
         if folder is None:
             return _load_from_hub(str(path_or_id), wanted)
         return _load_folder(folder, wanted)
@@ -204,7 +203,7 @@ def _load_file(path: Path, wanted: _Wanted) -> Denoiser:
     import diffusers
 
     index = read_json(folder / "model_index.json", dict)
-    kind = family(_supported(index, folder))
+    kind = family(supported(index, folder))
     assert kind is not None
     left_out = _parts_left_out(getattr(diffusers, kind), index)
     with _quiet_libraries():
@@ -216,26 +215,16 @@ def _load_file(path: Path, wanted: _Wanted) -> Denoiser:
 def _load_folder(folder: Path, wanted: _Wanted) -> Denoiser:
     if (folder / "model_index.json").is_file():
         return _load_pipeline(folder, read_json(folder / "model_index.json", dict), wanted)
-    if (folder / "config.json").is_file():
-        if wanted.image_size is not None:
-            raise ValueError(
-                f"image_size must be None for the network in {folder}, whose size is fixed, got {wanted.image_size}"
-            )
-        return _load_network(folder, wanted)
-    raise ValueError(
-        f"{folder} has no diffusion model: neither model_index.json nor config.json is there; "
-        f"{describe_contents(folder)}"
-    )
+    return _load_network(folder, wanted)
 
 
 def _load_from_hub(model_id: str, wanted: _Wanted) -> Denoiser:
     import diffusers
 
-    check_model_name(model_id)
     try:
         # diffusers says of a machine without network that the file is not there.
         index = read_json(Path(hf_hub_download(model_id, "model_index.json")), dict)
-        pipeline_class = getattr(diffusers, _supported(index, model_id))
+        pipeline_class = getattr(diffusers, supported(index, model_id))
         with warnings.catch_warnings():
             # diffusers passes an argument that the hub client no longer supports.
             warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks")
@@ -243,8 +232,20 @@ def _load_from_hub(model_id: str, wanted: _Wanted) -> Denoiser:
                 model_id, use_safetensors=True, variant=wanted.variant, **_parts_left_out(pipeline_class, index)
             )
     except (OSError, HFValidationError) as error:
+        if (found := _hub_variants(model_id, error)) and wanted.variant not in found:
+            raise ValueError(refuse_variant(model_id, wanted.variant, found)) from error
         raise FileNotFoundError(f"{no_model(model_id)} {_unavailable(model_id, error)}") from error
     return _load_pipeline(Path(folder), index, wanted)
+
+
+def _hub_variants(model_id: str, error: Exception) -> set[str | None]:
+    """Variants of a model on the hub whose weights diffusers did not find; empty if it failed for another reason."""
+    if isinstance(error, HFValidationError | LocalEntryNotFoundError):
+        return set()
+    try:
+        return variants_among(list_repo_files(model_id))
+    except OSError:
+        return set()
 
 
 def _unavailable(model_id: str, error: Exception) -> str:
@@ -257,18 +258,12 @@ def _unavailable(model_id: str, error: Exception) -> str:
     return f"not in the hub's cache, and the hub cannot be reached; check the network, or run {remedy}"
 
 
-def _supported(index: Mapping[str, Any], source: object) -> str:
-    """The class in ``model_index.json``, or ValueError if it is not supported."""
-    kind = str(index.get("_class_name"))
-    if family(kind) is None:
-        raise ValueError(f"{source} is a {kind}; supported pipelines are {', '.join(PIPELINES)}")
-    return kind
-
-
 def _load_pipeline(folder: Path, index: Mapping[str, Any], wanted: _Wanted) -> Denoiser:
     import diffusers
 
-    kind = _supported(index, folder)
+    kind = supported(index, folder)
+    if kind == "DiTPipeline" and wanted.image_size is not None:
+        raise ValueError(f"image_size must be None for {folder}, whose size is fixed, got {wanted.image_size}")
     pipeline_class = getattr(diffusers, kind)
     if (scheduler := folder / "scheduler" / "scheduler_config.json").is_file():
         # Check it first: the errors of diffusers are not specific.
@@ -292,8 +287,6 @@ def _load_pipeline(folder: Path, index: Mapping[str, Any], wanted: _Wanted) -> D
         )
     _check_whole(pipeline, folder, None)
     if kind == "DiTPipeline":
-        if wanted.image_size is not None:
-            raise ValueError(f"image_size must be None for {folder}, whose size is fixed, got {wanted.image_size}")
         # Read from the file: the pipeline drops one of two classes with the same name, such as ImageNet's cranes.
         names = _names_of_ids(index["id2label"]) if index.get("id2label") else None
         return _dit_pipeline(pipeline, names, wanted.timestep_embedding)
@@ -303,9 +296,10 @@ def _load_pipeline(folder: Path, index: Mapping[str, Any], wanted: _Wanted) -> D
 def _say_variant(folder: Path, asked: str | None, chosen: Iterable[str | None]) -> None:
     """Warn where a variant was chosen because there is no other."""
     if asked is None and (found := sorted({name for name in chosen if name is not None})):
+        # One variant can be asked for, and parts may have several.
+        asking = f"; pass variant={found[0]!r} to ask for it" if len(found) == 1 else ""
         warnings.warn(
-            f"weights that {folder} has only as variant {' and '.join(found)} are loaded; pass variant= to say so",
-            stacklevel=2,
+            f"weights that {folder} has only as variant {' and '.join(found)} are loaded{asking}", stacklevel=2
         )
 
 
@@ -315,31 +309,22 @@ def _parts_left_out(pipeline_class: Any, index: Mapping[str, Any]) -> dict[str, 
     diffusers requires the former to be passed unless the class declares them optional.
     """
     parameters = inspect.signature(pipeline_class.__init__).parameters
-    unused = ("safety_checker", "feature_extractor", "image_encoder")
     absent = [name for name, part in index.items() if part == [None, None]]
-    left_out: dict[str, Any] = dict.fromkeys(name for name in (*unused, *absent) if name in parameters)
+    left_out: dict[str, Any] = dict.fromkeys(name for name in (*UNUSED_PARTS, *absent) if name in parameters)
     return left_out | ({"requires_safety_checker": False} if "requires_safety_checker" in parameters else {})
 
 
 def _load_network(folder: Path, wanted: _Wanted) -> Denoiser:
     import diffusers
 
-    content = read_json(folder / "config.json", dict)
+    content = check_network(folder)
     check_sizes(content, folder / "config.json")
-    kind = content.get("_class_name")
-    if kind not in NETWORKS:
-        whole = f"; pass the whole pipeline: {folder.parent}" if (folder.parent / "model_index.json").is_file() else ""
-        raise ValueError(
-            f"{folder / 'config.json'} describes a {kind}; supported networks are {', '.join(NETWORKS)}{whole}"
-        )
-    if not (folder / "scheduler_config.json").is_file():
-        raise ValueError(f"{folder} has no scheduler_config.json; save the training scheduler there")
     schedule = read_schedule(folder / "scheduler_config.json")
     names = _read_names(folder / "classes.json") if (folder / "classes.json").is_file() else None
     chosen = check_weights(folder, wanted.variant, optional=False)
     _say_variant(folder, wanted.variant, [chosen])
     with _quiet_libraries(), limit_network(folder):
-        network, report = getattr(diffusers, kind).from_pretrained(
+        network, report = getattr(diffusers, content["_class_name"]).from_pretrained(
             folder, use_safetensors=True, torch_dtype=wanted.dtype, variant=chosen, output_loading_info=True
         )
     _check_fit(str(folder / "config.json"), report["missing_keys"], report["unexpected_keys"])

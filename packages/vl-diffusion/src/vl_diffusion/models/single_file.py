@@ -16,7 +16,15 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 
 from vl_diffusion.models.folders import local_folder
-from vl_diffusion.models.weights import check_parts, load_part, module_names, part_names, refuse_file, tensor_shapes
+from vl_diffusion.models.weights import (
+    check_parts,
+    check_weights,
+    load_part,
+    module_names,
+    part_names,
+    refuse_file,
+    tensor_shapes,
+)
 
 # Where the original names of a network begin. diffusers takes a file with none of its known names for one of Stable
 # Diffusion 1.
@@ -116,8 +124,8 @@ def load_single_file(
         left_out: Parts to load the pipeline without.
 
     Raises:
-        ValueError: If diffusers loads no single file of this pipeline, a part is missing in both, or the file and the
-            configuration do not fit.
+        ValueError: If diffusers loads no single file of this pipeline, a part is missing in both, there is none of the
+            variant, or the file and the configuration do not fit.
     """
     import diffusers
 
@@ -130,16 +138,23 @@ def load_single_file(
     parts: dict[str, Any] = dict(left_out)
     modules = module_names(index, left_out)
     check_parts(folder, [name for name in part_names(index, left_out) if name not in modules], None)
+    chosen: set[str | None] = set()
     for name in modules:
         starts = _VAE if name == "vae" else _PREFIXES[kind].get(name)
         if starts is None or any(key.startswith(starts) for key in names):
             continue
         if (folder / name / "config.json").is_file() and any((folder / name).glob("*.safetensors")):
+            chosen.add(check_weights(folder / name, variant))
             parts[name] = load_part(folder, name, index[name], dtype, variant)
         elif name == "text_encoder_3":
             parts |= {"text_encoder_3": None, "tokenizer_3": None}
         else:
             raise ValueError(f"{path} has no {name}, and neither has {folder}; {_REMEDY}")
+    if variant is not None and variant not in chosen:
+        raise ValueError(
+            f"variant must be None for {path}, which lacks no part that {folder} has of that variant, got {variant!r}; "
+            "leave it out"
+        )
     if "text_encoder_3" in parts and parts["text_encoder_3"] is None and "text_encoder_3" not in left_out:
         warnings.warn(f"{path} has no T5, text_encoder_3, and is loaded without", stacklevel=2)
     try:

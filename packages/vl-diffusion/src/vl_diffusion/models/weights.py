@@ -10,12 +10,15 @@ import importlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
+from vl_core.files import tensor_names
 
 from vl_diffusion.models.folders import read_json
+
+if TYPE_CHECKING:
+    import torch
 
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 """Endings of files that may hold pickles, which run code when they are read."""
@@ -36,7 +39,6 @@ _WEIGHTS = re.compile(
 _INDEX = re.compile(r"(?:diffusion_pytorch_model|model)\.safetensors\.index(?:\.(?P<variant>[^.]+))?\.json")
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 _MODULES = ("unet", "transformer", "vae", "text_encoder")
-_LFS = b"version https://git-lfs"
 
 
 def check_parts(folder: Path, parts: Iterable[str], variant: str | None) -> dict[str, str | None]:
@@ -68,7 +70,9 @@ def check_parts(folder: Path, parts: Iterable[str], variant: str | None) -> dict
                 raise ValueError(f"{part} has no config.json; copy the whole model")
             chosen[name] = check_weights(part, variant)
     if variant is not None and chosen and variant not in chosen.values():
-        raise ValueError(f"variant must be one that {folder} has, got {variant!r}, and it has none; leave it out")
+        raise ValueError(
+            refuse_variant(folder, variant, {found for name in chosen for found in _variants(folder / name)})
+        )
     return chosen
 
 
@@ -92,35 +96,35 @@ def check_weights(folder: Path, variant: str | None, *, optional: bool = True) -
     if chosen not in found and optional and None in found:
         chosen = None
     if chosen not in found:
-        there = " and ".join(repr(name) for name in sorted(name for name in found if name is not None))
-        kinds = f"the variants {there}" if there else "weights without a variant"
-        asked = "none was chosen" if variant is None else f"got {variant!r}"
-        remedy = "pass variant=" if there else "leave it out"
-        raise ValueError(f"variant must be one of those in {folder}, which has {kinds}, and {asked}; {remedy}")
+        raise ValueError(refuse_variant(folder, variant, found))
     for path in found[chosen]:
-        check_file(path)
+        tensor_names(path)
     return chosen
 
 
-def check_file(path: Path) -> list[str]:
-    """Check that a safetensors file is whole, without reading the weights, and return the names of its tensors.
+def refuse_variant(source: object, asked: str | None, found: Iterable[str | None]) -> str:
+    """The message for a variant that a model does not have, or for none where several are to choose from.
 
-    Raises:
-        ValueError: If it is not; the message says what to do.
+    Args:
+        source: The model.
+        asked: The variant that was asked for.
+        found: The variants that there are; None for weights without one.
     """
-    try:
-        with path.open("rb") as file:
-            if file.read(len(_LFS)) == _LFS:
-                raise ValueError(f"{path} is the pointer of a file in Git LFS; run git lfs pull in its repository")
-        with safe_open(str(path), framework="pt") as weights:
-            return list(weights.keys())
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing, a part of the weights; copy the whole model") from error
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); see to its permissions and its disk") from error
-    except SafetensorError as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"{path} is damaged or no safetensors file ({reason}); copy it again") from error
+    plain = None in (found := set(found))
+    named = sorted(repr(name) for name in found if name is not None)
+    if not named:
+        return f"variant must be None for {source}, whose weights have none, got {asked!r}; leave it out"
+    there = " or ".join([*named, "None"] if plain else named)
+    # Leaving it out takes the weights without a variant, or the only one.
+    out = ", or leave it out" if asked is not None and (plain or len(named) == 1) else ""
+    remedy = f"pass variant={named[0]}" if len(named) == 1 else "pass one of these"
+    return f"variant must be {there} for {source}, which has no other weights, got {asked!r}; {remedy}{out}"
+
+
+def variants_among(names: Iterable[str]) -> set[str | None]:
+    """Variants of the weights among names of files; None for weights without one."""
+    matches = (_WEIGHTS.fullmatch(name.rpartition("/")[2]) for name in names)
+    return {match["new"] or match["old"] for match in matches if match}
 
 
 def refuse_file(path: Path) -> ValueError:
@@ -224,8 +228,8 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors of a safetensors file.
 
     Raises:
-        ValueError: See :func:`check_file`.
+        ValueError: See :func:`vl_core.files.tensor_names`.
     """
-    names = check_file(path)
-    with safe_open(str(path), framework="pt") as weights:
+    names = tensor_names(path)
+    with safe_open(str(path), framework="np") as weights:
         return {name: tuple(weights.get_slice(name).get_shape()) for name in names}

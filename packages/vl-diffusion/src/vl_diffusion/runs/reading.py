@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vl_core.data import ImageFault, refuse_faults
 from vl_core.progress import progress_bar
 from vl_core.runs.processes import current_process
 from vl_core.tables import open_csv, printable
@@ -24,21 +25,6 @@ SOME_LEFT_OUT = 1
 
 # Images, or groups of equal ones, that a message lists; the rest are counted.
 _LISTED = 10
-_REFUSED = 100
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """An image that cannot be read."""
-
-    name: str
-    """Name of the image."""
-
-    reason: str
-    """The fault, on one line."""
-
-    def __str__(self) -> str:
-        return f"{printable(self.name)}: {self.reason}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,18 +41,18 @@ class ReadImages:
     collection: ImageCollection
     image_ids: list[int]
     places: list[int]
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[ImageFault, ...] = ()
 
     def without(self, failed: Sequence[tuple[int, str]]) -> ReadImages:
         """Move the images with these ids, which became unreadable, to those that are skipped; with reasons."""
         reasons = dict(failed)
         kept = [i for i, image_id in enumerate(self.image_ids) if image_id not in reasons]
         gone = [
-            Skipped(entry.name, reasons[image_id])
+            ImageFault(entry.name, reasons[image_id])
             for entry, image_id in zip(self.collection.entries, self.image_ids, strict=True)
             if image_id in reasons
         ]
-        _check_some_left(len(kept), gone)
+        refuse_faults(gone, len(kept) + len(gone))
         return ReadImages(
             ImageCollection([self.collection.entries[i] for i in kept]),
             [self.image_ids[i] for i in kept],
@@ -130,42 +116,18 @@ def read_images(collection: ImageCollection, *, strict: bool = False) -> ReadIma
     )
     shares = processes.gather([_read(collection, i) for i in places])
     found = [shares[i % processes.count][i // processes.count] for i in range(len(collection))]
-    skipped = [one for one in found if isinstance(one, Skipped)]
-    if strict and skipped:
-        raise ValueError(
-            f"{len(skipped)} of {len(collection)} images cannot be read: {_joined(skipped, _REFUSED)}; "
-            "leave out --strict to classify the others"
-        )
-    ids = {i: one for i, one in enumerate(found) if not isinstance(one, Skipped)}
-    _check_some_left(len(ids), skipped)
+    skipped = [one for one in found if isinstance(one, ImageFault)]
+    refuse_faults(skipped, len(collection), strict=strict)
+    ids = {i: one for i, one in enumerate(found) if not isinstance(one, ImageFault)}
     kept = ImageCollection([collection.entries[i] for i in ids])
     return ReadImages(kept, list(ids.values()), list(ids), tuple(skipped))
 
 
-def reason(entry: ImageEntry, error: Exception) -> str:
-    """The fault of an image, on one line and without its name."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    name, text = (" ".join(words.split()) for words in (entry.name, text))
-    _, found, rest = text.partition(name)
-    return printable(rest.lstrip(": ") if found and rest else text)
-
-
-def _read(collection: ImageCollection, index: int) -> int | Skipped:
+def _read(collection: ImageCollection, index: int) -> int | ImageFault:
     try:
         return content_id(to_tensor(collection[index]))
     except READ_ERRORS as error:
-        entry = collection.entries[index]
-        return Skipped(entry.name, reason(entry, error))
-
-
-def _check_some_left(count: int, skipped: Sequence[Skipped]) -> None:
-    if not count:
-        raise ValueError(f"no image can be read: {_joined(skipped, _LISTED)}")
-
-
-def _joined(skipped: Sequence[Skipped], at_most: int) -> str:
-    more = f"; and {len(skipped) - at_most} more" if len(skipped) > at_most else ""
-    return "; ".join(map(str, skipped[:at_most])) + more
+        return ImageFault.of(collection.entries[index].name, error)
 
 
 def _equal(group: Sequence[ImageEntry]) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import tyro
-from vl_core.cli import DeviceName, FolderPath, Groups, ImageSource, ModelName, check_at_least
-from vl_core.data import check_source
+from vl_core.cli import Count, DeviceName, FolderPath, Groups, ImageSource, ModelName, Range, check_values
+from vl_core.data import check_images, check_source
 
-from vl_attention.models.folders import check_model_name
+from vl_attention.models.folders import check_classifiers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,10 @@ class EnsembleModels:
     split: str | None = None
     """Split to use; default: test, if there are splits."""
 
-    limit: int | None = None
+    limit: Count | None = None
     """Maximum number of images, balanced over classes; default: all."""
 
-    fit: int = 0
+    fit: Annotated[int, Range(0)] = 0
     """Number of other images, balanced over classes, to fit the weights of two models on; 0 for equal weights. Use
     images that neither model was trained on."""
 
@@ -45,7 +45,7 @@ class EnsembleModels:
     """Split for --fit; default: train, or, without splits, the images themselves, which are then excluded from the
     evaluation."""
 
-    batch_size: int = 100
+    batch_size: Count = 100
     """Images per forward pass."""
 
     device: DeviceName = "auto"
@@ -71,13 +71,35 @@ class EnsembleModels:
             ValueError: If a number is out of range, or two do not fit.
             OSError: If a model or the data set is missing.
         """
-        check_at_least("--limit", self.limit, 1)
-        check_at_least("--batch-size", self.batch_size, 1)
-        check_at_least("--fit", self.fit, 0)
+        check_values(self)
         if len(self.models) < 2:
             raise ValueError(f"models must be two or more, got {len(self.models)}")
         if self.fit and len(self.models) != 2:
             raise ValueError(f"--fit needs exactly two models, got {len(self.models)}; leave it out for equal weights")
-        for model in (*self.models, *([] if self.teacher is None else [self.teacher])):
-            check_model_name(model)
+        check_classifiers(self.models, self.teacher)
         check_source(self.images, "--images")
+
+    def check_input(self) -> None:
+        """Check what can be seen of the images without a model; see `vl_core.data.check_images`."""
+        check_images(
+            [self.images],
+            "--images",
+            split=self.split,
+            default_split="test",
+            split_argument="--split",
+            exclude=self.out,
+            limit=self.limit,
+            files=False,
+            labeled=True,
+        )
+        if self.fit:
+            check_images(
+                [self.images],
+                "--images",
+                split=self.fit_split,
+                default_split="train",
+                split_argument="--fit-split",
+                exclude=self.out,
+                files=False,
+                labeled=True,
+            )

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import DeviceName, FolderPath, Groups, ImageSource, ModelName, check_at_least
+from vl_core.cli import Count, DeviceName, Groups, ImageSource, ModelName, RunPath, Seed, check_values
 from vl_core.corruptions import SHIFT_NAMES
-from vl_core.data import check_source
+from vl_core.data import check_images, check_source
 
-from vl_attention.models.folders import check_model_name
+from vl_attention.models.folders import check_classifiers, unique_names
 
 NONE = "none"
 """Name for unchanged images."""
@@ -48,19 +48,19 @@ class Evaluate:
     severities: tuple[int, ...] = (1, 3, 5)
     """Severities of the shifts, from 1 to 5."""
 
-    limit: int | None = 500
+    limit: Count | None = 500
     """Maximum number of images per data set, balanced over classes; None for all."""
 
-    batch_size: int = 100
+    batch_size: Count = 100
     """Images per forward pass; it does not change results."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the shifts."""
 
     device: DeviceName = "auto"
     """Device, such as "cpu" or "cuda"; "auto" takes a GPU if there is one."""
 
-    out: FolderPath = Path("vl-attention-evaluate")
+    out: RunPath = Path("vl-attention-evaluate")
     """Folder for evaluate.csv and evaluate.png."""
 
     GROUPS: ClassVar[Groups] = {
@@ -80,13 +80,26 @@ class Evaluate:
             ValueError: If a name is unknown or a number out of range.
             OSError: If a model or a data set is missing.
         """
-        check_at_least("--limit", self.limit, 1)
-        check_at_least("--batch-size", self.batch_size, 1)
+        check_values(self)
         self.cells()
-        for model in (*self.models, *([] if self.teacher is None else [self.teacher])):
-            check_model_name(model)
+        check_classifiers(self.models, self.teacher)
+        unique_names(self.images, "--images")
         for spec in self.images:
             check_source(spec, "--images")
+
+    def check_input(self) -> None:
+        """Check what can be seen of the images without a model; see `vl_core.data.check_images`."""
+        for spec in self.images:
+            check_images(
+                [spec],
+                "--images",
+                split=self.split,
+                default_split="test",
+                exclude=self.out,
+                limit=self.limit,
+                files=False,
+                labeled=True,
+            )
 
     def cells(self) -> list[Cell]:
         """Unchanged images, and every shift at every severity.

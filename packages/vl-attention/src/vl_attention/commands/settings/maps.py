@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import tyro
-from vl_core.cli import DeviceName, FolderPath, Groups, ImageSource, check_at_least
-from vl_core.data import check_source
+from vl_core.cli import Count, DeviceName, FolderPath, Groups, ImageSource, Range, check_values
+from vl_core.data import check_images, check_source
 
-from vl_attention.models.folders import check_model_name
+from vl_attention.models.folders import check_models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,19 +31,19 @@ class Maps:
     split: str | None = None
     """Split to use; default: test, if there are splits."""
 
-    count: int = 6
+    count: Count = 6
     """Number of images to draw, from different classes if possible."""
 
     layer: int = -1
     """Layer to draw; negative ones count from the last."""
 
-    head: int | None = None
+    head: Annotated[int, Range(0)] | None = None
     """Head to draw; default: the mean over heads."""
 
-    limit: int | None = 200
+    limit: Count | None = 200
     """Maximum number of images to compare, balanced over classes; None for all."""
 
-    batch_size: int = 32
+    batch_size: Count = 32
     """Images per forward pass; it does not change results."""
 
     device: DeviceName = "auto"
@@ -69,12 +69,10 @@ class Maps:
             ValueError: If a number is out of range.
             OSError: If a model or the data set is missing.
         """
-        for option, value in (
-            ("--count", self.count),
-            ("--limit", self.limit),
-            ("--batch-size", self.batch_size),
-        ):
-            check_at_least(option, value, 1)
-        for model in self.models:
-            check_model_name(model)
+        check_values(self)
+        check_models(self.models)
         check_source(self.images, "--images")
+
+    def check_input(self) -> None:
+        """Check what can be seen of the images without a model; see `vl_core.data.check_images`."""
+        check_images([self.images], "--images", split=self.split, default_split="test", exclude=self.out, files=False)

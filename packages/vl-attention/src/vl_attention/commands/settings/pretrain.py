@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import tyro
-from vl_core.cli import FolderPath, Groups, check_above, check_at_least
-from vl_core.data import check_source
+from vl_core.cli import Count, Groups, Range, RunPath, Seed, check_values
+from vl_core.data import check_images, check_source
 
 from vl_attention.commands._options import check_update
 from vl_attention.training import recipes
@@ -29,43 +29,43 @@ class Pretrain:
     split: str | None = None
     """Split to use; default: train, if there are splits."""
 
-    image_size: int = 28
+    image_size: Count = 28
     """Height and width that images are resized to, in pixels; a multiple of --patch."""
 
     channels: int = 1
     """1 for grayscale, 3 for color."""
 
-    patch: int = 4
+    patch: Count = 4
     """Height and width of a patch, in pixels."""
 
-    width: int = 96
+    width: Count = 96
     """Embedding dimension."""
 
-    depth: int = 6
+    depth: Count = 6
     """Number of blocks."""
 
-    heads: int = 4
+    heads: Count = 4
     """Number of attention heads; must divide --width."""
 
-    mask_ratio: float = 0.75
+    mask_ratio: Annotated[float, Range(above=0, below=1)] = 0.75
     """Fraction of the patches that are masked."""
 
-    decoder_width: int = 64
+    decoder_width: Count = 64
     """Embedding dimension of the decoder, which is discarded after training."""
 
-    decoder_depth: int = 1
+    decoder_depth: Count = 1
     """Number of blocks of the decoder."""
 
-    decoder_heads: int = 4
+    decoder_heads: Count = 4
     """Number of attention heads of the decoder; must divide --decoder-width."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the weights; --train.seed is that of the order of images."""
 
     train: TrainSettings = field(default_factory=recipes.small_images_pretrain)
     """Training settings."""
 
-    out: FolderPath = Path("vl-attention-pretrain")
+    out: RunPath = Path("vl-attention-pretrain")
     """Folder for the teacher (model/), the training run, and reconstructions.png."""
 
     GROUPS: ClassVar[Groups] = {
@@ -85,18 +85,27 @@ class Pretrain:
             ValueError: If a number is out of range, or two do not fit.
             OSError: If the images are missing.
         """
-        sizes = {"image-size": self.image_size, "patch": self.patch, "width": self.width}
-        sizes |= {"depth": self.depth, "heads": self.heads, "decoder-width": self.decoder_width}
-        sizes |= {"decoder-depth": self.decoder_depth, "decoder-heads": self.decoder_heads}
-        if wrong := [name for name, value in sizes.items() if value < 1]:
-            raise ValueError(f"--{wrong[0]} must be at least 1, got {sizes[wrong[0]]}")
-        for small, large in (("patch", "image-size"), ("heads", "width"), ("decoder-heads", "decoder-width")):
-            if sizes[large] % sizes[small]:
-                raise ValueError(f"--{large} must be a multiple of --{small}, got {sizes[large]} and {sizes[small]}")
+        check_values(self)
+        for large, small, whole, part in (
+            ("--image-size", "--patch", self.image_size, self.patch),
+            ("--width", "--heads", self.width, self.heads),
+            ("--decoder-width", "--decoder-heads", self.decoder_width, self.decoder_heads),
+        ):
+            if whole % part:
+                raise ValueError(f"{large} must be a multiple of {small}, got {whole} and {part}")
+        patches = (self.image_size // self.patch) ** 2
+        if not 0 < round(patches * (1 - self.mask_ratio)) < patches:
+            raise ValueError(
+                f"--mask-ratio must leave some of the {patches} patches visible and some masked, got {self.mask_ratio}"
+            )
         if self.channels not in (1, 3):
             raise ValueError(f"--channels must be 1 (grayscale) or 3 (color), got {self.channels}")
-        check_above("--train.base-learning-rate", self.train.base_learning_rate, 0)
-        check_at_least("--train.min-learning-rate", self.train.min_learning_rate, 0)
-        check_at_least("--train.workers", self.train.workers, 0)
+        Range(above=0)("--train.base-learning-rate", self.train.base_learning_rate)
+        Range(0)("--train.min-learning-rate", self.train.min_learning_rate)
+        Range(0)("--train.workers", self.train.workers)
         check_update(self.train, "--train.", mixing=False)
         check_source(self.images, "images")
+
+    def check_input(self) -> None:
+        """Check what can be seen of the images without a model; see `vl_core.data.check_images`."""
+        check_images([self.images], split=self.split, default_split="train", exclude=self.out, files=False)

@@ -6,16 +6,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
-from vl_core.cli import FolderPath, Groups, ImageSource, ModelName, check_above, check_at_least
-from vl_core.data import check_source
+from vl_core.cli import Count, Groups, ImageSource, ModelName, Range, RunPath, Seed, check_values
+from vl_core.data import UndividedError, check_images, check_source
 
 from vl_attention.attention.pairing import Layers
 from vl_attention.commands._options import check_update
 from vl_attention.comparison.methods import METHODS, Method, method_of
-from vl_attention.models.folders import check_model_name
+from vl_attention.models.folders import check_models
+
+UNDIVIDED = (
+    "{} is not divided into training and test images; move its class folders into train/ and test/, or pass "
+    "test images with --test-images"
+)
+
+NotNegative = Annotated[float, Range(0)]
 
 # Options that override the recipe.
 _OVERRIDES = (
@@ -47,10 +54,10 @@ class Train:
     recipe: Literal["small_images", "vit_base", "vit_large"] = "small_images"
     """Training settings, unless overridden below."""
 
-    labels: int = 2000
+    labels: Annotated[int, Range(0)] = 2000
     """Number of labeled images, divided equally among the classes (a remainder is dropped); 0 for all images."""
 
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     """Seeds of the choice of labels, the weights and the order of images."""
 
     methods: tuple[str, ...] = ("scratch", "copy", "distill", "fine-tune")
@@ -60,28 +67,28 @@ class Train:
     layers: str | None = None
     """Layers to transfer: "all", "first:18", "first:75%", "last:6", "0,3,5"; default: the recipe's."""
 
-    transfer_weight: float | None = None
+    transfer_weight: NotNegative | None = None
     """Weight of the transfer loss, a sum over layers; default: the recipe's, or the method's."""
 
-    limit: int | None = None
+    limit: Count | None = None
     """Maximum number of test images, balanced over classes."""
 
-    epochs: int | None = None
+    epochs: Count | None = None
     """Training epochs; default: the recipe's."""
 
-    warmup_epochs: float | None = None
+    warmup_epochs: NotNegative | None = None
     """Warm-up epochs of the learning rate; default: the recipe's fraction of the epochs."""
 
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Batch size over all processes and accumulation steps; default: the recipe's."""
 
-    accumulation: int | None = None
+    accumulation: Count | None = None
     """Gradient accumulation steps; default: the recipe's."""
 
-    base_learning_rate: float | None = None
+    base_learning_rate: Annotated[float, Range(above=0)] | None = None
     """Peak learning rate for batch size 256; it scales linearly with the batch size."""
 
-    min_learning_rate: float | None = None
+    min_learning_rate: NotNegative | None = None
     """Final learning rate; default: the recipe's, which may be too high for a small batch size."""
 
     precision: Literal["float32", "bfloat16"] | None = None
@@ -90,13 +97,13 @@ class Train:
     compile: bool = False
     """Compile the blocks: takes a minute at the start of each run, and is faster afterwards."""
 
-    workers: int = 0
+    workers: Annotated[int, Range(0)] = 0
     """Data-loading worker processes per training process."""
 
     map_layer: int = -1
     """Layer whose maps are drawn; negative numbers count from the last."""
 
-    out: FolderPath = Path("vl-attention-train")
+    out: RunPath = Path("vl-attention-train")
     """Folder for transfer.csv, transfer.png, maps.png, similarity.csv and similarity.png, and runs/ with the models."""
 
     GROUPS: ClassVar[Groups] = {
@@ -124,24 +131,37 @@ class Train:
             raise ValueError(
                 "--methods and --seeds must each name at least one, got none; leave them out for the defaults"
             )
-        check_at_least("--labels", self.labels, 0)
-        check_at_least("--limit", self.limit, 1)
-        check_at_least("--epochs", self.epochs, 1)
-        check_at_least("--warmup-epochs", self.warmup_epochs, 0)
-        check_at_least("--batch-size", self.batch_size, 1)
-        check_at_least("--accumulation", self.accumulation, 1)
-        check_above("--base-learning-rate", self.base_learning_rate, 0)
-        check_at_least("--min-learning-rate", self.min_learning_rate, 0)
-        check_at_least("--transfer-weight", self.transfer_weight, 0)
-        check_at_least("--workers", self.workers, 0)
+        check_values(self)
         if strangers := [name for name in self.methods if name not in METHODS]:
             raise ValueError(f"--methods must be among {', '.join(METHODS)}, got {strangers[0]!r}")
         for method in self.chosen_methods():
             check_update(method.settings)
-        check_model_name(self.teacher)
+        check_models([self.teacher], "--teacher")
         check_source(self.images, "images")
         if self.test_images is not None:
             check_source(self.test_images, "--test-images")
+
+    def check_input(self) -> None:
+        """Check what can be seen of the images without a model; see `vl_core.data.check_images`."""
+        if self.test_images is None:
+            try:
+                for split in ("train", "test"):
+                    check_images(
+                        [self.images], split=split, split_argument="images: split", exclude=self.out, files=False
+                    )
+            except UndividedError as error:
+                raise ValueError(UNDIVIDED.format(self.images)) from error
+        else:
+            check_images([self.images], default_split="train", exclude=self.out, files=False, labeled=True)
+            check_images(
+                [self.test_images],
+                "--test-images",
+                default_split="test",
+                exclude=self.out,
+                limit=self.limit,
+                files=False,
+                labeled=True,
+            )
 
     def chosen_methods(self) -> list[Method]:
         """The methods to compare, with their settings.

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import tyro
-from vl_core.cli import DeviceName, FolderPath, Groups, ModelName, check_at_least
+from vl_core.cli import Count, DeviceName, Groups, ModelName, Range, RunPath, Seed, check_values
 from vl_core.corruptions import CORRUPTIONS, PUBLISHED_SIZES, SEVERITIES
-from vl_core.data import check_source
+from vl_core.data import check_images, check_source
 
 from vl_diffusion.classification.candidates import checked_templates
 from vl_diffusion.commands.settings.class_names import class_names
 from vl_diffusion.commands.settings.classifier import Precision, PromptTemplate
 from vl_diffusion.commands.settings.model import ModelSettings
-from vl_diffusion.studies.adaptation.names import METHOD_NAMES
+from vl_diffusion.studies.adaptation.names import METHOD_NAMES, source_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Adapt(ModelSettings):
     severities: tuple[int, ...] = (5,)
     """Severities of the corruptions, from 1 to 5."""
 
-    tuned_for: int | None = None
+    tuned_for: Annotated[int, Range(PUBLISHED_SIZES[0], PUBLISHED_SIZES[-1])] | None = None
     """Image size in pixels, from 32 to 224, for which published corruption strengths are used; default: that of the
     images."""
 
@@ -57,11 +57,11 @@ class Adapt(ModelSettings):
     """Any of source, tent, default, default_online, ungated, diffusion_tta (slow: 900 forward and 900 backward passes
     per image) and diffusion_classifier; the source is always included."""
 
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     """Seeds of the classifier's training, if there are several, with the same noise; otherwise seeds of the methods'
     noise. Corruptions do not change."""
 
-    limit: int | None = None
+    limit: Count | None = None
     """Maximum number of images per corruption and severity, balanced over classes; a larger limit includes them."""
 
     split: str | None = None
@@ -70,13 +70,13 @@ class Adapt(ModelSettings):
     strict: bool = False
     """Refuse images that cannot be read before computing anything, instead of leaving them out."""
 
-    out: FolderPath = Path("vl-diffusion-adapt")
+    out: RunPath = Path("vl-diffusion-adapt")
     """Folder for adapt.csv, gains.csv, adapt.png, images.png and finished results."""
 
     prompt_template: PromptTemplate = "a photo of a {}."
     """For text-conditional models: a prompt with {} for the class name."""
 
-    batch_size: int = 64
+    batch_size: Count = 64
     """Evaluations per call of the diffusion model."""
 
     precision: Precision = "float32"
@@ -105,7 +105,7 @@ class Adapt(ModelSettings):
         "Runtime": ("batch_size", "precision", "compile", "device"),
     }
 
-    ALIASES: ClassVar[Mapping[str, str]] = {"spec": "images"}
+    ALIASES: ClassVar[Mapping[str, str]] = {"spec": "images", "config": "model_config"}
 
     def check(self) -> None:
         """Check what needs neither the models nor the images.
@@ -114,11 +114,7 @@ class Adapt(ModelSettings):
             ValueError: If a name is unknown or a number out of range.
             OSError: If a file is missing.
         """
-        check_at_least("--limit", self.limit, 1)
-        check_at_least("--batch-size", self.batch_size, 1)
-        smallest, largest = PUBLISHED_SIZES[0], PUBLISHED_SIZES[-1]
-        if self.tuned_for is not None and not smallest <= self.tuned_for <= largest:
-            raise ValueError(f"--tuned-for must lie in {smallest} ... {largest}, got {self.tuned_for}")
+        check_values(self)
         for option, values, known in (
             ("corruptions", self.named_corruptions(), CORRUPTIONS),
             ("severities", self.severities, SEVERITIES),
@@ -128,13 +124,28 @@ class Adapt(ModelSettings):
                 raise ValueError(f"--{option} names none; leave it out for the default")
             if strangers := [value for value in values if value not in known]:
                 raise ValueError(f"--{option} must be among {', '.join(map(str, known))}, got {strangers[0]}")
-        if not self.seeds or (wrong := [seed for seed in self.seeds if not 0 <= seed < 2**31]):
-            raise ValueError(f"--seeds must be in 0 ... 2**31 - 1, got {wrong[0] if self.seeds else 'none'}")
+        if not self.seeds:
+            raise ValueError("--seeds names none; leave it out for the default")
+        for seed in self.seeds:
+            if not (folder := source_folder(self.source, seed)).joinpath("config.json").is_file():
+                raise ValueError(f"--source must be the folder of a classifier, with a config.json, got {folder}")
         checked_templates(self.prompt_template)
         class_names(self.classes)
         self.check_model()
         for spec in self.images:
             check_source(spec, "images")
+
+    def check_input(self) -> None:
+        """Check what can be seen of the images without a model; see `vl_core.data.check_images`."""
+        check_images(
+            self.images or ("fashion",),
+            split=self.split,
+            default_split="test",
+            exclude=self.out,
+            limit=self.limit,
+            labeled=True,
+            strict=self.strict,
+        )
 
     def named_corruptions(self) -> tuple[str, ...]:
         """The names of the corruptions, with "all" spelled out."""

@@ -24,7 +24,11 @@ def class_names(given: Sequence[str] | None) -> tuple[str, ...] | None:
     for name in given:
         if name.startswith("@@"):
             names.append(name[1:])
-        elif name.startswith("@") and len(name) > 1:
+        elif name == "@":
+            raise ValueError(
+                "--classes @ lacks the name of a file after the @, as in @names.txt; a class called @ is written @@"
+            )
+        elif name.startswith("@"):
             names += read_class_names(Path(name[1:]))
         else:
             names.append(name)

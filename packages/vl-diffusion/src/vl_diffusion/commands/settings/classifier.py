@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from vl_core.cli import DeviceName, Groups, Metavar
+from vl_core.cli import Count, DeviceName, Groups, Metavar, Range, Seed, check_values
 from vl_core.files import read_json
 
-from vl_diffusion.checks import checked_classes, checked_settings
+from vl_diffusion.checks import checked_classes
 from vl_diffusion.classification.candidates import Combination, checked_templates
 from vl_diffusion.classification.templates import prompt_templates
 from vl_diffusion.commands.settings.class_names import class_names
@@ -24,6 +24,7 @@ from vl_diffusion.search.evidence import Bound
 
 PromptTemplate = Annotated[str, Metavar("PROMPT")]
 SearchName = Literal["racing", "staged", "halving", "exhaustive", "tree"]
+TimeInSchedule = Annotated[float, Range(0, 1)]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -42,20 +43,20 @@ class ClassifierSettings(ModelSettings):
     """Search strategy: eliminate classes by paired tests (racing), in stages, or by halving; evaluate all draws
     (exhaustive); or descend a label tree."""
 
-    draws: tuple[int, ...] | None = None
+    draws: tuple[Count, ...] | None = None
     """Staged: cumulative draws per class at the end of each stage (default: 8 24 72). Others: maximum draws per class
     (default: 250)."""
 
-    trials: int = 1
+    trials: Count = 1
     """Staged and exhaustive: noises per draw, all at its time step."""
 
-    keep: tuple[int, ...] = (4, 2, 1)
+    keep: tuple[Count, ...] = (4, 2, 1)
     """Staged: number of classes kept after each stage."""
 
     grid: Grid = "nested"
     """Staged and exhaustive: evenly spaced draws, nested between stages; or the paper's literal grids."""
 
-    level: float = Racing.level
+    level: Annotated[float, Range(above=0, below=1)] = Racing.level
     """Racing: largest probability that the best class is eliminated."""
 
     bound: Bound = "t"
@@ -64,7 +65,7 @@ class ClassifierSettings(ModelSettings):
     tree: Path | None = None
     """Tree: a JSON file of nested objects whose innermost values are lists of class names."""
 
-    max_evaluations: int | None = None
+    max_evaluations: Count | None = None
     """Hard limit on the evaluations per image."""
 
     objective: Objective = "l2"
@@ -80,7 +81,7 @@ class ClassifierSettings(ModelSettings):
     aggregation: Aggregation = "mean"
     """Quantity averaged over draws: errors, votes, or z-scores."""
 
-    time_range: tuple[float, float] = (0.0, 1.0)
+    time_range: tuple[TimeInSchedule, TimeInSchedule] = (0.0, 1.0)
     """Part of the schedule that the draws cover, from 0 (no noise) to 1."""
 
     prompt_template: tuple[PromptTemplate, ...] = ("a photo of a {}.",)
@@ -92,17 +93,17 @@ class ClassifierSettings(ModelSettings):
     prompt_combination: Combination = "mean"
     """Combination of several prompts of a class."""
 
-    temperature: float = 1.0
+    temperature: Annotated[float, Range(above=0)] = 1.0
     """Divides the summed error before the softmax; `calibrate` fits it."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the noise."""
 
     noise: NoiseSharing = "independent"
     """Noise of each draw, or one noise for all time steps of an image, or the same draws for all images, as in
     published runs."""
 
-    batch_size: int = 64
+    batch_size: Count = 64
     """Evaluations per call of the network; results do not depend on it."""
 
     precision: Precision = "float32"
@@ -131,7 +132,7 @@ class ClassifierSettings(ModelSettings):
         "Runtime": ("seed", "noise", "batch_size", "precision", "compile", "device"),
     }
 
-    ALIASES: ClassVar[Mapping[str, str]] = {"spec": "images", "name": "templates"}
+    ALIASES: ClassVar[Mapping[str, str]] = {"spec": "images", "name": "templates", "config": "model_config"}
 
     def check(self) -> None:
         """Check what needs neither the model nor the images.
@@ -140,12 +141,14 @@ class ClassifierSettings(ModelSettings):
             ValueError: If a setting is out of range, or the model or the tree cannot be what it is said to be.
             OSError: If a file is missing.
         """
+        check_values(self)
         self.check_model()
-        checked_settings(batch_size=self.batch_size, temperature=self.temperature, seed=self.seed)
         check_time_range(self.time_range)
         self.prompts()
         named = class_names(self.classes)
         classes = None if named is None else checked_classes(named)
+        if self.tree is not None and not self.tree.is_file():
+            raise FileNotFoundError(f"--tree must be a file, got {self.tree}; check the path")
         if self.search == "tree":
             read_tree(self.given_tree())
         else:

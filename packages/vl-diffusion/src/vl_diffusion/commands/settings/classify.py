@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import FolderPath, Groups, check_at_least
-from vl_core.data import check_source
+from vl_core.cli import Count, Groups, RunPath
+from vl_core.data import check_images, check_source
 
 from vl_diffusion.commands.settings.classifier import ClassifierSettings
 
@@ -25,10 +25,10 @@ class Classify(ClassifierSettings):
     """Image files, image folders, .npz or .parquet files, names of built-in data sets, or - to read file names from
     standard input, one per line."""
 
-    out: FolderPath = Path("vl-diffusion-classify")
+    out: RunPath = Path("vl-diffusion-classify")
     """Folder for classify.csv, classify.png, results.parquet and finished results; images in it are not classified."""
 
-    limit: int | None = None
+    limit: Count | None = None
     """Maximum number of images, balanced over classes; a larger limit includes them."""
 
     split: str | None = None
@@ -39,10 +39,16 @@ class Classify(ClassifierSettings):
     def check(self) -> None:
         """Check what needs neither the model nor the images; see `ClassifierSettings.check`."""
         super().check()
-        check_at_least("--limit", self.limit, 1)
         for spec in self.images:
             if spec != STANDARD_INPUT:
                 check_source(spec, "images")
+
+    def check_input(self) -> None:
+        """Check what can be seen of the images without a model; see `vl_core.data.check_images`."""
+        listed = STANDARD_INPUT in self.images
+        given = tuple(spec for spec in self.images or ("fashion",) if spec != STANDARD_INPUT)
+        if not listed:
+            check_images(given, split=self.split, exclude=self.out, limit=self.limit, strict=self.strict)
 
 
 STANDARD_INPUT = "-"

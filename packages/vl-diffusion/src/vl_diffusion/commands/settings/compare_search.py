@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+import numpy as np
 import tyro
-from vl_core.cli import FolderPath, Groups, check_at_least
-from vl_core.data import check_source
+from vl_core.cli import Count, Groups, RunPath, check_values
+from vl_core.data import check_images, check_source
 
-from vl_diffusion.commands.settings.classifier import ClassifierSettings, SearchName
+from vl_diffusion.commands.settings.classifier import ClassifierSettings, SearchName, read_tree
 from vl_diffusion.scoring.objectives import NoiseSharing
 from vl_diffusion.search import Grid, Staged
 from vl_diffusion.search.evidence import Bound
@@ -33,32 +34,32 @@ class CompareSearch(ClassifierSettings):
     images: tyro.conf.Positional[tuple[str, ...]] = ()
     """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
 
-    out: FolderPath = Path("vl-diffusion-compare-search")
+    out: RunPath = Path("vl-diffusion-compare-search")
     """Folder for search.csv, search.png and finished results."""
 
-    limit: int | None = None
+    limit: Count | None = None
     """Maximum number of images, balanced over classes; a larger limit includes them."""
 
     split: str | None = None
     """Split of the data sets; default: test, if they have splits."""
 
-    draws: tuple[int, ...] | None = None
+    draws: tuple[Count, ...] | None = None
     """Draws of all searches at once: one number N for --exhaustive N and --stages N/10 N; or several for --stages, the
     last of them for --exhaustive as well."""
 
-    exhaustive: int = 250
+    exhaustive: Count = 250
     """Draws of exhaustive search, and the maximum for halving, racing and the searches that end in a race."""
 
-    stages: tuple[int, ...] = (50, 500)
+    stages: tuple[Count, ...] = (50, 500)
     """Cumulative draws of the staged searches."""
 
-    survivors: tuple[int, ...] = (5, 1)
+    survivors: tuple[Count, ...] = (5, 1)
     """Number of classes kept after each stage."""
 
-    top: int = 5
+    top: Count = 5
     """Classes on the shortlist."""
 
-    max_evaluations: int | None = None
+    max_evaluations: Count | None = None
     """Hard limit on the evaluations per image, for all searches except the exhaustive one, which is the reference."""
 
     search: NotAsked[SearchName] = "exhaustive"
@@ -96,6 +97,7 @@ class CompareSearch(ClassifierSettings):
 
     def check(self) -> None:
         """Check what needs neither the model nor the images; see `ClassifierSettings.check`."""
+        check_values(self)
         if self.draws is not None:
             try:
                 self.with_draws().check()
@@ -105,13 +107,28 @@ class CompareSearch(ClassifierSettings):
                     raise ValueError(f"--{error}") from error
                 raise
             return
-        check_at_least("--limit", self.limit, 1)
-        check_at_least("--exhaustive", self.exhaustive, 1)
-        check_at_least("--top", self.top, 1)
         for spec in self.images:
             check_source(spec, "images")
         super().check()
         Staged(self.stages, self.survivors, max_evaluations=self.max_evaluations)
+        if self.logits is not None and not self.logits.is_file():
+            raise FileNotFoundError(f"--logits must be a file, got {self.logits}; check the path")
+        if self.tree is not None:
+            read_tree(self.tree)
+
+    def check_input(self) -> None:
+        """Check what can be seen of the images without a model; see `vl_core.data.check_images`."""
+        check_images(
+            self.images or ("fashion",),
+            split=self.split,
+            default_split="test",
+            exclude=self.out,
+            limit=self.limit,
+            labeled=True,
+            strict=self.strict,
+        )
+        if self.logits is not None:
+            _check_logits(self.logits)
 
     def with_draws(self) -> CompareSearch:
         """The settings with `draws` replaced by the `exhaustive` and the `stages` that it stands for.
@@ -128,6 +145,18 @@ class CompareSearch(ClassifierSettings):
         most = self.draws[-1]
         stages = self.draws if len(self.draws) > 1 else (max(1, most // 10), most)
         return replace(self, draws=None, exhaustive=most, stages=stages)
+
+
+def _check_logits(path: Path) -> None:
+    """Raise ValueError unless a file has an array of images by classes, as far as its first bytes tell."""
+    wrong = f"{path}: --logits must be a .npy file of numbers, images by classes"
+    try:
+        scores = np.load(path, mmap_mode="r", allow_pickle=False)
+    # NumPy takes anything else for a pickle, and says so.
+    except (ValueError, EOFError) as error:
+        raise ValueError(wrong) from error
+    if len(shape := getattr(scores, "shape", ())) != 2:
+        raise ValueError(f"{wrong}, got shape {shape}")
 
 
 def _spaced(numbers: tuple[int, ...]) -> str:

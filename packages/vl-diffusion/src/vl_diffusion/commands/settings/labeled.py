@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import FolderPath, Groups, check_at_least
-from vl_core.data import check_source
+from vl_core.cli import Count, Groups, RunPath
+from vl_core.data import check_images, check_source
 
 from vl_diffusion.commands.settings.classifier import ClassifierSettings
 
@@ -20,27 +20,40 @@ class LabeledSettings(ClassifierSettings):
     images: tyro.conf.Positional[tuple[str, ...]] = ()
     """Image folders with one subfolder per class, .npz or .parquet files, or names of built-in data sets."""
 
-    out: FolderPath
+    out: RunPath
     """Folder for the results."""
 
-    limit: int | None = None
+    limit: Count | None = None
     """Maximum number of images, balanced over classes; a larger limit includes them."""
 
     split: str | None = None
     """Split of the data sets."""
 
-    bins: int = 15
+    bins: Count = 15
     """Number of bins of the calibration error."""
+
+    DEFAULT_SPLIT: ClassVar[str] = "test"
+    """Split of data sets that have splits, unless one is named."""
 
     GROUPS: ClassVar[Groups] = {"Input": ("images", "split", "limit"), "Output": ("out", "bins")}
 
     def check(self) -> None:
         """Check what needs neither the model nor the images; see `ClassifierSettings.check`."""
         super().check()
-        check_at_least("--limit", self.limit, 1)
-        check_at_least("--bins", self.bins, 1)
         for spec in self.images:
             check_source(spec, "images")
+
+    def check_input(self) -> None:
+        """Check what can be seen of the images without a model; see `vl_core.data.check_images`."""
+        check_images(
+            self.images or ("fashion",),
+            split=self.split,
+            default_split=self.DEFAULT_SPLIT,
+            exclude=self.out,
+            limit=self.limit,
+            labeled=True,
+            strict=self.strict,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +64,7 @@ class Evaluate(LabeledSettings):
     `accelerate launch` share the images.
     """
 
-    out: FolderPath = Path("vl-diffusion-evaluate")
+    out: RunPath = Path("vl-diffusion-evaluate")
     """Folder for evaluate.csv (the metrics), predictions.csv, results.parquet, report.png and finished results."""
 
     split: str | None = None
@@ -66,8 +79,10 @@ class Calibrate(LabeledSettings):
     the other commands as --temperature.
     """
 
-    out: FolderPath = Path("vl-diffusion-calibrate")
+    out: RunPath = Path("vl-diffusion-calibrate")
     """Folder for calibration.json, calibration.png and finished results."""
 
     split: str | None = None
     """Split of the data sets, other than the one used for evaluation; default: train, if they have splits."""
+
+    DEFAULT_SPLIT: ClassVar[str] = "train"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vl_core.cli import ModelName
+from vl_core.cli import Count, ModelName
 
-from vl_diffusion.checks import TimestepEmbedding, checked_image_size
-from vl_diffusion.models.folders import check_model_name
+from vl_diffusion.checks import TimestepEmbedding
+from vl_diffusion.models.inspection import check_model_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +30,12 @@ class ModelSettings:
     """For a DiT: evaluate the published network (weights converted to diffusers), what diffusers computes (models
     trained with it), or decide by the weights (auto)."""
 
-    image_size: int | None = None
+    image_size: Count | None = None
     """For text-conditional models: height and width of the images in pixels; default: the training resolution."""
 
     def check_model(self) -> None:
-        """Check what needs no model.
-
-        Raises:
-            FileNotFoundError: If the model is neither built in, nor a path that exists, nor of the form of a hub id.
-        """
-        check_model_name(self.model)
-        checked_image_size(self.image_size)
+        """Check what the files of the model tell; see `check_model_files`."""
+        check_model_files(self.model, variant=self.variant, config=self.model_config, image_size=self.image_size)
 
     def loading(self) -> dict[str, Any]:
         """Arguments of `load_denoiser`, apart from the precision."""

@@ -86,7 +86,7 @@ class Report:
 
 
 def study_title(images: int, severities: Iterable[int], seeds: int) -> str:
-    """What a figure of a study is of: the images, the severities and the seeds."""
+    """The subject of a figure of a study: the images, the severities and the seeds."""
     levels = [str(severity) for severity in dict.fromkeys(severities)]
     listed = " and ".join([", ".join(levels[:-1]), levels[-1]] if len(levels) > 1 else levels)
     severity = f" at severity {listed}" if levels else ""

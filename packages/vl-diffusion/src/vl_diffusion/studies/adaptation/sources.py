@@ -12,14 +12,8 @@ from torch import Tensor, nn
 
 from vl_diffusion.adaptation.models import Preprocessing
 from vl_diffusion.checks import checked_classes
-from vl_diffusion.models.folders import PRETRAINED
 from vl_diffusion.models.images import fit
 from vl_diffusion.models.small_cnn import SmallCNN
-
-BUILT_IN_SOURCES = ("fashion_few",)
-"""Classifiers that ship inside the package, each trained with several seeds."""
-
-_SEED = "{seed}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,38 +44,6 @@ class Source:
                 f"classes must name the source's logits, {shape[-1]} of them, in their order; got "
                 f"{len(self.classes)}: {', '.join(self.classes[:5])}{' ...' if len(self.classes) > 5 else ''}"
             )
-
-
-def has_seeds(source: str) -> bool:
-    """True if each seed has its own trained classifier."""
-    return source in BUILT_IN_SOURCES or _SEED in source
-
-
-def source_folder(source: str, seed: int) -> Path:
-    """Folder of a classifier.
-
-    Args:
-        source: A built-in name, a folder, or a folder with ``{seed}`` in its name, which is replaced by the seed.
-        seed: Seed of the training.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-    """
-    if source in BUILT_IN_SOURCES:
-        folder = PRETRAINED / source / f"seed-{seed}"
-        if not folder.is_dir():
-            known = sorted(int(path.name.removeprefix("seed-")) for path in folder.parent.glob("seed-*"))
-            raise FileNotFoundError(
-                f"the source {source} is built in with the seeds {', '.join(map(str, known)) or 'none'}, not {seed}; "
-                "choose among them with --seeds"
-            )
-        return folder
-    folder = Path(source.replace(_SEED, str(seed)))
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"no source {source}: there is no folder {folder}, and built in are {', '.join(BUILT_IN_SOURCES)}"
-        )
-    return folder
 
 
 def load_source(folder: Path, classes: Sequence[str] | None = None) -> Source:
