@@ -41,7 +41,7 @@ ROOMS = {
         *("runs", "charts", "studies", "demo", "commands", "cli"),
     ),
     "vl-rl": (
-        *("common", "fourier", "ntk"),
+        *("common", "fourier", "ntk", "hindsight", "envs"),
         *("training", "charts", "commands", "cli"),
     ),
 }

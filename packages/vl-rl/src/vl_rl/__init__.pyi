@@ -9,3 +9,11 @@ from .fourier.algorithms import FourierSAC as FourierSAC
 from .fourier.algorithms import FourierTD3 as FourierTD3
 from .fourier.extractors import FourierCnnExtractor as FourierCnnExtractor
 from .fourier.features import FourierFeatures as FourierFeatures
+from .hindsight.callback import HindsightCallback as HindsightCallback
+from .hindsight.environment import MultiTaskEnv as MultiTaskEnv
+from .hindsight.evaluation import TaskEvaluation as TaskEvaluation
+from .hindsight.evaluation import evaluate_tasks as evaluate_tasks
+from .hindsight.policy import TaskExtractor as TaskExtractor
+from .hindsight.replay_buffer import GeneralizedHindsightReplayBuffer as GeneralizedHindsightReplayBuffer
+from .hindsight.tasks import TaskFamily as TaskFamily
+from .hindsight.tasks import Transitions as Transitions

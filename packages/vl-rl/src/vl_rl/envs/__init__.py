@@ -1,0 +1,1 @@
+"""Environments of the papers, registered with gymnasium as `vl_rl/…`."""

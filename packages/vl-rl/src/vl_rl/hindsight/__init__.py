@@ -1,0 +1,1 @@
+"""Generalized hindsight: families of tasks, environments that have them, and a replay buffer that relabels paths."""
