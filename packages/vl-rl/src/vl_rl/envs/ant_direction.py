@@ -25,7 +25,7 @@ _COSINE = 0.9659
 class DirectionTasks:
     """Directions: a task is an angle; speed within 15 degrees of it counts, plus what every direction shares."""
 
-    task_space = spaces.Box(-np.pi, np.pi, (1,))
+    task_space: spaces.Box[Any] = spaces.Box(-np.pi, np.pi, (1,))
 
     def sample_tasks(self, count: int, rng: np.random.Generator) -> Array:
         """Draw angles uniformly."""
@@ -40,7 +40,7 @@ class DirectionTasks:
         vx, vy, shared = np.moveaxis(transitions.features, -1, 0)
         speed = np.hypot(vx, vy)
         along = vx * np.cos(tasks[..., 0]) + vy * np.sin(tasks[..., 0])
-        return np.where(along > _COSINE * speed, speed, 0.0) + shared
+        return np.asarray(np.where(along > _COSINE * speed, speed, 0.0) + shared)
 
     def achieved_tasks(self, transitions: Transitions, tasks: Array) -> Array:
         """The direction in which the body moves."""
@@ -64,9 +64,7 @@ class AntDirection(MultiTaskEnv):
 
     def __init__(self, *, horizon: int = 1000, render_mode: str | None = None, **body_options: Any):
         route_mujoco_messages()
-        self._body = AntEnv(
-            render_mode=render_mode, **{"include_cfrc_ext_in_observation": False, **body_options}
-        )
+        self._body: Any = AntEnv(render_mode=render_mode, **{"include_cfrc_ext_in_observation": False, **body_options})
         super().__init__(
             DirectionTasks(),
             observation=spaces.Box(-np.inf, np.inf, self._body.observation_space.shape),

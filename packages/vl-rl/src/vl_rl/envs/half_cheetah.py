@@ -25,13 +25,13 @@ class ObjectiveTasks:
     The weights of effort and height are not negative, those of speed and pitch rate have either sign.
     """
 
-    task_space = spaces.Box(np.array([-1, 0, 0, -1], dtype=np.float32), np.ones(4, dtype=np.float32))
+    task_space: spaces.Box[Any] = spaces.Box(np.array([-1, 0, 0, -1], dtype=np.float32), np.ones(4, dtype=np.float32))
 
     def sample_tasks(self, count: int, rng: np.random.Generator) -> Array:
         """Draw directions uniformly on the sphere, and reflect two of the weights."""
         weights = rng.standard_normal((count, 4))
         weights[:, 1:3] = np.abs(weights[:, 1:3])
-        return weights / np.linalg.norm(weights, axis=1, keepdims=True)
+        return np.asarray(weights / np.linalg.norm(weights, axis=1, keepdims=True))
 
     def evaluation_tasks(self) -> Array:
         """25 tasks that were drawn once."""
@@ -63,7 +63,7 @@ class HalfCheetahMultiObjective(MultiTaskEnv):
 
     def __init__(self, *, horizon: int = 1000, render_mode: str | None = None, **body_options: Any):
         route_mujoco_messages()
-        self._body = HalfCheetahEnv(render_mode=render_mode, **body_options)
+        self._body: Any = HalfCheetahEnv(render_mode=render_mode, **body_options)
         super().__init__(
             ObjectiveTasks(),
             observation=spaces.Box(-np.inf, np.inf, self._body.observation_space.shape),

@@ -6,6 +6,8 @@ The environment `pointreacherobs` of Li, Pinto and Abbeel, *Generalized Hindsigh
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from gymnasium import spaces
 
@@ -23,15 +25,15 @@ _NEAR, _FAR = 0.15, 0.3
 class ReacherTasks:
     """Tasks (u, v, goal angle, goal radius, obstacle angle, obstacle radius).
 
-    The weights c of the three terms are the point of the unit sphere with azimuth 2 pi u and polar angle arccos(2v - 1),
-    all of them not negative. The terms are 0.2 - d for a distance d to the goal (or exp(-d^2 / 0.08^2) if ``sparse``),
-    minus the action's norm, and log10(distance to the obstacle + 0.01) / 5.
+    The weights of the three terms are the point of the unit sphere with azimuth 2 pi u and polar angle
+    arccos(2v - 1); none is negative. The terms are 0.2 - d for a distance d to the goal (or
+    exp(-d^2 / 0.08^2) if ``sparse``), minus the action's norm, and log10(distance to the obstacle + 0.01) / 5.
 
     Args:
         sparse: True for the narrow bump around the goal.
     """
 
-    task_space = spaces.Box(
+    task_space: spaces.Box[Any] = spaces.Box(
         np.array([0, 0.5, -np.pi, _NEAR, -np.pi, _NEAR], dtype=np.float32),
         np.array([0.25, 1, np.pi, _FAR, np.pi, _FAR], dtype=np.float32),
     )
@@ -59,7 +61,7 @@ class ReacherTasks:
         )
         near = np.exp(-((distance / _SPARSE_WIDTH) ** 2)) if self.sparse else 0.2 - distance
         safety = np.log10(gap + 0.01) / 5
-        return side * np.cos(azimuth) * near - side * np.sin(azimuth) * effort + height * safety
+        return np.asarray(side * (np.cos(azimuth) * near - np.sin(azimuth) * effort) + height * safety)
 
     def achieved_tasks(self, transitions: Transitions, tasks: Array) -> Array:
         """The goal where the point is, as near as the goals' radii allow; all else as it was."""
@@ -115,14 +117,12 @@ class PointReacher(MultiTaskEnv):
         now = min(self.steps / self.horizon, 1.0)
         return Outcome(np.concatenate([self._position, self._velocity, [now]]), np.append(self._position, effort))
 
-    def render(self) -> Array | None:  # type: ignore[override]
+    def render(self) -> Array | None:
         """Draw the goal in green, the obstacle in red and the point in blue."""
         if self.render_mode is None:
             return None
         canvas = Canvas(0.6)
-        for (angle, radius), color in zip(
-            self.task[2:].reshape(2, 2), [(60, 160, 80), (200, 60, 60)], strict=True
-        ):
+        for (angle, radius), color in zip(self.task[2:].reshape(2, 2), [(60, 160, 80), (200, 60, 60)], strict=True):
             canvas.dots((radius * np.cos(angle), radius * np.sin(angle)), radius=0.04, color=color)
         canvas.dots(self._position, radius=0.025, color=(30, 60, 180))
         return canvas.image

@@ -5,6 +5,8 @@ The environment `pointmass2` of Li, Pinto and Abbeel, *Generalized Hindsight for
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from gymnasium import spaces
 
@@ -21,12 +23,12 @@ _WIDTH = 0.05
 class TrajectoryTasks:
     """Curves: a task is (angle, length d, amplitude a).
 
-    In coordinates (x', y') turned by the angle, the curve is y' = a sin(pi x' / d). With alpha = x' / d, the reward of a
-    position is alpha times the normal density of y' - a sin(pi alpha) with standard deviation 0.05, and 0 behind the
+    In coordinates (x', y') turned by the angle, the curve is y' = a sin(pi x' / d). With alpha = x' / d, the reward of
+    a position is alpha times the normal density of y' - a sin(pi alpha) with standard deviation 0.05, and 0 behind the
     origin: it grows along the curve, and vanishes beside it.
     """
 
-    task_space = spaces.Box(
+    task_space: spaces.Box[Any] = spaces.Box(
         np.array([-np.pi, 0.75, -0.25], dtype=np.float32), np.array([np.pi, 1.0, 0.25], dtype=np.float32)
     )
 
@@ -48,7 +50,7 @@ class TrajectoryTasks:
         alpha = x * (cosine / length) + y * (sine / length)
         beside = y * cosine - x * sine - amplitude * np.sin(np.pi * alpha)
         density = np.exp(beside * beside * (-0.5 / _WIDTH**2)) * (1 / (_WIDTH * np.sqrt(2 * np.pi)))
-        return np.maximum(alpha, 0.0) * density
+        return np.asarray(np.maximum(alpha, 0.0) * density)
 
     def achieved_tasks(self, transitions: Transitions, tasks: Array) -> Array:
         """The curve of the same amplitude that ends where the point is, as near as the lengths allow."""
@@ -69,7 +71,6 @@ class PointTrajectory(MultiTaskEnv):
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012  # as gymnasium declares it
-    task_family: TrajectoryTasks
 
     def __init__(self, *, horizon: int = 15, render_mode: str | None = None):
         low, high = np.array([-1, -1, 0], dtype=np.float32), np.ones(3, dtype=np.float32)
@@ -100,7 +101,7 @@ class PointTrajectory(MultiTaskEnv):
         assert self.horizon is not None
         return Outcome(np.append(self._position, min(self.steps / self.horizon, 1.0)), self._position)
 
-    def render(self) -> Array | None:  # type: ignore[override]
+    def render(self) -> Array | None:
         """Draw the curve in gray and the path in color."""
         if self.render_mode is None:
             return None

@@ -63,14 +63,14 @@ class MultiTaskEnv(gymnasium.Env[Observation, Any]):
         True
     """
 
-    observation_space: spaces.Dict
+    observation_space: spaces.Dict[Any]  # type: ignore[assignment]
 
     def __init__(
         self,
         family: TaskFamily,
         *,
-        observation: spaces.Box,
-        features: spaces.Box,
+        observation: spaces.Box[Any],
+        features: spaces.Box[Any],
         action: spaces.Space[Any],
         horizon: int | None,
         render_mode: str | None = None,

@@ -89,8 +89,8 @@ def _check_playing(observations: Any, wanted: Array, playing: Array, normalizati
     for i in np.flatnonzero(playing < len(wanted)):
         if not np.array_equal(shown[i], wanted[playing[i]]):
             raise RuntimeError(
-                f"environment {i} was to play the task {wanted[playing[i]].tolist()}, but plays {shown[i].tolist()}; its "
-                "reset must take the tasks given to set_tasks, and no wrapper may change desired_goal"
+                f"environment {i} was to play the task {wanted[playing[i]].tolist()}, but plays {shown[i].tolist()}; "
+                "its reset must take the tasks given to set_tasks, and no wrapper may change desired_goal"
             )
 
 

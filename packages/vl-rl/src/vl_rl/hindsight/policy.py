@@ -26,7 +26,8 @@ class TaskExtractor(CombinedExtractor):
         **options: As for stable-baselines3's ``CombinedExtractor``.
 
     Example:
-        >>> SAC("MultiInputPolicy", "vl_rl/PointTrajectory-v0", policy_kwargs={"features_extractor_class": TaskExtractor})
+        >>> options = {"features_extractor_class": TaskExtractor}
+        >>> model = SAC("MultiInputPolicy", "vl_rl/PointTrajectory-v0", policy_kwargs=options)
     """
 
     def __init__(self, observation_space: spaces.Dict, **options: Any):
@@ -76,7 +77,9 @@ def value_function(model: BaseAlgorithm) -> Value:
         )
     policy: Any = model.policy
     if not (hasattr(policy, "critic") and hasattr(policy, "actor")) and not hasattr(policy, "q_net"):
-        raise TypeError(f"model must have a critic or a Q-network, got {type(model).__name__}; use SAC, TD3, DDPG or DQN")
+        raise TypeError(
+            f"model must have a critic or a Q-network, got {type(model).__name__}; use SAC, TD3, DDPG or DQN"
+        )
     space = model.observation_space
     assert isinstance(space, spaces.Dict)
     unseen = np.zeros((1, *(space["achieved_goal"].shape or ())))

@@ -153,6 +153,7 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
         self._ends = np.zeros(ends, dtype=np.bool_)
         self._stored: deque[_Stored] = deque(maxlen=n_cached)
         self._added = 0
+        self._lengths = np.zeros(n_envs, dtype=np.int64)
         self._valid: NDArray[np.int64] | None = None
         self._episodes = 0
         self._recent: deque[tuple[float, float, float]] = deque(maxlen=100)
@@ -171,8 +172,8 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
         """Store one transition of each environment; relabel the paths that it completes.
 
         Raises:
-            ValueError: If a reward or an observation is not finite, in which case nothing is stored; or if an episode is
-                longer than the buffer, or the family's methods return what they should not.
+            ValueError: If a reward or an observation is not finite, in which case nothing is stored; or if an episode
+                is longer than the buffer, or the family's methods return what they should not.
         """
         for name, values in {"reward": reward, **next_obs}.items():
             if not np.isfinite(values).all():
@@ -181,27 +182,23 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
                     f"{name} must be finite, got {np.asarray(values)[which].tolist()} from environment {which}; "
                     "nothing was stored: repair the environment's step()"
                 )
-        lengths = self._added - self._began
-        if (lengths >= self.buffer_size).any():
+        if self._lengths.max() >= self.buffer_size - 1:
             raise ValueError(
-                f"buffer_size must exceed the length of an episode times the number of environments, got "
-                f"{self.buffer_size} rows for {self.n_envs} environments and an episode of more than {lengths.max()} steps"
+                "buffer_size must exceed the length of an episode times the number of environments, got "
+                f"{self.buffer_size} rows for each of {self.n_envs} environments and an episode of more than "
+                f"{self._lengths.max()} steps"
             )
         if (self.ep_length[self.pos] > 0).any():
             self._valid = None
         self._added += 1
+        self._lengths += 1
         super().add(obs, next_obs, action, reward, done, infos)
-
-    @property
-    def _began(self) -> NDArray[np.int64]:
-        """Rows that had been added when each environment's current episode began, ``(n_envs,)``."""
-        return self._added - (self.pos - self._current_ep_start) % self.buffer_size
 
     def _compute_episode_length(self, env_idx: int) -> None:
         start = int(self._current_ep_start[env_idx])
         super()._compute_episode_length(env_idx)
         self._valid = None
-        length = int(self.ep_length[start, env_idx])
+        length, self._lengths[env_idx] = int(self._lengths[env_idx]), 0
         self._relabel(_Stored(env_idx, start, length, self._added - length))
 
     def _relabel(self, stored: _Stored) -> None:
@@ -372,8 +369,8 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
 def _family_of(env: VecEnv) -> TaskFamily:
     if not env.has_attr("task_family"):
         raise ValueError(
-            "env must have the attribute task_family, which GeneralizedHindsightReplayBuffer asks for rewards; derive the "
-            "environment from vl_rl.MultiTaskEnv"
+            "env must have the attribute task_family, which GeneralizedHindsightReplayBuffer asks for rewards; derive "
+            "the environment from vl_rl.MultiTaskEnv"
         )
     family: TaskFamily = env.get_attr("task_family")[0]
     return family

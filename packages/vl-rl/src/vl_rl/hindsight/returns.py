@@ -1,13 +1,14 @@
 """Discounted returns of paths for tasks, and the percentile of one path among others.
 
 Generalized Hindsight (Li, Pinto and Abbeel, NeurIPS 2020, sections 4.1 and 4.2) compares paths by the return
-G(path, task) = sum over t of gamma^t r(s_t, a_t, s_{t+1} | task). `returns_by_loop` is that sentence as a double loop and
-defines what is right; `discounted_returns` computes the same for all paths and tasks at once.
+G(path, task) = sum over t of gamma^t r(s_t, a_t, s_{t+1} | task). `returns_by_loop` is that sentence as a double loop
+and defines what is right; `discounted_returns` computes the same for all paths and tasks at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,8 +96,10 @@ def discounted_returns(family: TaskFamily, paths: Paths, tasks: Array, gamma: fl
         if isinstance(family, EndingTasks):
             ends = checked_endings(family, part, tasks)
             # Ends before each transition, counted from the portion's beginning, and again from the path's.
-            before = np.cumsum(ends, axis=0) - ends
-            own = before - np.repeat(before[starts[first:last] - begin], paths.lengths[first:last], axis=0)
+            before: NDArray[np.int64] = np.cumsum(ends, axis=0) - ends
+            own: NDArray[np.int64] = before - np.repeat(
+                before[starts[first:last] - begin], paths.lengths[first:last], axis=0
+            )
             rewards *= own == 0
         result[first:last] = np.add.reduceat(rewards, starts[first:last] - begin, axis=0)
     return result
@@ -116,11 +119,11 @@ def percentiles(returns: NDArray[np.float64], path: int) -> NDArray[np.float64]:
         Percentiles ``(K,)``.
     """
     own = returns[path]
-    return ((returns < own).mean(axis=0) + (returns <= own).mean(axis=0)) / 2
+    return np.asarray(((returns < own).mean(axis=0) + (returns <= own).mean(axis=0)) / 2)
 
 
 def _portions(lengths: NDArray[np.int64], tasks: int) -> list[tuple[int, int]]:
     """First and last-plus-one path of each portion of about ``_CHUNK`` rewards."""
     portion = np.cumsum(lengths) * tasks // _CHUNK
     borders = [0, *(np.flatnonzero(np.diff(portion)) + 1).tolist(), len(lengths)]
-    return list(zip(borders[:-1], borders[1:], strict=True))
+    return list(pairwise(borders))

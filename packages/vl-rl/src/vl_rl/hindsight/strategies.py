@@ -1,7 +1,7 @@
 """Strategies of relabeling: for which tasks a finished path is stored once more.
 
-All take a `Hindsight` and return tasks `(k, Z)`, or `(k, T, Z)` where each transition gets its own. `k` is `n_relabels`;
-it may be smaller where there are fewer candidates. A new strategy is one function and one line in `STRATEGIES`.
+All take a `Hindsight` and return tasks `(k, Z)`, or `(k, T, Z)` where each transition gets its own. `k` is
+`n_relabels`, or less where there are fewer choices. A new strategy is one function and one line in `STRATEGIES`.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ class Hindsight:
     def returns(self, tasks: Array) -> NDArray[np.float64]:
         """Discounted returns of the path, ``(K,)``."""
         paths = Paths(self.path, np.array([len(self.path.features)]))
-        return discounted_returns(self.family, paths, tasks, self.gamma)[0]
+        return np.asarray(discounted_returns(self.family, paths, tasks, self.gamma)[0])
 
     def advantages(self, tasks: Array, returns: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns minus what the agent expects from the path's first observation, ``(K,)``."""
         if self.value is None:
             raise RuntimeError(
-                "relabeling by advantage needs the agent's value function; pass callback=HindsightCallback() to learn(), "
-                "or call replay_buffer.attach(model)"
+                "relabeling by advantage needs the agent's value function; pass callback=HindsightCallback() to "
+                "learn(), or call replay_buffer.attach(model)"
             )
         first = np.repeat(self.path.observation[:1], len(tasks), axis=0)
-        return returns - self.value(first, tasks)
+        return np.asarray(returns - self.value(first, tasks))
 
 
 Strategy = Callable[[Hindsight], Array]

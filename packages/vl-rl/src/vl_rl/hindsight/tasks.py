@@ -71,8 +71,10 @@ class TaskFamily(Protocol):
         ...         return -((transitions.features[..., 0] - tasks[..., 0]) ** 2)
     """
 
-    task_space: spaces.Box
-    """All tasks; one is a vector of shape ``(Z,)``."""
+    @property
+    def task_space(self) -> spaces.Box[Any]:
+        """All tasks; one is a vector of shape ``(Z,)``. An attribute of the class will do."""
+        ...
 
     def sample_tasks(self, count: int, rng: np.random.Generator) -> Array:
         """Draw tasks as the environment does at the start of an episode, ``(count, Z)``."""
@@ -122,7 +124,7 @@ class LinearRewards(Protocol):
         ...
 
 
-def check_tasks(tasks: object, space: spaces.Box, name: str = "tasks") -> Array:
+def check_tasks(tasks: object, space: spaces.Box[Any], name: str = "tasks") -> Array:
     """Give tasks as an array ``(N, Z)`` of the space's type.
 
     Raises:
