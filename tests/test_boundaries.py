@@ -41,7 +41,7 @@ ROOMS = {
         *("runs", "charts", "studies", "demo", "commands", "cli"),
     ),
     "vl-rl": (
-        *("common", "fourier", "ntk", "hindsight", "envs"),
+        *("common", "fourier", "ntk", "hindsight", "hippo", "envs"),
         *("training", "charts", "commands", "cli"),
     ),
 }

@@ -17,3 +17,7 @@ from .hindsight.policy import TaskExtractor as TaskExtractor
 from .hindsight.replay_buffer import GeneralizedHindsightReplayBuffer as GeneralizedHindsightReplayBuffer
 from .hindsight.tasks import TaskFamily as TaskFamily
 from .hindsight.tasks import Transitions as Transitions
+from .hippo.hippo import HiPPO as HiPPO
+from .hippo.policies import HierarchicalActorCriticPolicy as HierarchicalActorCriticPolicy
+from .hippo.policies import HierarchicalMultiInputPolicy as HierarchicalMultiInputPolicy
+from .hippo.rollout_buffer import HierarchicalRolloutBuffer as HierarchicalRolloutBuffer

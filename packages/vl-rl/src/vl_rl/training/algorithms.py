@@ -53,6 +53,7 @@ ALGORITHMS = {
     "dqn": Algorithm(f"{_STOCK}:DQN", **_DISCRETE),
     "ppo": Algorithm(f"{_STOCK}:PPO", **_ON_POLICY),
     "a2c": Algorithm(f"{_STOCK}:A2C", **_ON_POLICY),
+    "hippo": Algorithm("vl_rl.hippo.hippo:HiPPO", policy_prefix="Hierarchical", **_ON_POLICY),
 }
 """Algorithms by the name that the command takes."""
 

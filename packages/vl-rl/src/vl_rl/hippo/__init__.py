@@ -1,0 +1,1 @@
+"""HiPPO: a manager and its skills, trained together by proximal policy optimization."""
