@@ -1,0 +1,153 @@
+r"""AIR relabeling against none on PointTrajectory, as rows of `point_trajectory.csv` and a PNG.
+
+    python packages/vl-rl/experiments/hindsight/point_trajectory.py
+
+SAC with the same settings and seeds, 15,000 steps each, a budget that was fixed before the first run. Every 1,000 steps
+the agent plays each of the 25 evaluation tasks once. Rows are written as they come; rerun to resume: a run that was
+interrupted begins again, and its rows are the same ones.
+
+The score of a run is the area under its curve of interquartile means over tasks, divided by the steps: the mean over
+evaluations. The interval is Student's for the differences of paired seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+import torch
+from scipy import stats
+from stable_baselines3 import SAC
+from stable_baselines3.common.callbacks import CallbackList, EventCallback
+from stable_baselines3.common.vec_env import DummyVecEnv
+from vl_core.charts import COLORS, PAGE_WIDTH, new_figure, save_figure, style_axes
+from vl_core.progress import progress_bar
+from vl_core.results import append_row, provenance, read_rows
+from vl_rl import GeneralizedHindsightReplayBuffer, HindsightCallback, TaskExtractor, evaluate_tasks
+from vl_rl.envs.point_trajectory import PointTrajectory
+
+HERE = Path(__file__).parent
+STEPS = 15_000
+EVERY = 1_000
+GAMMA = 0.9
+SETTINGS = {"learning_rate": 1e-3, "batch_size": 128, "learning_starts": 300, "buffer_size": 100_000, "gamma": GAMMA}
+NETWORK = {"net_arch": [64, 64], "features_extractor_class": TaskExtractor}
+STRATEGIES = ("none", "air")
+
+
+class Evaluations(EventCallback):
+    """Write a row for each evaluation that the table lacks, and show progress."""
+
+    def __init__(self, strategy: str, seed: int, table: Path) -> None:
+        super().__init__()
+        self._own = {"strategy": strategy, "seed": seed}
+        self._table = table
+        self._env = DummyVecEnv([PointTrajectory] * 25)
+        self._bar = progress_bar(total=STEPS, desc=f"{strategy}, seed {seed}", unit="step")
+
+    def _on_step(self) -> bool:
+        self._bar.update()
+        if self.num_timesteps % EVERY == 0 and self.num_timesteps not in steps_of(self._table, **self._own):
+            returns = evaluate_tasks(self.model, self._env).returns
+            row = {
+                **self._own,
+                "step": self.num_timesteps,
+                "iqm": round(float(stats.trim_mean(returns, 0.25)), 3),
+                "returns": " ".join(f"{value:.2f}" for value in returns),
+            }
+            append_row(self._table, row | provenance())
+        return True
+
+
+def steps_of(table: Path, strategy: str, seed: int) -> set[int]:
+    """Steps at which a run has been evaluated."""
+    rows = read_rows(table) if table.exists() else []
+    return {int(row["step"]) for row in rows if (row["strategy"], int(row["seed"])) == (strategy, seed)}
+
+
+def run(strategy: str, seed: int, table: Path) -> None:
+    """Train one agent."""
+    model = SAC(
+        "MultiInputPolicy",
+        PointTrajectory(),
+        seed=seed,
+        device="cpu",
+        policy_kwargs=NETWORK,
+        replay_buffer_class=GeneralizedHindsightReplayBuffer,
+        replay_buffer_kwargs={"strategy": strategy, "gamma": GAMMA},
+        **SETTINGS,  # type: ignore[arg-type]
+    )
+    model.learn(STEPS, callback=CallbackList([HindsightCallback(), Evaluations(strategy, seed, table)]))
+
+
+def curves(rows: Sequence[dict[str, str]]) -> dict[str, dict[int, list[float]]]:
+    """Interquartile means of the complete runs, by strategy and seed, in the order of steps."""
+    found: dict[str, dict[int, list[float]]] = {strategy: {} for strategy in STRATEGIES}
+    for row in sorted(rows, key=lambda row: int(row["step"])):
+        found[row["strategy"]].setdefault(int(row["seed"]), []).append(float(row["iqm"]))
+    return {
+        strategy: {seed: curve for seed, curve in runs.items() if len(curve) == STEPS // EVERY}
+        for strategy, runs in found.items()
+    }
+
+
+def paired_interval(differences: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Student's interval for the mean of paired differences."""
+    half = float(stats.t.ppf(0.5 + level / 2, len(differences) - 1)) * stdev(differences) / len(differences) ** 0.5
+    return fmean(differences) - half, fmean(differences) + half
+
+
+def report(rows: Sequence[dict[str, str]]) -> None:
+    """Print each seed's areas, and the interval of their differences."""
+    found = curves(rows)
+    seeds = sorted(found["none"].keys() & found["air"].keys())
+    areas = {strategy: [fmean(found[strategy][seed]) for seed in seeds] for strategy in STRATEGIES}
+    for i, seed in enumerate(seeds):
+        print(f"seed {seed}: area none {areas['none'][i]:.2f}, air {areas['air'][i]:.2f}")
+    if len(seeds) > 1:
+        differences = [air - none for none, air in zip(areas["none"], areas["air"], strict=True)]
+        low, high = paired_interval(differences)
+        print(f"air - none: {fmean(differences):.2f}, 95 % interval {low:.2f} to {high:.2f} over {len(seeds)} seeds")
+
+
+def draw(rows: Sequence[dict[str, str]], path: Path) -> None:
+    """Draw the mean over seeds of each strategy, with each seed behind it."""
+    figure = new_figure(PAGE_WIDTH, 3.4)
+    axes = figure.subplots()
+    steps = np.arange(EVERY, STEPS + 1, EVERY)
+    names = {"none": "no relabeling", "air": "AIR"}
+    for color, (strategy, runs) in zip(COLORS, curves(rows).items(), strict=False):
+        for curve in runs.values():
+            axes.plot(steps, curve, color=color, alpha=0.25, linewidth=1)
+        if runs:
+            mean = np.mean(list(runs.values()), axis=0)
+            axes.plot(steps, mean, color=color, label=f"{names[strategy]}, mean of {len(runs)} seeds")
+    axes.set(xlabel="environment steps", ylabel="return, interquartile mean over tasks", xlim=(0, STEPS))
+    axes.set_ylim(bottom=0)
+    style_axes(axes, grid="y")
+    axes.legend(frameon=False, loc="lower right")
+    save_figure(figure, path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, print the areas, and draw the curves."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of point_trajectory.csv and .png")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    table = given.out / "point_trajectory.csv"
+    for seed in given.seeds:
+        for strategy in STRATEGIES:
+            if len(steps_of(table, strategy, seed)) < STEPS // EVERY:
+                run(strategy, seed, table)
+    rows = read_rows(table)
+    report(rows)
+    draw(rows, given.out / "point_trajectory.png")
+
+
+if __name__ == "__main__":
+    main()
