@@ -43,17 +43,19 @@ class Evaluations(EventCallback):
 
     def __init__(self, strategy: str, seed: int, table: Path) -> None:
         super().__init__()
-        self._own = {"strategy": strategy, "seed": seed}
+        self._strategy, self._seed = strategy, seed
         self._table = table
         self._env = DummyVecEnv([PointTrajectory] * 25)
         self._bar = progress_bar(total=STEPS, desc=f"{strategy}, seed {seed}", unit="step")
 
     def _on_step(self) -> bool:
         self._bar.update()
-        if self.num_timesteps % EVERY == 0 and self.num_timesteps not in steps_of(self._table, **self._own):
+        done = steps_of(self._table, self._strategy, self._seed) if self.num_timesteps % EVERY == 0 else set()
+        if self.num_timesteps % EVERY == 0 and self.num_timesteps not in done:
             returns = evaluate_tasks(self.model, self._env).returns
             row = {
-                **self._own,
+                "strategy": self._strategy,
+                "seed": self._seed,
                 "step": self.num_timesteps,
                 "iqm": round(float(stats.trim_mean(returns, 0.25)), 3),
                 "returns": " ".join(f"{value:.2f}" for value in returns),

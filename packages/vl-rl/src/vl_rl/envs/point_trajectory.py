@@ -46,11 +46,13 @@ class TrajectoryTasks:
         """Reward of the positions after the step, ``features`` ``(..., 2)``."""
         x, y = transitions.features[..., 0], transitions.features[..., 1]
         angle, length, amplitude = tasks[..., 0], tasks[..., 1], tasks[..., 2]
+        # Constants go into the factors of the tasks, of which there are far fewer than of transitions times tasks.
+        around, across = np.pi / length, 1 / (_WIDTH * np.sqrt(2))
         cosine, sine = np.cos(angle), np.sin(angle)
-        alpha = x * (cosine / length) + y * (sine / length)
-        beside = y * cosine - x * sine - amplitude * np.sin(np.pi * alpha)
-        density = np.exp(beside * beside * (-0.5 / _WIDTH**2)) * (1 / (_WIDTH * np.sqrt(2 * np.pi)))
-        return np.asarray(np.maximum(alpha, 0.0) * density)
+        phase = x * (around * cosine) + y * (around * sine)  # pi alpha
+        beside = y * (across * cosine) - x * (across * sine) - (across * amplitude) * np.sin(phase)
+        peak = np.log(across / np.sqrt(np.pi) / np.pi)
+        return np.asarray(np.maximum(phase, 0.0) * np.exp(peak - beside * beside))
 
     def achieved_tasks(self, transitions: Transitions, tasks: Array) -> Array:
         """The curve of the same amplitude that ends where the point is, as near as the lengths allow."""

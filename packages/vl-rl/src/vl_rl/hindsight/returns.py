@@ -25,7 +25,7 @@ from vl_rl.hindsight.tasks import (
 
 __all__ = ["Paths", "discounted_returns", "percentiles", "returns_by_loop"]
 
-_CHUNK = 2**15
+_CHUNK = 2**14
 """Rewards in one call of the family: as many as stay in a core's cache, while one path is never divided."""
 
 
@@ -92,7 +92,7 @@ def discounted_returns(family: TaskFamily, paths: Paths, tasks: Array, gamma: fl
     for first, last in _portions(paths.lengths, len(tasks)):
         begin, end = starts[first], starts[last - 1] + paths.lengths[last - 1]
         part = paths.transitions[begin:end, None]
-        rewards = checked_rewards(family, part, tasks) * discounts[begin:end, None]
+        rewards = checked_rewards(family, part, tasks)
         if isinstance(family, EndingTasks):
             ends = checked_endings(family, part, tasks)
             # Ends before each transition, counted from the portion's beginning, and again from the path's.
@@ -100,8 +100,14 @@ def discounted_returns(family: TaskFamily, paths: Paths, tasks: Array, gamma: fl
             own: NDArray[np.int64] = before - np.repeat(
                 before[starts[first:last] - begin], paths.lengths[first:last], axis=0
             )
-            rewards *= own == 0
-        result[first:last] = np.add.reduceat(rewards, starts[first:last] - begin, axis=0)
+            rewards = rewards * (own == 0)
+        if (lengths := paths.lengths[first:last]).min() == lengths.max():
+            equal = rewards.reshape(len(lengths), -1, len(tasks))
+            result[first:last] = discounts[begin : begin + lengths[0]] @ equal
+        else:
+            result[first:last] = np.add.reduceat(
+                rewards * discounts[begin:end, None], starts[first:last] - begin, axis=0
+            )
     return result
 
 
