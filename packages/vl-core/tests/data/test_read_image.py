@@ -318,6 +318,19 @@ def test_a_range_of_values_becomes_black_to_white(values, pixel_range, expected)
     assert (image.mode, np.asarray(image)[0].tolist()) == ("L", expected)
 
 
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B"])
+@pytest.mark.parametrize(("values", "dark"), [([0, 1, 255], True), ([0, 0, 0], False), ([0, 0, 256], False)])
+def test_bytes_in_wider_pixels_are_warned_of_once(mode, values, dark):
+    image = Image.new(mode, (3, 1))
+    for place, value in enumerate(values):
+        image.putpixel((place, 0), value)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert to_rgb_or_gray(image).getextrema() == (0, round(max(values) / 257))
+        assert to_rgb_or_gray(image, (0, 255)).getextrema() == (0, min(max(values), 255))
+    assert [str(one.message)[:44] for one in caught] == ["integer pixels of an image all lie in 0..255"] * dark
+
+
 @pytest.mark.parametrize("pixel_range", [(4095, 0), (0, 0), (0,), (0, 1, 2), (0, float("nan")), (0, "x"), 5, "04"])
 def test_a_range_that_is_none_is_refused(tmp_path, pixel_range):
     path = tmp_path / "a.png"
