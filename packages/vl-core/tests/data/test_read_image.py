@@ -216,9 +216,9 @@ def test_every_mode_becomes_rgb_or_gray_without_touching_the_input(mode):
 def make_bad_files():
     jpeg = encode(Image.effect_noise((64, 64), 80).convert("RGB"), "JPEG")
     png = encode(Image.effect_noise((64, 64), 80), "PNG")
-    # Its height becomes 2,000,064; the strip of 64 rows stays.
+    # Its height becomes 1,000,064; the strip of 64 rows stays.
     tall = encode(Image.effect_noise((8, 64), 80), "TIFF").replace(
-        struct.pack("<I", 64), struct.pack("<I", 2_000_064), 1
+        struct.pack("<I", 64), struct.pack("<I", 1_000_064), 1
     )
     return {
         "empty": (b"", r"is empty \(0 bytes\)"),
