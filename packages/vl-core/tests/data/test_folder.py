@@ -80,14 +80,25 @@ def test_a_split_that_is_not_there_is_answered_with_those_that_are(tmp_path):
     with pytest.raises(ValueError, match="split must be one of 'train', 'test' for"):
         open_dataset(tmp_path / "divided", split="val")
     put(tmp_path / "whole", "cat/1.png")
-    with pytest.raises(UndividedError, match=r"split must be left out .* which is not divided into splits"):
-        open_dataset(tmp_path / "whole", split="test")
+    put(tmp_path / "mixed", "train/1.png", "test/2.png", "masks/3.png")
+    for name, reason in {"whole": "", "mixed": r" \('masks' beside 'test', 'train' makes them classes\)"}.items():
+        with pytest.raises(UndividedError, match=rf"split must be left out .* not divided into splits{reason}, got"):
+            open_dataset(tmp_path / name, split="test")
 
 
-def test_images_beside_class_folders_are_an_error(tmp_path):
-    put(tmp_path, "preview.png", "cat/1.png")
-    with pytest.raises(ValueError, match=r"holds images \(preview\.png, 1 in all\) beside class folders \(cat, 1"):
-        open_dataset(tmp_path)
+@pytest.mark.parametrize("split", [{}, {"split": "test"}, {"default_split": "test"}], ids=str)
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("cat/1.png",), r"\(preview\.png, 1 in all\) beside class folders \(cat, 1 in all\); move .* a class folder"),
+        (("test/1.png", "train/1.png"), r"preview\.png, .* beside split folders \(test, 2 .* into a split folder or"),
+        (("test/cat/1.png",), r"holds images \(preview\.png, 1 in all\) beside split folders \(test, 1 in all\)"),
+    ],
+)
+def test_images_beside_folders_are_an_error_whatever_split_is_asked_for(tmp_path, names, message, split):
+    put(tmp_path, "preview.png", *names)
+    with pytest.raises(ValueError, match=message):
+        open_dataset(tmp_path, **split)
 
 
 @pytest.mark.parametrize("exclude", ["results", "results/../results", "by-another-name", "cat/deep"])

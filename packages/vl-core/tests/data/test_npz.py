@@ -31,9 +31,10 @@ def test_images_come_back_exactly(tmp_path, key, pixels, mode):
 
 
 def test_numbers_are_their_own_names_without_classes(tmp_path):
-    dataset = open_dataset(save(tmp_path, x=GRAY, y=np.array([2, 0, -1, 1, 2])))
-    assert dataset.labels.tolist() == [2, 0, -1, 1, 2]
-    assert dataset.classes == ("0", "1", "2")
+    for labels in (np.array([2, 0, -1, 1, 2]), np.array([[2], [0], [-1], [1], [2]], np.int8)):
+        dataset = open_dataset(save(tmp_path, x=GRAY, y=labels))
+        assert dataset.labels.tolist() == [2, 0, -1, 1, 2]
+        assert dataset.classes == ("0", "1", "2")
 
 
 def test_classes_captions_and_splits_are_taken_over(tmp_path):
@@ -69,8 +70,9 @@ NAN = np.where(np.arange(5)[:, None, None] == 3, np.nan, GRAY / 255)
 @pytest.mark.parametrize(
     ("arrays", "cause"),
     [
-        ({"z": GRAY}, "must hold an array 'x' or 'images', got nothing"),
-        ({"y": np.zeros(5, int)}, "must hold an array 'x' or 'images', got y"),
+        ({}, "must hold an array 'x' or 'images', got nothing; name the arrays"),
+        ({"arr_0": GRAY}, r"'x' or 'images', got arr_0; name the arrays .*: np\.savez\(file, x=images, y=labels"),
+        ({"train_images": GRAY, "y": np.zeros(5, int)}, "must hold an array 'x' or 'images', got train_images, y; "),
         ({"x": GRAY, "images": GRAY}, "holds both 'x' and 'images'"),
         ({"x": GRAY[0]}, r"array 'x' of .*set\.npz must have shape \(n, H, W\) or \(n, H, W, C\), got \(3, 4\)"),
         ({"x": np.zeros((5, 3, 4, 2), np.uint8)}, r"array 'x' .* must have 1 or 3 channels .* \(5, 3, 4, 2\)$"),
@@ -82,6 +84,7 @@ NAN = np.where(np.arange(5)[:, None, None] == 3, np.nan, GRAY / 255)
         ({"x": GRAY / -255}, r"must lie in \[0, 1\]"),
         ({"x": np.array([GRAY, None], object)}, "array 'x' .* holds Python objects, which are not unpickled"),
         ({"x": GRAY, "y": np.zeros(4, int)}, r"array 'y' .* must have shape \(5,\) like 'x', got \(4,\)"),
+        ({"x": GRAY, "y": np.eye(5, dtype=int)}, r"shape \(5,\) like 'x', got \(5, 5\); .*one-hot rows are y.argmax"),
         ({"x": GRAY, "y": np.zeros(5)}, "array 'y' .* must hold integers or names, got 0.0 of type float"),
         ({"x": GRAY, "y": np.full(5, -2)}, r"array 'y' .* must lie in -1\.\.-1"),
         ({"x": GRAY, "labels": np.arange(5), "classes": np.array(["a", "b"])}, r"array 'labels' .* -1\.\.1 .* -?0?.*4"),

@@ -29,9 +29,23 @@ def save(tmp_path, *, row_group_size=2, schema=None, **columns):
 IMAGES = [image(level) for level in range(5)]
 
 
-@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
-def test_bytes_are_read_across_row_groups(tmp_path, kind):
-    dataset = open_dataset(save(tmp_path, image=pa.array(IMAGES, kind)))
+DESCRIBED = json.dumps({"info": {"features": {"photo": {"_type": "Image"}, "note": {"_type": "Value"}}}})
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        ("image", pa.binary()),
+        ("image", pa.large_binary()),
+        ("image", pa.dictionary(pa.int32(), pa.binary())),
+        ("img", pa.binary()),
+        ("photo", pa.binary()),
+    ],
+    ids=str,
+)
+def test_bytes_are_read_across_row_groups(tmp_path, column, kind):
+    schema = pa.schema([(column, kind)], metadata={"huggingface": DESCRIBED})
+    dataset = open_dataset(save(tmp_path, schema=schema, **{column: pa.array(IMAGES, kind)}))
     assert [dataset[index][0].getpixel((0, 0)) for index in (4, 0, 3, 1, 2)] == [4, 0, 3, 1, 2]
     assert dataset.names[4] == "set.parquet/00004"
     assert dataset.labels.tolist() == [-1] * 5
@@ -100,7 +114,7 @@ def test_skipping_lists_bad_rows(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "cause"),
     [
-        ({"photo": IMAGES}, "must have a column 'image' of bytes, got photo"),
+        ({"photo": IMAGES}, "must have a column 'image' of bytes, got photo; rename it"),
         ({"image": ["a.png"]}, "column 'image' of .* must hold bytes, or a struct with a field 'bytes', got string"),
         ({"image": [{"path": "a.png"}]}, "column 'image' of .* got struct<path: string>"),
         ({"image": IMAGES[:1], "label": [0.5]}, "column 'label' of .* must hold integers or names, got 0.5"),

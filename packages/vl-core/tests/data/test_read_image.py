@@ -216,6 +216,10 @@ def test_every_mode_becomes_rgb_or_gray_without_touching_the_input(mode):
 def make_bad_files():
     jpeg = encode(Image.effect_noise((64, 64), 80).convert("RGB"), "JPEG")
     png = encode(Image.effect_noise((64, 64), 80), "PNG")
+    # Its height becomes 1,000,064; the strip of 64 rows stays.
+    tall = encode(Image.effect_noise((8, 64), 80), "TIFF").replace(
+        struct.pack("<I", 64), struct.pack("<I", 1_000_064), 1
+    )
     return {
         "empty": (b"", r"is empty \(0 bytes\)"),
         "text": (b"this is no image\n" * 20, "is not an image in a known format"),
@@ -225,6 +229,7 @@ def make_bad_files():
         "damaged-png": (png[:60] + bytes(200) + png[260:], "cannot be decoded: "),
         "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "is not an image"),
         "bomb": (png_header(50_000, 50_000), r"too large: .*2500000000 pixels.*100,000,000"),
+        "rows-without-data": (tall, "declares 8 x 1000064 pixels and has data for fewer"),
         "too-large": (png_header(11_000, 10_000), r"11000 x 10000 = 110,000,000 pixels, over the limit of 100,000,000"),
     }
 
@@ -316,6 +321,19 @@ def test_a_range_of_values_becomes_black_to_white(values, pixel_range, expected)
     content = encode(Image.fromarray(values), "TIFF")
     image = read_image(content, pixel_range=pixel_range)
     assert (image.mode, np.asarray(image)[0].tolist()) == ("L", expected)
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B"])
+@pytest.mark.parametrize(("values", "dark"), [([0, 1, 255], True), ([0, 0, 0], False), ([0, 0, 256], False)])
+def test_bytes_in_wider_pixels_are_warned_of_once(mode, values, dark):
+    image = Image.new(mode, (3, 1))
+    for place, value in enumerate(values):
+        image.putpixel((place, 0), value)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert to_rgb_or_gray(image).getextrema() == (0, round(max(values) / 257))
+        assert to_rgb_or_gray(image, (0, 255)).getextrema() == (0, min(max(values), 255))
+    assert [str(one.message)[:44] for one in caught] == ["integer pixels of an image all lie in 0..255"] * dark
 
 
 @pytest.mark.parametrize("pixel_range", [(4095, 0), (0, 0), (0,), (0, 1, 2), (0, float("nan")), (0, "x"), 5, "04"])

@@ -57,8 +57,9 @@ def open_folder(
     parts = _splits_of(tree)
     if not parts and not tree.below():
         raise _no_images(str(root), left_out)
-    chosen = select_splits(split, parts, str(root))
+    # First, since images that lie in the way are the reason why a folder has no splits.
     found = {name: _by_class(folder) for name, folder in (parts or {"": tree}).items()}
+    chosen = select_splits(split, parts, str(root), _why_undivided(tree))
     classes = sorted({label for images in found.values() for label in images if label is not None}, key=_natural)
     number = {label: index for index, label in enumerate(classes)}
     if parts:
@@ -149,9 +150,23 @@ def _scan(root: Path, exclude: Path | None) -> tuple[_Folder, list[tuple[str, st
 def _splits_of(tree: _Folder) -> dict[str, _Folder]:
     """Sub-folders that are splits, by name; empty if any of them is a class or images lie beside them."""
     folders = {folder.path.name: folder for folder in tree.folders}
-    splits = {name: folder for name, folder in folders.items() if plain_split(name) in ("train", "val", "test")}
+    splits = {name: folder for name, folder in folders.items() if _is_split(name)}
     strangers = [name for name, folder in folders.items() if name not in splits and folder.below()]
     return {} if strangers or tree.images else splits
+
+
+def _why_undivided(tree: _Folder) -> str:
+    """The folder that lies beside those that are named like splits, for an error; empty if none are."""
+    names = [folder.path.name for folder in tree.folders if folder.below()]
+    others = [name for name in names if not _is_split(name)]
+    if not others or len(others) == len(names):
+        return ""
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    return f"{others[0]!r}{more} beside {', '.join(repr(name) for name in names if _is_split(name))} makes them classes"
+
+
+def _is_split(name: str) -> bool:
+    return plain_split(name) in ("train", "val", "test")
 
 
 def _by_class(folder: _Folder) -> dict[str | None, list[Path]]:
@@ -162,9 +177,10 @@ def _by_class(folder: _Folder) -> dict[str | None, list[Path]]:
             inside[sub.path.name] = images
     loose = folder.images
     if loose and inside:
+        kind = "split" if all(_is_split(str(name)) for name in inside) else "class"
         raise ValueError(
-            f"{folder.path} holds images ({loose[0].name}, {len(loose)} in all) beside class folders "
-            f"({next(iter(inside))}, {len(inside)} in all); move the images into a class folder or elsewhere"
+            f"{folder.path} holds images ({loose[0].name}, {len(loose)} in all) beside {kind} folders "
+            f"({next(iter(inside))}, {len(inside)} in all); move the images into a {kind} folder or elsewhere"
         )
     return {None: loose} if loose else inside
 

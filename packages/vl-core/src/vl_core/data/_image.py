@@ -138,6 +138,8 @@ def _decode(file: IO[bytes], name: str, max_pixels: int, pixel_range: PixelRange
                         f"{name} declares {width} x {height} = {width * height:,} pixels in {size:,} bytes, more than "
                         f"{most:,}; such a file is damaged or empty of content"
                     )
+                if image.format == "TIFF" and not _covered(image):
+                    raise ImageError(f"{name} declares {width} x {height} pixels and has data for fewer; it is damaged")
                 image.load()
                 return _turned(image, pixel_range)
         except ImageError:
@@ -152,6 +154,13 @@ def _decode(file: IO[bytes], name: str, max_pixels: int, pixel_range: PixelRange
         # A damaged file can make a decoder raise nearly anything; all of it means the same to the caller.
         except Exception as error:
             raise ImageError(f"{name} cannot be decoded: {_one_line(error)}") from error
+
+
+def _covered(image: Image.Image) -> bool:
+    """False if the strips or tiles of a TIFF file leave a part of the image empty, which costs memory all the same."""
+    boxes = [tile[1] for tile in getattr(image, "tile", ())]
+    area = sum((right - left) * (lower - upper) for left, upper, right, lower in boxes)
+    return not boxes or area >= image.width * image.height
 
 
 def _orientation(image: Image.Image) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,18 @@ def to_rgb_or_gray(image: Image.Image, pixel_range: PixelRange | None = None) ->
     Returns:
         A new image of the same size in mode RGB or L.
 
+    Warns:
+        UserWarning: If integer grayscale of more than 8 bits holds 8-bit values only, which become nearly black.
+
     Raises:
         ValueError: If the values of a 32-bit image are out of range, or Pillow cannot convert the mode.
     """
+    if pixel_range is None and image.mode in _SIXTEEN_BIT and _holds_bytes(image):
+        warnings.warn(
+            "integer pixels of an image all lie in 0..255 and are read as a part of 0..65535, so it becomes nearly "
+            "black; if they are 8-bit values, pass pixel_range=(0, 255), or the image as uint8",
+            stacklevel=2,
+        )
     if image.width * image.height > _STRIP_PIXELS:
         result = _by_strips(image, pixel_range)
     else:
@@ -104,6 +114,16 @@ def _on_white(image: Image.Image) -> Image.Image:
     flat = Image.alpha_composite(white, colored)
     # A gray image has three equal channels here; one of them is exact, where a weighted sum might round.
     return flat.getchannel("R") if gray else flat.convert("RGB")
+
+
+def _holds_bytes(image: Image.Image) -> bool:
+    """True if no pixel is above 255, and not all are zero."""
+    try:
+        low, high = image.getextrema()
+    except ValueError:  # a byte order that Pillow reads and does not compute with
+        values = np.asarray(image)
+        low, high = values.min(), values.max()
+    return bool(low >= 0 and 0 < high <= 255)  # type: ignore[operator]
 
 
 def _from_integers(image: Image.Image, pixel_range: PixelRange | None) -> Image.Image:

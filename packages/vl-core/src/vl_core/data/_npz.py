@@ -24,16 +24,19 @@ def open_npz(path: Path, split: str | None, pixel_range: PixelRange | None = Non
 
     Arrays: ``x`` or ``images``, ``(n, H, W)``, ``(n, H, W, 1)`` or ``(n, H, W, 3)``, uint8 or floating point in
     [0, 1] (rounded to 8 bits), or any numbers that ``pixel_range`` scales; and, where there are some, ``y`` or
-    ``labels`` ``(n,)`` (numbers, -1 for none, or names), ``classes`` ``(k,)``, ``captions`` ``(n,)``, ``split``
-    ``(n,)`` (names).
+    ``labels`` ``(n,)`` or ``(n, 1)`` (numbers, -1 for none, or names), ``classes`` ``(k,)``, ``captions`` ``(n,)``,
+    ``split`` ``(n,)`` (names).
 
     Raises:
         ValueError: If the archive is damaged, holds Python objects, or an array is not as above; it is named.
     """
-    arrays = _read(path)
+    arrays, there = _read(path)
     image_key = _one_of(arrays, ("x", "images"), path)
     if image_key is None:
-        raise ValueError(f"{path} must hold an array 'x' or 'images', got {', '.join(arrays) or 'nothing'}")
+        raise ValueError(
+            f"{path} must hold an array 'x' or 'images', got {', '.join(there)[:200] or 'nothing'}; name the arrays "
+            "when they are written: np.savez(file, x=images, y=labels, split=names_of_splits)"
+        )
     pixels = _as_uint8(arrays[image_key], f"array {image_key!r} of {path}", pixel_range)
     n = len(pixels)
 
@@ -43,9 +46,11 @@ def open_npz(path: Path, split: str | None, pixel_range: PixelRange | None = Non
         labels, class_names = np.full(n, -1, np.int64), tuple(classes or ())
     else:
         values = arrays[label_key]
+        values = values[:, 0] if values.shape == (n, 1) else values
         if values.shape != (n,):
+            hint = f"; numbers from one-hot rows are {label_key}.argmax(1)" if values.shape[:1] == (n,) else ""
             raise ValueError(
-                f"array {label_key!r} of {path} must have shape ({n},) like {image_key!r}, got {values.shape}"
+                f"array {label_key!r} of {path} must have shape ({n},) like {image_key!r}, got {values.shape}{hint}"
             )
         labels, class_names = number_labels(values.tolist(), classes, f"array {label_key!r} of {path}")
 
@@ -67,7 +72,8 @@ def open_npz(path: Path, split: str | None, pixel_range: PixelRange | None = Non
     return dataset.subset(index for index, part in enumerate(parts) if part in wanted)
 
 
-def _read(path: Path) -> dict[str, Array]:
+def _read(path: Path) -> tuple[dict[str, Array], list[str]]:
+    """The arrays that are used, and the names of all."""
     wanted = ("x", "images", "y", "labels", "classes", "captions", "split")
     with path.open("rb") as file:
         if file.read(6) == b"\x93NUMPY":
@@ -83,7 +89,7 @@ def _read(path: Path) -> dict[str, Array]:
                     if key in arrays:
                         raise ArrayError(f"{path} holds array {key!r} twice; write it again with np.savez")
                     arrays[key] = _member(archive, info, f"array {key!r} of {path}", path.stat().st_size)
-                return arrays
+                return arrays, [name.removesuffix(".npy") for name in archive.namelist()]
         except ArrayError:
             raise
         # A damaged archive makes zipfile raise nearly anything; all of it means the same to the caller.

@@ -40,7 +40,7 @@ def open_dataset(
             - ``"fashion-mnist"``: all 70,000, from ``$VL_DATA``, Debian's package or torchvision's folder;
             - an image folder: flat, or a sub-folder a class, or either inside ``train/``, ``val/`` and ``test/``;
             - an ``.npz`` file with ``x`` or ``images`` and perhaps ``y``, ``classes``, ``captions``, ``split``;
-            - a ``.parquet`` file with a column ``image`` of bytes (extra ``vl-core[parquet]``);
+            - a ``.parquet`` file with a column ``image`` or ``img`` of bytes (extra ``vl-core[parquet]``);
             - ``"hf:owner/name"``, or a folder written by ``save_to_disk`` (extra ``vl-core[huggingface]``).
 
             A name wins over a folder of the same name; write ``./fashion`` for the folder.

@@ -39,10 +39,12 @@ class ParquetImages:
         path: Path,
         row_counts: list[int],
         *,
+        column: str = "image",
         cache_bytes: int = CACHE_BYTES,
         pixel_range: PixelRange | None = None,
     ) -> None:
         self.path = path
+        self.column = column
         self.pixel_range = pixel_range
         self.cache_bytes = cache_bytes
         self._starts = np.concatenate([[0], np.cumsum(row_counts, dtype=np.int64)])
@@ -84,7 +86,7 @@ class ParquetImages:
         try:
             with _opened(self.path) as file:
                 expected = int(self._starts[group + 1] - self._starts[group])
-                return _read_columns(file, self.path, ["image"], [group], expected).column("image")
+                return _read_columns(file, self.path, [self.column], [group], expected).column(0)
         except FileNotFoundError:
             raise
         # A damaged file makes pyarrow raise nearly anything; all of it means the same to the caller.
@@ -95,9 +97,10 @@ class ParquetImages:
 def open_parquet(path: Path, split: str | None, pixel_range: PixelRange | None = None) -> ImageContents:
     """Open a Parquet file of encoded images.
 
-    Columns: ``image`` (bytes, or the Hugging Face struct of ``bytes`` and ``path``); and, where there are some,
-    ``label`` (numbers or names, null for none), ``caption`` and ``split`` (text). Class names are taken from the
-    Hugging Face description in the file's header where there is one.
+    Columns: ``image`` or ``img`` (bytes, or the Hugging Face struct of ``bytes`` and ``path``, dictionary-encoded or
+    not), or else the only one that the Hugging Face description in the file's header calls an image; and, where there
+    are some, ``label`` (numbers or names, null for none), ``caption`` and ``split`` (text). Class names are taken from
+    that description where there is one.
 
     Raises:
         ModuleNotFoundError: If pyarrow is not installed; the extra is named.
@@ -116,12 +119,13 @@ def open_parquet(path: Path, split: str | None, pixel_range: PixelRange | None =
         raise
     except Exception as error:
         raise ValueError(f"{path} is not a whole Parquet file: {_one_line(error)}") from error
-    if "image" not in schema.names:
-        raise ValueError(f"{path} must have a column 'image' of bytes, got {', '.join(schema.names)[:200]}")
-    for key in ("image", *small):
+    column = _image_column(schema)
+    if column is None:
+        raise ValueError(f"{path} must have a column 'image' of bytes, got {', '.join(schema.names)[:200]}; rename it")
+    for key in (column, *small):
         if schema.names.count(key) > 1:
             raise ValueError(f"{path} must have one column {key!r}, got {schema.names.count(key)}")
-    _check_image_type(arrow, schema.field("image").type, path)
+    _check_image_type(arrow, column, schema.field(column).type, path)
     for key in ("caption", "split"):
         for row, text in enumerate(columns.get(key, ())):
             if not isinstance(text, str):
@@ -134,7 +138,7 @@ def open_parquet(path: Path, split: str | None, pixel_range: PixelRange | None =
     parts = columns.get("split")
     wanted = set(select_splits(split, parts or (), str(path)))
     dataset = ImageContents(
-        ParquetImages(path, row_counts, pixel_range=pixel_range),
+        ParquetImages(path, row_counts, column=column, pixel_range=pixel_range),
         labels,
         name=str(path),
         split=split,
@@ -189,18 +193,38 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _check_image_type(arrow: Any, kind: Any, path: Path) -> None:
+def _check_image_type(arrow: Any, column: str, kind: Any, path: Path) -> None:
+    if arrow.types.is_dictionary(kind):
+        kind = kind.value_type
     if arrow.types.is_struct(kind):
         names = [kind.field(i).name for i in range(kind.num_fields)]
         kind = kind.field("bytes").type if "bytes" in names else kind
-    if not (arrow.types.is_binary(kind) or arrow.types.is_large_binary(kind)):
-        raise ValueError(f"column 'image' of {path} must hold bytes, or a struct with a field 'bytes', got {kind}")
+    if not any(getattr(arrow.types, f"is_{name}", bool)(kind) for name in ("binary", "large_binary", "binary_view")):
+        raise ValueError(f"column {column!r} of {path} must hold bytes, or a struct with a field 'bytes', got {kind}")
+
+
+def _image_column(schema: Any) -> str | None:
+    """The column of images: by its name, or the only one that is described as images."""
+    declared = [
+        name
+        for name, feature in _declared(schema).items()
+        if name in schema.names and isinstance(feature, dict) and feature.get("_type") == "Image"
+    ]
+    named = [name for name in ("image", "img") if name in schema.names]
+    return named[0] if named else declared[0] if len(declared) == 1 else None
+
+
+def _declared(schema: Any) -> dict[str, Any]:
+    """The columns as described in the header that the Hugging Face library writes; empty if there is none."""
+    try:
+        described = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return described if isinstance(described, dict) else {}
 
 
 def _declared_classes(schema: Any) -> tuple[str, ...] | None:
-    """Class names from the header that the Hugging Face library writes, if present."""
-    try:
-        described = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]["label"]["names"]
-    except (KeyError, TypeError, ValueError):
-        return None
+    """Class names of the column ``label`` as described in the header, if present."""
+    feature = _declared(schema).get("label")
+    described = feature.get("names") if isinstance(feature, dict) else None
     return tuple(map(str, described)) if isinstance(described, list) else None

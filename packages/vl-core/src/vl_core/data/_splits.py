@@ -22,13 +22,14 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (_ORDER.get(plain_split(name), len(_ORDER)), name))
 
 
-def select_splits(split: str | None, available: Iterable[str], dataset: str) -> list[str]:
+def select_splits(split: str | None, available: Iterable[str], dataset: str, why_none: str = "") -> list[str]:
     """Splits to read: all of them in order for None, else the one that ``split`` names.
 
     Args:
         split: The requested split.
         available: The existing splits, in the data set's own spelling.
         dataset: Its name, for the error.
+        why_none: Why it has no splits, for the error.
 
     Raises:
         UndividedError: If the data set has no splits.
@@ -40,8 +41,9 @@ def select_splits(split: str | None, available: Iterable[str], dataset: str) -> 
     found = [name for name in there if plain_split(name) == plain_split(split)]
     if not found:
         if not there:
+            reason = f" ({why_none})" if why_none else ""
             raise UndividedError(
-                f"split must be left out for {dataset}, which is not divided into splits, got {split!r}"
+                f"split must be left out for {dataset}, which is not divided into splits{reason}, got {split!r}"
             )
         known = ", ".join(map(repr, there))
         raise ValueError(f"split must be one of {known} for {dataset}, or be left out, got {split!r}")

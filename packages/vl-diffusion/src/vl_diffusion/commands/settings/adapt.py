@@ -12,6 +12,7 @@ from vl_core.cli import Count, DeviceName, Groups, ModelName, Range, RunPath, Se
 from vl_core.corruptions import CORRUPTIONS, PUBLISHED_SIZES, SEVERITIES
 from vl_core.data import check_images, check_source
 
+from vl_diffusion.checks import checked_classes
 from vl_diffusion.classification.candidates import checked_templates
 from vl_diffusion.commands.settings.class_names import class_names
 from vl_diffusion.commands.settings.classifier import Precision, PromptTemplate
@@ -130,7 +131,8 @@ class Adapt(ModelSettings):
             if not (folder := source_folder(self.source, seed)).joinpath("config.json").is_file():
                 raise ValueError(f"--source must be the folder of a classifier, with a config.json, got {folder}")
         checked_templates(self.prompt_template)
-        class_names(self.classes)
+        if (classes := class_names(self.classes)) is not None:
+            checked_classes(classes)
         self.check_model()
         for spec in self.images:
             check_source(spec, "images")
