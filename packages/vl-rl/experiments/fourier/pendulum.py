@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
 from stable_baselines3 import SAC
@@ -26,8 +27,8 @@ HERE = Path(__file__).parent
 STEPS = 6000
 LAST = 5
 """Number of last episodes whose mean return tells whether the task is solved, at -200."""
-SETTINGS = {"learning_rate": 1e-3, "batch_size": 256, "learning_starts": 100, "device": "cpu"}
-NETWORKS = {
+SETTINGS: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 256, "learning_starts": 100, "device": "cpu"}
+NETWORKS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "MLP": (SAC, "MlpPolicy", {"net_arch": [64, 64]}),
     "Fourier features": (FourierSAC, "FourierMlpPolicy", {"net_arch": [64], "fourier_dim": 64, "sigma": 0.03}),
 }
@@ -53,7 +54,7 @@ def run(network: str, seed: int) -> list[tuple[int, float]]:
     """Steps and returns of the episodes of one run."""
     algorithm, policy, kwargs = NETWORKS[network]
     returns = Returns(f"{network}, seed {seed}")
-    model = algorithm(policy, "Pendulum-v1", seed=seed, policy_kwargs=dict(kwargs), **SETTINGS)  # type: ignore[operator]
+    model = algorithm(policy, "Pendulum-v1", seed=seed, policy_kwargs=dict(kwargs), **SETTINGS)
     model.learn(STEPS, callback=returns)
     return returns.found
 
