@@ -17,6 +17,23 @@ COMMANDS = {
         "train algorithms side by side, over seeds",
         {
             "--env HalfCheetah-v5 --algo sac --total-timesteps 100000": "another environment, one algorithm",
+            "--algo ppo --hyperparams ppo.yml --env Hopper-v5": "rl-zoo3's hyper-parameters",
+        },
+    ),
+    "evaluate": Command(
+        f"{_COMMANDS}.settings.evaluate:Evaluate",
+        f"{_COMMANDS}.evaluate:run",
+        "score trained models, with statistics over seeds",
+        {
+            "vl-rl-train --baseline sac --episodes 50": "against plain SAC",
+        },
+    ),
+    "plot": Command(
+        f"{_COMMANDS}.settings.plot:Plot",
+        f"{_COMMANDS}.plot:run",
+        "draw learning curves, also in mid-training",
+        {
+            "vl-rl-train --metric train/critic_loss": "another metric",
         },
     ),
 }

@@ -2,45 +2,92 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from vl_core.cli import note_on_interruption
 from vl_core.devices import find_device
 from vl_core.progress import progress_bar
+from vl_core.tables import write_rows
 
+from vl_rl.charts.learning_curves import draw_learning_curves
+from vl_rl.commands._tables import curves_table
 from vl_rl.commands.settings.train import Train
-from vl_rl.training.run import train_run
+from vl_rl.training.building import check_run
+from vl_rl.training.comparison import learning_curves, train_runs, write_curves
+from vl_rl.training.hyperparameters import read_zoo_file
+from vl_rl.training.presets import preset, timesteps
+from vl_rl.training.run import read_result
+from vl_rl.training.saved_runs import SavedRun
 from vl_rl.training.settings import RunSettings
 
-RESUME = "rerun to resume from the last checkpoint"
+_RESUME = "rerun to resume from the last checkpoint"
 
 
 def run(settings: Train) -> None:
-    """Run what `settings.out` does not contain yet.
+    """Run what `settings.out` does not contain yet, and write the tables and the chart.
 
     Raises:
         ValueError: If an argument is invalid, or the folder holds runs of other settings.
         OSError: If a file is missing or cannot be read.
+        ModuleNotFoundError: If the environment or the file needs a package that is not installed.
     """
     settings.check()
+    runs = _runs(settings)
+    for one in {one.label: one for one in runs}.values():
+        # Find what does not fit together before anything is trained.
+        check_run(one)
+    steps = sum(one.total_timesteps for one in runs)
+    with note_on_interruption(_RESUME), progress_bar(total=steps, unit="steps") as bar:
+
+        def begin(one: RunSettings) -> None:
+            bar.set_description_str(f"{one.label}, seed {one.seed}")
+
+        finished = train_runs(runs, settings.out, begin=begin, progress=bar.update)
+    curves = learning_curves(finished)
+    write_curves(settings.out / "curves.csv", curves, "return")
+    write_rows(settings.out / "runs.csv", [_row(run) for run in finished])
+    draw_learning_curves(settings.out / "curves.png", curves, title=settings.env)
+    print(curves_table(curves))
+    print(f"wrote curves.csv, curves.png, runs.csv and runs/ with the trained models to {settings.out}")
+
+
+def _runs(settings: Train) -> list[RunSettings]:
+    """The runs, seed by seed, so that an interrupted comparison is balanced."""
     device = find_device(settings.device)
-    runs = [
+    chosen: dict[str, dict[str, Any]] = {}
+    for algo in dict.fromkeys(settings.algo):
+        path = settings.zoo_file(algo)
+        raw = dict(preset(settings.env, algo)) if path is None else read_zoo_file(path, settings.env)
+        steps = settings.total_timesteps or timesteps(raw)
+        chosen[algo] = {
+            "hyperparameters": {name: value for name, value in raw.items() if name != "n_timesteps"},
+            "source": f"hyper-parameters of {algo}" if path is None else str(path),
+            "total_timesteps": steps,
+            "eval_every": settings.eval_every or max(1, steps // 12),
+        }
+    return [
         RunSettings(
             algo=algo,
             env=settings.env,
             seed=seed,
-            total_timesteps=settings.total_timesteps,
-            eval_every=settings.eval_every,
             eval_episodes=settings.eval_episodes,
             checkpoint_every=settings.checkpoint_every,
             device=device,
+            **own,
         )
         for seed in dict.fromkeys(settings.seeds)
-        for algo in dict.fromkeys(settings.algo)
+        for algo, own in chosen.items()
     ]
-    with (
-        note_on_interruption(RESUME),
-        progress_bar(total=len(runs) * settings.total_timesteps, desc="training", unit="steps") as bar,
-    ):
-        for one in runs:
-            bar.set_description_str(f"{one.label}, seed {one.seed}")
-            result = train_run(one, settings.out / one.folder, progress=bar.update)
-            print(one.label, one.seed, result["returns"], result["seconds"])
+
+
+def _row(run: SavedRun) -> dict[str, object]:
+    result = read_result(run.folder)
+    return {
+        "method": run.settings.label,
+        "env": run.settings.env,
+        "seed": run.settings.seed,
+        "steps": result["steps"],
+        "return": float(np.mean(result["returns"])),
+        "seconds": result["seconds"],
+    }

@@ -10,18 +10,21 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecEnv
+from vl_core.files import read_json
 from vl_core.runs import RunFolder, atomic_write
 
-from vl_rl.training.algorithms import check_actions, check_algorithm
+from vl_rl.common.statistics import interquartile_mean
+from vl_rl.training.algorithms import check_algorithm
+from vl_rl.training.building import build, make_environments
 from vl_rl.training.checkpoints import Restored, save_checkpoint
-from vl_rl.training.environments import make_vector
 from vl_rl.training.evaluation import EVALUATION_SEED, evaluate
-from vl_rl.training.hyperparameters import algorithm_arguments
+from vl_rl.training.saved_runs import save_normalization
 from vl_rl.training.settings import RunSettings
+
+_RESULT = "result.json"
 
 Progress = Callable[[int], object]
 """Called with the number of steps that were taken since the last call."""
@@ -50,38 +53,31 @@ def train_run(settings: RunSettings, folder: Path, *, progress: Progress | None 
         FileExistsError: If the folder holds something else.
     """
     with RunFolder(folder, settings.config()) as run:
-        result_file = folder / "result.json"
-        if result_file.exists():
-            result: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8"))
+        if (folder / _RESULT).exists():
+            result = read_result(folder)
             (progress or _ignore)(result["steps"])
             return result
-        env, eval_env = _environments(settings)
+        env, eval_env = make_environments(settings), make_environments(settings, 1)
         try:
             result = _train(settings, run, env, eval_env, progress or _ignore)
         finally:
             env.close()
             eval_env.close()
-        with atomic_write(result_file) as file:
+        with atomic_write(folder / _RESULT) as file:
             json.dump(result, file)
         (folder / "checkpoint" / "last.pkl").unlink(missing_ok=True)
     return result
 
 
-def build(settings: RunSettings, env: VecEnv) -> BaseAlgorithm:
-    """Make the algorithm of a run, untrained.
+def read_result(folder: Path) -> dict[str, Any]:
+    """What `train_run` returned for the run in a folder.
 
     Raises:
-        ValueError: If it does not take the environment's actions, or an argument is wrong.
+        ValueError: If the file is damaged.
+        OSError: If it is missing.
     """
-    algorithm = check_algorithm(settings.algo)
-    check_actions(settings.algo, env.action_space, settings.env)
-    arguments = algorithm_arguments(settings.hyperparameters, settings.source)
-    policy = arguments.pop("policy", algorithm.policy_for(env.observation_space))
-    return algorithm.load()(policy, env, seed=settings.seed, device=settings.device, **arguments)
-
-
-def _environments(settings: RunSettings) -> tuple[VecEnv, VecEnv]:
-    return make_vector(settings.env, int(settings.hyperparameters.get("n_envs", 1))), make_vector(settings.env)
+    result: dict[str, Any] = read_json(folder / _RESULT, dict)
+    return result
 
 
 def _train(settings: RunSettings, run: RunFolder, env: VecEnv, eval_env: VecEnv, progress: Progress) -> dict[str, Any]:
@@ -99,6 +95,7 @@ def _train(settings: RunSettings, run: RunFolder, env: VecEnv, eval_env: VecEnv,
     rest = settings.total_timesteps - model.num_timesteps
     model.learn(rest, callback=callback, reset_num_timesteps=restored is None)
     returns = callback.evaluate()
+    save_normalization(run.path / "normalization.npz", env)
     memory = BytesIO()
     model.save(memory)
     with atomic_write(run.path / "model.zip", "wb") as file:
@@ -133,7 +130,8 @@ class _RunCallback(BaseCallback):
         settings = self._settings
         seed = settings.seed + EVALUATION_SEED
         returns = evaluate(self.model, self._eval_env, settings.eval_episodes, seed=seed)
-        self._run.log(self.model.num_timesteps, **{"eval/return": float(np.mean(returns))})
+        both = {"eval/return": float(np.mean(returns)), "eval/iqm": interquartile_mean(returns)}
+        self._run.log(self.model.num_timesteps, **both)
         return returns
 
     def _on_rollout_start(self) -> None:

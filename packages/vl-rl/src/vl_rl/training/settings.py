@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vl_rl.training.algorithms import check_algorithm
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
@@ -38,6 +40,11 @@ class RunSettings:
         for name in ("total_timesteps", "eval_every", "eval_episodes", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def is_off_policy(self) -> bool:
+        """True if the algorithm learns from a replay buffer."""
+        return check_algorithm(self.algo).off_policy
 
     @property
     def label(self) -> str:

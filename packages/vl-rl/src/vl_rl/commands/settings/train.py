@@ -16,8 +16,8 @@ from vl_rl.training.algorithms import check_algorithm
 class Train:
     """Train algorithms on an environment, over several seeds, and draw their learning curves.
 
-    By default: SAC on Pendulum-v1, three seeds. Rerun an interrupted command to resume it exactly; rerun a finished one
-    with more algorithms or seeds to add them.
+    By default: SAC on Pendulum-v1, three seeds, about two minutes. Rerun an interrupted command to resume it exactly;
+    rerun a finished one with more algorithms or seeds to add them.
     """
 
     algo: tuple[str, ...] = ("sac",)
@@ -29,11 +29,15 @@ class Train:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds, one run each."""
 
-    total_timesteps: int = 6000
-    """Environment steps of a run."""
+    total_timesteps: int | None = None
+    """Environment steps of a run; default: those of the hyper-parameters, or 20,000."""
 
-    eval_every: int = 500
-    """Steps between two evaluations."""
+    hyperparams: Path | None = None
+    """YAML file of rl-zoo3 with hyper-parameters by environment, or, for several algorithms, a folder with a file for
+    each, such as sac.yml; default: built-in ones if there are any for the environment, then those of the algorithm."""
+
+    eval_every: int | None = None
+    """Steps between two evaluations; default: a twelfth of all steps."""
 
     eval_episodes: int = 5
     """Episodes of an evaluation."""
@@ -45,11 +49,11 @@ class Train:
     """Device of the networks, or "auto"; small networks are fastest on the CPU."""
 
     out: FolderPath = Path("vl-rl-train")
-    """Folder for curves.csv, curves.png, runs.csv, and runs/ with models, metrics and TensorBoard events."""
+    """Folder for curves.png, curves.csv, runs.csv, and runs/ with models, metrics and TensorBoard events."""
 
     GROUPS: ClassVar[Groups] = {
         "Input": ("env",),
-        "Training": ("algo", "seeds", "total_timesteps"),
+        "Training": ("algo", "seeds", "total_timesteps", "hyperparams"),
         "Evaluation": ("eval_every", "eval_episodes"),
         "Output": ("out",),
         "Runtime": ("checkpoint_every", "device"),
@@ -62,16 +66,29 @@ class Train:
 
         Raises:
             ValueError: If a name is unknown, or a number out of range.
+            FileNotFoundError: If the hyper-parameters are missing.
         """
         if not self.algo or not self.seeds:
-            raise ValueError(
-                "--algo and --seeds must each name at least one, got none; leave them out for the defaults"
-            )
+            raise ValueError("--algo and --seeds must each name at least one, got none; leave them out for defaults")
         for name in self.algo:
             check_algorithm(name)
+            self.zoo_file(name)
         for seed in self.seeds:
             check_at_least("--seeds", seed, 0)
         check_at_least("--total-timesteps", self.total_timesteps, 1)
         check_at_least("--eval-every", self.eval_every, 1)
         check_at_least("--eval-episodes", self.eval_episodes, 1)
         check_at_least("--checkpoint-every", self.checkpoint_every, 1)
+
+    def zoo_file(self, algo: str) -> Path | None:
+        """File with the hyper-parameters of an algorithm; None for the built-in ones.
+
+        Raises:
+            FileNotFoundError: If it is missing.
+        """
+        if self.hyperparams is None:
+            return None
+        path = self.hyperparams / f"{algo}.yml" if self.hyperparams.is_dir() else self.hyperparams
+        if not path.is_file():
+            raise FileNotFoundError(f"--hyperparams must be a YAML file or a folder with {algo}.yml, got {path}")
+        return path

@@ -1,0 +1,69 @@
+"""The settings of `vl-rl evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import tyro
+from vl_core.cli import DeviceName, FolderPath, Groups, check_at_least
+
+from vl_rl.commands._options import check_folders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Play finished runs, and compare their scores over seeds: interquartile means with bootstrap intervals.
+
+    By default: the runs of `vl-rl train`. Every environment, and every evaluation task of an environment of many tasks,
+    is a column of the scores.
+    """
+
+    runs: tyro.conf.Positional[tuple[Path, ...]] = (Path("vl-rl-train"),)
+    """Folders of `vl-rl train`, or of single runs in them."""
+
+    baseline: str | None = None
+    """Method that the others are compared with; default: the last one."""
+
+    episodes: int = 20
+    """Episodes of each run."""
+
+    seed: int = 0
+    """Seed of the episodes and of the bootstrap."""
+
+    level: float = 0.95
+    """Probability that an interval covers."""
+
+    repetitions: int = 2000
+    """Repetitions of the bootstrap."""
+
+    device: DeviceName = "cpu"
+    """Device of the networks, or "auto"."""
+
+    out: FolderPath = Path("vl-rl-evaluate")
+    """Folder for scores.csv, statistics.csv, statistics.png, and scores.npz, the dictionary that rliable takes."""
+
+    GROUPS: ClassVar[Groups] = {
+        "Input": ("runs",),
+        "Evaluation": ("episodes", "seed"),
+        "Statistics": ("baseline", "level", "repetitions"),
+        "Output": ("out",),
+        "Runtime": ("device",),
+    }
+
+    ALIASES: ClassVar[Mapping[str, str]] = {}
+
+    def check(self) -> None:
+        """Check what needs no model.
+
+        Raises:
+            ValueError: If a number is out of range, or no folder is given.
+        """
+        check_folders(self.runs)
+        check_at_least("--episodes", self.episodes, 1)
+        check_at_least("--seed", self.seed, 0)
+        check_at_least("--repetitions", self.repetitions, 1)
+        if not 0 < self.level < 1:
+            raise ValueError(f"--level must lie between 0 and 1, got {self.level}; 95 % is 0.95")

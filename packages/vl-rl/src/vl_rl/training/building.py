@@ -1,0 +1,76 @@
+"""The environments and the algorithm of a run, made from its settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import ActionNoise, NormalActionNoise, OrnsteinUhlenbeckActionNoise
+from stable_baselines3.common.vec_env import VecEnv
+
+from vl_rl.training.algorithms import check_actions, check_algorithm
+from vl_rl.training.environments import make_vector
+from vl_rl.training.hyperparameters import resolve
+from vl_rl.training.settings import RunSettings
+
+
+def build(settings: RunSettings, env: VecEnv, **changes: Any) -> BaseAlgorithm:
+    """Make the algorithm of a run, untrained.
+
+    Args:
+        settings: The run.
+        env: Its environments.
+        changes: Arguments of the algorithm that take the place of the settings' own.
+
+    Raises:
+        ValueError: If it does not take the environment's actions, or an argument is wrong.
+    """
+    algorithm = check_algorithm(settings.algo)
+    check_actions(settings.algo, env.action_space, settings.env)
+    chosen = resolve(settings.hyperparameters, algorithm.load(), settings.source)
+    arguments = {"policy": algorithm.policy_for(env.observation_space), **chosen.arguments, **changes}
+    if chosen.noise is not None:
+        arguments["action_noise"] = _action_noise(*chosen.noise, size=int(np.prod(env.action_space.shape or ())))
+    return algorithm.load()(env=env, seed=settings.seed, device=settings.device, **arguments)
+
+
+def check_run(settings: RunSettings) -> None:
+    """Check that the algorithm of a run takes its environment and its hyper-parameters, by making both.
+
+    Raises:
+        ValueError: If it does not.
+        ModuleNotFoundError: If the environment needs a package that is not installed.
+    """
+    env = make_environments(settings)
+    try:
+        build(settings, env)
+    finally:
+        env.close()
+
+
+def make_environments(settings: RunSettings, count: int | None = None, **options: Any) -> VecEnv:
+    """Make the environments of a run.
+
+    Args:
+        settings: The run.
+        count: Number of environments; by default, that of its training.
+        options: Further arguments of each environment, such as ``render_mode``.
+    """
+    chosen = resolve(settings.hyperparameters, check_algorithm(settings.algo).load(), settings.source)
+    training = count is None
+    normalize = chosen.normalize
+    if normalize is not None and not training:
+        normalize = {**normalize, "training": False, "norm_reward": False}
+    return make_vector(
+        settings.env,
+        chosen.n_envs if count is None else count,
+        wrappers=chosen.wrappers,
+        options={**chosen.env_options, **options},
+        normalize=normalize,
+    )
+
+
+def _action_noise(kind: str, deviation: float, size: int) -> ActionNoise:
+    noise = NormalActionNoise if kind == "normal" else OrnsteinUhlenbeckActionNoise
+    return noise(np.zeros(size), deviation * np.ones(size))

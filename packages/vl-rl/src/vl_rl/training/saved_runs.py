@@ -1,0 +1,149 @@
+"""Finished runs on disk: their settings, models and learning curves.
+
+Models are rebuilt from `config.json` and the parameters in `model.zip`. Nothing is unpickled, so folders from others
+are as safe as their hyper-parameters, whose names are imported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+from vl_core.files import read_json
+from vl_core.runs import atomic_write
+
+from vl_rl.training.building import build, make_environments
+from vl_rl.training.settings import RunSettings
+
+_MODEL, _CONFIG, _METRICS, _MEANS = "model.zip", "config.json", "metrics.jsonl", "normalization.npz"
+_UNUSED_BUFFER = {"buffer_size": 100}
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run and its folder."""
+
+    folder: Path
+    """Folder of the run."""
+    settings: RunSettings
+    """Its settings."""
+
+    def load(self, env: VecEnv | None = None, *, device: str = "cpu", **options: Any) -> tuple[BaseAlgorithm, VecEnv]:
+        """The trained model, and one environment to play in.
+
+        Args:
+            env: An environment to play in; by default, a new one like that of training.
+            device: Device of the networks.
+            options: Arguments of the new environment, such as ``render_mode``.
+
+        Raises:
+            ValueError: If the model does not fit the settings.
+            OSError: If it cannot be read.
+        """
+        if not (self.folder / _MODEL).exists():
+            raise FileNotFoundError(f"{self.folder} has no {_MODEL}: the run is not finished; rerun to resume it")
+        settings = replace(self.settings, device=device)
+        if env is None:
+            env = make_environments(settings, 1, **options)
+        model = build(settings, env, **(_UNUSED_BUFFER if settings.is_off_policy else {}))
+        try:
+            model.set_parameters(str(self.folder / _MODEL), device=device)
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise ValueError(f"{self.folder / _MODEL} does not fit {_CONFIG} beside it: {error}") from error
+        if (means := self.folder / _MEANS).exists():
+            load_normalization(means, env)
+        return model, env
+
+    def curve(self, metric: str = "eval/return") -> tuple[list[int], list[float]]:
+        """Steps and values of a metric.
+
+        Raises:
+            ValueError: If the run has no such metric; the message names those that it has.
+        """
+        lines = (self.folder / _METRICS).read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        points = {row["step"]: row[metric] for row in rows if metric in row}
+        if not points:
+            known = sorted({name for row in rows for name in row} - {"step"})
+            raise ValueError(f"metric must be one of {', '.join(known)} for {self.folder}, got {metric!r}")
+        return list(points), list(points.values())
+
+
+def find_runs(folders: Iterable[Path], *, finished: bool = True) -> list[SavedRun]:
+    """Runs in folders and below them, in the order of their names.
+
+    Args:
+        folders: Folders of runs, or above them.
+        finished: True to leave out runs without a model.
+
+    Raises:
+        FileNotFoundError: If a folder does not exist or holds no run.
+        ValueError: If a configuration is damaged.
+    """
+    found: list[SavedRun] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is no folder of `vl-rl train`; run vl-rl train first")
+        wanted = _MODEL if finished else _METRICS
+        own = sorted(path.parent for path in folder.rglob(wanted) if (path.parent / _CONFIG).exists())
+        if not own:
+            raise FileNotFoundError(f"{folder} holds no {'finished ' * finished}run of `vl-rl train`")
+        found += [SavedRun(one, read_settings(one)) for one in own]
+    return found
+
+
+def read_settings(folder: Path) -> RunSettings:
+    """Settings of the run in a folder.
+
+    Raises:
+        ValueError: If they are damaged.
+    """
+    config = read_json(folder / _CONFIG, dict)
+    try:
+        return RunSettings(**config, source=str(folder / _CONFIG))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder / _CONFIG} is not the configuration of a run: {error}") from error
+
+
+def by_method(runs: Sequence[SavedRun]) -> dict[str, list[SavedRun]]:
+    """Runs by the name of their method, seeds in order."""
+    found: dict[str, list[SavedRun]] = {}
+    for run in sorted(runs, key=lambda run: run.settings.seed):
+        found.setdefault(run.settings.label, []).append(run)
+    return {name: found[name] for name in dict.fromkeys(run.settings.label for run in runs)}
+
+
+def save_normalization(path: Path, env: VecEnv) -> None:
+    """Write the running means of observations; nothing for environments without."""
+    normalize = unwrap_vec_normalize(env)
+    if normalize is None or not normalize.norm_obs:
+        return
+    means = normalize.obs_rms if isinstance(normalize.obs_rms, dict) else {"": normalize.obs_rms}
+    arrays = {f"{key}/{part}": getattr(one, part) for key, one in means.items() for part in ("mean", "var", "count")}
+    with atomic_write(path, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def load_normalization(path: Path, env: VecEnv) -> None:
+    """Read what `save_normalization` wrote into an environment, and freeze it.
+
+    Raises:
+        ValueError: If the file or the environment is another one.
+    """
+    normalize = unwrap_vec_normalize(env)
+    if normalize is None:
+        raise ValueError(f"env must normalize observations as {path} says, got one that does not")
+    with np.load(path, allow_pickle=False) as arrays:
+        means = {name.rpartition("/")[0]: RunningMeanStd() for name in arrays.files}
+        for name in arrays.files:
+            key, _, part = name.rpartition("/")
+            setattr(means[key], part, arrays[name] if part != "count" else float(arrays[name]))
+    normalize.obs_rms = means[""] if "" in means else means  # type: ignore[assignment]
+    normalize.training = normalize.norm_reward = False
