@@ -42,7 +42,7 @@ ROOMS = {
     ),
     "vl-rl": (
         *("common", "fourier", "ntk", "hindsight", "hippo", "envs"),
-        *("training", "charts", "commands", "cli"),
+        *("zoo", "training", "charts", "commands", "cli"),
     ),
 }
 """The folders and modules at the root of each package that holds code, from the bottom up.

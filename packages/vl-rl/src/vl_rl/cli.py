@@ -36,6 +36,14 @@ COMMANDS = {
             "vl-rl-train --metric train/critic_loss": "another metric",
         },
     ),
+    "render": Command(
+        f"{_COMMANDS}.settings.render:Render",
+        f"{_COMMANDS}.render:run",
+        "write videos of trained models, without a display",
+        {
+            "vl-rl-train/runs/sac --episodes 3 --gif": "three episodes of one method, as MP4 and GIF",
+        },
+    ),
 }
 
 

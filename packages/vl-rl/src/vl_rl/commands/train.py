@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,15 @@ from vl_core.tables import write_rows
 from vl_rl.charts.learning_curves import draw_learning_curves
 from vl_rl.commands._tables import curves_table
 from vl_rl.commands.settings.train import Train
+from vl_rl.common.video import write_video
 from vl_rl.training.building import check_run
 from vl_rl.training.comparison import learning_curves, train_runs, write_curves
-from vl_rl.training.hyperparameters import read_zoo_file
-from vl_rl.training.presets import preset, timesteps
+from vl_rl.training.playing import NoRenderingError, film
 from vl_rl.training.run import read_result
-from vl_rl.training.saved_runs import SavedRun
+from vl_rl.training.saved_runs import SavedRun, by_method
 from vl_rl.training.settings import RunSettings
+from vl_rl.zoo.hyperparameters import read_zoo_file
+from vl_rl.zoo.presets import preset, timesteps
 
 _RESUME = "rerun to resume from the last checkpoint"
 
@@ -49,7 +53,8 @@ def run(settings: Train) -> None:
     write_rows(settings.out / "runs.csv", [_row(run) for run in finished])
     draw_learning_curves(settings.out / "curves.png", curves, title=settings.env)
     print(curves_table(curves))
-    print(f"wrote curves.csv, curves.png, runs.csv and runs/ with the trained models to {settings.out}")
+    videos = _videos(finished, settings) if settings.video else []
+    print(f"wrote {', '.join(['curves.csv, curves.png, runs.csv', *videos])} and runs/ to {settings.out}")
 
 
 def _runs(settings: Train) -> list[RunSettings]:
@@ -79,6 +84,21 @@ def _runs(settings: Train) -> list[RunSettings]:
         for seed in dict.fromkeys(settings.seeds)
         for algo, own in chosen.items()
     ]
+
+
+def _videos(finished: list[SavedRun], settings: Train) -> list[str]:
+    """Write a video of each method; where nothing renders, say on standard error how to get them."""
+    written: list[str] = []
+    for group in by_method(finished).values():
+        path = settings.out / f"{Path(group[0].settings.folder).parent.name}.mp4"
+        try:
+            shot = film(group[0])
+        except NoRenderingError as error:
+            print(f"no video: {error}", file=sys.stderr)
+            return written
+        write_video(path, shot.frames, fps=shot.fps)
+        written.append(path.name)
+    return written
 
 
 def _row(run: SavedRun) -> dict[str, object]:

@@ -9,10 +9,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import ActionNoise, NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 
-from vl_rl.training.algorithms import check_actions, check_algorithm
 from vl_rl.training.environments import make_vector
-from vl_rl.training.hyperparameters import resolve
 from vl_rl.training.settings import RunSettings
+from vl_rl.zoo.algorithms import check_actions, check_algorithm
+from vl_rl.zoo.hyperparameters import resolve
 
 
 def build(settings: RunSettings, env: VecEnv, **changes: Any) -> BaseAlgorithm:

@@ -10,6 +10,7 @@ import gymnasium
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
+from vl_rl.common.finite import FiniteVecEnv
 from vl_rl.training.replaying import ReplayableEnv
 
 Wrapper = Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]]
@@ -48,7 +49,7 @@ def make_vector(
     options: Mapping[str, Any] | None = None,
     normalize: Mapping[str, Any] | None = None,
 ) -> VecEnv:
-    """Make several environments that take steps together, and whose state can be saved.
+    """Make several environments that take steps together, are checked for numbers, and whose state can be saved.
 
     Args:
         name: An id, such as ``"Pendulum-v1"``.
@@ -61,5 +62,5 @@ def make_vector(
     def make() -> gymnasium.Env[Any, Any]:
         return ReplayableEnv(make_environment(name, wrappers=wrappers, **(options or {})))
 
-    env: VecEnv = DummyVecEnv([make] * count)
+    env: VecEnv = FiniteVecEnv(DummyVecEnv([make] * count))
     return env if normalize is None else VecNormalize(env, **normalize)

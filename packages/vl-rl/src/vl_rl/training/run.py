@@ -17,12 +17,12 @@ from vl_core.files import read_json
 from vl_core.runs import RunFolder, atomic_write
 
 from vl_rl.common.statistics import interquartile_mean
-from vl_rl.training.algorithms import check_algorithm
 from vl_rl.training.building import build, make_environments
 from vl_rl.training.checkpoints import Restored, save_checkpoint
 from vl_rl.training.evaluation import EVALUATION_SEED, evaluate
 from vl_rl.training.saved_runs import save_normalization
 from vl_rl.training.settings import RunSettings
+from vl_rl.zoo.algorithms import check_algorithm
 
 _RESULT = "result.json"
 
@@ -55,7 +55,7 @@ def train_run(settings: RunSettings, folder: Path, *, progress: Progress | None 
     with RunFolder(folder, settings.config()) as run:
         if (folder / _RESULT).exists():
             result = read_result(folder)
-            (progress or _ignore)(result["steps"])
+            (progress or _ignore)(settings.total_timesteps)
             return result
         env, eval_env = make_environments(settings), make_environments(settings, 1)
         try:
@@ -66,6 +66,7 @@ def train_run(settings: RunSettings, folder: Path, *, progress: Progress | None 
         with atomic_write(folder / _RESULT) as file:
             json.dump(result, file)
         (folder / "checkpoint" / "last.pkl").unlink(missing_ok=True)
+        (folder / "checkpoint").rmdir()
     return result
 
 
@@ -90,7 +91,7 @@ def _train(settings: RunSettings, run: RunFolder, env: VecEnv, eval_env: VecEnv,
     else:
         model, done = build(settings, env), {"evaluated": -1, "saved": 0, "seconds": 0.0}
     model.set_logger(Logger(None, [_RunWriter(run)]))
-    progress(model.num_timesteps)
+    progress(min(model.num_timesteps, settings.total_timesteps))
     callback = _RunCallback(settings, run, eval_env, checkpoint, progress, restored, done)
     rest = settings.total_timesteps - model.num_timesteps
     model.learn(rest, callback=callback, reset_num_timesteps=restored is None)
@@ -147,7 +148,9 @@ class _RunCallback(BaseCallback):
             save_checkpoint(self._checkpoint, self.model, self._done | {"seconds": self.seconds()})
 
     def _on_step(self) -> bool:
-        self._progress(self.training_env.num_envs)
+        # The last rollout may go beyond the end.
+        beyond = max(0, self.model.num_timesteps - self._settings.total_timesteps)
+        self._progress(max(0, self.training_env.num_envs - beyond))
         return True
 
 

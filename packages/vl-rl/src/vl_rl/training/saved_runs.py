@@ -145,5 +145,5 @@ def load_normalization(path: Path, env: VecEnv) -> None:
         for name in arrays.files:
             key, _, part = name.rpartition("/")
             setattr(means[key], part, arrays[name] if part != "count" else float(arrays[name]))
-    normalize.obs_rms = means[""] if "" in means else means  # type: ignore[assignment]
+    normalize.obs_rms = means.get("", means)  # type: ignore[assignment]
     normalize.training = normalize.norm_reward = False

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vl_rl.training.algorithms import check_algorithm
+from vl_rl.zoo.algorithms import check_algorithm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ class RunSettings:
     """One algorithm on one environment with one seed."""
 
     algo: str
-    """Name of the algorithm, one of `vl_rl.training.algorithms.ALGORITHMS`."""
+    """Name of the algorithm, one of `vl_rl.zoo.algorithms.ALGORITHMS`."""
     env: str
     """Id of the environment."""
     seed: int = 0
@@ -24,7 +24,7 @@ class RunSettings:
     total_timesteps: int = 20_000
     """Environment steps."""
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-    """Hyper-parameters as rl-zoo3 writes them; see `vl_rl.training.hyperparameters`."""
+    """Hyper-parameters as rl-zoo3 writes them; see `vl_rl.zoo.hyperparameters`."""
     source: str = "hyperparameters"
     """File that they come from, for errors."""
     eval_every: int = 1000

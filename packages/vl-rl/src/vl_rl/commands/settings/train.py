@@ -9,19 +9,19 @@ from typing import ClassVar
 
 from vl_core.cli import DeviceName, FolderPath, Groups, check_at_least
 
-from vl_rl.training.algorithms import check_algorithm
+from vl_rl.zoo.algorithms import check_algorithm
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """Train algorithms on an environment, over several seeds, and draw their learning curves.
 
-    By default: SAC on Pendulum-v1, three seeds, about two minutes. Rerun an interrupted command to resume it exactly;
-    rerun a finished one with more algorithms or seeds to add them.
+    By default: SAC with learned Fourier features beside plain SAC on Pendulum-v1, about two minutes. Rerun an
+    interrupted command to resume it exactly; rerun a finished one with more algorithms or seeds to add them.
     """
 
-    algo: tuple[str, ...] = ("sac",)
-    """Any of sac, td3, ddpg, dqn, ppo and a2c."""
+    algo: tuple[str, ...] = ("fourier-sac", "sac")
+    """Any of sac, td3, ddpg, dqn, ppo and a2c, and the same after fourier-."""
 
     env: str = "Pendulum-v1"
     """Id of an environment."""
@@ -42,6 +42,9 @@ class Train:
     eval_episodes: int = 5
     """Episodes of an evaluation."""
 
+    video: bool = True
+    """Write a video of the first seed of each method, where the environment can be rendered."""
+
     checkpoint_every: int = 5000
     """Steps between two checkpoints."""
 
@@ -49,13 +52,13 @@ class Train:
     """Device of the networks, or "auto"; small networks are fastest on the CPU."""
 
     out: FolderPath = Path("vl-rl-train")
-    """Folder for curves.png, curves.csv, runs.csv, and runs/ with models, metrics and TensorBoard events."""
+    """Folder for curves.png, curves.csv, runs.csv, an .mp4 by method, and runs/ with models and TensorBoard events."""
 
     GROUPS: ClassVar[Groups] = {
         "Input": ("env",),
         "Training": ("algo", "seeds", "total_timesteps", "hyperparams"),
         "Evaluation": ("eval_every", "eval_episodes"),
-        "Output": ("out",),
+        "Output": ("video", "out"),
         "Runtime": ("checkpoint_every", "device"),
     }
 

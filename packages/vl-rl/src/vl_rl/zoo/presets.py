@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_SMALL_SAC = {"learning_rate": 1e-3, "policy_kwargs": "dict(net_arch=[64, 64])"}
+_PENDULUM = {"n_timesteps": 5000, "learning_rate": 1e-3}
 
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "Pendulum-v1": {
-        "sac": {"n_timesteps": 6000, **_SMALL_SAC},
+        "sac": {**_PENDULUM, "policy_kwargs": "dict(net_arch=[64, 64])"},
+        # A layer less, so that both have about as many parameters.
+        "fourier-sac": {**_PENDULUM, "policy_kwargs": "dict(net_arch=[64], fourier_dim=64, sigma=0.03)"},
     },
 }
 """Hyper-parameters by environment and algorithm. What is missing has the defaults of the algorithm."""

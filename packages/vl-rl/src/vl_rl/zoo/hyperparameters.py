@@ -1,7 +1,7 @@
 """Hyper-parameters as rl-zoo3 writes them: read from YAML, checked, and turned into arguments.
 
 Nothing in a file is evaluated: text such as ``dict(net_arch=[64], activation_fn=nn.ReLU)`` is parsed by
-`vl_rl.training.literals`.
+`vl_rl.zoo.literals`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vl_rl.training.literals import constant, find_name, parse_text
+from vl_rl.zoo.literals import constant, find_name, parse_text
 
 _SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "actor_lr", "critic_lr", "alpha_lr", "fourier_lr")
 _CLASSES = ("replay_buffer_class", "rollout_buffer_class")
