@@ -15,7 +15,7 @@ import tyro
 PACKAGES = sorted(path.parent.name for path in Path(__file__).parents[1].glob("packages/*/src/*/cli.py"))
 HEAVY = (
     *("torch", "diffusers", "transformers", "timm", "accelerate", "matplotlib", "scipy", "pyarrow", "torchvision"),
-    *("gymnasium", "stable_baselines3", "mujoco"),
+    *("stable_baselines3", "mujoco"),
 )
 BEFORE_A_COMMAND_RUNS = """
 import importlib, json, sys

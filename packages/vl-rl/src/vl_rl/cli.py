@@ -16,6 +16,8 @@ COMMANDS = {
         f"{_COMMANDS}.train:run",
         "train algorithms side by side, over seeds",
         {
+            "--env vl_rl/PointTrajectory-v0 --relabel air none": "generalized hindsight beside none",
+            "--env vl_rl/PointGather-v0 --algo hippo ppo": "skills of random length beside plain PPO",
             "--env HalfCheetah-v5 --algo sac --total-timesteps 100000": "another environment, one algorithm",
             "--algo ppo --hyperparams ppo.yml --env Hopper-v5": "rl-zoo3's hyper-parameters",
         },

@@ -18,7 +18,7 @@ def run(settings: Plot) -> None:
     """
     settings.check()
     runs = find_runs(settings.runs, finished=False)
-    curves = learning_curves(runs, settings.metric)
+    curves = learning_curves(runs, settings.metric, repetitions=settings.repetitions)
     settings.out.mkdir(parents=True, exist_ok=True)
     write_curves(settings.out / "curves.csv", curves, settings.metric)
     environments = dict.fromkeys(run.settings.env for run in runs)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
 from vl_core.cli import note_on_interruption
 from vl_core.devices import find_device
 from vl_core.progress import progress_bar
@@ -18,6 +19,7 @@ from vl_rl.commands.settings.train import Train
 from vl_rl.common.video import write_video
 from vl_rl.training.building import check_run
 from vl_rl.training.comparison import learning_curves, train_runs, write_curves
+from vl_rl.training.environments import make_environment
 from vl_rl.training.playing import NoRenderingError, film
 from vl_rl.training.run import read_result
 from vl_rl.training.saved_runs import SavedRun, by_method
@@ -61,7 +63,7 @@ def _runs(settings: Train) -> list[RunSettings]:
     """The runs, seed by seed, so that an interrupted comparison is balanced."""
     device = find_device(settings.device)
     chosen: dict[str, dict[str, Any]] = {}
-    for algo in dict.fromkeys(settings.algo):
+    for algo in dict.fromkeys(settings.algo or _default_algorithms(settings)):
         path = settings.zoo_file(algo)
         raw = dict(preset(settings.env, algo)) if path is None else read_zoo_file(path, settings.env)
         steps = settings.total_timesteps or timesteps(raw)
@@ -79,11 +81,22 @@ def _runs(settings: Train) -> list[RunSettings]:
             eval_episodes=settings.eval_episodes,
             checkpoint_every=settings.checkpoint_every,
             device=device,
+            relabel=relabel,
             **own,
         )
         for seed in dict.fromkeys(settings.seeds)
         for algo, own in chosen.items()
+        for relabel in dict.fromkeys(settings.relabel or ("",))
     ]
+
+
+def _default_algorithms(settings: Train) -> tuple[str, ...]:
+    """What is compared where nothing was chosen."""
+    if settings.relabel:
+        return ("sac",)
+    env = make_environment(settings.env)
+    env.close()
+    return ("fourier-sac", "sac") if isinstance(env.action_space, Box) else ("fourier-dqn", "dqn")
 
 
 def _videos(finished: list[SavedRun], settings: Train) -> list[str]:

@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise, NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 
+from vl_rl.hindsight.callback import HindsightCallback
+from vl_rl.hindsight.policy import TaskExtractor
+from vl_rl.hindsight.replay_buffer import GeneralizedHindsightReplayBuffer
 from vl_rl.training.environments import make_vector
 from vl_rl.training.settings import RunSettings
 from vl_rl.zoo.algorithms import check_actions, check_algorithm
@@ -30,6 +34,13 @@ def build(settings: RunSettings, env: VecEnv, **changes: Any) -> BaseAlgorithm:
     check_actions(settings.algo, env.action_space, settings.env)
     chosen = resolve(settings.hyperparameters, algorithm.load(), settings.source)
     arguments = {"policy": algorithm.policy_for(env.observation_space), **chosen.arguments, **changes}
+    if env.has_attr("task_family"):
+        _add_tasks(arguments, settings)
+    elif settings.relabel:
+        raise ValueError(
+            f"relabel must be left out for {settings.env}, which has no family of tasks, got {settings.relabel}; take "
+            "vl_rl/PointTrajectory-v0, or an environment derived from vl_rl.MultiTaskEnv"
+        )
     if chosen.noise is not None:
         arguments["action_noise"] = _action_noise(*chosen.noise, size=int(np.prod(env.action_space.shape or ())))
     return algorithm.load()(env=env, seed=settings.seed, device=settings.device, **arguments)
@@ -69,6 +80,26 @@ def make_environments(settings: RunSettings, count: int | None = None, **options
         options={**chosen.env_options, **options},
         normalize=normalize,
     )
+
+
+def callbacks(settings: RunSettings, model: BaseAlgorithm) -> list[BaseCallback]:
+    """Callbacks that the buffer of a run needs."""
+    relabels = isinstance(getattr(model, "replay_buffer", None), GeneralizedHindsightReplayBuffer)
+    return [HindsightCallback()] if relabels and settings.relabel else []
+
+
+def _add_tasks(arguments: dict[str, Any], settings: RunSettings) -> None:
+    """Let a policy see the task and not what was measured, and relabel what it does."""
+    arguments["policy_kwargs"] = {"features_extractor_class": TaskExtractor, **arguments.get("policy_kwargs", {})}
+    if settings.is_off_policy:
+        arguments.setdefault("replay_buffer_class", GeneralizedHindsightReplayBuffer)
+        if arguments["replay_buffer_class"] is GeneralizedHindsightReplayBuffer:
+            own = {"strategy": settings.relabel or "none", "gamma": arguments.get("gamma", 0.99)}
+            arguments["replay_buffer_kwargs"] = {**own, **arguments.get("replay_buffer_kwargs", {})}
+    elif settings.relabel:
+        raise ValueError(
+            f"relabel needs an algorithm with a replay buffer, such as sac, got {settings.relabel} with {settings.algo}"
+        )
 
 
 def _action_noise(kind: str, deviation: float, size: int) -> ActionNoise:

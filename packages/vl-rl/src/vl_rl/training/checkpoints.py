@@ -161,7 +161,8 @@ def _cut(value: Any, size: int, filled: int) -> Any:
 
 def _restore_buffer(buffer: Any, state: dict[str, Any] | None) -> None:
     for name, value in (state or {}).items():
-        buffer.__dict__[name] = _filled(getattr(buffer, name, None), value)
+        if value is not None:
+            buffer.__dict__[name] = _filled(getattr(buffer, name, None), value)
 
 
 def _filled(new: Any, saved: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from vl_core.tables import write_rows
 
-from vl_rl.common.statistics import Interval, area_under_curve, interquartile_mean, stratified_bootstrap
+from vl_rl.common.statistics import Interval, area_under_curve, stratified_bootstrap
 from vl_rl.training.run import Progress, train_run
 from vl_rl.training.saved_runs import SavedRun, by_method
 from vl_rl.training.settings import RunSettings
@@ -64,7 +64,7 @@ def train_runs(
     return [SavedRun(out / one.folder, one) for one in runs]
 
 
-def learning_curves(runs: Sequence[SavedRun], metric: str = "eval/return") -> list[Curve]:
+def learning_curves(runs: Sequence[SavedRun], metric: str = "eval/return", *, repetitions: int = 2000) -> list[Curve]:
     """Curves of a metric by method, at the steps that all seeds of the method have in common.
 
     Raises:
@@ -77,7 +77,7 @@ def learning_curves(runs: Sequence[SavedRun], metric: str = "eval/return") -> li
         if not steps:
             raise ValueError(f"the runs of {label} have no step of {metric} in common")
         values = np.array([[own[step] for step in steps] for own in points.values()])
-        intervals = [stratified_bootstrap(column, interquartile_mean) for column in values.T]
+        intervals = [stratified_bootstrap(column, repetitions=repetitions) for column in values.T]
         found.append(
             Curve(
                 label,

@@ -12,12 +12,16 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, sync_envs_normalization
 
+from vl_rl.hindsight.evaluation import evaluate_tasks
+
 EVALUATION_SEED = 1_000_003
 """Added to the seed of a run for its evaluations, whose episodes then differ from those of training."""
 
 
 def evaluate(model: BaseAlgorithm, env: VecEnv, episodes: int, *, seed: int = 0) -> list[float]:
     """Returns of episodes with deterministic actions; the same episodes at each call.
+
+    In an environment with a family of tasks, the episodes are one of each of its evaluation tasks.
 
     Args:
         model: Any algorithm of stable-baselines3.
@@ -30,6 +34,8 @@ def evaluate(model: BaseAlgorithm, env: VecEnv, episodes: int, *, seed: int = 0)
         if trained is not None and model.get_env() is not None:
             sync_envs_normalization(model.get_env(), env)  # type: ignore[arg-type]
         env.seed(seed)
+        if env.has_attr("task_family"):
+            return evaluate_tasks(model, env).returns.tolist()
         returns, _ = evaluate_policy(model, env, episodes, return_episode_rewards=True)
     return [float(value) for value in returns]  # type: ignore[union-attr]
 

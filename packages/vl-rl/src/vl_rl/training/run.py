@@ -17,7 +17,7 @@ from vl_core.files import read_json
 from vl_core.runs import RunFolder, atomic_write
 
 from vl_rl.common.statistics import interquartile_mean
-from vl_rl.training.building import build, make_environments
+from vl_rl.training.building import build, callbacks, make_environments
 from vl_rl.training.checkpoints import Restored, save_checkpoint
 from vl_rl.training.evaluation import EVALUATION_SEED, evaluate
 from vl_rl.training.saved_runs import save_normalization
@@ -94,7 +94,7 @@ def _train(settings: RunSettings, run: RunFolder, env: VecEnv, eval_env: VecEnv,
     progress(min(model.num_timesteps, settings.total_timesteps))
     callback = _RunCallback(settings, run, eval_env, checkpoint, progress, restored, done)
     rest = settings.total_timesteps - model.num_timesteps
-    model.learn(rest, callback=callback, reset_num_timesteps=restored is None)
+    model.learn(rest, callback=[callback, *callbacks(settings, model)], reset_num_timesteps=restored is None)
     returns = callback.evaluate()
     save_normalization(run.path / "normalization.npz", env)
     memory = BytesIO()

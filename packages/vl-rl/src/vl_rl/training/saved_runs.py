@@ -23,7 +23,7 @@ from vl_rl.training.building import build, make_environments
 from vl_rl.training.settings import RunSettings
 
 _MODEL, _CONFIG, _METRICS, _MEANS = "model.zip", "config.json", "metrics.jsonl", "normalization.npz"
-_UNUSED_BUFFER = {"buffer_size": 100}
+_UNUSED_BUFFER = {"buffer_size": 2000}  # holds an episode of each environment here
 
 
 @dataclass(frozen=True)

@@ -53,16 +53,13 @@ ALGORITHMS = {
     "dqn": Algorithm(f"{_STOCK}:DQN", **_DISCRETE),
     "ppo": Algorithm(f"{_STOCK}:PPO", **_ON_POLICY),
     "a2c": Algorithm(f"{_STOCK}:A2C", **_ON_POLICY),
-<<<<<<< HEAD:packages/vl-rl/src/vl_rl/training/algorithms.py
-    "hippo": Algorithm("vl_rl.hippo.hippo:HiPPO", policy_prefix="Hierarchical", **_ON_POLICY),
-=======
     "fourier-sac": Algorithm("vl_rl:FourierSAC", "Fourier"),
     "fourier-td3": Algorithm("vl_rl:FourierTD3", "Fourier"),
     "fourier-ddpg": Algorithm("vl_rl:FourierDDPG", "Fourier"),
     "fourier-dqn": Algorithm("vl_rl:FourierDQN", "Fourier", **_DISCRETE),
     "fourier-ppo": Algorithm("vl_rl:FourierPPO", "Fourier", **_ON_POLICY),
     "fourier-a2c": Algorithm("vl_rl:FourierA2C", "Fourier", **_ON_POLICY),
->>>>>>> 1d3f849 (Add vl-rl render, evaluate and plot):packages/vl-rl/src/vl_rl/zoo/algorithms.py
+    "hippo": Algorithm("vl_rl:HiPPO", "Hierarchical", **_ON_POLICY),
 }
 """Algorithms by the name that the command takes."""
 

@@ -6,12 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 _PENDULUM = {"n_timesteps": 5000, "learning_rate": 1e-3}
+_POINT = {
+    "learning_rate": 1e-3,
+    "batch_size": 128,
+    "learning_starts": 300,
+    "buffer_size": 100_000,
+    "policy_kwargs": "dict(net_arch=[64, 64])",
+}
+_GATHER = {"n_envs": 8, "n_steps": 512, "batch_size": 256}
 
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "Pendulum-v1": {
         "sac": {**_PENDULUM, "policy_kwargs": "dict(net_arch=[64, 64])"},
         # A layer less, so that both have about as many parameters.
         "fourier-sac": {**_PENDULUM, "policy_kwargs": "dict(net_arch=[64], fourier_dim=64, sigma=0.03)"},
+    },
+    "vl_rl/PointTrajectory-v0": {"sac": {**_POINT, "n_timesteps": 10_000, "gamma": 0.9}},
+    "vl_rl/PointReacher-v0": {"sac": {**_POINT, "n_timesteps": 20_000, "gamma": 0.97}},
+    "vl_rl/PointGather-v0": {
+        "hippo": {"n_timesteps": 100_000, **_GATHER, "policy_kwargs": "dict(net_arch=[32, 32])"},
+        "ppo": {"n_timesteps": 100_000, **_GATHER, "policy_kwargs": "dict(net_arch=[64, 64])"},
     },
 }
 """Hyper-parameters by environment and algorithm. What is missing has the defaults of the algorithm."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import FolderPath, Groups
+from vl_core.cli import FolderPath, Groups, check_at_least
 
 from vl_rl.commands._options import check_folders
 
@@ -29,10 +29,13 @@ class Plot:
     title: str | None = None
     """Heading; default: the environment."""
 
+    repetitions: int = 2000
+    """Repetitions of the bootstrap over seeds."""
+
     out: FolderPath = Path("vl-rl-plot")
     """Folder for curves.png and curves.csv."""
 
-    GROUPS: ClassVar[Groups] = {"Input": ("runs", "metric"), "Output": ("title", "out"), "Runtime": ()}
+    GROUPS: ClassVar[Groups] = {"Input": ("runs", "metric"), "Output": ("title", "out"), "Runtime": ("repetitions",)}
 
     ALIASES: ClassVar[Mapping[str, str]] = {}
 
@@ -40,6 +43,7 @@ class Plot:
         """Check what needs no run.
 
         Raises:
-            ValueError: If no folder is given.
+            ValueError: If a number is out of range, or no folder is given.
         """
         check_folders(self.runs)
+        check_at_least("--repetitions", self.repetitions, 1)

@@ -11,6 +11,9 @@ from vl_core.cli import DeviceName, FolderPath, Groups, check_at_least
 
 from vl_rl.zoo.algorithms import check_algorithm
 
+RELABEL = ("air", "advantage", "reward", "random", "her_final", "her_future", "none")
+"""Strategies of relabeling."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
@@ -20,13 +23,18 @@ class Train:
     interrupted command to resume it exactly; rerun a finished one with more algorithms or seeds to add them.
     """
 
-    algo: tuple[str, ...] = ("fourier-sac", "sac")
-    """Any of sac, td3, ddpg, dqn, ppo and a2c, and the same after fourier-."""
+    algo: tuple[str, ...] | None = None
+    """Any of sac, td3, ddpg, dqn, ppo and a2c, the same after fourier-, and hippo; default: fourier-sac and sac, or
+    fourier-dqn and dqn for discrete actions, or sac alone with --relabel."""
 
     env: str = "Pendulum-v1"
     """Id of an environment."""
 
-    seeds: tuple[int, ...] = (0, 1, 2)
+    relabel: tuple[str, ...] | None = None
+    """Relabel the episodes of an environment with a family of tasks: any of air, advantage, reward, random, her_final,
+    her_future and none."""
+
+    seeds: tuple[int, ...] = (0, 1)
     """Seeds, one run each."""
 
     total_timesteps: int | None = None
@@ -56,7 +64,7 @@ class Train:
 
     GROUPS: ClassVar[Groups] = {
         "Input": ("env",),
-        "Training": ("algo", "seeds", "total_timesteps", "hyperparams"),
+        "Training": ("algo", "relabel", "seeds", "total_timesteps", "hyperparams"),
         "Evaluation": ("eval_every", "eval_episodes"),
         "Output": ("video", "out"),
         "Runtime": ("checkpoint_every", "device"),
@@ -71,9 +79,13 @@ class Train:
             ValueError: If a name is unknown, or a number out of range.
             FileNotFoundError: If the hyper-parameters are missing.
         """
-        if not self.algo or not self.seeds:
-            raise ValueError("--algo and --seeds must each name at least one, got none; leave them out for defaults")
-        for name in self.algo:
+        for option, given in (("--algo", self.algo), ("--relabel", self.relabel), ("--seeds", self.seeds)):
+            if given is not None and not given:
+                raise ValueError(f"{option} must name at least one, got none; leave it out for the default")
+        for name in self.relabel or ():
+            if name not in RELABEL:
+                raise ValueError(f"--relabel must be among {', '.join(RELABEL)}, got {name!r}")
+        for name in self.algo or ("sac",):
             check_algorithm(name)
             self.zoo_file(name)
         for seed in self.seeds:
