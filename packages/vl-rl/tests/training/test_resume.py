@@ -10,18 +10,18 @@ from vl_rl.training.settings import RunSettings
 
 SMALL_OFF = {"policy_kwargs": {"net_arch": [16]}, "batch_size": 16, "learning_starts": 30, "buffer_size": 1000}
 SMALL_ON = {"policy_kwargs": {"net_arch": [16]}, "n_steps": 32, "batch_size": 32}
+NOISE = {"n_envs": 2, "train_freq": 5, "noise_type": "normal"}
 RUNS = {
-    "sac": RunSettings(algo="sac", env="Pendulum-v1", hyperparameters=SMALL_OFF),
-    "td3 with noise, two environments": RunSettings(
-        algo="td3",
-        env="Pendulum-v1",
-        hyperparameters={**SMALL_OFF, "n_envs": 2, "train_freq": 5, "noise_type": "normal"},
-    ),
+    "td3": RunSettings(algo="td3", env="Pendulum-v1", hyperparameters={**SMALL_OFF, **NOISE}),
     "dqn": RunSettings(algo="dqn", env="CartPole-v1", hyperparameters=SMALL_OFF),
-    "ppo, normalized": RunSettings(
-        algo="ppo", env="CartPole-v1", hyperparameters={**SMALL_ON, "n_envs": 2, "normalize": True}
+    "ppo": RunSettings(algo="ppo", env="CartPole-v1", hyperparameters={**SMALL_ON, "n_envs": 2, "normalize": True}),
+    "fourier": RunSettings(algo="fourier-sac", env="Pendulum-v1", hyperparameters=SMALL_OFF),
+    "hindsight": RunSettings(
+        algo="sac", env="vl_rl/PointTrajectory-v0", relabel="air", hyperparameters={**SMALL_OFF, "n_envs": 2}
     ),
+    "hippo": RunSettings(algo="hippo", env="Pendulum-v1", hyperparameters={**SMALL_ON, "n_envs": 2}),
 }
+METHODS = ("fourier", "hindsight", "hippo")
 STEPS = {"total_timesteps": 330, "eval_every": 100, "eval_episodes": 1, "checkpoint_every": 70}
 
 
@@ -52,26 +52,79 @@ def assert_equal(one, other):
         assert one == other
 
 
+class Stop(Exception):
+    """Stands for anything that ends a process."""
+
+
+def stop_after(steps):
+    """A callback that raises once so many steps have been taken."""
+    taken = 0
+
+    def stop(number):
+        nonlocal taken
+        taken += number
+        if taken >= steps:
+            raise Stop
+
+    return stop
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_that_stops_anywhere_ends_like_one_that_does_not(name, tmp_path):
     settings = settings_of(name)
     train_run(settings, tmp_path / "whole")
-
-    class Stop(Exception):
-        pass
-
-    taken = 0
-
-    def stop(steps):
-        nonlocal taken
-        taken += steps
-        if taken >= 250:
-            raise Stop
-
     with pytest.raises(Stop):
-        train_run(settings, tmp_path / "parts", progress=stop)
+        train_run(settings, tmp_path / "parts", progress=stop_after(250))
     assert (tmp_path / "parts" / "checkpoint" / "last.pkl").exists()
     result = train_run(settings, tmp_path / "parts")
     assert result["returns"] == json.loads((tmp_path / "whole" / "result.json").read_text())["returns"]
     assert_equal(outcome(tmp_path / "whole"), outcome(tmp_path / "parts"))
     assert not (tmp_path / "parts" / "checkpoint").exists()
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from test_resume import settings_of
+from vl_rl.training.run import train_run
+from pathlib import Path
+
+taken = 0
+
+def stop(steps):
+    global taken
+    taken += steps
+    if taken >= 250:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train_run(settings_of(sys.argv[2]), Path(sys.argv[3]), progress=stop)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_a_killed_process_is_resumed_by_another_one(name, tmp_path):
+    settings = settings_of(name)
+    train_run(settings, tmp_path / "whole")
+    killed = [sys.executable, "-c", KILLED, str(Path(__file__).parent), name, str(tmp_path / "parts")]
+    assert subprocess.run(killed, check=False).returncode == -signal.SIGKILL
+    assert (tmp_path / "parts" / "checkpoint" / "last.pkl").exists()
+    train_run(settings, tmp_path / "parts")
+    assert_equal(outcome(tmp_path / "whole"), outcome(tmp_path / "parts"))
+
+
+def test_a_damaged_checkpoint_is_refused_and_stays(tmp_path):
+    with pytest.raises(Stop):
+        train_run(settings_of("dqn"), tmp_path, progress=stop_after(100))
+    checkpoint = tmp_path / "checkpoint" / "last.pkl"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="is not a checkpoint of a run"):
+        train_run(settings_of("dqn"), tmp_path)
+    assert checkpoint.exists()
+
+
+def test_another_configuration_is_refused(tmp_path):
+    with pytest.raises(Stop):
+        train_run(settings_of("dqn"), tmp_path, progress=stop_after(100))
+    with pytest.raises(ValueError, match="another configuration: seed"):
+        train_run(replace(settings_of("dqn"), seed=4), tmp_path)

@@ -35,7 +35,7 @@ def evaluate(model: BaseAlgorithm, env: VecEnv, episodes: int, *, seed: int = 0)
             sync_envs_normalization(model.get_env(), env)  # type: ignore[arg-type]
         env.seed(seed)
         if env.has_attr("task_family"):
-            return evaluate_tasks(model, env).returns.tolist()
+            return [float(value) for value in evaluate_tasks(model, env).returns]
         returns, _ = evaluate_policy(model, env, episodes, return_episode_rewards=True)
     return [float(value) for value in returns]  # type: ignore[union-attr]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import tyro
-from vl_core.cli import DeviceName, FolderPath, Groups, check_at_least
+from vl_core.cli import Count, DeviceName, FolderPath, Groups, Range, Seed, check_values
 
 from vl_rl.commands._options import check_folders
 
@@ -27,16 +27,16 @@ class Evaluate:
     baseline: str | None = None
     """Method that the others are compared with; default: the last one."""
 
-    episodes: int = 20
+    episodes: Count = 20
     """Episodes of each run."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the episodes and of the bootstrap."""
 
-    level: float = 0.95
+    level: Annotated[float, Range(above=0, below=1)] = 0.95
     """Probability that an interval covers."""
 
-    repetitions: int = 2000
+    repetitions: Count = 2000
     """Repetitions of the bootstrap."""
 
     device: DeviceName = "cpu"
@@ -61,9 +61,5 @@ class Evaluate:
         Raises:
             ValueError: If a number is out of range, or no folder is given.
         """
+        check_values(self)
         check_folders(self.runs)
-        check_at_least("--episodes", self.episodes, 1)
-        check_at_least("--seed", self.seed, 0)
-        check_at_least("--repetitions", self.repetitions, 1)
-        if not 0 < self.level < 1:
-            raise ValueError(f"--level must lie between 0 and 1, got {self.level}; 95 % is 0.95")

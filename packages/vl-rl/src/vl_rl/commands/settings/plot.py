@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import FolderPath, Groups, check_at_least
+from vl_core.cli import Count, FolderPath, Groups, check_values
 
 from vl_rl.commands._options import check_folders
 
@@ -29,7 +29,7 @@ class Plot:
     title: str | None = None
     """Heading; default: the environment."""
 
-    repetitions: int = 2000
+    repetitions: Count = 2000
     """Repetitions of the bootstrap over seeds."""
 
     out: FolderPath = Path("vl-rl-plot")
@@ -45,5 +45,5 @@ class Plot:
         Raises:
             ValueError: If a number is out of range, or no folder is given.
         """
+        check_values(self)
         check_folders(self.runs)
-        check_at_least("--repetitions", self.repetitions, 1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import tyro
-from vl_core.cli import DeviceName, FolderPath, Groups, check_above, check_at_least
+from vl_core.cli import Count, DeviceName, FolderPath, Groups, Range, Seed, check_values
 
 from vl_rl.commands._options import check_folders
 
@@ -24,19 +24,19 @@ class Render:
     runs: tyro.conf.Positional[tuple[Path, ...]] = (Path("vl-rl-train"),)
     """Folders of `vl-rl train`, or of single runs in them."""
 
-    episodes: int = 1
+    episodes: Count = 1
     """Episodes of each video."""
 
-    max_steps: int = 500
+    max_steps: Count = 500
     """Maximum number of steps of each video."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the episodes."""
 
     stochastic: bool = False
     """Draw actions from the policy instead of its most likely ones."""
 
-    fps: float | None = None
+    fps: Annotated[float, Range(above=0)] | None = None
     """Frames per second; default: those of the environment."""
 
     gif: bool = False
@@ -63,8 +63,5 @@ class Render:
         Raises:
             ValueError: If a number is out of range, or no folder is given.
         """
+        check_values(self)
         check_folders(self.runs)
-        check_at_least("--episodes", self.episodes, 1)
-        check_at_least("--max-steps", self.max_steps, 1)
-        check_at_least("--seed", self.seed, 0)
-        check_above("--fps", self.fps, 0)

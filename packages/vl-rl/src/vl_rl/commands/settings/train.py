@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from vl_core.cli import DeviceName, FolderPath, Groups, check_at_least
+from vl_core.cli import Count, DeviceName, FolderPath, Groups, Seed, check_values
 
 from vl_rl.zoo.algorithms import check_algorithm
 
@@ -34,26 +34,26 @@ class Train:
     """Relabel the episodes of an environment with a family of tasks: any of air, advantage, reward, random, her_final,
     her_future and none."""
 
-    seeds: tuple[int, ...] = (0, 1)
+    seeds: tuple[Seed, ...] = (0, 1)
     """Seeds, one run each."""
 
-    total_timesteps: int | None = None
+    total_timesteps: Count | None = None
     """Environment steps of a run; default: those of the hyper-parameters, or 20,000."""
 
     hyperparams: Path | None = None
     """YAML file of rl-zoo3 with hyper-parameters by environment, or, for several algorithms, a folder with a file for
     each, such as sac.yml; default: built-in ones if there are any for the environment, then those of the algorithm."""
 
-    eval_every: int | None = None
+    eval_every: Count | None = None
     """Steps between two evaluations; default: a twelfth of all steps."""
 
-    eval_episodes: int = 5
+    eval_episodes: Count = 5
     """Episodes of an evaluation."""
 
     video: bool = True
     """Write a video of the first seed of each method, where the environment can be rendered."""
 
-    checkpoint_every: int = 5000
+    checkpoint_every: Count = 5000
     """Steps between two checkpoints."""
 
     device: DeviceName = "cpu"
@@ -79,6 +79,7 @@ class Train:
             ValueError: If a name is unknown, or a number out of range.
             FileNotFoundError: If the hyper-parameters are missing.
         """
+        check_values(self)
         for option, given in (("--algo", self.algo), ("--relabel", self.relabel), ("--seeds", self.seeds)):
             if given is not None and not given:
                 raise ValueError(f"{option} must name at least one, got none; leave it out for the default")
@@ -88,12 +89,6 @@ class Train:
         for name in self.algo or ("sac",):
             check_algorithm(name)
             self.zoo_file(name)
-        for seed in self.seeds:
-            check_at_least("--seeds", seed, 0)
-        check_at_least("--total-timesteps", self.total_timesteps, 1)
-        check_at_least("--eval-every", self.eval_every, 1)
-        check_at_least("--eval-episodes", self.eval_episodes, 1)
-        check_at_least("--checkpoint-every", self.checkpoint_every, 1)
 
     def zoo_file(self, algo: str) -> Path | None:
         """File with the hyper-parameters of an algorithm; None for the built-in ones.
