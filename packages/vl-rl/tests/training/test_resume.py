@@ -1,6 +1,11 @@
 """An interrupted run that is started again ends like one that was not interrupted."""
 
 import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +15,7 @@ from vl_rl.training.settings import RunSettings
 
 SMALL_OFF = {"policy_kwargs": {"net_arch": [16]}, "batch_size": 16, "learning_starts": 30, "buffer_size": 1000}
 SMALL_ON = {"policy_kwargs": {"net_arch": [16]}, "n_steps": 32, "batch_size": 32}
+SMALL_HIPPO = {"num_latents": 2, "commitment": [2, 5], "n_steps": 32, "batch_size": 32, "n_envs": 2}
 NOISE = {"n_envs": 2, "train_freq": 5, "noise_type": "normal"}
 RUNS = {
     "td3": RunSettings(algo="td3", env="Pendulum-v1", hyperparameters={**SMALL_OFF, **NOISE}),
@@ -19,7 +25,7 @@ RUNS = {
     "hindsight": RunSettings(
         algo="sac", env="vl_rl/PointTrajectory-v0", relabel="air", hyperparameters={**SMALL_OFF, "n_envs": 2}
     ),
-    "hippo": RunSettings(algo="hippo", env="Pendulum-v1", hyperparameters={**SMALL_ON, "n_envs": 2}),
+    "hippo": RunSettings(algo="hippo", env="Pendulum-v1", hyperparameters=SMALL_HIPPO),
 }
 METHODS = ("fourier", "hindsight", "hippo")
 STEPS = {"total_timesteps": 330, "eval_every": 100, "eval_episodes": 1, "checkpoint_every": 70}

@@ -11,6 +11,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from vl_rl.common.finite import FiniteVecEnv
+from vl_rl.common.mujoco_messages import route_mujoco_messages
+from vl_rl.common.simulators import find_environments
 from vl_rl.training.replaying import ReplayableEnv
 
 Wrapper = Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]]
@@ -28,6 +30,8 @@ def make_environment(name: str, *, wrappers: Sequence[Wrapper] = (), **options: 
         ValueError: If there is no environment of that id, or it refuses the options.
         ModuleNotFoundError: If it needs a package that is not installed.
     """
+    find_environments(name)
+    route_mujoco_messages()
     try:
         env = gymnasium.make(name, **options)
     except gymnasium.error.DependencyNotInstalled as error:
@@ -36,6 +40,8 @@ def make_environment(name: str, *, wrappers: Sequence[Wrapper] = (), **options: 
         close = difflib.get_close_matches(name, gymnasium.registry, n=1)
         advice = f"did you mean {close[0]}?" if close else "see gymnasium.pprint_registry()"
         raise ValueError(f"env must be the id of an environment, got {name!r} ({error}); {advice}") from error
+    if name.startswith("dm_control/"):
+        env = gymnasium.wrappers.FlattenObservation(env)
     for wrapper in wrappers:
         env = wrapper(env)
     return Monitor(env)

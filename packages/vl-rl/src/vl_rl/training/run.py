@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -88,6 +89,11 @@ def _train(settings: RunSettings, run: RunFolder, env: VecEnv, eval_env: VecEnv,
     if checkpoint.exists():
         restored = Restored(checkpoint, check_algorithm(settings.algo).load(), env, settings.device)
         model, done = restored.model, restored.extra
+        if not restored.is_exact:
+            print(
+                f"{settings.env} cannot be restored in mid-episode; {run.path} resumes with a new episode",
+                file=sys.stderr,
+            )
     else:
         model, done = build(settings, env), {"evaluated": -1, "saved": 0, "seconds": 0.0}
     model.set_logger(Logger(None, [_RunWriter(run)]))

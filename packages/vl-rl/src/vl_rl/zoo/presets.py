@@ -24,7 +24,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "vl_rl/PointTrajectory-v0": {"sac": {**_POINT, "n_timesteps": 10_000, "gamma": 0.9}},
     "vl_rl/PointReacher-v0": {"sac": {**_POINT, "n_timesteps": 20_000, "gamma": 0.97}},
     "vl_rl/PointGather-v0": {
-        "hippo": {"n_timesteps": 100_000, **_GATHER, "policy_kwargs": "dict(net_arch=[32, 32])"},
+        "hippo": {"n_timesteps": 100_000, **_GATHER},
         "ppo": {"n_timesteps": 100_000, **_GATHER, "policy_kwargs": "dict(net_arch=[64, 64])"},
     },
 }
