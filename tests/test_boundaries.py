@@ -52,7 +52,13 @@ of vl-attention and vl-diffusion draw the same order.
 """
 MAX_ROOT_MODULES = 8
 """Modules at the root of a package, files whose names begin with two underscores not counted."""
-DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python", "faiss": "faiss-cpu", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cv2": "opencv-python",
+    "faiss": "faiss-cpu",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
 """Import names that differ from their distribution's by more than `_` for `-`."""
 
 
