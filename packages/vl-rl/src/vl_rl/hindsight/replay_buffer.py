@@ -49,7 +49,7 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
     """Replay buffer for environments with a family of tasks, such as :class:`MultiTaskEnv`.
 
     A path is relabeled once, when its episode is complete; transitions of an incomplete one are not sampled. It works
-    with SAC, TD3, DDPG, DQN and TQC unchanged, and with any number of environments. The family comes from the
+    with SAC, TD3, DDPG and DQN unchanged, and with any number of environments. The family comes from the
     environment's attribute ``task_family``, so that both compute rewards by the same function.
 
     Args:
