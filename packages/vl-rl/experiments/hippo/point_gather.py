@@ -2,9 +2,9 @@ r"""Learning curves of HiPPO and PPO on PointGather beside a random policy, as r
 
     python packages/vl-rl/experiments/hippo/point_gather.py
 
-HiPPO and PPO have equal steps, rollouts, minibatches, epochs and learning rates; all else is the libraries' default, and
-HiPPO's skills see the whole observation. The budget was fixed before the first run. A run's rows are written when it
-ends; rerun to resume.
+HiPPO and PPO have equal steps, rollouts, minibatches, epochs and learning rates; all else is the libraries' default,
+and HiPPO's skills see the whole observation. The budget was fixed before the first run. A run's rows are written
+when it ends; rerun to resume.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def check_sums(envs, rollouts):
 
 
 def test_no_reward_is_lost(line):
-    envs, _, rollouts = play(line, steps=4_000)
+    envs, _, rollouts = play(line, steps=1_600)
     check_sums(envs, rollouts)
 
 
@@ -60,7 +60,7 @@ def test_no_reward_is_lost_in_a_hundred_thousand_steps(line):
 
 
 def test_commitments_count_down_across_rollouts_and_begin_with_episodes(line):
-    _, _, rollouts = play(line, steps=4_000, commitment=(3, 7), n_steps=10)
+    _, _, rollouts = play(line, steps=800, commitment=(3, 7), n_steps=10)
     latents, left = rollouts.joined("latents"), rollouts.joined("steps_left")
     decisions, starts = rollouts.joined("decisions"), rollouts.joined("episode_starts") > 0
     before = np.concatenate([np.ones((1, 4)), left[:-1]])
@@ -80,7 +80,7 @@ def test_only_truncation_bootstraps_with_the_value_of_going_on(line, monkeypatch
         return torch.full((len(latents),), 7.0)
 
     monkeypatch.setattr("vl_rl.hippo.policies.HierarchicalActorCriticPolicy.continuation_values", constant)
-    envs, _, rollouts = play(line, steps=4_000)
+    envs, _, rollouts = play(line, steps=1_600)
     bootstraps = rollouts.joined("bootstraps")
     assert set(np.unique(bootstraps)) == {0.0, 7.0}
     # Terminated and truncated in one step counts as terminated.

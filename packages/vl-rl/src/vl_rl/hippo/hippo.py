@@ -166,6 +166,7 @@ class HiPPO(OnPolicyAlgorithm):
             self._setup_model()
 
     def _setup_model(self) -> None:
+        self.commitment = checked_commitment(self.commitment)  # a file holds a list
         given = self.policy_kwargs
         self.policy_kwargs = {**given, "num_latents": self.num_latents, "commitment": self.commitment}
         try:
