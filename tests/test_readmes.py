@@ -183,6 +183,8 @@ def problem_with(words: list[str]) -> str:
     match words:
         case ["hatch", "run", *rest]:
             return problem_with_script(next(word for word in rest if not word.startswith("+")))
+        case ["python", script, *_] if script.endswith(".py"):
+            return "" if (ROOT / script).is_file() else f"no file {script}"
         case ["hatch", "build", "--all"] | ["export", _] | ["git", *_]:
             return ""
         case ["python", "-m", "pip", *rest] | ["pip", *rest] | ["uv", "pip", *rest] if rest[0] == "install":
