@@ -86,8 +86,9 @@ class Train:
         for name in self.relabel or ():
             if name not in RELABEL:
                 raise ValueError(f"--relabel must be among {', '.join(RELABEL)}, got {name!r}")
-        for name in self.algo or ("sac",):
+        for name in self.algo or ():
             check_algorithm(name)
+        for name in self.algo or ("fourier-sac",):
             self.zoo_file(name)
 
     def zoo_file(self, algo: str) -> Path | None:

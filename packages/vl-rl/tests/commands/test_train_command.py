@@ -1,0 +1,123 @@
+"""The commands, one after another on the same small runs."""
+
+import csv
+import os
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from vl_core.charts import SMALL, smallest_text
+from vl_rl.cli import main
+
+SMALL_RUN = """
+default:
+  learning_starts: 60
+  batch_size: 8
+  buffer_size: 500
+  policy_kwargs: "dict(net_arch=[8])"
+"""
+
+
+@pytest.fixture(autouse=True)
+def readable(monkeypatch):
+    """Require of every figure that is saved that no type is smaller than eight points at the width of a page."""
+    save = Figure.savefig
+
+    def checked(self, *args, **options):
+        save(self, *args, **options)
+        assert smallest_text(self) >= SMALL
+
+    monkeypatch.setattr(Figure, "savefig", checked)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two methods with two seeds each, on CartPole."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "small.yml").write_text(SMALL_RUN)
+    arguments = ["--env", "CartPole-v1", "--seeds", "0", "1", "--total-timesteps", "90", "--eval-episodes", "2"]
+    arguments += ["--hyperparams", str(folder / "small.yml"), "--no-video", "--out", str(folder / "out")]
+    assert main(["train", *arguments]) == 0
+    return folder / "out", ["train", *arguments]
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_training_writes_tables_and_rerunning_changes_nothing(trained, capsys):
+    folder, command = trained
+    found = rows(folder / "runs.csv")
+    assert {(row["method"], row["seed"]) for row in found} == {(m, s) for m in ("fourier-dqn", "dqn") for s in "01"}
+    assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    model = (folder / "runs/dqn/seed-0/model.zip").stat().st_mtime_ns
+    assert main(command) == 0
+    assert (folder / "runs/dqn/seed-0/model.zip").stat().st_mtime_ns == model
+    assert rows(folder / "runs.csv") == found
+    assert "fourier-dqn" in capsys.readouterr().out
+
+
+def test_evaluation_repeats_the_last_one_of_training(trained, tmp_path, capsys):
+    folder, _ = trained
+    assert main(["evaluate", str(folder), "--episodes", "2", "--out", str(tmp_path)]) == 0
+    scores = dict(np.load(tmp_path / "scores.npz"))
+    assert {name: value.shape for name, value in scores.items()} == {"fourier-dqn": (2, 1), "dqn": (2, 1)}
+    assert {row["statistic"] for row in rows(tmp_path / "statistics.csv")} >= {
+        "interquartile mean",
+        "paired difference",
+    }
+    assert "better with probability" in capsys.readouterr().out
+    assert main(["evaluate", str(folder), "--baseline", "sac", "--out", str(tmp_path)]) == 2
+    assert "--baseline must be one of dqn; fourier-dqn, got 'sac'" in capsys.readouterr().err
+
+
+def test_any_metric_is_drawn_and_a_wrong_one_lists_them(trained, tmp_path, capsys):
+    folder, _ = trained
+    assert main(["plot", str(folder), "--metric", "eval/iqm", "--out", str(tmp_path)]) == 0
+    assert {"method", "seed", "step", "eval/iqm"} == set(rows(tmp_path / "curves.csv")[0])
+    assert main(["plot", str(folder), "--metric", "eval/no", "--out", str(tmp_path)]) == 2
+    assert "--metric must be one of eval/iqm, eval/return" in capsys.readouterr().err
+
+
+def test_videos_are_written_without_a_display(trained, tmp_path, monkeypatch):
+    folder, _ = trained
+    monkeypatch.setenv("MUJOCO_GL", os.environ.get("MUJOCO_GL") or "egl")
+    assert main(["render", str(folder / "runs/dqn"), "--max-steps", "5", "--gif", "--out", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dqn.gif", "dqn.mp4", "dqn.png"]
+
+
+def test_where_nothing_renders_training_succeeds_and_says_how_to_get_video(trained, monkeypatch, capsys):
+    _, command = trained
+    monkeypatch.setattr("vl_rl.training.playing.choose_backend", lambda: None)
+
+    def fail(self):
+        raise RuntimeError("no driver")
+
+    monkeypatch.setattr("gymnasium.envs.classic_control.cartpole.CartPoleEnv.render", fail)
+    assert main([part for part in command if part != "--no-video"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "video" in line]
+    assert len(said) == 1
+    assert said[0].startswith("no video: CartPole-v1 cannot be rendered here (neither EGL nor OSMesa works: no driver)")
+    assert "to get video, install EGL or OSMesa" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--algo", "sacc"], "--algo must be among sac, td3"),
+        (["train", "--relabel", "best"], "--relabel must be among air"),
+        (["train", "--env", "Pendulam-v1"], "--env must be the id of an environment, got 'Pendulam-v1'"),
+        (["train", "--env", "CartPole-v1", "--algo", "sac"], "--algo must take the discrete actions of CartPole-v1"),
+        (["train", "--relabel", "air"], "--relabel must be left out for Pendulum-v1, which has no family of tasks"),
+        (["train", "--hyperparams", "none.yml"], "--hyperparams must be a YAML file or a folder with fourier"),
+        (["evaluate", "none"], "none is no folder of `vl-rl train`"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_leave_nothing(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
