@@ -147,7 +147,7 @@ def main() -> None:
         fused = AttentionTransfer(teacher, seed=1, teacher_normalization=Normalization.none()).train()
         eager = EagerDistillation(fused).to(args.device).train()
         fused.to(args.device)
-        images = torch.randn(args.batch, 3, pixels, pixels, device=args.device)
+        images = torch.rand(args.batch, 3, pixels, pixels, device=args.device)
         tokens = teacher.patch_embed.num_patches + teacher.num_prefix_tokens
         common = {
             "what": args.what,

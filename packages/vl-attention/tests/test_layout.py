@@ -4,7 +4,8 @@ import pytest
 import timm
 import torch
 from timm.models.vision_transformer import ParallelThingsBlock
-from vl_attention import AttentionTransfer, ViTLayout, attention_maps
+from vl_attention import AttentionTransfer, Normalization, ViTLayout, attention_maps
+from vl_attention.models.grids import ImageGrid
 
 _SIZE = {"image_size": 32, "patch_size": 8, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
 _TINY = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 5}
@@ -33,6 +34,32 @@ def test_tokens_before_the_patches_are_those_of_the_model(name, config, options,
     assert ViTLayout.of(model).prefix == prefix
     tokens = attention_maps(model, torch.rand(1, 3, 32, 32), layers=[0])[0].shape[-1]
     assert tokens == len(prefix) + 16
+
+
+class Wrapped(torch.nn.Module):
+    """A user's own module around a ViT."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.net = torch.nn.Sequential(model)
+
+    def forward(self, images):
+        return self.net(images)
+
+
+@pytest.mark.parametrize("options", [{}, {"reg_tokens": 2}, {"class_token": False, "global_pool": "avg"}], ids=str)
+def test_a_vit_inside_of_a_module_is_seen_as_it_is_alone(options):
+    inner = timm.create_model("vit_tiny_patch16_224", **{**_TINY, **options})
+    other = timm.create_model("vit_tiny_patch16_224", **{**_TINY, **options})
+    model, images = Wrapped(inner).train(), torch.rand(2, 3, 32, 32)
+    assert ViTLayout.of(model).prefix == ViTLayout.of(inner).prefix
+    assert ViTLayout.of(model).components == ViTLayout.of(inner).components
+    assert ImageGrid.of(model) == ImageGrid.of(inner)
+    assert Normalization.of(model) == Normalization.of(inner)
+    for pair in ((model, other), (other, model)):
+        plain = [inner if one is model else one for one in pair]
+        losses = [AttentionTransfer(*models)(images, with_loss=True).transfer_loss for models in (pair, plain)]
+        assert torch.equal(*losses)
 
 
 def test_a_distilled_deit_of_transformers_teaches_that_of_timm():

@@ -150,6 +150,8 @@ def test_a_teacher_with_the_students_drop_path_skips_the_same_branches(make):
 
 
 def test_shared_drop_path_and_gradient_checkpointing_exclude_each_other(make, images):
+    with pytest.warns(UserWarning, match=r"teacher_drop_path=True has no effect, .* pass drop_path=0.1"):
+        AttentionTransfer(make(), teacher_drop_path=True).train()(images)
     transfer = AttentionTransfer(make(), drop_path=0.5, teacher_drop_path=True).train()
     transfer.student.set_grad_checkpointing(True)
     with pytest.raises(ValueError, match="teacher_drop_path=True does not work with gradient checkpointing"):

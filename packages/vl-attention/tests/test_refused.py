@@ -1,10 +1,14 @@
 """Invalid input to `AttentionTransfer` is refused with what to change: one table per step."""
 
+import warnings
+from types import SimpleNamespace
+
 import pytest
 import timm
 import torch
 from vl_attention import AttentionTransfer, Normalization
 from vl_attention.classifiers.classifier import Classifier
+from vl_attention.models.inference import check_images
 
 
 def masked_autoencoder_of_transformers():
@@ -35,6 +39,11 @@ def unfused(model):
     return model
 
 
+def traced(model):
+    with warnings.catch_warnings(action="ignore"):
+        return torch.jit.trace(model, torch.rand(1, 3, 32, 32))
+
+
 class Features(torch.nn.Module):
     """A model with the blocks of another that returns no logits."""
 
@@ -63,6 +72,10 @@ MODELS = {
                                  r"num_classes must be .* teacher has no classifier"),
     "SigLIP without num_classes": (lambda make, vit: (make("transformers SigLIP"),),
                                    r"num_classes must be .* teacher has no classifier"),
+    "traced teacher": (lambda make, vit: (traced(make()),),
+                       r"teacher must be a plain .* got a traced or scripted one, .* model that it was made from"),
+    "teacher in eight bits": (lambda make, vit: (make().to(torch.float8_e4m3fn),),
+                              r"teacher must have weights in float32, .* got torch.float8_e4m3fn; convert it with"),
     "student without a classifier": (lambda make, vit: (make(), vit(seed=1, num_classes=0)),
                                      r"student has no classifier .*reset_classifier"),
 }  # fmt: skip
@@ -102,6 +115,7 @@ def test_options_of_a_built_student_are_refused_beside_a_given_one(make):
         ({"num_classes": -1}, r"num_classes must be the student's number of classes, .* got -1"),
         ({"num_classes": 2.5}, r"num_classes must be the student's number of classes, .* got 2.5"),
         ({"layers": 2}, r"layers must be a list of whole numbers, got the number 2; for a single one pass \[2\]"),
+        ({"heads": 2}, r"heads must be a list .* number 2; .* pass \[2\], and for the first ones 'first:2'"),
         ({"drop_path": 1.0}, r"drop_path must be at least 0 and below 1"),
         ({"student_normalization": Normalization((0.5,), (0.5,))}, r"equal numbers of channels, got 1 and 3"),
         ({"relation_heads": 3}, r"relation_heads applies to mode='relations', got mode='distill'"),
@@ -174,12 +188,16 @@ def test_models_wrapped_for_several_devices_are_refused(make, side):
 
 FUSED = r"turn fused attention on: timm.layers.set_fused_attn\(True, experimental=True\)"
 FLOATS = r"images must be floats \(B, C, H, W\) in 0..1, got"
+IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 CALLS = {
     "teacher without fused attention": ({}, lambda transfer: unfused(transfer.teacher), None, FUSED),
     "student without fused attention": ({}, lambda transfer: unfused(transfer.student), None, FUSED),
     "images of rank 3": ({}, None, torch.rand(3, 32, 32), FLOATS),
     "images of bytes": ({}, None, torch.zeros(2, 3, 32, 32, dtype=torch.uint8), FLOATS),
     "a list": ({}, None, [[0.5]], FLOATS),
+    "bytes as floats": ({}, None, 255 * IMAGES, rf"{FLOATS} numbers from .* to 25\d.*; divide bytes by 255, and"),
+    "floats in -1..1": ({"mode": "copy"}, None, 2 * IMAGES - 1, rf"{FLOATS} numbers from -0.99.* to 0.99"),
+    "normalized floats": ({}, lambda transfer: transfer.half(), (IMAGES - 0.45) / 0.22, rf"{FLOATS} numbers from -2"),
     "channels": ({}, None, torch.rand(2, 1, 32, 32), r"images must have 3 channels, got 1"),
     "another size": ({}, None, torch.rand(2, 3, 16, 24), r"teacher's size, 32 x 32 pixels, got 16 x 24; resize them"),
     "another device": ({}, lambda transfer: transfer.teacher.to("meta"), None,
@@ -198,6 +216,24 @@ def test_calls_that_cannot_work_are_refused(make, images, case):
         change(transfer)
     with pytest.raises(ValueError, match=message):
         transfer(images if given is None else given)
+
+
+@pytest.mark.parametrize("strength", [{"noise": 0.1}, {"overshoot": 0.24}, {"few": 99.0}], ids=str)
+def test_augmented_images_may_leave_the_range_a_little(make, strength):
+    images = (IMAGES + strength.get("noise", 0) * torch.randn(IMAGES.shape)) * (1 + strength.get("overshoot", 0))
+    images.flatten()[:9] += strength.get("few", 0)
+    assert AttentionTransfer(make())(images).logits.isfinite().all()
+
+
+def test_on_an_accelerator_only_the_first_images_of_a_model_are_read(make, monkeypatch):
+    read = []
+    monkeypatch.setattr("vl_attention.models.inference._check_values", read.append)
+    elsewhere = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(torch.Tensor, "device", elsewhere)
+    model, other = torch.nn.Identity(), torch.nn.Identity()
+    for given in (model, model, other, None, None):
+        check_images(IMAGES, given)
+    assert len(read) == 4
 
 
 def test_transformers_with_eager_attention_is_refused(make):

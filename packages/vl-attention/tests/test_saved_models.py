@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -114,6 +115,26 @@ def test_a_random_student_does_not_inherit_class_names(tmp_path, saved):
     assert class_names(load_model(tmp_path / "model")) == ()
 
 
+@pytest.mark.parametrize("mode", ["plain", "copy"])
+@pytest.mark.parametrize(
+    ("classes", "error", "message"),
+    [
+        (("a", "b"), ValueError, r"classes must name each of the model's 3 outputs, got 2 names"),
+        (("a", "a", "b"), ValueError, r"classes must be unique, got 'a' more than once"),
+        ("abc", ValueError, r"classes must be a sequence of names, got the single string 'abc'"),
+        ([1, 2, 3], TypeError, r"classes must be strings, got 1 of type int"),
+    ],
+)
+def test_class_names_that_cannot_be_those_of_the_outputs_are_refused(mode, classes, error, message, tmp_path, teacher):
+    student = random_student(teacher, 3, seed=1)
+    model = Classifier(student) if mode == "plain" else AttentionTransfer(teacher, mode="copy", num_classes=3)
+    with pytest.raises(error, match=message):
+        save_classifier(model, tmp_path / "model", classes=classes)
+    assert not (tmp_path / "model").exists()
+    save_classifier(model, tmp_path / "model", classes=np.array(["a", "b", "c"]))
+    assert class_names(load_classifier(tmp_path / "model", teacher=teacher).student) == ("a", "b", "c")
+
+
 def with_other_weights(teacher):
     changed = copy.deepcopy(teacher)
     with torch.no_grad():
@@ -178,6 +199,10 @@ def test_a_transfer_written_with_save_pretrained_needs_its_teacher(tmp_path, tea
     AttentionTransfer(teacher, num_classes=3, seed=0).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"written with save_pretrained .* with save_classifier"):
         load_classifier(tmp_path)
+    with pytest.raises(ValueError, match=r"needs the teacher that it learned from; pass teacher="):
+        AttentionTransfer.from_pretrained(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no model '/nope': .* check the path"):
+        AttentionTransfer.from_pretrained("/nope", teacher=teacher)
 
 
 def test_a_student_with_copied_attention_is_no_plain_model(saved):

@@ -593,7 +593,7 @@ def built_to_adapt_a_function(classifier, denoiser):
         (built(classes=("airplane", "zebra")), r"classes must be among the model's 10 .*got 'zebra'"),
         (built_to_adapt_a_function, "adapt_denoiser is given, and CallableDenoiser has no network to adapt"),
         (lambda c, d: TestTimeAdapter(c, None, classes=CLASSES, objective=Entropy(), adapt_denoiser="all"), "pass one"),
-        (lambda c, d: TestTimeAdapter(c, None), "classes is missing"),
+        (lambda c, d: TestTimeAdapter(c, None), "denoiser is None, and classes too"),
         (
             lambda c, d: TestTimeAdapter(c, None, classes=CLASSES)(make_images()),
             "evaluates a denoiser, and denoiser is None; pass one",

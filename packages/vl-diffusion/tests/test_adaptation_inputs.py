@@ -142,8 +142,60 @@ def test_images_that_do_not_fit_a_model_name_preprocess(denoiser, model, images)
     ) as found:
         adapter(model, denoiser)(images)
     assert "\n" not in str(found.value)
-    with pytest.raises(RuntimeError):  # its own error, where the images are prepared
+    with pytest.raises(ValueError, match=r"fails on inputs \(\d, 9, \d+\) from preprocess= \(.*\); preprocess must"):
         adapter(model, denoiser, preprocess=lambda image: image[:, :9])(images)
+
+
+class Fixed(nn.Module):
+    """A model that takes images of one shape."""
+
+    def __init__(self, shape, fault="wrong size"):
+        super().__init__()
+        self.model, self.shape, self.fault = small(channels=shape[0]), shape, fault
+
+    def forward(self, images):
+        if images.shape[1] != self.shape[0]:
+            raise RuntimeError("wrong channels")
+        if images.shape[1:] != self.shape:
+            raise ValueError(self.fault)
+        return self.model(images)
+
+
+BATCH_OF_ONE = "Expected more than 1 value per channel when training"
+
+
+@pytest.mark.parametrize(
+    ("model", "preprocess", "error", "message"),
+    [
+        (small(), lambda image: None, TypeError, "preprocess must return .* as a tensor, such as .*, got NoneType"),
+        (small(), lambda image: image.numpy(), TypeError, "preprocess must return .*, got ndarray"),
+        (
+            small(),
+            lambda image: image.convert("L"),
+            ValueError,
+            r"fails on an image \(1, 28, 28\) \(.*convert.*float32",
+        ),
+        (
+            small(),
+            lambda image: image[None],
+            ValueError,
+            r"inputs \(1, 1, 28, 28\) from .*without a dimension for the b",
+        ),
+        (
+            Fixed((3, 9, 9)),
+            None,
+            ValueError,
+            "wrong channels; with three equal channels: wrong size.*; pass preprocess",
+        ),
+        (Fixed((3, 9, 9), BATCH_OF_ONE), None, ValueError, r"no statistics of one value \(.*; use batch_norm='source'"),
+        (Fixed((1, 9, 9), BATCH_OF_ONE), None, ValueError, r"no statistics of one value \(.*; use batch_norm='source'"),
+    ],
+    ids=["None", "NumPy", "PIL", "batch", "second failure", "second is of batches", "batches"],
+)
+def test_the_failure_that_counts_is_named_with_what_mends_it(denoiser, model, preprocess, error, message):
+    with pytest.raises(error, match=message) as found:
+        adapter(model, denoiser, preprocess=preprocess)(some_images())
+    assert "\n" not in str(found.value)
 
 
 class Centered(nn.Module):
@@ -232,9 +284,35 @@ def test_outputs_without_logits_are_refused(output):
         evaluate(Wrapped(nn.Identity(), lambda logits: output), {}, torch.ones(1, 1))
 
 
-def test_a_model_for_several_devices_is_refused(denoiser):
-    with pytest.raises(ValueError, match=r"got DataParallel; pass its \.module"):
-        adapter(nn.DataParallel(small()), denoiser)
+def closing(tensors):
+    """An optimizer that needs a closure."""
+    return torch.optim.LBFGS(tensors)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "error", "message"),
+    [
+        (nn.DataParallel(small()), {}, ValueError, r"got DataParallel; pass its \.module"),
+        (lambda images: images, {}, TypeError, r"must be a torch\.nn\.Module, .* got function"),
+        (
+            torch.jit.ScriptModule(),
+            {},
+            TypeError,
+            "pass the module that it was traced",
+        ),
+        (small(), {"denoiser": None}, ValueError, "denoiser is None, and classes too; pass a denoiser, or classes"),
+        (small(), {"autocast": "bfloat"}, ValueError, "autocast must be a torch.dtype or one of .*, got 'bfloat'"),
+        (small(), {"optimizer": closing}, ValueError, "must step without a closure, got LBFGS; use another"),
+    ],
+    ids=["DataParallel", "function", "traced", "no denoiser", "autocast", "LBFGS"],
+)
+def test_what_cannot_be_adapted_is_named(denoiser, model, settings, error, message):
+    with pytest.raises(error, match=message):
+        adapter(model, **({"denoiser": denoiser} | settings))(some_images(1))
+
+
+def test_autocast_takes_names(denoiser):
+    assert adapter(small(), denoiser, autocast="bf16").autocast == torch.bfloat16
 
 
 class Fails(nn.Module):

@@ -23,11 +23,21 @@ def test_values_are_normalized_a_channel():
     torch.testing.assert_close(prepare(given), (given - mean) / std)
     assert prepare(image(channels=1)).shape == (3, 40, 40)
     assert Preprocessing(20)(image(channels=1)).shape == (1, 20, 20)
+    assert Preprocessing(20, channels=1)(image()).shape == (1, 20, 20)
 
 
 def test_the_center_is_cut_out_of_a_larger_image():
     given = image(32, 32)
     torch.testing.assert_close(Preprocessing(24, resize=32)(given), given[:, 4:28, 4:28])
+
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+
+
+def timm_model(**built):
+    """The attributes of a model of timm, which may have been built for other images than its published weights."""
+    config = {"input_size": (3, 224, 224), "mean": MEAN, "std": STD, "crop_pct": 0.875}
+    return SimpleNamespace(pretrained_cfg=config, **built)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +58,8 @@ def test_the_center_is_cut_out_of_a_larger_image():
             Preprocessing(48, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711), 64),
         ),
         (ViTImageProcessor(size={"height": 32, "width": 32}), Preprocessing(32, (0.5,) * 3, (0.5,) * 3, 32)),
+        (timm_model(in_chans=3, patch_embed=SimpleNamespace(img_size=(32, 32))), Preprocessing(32, MEAN, STD, 36)),
+        (timm_model(in_chans=1), Preprocessing(224, (0.5,), (0.25,), 256, channels=1)),
     ],
 )
 def test_preprocessing_is_read_from_a_librarys_configuration(source, wanted):
@@ -62,7 +74,12 @@ def test_a_processor_with_a_crop_share():
 def test_unknown_preprocessing_is_refused():
     with pytest.raises(ValueError, match="Linear does not say how its images are prepared"):
         Preprocessing.of(torch.nn.Linear(1, 1))
-    for settings in ({"size": 0}, {"resize": 2}, {"std": (0.0,)}, {"mean": (0.1, 0.2)}):
+    for built in ({"in_chans": 4}, {"patch_embed": SimpleNamespace(img_size=(32, 48))}):
+        with pytest.raises(ValueError, match="expected squares of 1 or 3; pass a function of your own"):
+            Preprocessing.of(timm_model(**built))
+    with pytest.raises(TypeError, match=r"mean must hold one number per channel, got 0\.5; write \(0\.5,\)"):
+        Preprocessing(32, 0.5, 0.5)
+    for settings in ({"size": 0}, {"resize": 2}, {"std": (0.0,)}, {"mean": (0.1, 0.2)}, {"channels": 2}):
         with pytest.raises(ValueError, match="must be"):
             Preprocessing(**({"size": 4} | settings))
 

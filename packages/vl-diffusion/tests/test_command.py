@@ -77,7 +77,7 @@ def test_accuracy_is_over_the_folders_that_are_classes(folder, pixel_dit_folder,
     out = tmp_path / "out"
     assert main(["classify", str(folder), "--model", str(pixel_dit_folder), "--out", str(out), *QUICK]) == 0
     printed = capsys.readouterr()
-    line = "folders or labels holidays are none of the classes; accuracy is over the other 2"
+    line = "folders or labels holidays are none of the classes; accuracy leaves out their 3 images"
     assert printed.err.splitlines()[0] == line
     assert "of 2 correct" in printed.out
     assert [row["true"] for row in rows(out)] == ["dog"] * 2 + [""] * 3

@@ -6,6 +6,7 @@ import io
 
 import datasets
 import numpy as np
+import pandas
 import pytest
 import torch
 from PIL import Image
@@ -59,6 +60,8 @@ SOURCES = {
     "generator of pairs": (lambda: iter(PAIRS), False),
     "map": (lambda: map(png, IMAGES), False),
     "dictionary's values": (lambda: dict(enumerate(IMAGES)).values(), False),
+    "pandas": (lambda: pandas.Series(IMAGES, index=[7, 8, 9, 0, 1]), False),
+    "rows of nested values": (lambda: [{"photo": image, "meta": {"id": i}} for i, image in enumerate(IMAGES)], True),
     "loader": (lambda: DataLoader(TENSORS, batch_size=2), False),
     "loader of bytes": (lambda: DataLoader(list(PIXELS), batch_size=2), False),
     "loader of bytes, channels first": (lambda: DataLoader((TENSORS * 255).round().byte(), batch_size=2), False),
@@ -111,6 +114,13 @@ def test_one_image_is_one(one):
         ("cat.png", TypeError, "got the file name 'cat.png'; open it with read_image"),
         (7, TypeError, "images must be an image, a sequence, a data set or an iterable of images, got int"),
         ([{"text": "cat", "label": 0}], TypeError, "must have a column of images, such as 'image', got text, label"),
+        (
+            dict(zip("ab", IMAGES, strict=False)),
+            TypeError,
+            "in 'a', 'b'; rename the one .* pass the values of a",
+        ),
+        ([{"mask": IMAGES[1], "photo": IMAGES[0]}], TypeError, "got images in 'mask', 'photo'; rename the one to use"),
+        (io.BytesIO(png(IMAGES[0])), TypeError, r"got an open file \(BytesIO\); pass its bytes"),
         (["cat.png"], TypeError, "image 0: image must be a PIL image, .* got str; read files with read_image"),
         ([IMAGES[0], b"no image"], ImageError, "image 1 is not an image in a known format"),
         ([{"image": {"bytes": b"", "path": None}}], ImageError, "image 0 is empty"),
@@ -152,7 +162,7 @@ def test_a_generator_is_read_as_results_are_taken(classifier):
 
 def test_ids_and_logits_of_an_iterable_are_counted(classifier):
     expected = classifier.classify(IMAGES, image_ids=range(5))
-    found = classifier.classify(iter(IMAGES), image_ids=range(5), logits=np.zeros((5, 10)))
+    found = classifier.classify(iter(IMAGES), image_ids=(i for i in range(5)), logits=np.zeros((5, 10)))
     np.testing.assert_array_equal(found.errors, expected.errors)
     with pytest.raises(ValueError, match="image_ids and logits need one entry for each image, got 4 for more images"):
         classifier.classify(iter(IMAGES), image_ids=range(4))

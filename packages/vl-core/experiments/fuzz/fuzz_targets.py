@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,7 +136,10 @@ def _read_image(folder: Path) -> None:
     from vl_core.data import image_to_tensor, read_image
 
     (path,) = folder.iterdir()
-    image_to_tensor(read_image(path))
+    with warnings.catch_warnings():
+        # Advice for whoever has 8-bit values in wider pixels, not an accident.
+        warnings.filterwarnings("ignore", "integer pixels of an image all lie in 0..255", UserWarning)
+        image_to_tensor(read_image(path))
 
 
 def _open_set(folder: Path) -> None:

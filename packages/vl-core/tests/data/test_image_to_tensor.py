@@ -128,6 +128,12 @@ def test_strided_arrays_are_read_as_they_look():
     assert torch.equal(image_to_tensor(floats), image_to_tensor(floats.copy()))
 
 
+def closed():
+    with Image.new("L", (2, 2)) as image:
+        image.close()
+    return image
+
+
 @pytest.mark.parametrize(
     ("image", "cause"),
     [
@@ -137,6 +143,11 @@ def test_strided_arrays_are_read_as_they_look():
         (torch.zeros(3, 2, 4, dtype=torch.uint8), "got torch.uint8; for uint8, divide by 255"),
         (np.zeros((2, 4, 4), np.uint8), r"got \(2, 4, 4\)"),
         (np.zeros((3, 2, 4), np.uint8), r"got \(3, 2, 4\); move the channels to the end"),
+        (np.zeros((5, 8, 8), np.uint8), r"if it is a batch of gray images, pass images\[\.\.\., None\]"),
+        (torch.zeros(5, 8, 8), r"if it is a batch of gray images, pass images\[:, None\]"),
+        (torch.eye(2)[None].to_sparse(), r"must be dense, got torch\.sparse_coo; call to_dense\(\)"),
+        (torch.zeros(1, 2, 2, device="meta"), "got one on the meta device; load it on another device"),
+        (closed(), r"Operation on closed image; it was closed, so call load\(\) before"),
         (np.zeros(4, np.uint8), r"got \(4,\)"),
         (np.zeros((0, 4), np.uint8), "must have pixels"),
         (torch.zeros(2, 4), r"must have shape \(1, H, W\) or \(3, H, W\), got \(2, 4\)"),

@@ -101,6 +101,15 @@ def checked_dtype(dtype: str | torch.dtype | None, torch_dtype: str | torch.dtyp
     return next(iter(given.values()), torch.float32)
 
 
+def checked_autocast(autocast: str | torch.dtype | None) -> torch.dtype | None:
+    """The precision of a network under autocast; None for its own.
+
+    Raises:
+        ValueError: If it is not a dtype that networks compute in, or the name of one.
+    """
+    return None if autocast is None else _dtype("autocast", autocast)
+
+
 def _dtype(name: str, value: Any) -> torch.dtype:
     import torch
 

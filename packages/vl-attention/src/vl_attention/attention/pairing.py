@@ -134,7 +134,8 @@ def as_pairs(name: str, chosen: Any) -> list[tuple[Any, Any]]:
     """Convert a mapping, pairs, or numbers that are the same on both sides to (student, teacher) pairs."""
     if (single := whole_number(chosen)) is not None:
         raise ValueError(
-            f"{name} must be a list of whole numbers, got the number {single}; for a single one pass [{single}]"
+            f"{name} must be a list of whole numbers, got the number {single}; for a single one pass [{single}], and "
+            f"for the first ones 'first:{single}'"
         )
     items = list(chosen.items() if isinstance(chosen, Mapping) else _as_python(chosen))
     pairs = [(_as_python(item),) * 2 if whole_number(item) is not None else item for item in items]

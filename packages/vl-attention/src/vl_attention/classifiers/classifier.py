@@ -27,7 +27,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> TransferOutput:
         """Compute the logits of images ``(B, C, H, W)`` in 0..1; the transfer loss is zero."""
-        check_images(images)
+        check_images(images, self)
         logits = get_logits(call_model(self.student, self.student_normalization(images)))
         return TransferOutput(logits, logits.new_zeros(()), logits.new_zeros(0))
 

@@ -110,7 +110,7 @@ class Ensemble(nn.Module):
 
     def log_probabilities(self, images: Tensor) -> Tensor:
         """Log probabilities of each model, ``(models, B, num_classes)``."""
-        check_images(images)
+        check_images(images, self)
         found = []
         for model, normalization in zip(self.models, self.normalizations, strict=True):
             output = call_model(model, images if normalization is None else normalization(images))

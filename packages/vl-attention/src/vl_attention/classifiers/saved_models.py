@@ -9,6 +9,7 @@ import copy
 import io
 import os
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -54,20 +55,22 @@ def save_model(
         normalization: Normalization of images in 0..1; default: the model's own.
         classes: Class names, in the order of the logits.
         dtype: Floating-point type of the weights in the file, such as ``torch.float16`` for half the size; default: the
-            model's own. The model itself is unchanged, and loading gives float32 again.
+            model's own. The model itself is unchanged. Loading gives float32 whatever the type in the file.
 
     Raises:
-        ValueError: If it is no timm model.
+        TypeError: If a class name is no string.
+        ValueError: If it is no timm model, or the class names are not one for each output, each once.
     """
     if not hasattr(model, "pretrained_cfg"):
         raise ValueError(
             f"model must be a timm model, got {type(model).__name__}; write a transformers model with its own "
             "save_pretrained(folder), and load it with transformers"
         )
+    names = _checked_names(classes, model)
     normalization = normalization or Normalization.of(model)
     model = _converted(model, dtype)
     # The tag would name other weights; images are resized and not cropped.
-    config: dict[str, Any] = {"pretrained_cfg": {"tag": ""}} | ({"label_names": list(classes)} if classes else {})
+    config: dict[str, Any] = {"pretrained_cfg": {"tag": ""}} | ({"label_names": names} if names else {})
     save_for_hf(
         model,
         os.fspath(folder),
@@ -78,7 +81,7 @@ def save_model(
 
 
 def load_model(source: str | os.PathLike[str], *, num_classes: int | None = None) -> Any:
-    """Load a built-in model, a timm folder, or a hub id; nothing is unpickled from a folder.
+    """Load a built-in model, a timm folder, or a hub id, in float32; nothing is unpickled from a folder.
 
     Args:
         source: A name in `BUILT_IN`, the path of a folder, or ``owner/name`` on the Hugging Face hub.
@@ -124,15 +127,17 @@ def save_classifier(
     Args:
         model: A trained timm model.
         folder: Where to write; created if it is missing.
-        classes: Class names, in the order of the logits.
-        dtype: Floating-point type of the weights in the file; default: the model's own.
+        classes: Class names, in the order of the logits, one for each, each once.
+        dtype: Floating-point type of the weights in the file; default: the model's own. `load_classifier` gives float32
+            whatever it is; call ``.half()`` or ``.to(torch.bfloat16)`` on what it returns.
 
     Raises:
-        ValueError: If it is no timm model and does not copy.
+        TypeError: If a class name is no string.
+        ValueError: If it is no timm model and does not copy, or the class names are not one for each output, each once.
     """
     if isinstance(model, AttentionTransfer) and model.needs_teacher:
         config: Any = model._hub_mixin_config
-        kept = {"label_names": list(classes), "teacher_sha256": weights_digest(model.teacher)}
+        kept = {"label_names": _checked_names(classes, model.student), "teacher_sha256": weights_digest(model.teacher)}
         _converted(model, dtype).save_pretrained(os.fspath(folder), config={**config, **kept})
         return
     student = model.export() if isinstance(model, AttentionTransfer) else model.student
@@ -142,7 +147,7 @@ def save_classifier(
 def load_classifier(
     source: str | os.PathLike[str], *, teacher: nn.Module | None = None, student: nn.Module | None = None
 ) -> Classifier | AttentionTransfer:
-    """Load a classifier written by `save_classifier`, or any timm classifier; it takes images in 0..1.
+    """Load a classifier written by `save_classifier`, or any timm classifier, in float32; it takes images in 0..1.
 
     Args:
         source: As in `load_model`.
@@ -218,6 +223,22 @@ def _unavailable(source: str, error: Exception) -> str:
 def _converted(model: ModuleT, dtype: torch.dtype | None) -> ModuleT:
     """A copy of a model with its floating-point weights in another type; the model itself if there is nothing to do."""
     return model if dtype is None else copy.deepcopy(model).to(dtype)
+
+
+def _checked_names(classes: Sequence[str], model: Any) -> list[str]:
+    """Class names as Python's strings; empty for none."""
+    if isinstance(classes, str):
+        raise ValueError(f"classes must be a sequence of names, got the single string {classes!r}")
+    names = list(classes)
+    if invalid := [name for name in names if not isinstance(name, str)]:
+        raise TypeError(f"classes must be strings, got {invalid[0]!r} of type {type(invalid[0]).__name__}")
+    count = getattr(model, "num_classes", getattr(model, "num_labels", None))
+    if names and count is not None and len(names) != count:
+        raise ValueError(f"classes must name each of the model's {count} outputs, got {len(names)} names")
+    if repeated := [name for name, times in Counter(names).items() if times > 1]:
+        raise ValueError(f"classes must be unique, got {', '.join(map(repr, repeated[:5]))} more than once")
+    # Names from a NumPy array are strings of its own.
+    return [str(name) for name in names]
 
 
 def class_names(model: nn.Module) -> tuple[str, ...]:

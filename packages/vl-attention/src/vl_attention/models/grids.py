@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from vl_attention.models.inference import vision_config
+from vl_attention.models.layout import inner_vit
 
 Size = tuple[int, int]
 """Height and width."""
@@ -32,6 +33,7 @@ class ImageGrid:
     @classmethod
     def of(cls, model: Any) -> ImageGrid | None:
         """Read the grid of a timm or transformers model; None if the model does not state it."""
+        model = inner_vit(model)
         embed = getattr(model, "patch_embed", None)
         size, patches = _pair(getattr(embed, "img_size", None)), _pair(getattr(embed, "grid_size", None))
         if size and patches:
@@ -51,7 +53,7 @@ def image_size(model: Any) -> Size | None:
     grid = ImageGrid.of(model)
     if grid is not None:
         return grid.size
-    config = getattr(model, "pretrained_cfg", None)
+    config = getattr(inner_vit(model), "pretrained_cfg", None)
     size = config.get("input_size") if isinstance(config, dict) else None
     return (int(size[-2]), int(size[-1])) if size else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -12,6 +13,11 @@ from vl_core.devices import input_weight
 
 _HALF = (torch.float16, torch.bfloat16)
 _PRECISIONS = (*_HALF, torch.float32, torch.float64)
+
+# Resizing and noise leave 0..1 by less, or in fewer pixels.
+_MARGIN = 0.25
+_FEW = 0.01
+_seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
 
 def is_transformers_model(model: nn.Module) -> bool:
@@ -101,8 +107,47 @@ def head_count(attention: nn.Module) -> int | None:
     return None
 
 
-def check_images(images: Tensor) -> None:
-    """Raise a ValueError unless these are floating-point images ``(B, C, H, W)``."""
+def check_precision(name: str, model: nn.Module) -> None:
+    """Raise a ValueError if a model's weights are floating-point numbers that images cannot be converted to."""
+    weight = input_weight(model)
+    if weight is not None and weight.is_floating_point() and weight.dtype not in _PRECISIONS:
+        raise ValueError(
+            f"{name} must have weights in float32, float16, bfloat16 or float64, got {weight.dtype}; convert it with "
+            ".to(torch.bfloat16)"
+        )
+
+
+def check_images(images: Tensor, model: nn.Module | None = None) -> None:
+    """Raise a ValueError unless these are floating-point images ``(B, C, H, W)`` in 0..1.
+
+    Up to 1 % of the numbers may be anything, and the others may leave 0..1 by 0.25, as resizing and noise do.
+
+    Args:
+        images: The images.
+        model: A model that is called again and again. Reading numbers waits for an accelerator, so there only its first
+            images are read.
+    """
     if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
         got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise ValueError(f"images must be floats (B, C, H, W) in 0..1, got {got}")
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or images.is_meta or not images.numel():
+        return
+    if model is None or images.device.type == "cpu" or model not in _seen:
+        _check_values(images.detach())
+    if model is not None:
+        _seen.add(model)
+
+
+def _check_values(images: Tensor) -> None:
+    try:
+        low, high = (float(value) for value in images.aminmax())
+    except RuntimeError:  # numbers that cannot be read, as inside of torch.vmap
+        return
+    if low >= -_MARGIN and high <= 1 + _MARGIN:
+        return
+    outside = (images < -_MARGIN) | (images > 1 + _MARGIN)
+    if float(outside.float().mean()) > _FEW:
+        raise ValueError(
+            f"images must be floats (B, C, H, W) in 0..1, got numbers from {low:.4g} to {high:.4g}; divide bytes by "
+            "255, and leave out the normalization, which is done here"
+        )

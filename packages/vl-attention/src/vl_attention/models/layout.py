@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any, cast
 
 from torch import nn
 
@@ -21,6 +22,9 @@ _TRANSFORMERS_TOKENS = {
 }
 """Kinds of prefix tokens, by the last part of their parameter names."""
 
+
+_MARKS = ("num_prefix_tokens", "cls_token", "patch_embed")
+"""Attributes of a ViT itself, which a module that wraps one does not have."""
 
 _NOT_WHOLE_IMAGES = {
     "vit_mae": "hides and shuffles patches, so its attention is between random positions; load its encoder as a plain "
@@ -82,6 +86,17 @@ class ViTLayout:
         return cls(attentions, _prefix_tokens(model), _components(model, attentions))
 
 
+def inner_vit(model: nn.Module) -> nn.Module:
+    """The ViT in a module of the user's own, such as its ``backbone``; a module that is one, or holds none, itself."""
+    name = next((name for name, module in model.named_modules() if _is_self_attention(name, module)), "")
+    owners = name.split(".")
+    for depth in range(len(owners)):
+        owner: Any = model.get_submodule(".".join(owners[:depth]))
+        if is_transformers_model(owner) or any(getattr(owner, mark, None) is not None for mark in _MARKS):
+            return cast(nn.Module, owner)
+    return model
+
+
 def _block_names(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(re.sub(r"(.*\.|^)(\d+)\..*", r"\1\2", name) for name in names)
 
@@ -133,6 +148,7 @@ def _is_self_attention(name: str, module: nn.Module) -> bool:
 
 def _prefix_tokens(model: nn.Module) -> tuple[str, ...]:
     """Class token, registers and others, in order."""
+    model = inner_vit(model)
     if is_transformers_model(model):
         return _transformers_prefix_tokens(model)
     count = getattr(model, "num_prefix_tokens", 1 if getattr(model, "cls_token", None) is not None else 0)
@@ -159,6 +175,7 @@ def _components(model: nn.Module, attentions: tuple[str, ...]) -> frozenset[str]
     parameters = [name for name, _ in model.named_parameters()]
     kinds = {type(module).__name__.lower() for module in model.modules()}
     prefix = _prefix_tokens(model)
+    inner = inner_vit(model)
 
     def any_parameter(pattern: str) -> bool:
         return any(re.search(pattern, name) for name in parameters)
@@ -175,7 +192,7 @@ def _components(model: nn.Module, attentions: tuple[str, ...]) -> frozenset[str]
         "normalized queries and keys": is_norm("q_norm", "k_norm"),
         "a norm after the softmax's output": is_norm("norm"),
         "gated attention": getattr(first, "gate", None) is not None,
-        "rotary positions": getattr(model, "rope", None) is not None or any("rope" in kind for kind in kinds),
+        "rotary positions": getattr(inner, "rope", None) is not None or any("rope" in kind for kind in kinds),
         "absolute positions": any_parameter(r"pos(ition)?_embed"),
         "relative-position biases": any_parameter(r"relative_position_bias|rel_pos"),
         "a gated MLP (SwiGLU)": any(re.search(r"swiglu|glumlp|gatedmlp", kind) for kind in kinds),

@@ -89,7 +89,7 @@ class MaskedAutoencoder(nn.Module):
             order: ``(B, patches)``, a permutation for each image; its first `num_visible` entries are visible. Default:
                 drawn from PyTorch's generator.
         """
-        check_images(images)
+        check_images(images, self)
         normalized = self.student_normalization(images)
         if order is None:
             order = torch.rand(len(images), self.student.patch_embed.num_patches, device=images.device).argsort(1)
@@ -109,7 +109,7 @@ class MaskedAutoencoder(nn.Module):
             images: ``(B, C, H, W)`` in 0..1.
             seed: Seed of the choice of masked patches.
         """
-        check_images(images)
+        check_images(images, self)
         generator = torch.Generator().manual_seed(seed)
         order = torch.rand(len(images), self.student.patch_embed.num_patches, generator=generator).argsort(1)
         order = order.to(images.device)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import nn
 from vl_core import data
 
+from vl_attention.models.layout import inner_vit
+
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -35,6 +37,8 @@ class Normalization(data.Normalization):
     def of(cls, model: nn.Module) -> Normalization:
         """The normalization that a timm or transformers model was trained with; ImageNet's where it is not known.
 
+        That of the model inside, if it is a module of the user's own that wraps one.
+
         A transformers model does not store it (its image processor does), so the published one of its model type is
         used.
 
@@ -42,6 +46,7 @@ class Normalization(data.Normalization):
             ValueError: If the configuration of a timm model has means without standard deviations.
         """
         channels = _channels(model)
+        model = inner_vit(model)
         config = getattr(model, "pretrained_cfg", None)
         if config and config.get("mean"):
             if not config.get("std"):

@@ -38,8 +38,8 @@ class TrainSettings:
     layer_decay: float = 1.0
     """Learning rate of a block as a fraction of that of the block above; 1 for the same everywhere."""
     transfer_weight: float | None = None
-    """Weight of the transfer loss, which is a sum over layers; None takes the default of the mode from
-    `vl_attention.transfer.attention_transfer.DEFAULT_WEIGHTS`."""
+    """Weight of the transfer loss, which is a sum over layers; default: that of the mode's paper, such as 3 for
+    "distill". Without effect where there is none, as for a masked autoencoder."""
     label_smoothing: float = 0.1
     """Probability mass of the target that is spread over all classes."""
     mixup: float = 0.8

@@ -32,13 +32,14 @@ from vl_attention.attention.inputs import (
 from vl_attention.attention.pairing import HeadMap, Heads, Layers, as_pairs, pair_heads, pair_layers
 from vl_attention.attention.rehearsal import blank_images, check_attention, is_rehearsal, rehearse, run_model
 from vl_attention.attention.tokens import CommonTokens
+from vl_attention.models.folders import check_model_name, model_folder
 from vl_attention.models.grids import ImageGrid, image_size, own_sizes
 from vl_attention.models.inference import check_images, get_logits, head_count
 from vl_attention.models.layout import ViTLayout
 from vl_attention.models.normalization import Normalization
 from vl_attention.models.students import check_components, random_student
 from vl_attention.models.whole_numbers import whole_number
-from vl_attention.transfer.checks import check_channels, check_model, check_student, in_size
+from vl_attention.transfer.checks import check_channels, check_checkpointing, check_model, check_student, in_size
 from vl_attention.transfer.copied_attention import CopiedAttention
 from vl_attention.transfer.drop_path import SharedDropPath
 from vl_attention.transfer.losses import map_loss, output_loss, relation_loss, vector_loss
@@ -207,8 +208,17 @@ class AttentionTransfer(
                 `huggingface_hub.PyTorchModelHubMixin.from_pretrained`.
 
         Raises:
-            ValueError: If the weights do not fit, because the teacher has another architecture.
+            FileNotFoundError: If there is neither a folder nor a hub id of this name.
+            ValueError: If there is no teacher, or the weights do not fit, because it has another architecture.
         """
+        source = args[0] if args else options.get("pretrained_model_name_or_path", "")
+        if options.get("teacher") is None:
+            raise ValueError(
+                f"the student in {source} needs the teacher that it learned from; pass teacher=, or write a distilled "
+                "student alone with save_classifier"
+            )
+        if not model_folder(source).exists():
+            check_model_name(source)
         try:
             transfer: AttentionTransfer = super().from_pretrained(*args, strict=strict, **options)
         except RuntimeError as error:
@@ -237,10 +247,12 @@ class AttentionTransfer(
                 is not computed is NaN.
 
         Raises:
-            ValueError: If the models divide the images into different numbers of patches, a model's attention is not
-                fused, or a loss is asked for that this mode does not have or without images.
+            ValueError: If the images are not in 0..1 (a little beyond is accepted; on an accelerator only the first
+                ones are read), the models divide them into different numbers of patches, a model's attention is not
+                fused, a student that copies uses gradient checkpointing, or a loss is asked for that this mode does
+                not have or without images.
         """
-        check_images(images)
+        check_images(images, self)
         if with_loss and self._student_recorder is None:
             raise ValueError(
                 f"with_loss=True asks for a transfer loss, and mode={self.mode!r} has none: it copies; leave it out"
@@ -248,6 +260,8 @@ class AttentionTransfer(
         drop_path = self._drop_path.active(images) if self._drop_path and self.training else nullcontext()
         with drop_path:
             if self._student_recorder is None:
+                if self.training and torch.is_grad_enabled():
+                    check_checkpointing(self.student, self.mode)
                 with self._teacher_inputs(self._run_teacher(images).by_layer):
                     return TransferOutput(self._student_logits(images), *_without_loss(images, 0.0))
             if not (self.training if with_loss is None else with_loss):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vl_attention.models.dropout import patch_dropout
 from vl_attention.models.grids import ImageGrid, Size
+from vl_attention.models.inference import check_precision
 from vl_attention.transfer.copied_attention import CopiedAttention
 
 
@@ -17,6 +19,12 @@ def check_model(name: str, model: nn.Module) -> None:
             f"{name} must be a model, got {type(model).__name__}; load it first with timm.create_model or "
             "from_pretrained"
         )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ValueError(
+            f"{name} must be a plain timm or transformers model, got a traced or scripted one, whose attention cannot "
+            "be read; pass the model that it was made from"
+        )
+    check_precision(name, model)
     if hasattr(model, "student_normalization"):
         raise ValueError(
             f"{name} must be a plain timm or transformers model, got {type(model).__name__}, which wraps one; pass its "
@@ -49,6 +57,16 @@ def check_student(student: nn.Module, teacher: nn.Module) -> None:
             f"the student must see all patches, and leaves out some in training: {rates}; create it with "
             "patch_drop_rate=0"
         )
+
+
+def check_checkpointing(student: nn.Module, mode: str) -> None:
+    """Raise if a student that copies uses gradient checkpointing, which would run it again without its teacher."""
+    for module in student.modules():
+        if getattr(module, "grad_checkpointing", False) or getattr(module, "gradient_checkpointing", False):
+            raise ValueError(
+                f"mode={mode!r} does not work with gradient checkpointing, which runs the student again in the "
+                "backward pass, without its teacher; turn off gradient checkpointing, or use mode='distill'"
+            )
 
 
 def check_channels(student: int, teacher: int) -> None:

@@ -6,6 +6,7 @@ the maps of a teacher that is thinned as it is itself.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -55,11 +56,15 @@ class SharedDropPath:
                     "teacher_drop_path=True needs blocks with drop_path1 and drop_path2, as timm's ViT, EVA and BEiT "
                     f"have, and those of {type(model).__name__} are {type(blocks[0]).__name__}; leave it False"
                 )
+        self._warned = False
         self._paths = [(MaskedPath(), branch) for _ in self._blocks[0] for branch in _BRANCHES]
 
     @contextmanager
     def active(self, images: Tensor) -> Iterator[None]:
         """Draw masks for a batch ``(B, ...)``, and use them in both models until the end.
+
+        Warns:
+            UserWarning: If all rates are zero, the first time.
 
         Raises:
             ValueError: If the student uses gradient checkpointing, which would run branches again with other masks.
@@ -69,12 +74,18 @@ class SharedDropPath:
                 "teacher_drop_path=True does not work with gradient checkpointing, which runs blocks again without the "
                 "shared masks; turn checkpointing off, or leave teacher_drop_path False"
             )
+        if not self._warned and not any(_rate(block, branch) for block in self._blocks[0] for branch in _BRANCHES):
+            self._warned = True
+            warnings.warn(
+                "teacher_drop_path=True has no effect, since the student has no stochastic depth; pass drop_path=0.1, "
+                "or create the student with drop_path_rate=0.1",
+                stacklevel=2,
+            )
         places = [(ours, theirs) for ours, theirs in zip(*self._blocks, strict=True) for _ in _BRANCHES]
         replaced: list[tuple[nn.Module, str, nn.Module]] = []
         try:
             for (ours, theirs), (path, branch) in zip(places, self._paths, strict=True):
-                rate = float(getattr(getattr(ours, branch), "drop_prob", None) or 0.0)
-                if not rate:
+                if not (rate := _rate(ours, branch)):
                     continue
                 path.factor = torch.empty(len(images), device=images.device).bernoulli_(1 - rate) / (1 - rate)
                 for block in (ours, theirs):
@@ -84,3 +95,8 @@ class SharedDropPath:
         finally:
             for block, branch, module in replaced:
                 setattr(block, branch, module)
+
+
+def _rate(block: nn.Module, branch: str) -> float:
+    """Rate of stochastic depth of a branch."""
+    return float(getattr(getattr(block, branch), "drop_prob", None) or 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -65,14 +65,15 @@ def checked_image(image: Any, index: int) -> Tensor:
         raise type(error)(f"image {index}: {error}") from error
 
 
-def checked_ids(image_ids: Sequence[int], count: int) -> list[int]:
-    """Return image ids as integers of 64 bits, one for each of ``count`` images.
+def checked_ids(image_ids: Iterable[int], count: int | None) -> list[int]:
+    """Return image ids as integers of 64 bits, one for each of ``count`` images, any number if it is None.
 
     Raises:
         TypeError: If an id is no integer.
         ValueError: If their number is another, or one does not fit into 64 signed bits.
     """
-    if len(image_ids) != count:
+    image_ids = list(image_ids)
+    if count is not None and len(image_ids) != count:
         raise ValueError(f"image_ids needs one entry for each of the {count} images, got {len(image_ids)}")
     ids = []
     for given in image_ids:

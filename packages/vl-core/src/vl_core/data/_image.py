@@ -98,16 +98,21 @@ def upright(image: Image.Image) -> Image.Image:
     """Copy of an opened image as `read_image` returns it: turned by its EXIF orientation, in mode RGB or L.
 
     Raises:
-        ImageError: If the image was opened lazily, and its file is damaged.
+        ImageError: If the image was opened lazily, and its file is damaged or closed, or it was closed itself.
         ValueError: If values are out of range, see `to_rgb_or_gray`.
     """
     with quiet_pillow():
         try:
             image.load()
+        except Exception as error:  # as in `_decode`
+            closed = isinstance(error, AttributeError) or "closed" in str(error)
+            hint = "; it was closed, so call load() before its file is" if closed else ""
+            raise ImageError(f"image cannot be decoded: {_one_line(error)}{hint}") from error
+        try:
             return _turned(image, None)
         except ValueError:
             raise
-        except Exception as error:  # as in `_decode`
+        except Exception as error:
             raise ImageError(f"image cannot be decoded: {_one_line(error)}") from error
 
 

@@ -18,6 +18,7 @@ class Normalization:
         std: Divides each channel afterwards.
 
     Raises:
+        TypeError: If one of them does not hold numbers.
         ValueError: If the lengths differ or are 0, or a standard deviation is not positive.
 
     Example:
@@ -29,8 +30,13 @@ class Normalization:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", tuple(map(float, self.mean)))
-        object.__setattr__(self, "std", tuple(map(float, self.std)))
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            try:
+                object.__setattr__(self, name, tuple(map(float, values)))
+            except (TypeError, ValueError):
+                hint = f"; write ({values},)" if isinstance(values, int | float) else ""
+                raise TypeError(f"{name} must hold one number per channel, got {values!r}{hint}") from None
         if len(self.mean) != len(self.std) or not self.mean or not min(self.std) > 0:
             raise ValueError(
                 f"mean and std must have one number per channel, std must be positive; got {self.mean} and {self.std}"

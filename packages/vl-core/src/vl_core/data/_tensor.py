@@ -41,6 +41,10 @@ def image_to_tensor(image: Image.Image | np.ndarray[Any, Any] | Tensor) -> Tenso
             return _from_floats(torch.from_numpy(image.astype(np.float32)))
         raise ValueError(f"image array must be uint8 or floating point, got {image.dtype}; convert it first")
     if isinstance(image, Tensor):
+        if image.is_meta:
+            raise ValueError("image tensor must hold values, got one on the meta device; load it on another device")
+        if image.layout != torch.strided:
+            raise ValueError(f"image tensor must be dense, got {image.layout}; call to_dense()")
         if image.is_floating_point():
             return _from_floats(image.to(torch.float32))
         raise ValueError(
@@ -56,7 +60,7 @@ def _from_uint8(pixels: np.ndarray[Any, Any]) -> Tensor:
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
-        hint = "; move the channels to the end" if pixels.ndim == 3 and pixels.shape[0] in (1, 3) else ""
+        hint = _shape_hint(shape, shape[0], "move the channels to the end", "[..., None]")
         raise ValueError(f"uint8 image array must have shape (H, W), (H, W, 1) or (H, W, 3), got {shape}{hint}")
     if pixels.size == 0:
         raise ValueError(f"image must have pixels, got shape {shape}")
@@ -66,10 +70,17 @@ def _from_uint8(pixels: np.ndarray[Any, Any]) -> Tensor:
     return result
 
 
+def _shape_hint(shape: tuple[int, ...], other_side: int, remedy: str, channel: str) -> str:
+    """What mends three dimensions: channels at the other side, or several gray images."""
+    if len(shape) != 3:
+        return ""
+    return f"; {remedy}" if other_side in (1, 3) else f"; if it is a batch of gray images, pass images{channel}"
+
+
 def _from_floats(pixels: Tensor) -> Tensor:
     shape = tuple(pixels.shape)
     if pixels.ndim != 3 or shape[0] not in (1, 3):
-        hint = "; move the channels to the front" if pixels.ndim == 3 and shape[2] in (1, 3) else ""
+        hint = _shape_hint(shape, shape[-1], "move the channels to the front", "[:, None]")
         raise ValueError(f"floating-point image must have shape (1, H, W) or (3, H, W), got {shape}{hint}")
     if pixels.numel() == 0:
         raise ValueError(f"image must have pixels, got shape {shape}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -134,7 +135,13 @@ def _make_optimizer(
     tensors: Sequence[Tensor], optimizer: OptimizerName | Optimizer, learning_rate: float
 ) -> torch.optim.Optimizer:
     if callable(optimizer):
-        return optimizer(tensors)
+        made = optimizer(tensors)
+        closure = inspect.signature(made.step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            raise ValueError(
+                f"optimizer must step without a closure, got {type(made).__name__}; use another, such as 'adam'"
+            )
+        return made
     if optimizer == "adam":
         return torch.optim.Adam(tensors, lr=learning_rate)
     return torch.optim.SGD(tensors, lr=learning_rate, momentum=0.9)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -38,7 +38,7 @@ from vl_diffusion.adaptation.losses import (
 from vl_diffusion.adaptation.result import Adaptation, concatenate
 from vl_diffusion.adaptation.selection import LoRA, ParameterSelection, Weights
 from vl_diffusion.adaptation.tasks import ClassificationTask, Task
-from vl_diffusion.checks import checked_settings
+from vl_diffusion.checks import checked_autocast, checked_settings
 from vl_diffusion.classification.encoding import encode
 from vl_diffusion.models.denoiser import Denoiser, network_of
 from vl_diffusion.models.image_stream import count_images, load_each
@@ -89,7 +89,7 @@ class TestTimeAdapter:
         images_at_once: Images that are adapted to together. With ``mode="episodic"`` or a gate they only share calls of
             the denoiser, and memory holds a copy of the adapted parameters for each; otherwise they share an update.
         batch_size: Rows in one call of the denoising network.
-        autocast: Precision of the denoising network under autocast, such as ``torch.bfloat16``.
+        autocast: Precision of the denoising network under autocast, such as ``torch.bfloat16`` or ``"bfloat16"``.
         checkpointing: Save memory by recomputing the denoising network in the backward pass.
         seed: Seed of all noise, 0 or more and below 2**31.
         prompt_template: For text-conditional denoisers: a prompt with ``{}`` in place of the class name.
@@ -97,6 +97,7 @@ class TestTimeAdapter:
         device: Where to compute; by default where the denoiser is, or the model.
 
     Raises:
+        TypeError: If the model is no module.
         ValueError: If an argument is out of range, if no parameter is selected, or if the denoiser does not fit the
             task.
 
@@ -130,7 +131,7 @@ class TestTimeAdapter:
         preprocess: Callable[[Tensor], Tensor] | None = None,
         images_at_once: int = 8,
         batch_size: int = 64,
-        autocast: torch.dtype | None = None,
+        autocast: str | torch.dtype | None = None,
         checkpointing: bool = False,
         seed: int = 0,
         prompt_template: str = "a photo of a {}.",
@@ -140,8 +141,11 @@ class TestTimeAdapter:
         checked_settings(batch_size=batch_size, temperature=1.0, seed=seed)
         _check(mode, batch_norm, optimizer, learning_rate, steps, images_at_once, online_rate, restore_rate)
         _check_instances(objective, gate)
-        self.denoiser = None if denoiser is None else _load(denoiser, scheduler, device)
         _check_model(model)
+        if denoiser is None and classes is None and task is None:
+            raise ValueError("denoiser is None, and classes too; pass a denoiser, or classes for an objective without")
+        precision = checked_autocast(autocast)
+        self.denoiser = None if denoiser is None else _load(denoiser, scheduler, device)
         if device is not None:
             model = model.to(device)
         self.model = model
@@ -151,7 +155,7 @@ class TestTimeAdapter:
         self.mode, self.batch_norm, self.steps, self.online_rate = mode, batch_norm, steps, online_rate
         self.optimizer, self.learning_rate, self.preprocess = optimizer, learning_rate, preprocess
         self.images_at_once = images_at_once
-        self.batch_size, self.autocast, self.checkpointing, self.seed = batch_size, autocast, checkpointing, seed
+        self.batch_size, self.autocast, self.checkpointing, self.seed = batch_size, precision, checkpointing, seed
         self._config = AdaptationConfig(
             ParameterSelection(model, adapt, seed),
             None if adapt_denoiser is None else ParameterSelection(self._adaptable_network(), adapt_denoiser, seed),
@@ -200,7 +204,7 @@ class TestTimeAdapter:
         loaded.load_state_dict(state)
         self._online = loaded
 
-    def __call__(self, images: Any, *, image_ids: Sequence[int] | None = None, progress: bool = False) -> Adaptation:
+    def __call__(self, images: Any, *, image_ids: Iterable[int] | None = None, progress: bool = False) -> Adaptation:
         """Adapt to one image or several, and predict.
 
         Args:
@@ -219,7 +223,7 @@ class TestTimeAdapter:
         return concatenate(found)
 
     def stream(
-        self, images: Any, *, image_ids: Sequence[int] | None = None, progress: bool = False
+        self, images: Any, *, image_ids: Iterable[int] | None = None, progress: bool = False
     ) -> Iterator[Adaptation]:
         """Adapt to images in their order, reading `images_at_once` images at a time.
 
@@ -232,7 +236,7 @@ class TestTimeAdapter:
             Results of the next images. Online, :meth:`state_dict` then includes what was learned from them.
         """
         count = count_images(images)
-        ids = None if image_ids is None else checked_ids(image_ids, len(image_ids) if count is None else count)
+        ids = None if image_ids is None else checked_ids(image_ids, count)
         loaded = load_each(images, counts=() if ids is None else (len(ids),))
         # One call of the denoiser has one set of weights.
         group = 1 if not self._shared and self._config.denoiser else self.images_at_once
@@ -310,7 +314,7 @@ class TestTimeAdapter:
     def _inputs(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The model's input for each image, on the model's device and in its precision."""
         weight = input_weight(self.model)
-        inputs = [tensor if self.preprocess is None else self.preprocess(tensor) for tensor in tensors]
+        inputs = [tensor if self.preprocess is None else _prepared(self.preprocess, tensor) for tensor in tensors]
         if weight is not None:
             inputs = [one.to(weight.device, weight.dtype if one.is_floating_point() else None) for one in inputs]
         if self._repeats_gray or (self.preprocess is None and len({len(one) for one in inputs}) > 1):
@@ -327,31 +331,40 @@ class TestTimeAdapter:
         """Outputs of the model as it was given; gray images are repeated if it takes them in color alone.
 
         Raises:
-            ValueError: If the model fails on images that were not prepared for it, or mixes precisions or devices.
+            ValueError: If the model fails on the images, or mixes precisions or devices.
         """
         try:
             return episode.source()
         except torch.OutOfMemoryError:
             raise
         except (AssertionError, RuntimeError, ValueError) as error:
-            if (advice := _conversion(self.model, episode.inputs, error)) is not None:
-                raise ValueError(advice) from error
-            if self.preprocess is not None:
-                raise
             given, failure = episode.inputs, error
-        colored = _repeat_gray(given)
+        if (advice := _advice(self.model, given, failure)) is not None:
+            raise ValueError(advice) from failure
+        shapes = ", ".join(sorted({str(tuple(one.shape)) for one in given}))
+        if self.preprocess is not None:
+            raise ValueError(
+                f"the model fails on inputs {shapes} from preprocess= ({_one_line(failure)}); preprocess must return "
+                "the model's input for one image, such as (C, H, W), without a dimension for the batch"
+            ) from failure
+        reason = _one_line(failure)
         if not self._repeats_gray and any(one.shape[0] == 1 for one in given):
             try:
-                episode.inputs = colored
+                episode.inputs = _repeat_gray(given)
                 outputs = episode.source()
-            except (AssertionError, RuntimeError, ValueError):
-                pass
+            except torch.OutOfMemoryError:
+                raise
+            except (AssertionError, RuntimeError, ValueError) as error:
+                # Where the channels were the fault, the repeated ones show the next one.
+                if (advice := _advice(self.model, episode.inputs, error)) is not None:
+                    raise ValueError(advice) from error
+                if _one_line(error) != reason:
+                    reason = f"{reason}; with three equal channels: {_one_line(error)}"
             else:
                 self._repeats_gray = True
                 return outputs
-        shapes = ", ".join(sorted({str(tuple(one.shape)) for one in given}))
         raise ValueError(
-            f"the model fails on images {shapes} ({' '.join(str(failure).split())}); pass preprocess=, which prepares "
+            f"the model fails on images {shapes} ({reason}); pass preprocess=, which prepares "
             "an image for it, such as Preprocessing(size, mean, std)"
         ) from failure
 
@@ -405,9 +418,42 @@ def _repeat_gray(inputs: Sequence[Tensor]) -> list[Tensor]:
     return [one.expand(3, -1, -1) if one.ndim == 3 and one.shape[0] == 1 else one for one in inputs]
 
 
-def _conversion(model: nn.Module, inputs: Sequence[Tensor], failure: Exception) -> str | None:
-    """The message for mixed precisions or devices, which no preparation of images mends; None for other failures."""
-    reason = " ".join(str(failure).split())
+def _prepared(preprocess: Callable[[Tensor], object], image: Tensor) -> Tensor:
+    """The model's input for an image.
+
+    Raises:
+        TypeError: If `preprocess` returns no tensor.
+        ValueError: If `preprocess` fails.
+    """
+    try:
+        prepared = preprocess(image)
+    except torch.OutOfMemoryError:
+        raise
+    except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"preprocess fails on an image {tuple(image.shape)} ({_one_line(error)}); it is given a float32 tensor "
+            "(C, H, W) in [0, 1]"
+        ) from error
+    if not isinstance(prepared, Tensor):
+        raise TypeError(
+            "preprocess must return the model's input for one image as a tensor, such as (C, H, W), got "
+            f"{type(prepared).__name__}"
+        )
+    return prepared
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _advice(model: nn.Module, inputs: Sequence[Tensor], failure: Exception) -> str | None:
+    """The message for what no preparation of images mends, such as mixed precisions; None for other failures."""
+    reason = _one_line(failure)
+    if "more than 1 value per channel" in reason:
+        return (
+            f"batch_norm='batch' has no statistics of one value ({reason}); use batch_norm='source', or "
+            "mode='online' with gate=None, whose images share updates"
+        )
     weights = [*model.parameters(), *model.buffers()]
     given = " and ".join(sorted({f"{one.dtype} on {one.device}" for one in inputs}))
     if re.search(r"same device|expected device|on meta tensors", reason):
@@ -423,7 +469,14 @@ def _conversion(model: nn.Module, inputs: Sequence[Tensor], failure: Exception) 
     return f"the model, whose weights are in {where}, fails on an input of {given} ({reason}); {remedy}"
 
 
-def _check_model(model: nn.Module) -> None:
+def _check_model(model: object) -> None:
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError(
+            f"model must be a plain module, whose weights can be replaced, got {type(model).__name__}; pass the "
+            "module that it was traced or scripted from"
+        )
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, whose parameters are adapted, got {type(model).__name__}")
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise ValueError(
             f"model must be a plain module, whose weights can be replaced, got {type(model).__name__}; pass its .module"

@@ -31,27 +31,30 @@ class Preprocessing:
     resize: int | None = None
     """Length of the shorter side before the center crop; by default `size`."""
 
+    channels: int | None = None
+    """1 for luminance, 3 for color; by default as many as `mean`, or those of the image if it has one number."""
+
     def __post_init__(self) -> None:
+        Normalization(self.mean, self.std)  # checks them
         if self.size < 1 or (self.resize is not None and self.resize < self.size):
             raise ValueError(f"size must be at least 1, and resize no less, got {self.size} and {self.resize}")
-        Normalization(self.mean, self.std)  # checks them
+        if self.channels not in (None, 1, 3) or (self.channels and len(self.mean) not in (1, self.channels)):
+            raise ValueError(f"channels must be 1 or 3, and fit mean {self.mean}, got {self.channels}")
 
     @classmethod
     def of(cls, source: Any) -> Preprocessing:
         """Read the preprocessing that a model was trained with from its library's configuration.
 
         Args:
-            source: A timm model (``pretrained_cfg``), a transformers image processor, or the transforms of torchvision
-                weights (``weights.transforms()``).
+            source: A timm model (its ``pretrained_cfg``, at its own size and channels), a transformers image processor,
+                or the transforms of torchvision weights (``weights.transforms()``).
 
         Raises:
-            ValueError: If it is none of these, or has no size.
+            ValueError: If it is none of these, has no size, or takes other images than squares in gray or color.
         """
         timm = getattr(source, "pretrained_cfg", None) or getattr(source, "default_cfg", None)
         if isinstance(timm, Mapping):
-            size = int(timm["input_size"][-1])
-            resize = max(size, int(size / (timm.get("crop_pct") or 1.0)))
-            return cls(size, tuple(timm["mean"]), tuple(timm["std"]), resize)
+            return cls._of_timm(source, timm)
         if hasattr(source, "image_mean"):
             return cls._of_processor(source)
         if hasattr(source, "crop_size") and hasattr(source, "mean"):
@@ -60,6 +63,23 @@ class Preprocessing:
             f"{type(source).__name__} does not say how its images are prepared; pass a timm model, a transformers "
             "image processor, or the transforms of torchvision's weights"
         )
+
+    @classmethod
+    def _of_timm(cls, model: Any, config: Mapping[str, Any]) -> Preprocessing:
+        # The configuration is of the published weights; a model may have been built for other images.
+        sides = getattr(getattr(model, "patch_embed", None), "img_size", None) or config["input_size"][1:]
+        channels = getattr(model, "in_chans", config["input_size"][0])
+        if len(set(sides)) > 1 or channels not in (1, 3):
+            raise ValueError(
+                f"{type(model).__name__} takes {channels} channels of {tuple(sides)} pixels, expected squares of 1 or "
+                "3; pass a function of your own as preprocess="
+            )
+        size = int(sides[-1])
+        resize = max(size, int(size / (config.get("crop_pct") or 1.0)))
+        mean, std = tuple(config["mean"]), tuple(config["std"])
+        if len(mean) == channels:
+            return cls(size, mean, std, resize)
+        return cls(size, (sum(mean) / len(mean),), (sum(std) / len(std),), resize, channels)
 
     @classmethod
     def _of_processor(cls, processor: Any) -> Preprocessing:
@@ -76,7 +96,7 @@ class Preprocessing:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Prepare one image, differentiably."""
-        channels = len(self.mean) if len(self.mean) > 1 else image.shape[0]
+        channels = self.channels or (len(self.mean) if len(self.mean) > 1 else image.shape[0])
         image = fit(image, self.resize or self.size, channels, crop=self.size)
         # A single mean and std is that of all channels.
         mean, std = (values * channels if len(values) == 1 else values for values in (self.mean, self.std))

@@ -8,7 +8,7 @@ uniform prior, the posterior is the softmax of the negative errors, and the most
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -242,7 +242,7 @@ class DiffusionClassifier:
         self,
         images: Any,
         *,
-        image_ids: Sequence[int] | None = None,
+        image_ids: Iterable[int] | None = None,
         logits: Any | None = None,
         progress: bool = False,
     ) -> Classification:
@@ -276,7 +276,7 @@ class DiffusionClassifier:
         self,
         images: Any,
         *,
-        image_ids: Sequence[int] | None = None,
+        image_ids: Iterable[int] | None = None,
         logits: Any | None = None,
         progress: bool = False,
         on_error: OnError | None = None,
@@ -299,7 +299,7 @@ class DiffusionClassifier:
             ValueError: As :meth:`classify`, but for no image.
         """
         count = count_images(images)
-        ids = None if image_ids is None else checked_ids(image_ids, len(image_ids) if count is None else count)
+        ids = None if image_ids is None else checked_ids(image_ids, count)
         scores = None
         if logits is not None:
             scores = checked_logits(logits, len(logits) if count is None else count, len(self.classes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ def draw_errors(
     *,
     draws: int | None = None,
     time_range: tuple[float, float] = (0.0, 1.0),
-    image_ids: Sequence[int] | None = None,
+    image_ids: Iterable[int] | None = None,
     progress: bool = False,
 ) -> DrawErrors:
     """Evaluate all classes on all draws, independently of the classifier's search and weighting.

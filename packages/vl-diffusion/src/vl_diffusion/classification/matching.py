@@ -8,7 +8,7 @@ caption. Subtracting the unconditional error corrects for this and estimates ``l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ def match(
     time_range: tuple[float, float] = (0.0, 1.0),
     seed: int = 0,
     batch_size: int = 64,
-    image_ids: Sequence[int] | None = None,
+    image_ids: Iterable[int] | None = None,
     scheduler: Any | None = None,
     device: str | torch.device | None = None,
     progress: bool = False,

@@ -183,8 +183,9 @@ def drop_unknown_labels(collection: ImageCollection, classes: Sequence[str]) -> 
     known, strangers = collection.judged_by(classes)
     if strangers and current_process().is_main:
         some = ", ".join(strangers[:5]) + (f" and {len(strangers) - 5} more" if len(strangers) > 5 else "")
-        count = sum(image.truth is not None for image in known.entries)
-        over = f"accuracy is over the other {count}" if count else "no accuracy"
+        # Not how many are left: some of them may be unreadable.
+        before, after = (sum(image.truth is not None for image in these.entries) for these in (collection, known))
+        over = f"accuracy leaves out their {before - after} images" if after else "no accuracy"
         print(f"folders or labels {some} are none of the classes; {over}", file=sys.stderr)
     return known
 

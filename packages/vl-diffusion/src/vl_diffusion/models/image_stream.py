@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 from vl_core.data import checked_image, read_image
 
-# Columns of images in rows of Hugging Face data sets and of WebDataset shards; else, the first that holds an image.
+# Columns of images in rows of Hugging Face data sets and of WebDataset shards; else, the only one that holds images.
 _COLUMNS = ("image", "img", "pixel_values", "jpg", "jpeg", "png", "webp")
 
 OnError = Callable[[int, Exception], object]
@@ -40,10 +40,12 @@ def each_image(images: Any) -> Iterator[Any]:
         An image for :func:`load_image`, or an :class:`Unreadable` where the item of a sequence cannot be read.
 
     Raises:
-        TypeError: If this holds no images, or a row has no column of images.
+        TypeError: If this holds no images, or a row has no column of images, or several and none is named like images.
     """
     if isinstance(images, str | PurePath):
         raise TypeError(f"images must hold images, got the file name {str(images)!r}; open it with read_image")
+    if hasattr(images, "read"):
+        raise TypeError(f"images must hold images, got an open file ({type(images).__name__}); pass its bytes, read()")
     if _is_one(images) or _is_batch(images) or isinstance(images, Mapping):
         yield from _expand(images)
     elif type(images) in (list, tuple) and _is_labeled(images):
@@ -192,10 +194,23 @@ def _image_of(row: Mapping[Any, Any]) -> Any:
     for name in _COLUMNS:
         if name in row:
             return row[name]
-    for value in row.values():
-        if _holds_images(value) and not isinstance(value, bytes):
-            return value
+    found = [name for name, value in row.items() if _may_be_images(value)]
+    if len(found) == 1:
+        return row[found[0]]
+    if found:
+        some = ", ".join(map(repr, found[:5])) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+        raise TypeError(
+            f"row must name its column of images, such as 'image', got images in {some}; rename the one to use, or "
+            "pass the values of a dictionary of images"
+        )
     raise TypeError(f"row must have a column of images, such as 'image', got {', '.join(map(str, row)) or 'none'}")
+
+
+def _may_be_images(value: Any) -> bool:
+    """True for a column whose name does not tell: encoded images of any name could be other bytes."""
+    if isinstance(value, Mapping) and not _is_encoded(value):
+        return any(map(_may_be_images, value.values()))
+    return _holds_images(value) and not isinstance(value, bytes)
 
 
 def _is_one(value: Any) -> bool:
@@ -214,7 +229,9 @@ def _is_batch(value: Any) -> bool:
 
 
 def _is_indexed(value: Any) -> bool:
-    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not isinstance(value, IterableDataset)
+    # The indices of a column of pandas are labels, in any order.
+    is_indexed = hasattr(value, "__len__") and hasattr(value, "__getitem__") and not hasattr(value, "iloc")
+    return is_indexed and not isinstance(value, IterableDataset)
 
 
 def _holds_one(item: Any) -> bool:

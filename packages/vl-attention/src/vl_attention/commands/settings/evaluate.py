@@ -49,7 +49,7 @@ class Evaluate:
     """Severities of the shifts, from 1 to 5."""
 
     limit: Count | None = 500
-    """Maximum number of images per data set, balanced over classes; None for all."""
+    """Maximum number of images per data set, balanced over classes; all of them with --limit None."""
 
     batch_size: Count = 100
     """Images per forward pass; it does not change results."""

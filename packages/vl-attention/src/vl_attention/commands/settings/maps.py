@@ -41,7 +41,7 @@ class Maps:
     """Head to draw; default: the mean over heads."""
 
     limit: Count | None = 200
-    """Maximum number of images to compare, balanced over classes; None for all."""
+    """Maximum number of images to compare, balanced over classes; all of them with --limit None."""
 
     batch_size: Count = 32
     """Images per forward pass; it does not change results."""

@@ -71,7 +71,7 @@ class Train:
     """Weight of the transfer loss, a sum over layers; default: the recipe's, or the method's."""
 
     limit: Count | None = None
-    """Maximum number of test images, balanced over classes."""
+    """Maximum number of test images, balanced over classes; default: all of them."""
 
     epochs: Count | None = None
     """Training epochs; default: the recipe's."""
