@@ -80,7 +80,7 @@ def test_git_ignores_every_folder_that_a_command_writes_to_by_default() -> None:
         folder
         for path in ROOT.glob("packages/*/src/*/commands/**/*.py")
         for folder in re.findall(
-            r"^    out: FolderPath = Path\(\"(.+)\"\)", path.read_text(encoding="utf-8"), re.MULTILINE
+            r"^    out: (?:FolderPath|RunPath) = Path\(\"(.+)\"\)", path.read_text(encoding="utf-8"), re.MULTILINE
         )
     }
     assert "vl-diffusion-classify" in folders

@@ -2,8 +2,8 @@ r"""Time and peak memory of the first run in an empty environment, as a row of `
 
     python packages/vl-rl/benchmarks/first_run.py
 
-Builds the wheels of vl-core and vl-rl, installs them into a new environment with uv, and runs there the README's example
-and a short training by the command.
+Builds the wheels of vl-core and vl-rl, installs them into a new environment with uv, and runs there the README's
+example and a short training by the command.
 """
 
 from __future__ import annotations

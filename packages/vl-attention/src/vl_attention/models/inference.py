@@ -130,7 +130,8 @@ def check_images(images: Tensor, model: nn.Module | None = None) -> None:
     if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
         got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise ValueError(f"images must be floats (B, C, H, W) in 0..1, got {got}")
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or images.is_meta or not images.numel():
+    traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if traced or torch.compiler.is_compiling() or images.is_meta or not images.numel():
         return
     if model is None or images.device.type == "cpu" or model not in _seen:
         _check_values(images.detach())
