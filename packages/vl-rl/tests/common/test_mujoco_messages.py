@@ -20,6 +20,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     mujoco.set_mju_user_warning(before)
 
 
+def become_unstable() -> None:
+    """Simulate what MuJoCo warns of."""
+    body = "<body><freejoint/><geom size='.1'/></body>"
+    model = mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{body}</worldbody></mujoco>")
+    data = mujoco.MjData(model)
+    data.qvel[:] = float("nan")
+    mujoco.mj_step(model, data)
+
+
 def test_half_cheetah_says_nothing_and_leaves_no_file(folder: Path, capfd, caplog) -> None:
     route_mujoco_messages()
     gymnasium.make("HalfCheetah-v5").close()
@@ -30,11 +39,7 @@ def test_half_cheetah_says_nothing_and_leaves_no_file(folder: Path, capfd, caplo
 
 def test_an_unstable_simulation_is_logged_as_a_warning(folder: Path, caplog) -> None:
     route_mujoco_messages()
-    body = "<body><freejoint/><geom size='.1'/></body>"
-    model = mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{body}</worldbody></mujoco>")
-    data = mujoco.MjData(model)
-    data.qvel[:] = float("nan")
-    mujoco.mj_step(model, data)
+    become_unstable()
     (record,) = caplog.records
     assert (record.levelno, record.name) == (logging.WARNING, "vl_rl.mujoco")
     assert "unstable" in record.getMessage()
@@ -45,5 +50,5 @@ def test_a_function_of_the_users_own_stays() -> None:
     own: list[str] = []
     mujoco.set_mju_user_warning(own.append)
     route_mujoco_messages()
-    gymnasium.make("HalfCheetah-v5").close()
+    become_unstable()
     assert len(own) == 1
