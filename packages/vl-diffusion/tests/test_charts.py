@@ -66,12 +66,20 @@ def test_undecided_answers_are_marked(tmp_path, figures):
     result.difference_standard_errors[1, 1:] = 0.5
     draw_classification(tmp_path / "a.png", [np.zeros((28, 28), np.uint8)] * 2, result, [None, "$5_bag"])
     titles = [axes.get_title() for axes in figures[-1].axes if axes.get_title()]
-    assert titles == ["T-shirt/top", "T-shirt/top\n(undecided, true: $5_bag)"]
+    assert titles == ["T-shirt/top", "T-shirt/top\n(undecided)\n(true: $5_bag)"]
 
 
 def many_classified(path):
     names = [f"class {i}" for i in range(40)]
     draw_classification(path, [np.zeros((8, 8, 3))] * 9, classification(9, names), [None] * 9)
+
+
+def undecided_classified(path):
+    result = classification(11, ("dress", "a class with quite a long name", "an-even-longer-name-without-any-spaces"))
+    result.difference_standard_errors[:, 1:] = 0.5
+    result.predictions[:] = np.arange(11) % 3
+    truths = ["a class with quite a long name", "dress", "dress", None] * 3
+    draw_classification(path, [np.zeros((8, 8, 3))] * 11, result, truths[:11], ["a/very/long/name.png"] * 11)
 
 
 def compared(path):
@@ -116,7 +124,7 @@ def mapped(path):
 
 
 CHARTS = [
-    *(classified, many_classified, compared, gained, many_adapted),
+    *(classified, many_classified, undecided_classified, compared, gained, many_adapted),
     *(evaluated, evaluated_on_thirty, calibrated, mapped),
 ]
 
@@ -127,13 +135,22 @@ def test_no_type_is_smaller_than_eight_points_at_the_width_of_a_page(draw, figur
     assert smallest_text(figures[0]) >= SMALL
 
 
+def test_titles_and_file_names_lie_within_the_figure(figures, tmp_path):
+    undecided_classified(tmp_path / "chart.png")
+    figures[0].draw_without_rendering()
+    left, right = figures[0].bbox.intervalx
+    for text in (text for axes in figures[0].axes for text in (axes.title, axes.xaxis.label)):
+        box = text.get_window_extent()
+        assert left <= box.x0 <= box.x1 <= right, text.get_text()
+
+
 def texts(figure):
     return [text.get_text() for text in figure.findobj(Text)]
 
 
 def test_a_classified_image_has_its_file_name_and_a_frame(figures, tmp_path):
     classified(tmp_path / "chart.png")
-    assert "…ong folder name/0.png" in texts(figures[0])
+    assert "…folder name/0.png" in texts(figures[0])
     assert "T-shirt/top\n(true: $5_bag)" in texts(figures[0])
     image = figures[0].axes[0]
     assert image.images

@@ -142,7 +142,11 @@ def _as_uint8(pixels: Array, what: str, pixel_range: PixelRange | None) -> npt.N
     if pixels.dtype == np.uint8:
         return pixels
     if not np.issubdtype(pixels.dtype, np.floating) and (pixel_range is None or pixels.dtype.kind not in "iu"):
-        hint = "; pass pixel_range, the values of black and white" if pixels.dtype.kind in "iu" else ""
+        hint = (
+            "; save it as uint8, or pass pixel_range to open_dataset: the values of black and white"
+            if pixels.dtype.kind in "iu"
+            else ""
+        )
         raise ValueError(f"{what} must be uint8 or floating point in [0, 1], got {pixels.dtype}{hint}")
     result = np.empty(pixels.shape, np.uint8)
     # Image by image, since copies of all would be several times the size of the archive.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def draw_classification(
     rows, columns = -(-shown // _COLUMNS), min(_COLUMNS, shown)
     height = max(1.6, 0.165 * bars + 0.45)
     figure = new_figure(PAGE_WIDTH * columns / _COLUMNS, height * rows + 0.45)
-    cells = figure.subplots(rows, 2 * columns, squeeze=False, width_ratios=[1, 1.15] * columns)
+    cells = figure.subplots(rows, 2 * columns, squeeze=False, width_ratios=[1.35, 1.15] * columns)
     for axes in cells.flat:
         axes.set_axis_off()
     for i in range(shown):
@@ -81,14 +82,23 @@ def _draw_image(axes: Axes, image: Any, result: Classification, i: int, truth: s
     notes = ["undecided"] if result.undecided[i] else []
     if truth not in (None, label):
         notes.append(f"true: {truth}")
-    text = f"{label}\n({', '.join(notes)})" if notes else label
+    lines = [_fitting(label), *(_fitting(f"({note})") for note in notes)]
     # Dollar signs in names are not formulas.
-    axes.set_title(label_text(text, at_most=None), fontsize=TEXT, color=color, fontweight="bold", parse_math=False)
+    axes.set_title("\n".join(lines), fontsize=TEXT, color=color, fontweight="bold", parse_math=False)
     if name is not None:
         axes.set_xlabel(_file_name(name), fontsize=SMALL, color=INK, parse_math=False)
 
 
-def _file_name(name: str, at_most: int = 22) -> str:
+def _fitting(text: str, width: int = 14, at_most: int = 2) -> str:
+    """A text in lines that fit above an image, shortened to some lines."""
+    lines = textwrap.wrap(label_text(text, at_most=None), width, break_on_hyphens=False) or [""]
+    shown = lines[:at_most]
+    if len(lines) > at_most:
+        shown[-1] = shown[-1][: width - 1] + "…"
+    return "\n".join(shown)
+
+
+def _file_name(name: str, at_most: int = 18) -> str:
     """The end of a path, which tells files apart."""
     name = label_text(name, at_most=None)
     return name if len(name) <= at_most else "…" + name[1 - at_most :]
