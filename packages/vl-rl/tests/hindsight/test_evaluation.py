@@ -33,7 +33,11 @@ def counting_line() -> Monitor:
 
 @pytest.mark.parametrize("n_envs", [1, 4])
 @pytest.mark.parametrize("kind", [DummyVecEnv, pytest.param(SubprocVecEnv, marks=pytest.mark.slow)])
-def test_each_task_is_played_exactly_once(kind: Any, n_envs: int) -> None:
+def test_each_task_is_played_exactly_once(
+    kind: Any, n_envs: int, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The processes of the environments import this module by its name, which begins at the root of the repository.
+    monkeypatch.syspath_prepend(pytestconfig.rootpath)
     tasks = np.array([[4.0], [1.0], [-1.0], [0.0], [3.0], [-4.0], [2.0], [7.5], [-2.0]])
     venv = kind([counting_line] * n_envs)
     try:
