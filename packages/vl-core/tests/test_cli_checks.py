@@ -45,7 +45,7 @@ class Settings:
         ({"device": "toaster"}, "--device must be auto, cpu, cuda, cuda:1, mps or another device, got 'toaster'"),
         ({"device": "cdua"}, "got 'cdua'; did you mean cuda?"),
         ({"device": "cuda:x"}, "got 'cuda:x'"),
-        ({"device": "cuda:99"}, "--device must be auto or a device of this machine, got 'cuda:99'"),
+        ({"device": "cuda:99"}, "--device must be auto or a device of this machine"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_option(change, message):
