@@ -126,55 +126,48 @@ class _VectorPolicy(_FourierPolicy):
         made = behind_features(network, in_features, **{**self.fourier_settings, "sigma": sigma})
         return made.to(self.device)  # type: ignore[attr-defined]
 
-    def _make_q_networks(self, critic: ContinuousCritic, in_features: int) -> ContinuousCritic:
+
+class _ActorAndQNetworks(_VectorPolicy):
+    """Mixin of vector policies with an actor and Q-networks."""
+
+    _ACTOR_NETWORK: ClassVar[str]
+    """Attribute of the actor that holds its hidden layers."""
+
+    def make_actor(self, features_extractor: Any = None) -> Any:
+        """Build the actor; its features are those of the observation."""
+        actor = super().make_actor(features_extractor)  # type: ignore[misc]
+        if "actor" in self.networks:
+            network = getattr(actor, self._ACTOR_NETWORK)
+            setattr(actor, self._ACTOR_NETWORK, self._behind(network, actor.features_extractor.features_dim))
+        return actor
+
+    def make_critic(self, features_extractor: Any = None) -> ContinuousCritic:
+        """Build the Q-networks; their features are those of the observation and the action."""
+        critic: ContinuousCritic = super().make_critic(features_extractor)  # type: ignore[misc]
+        in_features = critic.features_extractor.features_dim + self.action_space.shape[0]  # type: ignore[attr-defined]
         if "critic" in self.networks:
             for index, network in enumerate(critic.q_networks):
                 critic.q_networks[index] = self._behind(network, in_features)
                 setattr(critic, f"qf{index}", critic.q_networks[index])
         return critic
 
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)  # type: ignore[misc]
+        self._group_frequencies(self.actor, self.critic)  # type: ignore[attr-defined]
 
-class FourierSACPolicy(_VectorPolicy, SACPolicy):
+
+class FourierSACPolicy(_ActorAndQNetworks, SACPolicy):
     """Policy of SAC with Fourier features of vectors."""
 
-    def make_actor(self, features_extractor: Any = None) -> SACActor:
-        """Build the actor; its features are those of the observation."""
-        actor = super().make_actor(features_extractor)
-        if "actor" in self.networks:
-            actor.latent_pi = self._behind(actor.latent_pi, actor.features_dim)
-        return actor
-
-    def make_critic(self, features_extractor: Any = None) -> ContinuousCritic:
-        """Build the Q-networks; their features are those of the observation and the action."""
-        critic = super().make_critic(features_extractor)
-        return self._make_q_networks(critic, critic.features_extractor.features_dim + self.action_space.shape[0])  # type: ignore[index]
-
-    def _build(self, lr_schedule: Any) -> None:
-        super()._build(lr_schedule)
-        self._group_frequencies(self.actor, self.critic)
+    _ACTOR_NETWORK: ClassVar[str] = "latent_pi"
 
 
-class FourierTD3Policy(_VectorPolicy, TD3Policy):
+class FourierTD3Policy(_ActorAndQNetworks, TD3Policy):
     """Policy of TD3 and DDPG with Fourier features of vectors."""
 
     _ARCH: ClassVar[Any] = [300]
     _FOURIER_DIM: ClassVar[int] = 400
-
-    def make_actor(self, features_extractor: Any = None) -> TD3Actor:
-        """Build the actor; its features are those of the observation."""
-        actor = super().make_actor(features_extractor)
-        if "actor" in self.networks:
-            actor.mu = self._behind(actor.mu, actor.features_dim)
-        return actor
-
-    def make_critic(self, features_extractor: Any = None) -> ContinuousCritic:
-        """Build the Q-networks; their features are those of the observation and the action."""
-        critic = super().make_critic(features_extractor)
-        return self._make_q_networks(critic, critic.features_extractor.features_dim + self.action_space.shape[0])  # type: ignore[index]
-
-    def _build(self, lr_schedule: Any) -> None:
-        super()._build(lr_schedule)
-        self._group_frequencies(self.actor, self.critic)
+    _ACTOR_NETWORK: ClassVar[str] = "mu"
 
 
 class FourierDQNPolicy(_VectorPolicy, DQNPolicy):
@@ -276,6 +269,8 @@ class _SharedEncoder(_ImagePolicy):
     share_features_extractor: bool
 
     _ARCH: ClassVar[Any] = [256, 256]
+    _ACTORS: ClassVar[tuple[Any, Any]]
+    """The actor with an encoder of its own, and the one that borrows."""
 
     def __init__(self, *args: Any, share_features_extractor: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, share_features_extractor=share_features_extractor, **kwargs)
@@ -297,39 +292,27 @@ class _SharedEncoder(_ImagePolicy):
             actor.optimizer = self.optimizer_class(actor.parameters(), lr=lr_schedule(1), **kwargs)  # type: ignore[attr-defined]
         self._group_frequencies(self.actor, self.critic)  # type: ignore[attr-defined]
 
-    def _updated(self, kwargs: dict[str, Any], features_extractor: Any) -> dict[str, Any]:
-        updated: dict[str, Any] = self._update_features_extractor(kwargs, features_extractor)  # type: ignore[attr-defined]
-        return updated
+    def make_actor(self, features_extractor: Any = None) -> Any:
+        """Build the actor, which may borrow the critic's encoder."""
+        kind = self._ACTORS[self.critic_kwargs["share_features_extractor"]]  # type: ignore[attr-defined]
+        return kind(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)  # type: ignore[attr-defined]
+
+    def make_critic(self, features_extractor: Any = None) -> ContinuousCritic:
+        """Build the Q-networks and their encoder."""
+        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)  # type: ignore[attr-defined]
+        return EncodingCritic(**kwargs).to(self.device)  # type: ignore[attr-defined]
 
 
 class FourierSACCnnPolicy(_SharedEncoder, SACPolicy):
     """Policy of SAC with Fourier features of images."""
 
-    def make_actor(self, features_extractor: Any = None) -> SACActor:
-        """Build the actor, which may borrow the critic's encoder."""
-        kind = BorrowingSACActor if self._borrows else SACActor
-        return kind(**self._updated(self.actor_kwargs, features_extractor)).to(self.device)
-
-    def make_critic(self, features_extractor: Any = None) -> ContinuousCritic:
-        """Build the Q-networks and their encoder."""
-        return EncodingCritic(**self._updated(self.critic_kwargs, features_extractor)).to(self.device)
-
-    @property
-    def _borrows(self) -> bool:
-        return bool(self.critic_kwargs["share_features_extractor"])
+    _ACTORS: ClassVar[tuple[Any, Any]] = (SACActor, BorrowingSACActor)
 
 
 class FourierTD3CnnPolicy(_SharedEncoder, TD3Policy):
     """Policy of TD3 and DDPG with Fourier features of images."""
 
-    def make_actor(self, features_extractor: Any = None) -> TD3Actor:
-        """Build the actor, which may borrow the critic's encoder."""
-        kind = BorrowingTD3Actor if self.critic_kwargs["share_features_extractor"] else TD3Actor
-        return kind(**self._updated(self.actor_kwargs, features_extractor)).to(self.device)
-
-    def make_critic(self, features_extractor: Any = None) -> ContinuousCritic:
-        """Build the Q-networks and their encoder."""
-        return EncodingCritic(**self._updated(self.critic_kwargs, features_extractor)).to(self.device)
+    _ACTORS: ClassVar[tuple[Any, Any]] = (TD3Actor, BorrowingTD3Actor)
 
 
 class FourierDQNCnnPolicy(_ImagePolicy, DQNPolicy):
