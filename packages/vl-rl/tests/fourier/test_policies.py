@@ -184,8 +184,12 @@ def test_dict_observations_and_several_environments(algorithm):
 
 
 def test_policies_work_with_the_algorithms_of_stable_baselines3():
-    SAC(FourierSACPolicy, "Pendulum-v1", policy_kwargs=dict(SMALL), **OFF_POLICY).learn(40)
-    PPO(FourierActorCriticPolicy, "CartPole-v1", policy_kwargs=dict(SMALL), n_steps=16, batch_size=8).learn(32)
+    sac = SAC(FourierSACPolicy, "Pendulum-v1", policy_kwargs=dict(SMALL), **OFF_POLICY)
+    ppo = PPO(FourierActorCriticPolicy, "CartPole-v1", policy_kwargs=dict(SMALL), n_steps=16, batch_size=8)
+    for model in (sac, ppo):
+        before = {name: part.B.detach().clone() for name, part in parts(model).items()}
+        model.learn(40)
+        assert all(not torch.equal(part.B, before[name]) for name, part in parts(model).items())
 
 
 def test_orthogonal_initialization_keeps_sigma():

@@ -46,7 +46,9 @@ def test_learns_with_actions_of_every_kind(line, action):
 
 @pytest.mark.parametrize("space", [spaces.Discrete(4), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(3)], ids=str)
 def test_learns_from_observations_that_are_no_vectors(line, space):
-    model_of(lambda: line(observation=space)).learn(64)
+    model = model_of(lambda: line(observation=space))
+    before = weights(model)
+    assert not same(before, weights(model.learn(64)))
 
 
 def test_learns_from_dictionaries(line, parts):
@@ -63,7 +65,9 @@ def test_one_seed_gives_one_result(line):
 
 
 def test_runs_under_running_normalization(line):
-    HiPPO("HierarchicalMlpPolicy", VecNormalize(vector(line)), **SMALL).learn(128)
+    env = VecNormalize(vector(line))
+    assert HiPPO("HierarchicalMlpPolicy", env, **SMALL).learn(128).num_timesteps == 128
+    assert env.obs_rms.count > 128
 
 
 def test_a_loaded_model_predicts_alike_without_an_environment_and_resumes(line, tmp_path):

@@ -76,10 +76,13 @@ def test_a_missing_state_in_mid_episode_warns_once(starts):
 
 def test_episodes_that_begin_without_a_state_do_not_warn():
     policy = make()
-    for _ in range(3):
-        _, state = policy.predict(observations(2))
-        policy.predict(observations(2), state)
-        policy.predict(observations(2), None, np.ones(2, dtype=bool))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            _, state = policy.predict(observations(2))
+            policy.predict(observations(2), state)
+            policy.predict(observations(2), None, np.ones(2, dtype=bool))
+    assert caught == []
 
 
 # ---- Parts of the observation ----

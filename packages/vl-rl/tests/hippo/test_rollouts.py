@@ -1,4 +1,4 @@
-"""What lands in the buffer: every reward, the log-probabilities of collection, commitments across rollouts, ends."""
+"""Contents of the buffer: every reward, the log-probabilities of collection, commitments across rollouts, ends."""
 
 from __future__ import annotations
 

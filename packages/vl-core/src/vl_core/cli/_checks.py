@@ -10,6 +10,7 @@ import errno
 import math
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
@@ -26,12 +27,12 @@ _DEVICES = (
 )
 
 
-class Check:
+class Check(ABC):
     """A check of one value, as a mark of its type: ``Annotated[int, Range(1)]``."""
 
+    @abstractmethod
     def __call__(self, option: str, value: Any) -> None:
         """Raise ValueError or OSError, whose message begins with the option, if the value is wrong."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
