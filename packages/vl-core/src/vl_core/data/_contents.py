@@ -1,4 +1,4 @@
-"""What a data set holds: images with labels, names and optional captions, without PyTorch."""
+"""Contents of a data set: images with labels, names and optional captions, without PyTorch."""
 
 from __future__ import annotations
 

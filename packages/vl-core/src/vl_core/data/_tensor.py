@@ -71,7 +71,7 @@ def _from_uint8(pixels: np.ndarray[Any, Any]) -> Tensor:
 
 
 def _shape_hint(shape: tuple[int, ...], other_side: int, remedy: str, channel: str) -> str:
-    """What mends three dimensions: channels at the other side, or several gray images."""
+    """Advice for three dimensions: channels at the other side, or several gray images."""
     if len(shape) != 3:
         return ""
     return f"; {remedy}" if other_side in (1, 3) else f"; if it is a batch of gray images, pass images{channel}"

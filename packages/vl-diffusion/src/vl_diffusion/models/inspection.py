@@ -1,4 +1,4 @@
-"""What the files of a model tell before PyTorch and diffusers are imported: its kind, its parts, its variants."""
+"""The kind, the parts and the variants of a model, read from its files before PyTorch and diffusers are imported."""
 
 from __future__ import annotations
 

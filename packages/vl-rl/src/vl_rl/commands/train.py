@@ -91,7 +91,7 @@ def _runs(settings: Train) -> list[RunSettings]:
 
 
 def _default_algorithms(settings: Train) -> tuple[str, ...]:
-    """What is compared where nothing was chosen."""
+    """Algorithms to compare where none were chosen."""
     if settings.relabel:
         return ("sac",)
     env = make_environment(settings.env)

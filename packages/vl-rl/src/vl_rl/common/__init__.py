@@ -1,1 +1,1 @@
-"""What all methods share."""
+"""Parts that all methods share."""

@@ -17,7 +17,7 @@ ADVICE = (
     "to get video, install EGL or OSMesa (on Debian and Ubuntu: apt-get install libegl1 or libosmesa6), "
     "or run on a machine with a display, and then `vl-rl render`"
 )
-"""How to get video on a machine where nothing renders."""
+"""Advice for a machine where nothing renders."""
 
 _TRIAL = """
 import mujoco

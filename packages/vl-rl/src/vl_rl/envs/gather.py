@@ -28,7 +28,7 @@ _APPLES, _BOMBS = 8, 8
 _CATCH = 1.0
 """Distance of the robot's head at which an object is caught."""
 _RANGE, _BINS = 6.0, 10
-"""How far the sensors see, and how many directions they tell apart, for apples and for bombs."""
+"""Range of the sensors, and the number of directions that they tell apart, for apples and for bombs."""
 _CELLS = np.array([(x, y) for x in range(-6, 7, 2) for y in range(-6, 7, 2) if (x, y) != (0, 0)], dtype=np.float64)
 _WALLS = "".join(
     f'<geom type="box" pos="{x} {y} 0" size="{0.1 + abs(y)} {0.1 + abs(x)} 0.5" contype="2" conaffinity="1"/>'

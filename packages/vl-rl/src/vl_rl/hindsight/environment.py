@@ -26,12 +26,12 @@ Observation = dict[str, Array]
 
 
 class Outcome(NamedTuple):
-    """What happened in one step of an environment, before any task is asked."""
+    """Outcome of one step of an environment, before any task is asked."""
 
     observation: Array
     """Of the space ``observation``."""
     features: Array
-    """What was measured in this step, for the reward; of the space ``features``."""
+    """Measurements of this step, for the reward; of the space ``features``."""
     terminated: bool = False
     """True if the episode ends for every task, as when a robot falls."""
 

@@ -1,4 +1,4 @@
-"""What relabeling needs of an agent: features without `achieved_goal`, and a value function."""
+"""Parts of an agent that relabeling needs: features without `achieved_goal`, and a value function."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ __all__ = ["GeneralizedHindsightReplayBuffer"]
 
 
 class _Stored(NamedTuple):
-    """Where a complete path lies."""
+    """Place of a complete path in the buffer."""
 
     env: int
     start: int

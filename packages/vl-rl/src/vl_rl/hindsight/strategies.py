@@ -23,7 +23,7 @@ Value = Callable[[Array, Array], NDArray[np.float64]]
 
 @dataclass
 class Hindsight:
-    """What a strategy may look at when a path is complete."""
+    """Situation of a strategy when a path is complete."""
 
     family: TaskFamily
     path: Transitions
@@ -39,7 +39,7 @@ class Hindsight:
     value: Value | None
     """The agent's value function; None if no agent is attached."""
     ties: str
-    """What decides between candidates of equal percentile, ``"return"`` or ``"advantage"``."""
+    """Tie-breaker between candidates of equal percentile, ``"return"`` or ``"advantage"``."""
 
     @property
     def candidates(self) -> Array:

@@ -35,13 +35,13 @@ class Transitions:
     """Transitions as arrays with one shape of leading dimensions ``(...)``; numbers with a point are float64."""
 
     observation: Array
-    """What was observed before the action, ``(..., D)``: ``observation`` of the environment's dictionary."""
+    """Observation before the action, ``(..., D)``: ``observation`` of the environment's dictionary."""
     action: Array
     """The action in the environment's units, ``(..., A)``; ``(...)`` where actions are discrete."""
     next_observation: Array
-    """What was observed after it, ``(..., D)``."""
+    """Observation after it, ``(..., D)``."""
     features: Array
-    """What the environment measured in this step, ``(..., F)``: ``achieved_goal`` of the next dictionary."""
+    """Measurements of this step, ``(..., F)``: ``achieved_goal`` of the next dictionary."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 State = tuple[NDArray[Any], ...]
-"""What `predict` carries: the latent of each environment, and the steps left for it; both `(n_envs,)` int64."""
+"""State that `predict` carries: the latent of each environment, and the steps left for it; both `(n_envs,)` int64."""
 
 
 def checked_commitment(commitment: Sequence[int]) -> tuple[int, int]:

@@ -29,7 +29,7 @@ Level: TypeAlias = Literal["manager", "skills"]
 
 
 class Step(NamedTuple):
-    """What both levels did at one step of `(B,)` environments."""
+    """Choices of both levels at one step of `(B,)` environments."""
 
     actions: Tensor
     log_probs: Tensor

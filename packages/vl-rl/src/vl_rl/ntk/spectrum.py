@@ -1,4 +1,4 @@
-"""What a kernel learns first: the decay of its residuals, and its spectrum over frequencies."""
+"""The order in which a kernel learns: decay of its residuals, and its spectrum over frequencies."""
 
 from __future__ import annotations
 

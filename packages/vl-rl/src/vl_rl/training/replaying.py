@@ -49,7 +49,7 @@ class ReplayableEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self.env.step(action)
 
     def export_state(self) -> dict[str, Any]:
-        """What leads to the current state, for `import_state`."""
+        """Record of how the current state came about, for `import_state`."""
         return {**deepcopy(self._reset), "actions": deepcopy(self._actions)}
 
     def import_state(self, state: dict[str, Any]) -> Any:

@@ -72,7 +72,7 @@ def train_run(settings: RunSettings, folder: Path, *, progress: Progress | None 
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """What `train_run` returned for the run in a folder.
+    """Read what `train_run` returned for the run in a folder.
 
     Raises:
         ValueError: If the file is damaged.

@@ -57,6 +57,6 @@ class RunSettings:
         return f"runs/{self.label.replace(', ', '-')}/seed-{self.seed}"
 
     def config(self) -> dict[str, Any]:
-        """What determines the result of the run."""
+        """Settings that determine the result of the run."""
         names = ("algo", "env", "seed", "relabel", "total_timesteps", "hyperparameters", "eval_every", "eval_episodes")
         return {name: getattr(self, name) for name in names}

@@ -1,1 +1,1 @@
-"""What the command knows by name: algorithms, hyper-parameters as rl-zoo3 writes them, and built-in ones."""
+"""Names that the command knows: algorithms, hyper-parameters as rl-zoo3 writes them, and built-in ones."""

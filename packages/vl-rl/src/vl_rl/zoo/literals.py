@@ -18,7 +18,7 @@ _SHORT = {
     "GeneralizedHindsightReplayBuffer": "vl_rl.GeneralizedHindsightReplayBuffer",
     "RMSpropTFLike": "stable_baselines3.common.sb2_compat.rmsprop_tf_like.RMSpropTFLike",
 }
-"""What names stand for that files use without saying where they come from."""
+"""Meanings of names that files use without saying where they come from."""
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
