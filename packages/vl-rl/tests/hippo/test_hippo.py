@@ -161,10 +161,10 @@ def test_an_environment_with_action_masks_is_refused(line):
         model_of(line).set_env(vector(lambda: Masked(line())))
 
 
-@pytest.mark.parametrize(("part", "message"), [("observation", "got nan at index"), ("reward", "got inf at index")])
+@pytest.mark.parametrize(("part", "message"), [("observation", "got .*nan"), ("reward", "got inf")])
 def test_what_is_not_finite_stops_training_and_leaves_the_model_whole(line, part, message, tmp_path):
     model = model_of(lambda: Broken(line(), part))
-    with pytest.raises(ValueError, match=f"^{part} must be finite, {message}"):
+    with pytest.raises(ValueError, match=rf"^{part} of environment 0 must be finite, {message}.* after \d+ steps"):
         model.learn(1000)
     assert all(torch.isfinite(value).all() for value in weights(model).values())
     model.save(tmp_path / "model.zip")

@@ -12,8 +12,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.mujoco.ant_v5 import AntEnv
 
-from vl_rl.common.mujoco_messages import route_mujoco_messages
-from vl_rl.hindsight.environment import MultiTaskEnv, Outcome
+from vl_rl.envs.mujoco_tasks import MujocoTaskEnv
+from vl_rl.hindsight.environment import Outcome
 from vl_rl.hindsight.tasks import Array, Transitions
 
 __all__ = ["AntDirection", "DirectionTasks"]
@@ -48,7 +48,7 @@ class DirectionTasks:
         return np.broadcast_arrays(angle, tasks[..., 0])[0][..., None]
 
 
-class AntDirection(MultiTaskEnv):
+class AntDirection(MujocoTaskEnv):
     """Ant-v5 with the tasks of :class:`DirectionTasks`; up to 1,000 steps an episode, observations in float32.
 
     The reward that all directions share is 1 - 0.5 |a|^2 - 0.0005 |contact forces|^2; an ant that falls ends the
@@ -60,35 +60,22 @@ class AntDirection(MultiTaskEnv):
         **body_options: Arguments of gymnasium's ``AntEnv``, such as ``width`` and ``healthy_z_range``.
     """
 
-    metadata = {"render_modes": ["human", "rgb_array", "depth_array"], "render_fps": 20}  # noqa: RUF012
-
     def __init__(self, *, horizon: int = 1000, render_mode: str | None = None, **body_options: Any):
-        route_mujoco_messages()
-        self._body: Any = AntEnv(render_mode=render_mode, **{"include_cfrc_ext_in_observation": False, **body_options})
+        options = {"include_cfrc_ext_in_observation": False, **body_options}
         super().__init__(
             DirectionTasks(),
-            observation=spaces.Box(-np.inf, np.inf, self._body.observation_space.shape),
-            features=spaces.Box(-np.inf, np.inf, (3,)),
-            action=self._body.action_space,
+            lambda: AntEnv(render_mode=render_mode, **options),
+            3,
             horizon=horizon,
             render_mode=render_mode,
         )
 
     def start(self) -> Outcome:
         """Begin near the usual stance."""
-        observation, _ = self._body.reset(seed=int(self.np_random.integers(2**31)))
-        return Outcome(observation, np.zeros(3))
+        return Outcome(self.reset_body(), np.zeros(3))
 
     def advance(self, action: Array) -> Outcome:
         """Take a step of Ant."""
         observation, _, fallen, _, info = self._body.step(action)
         shared = info["reward_survive"] + info["reward_ctrl"] + info["reward_contact"]
         return Outcome(observation, np.array([info["x_velocity"], info["y_velocity"], shared]), bool(fallen))
-
-    def render(self) -> Any:
-        """Render with MuJoCo."""
-        return self._body.render()
-
-    def close(self) -> None:
-        """Release MuJoCo's graphics."""
-        self._body.close()

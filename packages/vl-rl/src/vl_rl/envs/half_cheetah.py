@@ -12,8 +12,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 
-from vl_rl.common.mujoco_messages import route_mujoco_messages
-from vl_rl.hindsight.environment import MultiTaskEnv, Outcome
+from vl_rl.envs.mujoco_tasks import MujocoTaskEnv
+from vl_rl.hindsight.environment import Outcome
 from vl_rl.hindsight.tasks import Array, Transitions
 
 __all__ = ["HalfCheetahMultiObjective", "ObjectiveTasks"]
@@ -50,7 +50,7 @@ class ObjectiveTasks:
         return tasks
 
 
-class HalfCheetahMultiObjective(MultiTaskEnv):
+class HalfCheetahMultiObjective(MujocoTaskEnv):
     """HalfCheetah-v5 with the tasks of :class:`ObjectiveTasks`; 1,000 steps an episode, observations in float32.
 
     Args:
@@ -59,23 +59,18 @@ class HalfCheetahMultiObjective(MultiTaskEnv):
         **body_options: Arguments of gymnasium's ``HalfCheetahEnv``, such as ``width`` and ``reset_noise_scale``.
     """
 
-    metadata = {"render_modes": ["human", "rgb_array", "depth_array"], "render_fps": 20}  # noqa: RUF012
-
     def __init__(self, *, horizon: int = 1000, render_mode: str | None = None, **body_options: Any):
-        route_mujoco_messages()
-        self._body: Any = HalfCheetahEnv(render_mode=render_mode, **body_options)
         super().__init__(
             ObjectiveTasks(),
-            observation=spaces.Box(-np.inf, np.inf, self._body.observation_space.shape),
-            features=spaces.Box(-np.inf, np.inf, (4,)),
-            action=self._body.action_space,
+            lambda: HalfCheetahEnv(render_mode=render_mode, **body_options),
+            4,
             horizon=horizon,
             render_mode=render_mode,
         )
 
     def start(self) -> Outcome:
         """Begin near the usual stance."""
-        observation, _ = self._body.reset(seed=int(self.np_random.integers(2**31)))
+        observation = self.reset_body()
         return Outcome(observation, self._features(0.0, 0.0))
 
     def advance(self, action: Array) -> Outcome:
@@ -85,11 +80,3 @@ class HalfCheetahMultiObjective(MultiTaskEnv):
 
     def _features(self, speed: float, effort: float) -> Array:
         return np.array([speed, effort, self._body.data.qpos[1], self._body.data.qvel[2]])
-
-    def render(self) -> Any:
-        """Render with MuJoCo."""
-        return self._body.render()
-
-    def close(self) -> None:
-        """Release MuJoCo's graphics."""
-        self._body.close()

@@ -19,6 +19,7 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
+from vl_rl.common.finite import check_finite
 from vl_rl.hindsight.policy import check_policy, value_function
 from vl_rl.hindsight.returns import Paths
 from vl_rl.hindsight.strategies import STRATEGIES, Hindsight, Strategy, Value
@@ -176,12 +177,7 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
                 is longer than the buffer, or the family's methods return what they should not.
         """
         for name, values in {"reward": reward, **next_obs}.items():
-            if not np.isfinite(values).all():
-                which = int(np.flatnonzero(~np.isfinite(np.asarray(values).reshape(len(infos), -1)).all(axis=1))[0])
-                raise ValueError(
-                    f"{name} must be finite, got {np.asarray(values)[which].tolist()} from environment {which}; "
-                    "nothing was stored: repair the environment's step()"
-                )
+            check_finite(name, np.asarray(values), "; nothing was stored; mend the environment's step()")
         if self._lengths.max() >= self.buffer_size - 1:
             raise ValueError(
                 "buffer_size must exceed the length of an episode times the number of environments, got "

@@ -23,20 +23,21 @@ from stable_baselines3.common.utils import FloatSchedule, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
+from vl_rl.common.finite import FiniteInputs
+
 from .commitment import checked_commitment
 from .policies import (
     HierarchicalActorCriticPolicy,
     HierarchicalMultiInputPolicy,
     Level,
     checked_num_latents,
-    require_finite,
 )
 from .rollout_buffer import HierarchicalRolloutBuffer, LevelSamples, usage_entropy
 
 Self = TypeVar("Self", bound="HiPPO")
 
 
-class HiPPO(OnPolicyAlgorithm):
+class HiPPO(FiniteInputs, OnPolicyAlgorithm):
     """Hierarchical proximal policy optimization with random time commitments.
 
     Args:
@@ -239,7 +240,7 @@ class HiPPO(OnPolicyAlgorithm):
         rollout_buffer.reset()
         if len(self._latents) != env.num_envs:
             self._latents, self._steps_left = np.zeros((2, env.num_envs), dtype=np.int64)
-        require_finite(self._last_obs, "observation")
+        env = self.checked(env)
         callback.on_rollout_start()
         dones = np.zeros(env.num_envs, dtype=bool)
         for _ in range(n_rollout_steps):
@@ -255,8 +256,6 @@ class HiPPO(OnPolicyAlgorithm):
             if isinstance(self.action_space, spaces.Box):
                 clipped_actions = np.clip(actions, self.action_space.low, self.action_space.high)
             new_obs, rewards, dones, infos = env.step(clipped_actions)
-            require_finite(new_obs, "observation")
-            require_finite(rewards, "reward")
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
@@ -288,7 +287,6 @@ class HiPPO(OnPolicyAlgorithm):
         for index in np.flatnonzero(dones):
             if infos[index].get("TimeLimit.truncated", False):
                 last = infos[index]["terminal_observation"]
-                require_finite(last, "observation")
                 at = slice(index, index + 1)
                 observation = self.policy.obs_to_tensor(last)[0]
                 values[at] = self._values_after(observation, latents[at], steps_left[at]).cpu().numpy()

@@ -283,7 +283,7 @@ class HierarchicalActorCriticPolicy(BasePolicy):
             ValueError: If the observation is not finite, or the state is for other environments.
         """
         self.set_training_mode(False)
-        require_finite(observation, "observation")
+        _check_observation(observation)
         inputs, vectorized = self.obs_to_tensor(observation)
         n_envs = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
         self._warn_without_state(state, episode_start)
@@ -412,20 +412,19 @@ def checked_num_latents(num_latents: int) -> int:
     return int(num_latents)
 
 
-def require_finite(values: Any, name: str) -> None:
-    """Refuse NaN and infinity in an array or a dictionary of arrays.
+def _check_observation(observation: Any) -> None:
+    """Refuse a tuple, NaN and infinity as input of `predict`, which may be one observation or one of each environment.
 
     Raises:
-        ValueError: Naming the environment (first index) and the value.
+        ValueError: Naming what came.
     """
-    if isinstance(values, tuple):
-        raise ValueError(f"{name} must be an array or a dict, got a tuple; pass `obs` of `obs, info = env.reset()`")
-    for key, array in values.items() if isinstance(values, dict) else [("", values)]:
-        array = np.asarray(array)
-        if array.dtype.kind != "f" or np.isfinite(array).all():
-            continue
-        where = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(
-            f"{name}{f'[{key!r}]' if key else ''} must be finite, got {array[where]} at index {where} of shape "
-            f"{array.shape}; mend the environment, or find the step with stable_baselines3's VecCheckNan"
-        )
+    if isinstance(observation, tuple):
+        raise ValueError("observation must be an array or a dict, got a tuple; pass `obs` of `obs, info = env.reset()`")
+    for key, part in observation.items() if isinstance(observation, dict) else [("", observation)]:
+        array = np.asarray(part)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            where = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
+            raise ValueError(
+                f"observation{f'[{key!r}]' if key else ''} must be finite, got {array[where]} at index {where} of "
+                f"shape {array.shape}; mend the environment, or find the step with stable_baselines3's VecCheckNan"
+            )
