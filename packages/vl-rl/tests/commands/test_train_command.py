@@ -72,6 +72,20 @@ def test_evaluation_repeats_the_last_one_of_training(trained, tmp_path, capsys):
     assert "--baseline must be one of dqn; fourier-dqn, got 'sac'" in capsys.readouterr().err
 
 
+def test_each_evaluation_task_is_a_column(tmp_path, capsys):
+    (tmp_path / "small.yml").write_text(SMALL_RUN)
+    arguments = ["--env", "vl_rl/PointTrajectory-v0", "--relabel", "air", "none", "--total-timesteps", "75", "--eval-every", "75"]
+    arguments += ["--hyperparams", str(tmp_path / "small.yml"), "--no-video", "--out", str(tmp_path / "out")]
+    assert main(["train", *arguments]) == 0
+    assert main(["evaluate", str(tmp_path / "out"), "--out", str(tmp_path / "scores")]) == 0
+    scores = dict(np.load(tmp_path / "scores/scores.npz"))
+    assert {name: value.shape for name, value in scores.items()} == {"sac, air": (2, 25), "sac, none": (2, 25)}
+    found = [row for row in rows(tmp_path / "scores/scores.csv") if (row["method"], row["seed"]) == ("sac, none", "1")]
+    assert [row["task"] for row in found][:2] == [f"vl_rl/PointTrajectory-v0, task 00{i}" for i in range(2)]
+    np.testing.assert_allclose([float(row["score"]) for row in found], scores["sac, none"][1], rtol=1e-5)
+    assert "sac, air over sac, none: better with probability" in capsys.readouterr().out
+
+
 def test_any_metric_is_drawn_and_a_wrong_one_lists_them(trained, tmp_path, capsys):
     folder, _ = trained
     assert main(["plot", str(folder), "--metric", "eval/iqm", "--out", str(tmp_path)]) == 0

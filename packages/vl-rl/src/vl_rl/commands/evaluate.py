@@ -22,6 +22,7 @@ from vl_rl.common.statistics import (
     save_scores,
     stratified_bootstrap,
 )
+from vl_rl.training.building import make_evaluation_environments
 from vl_rl.training.evaluation import evaluate
 from vl_rl.training.saved_runs import SavedRun, by_method, find_runs
 
@@ -71,13 +72,16 @@ def run(settings: Evaluate) -> None:
 
 
 def _play(run: SavedRun, settings: Evaluate, device: str) -> dict[str, float]:
-    """Scores of a run by task."""
-    model, env = run.load(device=device)
+    """Scores of a run by column: the environment, or each evaluation task of one with a family of tasks."""
+    model, env = run.load(make_evaluation_environments(run.settings), device=device)
+    name = run.settings.env
     try:
         returns = evaluate(model, env, settings.episodes, seed=settings.seed)
+        if env.has_attr("task_family"):
+            return {f"{name}, task {number:03}": value for number, value in enumerate(returns)}
     finally:
         env.close()
-    return {run.settings.env: float(np.mean(returns))}
+    return {name: float(np.mean(returns))}
 
 
 def _matrix(name: str, group: list[SavedRun], played: dict[tuple[str, int, str], float]) -> NDArray[np.float64]:

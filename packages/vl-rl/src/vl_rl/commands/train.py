@@ -72,6 +72,7 @@ def _runs(settings: Train) -> list[RunSettings]:
             "source": f"hyper-parameters of {algo}" if path is None else str(path),
             "total_timesteps": steps,
             "eval_every": settings.eval_every or max(1, steps // 12),
+            "checkpoint_every": settings.checkpoint_every or min(max(1, steps // 12), 5000),
         }
     return [
         RunSettings(
@@ -79,7 +80,6 @@ def _runs(settings: Train) -> list[RunSettings]:
             env=settings.env,
             seed=seed,
             eval_episodes=settings.eval_episodes,
-            checkpoint_every=settings.checkpoint_every,
             device=device,
             relabel=relabel,
             **own,

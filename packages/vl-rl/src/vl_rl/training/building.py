@@ -82,6 +82,16 @@ def make_environments(settings: RunSettings, count: int | None = None, **options
     )
 
 
+def make_evaluation_environments(settings: RunSettings) -> VecEnv:
+    """Make the environments in which a run is evaluated: one, or one for each evaluation task, 25 at most."""
+    env = make_environments(settings, 1)
+    if not env.has_attr("task_family"):
+        return env
+    tasks = len(env.get_attr("task_family")[0].evaluation_tasks())
+    env.close()
+    return make_environments(settings, min(tasks, 25))
+
+
 def callbacks(settings: RunSettings, model: BaseAlgorithm) -> list[BaseCallback]:
     """Callbacks that the buffer of a run needs."""
     relabels = isinstance(getattr(model, "replay_buffer", None), GeneralizedHindsightReplayBuffer)

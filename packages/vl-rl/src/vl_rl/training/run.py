@@ -18,7 +18,7 @@ from vl_core.files import read_json
 from vl_core.runs import RunFolder, atomic_write
 
 from vl_rl.common.statistics import interquartile_mean
-from vl_rl.training.building import build, callbacks, make_environments
+from vl_rl.training.building import build, callbacks, make_environments, make_evaluation_environments
 from vl_rl.training.checkpoints import Restored, save_checkpoint
 from vl_rl.training.evaluation import EVALUATION_SEED, evaluate
 from vl_rl.training.saved_runs import save_normalization
@@ -58,7 +58,7 @@ def train_run(settings: RunSettings, folder: Path, *, progress: Progress | None 
             result = read_result(folder)
             (progress or _ignore)(settings.total_timesteps)
             return result
-        env, eval_env = make_environments(settings), make_environments(settings, 1)
+        env, eval_env = make_environments(settings), make_evaluation_environments(settings)
         try:
             result = _train(settings, run, env, eval_env, progress or _ignore)
         finally:

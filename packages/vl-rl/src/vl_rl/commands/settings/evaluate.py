@@ -28,7 +28,7 @@ class Evaluate:
     """Method that the others are compared with; default: the last one."""
 
     episodes: Count = 20
-    """Episodes of each run."""
+    """Episodes of each run; with a family of tasks, one of each evaluation task instead."""
 
     seed: Seed = 0
     """Seed of the episodes and of the bootstrap."""

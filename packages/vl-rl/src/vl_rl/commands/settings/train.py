@@ -53,8 +53,8 @@ class Train:
     video: bool = True
     """Write a video of the first seed of each method, where the environment can be rendered."""
 
-    checkpoint_every: Count = 5000
-    """Steps between two checkpoints."""
+    checkpoint_every: Count | None = None
+    """Steps between two checkpoints; default: a twelfth of all steps, 5,000 at most."""
 
     device: DeviceName = "cpu"
     """Device of the networks, or "auto"; small networks are fastest on the CPU."""
