@@ -74,7 +74,8 @@ def test_evaluation_repeats_the_last_one_of_training(trained, tmp_path, capsys):
 
 def test_each_evaluation_task_is_a_column(tmp_path, capsys):
     (tmp_path / "small.yml").write_text(SMALL_RUN)
-    arguments = ["--env", "vl_rl/PointTrajectory-v0", "--relabel", "air", "none", "--total-timesteps", "75", "--eval-every", "75"]
+    arguments = ["--env", "vl_rl/PointTrajectory-v0", "--relabel", "air", "none"]
+    arguments += ["--total-timesteps", "75", "--eval-every", "75"]
     arguments += ["--hyperparams", str(tmp_path / "small.yml"), "--no-video", "--out", str(tmp_path / "out")]
     assert main(["train", *arguments]) == 0
     assert main(["evaluate", str(tmp_path / "out"), "--out", str(tmp_path / "scores")]) == 0

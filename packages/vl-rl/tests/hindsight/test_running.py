@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sb3_contrib import TQC
 from stable_baselines3 import DDPG, DQN, SAC, TD3
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
@@ -45,7 +46,7 @@ def discrete_line() -> Line:
     return Line(discrete=True)
 
 
-@pytest.mark.parametrize("algorithm", [SAC, TD3, DDPG, DQN])
+@pytest.mark.parametrize("algorithm", [SAC, TD3, DDPG, DQN, TQC])
 @pytest.mark.parametrize("strategy", ["advantage", "air"])
 def test_every_algorithm_trains_and_values_are_the_critics_smallest(algorithm: Any, strategy: str) -> None:
     env = discrete_line() if algorithm is DQN else None
@@ -63,7 +64,9 @@ def test_every_algorithm_trains_and_values_are_the_critics_smallest(algorithm: A
             expected = model.q_net(inputs).max(1).values
         else:
             actions = torch.as_tensor(model.policy.scale_action(model.predict(batch, deterministic=True)[0]))
-            expected = torch.stack(model.critic(inputs, actions)).amin(0)[:, 0]
+            q = model.critic(inputs, actions)
+            # TQC has quantiles of each critic, (4, critics, quantiles); the others a tuple of (4, 1).
+            expected = (q.mean(2) if algorithm is TQC else torch.cat(q, 1)).amin(1)
     np.testing.assert_allclose(value_function(model)(observations, tasks), expected, rtol=1e-5, atol=1e-6)
 
 
