@@ -13,21 +13,24 @@ evaluations. The interval is Student's for the differences of paired seeds.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
-import numpy as np
 import torch
 from scipy import stats
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import CallbackList, EventCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
-from vl_core.charts import COLORS, PAGE_WIDTH, new_figure, save_figure, style_axes
 from vl_core.progress import progress_bar
 from vl_core.results import append_row, provenance, read_rows
 from vl_rl import GeneralizedHindsightReplayBuffer, HindsightCallback, TaskExtractor, evaluate_tasks
 from vl_rl.envs.point_trajectory import PointTrajectory
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # what several studies share
+
+from episode_returns import draw_rows
 
 HERE = Path(__file__).parent
 STEPS = 15_000
@@ -115,25 +118,6 @@ def report(rows: Sequence[dict[str, str]]) -> None:
         print(f"air - none: {fmean(differences):.2f}, 95 % interval {low:.2f} to {high:.2f} over {len(seeds)} seeds")
 
 
-def draw(rows: Sequence[dict[str, str]], path: Path) -> None:
-    """Draw the mean over seeds of each strategy, with each seed behind it."""
-    figure = new_figure(PAGE_WIDTH, 3.4)
-    axes = figure.subplots()
-    steps = np.arange(EVERY, STEPS + 1, EVERY)
-    names = {"none": "no relabeling", "air": "AIR"}
-    for color, (strategy, runs) in zip(COLORS, curves(rows).items(), strict=False):
-        for curve in runs.values():
-            axes.plot(steps, curve, color=color, alpha=0.25, linewidth=1)
-        if runs:
-            mean = np.mean(list(runs.values()), axis=0)
-            axes.plot(steps, mean, color=color, label=f"{names[strategy]}, mean of {len(runs)} seeds")
-    axes.set(xlabel="environment steps", ylabel="return, interquartile mean over tasks", xlim=(0, STEPS))
-    axes.set_ylim(bottom=0)
-    style_axes(axes, grid="y")
-    axes.legend(frameon=False, loc="lower right")
-    save_figure(figure, path)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, print the areas, and draw the curves."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -148,7 +132,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 run(strategy, seed, table)
     rows = read_rows(table)
     report(rows)
-    draw(rows, given.out / "point_trajectory.png")
+    draw_rows(
+        given.out / "point_trajectory.png",
+        rows,
+        method="strategy",
+        value="iqm",
+        title="vl_rl/PointTrajectory-v0",
+        metric="return, interquartile mean over tasks",
+    )
 
 
 if __name__ == "__main__":

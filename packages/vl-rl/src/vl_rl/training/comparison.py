@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,25 +70,40 @@ def learning_curves(runs: Sequence[SavedRun], metric: str = "eval/return", *, re
     Raises:
         ValueError: If a run has no such metric, or the seeds of a method have no step in common.
     """
-    found = []
-    for label, group in by_method(runs).items():
-        points = {run.settings.seed: dict(zip(*run.curve(metric), strict=True)) for run in group}
-        steps = sorted(set.intersection(*(set(own) for own in points.values())))
-        if not steps:
-            raise ValueError(f"the runs of {label} have no step of {metric} in common")
-        values = np.array([[own[step] for step in steps] for own in points.values()])
-        intervals = [stratified_bootstrap(column, repetitions=repetitions) for column in values.T]
-        found.append(
-            Curve(
-                label,
-                steps,
-                [one.estimate for one in intervals],
-                [one.low for one in intervals],
-                [one.high for one in intervals],
-                {seed: row.tolist() for seed, row in zip(points, values, strict=True)},
-            )
+    return [
+        curve_of(
+            label,
+            {run.settings.seed: dict(zip(*run.curve(metric), strict=True)) for run in group},
+            repetitions=repetitions,
         )
-    return found
+        for label, group in by_method(runs).items()
+    ]
+
+
+def curve_of(label: str, points: Mapping[int, Mapping[int, float]], *, repetitions: int = 2000) -> Curve:
+    """Curve of a method at the steps that all its seeds have in common.
+
+    Args:
+        label: Name of the method.
+        points: Values by seed and step.
+        repetitions: Repetitions of the bootstrap over seeds.
+
+    Raises:
+        ValueError: If the seeds have no step in common.
+    """
+    steps = sorted(set.intersection(*(set(own) for own in points.values())))
+    if not steps:
+        raise ValueError(f"the runs of {label} have no step in common")
+    values = np.array([[own[step] for step in steps] for own in points.values()])
+    intervals = [stratified_bootstrap(column, repetitions=repetitions) for column in values.T]
+    return Curve(
+        label,
+        steps,
+        [one.estimate for one in intervals],
+        [one.low for one in intervals],
+        [one.high for one in intervals],
+        {seed: row.tolist() for seed, row in zip(points, values, strict=True)},
+    )
 
 
 def summarize(curves: Sequence[Curve]) -> list[Summary]:

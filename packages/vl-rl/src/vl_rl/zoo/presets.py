@@ -13,7 +13,13 @@ _POINT = {
     "buffer_size": 100_000,
     "policy_kwargs": "dict(net_arch=[64, 64])",
 }
-_GATHER = {"n_envs": 8, "n_steps": 512, "batch_size": 256}
+_GATHER = {
+    "n_timesteps": 40_000,
+    "n_envs": 8,
+    "learning_rate": 1e-3,
+    "n_steps": 250,
+    "batch_size": 250,
+}
 
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "Pendulum-v1": {
@@ -23,10 +29,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "vl_rl/PointTrajectory-v0": {"sac": {**_POINT, "n_timesteps": 10_000, "gamma": 0.9}},
     "vl_rl/PointReacher-v0": {"sac": {**_POINT, "n_timesteps": 20_000, "gamma": 0.97}},
-    "vl_rl/PointGather-v0": {
-        "hippo": {"n_timesteps": 100_000, **_GATHER},
-        "ppo": {"n_timesteps": 100_000, **_GATHER, "policy_kwargs": "dict(net_arch=[64, 64])"},
-    },
+    "vl_rl/PointGather-v0": {"hippo": {**_GATHER, "manager_batch_size": 25}, "ppo": _GATHER},
 }
 """Hyper-parameters by environment and algorithm. What is missing has the defaults of the algorithm."""
 
