@@ -16,7 +16,7 @@ from vl_rl.hindsight.replay_buffer import GeneralizedHindsightReplayBuffer
 from vl_rl.training.environments import make_vector
 from vl_rl.training.settings import RunSettings
 from vl_rl.zoo.algorithms import check_actions, check_algorithm
-from vl_rl.zoo.hyperparameters import resolve
+from vl_rl.zoo.hyperparameters import Hyperparameters, resolve
 
 
 def build(settings: RunSettings, env: VecEnv, **changes: Any) -> BaseAlgorithm:
@@ -32,7 +32,7 @@ def build(settings: RunSettings, env: VecEnv, **changes: Any) -> BaseAlgorithm:
     """
     algorithm = check_algorithm(settings.algo)
     check_actions(settings.algo, env.action_space, settings.env)
-    chosen = resolve(settings.hyperparameters, algorithm.load(), settings.source)
+    chosen = _resolved(settings)
     arguments = {"policy": algorithm.policy_for(env.observation_space), **chosen.arguments, **changes}
     if env.has_attr("task_family"):
         _add_tasks(arguments, settings)
@@ -43,7 +43,10 @@ def build(settings: RunSettings, env: VecEnv, **changes: Any) -> BaseAlgorithm:
         )
     if chosen.noise is not None:
         arguments["action_noise"] = _action_noise(*chosen.noise, size=int(np.prod(env.action_space.shape or ())))
-    return algorithm.load()(env=env, seed=settings.seed, device=settings.device, **arguments)
+    try:
+        return algorithm.load()(env=env, seed=settings.seed, device=settings.device, **arguments)
+    except TypeError as error:
+        raise ValueError(f"{settings.source}: {settings.algo} does not take its hyper-parameters: {error}") from error
 
 
 def check_run(settings: RunSettings) -> None:
@@ -68,7 +71,7 @@ def make_environments(settings: RunSettings, count: int | None = None, **options
         count: Number of environments; by default, that of its training.
         options: Further arguments of each environment, such as ``render_mode``.
     """
-    chosen = resolve(settings.hyperparameters, check_algorithm(settings.algo).load(), settings.source)
+    chosen = _resolved(settings)
     training = count is None
     normalize = chosen.normalize
     if normalize is not None and not training:
@@ -79,6 +82,7 @@ def make_environments(settings: RunSettings, count: int | None = None, **options
         wrappers=chosen.wrappers,
         options={**chosen.env_options, **options},
         normalize=normalize,
+        frame_stack=chosen.frame_stack,
     )
 
 
@@ -96,6 +100,11 @@ def callbacks(settings: RunSettings, model: BaseAlgorithm) -> list[BaseCallback]
     """Callbacks that the buffer of a run needs."""
     relabels = isinstance(getattr(model, "replay_buffer", None), GeneralizedHindsightReplayBuffer)
     return [HindsightCallback()] if relabels and settings.relabel else []
+
+
+def _resolved(settings: RunSettings) -> Hyperparameters:
+    algorithm = check_algorithm(settings.algo)
+    return resolve(algorithm.with_own_policy(settings.hyperparameters), algorithm.load(), settings.source)
 
 
 def _add_tasks(arguments: dict[str, Any], settings: RunSettings) -> None:
