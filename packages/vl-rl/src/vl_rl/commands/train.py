@@ -66,7 +66,7 @@ def _runs(settings: Train) -> list[RunSettings]:
     for algo in dict.fromkeys(settings.algo or _default_algorithms(settings)):
         path = settings.zoo_file(algo)
         raw = dict(preset(settings.env, algo)) if path is None else read_zoo_file(path, settings.env)
-        steps = settings.total_timesteps or timesteps(raw)
+        steps = settings.total_timesteps or timesteps(raw, settings.env)
         chosen[algo] = {
             "hyperparameters": {name: value for name, value in raw.items() if name != "n_timesteps"},
             "source": f"hyper-parameters of {algo}" if path is None else str(path),

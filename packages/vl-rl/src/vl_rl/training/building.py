@@ -18,6 +18,9 @@ from vl_rl.training.settings import RunSettings
 from vl_rl.zoo.algorithms import check_actions, check_algorithm
 from vl_rl.zoo.hyperparameters import Hyperparameters, resolve
 
+_LEARNING_STARTS = 100
+"""Default of the algorithms with a replay buffer."""
+
 
 def build(settings: RunSettings, env: VecEnv, **changes: Any) -> BaseAlgorithm:
     """Make the algorithm of a run, untrained.
@@ -35,7 +38,7 @@ def build(settings: RunSettings, env: VecEnv, **changes: Any) -> BaseAlgorithm:
     chosen = _resolved(settings)
     arguments = {"policy": algorithm.policy_for(env.observation_space), **chosen.arguments, **changes}
     if env.has_attr("task_family"):
-        _add_tasks(arguments, settings)
+        _add_tasks(arguments, settings, env)
     elif settings.relabel:
         raise ValueError(
             f"relabel must be left out for {settings.env}, which has no family of tasks, got {settings.relabel}; take "
@@ -96,10 +99,10 @@ def make_evaluation_environments(settings: RunSettings) -> VecEnv:
     return make_environments(settings, min(tasks, 25))
 
 
-def callbacks(settings: RunSettings, model: BaseAlgorithm) -> list[BaseCallback]:
+def callbacks(model: BaseAlgorithm) -> list[BaseCallback]:
     """Callbacks that the buffer of a run needs."""
     relabels = isinstance(getattr(model, "replay_buffer", None), GeneralizedHindsightReplayBuffer)
-    return [HindsightCallback()] if relabels and settings.relabel else []
+    return [HindsightCallback()] if relabels else []
 
 
 def _resolved(settings: RunSettings) -> Hyperparameters:
@@ -107,18 +110,37 @@ def _resolved(settings: RunSettings) -> Hyperparameters:
     return resolve(algorithm.with_own_policy(settings.hyperparameters), algorithm.load(), settings.source)
 
 
-def _add_tasks(arguments: dict[str, Any], settings: RunSettings) -> None:
+def _add_tasks(arguments: dict[str, Any], settings: RunSettings, env: VecEnv) -> None:
     """Let a policy see the task and not what was measured, and relabel what it does."""
     arguments["policy_kwargs"] = {"features_extractor_class": TaskExtractor, **arguments.get("policy_kwargs", {})}
     if settings.is_off_policy:
-        arguments.setdefault("replay_buffer_class", GeneralizedHindsightReplayBuffer)
-        if arguments["replay_buffer_class"] is GeneralizedHindsightReplayBuffer:
+        kind = arguments.setdefault("replay_buffer_class", GeneralizedHindsightReplayBuffer)
+        given = arguments.get("replay_buffer_kwargs", {})
+        if issubclass(kind, GeneralizedHindsightReplayBuffer):
+            if settings.relabel and "strategy" in given:
+                raise ValueError(
+                    f"relabel must be left out where {settings.source} has a strategy in replay_buffer_kwargs, got "
+                    f"{settings.relabel}; remove one of the two"
+                )
             own = {"strategy": settings.relabel or "none", "gamma": arguments.get("gamma", 0.99)}
-            arguments["replay_buffer_kwargs"] = {**own, **arguments.get("replay_buffer_kwargs", {})}
+            arguments["replay_buffer_kwargs"] = {**own, **given}
+            _wait_for_an_episode(arguments, env)
+        elif settings.relabel:
+            raise ValueError(
+                f"relabel needs a GeneralizedHindsightReplayBuffer, got {settings.relabel} with replay_buffer_class "
+                f"{kind.__name__} in {settings.source}; remove one of the two"
+            )
     elif settings.relabel:
         raise ValueError(
             f"relabel needs an algorithm with a replay buffer, such as sac, got {settings.relabel} with {settings.algo}"
         )
+
+
+def _wait_for_an_episode(arguments: dict[str, Any], env: VecEnv) -> None:
+    """Begin to learn when an episode of each environment is complete: nothing can be sampled before."""
+    horizon = env.get_attr("horizon")[0] if env.has_attr("horizon") else None
+    if horizon is not None and horizon * env.num_envs > _LEARNING_STARTS:
+        arguments.setdefault("learning_starts", horizon * env.num_envs)
 
 
 def _action_noise(kind: str, deviation: float, size: int) -> ActionNoise:

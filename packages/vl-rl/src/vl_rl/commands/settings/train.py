@@ -48,7 +48,7 @@ class Train:
     """Steps between two evaluations; default: a twelfth of all steps."""
 
     eval_episodes: Count = 5
-    """Episodes of an evaluation."""
+    """Episodes of an evaluation; with a family of tasks, one of each evaluation task instead."""
 
     video: bool = True
     """Write a video of the first seed of each method, where the environment can be rendered."""
