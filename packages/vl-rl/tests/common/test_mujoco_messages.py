@@ -7,6 +7,7 @@ from pathlib import Path
 import gymnasium
 import mujoco
 import pytest
+from vl_rl import HiPPO
 from vl_rl.common.mujoco_messages import route_mujoco_messages
 
 
@@ -35,6 +36,12 @@ def test_half_cheetah_says_nothing_and_leaves_no_file(folder: Path, capfd, caplo
     assert [*folder.iterdir()] == []
     assert capfd.readouterr() == ("", "")
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_an_algorithm_that_makes_the_environment_says_nothing_either(folder: Path, capfd) -> None:
+    HiPPO("HierarchicalMlpPolicy", "HalfCheetah-v5", n_steps=8)
+    assert [*folder.iterdir()] == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_unstable_simulation_is_logged_as_a_warning(folder: Path, caplog) -> None:

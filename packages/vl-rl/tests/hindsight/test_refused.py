@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.wrappers import TransformReward
 from stable_baselines3 import PPO, SAC
 from vl_rl.envs.point_trajectory import PointTrajectory
 from vl_rl.hindsight.callback import HindsightCallback
@@ -15,6 +17,9 @@ from vl_rl.hindsight.tasks import Transitions
 from .families import Line, Targets
 from .test_replay_buffer import Recorder
 from .test_running import small
+
+# Buffers by themselves, without an agent.
+pytestmark = pytest.mark.filterwarnings("ignore:no agent is attached to the replay buffer:UserWarning")
 
 
 def broken(**methods: Any) -> Any:
@@ -48,7 +53,7 @@ REFUSALS = {
     "small buffer": (lambda: Recorder([PointTrajectory], size=10).play(15), ValueError, "buffer_size must exceed"),
     "task outside": (lambda: reset_for([99.0]), ValueError, r"task space .*got \[99.0\] at index 0"),
     "task is NaN": (lambda: reset_for([np.nan]), ValueError, "task space"),
-    "task of another shape": (lambda: reset_for([1.0, 2.0]), ValueError, r"shape \(number of tasks, 1\), got \(1, 2\)"),
+    "task of another shape": (lambda: reset_for([1.0, 2.0]), ValueError, r"one task of shape \(1,\), got shape \(2,\)"),
     "sampled task outside": (
         lambda: Line(broken(sample_tasks=lambda self, count, rng: np.full((count, 1), 50.0))).reset(),
         ValueError, "task space",
@@ -61,9 +66,25 @@ REFUSALS = {
         lambda: play(broken(achieved_tasks=lambda self, t, z: t.features + 50), "her_final"),
         ValueError, "strategy's tasks must lie",
     ),
+    "strategy of one task": (
+        lambda: Recorder([PointTrajectory], strategy=lambda hindsight: hindsight.task).play(15),
+        ValueError, r"strategy must return tasks of shape \(k, 3\) or \(k, 15, 3\) with k at least 1, got \(3,\)",
+    ),
+    "strategy without tasks": (
+        lambda: Recorder([PointTrajectory], strategy=lambda hindsight: hindsight.task[None][:0]).play(15),
+        ValueError, r"strategy must return tasks .* got \(0, 3\)",
+    ),
+    "function that cannot be saved": (
+        lambda: pickle.dumps(Recorder([PointTrajectory], strategy=lambda hindsight: hindsight.draw(1)).buffer),
+        ValueError, "strategy must be a function at the top of a module for the buffer to be saved, got .*lambda",
+    ),
+    "wrapper that changes rewards": (
+        lambda: Recorder([lambda: TransformReward(PointTrajectory(), lambda reward: 0.1 * reward)]).play(15),
+        ValueError, "rewards of the environment must be those of its task_family, got a mean difference of",
+    ),
     "reward of one number": (
         lambda: play(broken(reward=lambda self, t, z: 1.0 if t.features.ndim == 1 else np.ones(len(t.features)).sum())),
-        ValueError, r"Broken.reward must return an array of shape \(1, 3\) .*got \(\)",
+        ValueError, r"Broken.reward must return an array of shape \(3,\) .*got \(\)",
     ),
     "reward with one dimension too many": (
         lambda: play(broken(reward=lambda self, t, z: t.features * z)), ValueError, r"shape \(\) .*got \(1,\)"

@@ -16,6 +16,9 @@ from vl_rl.hindsight.tasks import Transitions, checked_rewards
 
 from .families import Line, Targets
 
+# Buffers by themselves, without an agent.
+pytestmark = pytest.mark.filterwarnings("ignore:no agent is attached to the replay buffer:UserWarning")
+
 
 class Recorder:
     """Random actions in a VecEnv, stored as stable-baselines3 stores them."""
@@ -135,6 +138,25 @@ def test_air_compares_with_the_cached_paths_that_are_still_in_the_buffer() -> No
     assert own.shape == (len(last.lengths), 25)
     steps = last.transitions.observation[:, 2].reshape(-1, 15)
     np.testing.assert_allclose(steps, np.tile(np.arange(15) / 15, (len(steps), 1)), atol=1e-6)
+
+
+def test_air_forgets_overwritten_paths_also_where_a_short_one_ended_before_a_long_one() -> None:
+    seen: list[Paths | None] = []
+
+    def strategy(hindsight: Hindsight) -> np.ndarray:
+        seen.append(hindsight.earlier())
+        return hindsight.draw(1)
+
+    horizons = [lambda: PointTrajectory(horizon=30), lambda: PointTrajectory(horizon=5)]
+    Recorder(horizons, size=2 * 60, strategy=strategy).play(200)
+    for paths in seen[-20:]:
+        assert paths is not None
+        starts = np.cumsum(paths.lengths) - paths.lengths
+        steps = np.arange(paths.lengths.sum()) - np.repeat(starts, paths.lengths)
+        # The observation holds the share of the horizon that has passed.
+        np.testing.assert_allclose(
+            paths.transitions.observation[:, 2], steps / np.repeat(paths.lengths, paths.lengths), atol=1e-6
+        )
 
 
 def test_a_relabeled_success_ends_and_the_old_one_no_longer_does() -> None:

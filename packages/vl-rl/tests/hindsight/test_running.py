@@ -85,14 +85,14 @@ def test_environments_in_other_processes_give_the_same_training() -> None:
     for kind in (DummyVecEnv, SubprocVecEnv):
         env = kind([PointTrajectory] * 2)
         model = small(env=env)
-        model.learn(120)
+        model.learn(120, callback=HindsightCallback())
         found.append(model.policy.state_dict())
         env.close()
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
 def test_one_seed_gives_one_training() -> None:
-    first, second = (small(seed=7).learn(90) for _ in range(2))
+    first, second = (small(seed=7).learn(90, callback=HindsightCallback()) for _ in range(2))
     for name, value in first.policy.state_dict().items():
         assert torch.equal(value, second.policy.state_dict()[name])
     np.testing.assert_array_equal(first.replay_buffer._tasks, second.replay_buffer._tasks)
@@ -101,7 +101,7 @@ def test_one_seed_gives_one_training() -> None:
 @pytest.mark.parametrize("algorithm", [SAC, TD3])
 def test_changing_achieved_goal_never_changes_an_action(algorithm: Any) -> None:
     model = small(algorithm)
-    model.learn(60)
+    model.learn(60, callback=HindsightCallback())
     observation, _ = PointTrajectory().reset(seed=0)
     expected, _ = model.predict(observation, deterministic=True)
     for value in (-1.0, 0.3, 1.0):
@@ -109,9 +109,15 @@ def test_changing_achieved_goal_never_changes_an_action(algorithm: Any) -> None:
         np.testing.assert_array_equal(model.predict(observation, deterministic=True)[0], expected)
 
 
+def test_without_the_callback_one_warning_says_what_nobody_checks() -> None:
+    with pytest.warns(UserWarning, match="no agent is attached to the replay buffer") as caught:
+        small().learn(60)
+    assert len(caught) == 1
+
+
 def test_one_line_loads_a_model_for_predict_without_an_environment(tmp_path: Path) -> None:
     model = small()
-    model.learn(60)
+    model.learn(60, callback=HindsightCallback())
     model.save(tmp_path / "model")
     loaded = SAC.load(tmp_path / "model", replay_buffer_class=None, replay_buffer_kwargs={}, buffer_size=1)
     observation, _ = PointTrajectory().reset(seed=0)

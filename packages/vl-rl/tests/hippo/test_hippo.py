@@ -89,6 +89,12 @@ def test_trained_on_16_environments_it_evaluates_on_5(line):
     assert np.isfinite(mean)
 
 
+def test_images_have_a_policy_of_their_own(line):
+    image = spaces.Box(0, 255, (36, 36, 1), np.uint8)
+    model = model_of(lambda: line(observation=image), policy="HierarchicalCnnPolicy", n_steps=4, batch_size=4)
+    assert model.learn(8).num_timesteps == 8
+
+
 # ---- Freezing ----
 
 
@@ -117,7 +123,8 @@ def test_frozen_skills_load_under_another_manager(line, tmp_path):
     source.save(tmp_path / "source.zip")
     for given in (source, tmp_path / "source.zip"):
         model = model_of(whole, commitment=(5, 9), frozen="skills", policy_kwargs={"skill_slice": (0, 3)})
-        model.load_skills(given)
+        with pytest.warns(UserWarning, match="learned with commitments of at most"):
+            model.load_skills(given)
         model.learn(128)
         assert same(weights(model, "skills."), weights(source))
     other = model_of(whole)
@@ -177,7 +184,9 @@ def test_what_is_not_finite_stops_training_and_leaves_the_model_whole(line, part
         ({"num_latents": 1}, "num_latents must be an integer >= 2, got 1"),
         ({"commitment": (6, 2)}, "commitment must have T_min <= T_max, got T_min = 6 and T_max = 2"),
         ({"frozen": ["skill"]}, "frozen must be 'skills', 'manager' or both, got 'skill'"),
-        ({"n_epochs": 0}, "n_epochs must be at least 1, got 0"),
+        ({"n_epochs": 0}, "n_epochs must be a whole number from 1, got 0"),
+        ({"manager_batch_size": -3}, "manager_batch_size must be a whole number from 1, got -3"),
+        ({"batch_size": None}, "batch_size must be a whole number from 1, got None"),
     ],
     ids=lambda part: str(part),
 )

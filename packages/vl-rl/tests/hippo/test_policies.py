@@ -151,7 +151,17 @@ REFUSALS = {
     "a number": ({"commitment": 5}, "commitment must be two integers"),
     "integration": ({"integration": "sum"}, "integration must be 'bilinear' or 'concat', got 'sum'"),
     "keys of a vector": ({"skill_keys": ["robot"]}, "skill_keys needs a Dict observation space"),
-    "no entries": ({"manager_slice": (3, 3)}, "manager_slice must leave some of the 5 entries"),
+    "no entries": ({"manager_slice": slice(3, 3)}, "manager_slice must leave some of the 5 entries"),
+    "entries that do not stand side by side": ({"skill_slice": [0, 1, 3]}, "skill_slice must be a slice, or its start"),
+    "entries beyond the end": (
+        {"skill_slice": (0, 500)},
+        "skill_slice must be a slice, or its start and stop within 0",
+    ),
+    "one entry": ({"skill_slice": 2}, "skill_slice must be a slice, or its start and stop within 0..5, got 2"),
+    "a dictionary for vectors": (
+        {"observation": spaces.Dict({"robot": spaces.Box(-1, 1, (5,), np.float32)})},
+        "policy must be HierarchicalMultiInputPolicy for observations that are dictionaries",
+    ),
     "networks": ({"net_arch": {"pi": [4]}}, "net_arch must have only the keys"),
     "noise": ({"use_sde": True}, "use_sde must be False"),
     "unknown key": (

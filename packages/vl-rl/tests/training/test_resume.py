@@ -7,8 +7,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.save_util import load_from_zip_file
 from vl_rl.training.run import train_run
 from vl_rl.training.settings import RunSettings
@@ -27,6 +30,13 @@ RUNS = {
     ),
     "hippo": RunSettings(algo="hippo", env="Pendulum-v1", hyperparameters=SMALL_HIPPO),
 }
+IMAGES = {"n_steps": 30, "batch_size": 30, "n_epochs": 1, "frame_stack": 2, "policy_kwargs": {"net_arch": [16]}}
+RUNS |= {
+    "images": RunSettings(algo="fourier-ppo", env="Spot-v0", hyperparameters=IMAGES),
+    "drifting noise": RunSettings(
+        algo="td3", env="Pendulum-v1", hyperparameters={**SMALL_OFF, **NOISE, "noise_type": "ornstein-uhlenbeck"}
+    ),
+}
 METHODS = ("fourier", "hindsight", "hippo")
 STEPS = {"total_timesteps": 330, "eval_every": 100, "eval_episodes": 1, "checkpoint_every": 70}
 
@@ -34,6 +44,31 @@ STEPS = {"total_timesteps": 330, "eval_every": 100, "eval_episodes": 1, "checkpo
 def settings_of(name):
     """One of the runs, at the size of the tests."""
     return RunSettings(**{**vars(RUNS[name]), **STEPS, "seed": 3})
+
+
+class Spot(gymnasium.Env):
+    """An image of 36 by 36 pixels with a spot that wanders; actions move it, too."""
+
+    observation_space = spaces.Box(0, 255, (36, 36, 1), np.uint8)
+    action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place, self.left = int(self.np_random.integers(36)), 50
+        return self.image(), {}
+
+    def step(self, action):
+        self.place = (self.place + int(action) - 1 + int(self.np_random.integers(-1, 2))) % 36
+        self.left -= 1
+        return self.image(), -abs(self.place - 18) / 18, False, self.left == 0, {}
+
+    def image(self):
+        image = np.zeros((36, 36, 1), np.uint8)
+        image[:, self.place] = 255
+        return image
+
+
+gymnasium.register("Spot-v0", Spot)
 
 
 def outcome(folder):
@@ -75,7 +110,9 @@ def stop_after(steps):
     return stop
 
 
-@pytest.mark.parametrize("name", ["dqn", "ppo", pytest.param("td3", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["dqn", "ppo", "images", "drifting noise", pytest.param("td3", marks=pytest.mark.slow)]
+)
 def test_a_run_that_stops_anywhere_ends_like_one_that_does_not(name, tmp_path):
     settings = settings_of(name)
     train_run(settings, tmp_path / "whole")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box
 from vl_core.cli import note_on_interruption
 from vl_core.devices import find_device
 from vl_core.progress import progress_bar
@@ -24,6 +23,7 @@ from vl_rl.training.playing import NoRenderingError, film
 from vl_rl.training.run import read_result
 from vl_rl.training.saved_runs import SavedRun, by_method
 from vl_rl.training.settings import RunSettings
+from vl_rl.zoo.algorithms import default_algorithms
 from vl_rl.zoo.hyperparameters import read_zoo_file
 from vl_rl.zoo.presets import preset, timesteps
 
@@ -66,7 +66,7 @@ def _runs(settings: Train) -> list[RunSettings]:
     for algo in dict.fromkeys(settings.algo or _default_algorithms(settings)):
         path = settings.zoo_file(algo)
         raw = dict(preset(settings.env, algo)) if path is None else read_zoo_file(path, settings.env)
-        steps = settings.total_timesteps or timesteps(raw)
+        steps = settings.total_timesteps or timesteps(raw, settings.env)
         chosen[algo] = {
             "hyperparameters": {name: value for name, value in raw.items() if name != "n_timesteps"},
             "source": f"hyper-parameters of {algo}" if path is None else str(path),
@@ -96,7 +96,7 @@ def _default_algorithms(settings: Train) -> tuple[str, ...]:
         return ("sac",)
     env = make_environment(settings.env)
     env.close()
-    return ("fourier-sac", "sac") if isinstance(env.action_space, Box) else ("fourier-dqn", "dqn")
+    return default_algorithms(env.action_space)
 
 
 def _videos(finished: list[SavedRun], settings: Train) -> list[str]:

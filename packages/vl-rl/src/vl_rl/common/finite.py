@@ -9,6 +9,8 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from vl_rl.common.mujoco_messages import RoutedMessages
+
 
 def check_finite(name: str, values: Any, remedy: str, first: int = 0) -> None:
     """Check an array with a row for each environment, or a dict or tuple of such.
@@ -85,7 +87,7 @@ def _as_row(observation: Any) -> Any:
     return np.asarray(observation)[None]
 
 
-class FiniteInputs:
+class FiniteInputs(RoutedMessages):
     """Mixin of an algorithm of stable-baselines3: observations and rewards of training are checked to be finite.
 
     It stands before the algorithm among the bases. The environments stay as they are, so callbacks that compare them

@@ -5,9 +5,14 @@ has installed a function that receives the warnings. Gymnasium's HalfCheetah ask
 whose coming removal MuJoCo 4.0 warns at each construction; nobody who uses that environment can do anything about it.
 """
 
-import logging
+from __future__ import annotations
 
-__all__ = ["route_mujoco_messages"]
+import logging
+from typing import Any
+
+import gymnasium
+
+__all__ = ["RoutedMessages", "route_mujoco_messages"]
 
 _logger = logging.getLogger("vl_rl.mujoco")
 _KNOWN = ("compiler attribute 'settotalmass' is deprecated",)
@@ -29,6 +34,17 @@ def route_mujoco_messages() -> None:
 
     if mujoco.get_mju_user_warning() is None:
         mujoco.set_mju_user_warning(_log)
+
+
+class RoutedMessages:
+    """Mixin of an algorithm of stable-baselines3: before it makes an environment of MuJoCo, messages are routed."""
+
+    def __init__(self, policy: Any, env: Any, *args: Any, **kwargs: Any) -> None:
+        if isinstance(env, str):
+            spec = gymnasium.registry.get(env.partition(":")[2] or env)
+            if spec is not None and "mujoco" in str(spec.entry_point):
+                route_mujoco_messages()
+        super().__init__(policy, env, *args, **kwargs)  # type: ignore[call-arg]
 
 
 def _log(message: str) -> None:

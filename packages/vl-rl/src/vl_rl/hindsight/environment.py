@@ -128,13 +128,17 @@ class MultiTaskEnv(gymnasium.Env[Observation, Any]):
         super().reset(seed=seed)
         space = self.task_family.task_space
         if options and "task" in options:
-            self.task = check_tasks([options["task"]], space, "options['task']")[0]
+            task = np.asarray(options["task"])
+            if task.shape != space.shape:
+                raise ValueError(f"options['task'] must be one task of shape {space.shape}, got shape {task.shape}")
+            self.task = check_tasks(task[None], space, "options['task']")[0]
         elif self._queue:
             self.task = self._queue.popleft()
             if self._cycle:
                 self._queue.append(self.task)
         else:
-            self.task = check_tasks(self.task_family.sample_tasks(1, self.np_random), space)[0]
+            drawn = self.task_family.sample_tasks(1, self.np_random)
+            self.task = check_tasks(drawn, space, f"{type(self.task_family).__name__}.sample_tasks(1, rng)")[0]
         self.steps = 0
         self._observation = self._dictionary(self.start())
         return dict(self._observation), {}

@@ -33,6 +33,7 @@ def evaluate_tasks(
     tasks: object = None,
     *,
     deterministic: bool = True,
+    seed: int | None = None,
 ) -> TaskEvaluation:
     """Play one episode for each task.
 
@@ -44,6 +45,7 @@ def evaluate_tasks(
         env: An environment derived from :class:`MultiTaskEnv`, or a VecEnv of such ones; use none that is in training.
         tasks: Tasks ``(N, Z)``; by default the family's evaluation tasks.
         deterministic: True to play the mean or best action.
+        seed: Seed of the environments, for those that begin at random; by default they go on as they are.
 
     Returns:
         Returns and lengths in the order of the tasks; rewards are the environment's, also under ``VecNormalize``.
@@ -65,6 +67,8 @@ def evaluate_tasks(
     for i in range(own):
         venv.env_method("set_tasks", wanted[i::own] if i < count else None, indices=[i])
     normalization = _normalization(venv)
+    if seed is not None:
+        venv.seed(seed)
     returns, lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
     playing = np.arange(own)
     observations: Any = venv.reset()

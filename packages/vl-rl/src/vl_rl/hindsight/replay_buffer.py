@@ -7,6 +7,7 @@ sampling is indexing and nothing else.
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -63,7 +64,8 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
         optimize_memory_usage: Must be false, as for all dictionary buffers.
         handle_timeout_termination: True to bootstrap where an episode is truncated.
         strategy: ``"air"``, ``"advantage"``, ``"reward"``, ``"random"``, ``"her_final"``, ``"her_future"``, ``"none"``,
-            or a function of :class:`Hindsight` that returns tasks.
+            or a function of :class:`Hindsight` that returns tasks; one at the top of a module, if the buffer is to be
+            saved.
         n_relabels: New labels of each path, k.
         n_candidates: Tasks among which ``air``, ``advantage`` and ``reward`` choose, the path's own one included.
         n_cached: Earlier paths with which ``air`` compares; those that the buffer has overwritten do not count.
@@ -145,6 +147,7 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
         self._rng = np.random.default_rng(np.random.randint(2**31) if seed is None else seed)  # noqa: NPY002
         self._family: TaskFamily | None = _family_of(env)
         self._value: Value | None = None
+        self._is_attached = False
         size = (self.n_relabels, self.buffer_size, n_envs)
         desired = observation_space["desired_goal"]
         self._tasks = np.zeros((*size, *(desired.shape or ())), dtype=desired.dtype)
@@ -221,6 +224,8 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
             )
             chosen = STRATEGIES[self.strategy] if isinstance(self.strategy, str) else self.strategy
             found = np.asarray(chosen(situation))
+            self._check_strategy(found, stored.length, own)
+            self._check_rewards(family, path, own, self.rewards[rows, stored.env])
             check_tasks(found.reshape(-1, found.shape[-1]), family.task_space, "the strategy's tasks")
             # HER's final strategy has one task for all labels.
             found = found[np.arange(self.n_relabels) % len(found)]
@@ -233,6 +238,23 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
             self._ends[:, rows, stored.env] = checked_endings(family, path, np.concatenate(labels))
         self._stored.append(stored)
         self._count(rows, stored.env, own, tasks)
+
+    def _check_strategy(self, found: Array, length: int, own: Array) -> None:
+        if found.ndim not in (2, 3) or not len(found) or found.shape[1:] not in (own.shape, (length, *own.shape)):
+            raise ValueError(
+                f"strategy must return tasks of shape (k, {len(own)}) or (k, {length}, {len(own)}) with k at least 1, "
+                f"got {found.shape}"
+            )
+
+    def _check_rewards(self, family: TaskFamily, path: Transitions, own: Array, stored: Array) -> None:
+        """See that the environment's rewards are the family's, which a wrapper may have changed."""
+        rewards = checked_rewards(family, path, own)
+        difference = float(np.abs(rewards - stored).mean())
+        if difference > 1e-3 * (1 + float(np.abs(rewards).mean())):
+            raise ValueError(
+                f"rewards of the environment must be those of its task_family, got a mean difference of "
+                f"{difference:.3g} in an episode; leave out wrappers that change rewards, actions or observations"
+            )
 
     def _transitions(self, rows: Array, envs: Array) -> Transitions:
         actions = self.actions[rows, envs]
@@ -252,11 +274,11 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
 
     def _earlier(self) -> Paths | None:
         """Cached paths that still lie in the buffer."""
-        while self._stored and self._stored[0].added < self._added - self.buffer_size:
-            self._stored.popleft()
-        if not self._stored:
+        # Paths are stored in the order of their ends, not of their beginnings.
+        kept = [one for one in self._stored if one.added >= self._added - self.buffer_size]
+        if not kept:
             return None
-        env, start, length, _ = np.array(self._stored).T
+        env, start, length, _ = np.array(kept).T
         steps = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
         rows = (np.repeat(start, length) + steps) % self.buffer_size
         return Paths(self._transitions(rows, np.repeat(env, length)), length)
@@ -266,9 +288,18 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> DictReplayBufferSamples:  # type: ignore[override]
         """Draw transitions of complete episodes, each with its own task or one of its new ones.
 
+        Without an attached agent it warns once, see `attach`.
+
         Raises:
             RuntimeError: If no episode is complete.
         """
+        if not self._is_attached:
+            self._is_attached = True
+            warnings.warn(
+                "no agent is attached to the replay buffer, so nobody has seen to it that the policy ignores "
+                "achieved_goal and has the buffer's gamma; pass callback=HindsightCallback() to learn()",
+                stacklevel=2,
+            )
         if self._valid is None:
             self._valid = np.flatnonzero(self.ep_length > 0)
         if not len(self._valid):
@@ -323,6 +354,7 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
             TypeError: If values are needed and the model has none.
         """
         check_policy(model)
+        self._is_attached = True
         if model.gamma != self.gamma:  # type: ignore[attr-defined]
             raise ValueError(
                 f"gamma of the replay buffer must be the algorithm's, got {self.gamma} and "
@@ -358,8 +390,17 @@ class GeneralizedHindsightReplayBuffer(HerReplayBuffer):
         self._recent.append((before, after, float((tasks == own).all(axis=-1).mean()) if len(tasks) else 1.0))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the environment, its family and the agent."""
-        return {**super().__getstate__(), "_family": None, "_value": None}
+        """Everything but the environment, its family and the agent.
+
+        Raises:
+            ValueError: If the strategy is a function that cannot be saved.
+        """
+        if callable(self.strategy) and "<" in self.strategy.__qualname__:
+            raise ValueError(
+                f"strategy must be a function at the top of a module for the buffer to be saved, got "
+                f"{self.strategy.__qualname__}; give it a name there"
+            )
+        return {**super().__getstate__(), "_family": None, "_value": None, "_is_attached": False}
 
 
 def _family_of(env: VecEnv) -> TaskFamily:

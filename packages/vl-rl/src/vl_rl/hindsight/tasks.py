@@ -132,10 +132,8 @@ def check_tasks(tasks: object, space: spaces.Box[Any], name: str = "tasks") -> A
     """
     array = np.asarray(tasks, dtype=space.dtype)
     if array.ndim != 2 or array.shape[1:] != space.shape:
-        raise ValueError(
-            f"{name} must have shape (number of tasks, {space.shape[0]}), got {array.shape}; "
-            "put a single task into a list"
-        )
+        advice = "; put a single task into a list" if array.shape == space.shape else ""
+        raise ValueError(f"{name} must have shape (number of tasks, {space.shape[0]}), got {array.shape}{advice}")
     inside = ((array >= space.low) & (array <= space.high)).all(axis=1)
     if not inside.all():
         first = int(np.flatnonzero(~inside)[0])

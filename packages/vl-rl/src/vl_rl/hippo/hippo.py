@@ -7,6 +7,7 @@ the manager's decisions and one for the actions (equation 3 and lemma 1), and ea
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -28,6 +29,7 @@ from vl_rl.common.finite import FiniteInputs
 from .commitment import checked_commitment
 from .policies import (
     HierarchicalActorCriticPolicy,
+    HierarchicalCnnPolicy,
     HierarchicalMultiInputPolicy,
     Level,
     checked_num_latents,
@@ -41,7 +43,8 @@ class HiPPO(FiniteInputs, OnPolicyAlgorithm):
     """Hierarchical proximal policy optimization with random time commitments.
 
     Args:
-        policy: `"HierarchicalMlpPolicy"`, `"HierarchicalMultiInputPolicy"` for Dict observations, or a class.
+        policy: `"HierarchicalMlpPolicy"`, `"HierarchicalCnnPolicy"` for images, `"HierarchicalMultiInputPolicy"` for
+            Dict observations, or a class.
         env: An environment, a vector of them, or the id of one. One with `action_masks` is refused.
         num_latents: Number of skills that the manager chooses from, at least 2.
         commitment: `(T_min, T_max)`: the manager keeps a latent for a number of steps drawn uniformly from these.
@@ -85,8 +88,10 @@ class HiPPO(FiniteInputs, OnPolicyAlgorithm):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
         "HierarchicalMlpPolicy": HierarchicalActorCriticPolicy,
+        "HierarchicalCnnPolicy": HierarchicalCnnPolicy,
         "HierarchicalMultiInputPolicy": HierarchicalMultiInputPolicy,
         "MlpPolicy": HierarchicalActorCriticPolicy,
+        "CnnPolicy": HierarchicalCnnPolicy,
         "MultiInputPolicy": HierarchicalMultiInputPolicy,
     }
     policy: HierarchicalActorCriticPolicy  # type: ignore[assignment]
@@ -124,7 +129,7 @@ class HiPPO(FiniteInputs, OnPolicyAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         super().__init__(
-            policy,  # type: ignore[arg-type]
+            policy,
             env,
             learning_rate=learning_rate,
             n_steps=n_steps,
@@ -148,11 +153,14 @@ class HiPPO(FiniteInputs, OnPolicyAlgorithm):
         )
         self.num_latents = checked_num_latents(num_latents)
         self.commitment = checked_commitment(commitment)
-        for name, value in (("n_steps", n_steps), ("batch_size", batch_size), ("n_epochs", n_epochs)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        counts = {"n_steps": n_steps, "batch_size": batch_size, "n_epochs": n_epochs}
+        if manager_batch_size is not None:
+            counts["manager_batch_size"] = manager_batch_size
+        for name, value in counts.items():
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"{name} must be a whole number from 1, got {value}")
         self.batch_size = batch_size
-        self.manager_batch_size = manager_batch_size or batch_size
+        self.manager_batch_size = batch_size if manager_batch_size is None else manager_batch_size
         self.n_epochs = n_epochs
         self.clip_range = clip_range
         self.normalize_advantage = normalize_advantage
@@ -200,7 +208,9 @@ class HiPPO(FiniteInputs, OnPolicyAlgorithm):
 
         Args:
             source: A model, or the path that one was saved to. Its skills must see an observation of the same shape,
-                and the latents, the integration and the hidden layers must be the same.
+                and the latents, the integration and the hidden layers must be the same. Skills go on to
+                see steps left as shares of the longest commitment that they learned with; a warning says where this
+                model's are longer.
 
         Raises:
             ValueError: If its skills do not fit.
@@ -219,6 +229,12 @@ class HiPPO(FiniteInputs, OnPolicyAlgorithm):
                 f"source must hold skills with the shapes of this model, but {different[0]} has the shape "
                 f"{theirs.get(different[0])} instead of {mine.get(different[0])}; give both models the same "
                 "num_latents, actions, net_arch, integration and part of the observation (skill_keys or skill_slice)"
+            )
+        if (longest := int(skills["max_commitment"])) < self.commitment[1]:
+            warnings.warn(
+                f"these skills learned with commitments of at most {longest} steps, and this model's have up to "
+                f"{self.commitment[1]}; they see steps left as shares of {longest}, so shares above 1 are new to them",
+                stacklevel=2,
             )
         self.policy.skills.load_state_dict(skills)
 

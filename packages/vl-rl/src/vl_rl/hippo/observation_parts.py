@@ -66,7 +66,16 @@ def _entries(space: spaces.Space[object], name: str, entries: SliceLike) -> Obse
             f"{name} needs a Box observation space with one dimension, got {space}; "
             f"use {name.replace('slice', 'keys')} for a Dict, or flatten the observation"
         )
-    chosen = entries if isinstance(entries, slice) else slice(*entries)
+    if not isinstance(entries, slice):
+        ends = tuple(entries) if isinstance(entries, Sequence) else (entries,)
+        whole = all(isinstance(end, int) for end in ends)
+        if not whole or len(ends) != 2 or not 0 <= ends[0] < ends[1] <= space.shape[0]:
+            raise ValueError(
+                f"{name} must be a slice, or its start and stop within 0..{space.shape[0]}, got {entries!r}; "
+                "reorder the observation if the entries do not stand side by side"
+            )
+        entries = slice(*ends)
+    chosen = entries
     low, high = space.low[chosen], space.high[chosen]
     if not len(low):
         raise ValueError(f"{name} must leave some of the {space.shape[0]} entries, got {entries!r}")

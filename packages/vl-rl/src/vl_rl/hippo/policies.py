@@ -16,7 +16,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution, make_proba_distribution
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 from torch.distributions import Categorical
@@ -155,6 +155,8 @@ class HierarchicalActorCriticPolicy(BasePolicy):
         whole = ObservationPart(observation_space)
         of_manager = observation_part(observation_space, level="manager", keys=manager_keys, entries=manager_slice)
         of_skills = observation_part(observation_space, level="skill", keys=skill_keys, entries=skill_slice)
+        if isinstance(observation_space, spaces.Dict) and features_extractor_class is FlattenExtractor:
+            raise ValueError("policy must be HierarchicalMultiInputPolicy for observations that are dictionaries")
 
         def network(
             kind: type[LevelNetwork],
@@ -394,6 +396,15 @@ class HierarchicalMultiInputPolicy(HierarchicalActorCriticPolicy):
         *args: Any,
         features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor,
         **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
+
+
+class HierarchicalCnnPolicy(HierarchicalActorCriticPolicy):
+    """The same for images, whose features are those of stable-baselines3's `NatureCNN` by default."""
+
+    def __init__(
+        self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN, **kwargs: Any
     ) -> None:
         super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
 

@@ -16,7 +16,10 @@ from vl_rl.hindsight.replay_buffer import GeneralizedHindsightReplayBuffer
 from vl_rl.training.environments import make_vector
 from vl_rl.training.settings import RunSettings
 from vl_rl.zoo.algorithms import check_actions, check_algorithm
-from vl_rl.zoo.hyperparameters import resolve
+from vl_rl.zoo.hyperparameters import Hyperparameters, resolve
+
+_LEARNING_STARTS = 100
+"""Default of the algorithms with a replay buffer."""
 
 
 def build(settings: RunSettings, env: VecEnv, **changes: Any) -> BaseAlgorithm:
@@ -32,10 +35,10 @@ def build(settings: RunSettings, env: VecEnv, **changes: Any) -> BaseAlgorithm:
     """
     algorithm = check_algorithm(settings.algo)
     check_actions(settings.algo, env.action_space, settings.env)
-    chosen = resolve(settings.hyperparameters, algorithm.load(), settings.source)
+    chosen = _resolved(settings)
     arguments = {"policy": algorithm.policy_for(env.observation_space), **chosen.arguments, **changes}
     if env.has_attr("task_family"):
-        _add_tasks(arguments, settings)
+        _add_tasks(arguments, settings, env)
     elif settings.relabel:
         raise ValueError(
             f"relabel must be left out for {settings.env}, which has no family of tasks, got {settings.relabel}; take "
@@ -43,7 +46,10 @@ def build(settings: RunSettings, env: VecEnv, **changes: Any) -> BaseAlgorithm:
         )
     if chosen.noise is not None:
         arguments["action_noise"] = _action_noise(*chosen.noise, size=int(np.prod(env.action_space.shape or ())))
-    return algorithm.load()(env=env, seed=settings.seed, device=settings.device, **arguments)
+    try:
+        return algorithm.load()(env=env, seed=settings.seed, device=settings.device, **arguments)
+    except TypeError as error:
+        raise ValueError(f"{settings.source}: {settings.algo} does not take its hyper-parameters: {error}") from error
 
 
 def check_run(settings: RunSettings) -> None:
@@ -68,7 +74,7 @@ def make_environments(settings: RunSettings, count: int | None = None, **options
         count: Number of environments; by default, that of its training.
         options: Further arguments of each environment, such as ``render_mode``.
     """
-    chosen = resolve(settings.hyperparameters, check_algorithm(settings.algo).load(), settings.source)
+    chosen = _resolved(settings)
     training = count is None
     normalize = chosen.normalize
     if normalize is not None and not training:
@@ -79,6 +85,7 @@ def make_environments(settings: RunSettings, count: int | None = None, **options
         wrappers=chosen.wrappers,
         options={**chosen.env_options, **options},
         normalize=normalize,
+        frame_stack=chosen.frame_stack,
     )
 
 
@@ -92,24 +99,48 @@ def make_evaluation_environments(settings: RunSettings) -> VecEnv:
     return make_environments(settings, min(tasks, 25))
 
 
-def callbacks(settings: RunSettings, model: BaseAlgorithm) -> list[BaseCallback]:
+def callbacks(model: BaseAlgorithm) -> list[BaseCallback]:
     """Callbacks that the buffer of a run needs."""
     relabels = isinstance(getattr(model, "replay_buffer", None), GeneralizedHindsightReplayBuffer)
-    return [HindsightCallback()] if relabels and settings.relabel else []
+    return [HindsightCallback()] if relabels else []
 
 
-def _add_tasks(arguments: dict[str, Any], settings: RunSettings) -> None:
+def _resolved(settings: RunSettings) -> Hyperparameters:
+    algorithm = check_algorithm(settings.algo)
+    return resolve(algorithm.with_own_policy(settings.hyperparameters), algorithm.load(), settings.source)
+
+
+def _add_tasks(arguments: dict[str, Any], settings: RunSettings, env: VecEnv) -> None:
     """Let a policy see the task and not what was measured, and relabel what it does."""
     arguments["policy_kwargs"] = {"features_extractor_class": TaskExtractor, **arguments.get("policy_kwargs", {})}
     if settings.is_off_policy:
-        arguments.setdefault("replay_buffer_class", GeneralizedHindsightReplayBuffer)
-        if arguments["replay_buffer_class"] is GeneralizedHindsightReplayBuffer:
+        kind = arguments.setdefault("replay_buffer_class", GeneralizedHindsightReplayBuffer)
+        given = arguments.get("replay_buffer_kwargs", {})
+        if issubclass(kind, GeneralizedHindsightReplayBuffer):
+            if settings.relabel and "strategy" in given:
+                raise ValueError(
+                    f"relabel must be left out where {settings.source} has a strategy in replay_buffer_kwargs, got "
+                    f"{settings.relabel}; remove one of the two"
+                )
             own = {"strategy": settings.relabel or "none", "gamma": arguments.get("gamma", 0.99)}
-            arguments["replay_buffer_kwargs"] = {**own, **arguments.get("replay_buffer_kwargs", {})}
+            arguments["replay_buffer_kwargs"] = {**own, **given}
+            _wait_for_an_episode(arguments, env)
+        elif settings.relabel:
+            raise ValueError(
+                f"relabel needs a GeneralizedHindsightReplayBuffer, got {settings.relabel} with replay_buffer_class "
+                f"{kind.__name__} in {settings.source}; remove one of the two"
+            )
     elif settings.relabel:
         raise ValueError(
             f"relabel needs an algorithm with a replay buffer, such as sac, got {settings.relabel} with {settings.algo}"
         )
+
+
+def _wait_for_an_episode(arguments: dict[str, Any], env: VecEnv) -> None:
+    """Begin to learn when an episode of each environment is complete: nothing can be sampled before."""
+    horizon = env.get_attr("horizon")[0] if env.has_attr("horizon") else None
+    if horizon is not None and horizon * env.num_envs > _LEARNING_STARTS:
+        arguments.setdefault("learning_starts", horizon * env.num_envs)
 
 
 def _action_noise(kind: str, deviation: float, size: int) -> ActionNoise:

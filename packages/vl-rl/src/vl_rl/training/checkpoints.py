@@ -10,13 +10,20 @@ from __future__ import annotations
 import io
 import pickle
 import random
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import (
+    VecEnv,
+    VecFrameStack,
+    VecNormalize,
+    unwrap_vec_normalize,
+    unwrap_vec_wrapper,
+)
 from vl_core.runs import atomic_write
 
 # What a logger holds until it is written.
@@ -33,12 +40,13 @@ def save_checkpoint(path: Path, model: BaseAlgorithm, extra: dict[str, Any]) -> 
     """
     env, memory = _environment(model), io.BytesIO()
     model.save(memory)
-    normalize = unwrap_vec_normalize(env)
+    normalize, stack = unwrap_vec_normalize(env), unwrap_vec_wrapper(env, VecFrameStack)
     state = {
         "model": memory.getvalue(),
         "buffer": _buffer_state(getattr(model, "replay_buffer", None)),
         "environments": env.env_method("export_state"),
         "normalize": None if normalize is None else (normalize.__getstate__(), normalize.returns),
+        "frames": None if stack is None else stack.stacked_obs,
         "log": {name: dict(getattr(model.logger, name)) for name in _PENDING},
         "random": _random_state(model),
         "extra": extra,
@@ -71,12 +79,17 @@ class Restored:
         if state["normalize"] is not None and (normalize := unwrap_vec_normalize(env)) is not None:
             self._restore_normalize(normalize)
         self.model = kind.load(saved, env=env, device=device, force_reset=False)
+        # Learning begins by resetting it.
+        self._noise = deepcopy(getattr(self.model, "action_noise", None))
         self.extra: dict[str, Any] = state["extra"]
         _restore_buffer(getattr(self.model, "replay_buffer", None), state["buffer"])
         self.is_exact = self._replay(env)
 
     def finish(self) -> None:
-        """Set random generators and pending log entries, which the beginning of training has touched."""
+        """Set random generators, noise and pending log entries, which the beginning of training has touched."""
+        if self._noise is not None:
+            # The rollout holds the object already.
+            vars(self.model.action_noise).update(vars(self._noise))
         logger = self.model.logger
         for name, saved in self._state["log"].items():
             pending = getattr(logger, name)
@@ -92,13 +105,12 @@ class Restored:
 
     def _replay(self, env: VecEnv) -> bool:
         """Replay unfinished episodes; False, after a reset, if that leads elsewhere."""
-        raw = [
-            env.env_method("import_state", state, indices=[index])[0]
-            for index, state in enumerate(self._state["environments"])
-        ]
-        normalize = unwrap_vec_normalize(env)
-        expected = self.model._last_obs if normalize is None else normalize.old_obs
-        if expected is not None and all(_same(one, expected, index) for index, one in enumerate(raw)):
+        exact = True
+        for index, state in enumerate(self._state["environments"]):
+            exact &= _same(env.env_method("import_state", state, indices=[index])[0], state["observation"])
+        if exact:
+            if (stack := unwrap_vec_wrapper(env, VecFrameStack)) is not None:
+                stack.stacked_obs = self._state["frames"]
             return True
         self.model._last_obs = None  # `learn` resets the environments
         buffer = getattr(self.model, "replay_buffer", None)
@@ -114,10 +126,10 @@ def _environment(model: BaseAlgorithm) -> VecEnv:
     return env
 
 
-def _same(observation: Any, batch: Any, index: int) -> bool:
-    if isinstance(batch, dict):
-        return all(np.array_equal(observation[key], batch[key][index]) for key in batch)
-    return bool(np.array_equal(observation, batch[index]))
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(other, dict):
+        return all(np.array_equal(one[key], other[key]) for key in other)
+    return bool(np.array_equal(one, other))
 
 
 def _random_state(model: BaseAlgorithm) -> dict[str, Any]:

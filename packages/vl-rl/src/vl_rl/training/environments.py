@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
 
 from vl_rl.common.finite import FiniteVecEnv
 from vl_rl.common.mujoco_messages import route_mujoco_messages
@@ -54,6 +54,7 @@ def make_vector(
     wrappers: Sequence[Wrapper] = (),
     options: Mapping[str, Any] | None = None,
     normalize: Mapping[str, Any] | None = None,
+    frame_stack: int = 1,
 ) -> VecEnv:
     """Make several environments that take steps together, are checked for numbers, and whose state can be saved.
 
@@ -63,10 +64,13 @@ def make_vector(
         wrappers: Functions to apply to each, the innermost first.
         options: Arguments of each environment.
         normalize: Arguments of `VecNormalize`; None to leave observations and rewards as they are.
+        frame_stack: Number of last observations in each one.
     """
 
     def make() -> gymnasium.Env[Any, Any]:
         return ReplayableEnv(make_environment(name, wrappers=wrappers, **(options or {})))
 
     env: VecEnv = FiniteVecEnv(DummyVecEnv([make] * count))
-    return env if normalize is None else VecNormalize(env, **normalize)
+    if normalize is not None:
+        env = VecNormalize(env, **normalize)
+    return env if frame_stack == 1 else VecFrameStack(env, frame_stack)

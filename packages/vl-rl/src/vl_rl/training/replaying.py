@@ -34,6 +34,7 @@ class ReplayableEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
         self._reset: dict[str, Any] = {}
+        self._observation: Any = None
         self._actions: list[Any] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -41,16 +42,20 @@ class ReplayableEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         state = None if seed is not None else deepcopy(self.unwrapped.np_random.bit_generator.state)
         self._reset = {"seed": seed, "options": deepcopy(options), "random_state": state}
         self._actions = []
-        return self.env.reset(seed=seed, options=options)
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._observation = deepcopy(observation)
+        return observation, info
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Take a step, and record the action."""
         self._actions.append(deepcopy(action))
-        return self.env.step(action)
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._observation = deepcopy(observation)
+        return observation, reward, terminated, truncated, info
 
     def export_state(self) -> dict[str, Any]:
-        """Record of how the current state came about, for `import_state`."""
-        return {**deepcopy(self._reset), "actions": deepcopy(self._actions)}
+        """Record of how the current state came about, for `import_state`, and the observation that it gave."""
+        return {**deepcopy(self._reset), "actions": deepcopy(self._actions), "observation": self._observation}
 
     def import_state(self, state: dict[str, Any]) -> Any:
         """Repeat what led to a state, and return its observation."""

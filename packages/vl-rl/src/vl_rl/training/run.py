@@ -100,7 +100,7 @@ def _train(settings: RunSettings, run: RunFolder, env: VecEnv, eval_env: VecEnv,
     progress(min(model.num_timesteps, settings.total_timesteps))
     callback = _RunCallback(settings, run, eval_env, checkpoint, progress, restored, done)
     rest = settings.total_timesteps - model.num_timesteps
-    model.learn(rest, callback=[callback, *callbacks(settings, model)], reset_num_timesteps=restored is None)
+    model.learn(rest, callback=[callback, *callbacks(model)], reset_num_timesteps=restored is None)
     returns = callback.evaluate()
     save_normalization(run.path / "normalization.npz", env)
     memory = BytesIO()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,8 @@ class Algorithm:
     """First part of the names of its policies: ``"Fourier"`` for ``"FourierMlpPolicy"``."""
     off_policy: bool = True
     """True if it learns from a replay buffer."""
-    discrete: bool = False
-    """True if it takes discrete actions."""
-    continuous: bool = True
-    """True if it takes continuous actions."""
+    actions: Sequence[str] = ("Box",)
+    """Names of the spaces of actions that it takes."""
 
     def load(self) -> type[BaseAlgorithm]:
         """Import its class."""
@@ -34,16 +32,35 @@ class Algorithm:
         return found
 
     def policy_for(self, observations: Space[Any]) -> str:
-        """Name of the policy for an observation space: vectors, images or dictionaries."""
-        from gymnasium.spaces import Dict
+        """Name of the policy for an observation space: vectors, images or dictionaries.
+
+        Raises:
+            ValueError: If it is a space that no policy takes.
+        """
+        from gymnasium.spaces import Dict, Graph, OneOf, Sequence, Text, Tuple
         from stable_baselines3.common.preprocessing import is_image_space
 
+        if isinstance(observations, Tuple | Graph | OneOf | Sequence | Text):
+            raise ValueError(
+                f"observations must be of a space that policies take, got {type(observations).__name__}; wrap the "
+                "environment, for instance in gymnasium.wrappers.FlattenObservation"
+            )
         kind = "MultiInput" if isinstance(observations, Dict) else "Cnn" if is_image_space(observations) else "Mlp"
         return f"{self.policy_prefix}{kind}Policy"
 
+    def with_own_policy(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Hyper-parameters in which a policy of stable-baselines3, by its short name, is the one of this algorithm.
 
-_ON_POLICY: dict[str, Any] = {"off_policy": False, "discrete": True}
-_DISCRETE: dict[str, Any] = {"discrete": True, "continuous": False}
+        So one file serves an algorithm with Fourier features and the same without.
+        """
+        given = dict(hyperparameters)
+        if given.get("policy") in ("MlpPolicy", "CnnPolicy", "MultiInputPolicy"):
+            given["policy"] = self.policy_prefix + given["policy"]
+        return given
+
+
+_ON_POLICY: dict[str, Any] = {"off_policy": False, "actions": ("Box", "Discrete", "MultiDiscrete", "MultiBinary")}
+_DISCRETE: dict[str, Any] = {"actions": ("Discrete",)}
 _STOCK = "stable_baselines3"
 
 ALGORITHMS = {
@@ -81,14 +98,16 @@ def check_actions(name: str, actions: Space[Any], env: str) -> None:
     Raises:
         ValueError: If it does not; the message names algorithms that do.
     """
-    from gymnasium.spaces import Box
+    kind = type(actions).__name__
+    if kind not in ALGORITHMS[name].actions:
+        said = {"Box": "continuous", "Discrete": "discrete"}.get(kind, kind)
+        others = [other for other, one in ALGORITHMS.items() if kind in one.actions][:3]
+        advice = f"take {' or '.join(others)}" if others else "no algorithm here takes them"
+        raise ValueError(f"algo must take the {said} actions of {env}, got {name}; {advice}")
 
-    continuous = isinstance(actions, Box)
-    if not (ALGORITHMS[name].continuous if continuous else ALGORITHMS[name].discrete):
-        kind = "continuous" if continuous else "discrete"
-        others = _taking(continuous)
-        raise ValueError(f"algo must take the {kind} actions of {env}, got {name}; take {' or '.join(others)}")
 
-
-def _taking(continuous: bool) -> Sequence[str]:
-    return [name for name, one in ALGORITHMS.items() if (one.continuous if continuous else one.discrete)][:3]
+def default_algorithms(actions: Space[Any]) -> tuple[str, str]:
+    """Two algorithms that take the actions, with Fourier features and without."""
+    kind = type(actions).__name__
+    name = next(name for name in ("sac", "dqn", "ppo") if kind in ALGORITHMS[name].actions or name == "ppo")
+    return f"fourier-{name}", name

@@ -18,7 +18,8 @@ from vl_rl.zoo.literals import constant, find_name, parse_text
 
 _SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "actor_lr", "critic_lr", "alpha_lr", "fourier_lr")
 _CLASSES = ("replay_buffer_class", "rollout_buffer_class")
-_RUN_KEYS = ("n_timesteps", "n_envs", "normalize", "env_wrapper", "env_kwargs", "noise_type", "noise_std")
+_WHOLE = ("n_timesteps", "n_envs", "frame_stack")
+_RUN_KEYS = (*_WHOLE, "normalize", "env_wrapper", "env_kwargs", "noise_type", "noise_std")
 # Arguments that the run sets.
 _OWN = ("env", "seed", "device", "verbose", "tensorboard_log", "action_noise", "_init_setup_model", "self")
 
@@ -32,7 +33,9 @@ class Hyperparameters:
     n_envs: int = 1
     """Number of environments that take steps together."""
     normalize: dict[str, Any] | None = None
-    """Arguments of `VecNormalize`; None for none."""
+    """Arguments of `VecNormalize`, the algorithm's discount among them; None for none."""
+    frame_stack: int = 1
+    """Number of last observations that a policy sees."""
     wrappers: Sequence[Any] = ()
     """Wrappers of each environment, the innermost first."""
     env_options: dict[str, Any] = field(default_factory=dict)
@@ -92,7 +95,10 @@ def resolve(raw: Mapping[str, Any], algorithm: type, source: str) -> Hyperparame
         >>> resolve({"learning_rate": "1e-3", "policy_kwargs": "dict(net_arch=[64])"}, SAC, "sac.yml").arguments
         {'learning_rate': 0.001, 'policy_kwargs': {'net_arch': [64]}}
     """
-    known = [name for one in algorithm.__mro__ if "__init__" in vars(one) for name in _parameters(one)]
+    known: dict[str, Any] = {}
+    for one in reversed(algorithm.__mro__):
+        if "__init__" in vars(one):
+            known |= _parameters(one)
     arguments: dict[str, Any] = {}
     run: dict[str, Any] = {}
     for key, value in raw.items():
@@ -100,26 +106,40 @@ def resolve(raw: Mapping[str, Any], algorithm: type, source: str) -> Hyperparame
             if key in _RUN_KEYS:
                 run[key] = _run_value(key, value)
             elif key in known and key not in _OWN:
-                arguments[key] = _argument(key, value, algorithm)
+                arguments[key] = _whole(_argument(key, value, algorithm), known[key])
             else:
                 close = difflib.get_close_matches(str(key), [*known, *_RUN_KEYS], n=1)
                 advice = f"did you mean {close[0]}?" if close else "remove it"
                 raise ValueError(f"is no hyper-parameter of {algorithm.__name__} that is read here; {advice}")
         except (ValueError, TypeError) as error:
             raise ValueError(f"{source}: {key} {error}") from error
-    noise = run.get("noise_type")
+    noise, normalize = run.get("noise_type"), run.get("normalize")
+    if normalize is not None and "gamma" in arguments:
+        normalize = {"gamma": arguments["gamma"], **normalize}
     return Hyperparameters(
         arguments,
         n_envs=run.get("n_envs", 1),
-        normalize=run.get("normalize"),
+        normalize=normalize,
+        frame_stack=run.get("frame_stack", 1),
         wrappers=run.get("env_wrapper", ()),
         env_options=run.get("env_kwargs", {}),
         noise=None if noise is None else (noise, float(run.get("noise_std", 0.1))),
     )
 
 
-def _parameters(kind: type) -> list[str]:
-    return list(inspect.signature(kind.__init__).parameters)  # type: ignore[misc]
+def _parameters(kind: type) -> dict[str, Any]:
+    """Arguments of a class with their defaults."""
+    found = inspect.signature(kind.__init__).parameters  # type: ignore[misc]
+    return {name: parameter.default for name, parameter in found.items()}
+
+
+def _whole(value: Any, default: Any) -> Any:
+    """A value as a whole number where the default is one: YAML has 1e6 for a million."""
+    if not isinstance(value, float) or not isinstance(default, int) or isinstance(default, bool):
+        return value
+    if not value.is_integer():
+        raise ValueError(f"must be a whole number, got {value!r}")
+    return int(value)
 
 
 def _argument(key: str, value: Any, algorithm: type) -> Any:
@@ -160,8 +180,15 @@ def _schedule(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("lin_"):
         from stable_baselines3.common.utils import LinearSchedule
 
-        return LinearSchedule(_number(value.removeprefix("lin_")), 0.0, 1.0)
-    return value if value is None else _number(value)
+        return LinearSchedule(_rate(value.removeprefix("lin_")), 0.0, 1.0)
+    return value if value is None else _rate(value)
+
+
+def _rate(value: Any) -> float:
+    number = _number(value)
+    if number < 0:
+        raise ValueError(f"must not be negative, got {value!r}")
+    return number
 
 
 def _number(value: Any) -> float:
@@ -172,7 +199,7 @@ def _number(value: Any) -> float:
 
 
 def _run_value(key: str, value: Any) -> Any:
-    if key in ("n_timesteps", "n_envs", "noise_std"):
+    if key in (*_WHOLE, "noise_std"):
         number = _number(value)
         if key != "noise_std" and (number < 1 or number != int(number)):
             raise ValueError(f"must be a whole number from 1, got {value!r}")
@@ -189,6 +216,11 @@ def _run_value(key: str, value: Any) -> Any:
             return {} if given else None
         if not isinstance(given, dict):
             raise ValueError(f"must be true, false or arguments of VecNormalize, got {value!r}")
+        from stable_baselines3.common.vec_env import VecNormalize
+
+        known = [name for name in _parameters(VecNormalize) if name not in ("self", "venv")]
+        if unknown := given.keys() - known:
+            raise ValueError(f"has no argument {min(unknown)}; those of VecNormalize are {', '.join(known)}")
     if not isinstance(given, dict):
         raise ValueError(f"must be a mapping, got {value!r}")
     return given

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_PENDULUM = {"n_timesteps": 5000, "learning_rate": 1e-3}
-_POINT = {
-    "learning_rate": 1e-3,
-    "batch_size": 128,
-    "learning_starts": 300,
-    "buffer_size": 100_000,
-    "policy_kwargs": "dict(net_arch=[64, 64])",
-}
+_POINT = {"learning_starts": 300, "buffer_size": 100_000, "batch_size": 128}
 _GATHER = {
     "n_timesteps": 40_000,
     "n_envs": 8,
@@ -21,14 +14,28 @@ _GATHER = {
     "batch_size": 250,
 }
 
+
+def _off_policy(widths: list[int], sigma: float, **common: Any) -> dict[str, dict[str, Any]]:
+    """Settings that algorithms with a replay buffer share, so that a comparison is fair.
+
+    With Fourier features, their layer takes the place of the first hidden one.
+    """
+    first, *rest = widths
+    plain = f"dict(net_arch={widths})"
+    fourier = f"dict(net_arch={rest}, fourier_dim={first}, sigma={sigma})"
+    return {
+        prefix + name: {**common, "policy_kwargs": fourier if prefix else plain}
+        for name in ("sac", "td3", "ddpg")
+        for prefix in ("", "fourier-")
+    }
+
+
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "Pendulum-v1": {
-        "sac": {**_PENDULUM, "policy_kwargs": "dict(net_arch=[64, 64])"},
-        # A layer less, so that both have about as many parameters.
-        "fourier-sac": {**_PENDULUM, "policy_kwargs": "dict(net_arch=[64], fourier_dim=64, sigma=0.03)"},
-    },
-    "vl_rl/PointTrajectory-v0": {"sac": {**_POINT, "n_timesteps": 10_000, "gamma": 0.9}},
-    "vl_rl/PointReacher-v0": {"sac": {**_POINT, "n_timesteps": 20_000, "gamma": 0.97}},
+    "Pendulum-v1": _off_policy([64, 64], 0.03, n_timesteps=5000, learning_rate=1e-3),
+    "vl_rl/PointTrajectory-v0": _off_policy(
+        [400, 300], 0.03, n_timesteps=10_000, learning_rate=3e-3, gamma=0.9, **_POINT
+    ),
+    "vl_rl/PointReacher-v0": _off_policy([64, 64], 0.03, n_timesteps=20_000, learning_rate=1e-3, gamma=0.97, **_POINT),
     "vl_rl/PointGather-v0": {"hippo": {**_GATHER, "manager_batch_size": 25}, "ppo": _GATHER},
 }
 """Hyper-parameters by environment and algorithm. What is missing has the defaults of the algorithm."""
@@ -41,6 +48,7 @@ def preset(env: str, algo: str) -> Mapping[str, Any]:
     return PRESETS.get(env, {}).get(algo, {})
 
 
-def timesteps(hyperparameters: Mapping[str, Any]) -> int:
-    """Environment steps that hyper-parameters name, or 20,000."""
-    return int(float(hyperparameters.get("n_timesteps", _TIMESTEPS)))
+def timesteps(hyperparameters: Mapping[str, Any], env: str) -> int:
+    """Environment steps that hyper-parameters name, else those of any algorithm built in for the environment."""
+    built_in = [own["n_timesteps"] for own in PRESETS.get(env, {}).values()]
+    return int(float(hyperparameters.get("n_timesteps", (built_in or [_TIMESTEPS])[0])))

@@ -24,8 +24,8 @@ class Train:
     """
 
     algo: tuple[str, ...] | None = None
-    """Any of sac, td3, ddpg, dqn, ppo and a2c, the same after fourier-, and hippo; default: fourier-sac and sac, or
-    fourier-dqn and dqn for discrete actions, or sac alone with --relabel."""
+    """Any of sac, td3, ddpg, dqn, ppo and a2c, the same after fourier-, and hippo; default: fourier-sac and sac (dqn
+    for discrete actions, ppo for several at once), or sac alone with --relabel."""
 
     env: str = "Pendulum-v1"
     """Id of an environment."""
@@ -48,7 +48,7 @@ class Train:
     """Steps between two evaluations; default: a twelfth of all steps."""
 
     eval_episodes: Count = 5
-    """Episodes of an evaluation."""
+    """Episodes of an evaluation; with a family of tasks, one of each evaluation task instead."""
 
     video: bool = True
     """Write a video of the first seed of each method, where the environment can be rendered."""
