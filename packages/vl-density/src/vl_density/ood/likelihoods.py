@@ -1,0 +1,56 @@
+"""Log-probabilities of any number of images in bounded memory, and mutation for background densities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from vl_core.data import image_batch
+from vl_density.models.density import AutoregressiveDensity
+
+
+@torch.no_grad()
+def log_probs(model: AutoregressiveDensity, images: Any, *, batch_size: int = 64) -> NDArray[np.float64]:
+    """Log-probabilities in float64, in portions; the model is in evaluation mode meanwhile.
+
+    Args:
+        model: The density.
+        images: As for its `log_prob`.
+        batch_size: Images at once.
+
+    Returns:
+        Nats ``(B,)``.
+    """
+    batch = image_batch(images)
+    training = model.training
+    model.eval()
+    try:
+        parts = [model.log_prob_map(part).double().flatten(1).sum(1) for part in torch.split(batch, batch_size)]
+    finally:
+        model.train(training)
+    return torch.cat(parts).cpu().numpy()
+
+
+def mutate(images: Tensor, rate: float, levels: int = 256, *, generator: torch.Generator | None = None) -> Tensor:
+    """Replace values by uniform ones with a probability, for a background density (Ren et al., 2019, section 4).
+
+    Args:
+        images: On the grid k / (levels - 1), any shape.
+        rate: Probability that a value is drawn anew; it may be drawn as it was.
+        levels: Number of gray values.
+        generator: Source of the random numbers, on the images' device.
+
+    Returns:
+        The same shape and dtype.
+
+    Raises:
+        ValueError: If `rate` is not within 0..1.
+    """
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate must lie between 0 and 1, got {rate}")
+    chosen = torch.rand(images.shape, generator=generator, device=images.device) < rate
+    drawn = torch.randint(levels, images.shape, generator=generator, device=images.device)
+    return torch.where(chosen, drawn.to(images.dtype) / (levels - 1), images)

@@ -1,0 +1,157 @@
+"""How well scores tell images that are out of the distribution from those that are in it.
+
+A score is larger the more an image is out, and being out is the positive class: the convention of pytorch-ood. Ties are
+counted as what they are, and all is computed in float64, so scores of 1,500 nats lose nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Scores: TypeAlias = NDArray[np.float64]
+Metric: TypeAlias = Callable[[Scores, Scores], float]
+"""From scores of images inside and of images outside to a number."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with a percentile interval of a bootstrap."""
+
+    estimate: float
+    """The metric of all scores."""
+    low: float
+    """Lower end."""
+    high: float
+    """Upper end."""
+
+
+def auroc(inside: ArrayLike, outside: ArrayLike) -> float:
+    """Probability that an image outside scores higher than one inside, a tie counting half.
+
+    The area under the receiver operating characteristic; 0.5 for a score that knows nothing, below it for one that
+    takes images outside for more typical than those inside.
+
+    Args:
+        inside: Scores of images of the distribution, at least one.
+        outside: Scores of other images, at least one.
+
+    Raises:
+        ValueError: If a set is empty, or a score is not finite.
+
+    Example:
+        >>> auroc([1.0, 2.0], [2.0, 3.0])
+        0.875
+    """
+    low, high = checked_scores(inside, outside)
+    ordered = np.sort(low)
+    below = np.searchsorted(ordered, high, side="left")
+    upto = np.searchsorted(ordered, high, side="right")
+    return float((below + upto).mean() / (2 * len(low)))
+
+
+def aupr(inside: ArrayLike, outside: ArrayLike) -> float:
+    """Average precision with images outside as the positive class; arguments as for `auroc`.
+
+    The sum over thresholds of precision times the rise of recall. Images of equal score are found together, so their
+    order does not matter. A score that knows nothing has the share of images outside.
+    """
+    true, false = _counts(*checked_scores(inside, outside))
+    precision = true / (true + false)
+    return float((np.diff(true, prepend=0) * precision).sum() / true[-1])
+
+
+def fpr95(inside: ArrayLike, outside: ArrayLike) -> float:
+    """Share of images inside that are taken for outside where 95 % of those outside are found.
+
+    The threshold is the highest score at which at least 95 % of the images outside score as much or more. With heavy
+    ties more than 95 % may be found there, and a constant score has 1. Arguments as for `auroc`.
+    """
+    low, high = checked_scores(inside, outside)
+    true, false = _counts(low, high)
+    first = int(np.searchsorted(true, 0.95 * len(high) - 1e-9))
+    return float(false[first] / len(low))
+
+
+METRICS: dict[str, Metric] = {"AUROC": auroc, "AUPR": aupr, "FPR95": fpr95}
+"""The metrics by name."""
+
+
+def bootstrap(
+    metric: Metric,
+    inside: ArrayLike,
+    outside: ArrayLike,
+    *,
+    repetitions: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Metric with a percentile interval: both sets are drawn anew, each with replacement.
+
+    Args:
+        metric: One of `METRICS`, or a function like them.
+        inside: Scores of images of the distribution, at least two.
+        outside: Scores of other images, at least two.
+        repetitions: Number of repetitions.
+        level: Probability that the interval covers.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: If a set has fewer than two scores, one is not finite, or a number is out of range.
+    """
+    low, high = checked_scores(inside, outside)
+    if min(len(low), len(high)) < 2:
+        raise ValueError(f"an interval needs at least two images in each set, got {len(low)} and {len(high)}")
+    if repetitions < 1 or not 0 < level < 1:
+        raise ValueError(f"repetitions must be at least 1 and level within 0..1, got {repetitions} and {level}")
+    rng = np.random.default_rng(seed)
+    drawn = [metric(rng.choice(low, len(low)), rng.choice(high, len(high))) for _ in range(repetitions)]
+    ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(metric(low, high), float(ends[0]), float(ends[1]))
+
+
+def checked_scores(inside: ArrayLike, outside: ArrayLike) -> tuple[Scores, Scores]:
+    """Both sets of scores as float64 ``(N,)``.
+
+    Raises:
+        ValueError: If a set is empty or no vector, or a score is not finite or looks like a log-probability.
+    """
+    found = []
+    for name, given in (("inside", inside), ("outside", outside)):
+        scores = np.asarray(given, dtype=np.float64)
+        if scores.ndim != 1 or not len(scores):
+            raise ValueError(f"{name} must be at least one score, a vector, got shape {scores.shape}")
+        if not np.isfinite(scores).all():
+            raise ValueError(f"{name} must be finite, got {scores[~np.isfinite(scores)][0]}")
+        found.append(scores)
+    if all((scores < 0).all() for scores in found) and min(scores.max() for scores in found) < -1:
+        raise ValueError(
+            "scores must be larger the more an image is out, but all are negative, as log-probabilities are; pass "
+            "their negatives, or add a constant if these are scores"
+        )
+    return found[0], found[1]
+
+
+def to_pytorch_ood(inside: ArrayLike, outside: ArrayLike) -> tuple[Scores, NDArray[np.int64]]:
+    """Scores and labels as the metrics of pytorch-ood take them: labels are 0 inside and -1 outside.
+
+    Example:
+        >>> scores, labels = to_pytorch_ood([1.0], [2.0, 3.0])
+        >>> labels.tolist()
+        [0, -1, -1]
+    """
+    low, high = checked_scores(inside, outside)
+    return np.concatenate([low, high]), np.repeat([0, -1], [len(low), len(high)])
+
+
+def _counts(inside: Scores, outside: Scores) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Images outside and inside that score as much as each threshold or more, thresholds falling."""
+    thresholds = np.unique(np.concatenate([inside, outside]))[::-1]
+    ordered, others = np.sort(outside), np.sort(inside)
+    true = len(ordered) - np.searchsorted(ordered, thresholds, side="left")
+    false = len(others) - np.searchsorted(others, thresholds, side="left")
+    return true, false

@@ -1,0 +1,159 @@
+"""Scores of how far images lie outside a distribution, from densities of it.
+
+All have one signature: `fit` on images of the distribution, then `score`, larger the more an image is out. A new one is
+a class and a line in `SCORES`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from vl_density.models.density import AutoregressiveDensity
+from vl_density.ood.codecs import compressed_bits
+from vl_density.ood.likelihoods import log_probs
+
+Scores = NDArray[np.float64]
+
+
+class OODScore(ABC):
+    """A score of images, larger the more they are out of the distribution."""
+
+    def fit(self, images: Any) -> Self:
+        """Learn from images of the distribution what the score needs; most need nothing.
+
+        Args:
+            images: As `AutoregressiveDensity.log_prob` takes them; best ones that the density was not trained on.
+        """
+        return self
+
+    @abstractmethod
+    def score(self, images: Any) -> Scores:
+        """Scores ``(B,)`` of images, larger the more they are out."""
+
+
+class NegativeLogLikelihood(OODScore):
+    """-log p(x), in nats.
+
+    The obvious score, and a misleading one: images that are simpler than those of the distribution have *higher*
+    likelihood (Nalisnick et al., *Do Deep Generative Models Know What They Don't Know?*, 2019; Dalal, Li and Taori,
+    *Autoregressive Models: What Are They Good For?*, 2019).
+
+    Args:
+        model: The density.
+    """
+
+    def __init__(self, model: AutoregressiveDensity):
+        self.model = model
+
+    def score(self, images: Any) -> Scores:
+        """Scores ``(B,)``, nats."""
+        return -log_probs(self.model, images)
+
+    def score_map(self, images: Any) -> NDArray[np.float64]:
+        """Share of each value in the score, ``(B, C, H, W)``."""
+        with torch.no_grad():
+            found: NDArray[np.float64] = -self.model.log_prob_map(images).double().cpu().numpy()
+        return found
+
+
+class LikelihoodRatio(OODScore):
+    """log p_background(x) - log p(x), in nats.
+
+    Ren et al., *Likelihood Ratios for Out-of-Distribution Detection*, NeurIPS 2019. What is common to all images, such as a
+    black margin, cancels.
+
+    Args:
+        model: The density.
+        background: A density of the same images after mutation, see `mutate`.
+    """
+
+    def __init__(self, model: AutoregressiveDensity, background: AutoregressiveDensity):
+        self.model, self.background = model, background
+
+    def score(self, images: Any) -> Scores:
+        """Scores ``(B,)``, nats."""
+        return log_probs(self.background, images) - log_probs(self.model, images)
+
+    def score_map(self, images: Any) -> NDArray[np.float64]:
+        """Share of each value in the score, ``(B, C, H, W)``."""
+        with torch.no_grad():
+            ratio = self.background.log_prob_map(images) - self.model.log_prob_map(images)
+        found: NDArray[np.float64] = ratio.double().cpu().numpy()
+        return found
+
+
+class InputComplexity(OODScore):
+    """-log2 p(x) minus the bits of the losslessly compressed image (Serra et al., *Input Complexity*, ICLR 2020).
+
+    The codec is a density that knows images in general; the header of its files is not counted.
+
+    Args:
+        model: The density.
+        codec: `"png"` or `"webp"`.
+    """
+
+    def __init__(self, model: AutoregressiveDensity, codec: str = "png"):
+        self.model, self.codec = model, codec
+
+    def score(self, images: Any) -> Scores:
+        """Scores ``(B,)``, bits."""
+        levels = self.model.pixels(images)
+        pixels = (levels.double() * (255 / (self.model.levels - 1))).round().to(torch.uint8).cpu().numpy()
+        return -log_probs(self.model, images) / math.log(2) - compressed_bits(pixels, self.codec)
+
+
+class Typicality(OODScore):
+    """Distance of -log p(x) from its mean over the distribution, in nats.
+
+    The test of Nalisnick et al. (*Detecting Out-of-Distribution Inputs to Deep Generative Models Using Typicality*,
+    2019) for batches of one image.
+
+    Args:
+        model: The density.
+    """
+
+    def __init__(self, model: AutoregressiveDensity):
+        self.model = model
+        self.entropy: float | None = None
+
+    def fit(self, images: Any) -> Self:
+        """Estimate the entropy: the mean of -log p over images of the distribution."""
+        self.entropy = float(-log_probs(self.model, images).mean())
+        return self
+
+    def score(self, images: Any) -> Scores:
+        """Scores ``(B,)``, nats.
+
+        Raises:
+            RuntimeError: If it was not fitted.
+        """
+        if self.entropy is None:
+            raise RuntimeError("Typicality needs the entropy of the distribution; call fit(images) first")
+        return np.abs(-log_probs(self.model, images) - self.entropy)
+
+
+class WAIC(OODScore):
+    """Variance minus mean of log p(x) over an ensemble (Choi, Jang and Alemi, *WAIC, but Why?*, 2018).
+
+    The Watanabe-Akaike information criterion, with the sign of the other scores.
+
+    Args:
+        models: At least two densities of the same images, trained alike from different weights.
+    """
+
+    def __init__(self, models: Sequence[AutoregressiveDensity]):
+        if len(models) < 2:
+            raise ValueError(f"models must be at least two, whose log-probabilities vary, got {len(models)}")
+        self.models = list(models)
+
+    def score(self, images: Any) -> Scores:
+        """Scores ``(B,)``; the mean is in nats, the variance in nats squared, as in the paper."""
+        found = np.stack([log_probs(model, images) for model in self.models])
+        scores: Scores = found.var(0) - found.mean(0)
+        return scores
