@@ -102,6 +102,10 @@ class AutoregressiveDensity(nn.Module, PyTorchModelHubMixin, ABC):
         """
         return self.log_prob_map(images, condition).flatten(1).sum(1)
 
+    def forward(self, images: Any, condition: Any = None) -> Tensor:
+        """Log-probability of images, as `log_prob`."""
+        return self.log_prob(images, condition)
+
     def log_prob_map(self, images: Any, condition: Any = None) -> Tensor:
         """Log-probability of each value given those before it, nats ``(B, C, H, W)``; arguments as for `log_prob`."""
         pixels = self.pixels(images)

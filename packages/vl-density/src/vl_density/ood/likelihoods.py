@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from vl_core.data import image_batch
+
 from vl_density.models.density import AutoregressiveDensity
 
 

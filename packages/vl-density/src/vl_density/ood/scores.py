@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
 from vl_density.models.density import AutoregressiveDensity
 from vl_density.ood.codecs import compressed_bits
 from vl_density.ood.likelihoods import log_probs
@@ -65,8 +66,8 @@ class NegativeLogLikelihood(OODScore):
 class LikelihoodRatio(OODScore):
     """log p_background(x) - log p(x), in nats.
 
-    Ren et al., *Likelihood Ratios for Out-of-Distribution Detection*, NeurIPS 2019. What is common to all images, such as a
-    black margin, cancels.
+    Ren et al., *Likelihood Ratios for Out-of-Distribution Detection*, NeurIPS 2019. What is common to all images, such
+    as a black margin, cancels.
 
     Args:
         model: The density.
