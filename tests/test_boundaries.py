@@ -40,6 +40,7 @@ ROOMS = {
         *("checks", "models", "scoring", "search", "classification", "adaptation"),
         *("runs", "charts", "studies", "demo", "commands", "cli"),
     ),
+    "vl-density": ("quantization", "heads", "models", "ood", "training"),
     "vl-rl": (
         *("common", "fourier", "ntk", "hindsight", "hippo", "envs"),
         *("zoo", "training", "charts", "commands", "cli"),

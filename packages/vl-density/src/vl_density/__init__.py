@@ -1,5 +1,9 @@
-"""Autoregressive image densities, and how far they can be trusted."""
+"""Autoregressive image densities, and how far they can be trusted.
 
-from vl_density.__about__ import __version__
+The public names are listed in `__init__.pyi`. A name's module is imported on first use, because importing torch takes
+seconds.
+"""
 
-__all__ = ["__version__"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

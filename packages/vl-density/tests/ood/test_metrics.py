@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from vl_density.ood.metrics import METRICS, aupr, auroc, bootstrap, fpr95, to_pytorch_ood
+from vl_density.ood.metrics import METRICS, OriginalScores, aupr, auroc, bootstrap, fpr95, to_pytorch_ood
 
 
 def pairs(inside, outside):
@@ -83,6 +83,11 @@ def test_wrong_scores_are_named(inside, outside, message):
     for metric in METRICS.values():
         with pytest.raises(ValueError, match=f"^{message}"):
             metric(inside, outside)
+
+
+def test_scores_of_an_ood_score_may_all_be_negative():
+    low, high = (np.array(values).view(OriginalScores) for values in ([-3.0, -2.0], [-2.5, -1.0]))
+    assert auroc(low, high) == 0.75
 
 
 def test_an_interval_needs_two_images():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 Scores: TypeAlias = NDArray[np.float64]
 Metric: TypeAlias = Callable[[Scores, Scores], float]
 """From scores of images inside and of images outside to a number."""
+
+
+class OriginalScores(np.ndarray[Any, np.dtype[np.float64]]):
+    """What an `OODScore` returns: its sign is known to be right, even where all of it is negative."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,7 @@ def checked_scores(inside: ArrayLike, outside: ArrayLike) -> tuple[Scores, Score
         ValueError: If a set is empty or no vector, or a score is not finite or looks like a log-probability.
     """
     found = []
+    signed = isinstance(inside, OriginalScores) and isinstance(outside, OriginalScores)
     for name, given in (("inside", inside), ("outside", outside)):
         scores = np.asarray(given, dtype=np.float64)
         if scores.ndim != 1 or not len(scores):
@@ -128,10 +133,10 @@ def checked_scores(inside: ArrayLike, outside: ArrayLike) -> tuple[Scores, Score
         if not np.isfinite(scores).all():
             raise ValueError(f"{name} must be finite, got {scores[~np.isfinite(scores)][0]}")
         found.append(scores)
-    if all((scores < 0).all() for scores in found) and min(scores.max() for scores in found) < -1:
+    if not signed and all((scores < 0).all() for scores in found):
         raise ValueError(
             "scores must be larger the more an image is out, but all are negative, as log-probabilities are; pass "
-            "their negatives, or add a constant if these are scores"
+            "their negatives, or add a constant if these are scores of your own"
         )
     return found[0], found[1]
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vl_density.models.density import AutoregressiveDensity
 from vl_density.ood.codecs import compressed_bits
 from vl_density.ood.likelihoods import log_probs
+from vl_density.ood.metrics import OriginalScores
 
 Scores = NDArray[np.float64]
 
@@ -33,9 +34,13 @@ class OODScore(ABC):
         """
         return self
 
-    @abstractmethod
-    def score(self, images: Any) -> Scores:
+    def score(self, images: Any) -> OriginalScores:
         """Scores ``(B,)`` of images, larger the more they are out."""
+        return self.compute(images).view(OriginalScores)
+
+    @abstractmethod
+    def compute(self, images: Any) -> Scores:
+        """Compute the scores, ``(B,)`` in float64; for subclasses."""
 
 
 class NegativeLogLikelihood(OODScore):
@@ -52,7 +57,7 @@ class NegativeLogLikelihood(OODScore):
     def __init__(self, model: AutoregressiveDensity):
         self.model = model
 
-    def score(self, images: Any) -> Scores:
+    def compute(self, images: Any) -> Scores:
         """Scores ``(B,)``, nats."""
         return -log_probs(self.model, images)
 
@@ -77,7 +82,7 @@ class LikelihoodRatio(OODScore):
     def __init__(self, model: AutoregressiveDensity, background: AutoregressiveDensity):
         self.model, self.background = model, background
 
-    def score(self, images: Any) -> Scores:
+    def compute(self, images: Any) -> Scores:
         """Scores ``(B,)``, nats."""
         return log_probs(self.background, images) - log_probs(self.model, images)
 
@@ -102,7 +107,7 @@ class InputComplexity(OODScore):
     def __init__(self, model: AutoregressiveDensity, codec: str = "png"):
         self.model, self.codec = model, codec
 
-    def score(self, images: Any) -> Scores:
+    def compute(self, images: Any) -> Scores:
         """Scores ``(B,)``, bits."""
         levels = self.model.pixels(images)
         pixels = (levels.double() * (255 / (self.model.levels - 1))).round().to(torch.uint8).cpu().numpy()
@@ -128,7 +133,7 @@ class Typicality(OODScore):
         self.entropy = float(-log_probs(self.model, images).mean())
         return self
 
-    def score(self, images: Any) -> Scores:
+    def compute(self, images: Any) -> Scores:
         """Scores ``(B,)``, nats.
 
         Raises:
@@ -153,7 +158,7 @@ class WAIC(OODScore):
             raise ValueError(f"models must be at least two, whose log-probabilities vary, got {len(models)}")
         self.models = list(models)
 
-    def score(self, images: Any) -> Scores:
+    def compute(self, images: Any) -> Scores:
         """Scores ``(B,)``; the mean is in nats, the variance in nats squared, as in the paper."""
         found = np.stack([log_probs(model, images) for model in self.models])
         scores: Scores = found.var(0) - found.mean(0)
