@@ -45,7 +45,7 @@ def test_complexity_subtracts_the_bits_of_the_file_without_its_header(codec):
     one, x = model(levels=256), images(levels=256)
     pixels = (x * 255).round().to(torch.uint8).numpy()
     expected = -nats(one, x) / math.log(2) - compressed_bits(pixels, codec)
-    np.testing.assert_allclose(InputComplexity(one, codec).score(x), expected, rtol=1e-6)
+    np.testing.assert_allclose(InputComplexity(one, codec).score(x), expected, rtol=1e-4)
     assert compressed_bits(np.zeros((2, 3, 9, 9), np.uint8), codec).tolist() == [0, 0]
 
 

@@ -113,7 +113,11 @@ def bootstrap(
     if repetitions < 1 or not 0 < level < 1:
         raise ValueError(f"repetitions must be at least 1 and level within 0..1, got {repetitions} and {level}")
     rng = np.random.default_rng(seed)
-    drawn = [metric(rng.choice(low, len(low)), rng.choice(high, len(high))) for _ in range(repetitions)]
+
+    def draw(scores: Scores) -> OriginalScores:
+        return rng.choice(scores, len(scores)).view(OriginalScores)
+
+    drawn = [metric(draw(low), draw(high)) for _ in range(repetitions)]
     ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(metric(low, high), float(ends[0]), float(ends[1]))
 
@@ -138,7 +142,7 @@ def checked_scores(inside: ArrayLike, outside: ArrayLike) -> tuple[Scores, Score
             "scores must be larger the more an image is out, but all are negative, as log-probabilities are; pass "
             "their negatives, or add a constant if these are scores of your own"
         )
-    return found[0], found[1]
+    return found[0].view(OriginalScores), found[1].view(OriginalScores)
 
 
 def to_pytorch_ood(inside: ArrayLike, outside: ArrayLike) -> tuple[Scores, NDArray[np.int64]]:
