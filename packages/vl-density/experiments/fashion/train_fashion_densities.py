@@ -14,26 +14,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch.utils.data import TensorDataset
-from vl_core.data import image_batch, open_dataset
 from vl_core.training import TrainingSettings
+from vl_density.datasets.outside import open_fashion
 from vl_density.models.pixel_cnn import PixelCNN
+from vl_density.models.pretrained import PRETRAINED
 from vl_density.ood.likelihoods import log_probs
 from vl_density.quantization import bits_per_dim
 from vl_density.training.likelihood import train_density
 
-HELD_OUT = "shirt"
-DENSITIES = {"density-0": 0.0, "density-1": 0.0, "density-2": 0.0, "background": 0.2}
+DENSITIES = {"fashion-0": 0.0, "fashion-1": 0.0, "fashion-2": 0.0, "fashion-background": 0.2}
 """Share of values that training mutates, by name."""
-WEIGHTS = Path(__file__).parents[2] / "src/vl_density/weights"
-
-
-def images(split: str) -> Tensor:
-    """Images of all classes but the one that is held out, ``(N, 1, 28, 28)``."""
-    dataset = open_dataset("fashion", split=split)
-    out = dataset.classes.index(HELD_OUT)
-    return image_batch(dataset)[torch.as_tensor(dataset.labels) != out]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--save", action="store_true", help="write the weights into the package")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    train, test = images("train"), images("test")
+    train, test = open_fashion("train"), open_fashion("test")
     for name in given.names:
         seed = list(DENSITIES).index(name)
         torch.manual_seed(seed)
@@ -65,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         bits = bits_per_dim(torch.from_numpy(log_probs(model, test)), model.dimensions).mean()
         print(f"{name}: {bits:.3f} bits per dimension of {len(test)} held-out images", flush=True)
         if given.save:
-            model.half().save_pretrained(WEIGHTS / name)
+            model.half().save_pretrained(PRETRAINED / name)
 
 
 if __name__ == "__main__":

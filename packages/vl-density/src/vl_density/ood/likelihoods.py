@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,8 +13,37 @@ from vl_core.data import image_batch
 from vl_density.models.density import AutoregressiveDensity
 
 
+class RememberedDensity:
+    """A density that remembers the log-probabilities of sets of images, for several scores of the same ones.
+
+    Sets are told apart by identity, so their values must not change.
+
+    Args:
+        model: The density.
+    """
+
+    def __init__(self, model: AutoregressiveDensity):
+        self.model = model
+        self._found: dict[int, tuple[Any, NDArray[np.float64]]] = {}
+
+    def log_probs(self, images: Any) -> NDArray[np.float64]:
+        """Log-probabilities, computed once for each set, nats ``(B,)``."""
+        if id(images) not in self._found:
+            # With the images, lest another set takes their place in memory.
+            self._found[id(images)] = (images, log_probs(self.model, images))
+        return self._found[id(images)][1]
+
+
+Density: TypeAlias = AutoregressiveDensity | RememberedDensity
+
+
+def network_of(density: Density) -> AutoregressiveDensity:
+    """The density itself."""
+    return density.model if isinstance(density, RememberedDensity) else density
+
+
 @torch.no_grad()
-def log_probs(model: AutoregressiveDensity, images: Any, *, batch_size: int = 64) -> NDArray[np.float64]:
+def log_probs(model: Density, images: Any, *, batch_size: int = 64) -> NDArray[np.float64]:
     """Log-probabilities in float64, in portions; the model is in evaluation mode meanwhile.
 
     Args:
@@ -25,6 +54,8 @@ def log_probs(model: AutoregressiveDensity, images: Any, *, batch_size: int = 64
     Returns:
         Nats ``(B,)``.
     """
+    if isinstance(model, RememberedDensity):
+        return model.log_probs(images)
     batch = image_batch(images)
     training = model.training
     model.eval()

@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vl_density.models.density import AutoregressiveDensity
 from vl_density.ood.codecs import compressed_bits
-from vl_density.ood.likelihoods import log_probs
+from vl_density.ood.likelihoods import Density, log_probs, network_of
 from vl_density.ood.metrics import OriginalScores
 
 Scores = NDArray[np.float64]
@@ -54,7 +53,7 @@ class NegativeLogLikelihood(OODScore):
         model: The density.
     """
 
-    def __init__(self, model: AutoregressiveDensity):
+    def __init__(self, model: Density):
         self.model = model
 
     def compute(self, images: Any) -> Scores:
@@ -64,7 +63,7 @@ class NegativeLogLikelihood(OODScore):
     def score_map(self, images: Any) -> NDArray[np.float64]:
         """Share of each value in the score, ``(B, C, H, W)``."""
         with torch.no_grad():
-            found: NDArray[np.float64] = -self.model.log_prob_map(images).double().cpu().numpy()
+            found: NDArray[np.float64] = -network_of(self.model).log_prob_map(images).double().cpu().numpy()
         return found
 
 
@@ -79,7 +78,7 @@ class LikelihoodRatio(OODScore):
         background: A density of the same images after mutation, see `mutate`.
     """
 
-    def __init__(self, model: AutoregressiveDensity, background: AutoregressiveDensity):
+    def __init__(self, model: Density, background: Density):
         self.model, self.background = model, background
 
     def compute(self, images: Any) -> Scores:
@@ -89,7 +88,7 @@ class LikelihoodRatio(OODScore):
     def score_map(self, images: Any) -> NDArray[np.float64]:
         """Share of each value in the score, ``(B, C, H, W)``."""
         with torch.no_grad():
-            ratio = self.background.log_prob_map(images) - self.model.log_prob_map(images)
+            ratio = network_of(self.background).log_prob_map(images) - network_of(self.model).log_prob_map(images)
         found: NDArray[np.float64] = ratio.double().cpu().numpy()
         return found
 
@@ -104,13 +103,14 @@ class InputComplexity(OODScore):
         codec: `"png"` or `"webp"`.
     """
 
-    def __init__(self, model: AutoregressiveDensity, codec: str = "png"):
+    def __init__(self, model: Density, codec: str = "png"):
         self.model, self.codec = model, codec
 
     def compute(self, images: Any) -> Scores:
         """Scores ``(B,)``, bits."""
-        levels = self.model.pixels(images)
-        pixels = (levels.double() * (255 / (self.model.levels - 1))).round().to(torch.uint8).cpu().numpy()
+        model = network_of(self.model)
+        levels = model.pixels(images)
+        pixels = (levels.double() * (255 / (model.levels - 1))).round().to(torch.uint8).cpu().numpy()
         return -log_probs(self.model, images) / math.log(2) - compressed_bits(pixels, self.codec)
 
 
@@ -124,7 +124,7 @@ class Typicality(OODScore):
         model: The density.
     """
 
-    def __init__(self, model: AutoregressiveDensity):
+    def __init__(self, model: Density):
         self.model = model
         self.entropy: float | None = None
 
@@ -153,7 +153,7 @@ class WAIC(OODScore):
         models: At least two densities of the same images, trained alike from different weights.
     """
 
-    def __init__(self, models: Sequence[AutoregressiveDensity]):
+    def __init__(self, models: Sequence[Density]):
         if len(models) < 2:
             raise ValueError(f"models must be at least two, whose log-probabilities vary, got {len(models)}")
         self.models = list(models)

@@ -1,0 +1,125 @@
+"""`vl-density ood`: scores of images out of the distribution, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from vl_core.data import image_batch, open_dataset
+from vl_core.devices import find_device
+from vl_core.progress import progress_bar
+from vl_core.tables import text_table, write_rows
+
+from vl_density.charts.ood_scores import draw_ood
+from vl_density.commands.settings.ood import OutOfDistribution
+from vl_density.datasets.outside import OUTSIDE, open_fashion, open_outside
+from vl_density.models.pretrained import load_density
+from vl_density.ood.evaluation import OODResult, clearly_best, evaluate_scores
+from vl_density.ood.likelihoods import RememberedDensity
+from vl_density.ood.scores import WAIC, InputComplexity, LikelihoodRatio, NegativeLogLikelihood, OODScore, Typicality
+
+
+def run(settings: OutOfDistribution) -> None:
+    """Score all sets, and write the tables and the figure.
+
+    Raises:
+        ValueError: If images have another size than the densities, or a set has fewer than two.
+        OSError: If a file is missing or damaged.
+    """
+    settings.check()
+    device = find_device(settings.device)
+    densities = [RememberedDensity(load_density(name).to(device)) for name in settings.densities]
+    background = None
+    if settings.background is not None:
+        background = RememberedDensity(load_density(settings.background).to(device))
+    inside = open_fashion("test") if settings.inside is None else image_batch(open_dataset(settings.inside))
+    inside = _some(inside, 2 * settings.limit, settings.seed)
+    half = len(inside) // 2
+    fitted_on, rest = inside[:half], inside[half:]
+    outside = {
+        name: _some(images, settings.limit, settings.seed) for name, images in _outside(settings.outside).items()
+    }
+    # Likelihoods take the time; what follows takes none of them again.
+    everything: list[Any] = [fitted_on, rest, *outside.values()]
+    models = densities if background is None else [*densities, background]
+    with progress_bar(total=len(models) * len(everything), desc="likelihoods", unit="sets") as bar:
+        for model in models:
+            for images in everything:
+                model.log_probs(images)
+                bar.update()
+    results, scores = evaluate_scores(
+        _scores(densities, background, settings.codecs),
+        rest,
+        outside,
+        fitted_on=fitted_on,
+        repetitions=settings.repetitions,
+        seed=settings.seed,
+    )
+    settings.out.mkdir(parents=True, exist_ok=True)
+    write_rows(settings.out / "ood.csv", [_row(one) for one in results])
+    write_rows(
+        settings.out / "scores.csv",
+        [
+            {"score": name, "set": which, "image": index, "value": float(value)}
+            for name, sets in scores.items()
+            for which, values in sets.items()
+            for index, value in enumerate(values)
+        ],
+    )
+    draw_ood(settings.out / "ood.png", results, title=f"images outside, against {len(rest)} inside")
+    _print(results, len(rest), {name: len(images) for name, images in outside.items()})
+    print(f"wrote ood.csv, scores.csv and ood.png to {settings.out}")
+
+
+def _outside(sources: tuple[str, ...]) -> dict[str, Tensor]:
+    """Sets of images outside by name."""
+    if not sources:
+        return {name: open_outside(name) for name in OUTSIDE}
+    return {Path(source).name or source: image_batch(open_dataset(source)) for source in sources}
+
+
+def _some(images: Tensor, count: int, seed: int) -> Tensor:
+    """At most so many images, chosen at random."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    return images[order[:count]]
+
+
+def _scores(
+    densities: list[RememberedDensity], background: RememberedDensity | None, codecs: tuple[str, ...]
+) -> dict[str, OODScore]:
+    """Scores by name."""
+    first = densities[0]
+    found: dict[str, OODScore] = {"likelihood": NegativeLogLikelihood(first)}
+    if background is not None:
+        found["likelihood ratio"] = LikelihoodRatio(first, background)
+    found |= {f"complexity, {codec}": InputComplexity(first, codec) for codec in codecs}
+    found["typicality"] = Typicality(first)
+    if len(densities) > 1:
+        found["WAIC"] = WAIC(densities)
+    return found
+
+
+def _row(one: OODResult) -> dict[str, object]:
+    row: dict[str, object] = {"set": one.outside, "score": one.score}
+    for metric, interval in one.metrics.items():
+        row |= {metric: interval.estimate, f"{metric} low": interval.low, f"{metric} high": interval.high}
+    return row
+
+
+def _print(results: list[OODResult], inside: int, outside: dict[str, int]) -> None:
+    rows = []
+    for one in results:
+        area, precision, false = (one.metrics[name] for name in ("AUROC", "AUPR", "FPR95"))
+        interval = f"{area.estimate:.3f} ({area.low:.3f} to {area.high:.3f})"
+        rows.append([one.outside, one.score, interval, f"{precision.estimate:.3f}", f"{false.estimate:.3f}"])
+    print(text_table(["set", "score", "AUROC", "AUPR", "FPR95"], rows))
+    print(
+        f"images outside are the positive class, {inside} inside against "
+        f"{', '.join(f'{count} {name}' for name, count in outside.items())}; intervals of 95 %"
+    )
+    print("AUROC below 0.5: images outside are taken for more typical than those inside")
+    for name in outside:
+        best = clearly_best(results, name)
+        print(f"{name}: {'no score is clearly best' if best is None else f'{best} is clearly best'}")

@@ -1,0 +1,76 @@
+"""The settings of `vl-density ood`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from vl_core.cli import Count, DeviceName, FolderPath, Groups, ImageSource, Seed, check_values
+from vl_core.data import check_source
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutOfDistribution:
+    """Show how far a density tells images outside its distribution from those inside, by every score.
+
+    By default: densities of Fashion-MNIST without shirts, on digits, strokes, mirrored images and shirts. Being outside
+    is the positive class: AUROC is the probability that an image outside scores higher than one inside.
+    """
+
+    densities: tuple[str, ...] = ("fashion-0", "fashion-1", "fashion-2")
+    """Built-in densities, or folders of PixelCNNs; the first gives the scores of one model, all of them WAIC."""
+
+    background: str | None = "fashion-background"
+    """Density of mutated images, for the likelihood ratio; "None" for no such score."""
+
+    inside: ImageSource | None = None
+    """Images of the distribution that no density was trained on: a folder, an .npz or .parquet file, or a built-in data
+    set; half of them fit the scores. Default: the test images of Fashion-MNIST without shirts."""
+
+    outside: tuple[str, ...] = ()
+    """Sets of images outside, each like --inside. Default: digits, strokes, flips and shirts."""
+
+    limit: Count = 400
+    """Maximum number of images of a set."""
+
+    codecs: tuple[str, ...] = ("png", "webp")
+    """Compression of the scores of complexity."""
+
+    repetitions: Count = 1000
+    """Repetitions of the bootstrap."""
+
+    seed: Seed = 0
+    """Seed of the choice of images and of the bootstrap."""
+
+    device: DeviceName = "cpu"
+    """Device of the densities, or "auto"."""
+
+    out: FolderPath = Path("vl-density-ood")
+    """Folder for ood.csv (metrics with intervals), scores.csv (scores of images) and ood.png."""
+
+    GROUPS: ClassVar[Groups] = {
+        "Input": ("densities", "background", "inside", "outside", "limit"),
+        "Scores": ("codecs", "repetitions", "seed"),
+        "Output": ("out",),
+        "Runtime": ("device",),
+    }
+
+    ALIASES: ClassVar[Mapping[str, str]] = {}
+
+    def check(self) -> None:
+        """Check what needs no model.
+
+        Raises:
+            ValueError: If a number is out of range, or a set is named that nothing has.
+            FileNotFoundError: If a file or a folder is missing.
+        """
+        check_values(self)
+        if not self.densities:
+            raise ValueError("--densities must name at least one, got none")
+        for codec in self.codecs:
+            if codec not in ("png", "webp"):
+                raise ValueError(f"--codecs must be among png and webp, got {codec!r}")
+        for source in self.outside:
+            check_source(source, "--outside")

@@ -1,0 +1,53 @@
+"""Densities that ship with the package, and any that `save_pretrained` wrote."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+from vl_core.files import read_json
+
+from vl_density.models.density import AutoregressiveDensity
+from vl_density.models.pixel_cnn import PixelCNN
+from vl_density.models.pixel_cnn_pp import PixelCNNPP
+from vl_density.models.transformer import ImageTransformer
+
+PRETRAINED = Path(str(files("vl_density") / "pretrained"))
+BUILT_IN = tuple(sorted(path.parent.name for path in PRETRAINED.glob("*/config.json")))
+"""Names of the densities that ship with the package."""
+KINDS: dict[str, type[AutoregressiveDensity]] = {
+    kind.__name__: kind for kind in (PixelCNN, PixelCNNPP, ImageTransformer)
+}
+"""Classes of densities by name."""
+
+
+def load_density(source: str | os.PathLike[str], *, kind: str = "PixelCNN") -> AutoregressiveDensity:
+    """Load a density in float32, in evaluation mode.
+
+    Args:
+        source: Name of one of `BUILT_IN`, or a folder that `save_pretrained` wrote.
+        kind: Class of the density, one of `KINDS`.
+
+    Raises:
+        ValueError: If the kind is unknown, or the folder holds another one.
+        FileNotFoundError: If there is no such density.
+
+    Example:
+        >>> load_density("fashion-0").image_size
+        (28, 28)
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    folder = PRETRAINED / source if str(source) in BUILT_IN else Path(source).expanduser()
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"no density {os.fspath(source)!r}: it is neither built in ({', '.join(BUILT_IN)}), nor a folder with "
+            "config.json"
+        )
+    read_json(folder / "config.json", dict)
+    try:
+        model = KINDS[kind].from_pretrained(folder)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"{folder} holds no {kind}: {' '.join(str(error).split())[:300]}") from error
+    return model.float().eval()
