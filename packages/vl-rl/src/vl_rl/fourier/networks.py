@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.dqn.policies import QNetwork
 from stable_baselines3.sac.policies import Actor as SACActor
 from stable_baselines3.td3.policies import Actor as TD3Actor
 from torch import Tensor, nn
@@ -20,11 +22,12 @@ def behind_features(network: nn.Sequential, in_features: int, **settings: Any) -
     Args:
         network: The perceptron.
         in_features: Number of inputs.
-        settings: Settings of `FourierFeatures`.
+        settings: Settings of `FourierFeatures`; of a sigma for each input, the first ones are taken.
 
     Raises:
         ValueError: If the perceptron has no hidden layer.
     """
+    settings["sigma"] = part_of(settings["sigma"], in_features)
     fourier = FourierFeatures(in_features, **settings)
     first = network[0] if len(network) > 1 else None
     if not isinstance(first, nn.Linear):
@@ -39,7 +42,48 @@ def frequencies(module: nn.Module) -> Iterator[nn.Parameter]:
 
 def part_of(sigma: Sigma, count: int) -> Sigma:
     """Standard deviations of the first inputs, where there is one for each."""
-    return sigma if isinstance(sigma, str | float | int) else list(sigma)[:count]
+    return sigma if isinstance(sigma, str) or not np.ndim(sigma) else list(cast("Sequence[float]", sigma))[:count]
+
+
+class _BehindFeatures:
+    """Mixin of a network whose hidden layers stand behind Fourier features, also after its own `save` and `load`.
+
+    Args:
+        args: Arguments of the network of stable-baselines3.
+        fourier: Settings of `FourierFeatures`.
+        kwargs: Further keyword arguments of the network.
+    """
+
+    _LAYERS: ClassVar[str]
+    """Attribute that holds the hidden layers."""
+
+    features_dim: int
+
+    def __init__(self, *args: Any, fourier: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fourier = dict(fourier)
+        setattr(self, self._LAYERS, behind_features(getattr(self, self._LAYERS), self.features_dim, **fourier))
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super()._get_constructor_parameters(), "fourier": self.fourier}  # type: ignore[misc]
+
+
+class FourierSACActor(_BehindFeatures, SACActor):
+    """Actor of SAC with Fourier features."""
+
+    _LAYERS: ClassVar[str] = "latent_pi"
+
+
+class FourierTD3Actor(_BehindFeatures, TD3Actor):
+    """Actor of TD3 and DDPG with Fourier features."""
+
+    _LAYERS: ClassVar[str] = "mu"
+
+
+class FourierQNetwork(_BehindFeatures, QNetwork):
+    """Q-network of DQN with Fourier features."""
+
+    _LAYERS: ClassVar[str] = "q_net"
 
 
 class EncodingCritic(ContinuousCritic):
@@ -58,11 +102,20 @@ class EncodingCritic(ContinuousCritic):
 
 
 class _Borrowing:
-    """Mixin of an actor that sees through the critic's encoder, which is not among its parameters."""
+    """Mixin of an actor that sees through an encoder, in training the critic's, which is not among its parameters.
+
+    ``save`` keeps the encoder beside the parameters.
+    """
+
+    features_extractor: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.borrow(self.features_extractor)
 
     def borrow(self, encoder: nn.Module) -> None:
-        """Take an encoder in the place of its own."""
-        del self._modules["features_extractor"]  # type: ignore[attr-defined]
+        """Take an encoder in the place of the one before."""
+        self._modules.pop("features_extractor", None)  # type: ignore[attr-defined]
         # Not an assignment, which would make it a part of this module, its optimizer and its state.
         self.__dict__["features_extractor"] = encoder
 
