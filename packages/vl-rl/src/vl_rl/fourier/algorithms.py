@@ -36,7 +36,7 @@ class _FourierAlgorithm(SeparateLearningRates, FiniteInputs, PlainNames):
         The scale is final from 100 observations on; with fewer, it is measured anew before the next update.
         """
         if not self.scaled:
-            automatic = [part for _, part in _features(self.policy) if isinstance(part.sigma, str)]  # type: ignore[attr-defined]
+            automatic = _automatic(self.policy)  # type: ignore[attr-defined]
             self.scaled = not automatic or self._measure_scales(automatic) >= _ENOUGH
         if self.scaled:
             self._collected = None
@@ -45,8 +45,7 @@ class _FourierAlgorithm(SeparateLearningRates, FiniteInputs, PlainNames):
     def set_parameters(self, *args: Any, **kwargs: Any) -> None:
         """Take parameters; a final scale among them stays as it is."""
         super().set_parameters(*args, **kwargs)
-        automatic = [part for _, part in _features(self.policy) if isinstance(part.sigma, str)]  # type: ignore[attr-defined]
-        self.scaled = all(int(part.measured) >= _ENOUGH for part in automatic)
+        self.scaled = all(int(part.measured) >= _ENOUGH for part in _automatic(self.policy))  # type: ignore[attr-defined]
 
     def dump_logs(self, *args: Any, **kwargs: Any) -> None:
         """Log the norm and the mean frequency of B in each network, and what the algorithm logs."""
@@ -120,6 +119,11 @@ def _map(function: Any, observations: Any) -> Any:
     if isinstance(observations, dict):
         return {key: function(part) for key, part in observations.items()}
     return function(observations)
+
+
+def _automatic(policy: nn.Module) -> list[FourierFeatures]:
+    """Fourier features with ``sigma="auto"``, those of target networks included."""
+    return [part for _, part in _features(policy) if isinstance(part.sigma, str)]
 
 
 _SHOWN = {"latent_pi": "actor", "mu": "actor", "policy_net": "actor", "value_net": "critic"}
