@@ -16,19 +16,19 @@ from torch import Tensor, nn
 from vl_rl.fourier.features import FourierFeatures, Sigma
 
 
-def behind_features(network: nn.Sequential, in_features: int, **settings: Any) -> nn.Sequential:
+def behind_features(network: nn.Sequential, in_features: int, *, sigma: Sigma, **settings: Any) -> nn.Sequential:
     """Put Fourier features before a multilayer perceptron, whose first layer is made anew for their number.
 
     Args:
         network: The perceptron.
         in_features: Number of inputs.
-        settings: Settings of `FourierFeatures`; of a sigma for each input, the first ones are taken.
+        sigma: See `FourierFeatures`; of one for each input, the first ones are taken.
+        settings: Further settings of `FourierFeatures`.
 
     Raises:
         ValueError: If the perceptron has no hidden layer.
     """
-    settings["sigma"] = part_of(settings["sigma"], in_features)
-    fourier = FourierFeatures(in_features, **settings)
+    fourier = FourierFeatures(in_features, sigma=part_of(sigma, in_features), **settings)
     first = network[0] if len(network) > 1 else None
     if not isinstance(first, nn.Linear):
         raise ValueError("net_arch must have at least one hidden layer behind the Fourier features, got none")
@@ -38,6 +38,26 @@ def behind_features(network: nn.Sequential, in_features: int, **settings: Any) -
 def frequencies(module: nn.Module) -> Iterator[nn.Parameter]:
     """The frequencies B of all Fourier features in a module that are trained."""
     yield from (part.B for part in module.modules() if isinstance(part, FourierFeatures) and part.B.requires_grad)
+
+
+_SHOWN = {"latent_pi": "actor", "mu": "actor", "policy_net": "actor", "value_net": "critic"}
+_ENCODERS = {"features_extractor": "actor", "pi_features_extractor": "actor", "vf_features_extractor": "critic"}
+
+
+def named_features(policy: nn.Module) -> list[tuple[str, FourierFeatures]]:
+    """Fourier features of a policy, by the name of their network; compiled or not."""
+    shared = getattr(policy, "share_features_extractor", True)
+    found = []
+    for path, part in policy.named_modules():
+        if isinstance(part, FourierFeatures):
+            owner, *inner = [name for name in path.split(".") if name not in ("_orig_mod", "0")]
+            if (inner and inner[-1] == "fourier") or owner in _ENCODERS:
+                name = "encoder" if shared else _ENCODERS.get(owner, owner.removesuffix("_target"))
+            else:
+                name = (inner or [owner])[-1]
+            name = _SHOWN.get(name, name)
+            found.append((f"target_{name}" if owner.endswith("_target") else name, part))
+    return found
 
 
 def part_of(sigma: Sigma, count: int) -> Sigma:
