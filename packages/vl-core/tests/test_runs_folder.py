@@ -1,6 +1,9 @@
 """One folder keeps one configuration, and anything else found in it is an error that says what is wrong."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,3 +145,29 @@ def test_two_writers_are_kept_apart(tmp_path):
     with RunFolder(tmp_path, {}) as run:
         assert run.metrics() == read_metrics(tmp_path) == [{"step": 0, "loss": 1.0}]
     assert not leftover.exists()
+
+
+OUTLIVED = """
+import os, sys, time
+from vl_core.runs import RunFolder
+
+with RunFolder(sys.argv[1], {}):
+    if not os.fork():
+        print("forked", flush=True)
+        time.sleep(60)
+        os._exit(0)
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps no processes apart")
+def test_a_worker_that_outlives_its_parent_does_not_hold_the_lock(tmp_path):
+    command = [sys.executable, "-c", OUTLIVED, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0) as trainer:
+        assert trainer.stdout.readline() == b"forked\n"
+        trainer.wait()
+        try:
+            with RunFolder(tmp_path, {}) as run:
+                assert run.metrics() == []
+        finally:
+            os.killpg(trainer.pid, signal.SIGKILL)

@@ -144,7 +144,7 @@ class RunFolder:
         """Finish the event file, and let other processes in. Metrics and checkpoints need no closing."""
         self._close_events()
         if self._lock is not None:
-            os.close(self._lock)
+            _unlock(self._lock)
             self._lock = None
 
     def __enter__(self) -> RunFolder:
@@ -196,7 +196,7 @@ class RunFolder:
             for leftover in filter(is_leftover, folder.iterdir() if folder.is_dir() else ()):
                 leftover.unlink()
         if lock is not None:
-            os.close(lock)
+            _unlock(lock)
 
     def _compare(self, config_path: Path) -> None:
         old = read_json(config_path, dict)
@@ -266,6 +266,7 @@ def _lock(folder: Path, patience: float = 0.0) -> int | None:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _locks.add(descriptor)
                 return descriptor
             except BlockingIOError:
                 if time.monotonic() >= end:
@@ -280,6 +281,23 @@ def _lock(folder: Path, patience: float = 0.0) -> int | None:
         # Some network file systems know no locks.
         os.close(descriptor)
         return None
+
+
+def _unlock(descriptor: int) -> None:
+    if descriptor in _locks:
+        _locks.remove(descriptor)
+        os.close(descriptor)
+
+
+def _forget_locks() -> None:
+    """Leave the locks to the parent: a worker that outlives it for a moment must not hold them."""
+    while _locks:
+        os.close(_locks.pop())
+
+
+_locks: set[int] = set()
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forget_locks)
 
 
 def _plain_config(config: Any) -> dict[str, Any]:
