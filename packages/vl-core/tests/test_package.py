@@ -63,7 +63,10 @@ def test_version_matches_the_installed_metadata():
         ("vl_core.progress", ["progress_bar"]),
         (
             "vl_core.runs",
-            ["Checkpoint", "RunFolder", "atomic_write", "check_run_folder", "file_sha256", "files_sha256"],
+            [
+                *("Checkpoint", "RunFolder", "atomic_write", "check_run_folder", "file_sha256", "files_sha256"),
+                "read_metrics",
+            ],
         ),
         ("vl_core.runs.processes", ["ProcessGroup", "current_process"]),
         (

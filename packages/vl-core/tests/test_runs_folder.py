@@ -1,11 +1,15 @@
 """One folder keeps one configuration, and anything else found in it is an error that says what is wrong."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from vl_core.runs import RunFolder, atomic_write
+from vl_core.runs import RunFolder, atomic_write, read_metrics
 
 
 @dataclass(frozen=True)
@@ -126,3 +130,44 @@ def test_what_only_resembles_a_leftover_stays_in_a_run(foreign):
     (foreign.parent / ".config.json.0123456789ab.tmp").write_text("{")
     RunFolder(foreign.parent, {})
     assert {path.name for path in foreign.parent.iterdir()} == {"config.json", foreign.name}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps no processes apart")
+def test_two_writers_are_kept_apart(tmp_path):
+    leftover = tmp_path / ".last.pkl.0123456789ab.tmp"
+    with RunFolder(tmp_path, {}) as run:
+        leftover.write_text("being written")
+        other = RunFolder(tmp_path, {})
+        with pytest.raises(BlockingIOError, match="is being written by another process; wait for it or choose another"):
+            other.__enter__()
+        assert leftover.exists()
+        run.log(0, loss=1.0)
+    with RunFolder(tmp_path, {}) as run:
+        assert run.metrics() == read_metrics(tmp_path) == [{"step": 0, "loss": 1.0}]
+    assert not leftover.exists()
+
+
+OUTLIVED = """
+import os, sys, time
+from vl_core.runs import RunFolder
+
+with RunFolder(sys.argv[1], {}):
+    if not os.fork():
+        print("forked", flush=True)
+        time.sleep(60)
+        os._exit(0)
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps no processes apart")
+def test_a_worker_that_outlives_its_parent_does_not_hold_the_lock(tmp_path):
+    command = [sys.executable, "-c", OUTLIVED, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0) as trainer:
+        assert trainer.stdout.readline() == b"forked\n"
+        trainer.wait()
+        try:
+            with RunFolder(tmp_path, {}) as run:
+                assert run.metrics() == []
+        finally:
+            os.killpg(trainer.pid, signal.SIGKILL)

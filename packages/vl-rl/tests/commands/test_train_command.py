@@ -1,13 +1,19 @@
 """The commands, one after another on the same small runs."""
 
 import csv
+import json
 import os
+from typing import ClassVar
 
+import gymnasium
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from vl_core.charts import SMALL, smallest_text
+from vl_core.runs import RunFolder
 from vl_rl.cli import main
+from vl_rl.commands.settings.train import RELABEL
+from vl_rl.hindsight.strategies import STRATEGIES
 
 SMALL_RUN = """
 default:
@@ -58,6 +64,27 @@ def test_training_writes_tables_and_rerunning_changes_nothing(trained, capsys):
     assert "fourier-dqn" in capsys.readouterr().out
 
 
+def test_tables_keep_the_runs_of_earlier_commands(trained, tmp_path):
+    _, command = trained
+    arguments = [*command, "--seeds", "0", "--out", str(tmp_path), "--algo"]
+    for algo in ("dqn", "fourier-dqn"):
+        assert main([*arguments, algo]) == 0
+    for table in ("runs.csv", "curves.csv"):
+        assert {row["method"] for row in rows(tmp_path / table)} == {"dqn", "fourier-dqn"}
+
+
+def test_a_second_command_in_one_folder_is_refused(trained, capsys):
+    folder, command = trained
+    run = folder / "runs" / "dqn" / "seed-0"
+    with RunFolder(run, json.loads((run / "config.json").read_text())):
+        assert main(command) == 2
+    assert f"{run} is being written by another process; wait for it or choose another --out" in capsys.readouterr().err
+
+
+def test_strategies_of_the_command_are_those_of_the_buffer():
+    assert set(STRATEGIES) == set(RELABEL)
+
+
 def test_evaluation_repeats_the_last_one_of_training(trained, tmp_path, capsys):
     folder, _ = trained
     assert main(["evaluate", str(folder), "--episodes", "2", "--out", str(tmp_path)]) == 0
@@ -100,6 +127,52 @@ def test_videos_are_written_without_a_display(trained, tmp_path, monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", os.environ.get("MUJOCO_GL") or "egl")
     assert main(["render", str(folder / "runs/dqn"), "--max-steps", "5", "--gif", "--out", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dqn.gif", "dqn.mp4", "dqn.png"]
+
+
+def test_every_episode_is_filmed_and_one_that_is_cut_off_says_so(trained, tmp_path, capsys):
+    folder, _ = trained
+    command = ["render", str(folder / "runs/dqn"), "--episodes", "3", "--out", str(tmp_path)]
+    assert main([*command, "--max-steps", "4"]) == 0
+    assert "dqn on CartPole-v1, return 4 (cut off), 4 (cut off), 4 (cut off): 15 frames\n" in capsys.readouterr().out
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "cut off" not in said
+    returns = [int(part) for part in said.partition("return ")[2].partition(":")[0].split(", ")]
+    assert len(returns) == 3
+    assert f": {sum(returns)} frames" in said
+
+
+class Plain(gymnasium.Env):
+    """An environment as users write it, which renders nothing."""
+
+    observation_space, action_space = gymnasium.spaces.Box(-1, 1, (2,)), gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(2, np.float32), 1.0, True, False, {}
+
+
+class ForPeople(Plain):
+    """An environment with a window only."""
+
+    metadata: ClassVar = {"render_modes": ["human"]}
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+
+@pytest.mark.parametrize(("kind", "modes"), [(Plain, "[]"), (ForPeople, "['human']")])
+def test_an_environment_without_images_is_trained_without_video(kind, modes, trained, tmp_path, monkeypatch, capsys):
+    _, command = trained
+    monkeypatch.setitem(gymnasium.registry, "Plain-v0", gymnasium.envs.registration.EnvSpec("Plain-v0", kind))
+    settings = ["--env", "Plain-v0", "--algo", "dqn", "--seeds", "0", "--out", str(tmp_path)]
+    assert main([*(part for part in command if part != "--no-video"), *settings]) == 0
+    said = capsys.readouterr()
+    assert f"no video: Plain-v0 cannot be rendered: render_modes must have 'rgb_array', got {modes}\n" in said.err
+    assert "wrote curves.csv" in said.out
 
 
 def test_where_nothing_renders_training_succeeds_and_says_how_to_get_video(trained, monkeypatch, capsys):

@@ -1,6 +1,8 @@
 """Videos can be read back, and the choice of a backend falls back."""
 
 import os
+import subprocess
+import sys
 
 import imageio.v3
 import imageio_ffmpeg
@@ -48,22 +50,43 @@ def test_what_is_no_video_is_refused(tmp_path, write, frames, fps, message):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("works", "expected"), [("egl", "egl"), ("osmesa", "osmesa"), ("", None)])
-def test_backends_without_a_display_are_tried_in_order(monkeypatch, works, expected):
-    for name in ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL", "PYOPENGL_PLATFORM"):
+@pytest.mark.parametrize(
+    ("display", "works", "expected", "tried"),
+    [
+        ("", "egl", "egl", ["egl"]),
+        ("", "osmesa", "osmesa", ["egl", "osmesa"]),
+        ("", "", None, ["egl", "osmesa"]),
+        (":0", "glfw", "window", ["glfw"]),
+        (":0", "egl", "egl", ["glfw", "egl"]),
+    ],
+)
+def test_backends_are_tried_once_in_order(monkeypatch, display, works, expected, tried):
+    for name in ("WAYLAND_DISPLAY", "MUJOCO_GL", "PYOPENGL_PLATFORM", "SDL_VIDEODRIVER"):
         monkeypatch.setenv(name, "")
+    monkeypatch.setenv("DISPLAY", display)
     monkeypatch.setattr("sys.platform", "linux")
-    tried = []
-    monkeypatch.setattr(rendering, "_renders", lambda name: tried.append(name) or name == works)
-    assert rendering.choose_backend() == expected
-    assert tried == ["egl", "osmesa"][: 1 if works == "egl" else 2]
-    assert os.environ["MUJOCO_GL"] == (expected or "")
+    monkeypatch.setattr(rendering, "_found", {})
+    found = []
+    monkeypatch.setattr(rendering, "_renders", lambda name: found.append(name) or name == works)
+    assert rendering.choose_backend() == rendering.choose_backend() == expected
+    assert found == tried
+    assert os.environ["MUJOCO_GL"] == (expected if expected in rendering.BACKENDS else "")
 
 
-def test_a_choice_and_a_display_are_left_alone(monkeypatch):
+def test_a_choice_is_left_alone(monkeypatch):
     monkeypatch.setattr(rendering, "_renders", lambda name: pytest.fail(f"{name} was tried"))
     monkeypatch.setenv("MUJOCO_GL", "egl")
     assert rendering.choose_backend() == "egl"
-    monkeypatch.setenv("MUJOCO_GL", "")
-    monkeypatch.setenv("DISPLAY", ":0")
-    assert rendering.choose_backend() == "window"
+
+
+def test_mujoco_is_imported_where_the_chosen_backend_does_not_load():
+    code = """
+from vl_rl.common.rendering import choose_backend, explain_failure, import_mujoco
+import_mujoco()
+print(explain_failure(choose_backend(), "nothing"))
+"""
+    variables = {**os.environ, "MUJOCO_GL": "none such"}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(
+        "(MUJOCO_GL=none such does not work: nothing); to get video, unset MUJOCO_GL, install"
+    )

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
@@ -48,6 +49,11 @@ def test_scale_makes_features_independent_of_units():
     assert features.scale.tolist() == [1.0, 1.0]
 
 
+def test_numbers_of_numpy_are_taken():
+    features = FourierFeatures(2, np.int64(6), sigma=np.float32(0.1))
+    assert features(torch.zeros(1, 2)).shape == (1, 8)
+
+
 def test_initialization_of_layers_by_type_leaves_frequencies_alone():
     module = nn.Sequential(FourierFeatures(3, 8), FourierFeatures(11, 4, dim=1), nn.Linear(8, 8))
     before = [part.B.clone() for part in module[:2]]
@@ -66,8 +72,14 @@ def test_initialization_of_layers_by_type_leaves_frequencies_alone():
         (lambda: FourierFeatures(2, 2, sigma=[1.0, -1.0]), "sigma must be above 0"),
         (lambda: FourierFeatures(2, 2, sigma=[1.0] * 3), "one for each of the 2 inputs of the network, got 3"),
         (lambda: FourierFeatures(2, 2, sigma="wide"), "sigma must be a number, .* or 'auto', got 'wide'"),
+        (lambda: FourierFeatures(2, 2, sigma=True), "sigma must be a number, .* got True"),
+        (lambda: FourierFeatures(2, 2, sigma=None), "sigma must be a number, .* got None"),
+        (lambda: FourierFeatures(2, True), "fourier_dim must be an even whole number .* got True"),
+        (lambda: FourierFeatures(2, 2.0), "fourier_dim must be an even whole number .* got 2.0"),
         (lambda: FourierFeatures(2, 2).set_scale(torch.zeros(1, 2)), r"inputs must have shape .* got \(1, 2\)"),
-        (lambda: FourierCnnExtractor(spaces.Box(-1, 1, (3,))), "observation_space must be images of type uint8"),
+        (lambda: FourierCnnExtractor(spaces.Box(-1, 1, (3,))), ".* must be images .* use FourierMlpPolicy"),
+        (lambda: FourierCnnExtractor(spaces.Dict(a=spaces.Box(-1, 1))), ".* Dict of a; use FourierMultiInputPolicy"),
+        (lambda: FourierCnnExtractor(spaces.Box(0, 1, (3, 40, 40))), ".* float32; pass normalize_images=False"),
     ],
 )  # fmt: skip
 def test_refused(call, message):

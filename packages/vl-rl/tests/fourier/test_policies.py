@@ -9,7 +9,10 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.envs import FakeImageEnv
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.utils import polyak_update
 from vl_rl.fourier import FourierA2C, FourierDDPG, FourierDQN, FourierFeatures, FourierPPO, FourierSAC, FourierTD3
 from vl_rl.fourier.policies import FourierActorCriticPolicy, FourierSACPolicy
@@ -61,7 +64,7 @@ def same(one, other):
 
 @each
 def test_a_seed_repeats_a_run_and_a_saved_model_goes_on(algorithm, tmp_path):
-    rates = {"fourier_lr": 1e-4, "actor_lr": lambda progress: 1e-3 * progress}
+    rates = {"fourier_lr": 1e-4, "critic_lr": lambda progress: 1e-3 * progress}
     first, second = (make(algorithm, **rates).learn(60) for _ in range(2))
     assert same(weights(first), weights(second))
     first.save(tmp_path / "model.zip")
@@ -155,6 +158,26 @@ def test_every_part_has_its_learning_rate_and_logs_it():
     assert count == len(list(ppo.policy.parameters()))
 
 
+def test_frequencies_follow_the_rate_of_their_network():
+    rates = {"actor_lr": 1e-5, "critic_lr": 2e-5}
+    sac = make(FourierSAC, **rates).learn(30)
+    ppo = make(FourierPPO, policy_kwargs=SMALL | {"networks": ("actor", "critic")}, **rates).learn(16)
+    for model, optimizers in (
+        (sac, (sac.actor.optimizer, sac.critic.optimizer)),
+        (ppo, (ppo.policy.optimizer, ppo.policy.optimizer)),
+    ):
+        for (name, rate), optimizer in zip(rates.items(), optimizers, strict=True):
+            groups = [group for group in optimizer.param_groups if f"{group['network']}_lr" == name]
+            assert {group["role"]: group["lr"] for group in groups} == {name.removesuffix("_lr"): rate, "fourier": rate}
+        assert "train/fourier_lr" not in model.logger.name_to_value
+
+
+def test_a_rate_given_to_load_is_checked(tmp_path):
+    make(FourierSAC).save(tmp_path / "model.zip")
+    with pytest.raises(ValueError, match=r"actor_lr must be above 0, got -5\.0"):
+        FourierSAC.load(tmp_path / "model.zip", actor_lr=-5.0)
+
+
 def test_weight_decay_of_the_frequencies_is_their_own():
     model = make(FourierSAC, policy_kwargs=SMALL | {"fourier_weight_decay": 0.5})
     decays = {group["role"]: group["weight_decay"] for group in model.critic.optimizer.param_groups}
@@ -162,14 +185,130 @@ def test_weight_decay_of_the_frequencies_is_their_own():
 
 
 @each
-def test_automatic_scale_is_measured_once_and_kept(algorithm, tmp_path):
-    model = make(algorithm, policy_kwargs=SMALL | {"sigma": "auto"}).learn(40)
+def test_automatic_scale_is_measured_from_enough_observations_and_kept(algorithm, tmp_path):
+    options = SMALL | {"sigma": "auto"}
+    model = make(algorithm, policy_kwargs=options).learn(40)
+    assert not model.scaled
+    model.learn(80, reset_num_timesteps=False)
+    assert model.scaled
+    assert all(100 <= part.measured <= 120 for part in parts(model).values())
     scales = {name: part.scale.clone() for name, part in parts(model).items()}
     assert all(not torch.equal(scale, torch.ones_like(scale)) for scale in scales.values())
     model.save(tmp_path / "model.zip")
     loaded = algorithm.load(tmp_path / "model.zip", env=gym.make(CASES[algorithm][0])).learn(20)
     assert loaded.scaled
     assert all(torch.equal(part.scale, scales[name]) for name, part in parts(loaded).items())
+    other = make(algorithm, policy_kwargs=options)
+    other.set_parameters(tmp_path / "model.zip")
+    other.learn(40)
+    assert all(torch.equal(part.scale, scales[name]) for name, part in parts(other).items())
+
+
+def test_rollouts_are_put_together_until_there_are_enough_observations():
+    rows = []
+    model = make(FourierA2C, policy="FourierMultiInputPolicy", env=DictEnv(), policy_kwargs=SMALL | {"sigma": "auto"})
+
+    class Rows(BaseCallback):
+        def _on_step(self):
+            rows.append(torch.cat([part.clone() for part in self.locals["obs_tensor"].values()], 1))
+            return True
+
+    model.learn(128, callback=Rows())
+    (part,) = parts(model).values()
+    assert part.measured == 104
+    torch.testing.assert_close(part.scale, 1 / torch.cat(rows)[:104].std(dim=0))
+
+
+@pytest.mark.parametrize("image", [False, True], ids=["vectors", "images"])
+@pytest.mark.parametrize("algorithm", [FourierSAC, FourierTD3, FourierDQN, FourierPPO])
+def test_a_policy_and_its_networks_save_and_load_by_themselves(algorithm, image, tmp_path):
+    discrete = algorithm in (FourierDQN, FourierPPO)
+    env = FakeImageEnv(screen_height=36, screen_width=36, n_channels=1, discrete=discrete)
+    for sharing in ({}, {"share_features_extractor": False}) if image and algorithm is not FourierDQN else ({},):
+        options = {"fourier_dim": 4, "features_extractor_kwargs": {"features_dim": 8}} if image else SMALL
+        model = make(
+            algorithm,
+            policy="FourierCnnPolicy" if image else "FourierMlpPolicy",
+            env=env if image else None,
+            policy_kwargs={**options, **sharing},
+        )
+        observation = model.policy.obs_to_tensor(model.observation_space.sample())[0]
+        for name in ("actor", "q_net"):
+            if hasattr(model.policy, name):
+                part = getattr(model.policy, name)
+                part.save(tmp_path / "part.pt")
+                loaded = type(part).load(tmp_path / "part.pt")
+                assert torch.equal(loaded._predict(observation, True), part._predict(observation, True))
+        model.policy.save(tmp_path / "policy.pt")
+        loaded = type(model.policy).load(tmp_path / "policy.pt")
+        assert torch.equal(loaded._predict(observation, True), model.policy._predict(observation, True))
+
+
+IMAGES = {"fourier_dim": 4, "features_extractor_kwargs": {"features_dim": 8}}
+SEPARATE = IMAGES | {"share_features_extractor": False}
+
+
+class KeptLog(Logger):
+    """Log that is not cleared."""
+
+    def dump(self, step=0):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "names"),
+    [
+        (FourierSAC, SMALL, {"actor", "qf0", "qf1"}),
+        (FourierDQN, SMALL, {"q_net"}),
+        (FourierPPO, SMALL | {"networks": ("actor", "critic")}, {"actor", "critic"}),
+        *((kind, IMAGES, {"encoder"}) for kind in (FourierSAC, FourierDQN, FourierPPO)),
+        *((kind, SEPARATE, {"actor", "critic"}) for kind in (FourierSAC, FourierPPO)),
+    ],
+)
+@pytest.mark.parametrize("compiled", ["policy", "part", None])
+def test_each_network_is_logged_by_its_name(algorithm, options, names, compiled):
+    image = "features_extractor_kwargs" in options
+    env = FakeImageEnv(screen_height=36, screen_width=36, n_channels=1, discrete=algorithm is not FourierSAC)
+    policy, env = ("FourierCnnPolicy", env) if image else ("FourierMlpPolicy", None)
+    model = make(algorithm, policy=policy, env=env, policy_kwargs=options)
+    model.set_logger(KeptLog(None, []))
+    model._setup_learn(1)
+    trained = [part for name, part in parts(model).items() if "target" not in name]
+    for number, part in enumerate(trained):
+        part.B.data.fill_(number)
+    if compiled == "policy":
+        model.policy = torch.compile(model.policy)
+    elif compiled == "part":
+        for name in list(parts(model)):
+            owner = model.policy.get_submodule(name.rpartition(".")[0])
+            setattr(owner, name.rpartition(".")[2], torch.compile(owner.get_submodule(name.rpartition(".")[2])))
+    model.dump_logs()
+    logged = model.logger.name_to_value.items()
+    found = {name.removeprefix("fourier/"): value for name, value in logged if name.startswith("fourier/")}
+    assert set(found) == {f"{name}_{what}" for name in names for what in ("norm", "frequency")}
+    norms = sorted(value for name, value in found.items() if name.endswith("norm"))
+    assert norms == sorted(float(part.B.detach().norm()) for part in trained)
+
+
+def test_images_that_need_no_division_are_taken():
+    class Scaled(gym.ObservationWrapper):
+        def observation(self, observation):
+            return np.float32(observation / 255)
+
+    env = Scaled(FakeImageEnv(screen_height=40, screen_width=40, n_channels=3, discrete=False, channel_first=True))
+    env.observation_space = spaces.Box(0, 1, (3, 40, 40), np.float32)
+    make(FourierSAC, policy="FourierCnnPolicy", env=env, policy_kwargs=IMAGES | {"normalize_images": False}).learn(30)
+
+
+@pytest.mark.slow
+def test_the_scale_is_measured_in_compiled_networks():
+    model = make(FourierSAC, policy_kwargs=SMALL | {"sigma": "auto"}, learning_starts=100)
+    model.policy.actor.latent_pi = torch.compile(model.policy.actor.latent_pi, backend="eager")
+    # A graph for as many rows as are measured.
+    with torch.no_grad():
+        model.policy.actor(torch.zeros(1000, 3))
+    model.learn(102)
+    assert all(part.measured >= 100 for part in parts(model).values())
 
 
 @each
@@ -257,10 +396,23 @@ def test_values_that_are_not_finite_stop_training_before_they_reach_the_weights(
         ({"policy_kwargs": {"sigma": [0.1] * 3}}, ValueError, "one for each of the 4 inputs of the network, got 3"),
         ({"actor_lr": 0.0}, ValueError, "actor_lr must be above 0, got 0.0; pass None for learning_rate"),
         ({"fourier_lr": "fast"}, TypeError, "fourier_lr must be a number, a schedule or None, got str"),
+        ({"alpha_lr": 0.1, "ent_coef": 0.2}, ValueError, "alpha_lr .* without a trained entropy coefficient, got 0.1"),
+        ({"fourier_lr": 0.1, "policy_kwargs": {"trainable": False}}, ValueError, "fourier_lr .* trained frequencies"),
         ({"env": FakeImageEnv(discrete=False)}, ValueError, ".* must be vectors .* use FourierCnnPolicy"),
+        ({"env": DictEnv()}, ValueError, ".* got a Dict of angle, speed; use FourierMultiInputPolicy"),
+        ({"policy": "FourierMultiInputPolicy"}, ValueError, ".* must be a Dict .* got Box .* use FourierMlpPolicy"),
+        ({"policy": "FourierCnnPolicy", "env": DictEnv()}, ValueError, ".* use FourierMultiInputPolicy"),
+        ({"policy": "FourierCnnPolicy", "policy_kwargs": {"features_extractor_class": NatureCNN}}, ValueError,
+         "features_extractor_class must take fourier_dim, .* got NatureCNN; use CnnPolicy"),
         ({"policy": "FourierCnnPolicy"}, ValueError, "observation_space must be images .* use FourierMlpPolicy"),
     ],
 )  # fmt: skip
 def test_refused(settings, error, message):
     with pytest.raises(error, match=message):
         make(FourierSAC, **settings)
+
+
+@pytest.mark.parametrize(("name", "part"), [("actor_lr", "an actor"), ("alpha_lr", "a trained entropy coefficient")])
+def test_rates_of_parts_that_dqn_has_not_are_refused(name, part):
+    with pytest.raises(ValueError, match=f"{name} must be None for a model without {part}, got 0.1; leave it out"):
+        make(FourierDQN, **{name: 0.1})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +19,17 @@ from vl_core.runs._checkpoint import Checkpoint
 from vl_core.runs._metrics import MetricsFile, Row, check_step, number
 from vl_core.runs._plain import differences, plain
 
+# On Windows two processes in one folder are not kept apart.
+if sys.platform != "win32":
+    import fcntl
+
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.tensorboard import SummaryWriter
+
+
+# Opening a folder, as other processes of one training do, takes the lock for a moment.
+_PATIENCE = 1.0  # seconds
 
 
 class RunFolder:
@@ -33,7 +43,8 @@ class RunFolder:
         checkpoint/last.safetensors   tensors, with step and state in the header
 
     A resumed run ends with the same files as an uninterrupted one (events apart, which carry times), if the caller
-    restores all its state. One process writes to a folder at a time; nothing enforces that.
+    restores all its state. One process writes to a folder at a time; a `with` block holds a lock that keeps others out,
+    where the system and the disk know locks.
 
     Args:
         path: Folder of the run; made where it is missing.
@@ -62,6 +73,7 @@ class RunFolder:
         self._events: SummaryWriter | None = None
         self._resumed_step: int | None = None
         self._logged = False
+        self._lock: int | None = None
 
     def log(self, step: int, /, **metrics: Any) -> None:
         """Append one row of metrics for ``step``.
@@ -129,10 +141,20 @@ class RunFolder:
         return checkpoint
 
     def close(self) -> None:
-        """Finish the event file. Metrics and checkpoints need no closing."""
+        """Finish the event file, and let other processes in. Metrics and checkpoints need no closing."""
         self._close_events()
+        if self._lock is not None:
+            _unlock(self._lock)
+            self._lock = None
 
     def __enter__(self) -> RunFolder:
+        """Keep the folder for this process alone.
+
+        Raises:
+            BlockingIOError: If another process has it.
+        """
+        if self._lock is None:
+            self._lock = _lock(self.path, patience=_PATIENCE)
         return self
 
     def __exit__(
@@ -162,9 +184,19 @@ class RunFolder:
             with atomic_write(config_path) as file:
                 json.dump(self.config, file, indent=2)
                 file.write("\n")
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove leftovers of killed writes, unless another process is writing here."""
+        try:
+            lock = _lock(self.path)
+        except BlockingIOError:
+            return
         for folder in (self.path, self.path / "checkpoint"):
             for leftover in filter(is_leftover, folder.iterdir() if folder.is_dir() else ()):
                 leftover.unlink()
+        if lock is not None:
+            _unlock(lock)
 
     def _compare(self, config_path: Path) -> None:
         old = read_json(config_path, dict)
@@ -174,6 +206,21 @@ class RunFolder:
                 f"{self.path} holds a run with another configuration: {'; '.join(changed)}; "
                 "go back to the folder's values or choose another folder"
             )
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[Row]:
+    """Rows of metrics in the folder of a run, also of one that another process is writing.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The rows, oldest first, each with its ``step``; an incomplete last line is ignored.
+
+    Raises:
+        ValueError: If another line is damaged; the message names file and line.
+    """
+    return MetricsFile(Path(path) / "metrics.jsonl").rows()
 
 
 def check_run_folder(path: str | os.PathLike[str], argument: str = "path") -> None:
@@ -199,6 +246,58 @@ def check_run_folder(path: str | os.PathLike[str], argument: str = "path") -> No
         raise FileExistsError(
             f"{argument}: {folder} holds files but no config.json, so it is no run ({some}); choose an empty folder"
         )
+
+
+def _lock(folder: Path, patience: float = 0.0) -> int | None:
+    """Lock a run's folder; the open file that holds the lock, which ends with the process however that ends.
+
+    Raises:
+        BlockingIOError: If another process has it.
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        # The configuration is the one file that is never replaced.
+        descriptor = os.open(folder / "config.json", os.O_RDWR)
+    except PermissionError:
+        return None
+    end = time.monotonic() + patience
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _locks.add(descriptor)
+                return descriptor
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(0.05)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BlockingIOError(
+            f"{folder} is being written by another process; wait for it or choose another --out"
+        ) from None
+    except OSError:
+        # Some network file systems know no locks.
+        os.close(descriptor)
+        return None
+
+
+def _unlock(descriptor: int) -> None:
+    if descriptor in _locks:
+        _locks.remove(descriptor)
+        os.close(descriptor)
+
+
+def _forget_locks() -> None:
+    """Leave the locks to the parent: a worker that outlives it for a moment must not hold them."""
+    while _locks:
+        os.close(_locks.pop())
+
+
+_locks: set[int] = set()
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forget_locks)
 
 
 def _plain_config(config: Any) -> dict[str, Any]:

@@ -104,7 +104,8 @@ def fit(
         ema = WeightEMA(trained, settings.ema_decay) if settings.ema_decay else None
         stack.enter_context(torch.random.fork_rng())
         run, checkpoint = _open_run(accelerator, out, _config(settings, trained, config or {}))
-        stack.enter_context(run)
+        if accelerator.is_main_process:
+            stack.enter_context(run)
         sampler.first = first = _restore(checkpoint, trained, optimizer, ema)
         passes = iter(DataLoader(dataset, batch_sampler=sampler, num_workers=settings.workers))
         step = _Step(accelerator, accelerator.prepare_model(model), loss, settings)

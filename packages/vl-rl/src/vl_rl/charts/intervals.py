@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from vl_core.charts import COLORS, GRAY, INK, PAGE_WIDTH, TEXT, TITLE, label_text, new_figure, save_figure, style_axes
 
+from vl_rl.charts.labels import wrapped_label
 from vl_rl.common.statistics import Interval
 
 
@@ -40,7 +41,9 @@ def draw_intervals(
         panel.locator_params(axis="x", nbins=5)
         style_axes(panel, grid="x", spines=("bottom",))
         panel.tick_params(axis="y", length=0)
-    panels[0].set_yticks(range(len(methods)), [label_text(name) for name in methods], fontsize=TEXT, parse_math=False)
+    panels[0].set_yticks(
+        range(len(methods)), [wrapped_label(name, width=20) for name in methods], fontsize=TEXT, parse_math=False
+    )
     panels[0].set_ylim(len(methods) - 0.4, -0.6)
     if "probability of improvement" in intervals:
         panels[list(intervals).index("probability of improvement")].axvline(0.5, color=GRAY, linewidth=0.8, ls="--")

@@ -18,6 +18,7 @@ from vl_core.charts import (
     style_axes,
 )
 
+from vl_rl.charts.labels import wrapped_label
 from vl_rl.training.comparison import Curve
 
 
@@ -49,10 +50,12 @@ def draw_learning_curves(
             axes.fill_between(curve.steps, curve.low, curve.high, color=color, alpha=0.15, linewidth=0)
         axes.plot(curve.steps, curve.middle, color=color, linewidth=1.8, marker=marker)
     low, high = axes.get_ylim()
-    ends = spread([curve.middle[-1] for curve in curves], 0.07 * (high - low))
-    for index, (curve, place) in enumerate(zip(curves, ends, strict=True)):
+    labels = [wrapped_label(curve.label) for curve in curves]
+    lines = max(label.count("\n") + 1 for label in labels)
+    ends = spread([curve.middle[-1] for curve in curves], 0.07 * lines * (high - low))
+    for index, (label, place) in enumerate(zip(labels, ends, strict=True)):
         names.text(
-            *(0.0, place, label_text(curve.label, at_most=18)),
+            *(0.0, place, label),
             transform=names.get_yaxis_transform(),
             va="center",
             fontsize=TEXT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from vl_core.tables import text_table
@@ -17,11 +18,23 @@ def curves_table(curves: Sequence[Curve]) -> str:
 
 
 def _final(summary: Summary) -> str:
-    return interval_text(summary.final) if summary.runs > 1 else number(summary.final.estimate)
+    return interval_text(summary.final, summary.runs)
 
 
-def interval_text(interval: Interval) -> str:
-    """An estimate with the ends of its interval."""
+def file_name(name: str) -> str:
+    """Name of a method or environment as part of a file's name.
+
+    Example:
+        >>> file_name("A: sac, air")
+        'A-sac-air'
+    """
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+def interval_text(interval: Interval, runs: int) -> str:
+    """An estimate, with the ends of its interval if it is over more than one run."""
+    if runs == 1:
+        return number(interval.estimate)
     return f"{number(interval.estimate)} ({number(interval.low)} to {number(interval.high)})"
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from vl_core.devices import find_device
 from vl_core.progress import progress_bar
 
 from vl_rl.charts.frames import draw_frames
-from vl_rl.commands._tables import number
+from vl_rl.commands._tables import file_name, number
 from vl_rl.commands.settings.render import Render
 from vl_rl.common.video import write_gif, write_video
 from vl_rl.training.playing import film
@@ -36,12 +34,16 @@ def run(settings: Render) -> None:
             device=device,
         )
         settings.out.mkdir(parents=True, exist_ok=True)
-        path = settings.out / f"{Path(one.settings.folder).parent.name}.mp4"
+        path = settings.out / f"{file_name(label)}.mp4"
         fps = settings.fps or shot.fps
         write_video(path, shot.frames, fps=fps)
         if settings.gif:
             write_gif(path.with_suffix(".gif"), shot.frames, fps=fps)
-        played = f"{label} on {one.settings.env}, return {', '.join(map(number, shot.returns))}"
+        returns = [
+            number(value) + " (cut off)" * is_partial
+            for value, is_partial in zip(shot.returns, shot.partial, strict=True)
+        ]
+        played = f"{one.label} on {one.settings.env}, return {', '.join(returns)}"
         draw_frames(path.with_suffix(".png"), shot.frames, title=played)
         print(f"{played}: {len(shot.frames)} frames")
         written += [path.name, *([path.with_suffix(".gif").name] if settings.gif else []), f"{path.stem}.png"]

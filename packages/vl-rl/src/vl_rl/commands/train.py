@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,15 @@ from vl_core.progress import progress_bar
 from vl_core.tables import write_rows
 
 from vl_rl.charts.learning_curves import draw_learning_curves
-from vl_rl.commands._tables import curves_table
+from vl_rl.commands._tables import curves_table, file_name
 from vl_rl.commands.settings.train import Train
 from vl_rl.common.video import write_video
 from vl_rl.training.building import check_run
 from vl_rl.training.comparison import learning_curves, train_runs, write_curves
 from vl_rl.training.environments import make_environment
 from vl_rl.training.playing import NoRenderingError, film
-from vl_rl.training.run import read_result
-from vl_rl.training.saved_runs import SavedRun, by_method
+from vl_rl.training.run import RESULT, read_result
+from vl_rl.training.saved_runs import SavedRun, by_method, find_runs
 from vl_rl.training.settings import RunSettings
 from vl_rl.zoo.algorithms import default_algorithms
 from vl_rl.zoo.hyperparameters import read_zoo_file
@@ -49,13 +48,14 @@ def run(settings: Train) -> None:
         def begin(one: RunSettings) -> None:
             bar.set_description_str(f"{one.label}, seed {one.seed}")
 
-        finished = train_runs(runs, settings.out, begin=begin, progress=bar.update)
+        trained = train_runs(runs, settings.out, begin=begin, progress=bar.update)
+    finished = [*trained, *_others(trained, settings)]
     curves = learning_curves(finished)
     write_curves(settings.out / "curves.csv", curves, "return")
     write_rows(settings.out / "runs.csv", [_row(run) for run in finished])
     draw_learning_curves(settings.out / "curves.png", curves, title=settings.env)
     print(curves_table(curves))
-    videos = _videos(finished, settings) if settings.video else []
+    videos = _videos(trained, settings) if settings.video else []
     print(f"wrote {', '.join(['curves.csv, curves.png, runs.csv', *videos])} and runs/ to {settings.out}")
 
 
@@ -99,11 +99,22 @@ def _default_algorithms(settings: Train) -> tuple[str, ...]:
     return default_algorithms(env.action_space)
 
 
+def _others(trained: list[SavedRun], settings: Train) -> list[SavedRun]:
+    """Finished runs of earlier commands in the same folder, on the same environment."""
+    own = {run.folder for run in trained}
+    found = find_runs([settings.out / "runs"])
+    return [
+        run
+        for run in found
+        if run.folder not in own and run.settings.env == settings.env and (run.folder / RESULT).exists()
+    ]
+
+
 def _videos(finished: list[SavedRun], settings: Train) -> list[str]:
     """Write a video of each method; where nothing renders, say on standard error how to get them."""
     written: list[str] = []
     for group in by_method(finished).values():
-        path = settings.out / f"{Path(group[0].settings.folder).parent.name}.mp4"
+        path = settings.out / f"{file_name(group[0].label)}.mp4"
         try:
             shot = film(group[0])
         except NoRenderingError as error:

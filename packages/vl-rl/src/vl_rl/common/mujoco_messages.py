@@ -12,6 +12,8 @@ from typing import Any
 
 import gymnasium
 
+from vl_rl.common.rendering import import_mujoco
+
 __all__ = ["RoutedMessages", "route_mujoco_messages"]
 
 _logger = logging.getLogger("vl_rl.mujoco")
@@ -30,6 +32,7 @@ def route_mujoco_messages() -> None:
         >>> route_mujoco_messages()
         >>> env = gymnasium.make("HalfCheetah-v5")
     """
+    import_mujoco()
     import mujoco
 
     if mujoco.get_mju_user_warning() is None:

@@ -5,83 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
-from torch import Tensor, nn
 
 from vl_rl.common.compiled import PlainNames
 from vl_rl.common.finite import FiniteInputs
 from vl_rl.common.learning_rates import SeparateLearningRates
 from vl_rl.fourier import policies
-from vl_rl.fourier.features import FourierFeatures
+from vl_rl.fourier.networks import named_features
+from vl_rl.fourier.scaling import AutomaticScale
 
-_SCALING_ROWS = 1000
 
-
-class _FourierAlgorithm(SeparateLearningRates, FiniteInputs, PlainNames):
-    """Mixin of all algorithms: the scale of ``sigma="auto"``, and what is logged of the frequencies."""
-
-    scaled = False
-    """True once the scale of the inputs has been measured; kept by ``save`` and ``load``."""
-
-    def train(self, *args: Any, **kwargs: Any) -> None:
-        """Update the networks; before the first time, measure the scale of the inputs where sigma is ``"auto"``."""
-        if not self.scaled:
-            automatic = [part for _, part in _features(self.policy) if part.sigma == "auto"]  # type: ignore[attr-defined]
-            if automatic:
-                _set_scales(automatic, lambda: self._pass_inputs())
-            self.scaled = True
-        super().train(*args, **kwargs)  # type: ignore[misc]
+class _FourierAlgorithm(AutomaticScale, SeparateLearningRates, FiniteInputs, PlainNames):
+    """Mixin of all algorithms: what is logged of the frequencies."""
 
     def dump_logs(self, *args: Any, **kwargs: Any) -> None:
         """Log the norm and the mean frequency of B in each network, and what the algorithm logs."""
-        for name, part in _features(self.policy):  # type: ignore[attr-defined]
-            if "target" not in name:
+        for name, part in named_features(self.policy):  # type: ignore[attr-defined]
+            if not name.startswith("target"):
                 self.logger.record(f"fourier/{name}_norm", float(part.B.detach().norm()))  # type: ignore[attr-defined]
                 self.logger.record(f"fourier/{name}_frequency", part.mean_frequency())  # type: ignore[attr-defined]
         super().dump_logs(*args, **kwargs)  # type: ignore[misc]
-
-    def _pass_inputs(self) -> None:
-        """Pass inputs seen so far through all networks."""
-        policy: Any = self.policy  # type: ignore[attr-defined]
-        if (buffer := getattr(self, "rollout_buffer", None)) is not None:
-            observations = next(buffer.get()).observations
-            policy.predict_values(observations)
-            policy.get_distribution(observations)
-            return
-        batch = self.replay_buffer.sample(_SCALING_ROWS, env=self._vec_normalize_env)  # type: ignore[attr-defined]
-        for name in ("q_net", "q_net_target", "actor", "actor_target"):
-            if hasattr(policy, name):
-                getattr(policy, name)(batch.observations)
-        for name in ("critic", "critic_target"):
-            if hasattr(policy, name):
-                getattr(policy, name)(batch.observations, batch.actions)
-
-
-def _features(policy: nn.Module) -> list[tuple[str, FourierFeatures]]:
-    """Fourier features of a policy, by the name of their network."""
-    found = []
-    for path, part in policy.named_modules():
-        if isinstance(part, FourierFeatures):
-            names = path.removesuffix(".0").split(".")
-            shown = {"latent_pi": "actor", "mu": "actor", "policy_net": "actor", "value_net": "critic"}
-            name = shown.get(names[-1], names[-1])
-            found.append((f"target_{name}" if "target" in names[0] else name, part))
-    return found
-
-
-@torch.no_grad()
-def _set_scales(parts: list[FourierFeatures], pass_inputs: Any) -> None:
-    def measure(part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(part, FourierFeatures)
-        part.set_scale(inputs[0].movedim(part.dim, -1).flatten(0, -2))
-
-    hooks = [part.register_forward_pre_hook(measure) for part in parts]
-    try:
-        pass_inputs()
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _aliases(given: Mapping[str, Any], mlp: type, cnn: type, several: type) -> dict[str, Any]:

@@ -46,8 +46,7 @@ class FourierCnnExtractor(BaseFeaturesExtractor):
             observation_space, check_channels=False, normalized_image=normalized_image
         ):
             raise ValueError(
-                f"observation_space must be images of type uint8 in [0, 255], got {observation_space}; use "
-                "FourierMlpPolicy for vectors"
+                f"observation_space must be images of type uint8 in [0, 255], got {_kind(observation_space)}"
             )
         super().__init__(observation_space, features_dim)
         channels = observation_space.shape[0]
@@ -71,3 +70,13 @@ class FourierCnnExtractor(BaseFeaturesExtractor):
         """Features ``(B, features_dim)`` of images ``(B, C, H, W)`` in [0, 1]."""
         features: Tensor = self.linear(self.cnn(self.fourier(observations)))
         return features
+
+
+def _kind(space: spaces.Space[object]) -> str:
+    """What a space is that holds no images of bytes, and what to do with it."""
+    if isinstance(space, spaces.Dict):
+        return f"a Dict of {', '.join(space)}; use FourierMultiInputPolicy"
+    found = f"{type(space).__name__} of shape {space.shape} and type {space.dtype}"
+    if len(space.shape or ()) == 3:
+        return f"{found}; pass normalize_images=False for images that are not to be divided by 255"
+    return f"{found}; use FourierMlpPolicy for vectors"

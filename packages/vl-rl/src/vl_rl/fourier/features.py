@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -49,6 +50,8 @@ class FourierFeatures(nn.Module):
     """
 
     scale: Tensor
+    measured: Tensor
+    """Number of observations that the scale was taken from, 0 before it was measured; kept with the weights."""
 
     def __init__(
         self,
@@ -63,19 +66,25 @@ class FourierFeatures(nn.Module):
     ) -> None:
         super().__init__()
         deviations = check_settings(in_features, fourier_dim, sigma)
+        fourier_dim = operator.index(fourier_dim)
         self.in_features, self.fourier_dim, self.sigma = in_features, fourier_dim, sigma
         self.concatenate, self.dim = concatenate, dim
         frequencies = torch.randn(in_features, fourier_dim // 2, generator=generator) * deviations[:, None]
         self.B = nn.Parameter(frequencies, requires_grad=trainable)
         self.register_buffer("scale", torch.ones(in_features))
+        self.register_buffer("measured", torch.tensor(0))
 
     @property
     def out_features(self) -> int:
         """Number of outputs."""
         return self.fourier_dim + (self.in_features if self.concatenate else 0)
 
-    def set_scale(self, inputs: Tensor) -> None:
+    def set_scale(self, inputs: Tensor, *, observations: int | None = None) -> None:
         """Divide inputs by the standard deviations of these ``(N, d)`` from now on; one that is constant by 1.
+
+        Args:
+            inputs: The inputs.
+            observations: Number of observations that they come from; None for N.
 
         Raises:
             ValueError: If there are fewer than two rows, or another number of inputs.
@@ -85,6 +94,7 @@ class FourierFeatures(nn.Module):
         deviation = inputs.detach().float().std(dim=0)
         # In place, since a compiled or copied module holds this very tensor.
         self.scale.copy_(torch.where(deviation > 1e-6, 1 / deviation.clamp_min(1e-6), torch.ones_like(deviation)))
+        self.measured.fill_(len(inputs) if observations is None else observations)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of inputs ``(..., d)``, or ``(B, d, H, W)`` with ``dim=1``, along the same dimension."""
@@ -110,15 +120,18 @@ def check_settings(in_features: int | None, fourier_dim: int, sigma: Sigma) -> T
     Raises:
         ValueError: If a size or a standard deviation is out of range.
     """
-    if isinstance(fourier_dim, bool) or not isinstance(fourier_dim, int) or fourier_dim < 2 or fourier_dim % 2:
+    if isinstance(fourier_dim, bool) or not hasattr(fourier_dim, "__index__") or fourier_dim < 2 or fourier_dim % 2:
         raise ValueError(f"fourier_dim must be an even whole number of at least 2, got {fourier_dim!r}")
     if in_features is not None and in_features < 1:
         raise ValueError(f"in_features must be at least 1, got {in_features}")
-    if isinstance(sigma, str):
-        if sigma != "auto":
-            raise ValueError(f"sigma must be a number, one for each input, or 'auto', got {sigma!r}")
+    if isinstance(sigma, str) and sigma == "auto":
         sigma = AUTO_SIGMA
-    deviations = torch.as_tensor(sigma, dtype=torch.float32)
+    try:
+        if isinstance(sigma, bool):
+            raise TypeError
+        deviations = torch.as_tensor(sigma, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"sigma must be a number, one for each input, or 'auto', got {sigma!r}") from None
     if deviations.ndim > 1 or not (deviations > 0).all() or not deviations.isfinite().all():
         raise ValueError(f"sigma must be above 0, got {sigma}; 0.001 to 0.1 are usual")
     if in_features is None or deviations.ndim == 0:

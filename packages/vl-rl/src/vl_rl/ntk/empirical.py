@@ -16,7 +16,8 @@ def empirical_ntk(module: nn.Module, x: Tensor, other: Tensor | None = None, *, 
         module: The network, which maps rows independently of one another.
         x: Inputs ``(N, ...)``.
         other: Inputs ``(M, ...)``; ``x`` itself if it is None.
-        chunk_size: Number of inputs whose gradients are computed at once; memory grows with it.
+        chunk_size: Number of inputs of each side whose gradients are held at once. Memory grows with it and not with
+            N, while the gradients of ``other`` are computed anew for each chunk of ``x``; a large one is faster.
 
     Returns:
         The kernel ``(N, M)``.
@@ -43,12 +44,19 @@ def empirical_ntk(module: nn.Module, x: Tensor, other: Tensor | None = None, *, 
 
     gradients = vmap(jacrev(outputs), (None, 0))
 
-    def rows(inputs: Tensor) -> Tensor:
-        """Gradients ``(N, O, P)``."""
-        parts = [gradients(parameters, part) for part in torch.split(inputs, chunk_size)]
-        flat = [torch.cat([value.flatten(2) for value in part.values()], dim=2) for part in parts]
-        return torch.cat(flat)
+    def rows(chunk: Tensor) -> Tensor:
+        """Gradients ``(C, O, P)``."""
+        return torch.cat([value.flatten(2) for value in gradients(parameters, chunk).values()], dim=2)
 
-    first = rows(x)
-    second = first if other is None else rows(other)
-    return torch.einsum("nop,mop->nm", first, second) / first.shape[1]
+    first_chunks = torch.split(x, chunk_size)
+    second_chunks = first_chunks if other is None else torch.split(other, chunk_size)
+    blocks: list[list[Tensor]] = []
+    for i, first_chunk in enumerate(first_chunks):
+        first = rows(first_chunk)
+        # The kernel of x with itself is symmetric.
+        line = [blocks[j][i].T for j in range(i)] if other is None else []
+        for j in range(len(line), len(second_chunks)):
+            second = first if other is None and i == j else rows(second_chunks[j])
+            line.append(torch.einsum("nop,mop->nm", first, second) / first.shape[1])
+        blocks.append(line)
+    return torch.cat([torch.cat(line, dim=1) for line in blocks])

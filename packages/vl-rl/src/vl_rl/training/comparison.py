@@ -22,7 +22,7 @@ class Curve:
     label: str
     """Name of the method."""
     steps: list[int]
-    """Environment steps that all seeds were evaluated at."""
+    """Environment steps, of any seed, within the range of all seeds."""
     middle: list[float]
     """Interquartile mean over seeds."""
     low: list[float]
@@ -30,7 +30,7 @@ class Curve:
     high: list[float]
     """Upper end of the interval."""
     seeds: dict[int, list[float]]
-    """Values by seed."""
+    """Values by seed, interpolated at the steps of others."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def train_runs(
 
 
 def learning_curves(runs: Sequence[SavedRun], metric: str = "eval/return", *, repetitions: int = 2000) -> list[Curve]:
-    """Curves of a metric by method, at the steps that all seeds of the method have in common.
+    """Curves of a metric by method; see `curve_of`.
 
     Raises:
-        ValueError: If a run has no such metric, or the seeds of a method have no step in common.
+        ValueError: If a run has no such metric, or the seeds of a method have no range of steps in common.
     """
     return [
         curve_of(
@@ -81,7 +81,9 @@ def learning_curves(runs: Sequence[SavedRun], metric: str = "eval/return", *, re
 
 
 def curve_of(label: str, points: Mapping[int, Mapping[int, float]], *, repetitions: int = 2000) -> Curve:
-    """Curve of a method at the steps that all its seeds have in common.
+    """Curve of a method over the range of steps that all its seeds cover.
+
+    It has the steps of all seeds in that range. A seed without a value at one of them is interpolated linearly.
 
     Args:
         label: Name of the method.
@@ -89,12 +91,16 @@ def curve_of(label: str, points: Mapping[int, Mapping[int, float]], *, repetitio
         repetitions: Repetitions of the bootstrap over seeds.
 
     Raises:
-        ValueError: If the seeds have no step in common.
+        ValueError: If the seeds have no range of steps in common.
     """
-    steps = sorted(set.intersection(*(set(own) for own in points.values())))
+    first, last = max(map(min, points.values())), min(map(max, points.values()))
+    steps = sorted({step for own in points.values() for step in own if first <= step <= last})
     if not steps:
-        raise ValueError(f"the runs of {label} have no step in common")
-    values = np.array([[own[step] for step in steps] for own in points.values()])
+        raise ValueError(
+            f"the runs of {label} must have a range of steps in common, but one ends at {last} and another begins at "
+            f"{first}; wait for it, or leave one out"
+        )
+    values = np.array([_values_at(steps, own) for own in points.values()])
     intervals = [stratified_bootstrap(column, repetitions=repetitions) for column in values.T]
     return Curve(
         label,
@@ -130,6 +136,13 @@ def write_curves(path: Path, curves: Sequence[Curve], metric: str) -> None:
             for step, value in zip(curve.steps, values, strict=True)
         ],
     )
+
+
+def _values_at(steps: Sequence[int], own: Mapping[int, float]) -> list[float]:
+    """Values of a seed: its own where it has them, else on the line between its neighbors."""
+    known = sorted(own)
+    between = np.interp(steps, known, [own[step] for step in known]).tolist()
+    return [own.get(step, value) for step, value in zip(steps, between, strict=True)]
 
 
 def _area(steps: Sequence[int], values: Sequence[float]) -> float:

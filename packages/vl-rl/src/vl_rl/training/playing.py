@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
 
-from vl_rl.common.rendering import ADVICE, choose_backend
+from vl_rl.common.rendering import NO_BACKEND, choose_backend, explain_failure
+from vl_rl.training.building import make_environments
 from vl_rl.training.evaluation import isolated
 from vl_rl.training.saved_runs import SavedRun
 
@@ -25,7 +27,9 @@ class Film:
     frames: list[NDArray[np.uint8]]
     """Images ``(H, W, 3)``, one a step, beginning with the first observation."""
     returns: list[float]
-    """Returns of the episodes, also of one that was not played to its end."""
+    """Returns of the episodes, as far as they were played."""
+    partial: list[bool]
+    """True for each episode that was not played to its end."""
     fps: float
     """Frames per second of the environment."""
 
@@ -44,7 +48,7 @@ def film(
     Args:
         run: A finished run.
         episodes: Number of episodes.
-        max_steps: Maximum number of steps of all episodes.
+        max_steps: Maximum number of steps of each episode.
         seed: Seed of the episodes.
         deterministic: True for the most likely actions.
         device: Device of the networks.
@@ -54,38 +58,69 @@ def film(
         ValueError: If the model does not fit its settings.
         OSError: If it cannot be read.
     """
-    backend = choose_backend()
-    model, env = run.load(device=device, render_mode="rgb_array")
-    frames: list[NDArray[np.uint8]] = []
-    returns = [0.0]
+    name, backend = run.settings.env, choose_backend()
+    env = _renderable(run, backend)
+    returns: list[float] = []
+    partial: list[bool] = []
     try:
+        model, _ = run.load(env, device=device)
         with isolated(seed):
-            env.seed(seed)
-            observations: Any = env.reset()
-            state, start = None, np.ones(1, dtype=bool)
-            frames.append(_image(env.render(), run.settings.env))
-            for _ in range(max_steps):
-                actions, state = model.predict(observations, state, start, deterministic=deterministic)
-                observations, rewards, start, _ = env.step(actions)
-                returns[-1] += float(rewards[0])
-                if start[0]:
-                    if len(returns) == episodes:
+            try:
+                env.seed(seed)
+                observations: Any = env.reset()
+                frames = [_image(env.render(), name)]
+            # Drivers, window systems and optional packages fail with errors of their own.
+            except Exception as error:
+                raise _no_rendering(name, backend, error) from error
+            for episode in range(episodes):
+                if episode and partial[-1]:
+                    observations = env.reset()
+                    frames.append(_image(env.render(), name))
+                returns.append(0.0)
+                state, start = None, np.ones(1, dtype=bool)
+                for _ in range(max_steps):
+                    actions, state = model.predict(observations, state, start, deterministic=deterministic)
+                    observations, rewards, start, _ = env.step(actions)
+                    returns[-1] += float(rewards[0])
+                    # After the end of an episode, this is the beginning of the next one.
+                    if not start[0] or episode + 1 < episodes:
+                        frames.append(_image(env.render(), name))
+                    if start[0]:
                         break
-                    returns.append(0.0)
-                frames.append(_image(env.render(), run.settings.env))
-    # Drivers, window systems and optional packages fail with errors of their own.
-    except Exception as error:
-        if frames:
-            raise
-        if isinstance(error, DependencyNotInstalled):
-            raise NoRenderingError(f"{run.settings.env} cannot be rendered: {error}") from error
-        found = f"tried {backend}" if backend else "neither EGL nor OSMesa works"
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise NoRenderingError(f"{run.settings.env} cannot be rendered here ({found}: {reason}); {ADVICE}") from error
+                partial.append(not start[0])
     finally:
         env.close()
     fps: Any = env.metadata.get("render_fps", 30)
-    return Film(frames, returns, float(fps))
+    return Film(frames, returns, partial, float(fps))
+
+
+def _renderable(run: SavedRun, backend: str | None) -> VecEnv:
+    """Make an environment of a run that renders images.
+
+    Raises:
+        NoRenderingError: If it cannot.
+    """
+    name = run.settings.env
+    env = make_environments(run.settings, 1)
+    modes = env.get_attr("metadata")[0].get("render_modes", [])
+    is_mujoco = env.has_attr("mujoco_renderer")
+    env.close()
+    if "rgb_array" not in modes:
+        raise NoRenderingError(f"{name} cannot be rendered: render_modes must have 'rgb_array', got {modes}")
+    if is_mujoco and backend in (None, NO_BACKEND):
+        # Its viewer would fail, and once more when it is deleted.
+        raise _no_rendering(name, backend, RuntimeError("MuJoCo has nothing to render with"))
+    try:
+        return make_environments(run.settings, 1, render_mode="rgb_array")
+    except Exception as error:
+        raise _no_rendering(name, backend, error) from error
+
+
+def _no_rendering(name: str, backend: str | None, error: Exception) -> NoRenderingError:
+    if isinstance(error, DependencyNotInstalled | ModuleNotFoundError | TypeError):
+        return NoRenderingError(f"{name} cannot be rendered: {' '.join(str(error).split())}")
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return NoRenderingError(f"{name} cannot be rendered here {explain_failure(backend, reason)}")
 
 
 def _image(rendered: object, env: str) -> NDArray[np.uint8]:

@@ -25,7 +25,8 @@ from vl_rl.training.saved_runs import save_normalization
 from vl_rl.training.settings import RunSettings
 from vl_rl.zoo.algorithms import check_algorithm
 
-_RESULT = "result.json"
+RESULT = "result.json"
+"""File of a run that is complete, with what `train_run` returned."""
 
 Progress = Callable[[int], object]
 """Called with the number of steps that were taken since the last call."""
@@ -54,7 +55,7 @@ def train_run(settings: RunSettings, folder: Path, *, progress: Progress | None 
         FileExistsError: If the folder holds something else.
     """
     with RunFolder(folder, settings.config()) as run:
-        if (folder / _RESULT).exists():
+        if (folder / RESULT).exists():
             result = read_result(folder)
             (progress or _ignore)(settings.total_timesteps)
             return result
@@ -64,7 +65,7 @@ def train_run(settings: RunSettings, folder: Path, *, progress: Progress | None 
         finally:
             env.close()
             eval_env.close()
-        with atomic_write(folder / _RESULT) as file:
+        with atomic_write(folder / RESULT) as file:
             json.dump(result, file)
         (folder / "checkpoint" / "last.pkl").unlink(missing_ok=True)
         (folder / "checkpoint").rmdir()
@@ -78,7 +79,7 @@ def read_result(folder: Path) -> dict[str, Any]:
         ValueError: If the file is damaged.
         OSError: If it is missing.
     """
-    result: dict[str, Any] = read_json(folder / _RESULT, dict)
+    result: dict[str, Any] = read_json(folder / RESULT, dict)
     return result
 
 

@@ -17,8 +17,8 @@ from vl_rl.commands._options import check_folders
 class Evaluate:
     """Play finished runs, and compare their scores over seeds: interquartile means with bootstrap intervals.
 
-    By default: the runs of `vl-rl train`. Every environment, and every evaluation task of an environment of many tasks,
-    is a column of the scores.
+    By default: the runs of `vl-rl train`. Each environment has statistics of its own, over seeds and over its
+    evaluation tasks if it has many. Methods of the same name in several folders are told apart by their folders.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = (Path("vl-rl-train"),)
@@ -43,7 +43,8 @@ class Evaluate:
     """Device of the networks, or "auto"."""
 
     out: FolderPath = Path("vl-rl-evaluate")
-    """Folder for scores.csv, statistics.csv, statistics.png, and scores.npz, the dictionary that rliable takes."""
+    """Folder for scores.csv, statistics.csv, a statistics.png by environment, and scores.npz, the dictionary that
+    rliable takes."""
 
     GROUPS: ClassVar[Groups] = {
         "Input": ("runs",),

@@ -17,7 +17,8 @@ from vl_rl.commands._options import check_folders
 class Plot:
     """Draw a metric of runs against environment steps, and print the last values and mean heights of the curves.
 
-    By default: the returns of the evaluations of `vl-rl train`. Runs in training are drawn as far as they are.
+    By default: the returns of the evaluations of `vl-rl train`. Runs in training are drawn as far as they are. Where
+    the seeds of a method were recorded at different steps, values between recorded steps are interpolated.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = (Path("vl-rl-train"),)

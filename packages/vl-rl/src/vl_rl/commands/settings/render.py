@@ -27,8 +27,8 @@ class Render:
     episodes: Count = 1
     """Episodes of each video."""
 
-    max_steps: Count = 500
-    """Maximum number of steps of each video."""
+    max_steps: Count = 1000
+    """Maximum number of steps of each episode; the return of one that is cut off says so."""
 
     seed: Seed = 0
     """Seed of the episodes."""
