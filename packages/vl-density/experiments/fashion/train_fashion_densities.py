@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{name}: {bits:.3f} bits per dimension of {len(test)} held-out images", flush=True)
         if given.save:
             model.half().save_pretrained(PRETRAINED / name)
+            (PRETRAINED / name / "README.md").unlink()  # there is one card for all
 
 
 if __name__ == "__main__":

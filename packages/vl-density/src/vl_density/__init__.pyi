@@ -4,7 +4,11 @@ from .__about__ import __version__ as __version__
 from .models.density import AutoregressiveDensity as AutoregressiveDensity
 from .models.pixel_cnn import PixelCNN as PixelCNN
 from .models.pixel_cnn_pp import PixelCNNPP as PixelCNNPP
+from .models.pretrained import load_density as load_density
 from .models.transformer import ImageTransformer as ImageTransformer
+from .ood.evaluation import OODResult as OODResult
+from .ood.evaluation import evaluate_scores as evaluate_scores
+from .ood.likelihoods import RememberedDensity as RememberedDensity
 from .ood.likelihoods import log_probs as log_probs
 from .ood.likelihoods import mutate as mutate
 from .ood.metrics import METRICS as METRICS

@@ -31,9 +31,9 @@ def open_fashion(split: str) -> Tensor:
 def open_outside(name: str, *, seed: int = 0) -> Tensor:
     """A set of images outside, ``(N, 1, 28, 28)`` in [0, 1] with 256 levels.
 
-    `"digits"` are 1,797 handwritten ones, enlarged from 8 by 8 pixels; `"strokes"` are 1,000 bright curves on black;
-    `"flips"` are the test images of `open_fashion`, left and right exchanged; `"shirts"` are those of the class that was
-    held out.
+    `"digits"` are 1,797 handwritten ones, enlarged to 20 by 20 pixels in the middle; `"strokes"` are 1,000 bright curves
+    on black; `"flips"` are the test images of `open_fashion`, left and right exchanged; `"shirts"` are test images of
+    the class that was held out.
 
     Args:
         name: One of `OUTSIDE`.
@@ -45,8 +45,8 @@ def open_outside(name: str, *, seed: int = 0) -> Tensor:
     if name == "digits":
         with np.load(str(files("vl_density") / "builtin" / "digits.npz"), allow_pickle=False) as data:
             small = torch.from_numpy(data["x"])[:, None].float() / 16
-        large = F.interpolate(small, size=(28, 28), mode="bilinear", align_corners=False)
-        return quantize(large.clamp(0, 1))
+        large = F.interpolate(small, size=(20, 20), mode="bilinear", align_corners=False)
+        return quantize(F.pad(large.clamp(0, 1), (4, 4, 4, 4)))
     if name == "strokes":
         return _strokes(1000, torch.Generator().manual_seed(seed))
     if name == "flips":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+from contextlib import redirect_stdout
 from importlib.resources import files
 from pathlib import Path
 
@@ -47,7 +49,8 @@ def load_density(source: str | os.PathLike[str], *, kind: str = "PixelCNN") -> A
         )
     read_json(folder / "config.json", dict)
     try:
-        model = KINDS[kind].from_pretrained(folder)
+        with redirect_stdout(io.StringIO()):  # the hub mixin prints what it does
+            model = KINDS[kind].from_pretrained(folder)
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"{folder} holds no {kind}: {' '.join(str(error).split())[:300]}") from error
     return model.float().eval()
