@@ -31,9 +31,9 @@ def open_fashion(split: str) -> Tensor:
 def open_outside(name: str, *, seed: int = 0) -> Tensor:
     """A set of images outside, ``(N, 1, 28, 28)`` in [0, 1] with 256 levels.
 
-    `"digits"` are 1,797 handwritten ones, enlarged to 20 by 20 pixels in the middle; `"strokes"` are 1,000 bright curves
-    on black; `"flips"` are the test images of `open_fashion`, left and right exchanged; `"shirts"` are test images of
-    the class that was held out.
+    `"digits"` are 1,797 handwritten ones, enlarged to 20 by 20 pixels in the middle; `"strokes"` are 1,000 bright
+    curves on black; `"flips"` are the test images of `open_fashion`, left and right exchanged; `"shirts"` are test
+    images of the class that was held out.
 
     Args:
         name: One of `OUTSIDE`.

@@ -76,11 +76,12 @@ class ImageTransformer(AutoregressiveDensity):
         """Features of every pixel, ``(B, H, W, n_features)``."""
         before = self.embed(pixels.flatten(2).movedim(1, -1)[:, :-1])
         start = self.start.expand(len(pixels), 1, -1)
-        hidden = torch.cat([start, before], 1) + self.context(condition)
+        hidden = torch.cat([start, before], 1)
+        hidden = hidden + self.context(condition)[:, : hidden.shape[1]]
         for block in self.blocks:
             hidden = block(hidden)
         found: Tensor = self.output(self.norm(hidden))
-        return found.view(len(pixels), *self.image_size, -1)
+        return found.view(len(pixels), *pixels.shape[2:], -1)
 
     def cursor(self, count: int, condition: Tensor | None = None) -> TokenCursor:
         """Reader that keeps keys and values of every block."""
