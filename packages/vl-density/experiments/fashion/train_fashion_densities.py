@@ -40,8 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in given.names:
         seed = list(DENSITIES).index(name)
         torch.manual_seed(seed)
-        head = {"head": "logistic-mixture", "head_options": {"components": 5}}
-        model = PixelCNN(image_size=(28, 28), channels=1, width=32, layers=5, **head)
+        model = PixelCNN(
+            image_size=(28, 28),
+            channels=1,
+            width=32,
+            layers=5,
+            head="logistic-mixture",
+            head_options={"components": 5},
+        )
         settings = TrainingSettings(
             updates=given.updates,
             batch_size=32,

@@ -11,6 +11,22 @@ from vl_density.__about__ import __version__
 _COMMANDS = "vl_density.commands"
 
 COMMANDS = {
+    "score": Command(
+        f"{_COMMANDS}.settings.score:Score",
+        f"{_COMMANDS}.score:run",
+        "exact log-probabilities of images",
+        {
+            "photos --density runs/photos": "images of your own under a density of your own",
+        },
+    ),
+    "sample": Command(
+        f"{_COMMANDS}.settings.sample:Sample",
+        f"{_COMMANDS}.sample:run",
+        "draw images of a density",
+        {
+            "--count 64 --seed 1": "other images",
+        },
+    ),
     "ood": Command(
         f"{_COMMANDS}.settings.ood:OutOfDistribution",
         f"{_COMMANDS}.ood:run",

@@ -50,7 +50,7 @@ def load_density(source: str | os.PathLike[str], *, kind: str = "PixelCNN") -> A
     read_json(folder / "config.json", dict)
     try:
         with redirect_stdout(io.StringIO()):  # the hub mixin prints what it does
-            model = KINDS[kind].from_pretrained(folder)
+            model = KINDS[kind].from_pretrained(folder, strict=True)
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"{folder} holds no {kind}: {' '.join(str(error).split())[:300]}") from error
     return model.float().eval()

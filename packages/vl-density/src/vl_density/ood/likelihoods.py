@@ -43,12 +43,15 @@ def network_of(density: Density) -> AutoregressiveDensity:
 
 
 @torch.no_grad()
-def log_probs(model: Density, images: Any, *, batch_size: int = 64) -> NDArray[np.float64]:
+def log_probs(
+    model: Density, images: Any, *, condition: int | None = None, batch_size: int = 64
+) -> NDArray[np.float64]:
     """Log-probabilities in float64, in portions; the model is in evaluation mode meanwhile.
 
     Args:
         model: The density.
         images: As for its `log_prob`.
+        condition: Class of all images, for a model with classes.
         batch_size: Images at once.
 
     Returns:
@@ -60,7 +63,9 @@ def log_probs(model: Density, images: Any, *, batch_size: int = 64) -> NDArray[n
     training = model.training
     model.eval()
     try:
-        parts = [model.log_prob_map(part).double().flatten(1).sum(1) for part in torch.split(batch, batch_size)]
+        parts = [
+            model.log_prob_map(part, condition).double().flatten(1).sum(1) for part in torch.split(batch, batch_size)
+        ]
     finally:
         model.train(training)
     return torch.cat(parts).cpu().numpy()

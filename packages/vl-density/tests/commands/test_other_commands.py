@@ -1,0 +1,51 @@
+"""Samples and scores by the command: tables, figures, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from vl_density.cli import main
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_samples_are_written_with_their_probabilities_and_score_reads_them(tmp_path, capsys):
+    assert main(["sample", "--count", "5", "--seed", "3", "--out", str(tmp_path / "drawn")]) == 0
+    drawn = rows(tmp_path / "drawn/samples.csv")
+    images = np.load(tmp_path / "drawn/samples.npz")["x"]
+    assert (images.shape, images.dtype) == ((5, 28, 28, 1), np.uint8)
+    assert (tmp_path / "drawn/samples.png").read_bytes()[:4] == b"\x89PNG"
+    assert main(["score", str(tmp_path / "drawn/samples.npz"), "--out", str(tmp_path / "scored")]) == 0
+    scored = rows(tmp_path / "scored/scores.csv")
+    for one, other in zip(drawn, scored, strict=True):
+        assert float(one["bits_per_dim"]) == pytest.approx(float(other["bits_per_dim"]), rel=1e-4)
+    assert "5 images under fashion-0: median" in capsys.readouterr().out
+
+
+def test_one_seed_gives_one_set_of_samples(tmp_path):
+    for name in ("one", "other"):
+        assert main(["sample", "--count", "2", "--out", str(tmp_path / name)]) == 0
+    assert (tmp_path / "one/samples.csv").read_bytes() == (tmp_path / "other/samples.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["score", "emoji", "--limit", "4"], "must have shape (B, 1, 28, 28) as the model, got (4, 3, 32, 32)"),
+        (["score", "fashion", "--split", "nope"], "nope"),
+        (["sample", "--condition", "3"], "--condition must be left out: the model was made without classes"),
+        (["sample", "--density", "nothing"], "no density 'nothing': it is neither built in"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_leave_nothing(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
