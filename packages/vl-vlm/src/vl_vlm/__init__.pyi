@@ -21,3 +21,9 @@ from .evaluation.tasks.pairs import SugarCrepeTask as SugarCrepeTask
 from .evaluation.tasks.pairs import WinogroundTask as WinogroundTask
 from .evaluation.tasks.retrieval import RetrievalTask as RetrievalTask
 from .evaluation.tasks.task import Task as Task
+from .losses.info_nce import info_nce as info_nce
+from .losses.modules import InfoNCELoss as InfoNCELoss
+from .losses.modules import SigmoidLoss as SigmoidLoss
+from .losses.reference import dense_info_nce as dense_info_nce
+from .losses.reference import dense_sigmoid_loss as dense_sigmoid_loss
+from .losses.sigmoid import sigmoid_loss as sigmoid_loss
