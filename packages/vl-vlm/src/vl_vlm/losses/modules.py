@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -16,7 +17,34 @@ from vl_vlm.losses.sigmoid import sigmoid_loss
 from vl_vlm.losses.targets import Direction, check_direction
 
 
-class InfoNCELoss(nn.Module):
+class _ContrastiveLoss(nn.Module):
+    """What both losses have: a learnable scale, and how to compute."""
+
+    def __init__(self, scale: float, max_scale: float | None, tile: int, group: dist.ProcessGroup | None, check: bool):
+        super().__init__()
+        if not 0 < scale <= (max_scale or math.inf):
+            limit = "" if max_scale is None else f" and at most max_scale={max_scale:g}"
+            raise ValueError(f"scale must be above 0{limit}, got {scale:g}; it is an inverse temperature")
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        self.max_scale, self.tile, self.group, self.check = max_scale, tile, group, check
+
+    @property
+    def scale(self) -> Tensor:
+        """The scale, above 0 and at most ``max_scale``."""
+        if self.max_scale is not None:
+            with torch.no_grad():
+                self.log_scale.clamp_(max=math.log(self.max_scale))
+        return self.log_scale.exp()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _ContrastiveLoss:
+        """Copy all but the group, which cannot be copied and is meant to be shared."""
+        memo[id(self.group)] = self.group
+        memo[id(self)] = clone = self.__new__(type(self))
+        clone.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return clone
+
+
+class InfoNCELoss(_ContrastiveLoss):
     """InfoNCE loss with a learnable scale; features of any length are normalized inside.
 
     Radford et al. (2021, section 2.3): the scale begins at 1 / 0.07 and never exceeds 100. As in CLIP the parameter is
@@ -49,15 +77,9 @@ class InfoNCELoss(nn.Module):
         group: dist.ProcessGroup | None = None,
         check: bool = True,
     ):
-        super().__init__()
         check_direction(direction)
-        self.log_scale = _log_scale(scale, max_scale)
-        self.max_scale, self.direction, self.tile, self.group, self.check = max_scale, direction, tile, group, check
-
-    @property
-    def scale(self) -> Tensor:
-        """The scale, above 0."""
-        return _limited(self.log_scale, self.max_scale).exp()
+        super().__init__(scale, max_scale, tile, group, check)
+        self.direction: Direction = direction
 
     def forward(
         self,
@@ -81,7 +103,7 @@ class InfoNCELoss(nn.Module):
         )
 
 
-class SigmoidLoss(nn.Module):
+class SigmoidLoss(_ContrastiveLoss):
     """Sigmoid loss with a learnable scale and bias; features of any length are normalized inside.
 
     Zhai et al. (2023, section 3.2): the scale begins at 10 and the bias at -10, near the log-odds of a pair in a large
@@ -114,15 +136,8 @@ class SigmoidLoss(nn.Module):
         group: dist.ProcessGroup | None = None,
         check: bool = True,
     ):
-        super().__init__()
-        self.log_scale = _log_scale(scale, max_scale)
+        super().__init__(scale, max_scale, tile, group, check)
         self.bias = nn.Parameter(torch.tensor(float(bias)))
-        self.max_scale, self.tile, self.group, self.check = max_scale, tile, group, check
-
-    @property
-    def scale(self) -> Tensor:
-        """The scale, above 0."""
-        return _limited(self.log_scale, self.max_scale).exp()
 
     def forward(
         self,
@@ -144,20 +159,6 @@ class SigmoidLoss(nn.Module):
             group=self.group,
             check=self.check,
         )
-
-
-def _log_scale(scale: float, max_scale: float | None) -> nn.Parameter:
-    if not 0 < scale <= (max_scale or math.inf):
-        limit = "" if max_scale is None else f" and at most max_scale={max_scale:g}"
-        raise ValueError(f"scale must be above 0{limit}, got {scale:g}; it is an inverse temperature")
-    return nn.Parameter(torch.tensor(math.log(scale)))
-
-
-def _limited(log_scale: nn.Parameter, max_scale: float | None) -> Tensor:
-    if max_scale is not None:
-        with torch.no_grad():
-            log_scale.clamp_(max=math.log(max_scale))
-    return log_scale
 
 
 class _Unit(torch.autograd.Function):
