@@ -17,8 +17,8 @@ import torch
 from torch.utils.data import TensorDataset
 from vl_core.training import TrainingSettings
 from vl_density.datasets.outside import open_fashion
+from vl_density.models.folders import PRETRAINED
 from vl_density.models.pixel_cnn import PixelCNN
-from vl_density.models.pretrained import PRETRAINED
 from vl_density.ood.likelihoods import log_probs
 from vl_density.quantization import bits_per_dim
 from vl_density.training.likelihood import train_density

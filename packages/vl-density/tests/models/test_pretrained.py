@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from vl_density.datasets.outside import open_fashion
-from vl_density.models.pretrained import BUILT_IN, load_density
+from vl_density.models.folders import BUILT_IN
+from vl_density.models.pretrained import load_density
 from vl_density.ood.likelihoods import log_probs
 from vl_density.quantization import bits_per_dim
 

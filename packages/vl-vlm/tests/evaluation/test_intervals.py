@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from vl_vlm import bootstrap_interval, paired_bootstrap, sign_test
+from vl_vlm.evaluation.intervals import resampled_means
 
 
 def test_the_interval_of_a_mean_is_the_normal_one():
@@ -21,6 +22,12 @@ def test_items_of_one_group_stay_together():
     apart = bootstrap_interval(values)
     assert together[1] - together[0] == pytest.approx(5 * (apart[1] - apart[0]), rel=0.15)
     assert together == bootstrap_interval(np.arange(100) % 2)
+
+
+def test_a_draw_is_the_mean_over_the_items_in_it():
+    # One image with one caption found, one with three missed: both, the first twice, or the second twice.
+    means = resampled_means(np.array([1.0, 0, 0, 0]), [0, 1, 1, 1], 100, 0)
+    assert set(means) == {0, 1 / 4, 1}
 
 
 def test_draws_depend_on_the_seed_alone():

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from pyarrow import parquet
+from vl_core.tables import write_parquet
 from vl_vlm import ClassificationTask, RetrievalTask, evaluate, predict, rescore
 
 NAMES = ["cat", "dog", "ibex"]
@@ -55,6 +56,16 @@ def test_a_stopped_run_resumes_with_what_is_missing(table, task, tmp_path):
     result = evaluate(model, task, out=tmp_path, batch_size=5)  # another size is no hindrance
     assert model.asked == list(range(4, 10))
     assert result.rows == evaluate(table(SCORES, NAMES), task).rows
+
+
+def test_rows_that_hold_no_numbers_are_scored_again(table, task, tmp_path):
+    evaluate(table(SCORES, NAMES), task, out=tmp_path, batch_size=4)
+    for path, scores in zip(parts(tmp_path), (np.full((4, 3), np.nan), np.ones((4, 2)), np.ones((2, 3))), strict=True):
+        names = parquet.read_table(path)["item"].to_pylist()
+        write_parquet(path, {"item": ["stranger", *names[1:]] if len(names) == 2 else names, "scores": scores})
+    model = table(SCORES, NAMES)
+    assert len(evaluate(model, task, out=tmp_path).notes) == 3
+    assert model.asked == list(range(10))
 
 
 @pytest.mark.parametrize("damage", ["half", "empty", "other"])

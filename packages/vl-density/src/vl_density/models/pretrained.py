@@ -5,19 +5,15 @@ from __future__ import annotations
 import io
 import os
 from contextlib import redirect_stdout
-from importlib.resources import files
-from pathlib import Path
 
 from vl_core.files import read_json
 
 from vl_density.models.density import AutoregressiveDensity
+from vl_density.models.folders import density_folder
 from vl_density.models.pixel_cnn import PixelCNN
 from vl_density.models.pixel_cnn_pp import PixelCNNPP
 from vl_density.models.transformer import ImageTransformer
 
-PRETRAINED = Path(str(files("vl_density") / "pretrained"))
-BUILT_IN = tuple(sorted(path.parent.name for path in PRETRAINED.glob("*/config.json")))
-"""Names of the densities that ship with the package."""
 KINDS: dict[str, type[AutoregressiveDensity]] = {
     kind.__name__: kind for kind in (PixelCNN, PixelCNNPP, ImageTransformer)
 }
@@ -28,7 +24,7 @@ def load_density(source: str | os.PathLike[str], *, kind: str = "PixelCNN") -> A
     """Load a density in float32, in evaluation mode.
 
     Args:
-        source: Name of one of `BUILT_IN`, or a folder that `save_pretrained` wrote.
+        source: Name of a built-in one, such as `"fashion-0"`, or a folder that `save_pretrained` wrote.
         kind: Class of the density, one of `KINDS`.
 
     Raises:
@@ -41,12 +37,7 @@ def load_density(source: str | os.PathLike[str], *, kind: str = "PixelCNN") -> A
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    folder = PRETRAINED / source if str(source) in BUILT_IN else Path(source).expanduser()
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(
-            f"no density {os.fspath(source)!r}: it is neither built in ({', '.join(BUILT_IN)}), nor a folder with "
-            "config.json"
-        )
+    folder = density_folder(source)
     read_json(folder / "config.json", dict)
     try:
         with redirect_stdout(io.StringIO()):  # the hub mixin prints what it does

@@ -55,6 +55,13 @@ def test_equal_captions_are_right_for_each_image_that_has_them(table):
     assert "1 captions equal" in str(result)
 
 
+def test_captions_of_one_image_are_resampled_together(table):
+    task = RetrievalTask(range(3), [["a", "b"], ["b", "c"], ["d"]])
+    result = evaluate(table(np.eye(3, 4), "abcd"), task, samples=10)
+    groups = {m.name: list(m.groups) for m in result.measures["model"]}
+    assert groups == {"image-to-text recall@1": [0, 1, 2], "text-to-image recall@1": [0, 0, 1, 2]}
+
+
 def test_the_model_is_asked_for_small_blocks_alone(table):
     texts = [f"text {number}" for number in range(90)]
     model = table(np.random.default_rng(0).random((30, 90)), texts)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from vl_core.cli import Count, DeviceName, FolderPath, Groups, ImageSource, Seed, check_values
-from vl_core.data import check_source
+from vl_core.cli import Count, DeviceName, FolderPath, Groups, ImageSource, ModelName, Seed, check_values
+from vl_core.data import check_images
+
+from vl_density.models.folders import density_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,17 +21,17 @@ class OutOfDistribution:
     is the positive class: AUROC is the probability that an image outside scores higher than one inside.
     """
 
-    densities: tuple[str, ...] = ("fashion-0", "fashion-1", "fashion-2")
+    densities: tuple[ModelName, ...] = ("fashion-0", "fashion-1", "fashion-2")
     """Built-in densities, or folders of PixelCNNs; the first gives the scores of one model, all of them WAIC."""
 
-    background: str | None = "fashion-background"
+    background: ModelName | None = "fashion-background"
     """Density of mutated images, for the likelihood ratio; "None" for no such score."""
 
     inside: ImageSource | None = None
     """Images of the distribution that no density was trained on: a folder, an .npz or .parquet file, or a built-in data
     set; half of them fit the scores. Default: the test images of Fashion-MNIST without shirts."""
 
-    outside: tuple[str, ...] = ()
+    outside: tuple[ImageSource, ...] = ()
     """Sets of images outside, each like --inside. Default: digits, strokes, flips and shirts."""
 
     limit: Count = 400
@@ -72,5 +74,12 @@ class OutOfDistribution:
         for codec in self.codecs:
             if codec not in ("png", "webp"):
                 raise ValueError(f"--codecs must be among png and webp, got {codec!r}")
-        for source in self.outside:
-            check_source(source, "--outside")
+        for name in (*self.densities, *([] if self.background is None else [self.background])):
+            density_folder(name)
+
+    def check_input(self) -> None:
+        """Check what can be seen of the images without a model; see `vl_core.data.check_images`."""
+        inside = [] if self.inside is None else [self.inside]
+        for argument, sources in (("--inside", inside), ("--outside", self.outside)):
+            for source in sources:
+                check_images([source], argument, exclude=self.out, limit=2 * self.limit, files=False)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from vl_core.cli import Count, DeviceName, FolderPath, Groups, Seed, check_values
+from vl_core.cli import Count, DeviceName, FolderPath, Groups, ModelName, Range, Seed, check_values
+
+from vl_density.models.folders import density_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,13 +19,13 @@ class Sample:
     By default: 32 clothes of a small density that ships with the package, in about two seconds.
     """
 
-    density: str = "fashion-0"
+    density: ModelName = "fashion-0"
     """A built-in density, or a folder of a PixelCNN."""
 
     count: Count = 32
     """Number of images."""
 
-    condition: int | None = None
+    condition: Annotated[int, Range(0)] | None = None
     """Class of all images, for a density with classes."""
 
     seed: Seed = 0
@@ -49,5 +51,7 @@ class Sample:
 
         Raises:
             ValueError: If a number is out of range.
+            FileNotFoundError: If there is no such density.
         """
         check_values(self)
+        density_folder(self.density)

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import Count, DeviceName, FolderPath, Groups, ImageSource, check_values
+from vl_core.cli import Count, DeviceName, FolderPath, Groups, ImageSource, ModelName, check_values
+from vl_core.data import check_images
+
+from vl_density.models.folders import density_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,7 @@ class Score:
     images: tyro.conf.Positional[ImageSource] = "fashion"
     """A folder, an .npz or .parquet file, or a built-in data set, of images of the density's size."""
 
-    density: str = "fashion-0"
+    density: ModelName = "fashion-0"
     """A built-in density, or a folder of a PixelCNN."""
 
     split: str | None = None
@@ -53,3 +56,16 @@ class Score:
             FileNotFoundError: If a file or a folder is missing.
         """
         check_values(self)
+        density_folder(self.density)
+
+    def check_input(self) -> None:
+        """Check what can be seen of the images without a model; see `vl_core.data.check_images`."""
+        check_images(
+            [self.images],
+            "IMAGES",
+            split=self.split,
+            default_split="test",
+            exclude=self.out,
+            limit=self.limit,
+            files=False,
+        )
