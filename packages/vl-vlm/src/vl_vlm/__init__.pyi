@@ -17,6 +17,8 @@ from .evaluation.scorers.dual_encoder import from_dual_encoder as from_dual_enco
 from .evaluation.scorers.scorer import Scorer as Scorer
 from .evaluation.scorers.transformers_scorer import from_transformers as from_transformers
 from .evaluation.tasks.classification import ClassificationTask as ClassificationTask
+from .evaluation.tasks.files import read_sugarcrepe as read_sugarcrepe
+from .evaluation.tasks.files import read_winoground as read_winoground
 from .evaluation.tasks.pairs import SugarCrepeTask as SugarCrepeTask
 from .evaluation.tasks.pairs import WinogroundTask as WinogroundTask
 from .evaluation.tasks.retrieval import RetrievalTask as RetrievalTask

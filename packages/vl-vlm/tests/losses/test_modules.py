@@ -79,3 +79,31 @@ def test_training_pairs_them():
             optimizer.step()
         nearest = (F.normalize(features[0]) @ F.normalize(features[1]).T).argmax(dim=1)
         assert (nearest == torch.arange(32)).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("make", [InfoNCELoss, SigmoidLoss])
+@pytest.mark.parametrize("size", [1, 4, 9, 10])
+def test_sub_batches_give_the_gradients_of_one_batch(make, size):
+    # The gradients of the features, found once, go back through the tower one sub-batch at a time.
+    generator = torch.Generator().manual_seed(0)
+    inputs, texts = (torch.randn(9, width, generator=generator, dtype=torch.float64) for width in (5, 3))
+    tower, loss = torch.nn.Linear(5, 3).double(), make(tile=4).double()
+    parameters = [*tower.parameters(), *loss.parameters()]
+    expected = torch.autograd.grad(loss(tower(inputs), texts), parameters)
+    features = torch.cat([tower(part) for part in inputs.split(size)]).detach().requires_grad_()
+    loss(features, texts).backward()
+    for part, gradient in zip(inputs.split(size), features.grad.split(size), strict=True):
+        tower(part).backward(gradient)
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("loss", [InfoNCELoss(), SigmoidLoss()], ids=["info_nce", "sigmoid"])
+def test_a_frozen_tower_and_no_gradients_at_all_are_fine(loss):
+    images, texts = torch.eye(3), torch.ones(3, 3, requires_grad=True)
+    value = loss(images, texts)
+    value.backward()
+    assert texts.grad.abs().max() > 0
+    assert images.grad is None
+    with torch.inference_mode():
+        assert loss(images, texts).item() == value.item()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from loss_problems import assert_same, make_problem
@@ -34,16 +36,27 @@ def test_tiled_equals_dense_to_ten_digits(case, tile):
     assert_same(tiled, dense, problem.leaves(bias=True), 1e-10)
 
 
-@pytest.mark.parametrize("spread", [300.0, 5000.0])
-def test_logits_that_lie_far_apart_equal_the_dense_ones(spread):
+@pytest.mark.parametrize("spread", [80.0, 300.0, 5000.0])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_logits_that_lie_far_apart_equal_the_dense_ones(dtype, tolerance, spread):
     # Beyond the reach of one exponential for rows and columns: each takes its own.
     problem = make_problem()
-    with torch.no_grad():
-        problem.images.mul_(torch.linspace(0.01, spread / 7, 11, dtype=torch.float64)[:, None])
-    features = problem.images, problem.texts, problem.scale
-    assert_same(info_nce(*features, tile=4), dense_info_nce(*features), problem.leaves(bias=False), 1e-9)
-    tiled, dense = (loss(*features, problem.bias) for loss in (sigmoid_loss, dense_sigmoid_loss))
-    assert_same(tiled, dense, problem.leaves(bias=True), 1e-9)
+    norms = torch.linspace(0.01, spread / 7, 11, dtype=torch.float64)[:, None]
+    exact = [(problem.images * norms).detach(), problem.texts.detach(), problem.scale.detach(), problem.bias.detach()]
+    exact = [x.requires_grad_() for x in exact]
+    rounded = [x.detach().to(dtype).requires_grad_() for x in exact]
+    for tiled, dense, used in ((info_nce, dense_info_nce, 3), (sigmoid_loss, dense_sigmoid_loss, 4)):
+        loss, expected = tiled(*rounded[:used], tile=4), dense(*exact[:used])
+        assert loss.item() == pytest.approx(expected.item(), rel=tolerance)
+        pairs = zip(torch.autograd.grad(loss, rounded[:used]), torch.autograd.grad(expected, exact[:used]), strict=True)
+        for one, other in pairs:
+            assert (one.double() - other).abs().max() <= 10 * tolerance * other.abs().max()
+
+
+def test_sigmoid_keeps_its_digits_at_large_logits():
+    same = F.normalize(torch.ones(4, 3, dtype=torch.float64))
+    expected = 3 * math.log1p(math.exp(21)) + math.log1p(math.exp(-21))
+    assert sigmoid_loss(same, same, 21.0).item() == pytest.approx(expected, abs=1e-11)
 
 
 def test_gradients_equal_finite_differences():

@@ -52,8 +52,9 @@ def info_nce(
     cross-entropy to the uniform distribution over ``P(i)``: no positive is ever a negative. Negatives take part in the
     softmax over texts alone. Radford et al. (2021, figure 3); Khosla et al. (2020, equation 2).
 
-    Memory beyond the features and their gradients is one tile; saved for the backward pass are the features, the scale,
-    and a few numbers a row and a column. Logits are float32 (float64 for float64 features), sums over tiles float64.
+    Memory beyond the features and their gradients is a few tiles; saved for the backward pass are the features, the
+    scale, and a few numbers a row and a column. Logits are float32 (float64 for float64 features), sums over tiles
+    float64.
 
     Args:
         images: ``(B, D)``, of unit length for cosine similarities; they are taken as they are.

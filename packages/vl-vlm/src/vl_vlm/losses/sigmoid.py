@@ -48,8 +48,8 @@ def sigmoid_loss(
     ``-1/B sum_ij log sigmoid(z_ij (scale * <images_i, texts_j> + bias))`` with ``z_ij = 1`` for positives and -1 for
     all other pairs. Zhai et al. (2023, equation 1). A mean over all pairs would be ``M`` times less.
 
-    Memory beyond the features and their gradients is one tile; only the features, the scale, the bias and the ids are
-    saved for the backward pass. Logits are float32 (float64 for float64 features), sums over tiles float64.
+    Memory beyond the features and their gradients is a few tiles; only the features, the scale, the bias and the ids
+    are saved for the backward pass. Logits are float32 (float64 for float64 features), sums over tiles float64.
 
     Args:
         images: ``(B, D)``, of unit length for cosine similarities; they are taken as they are.
