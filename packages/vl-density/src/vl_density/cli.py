@@ -11,6 +11,15 @@ from vl_density.__about__ import __version__
 _COMMANDS = "vl_density.commands"
 
 COMMANDS = {
+    "train": Command(
+        f"{_COMMANDS}.settings.train:Train",
+        f"{_COMMANDS}.train:run",
+        "train a density of images by maximum likelihood",
+        {
+            "--images photos --updates 5000": "images of your own",
+            "--model transformer --head categorical --levels 16 --width 64 --layers 4": "another density",
+        },
+    ),
     "score": Command(
         f"{_COMMANDS}.settings.score:Score",
         f"{_COMMANDS}.score:run",
@@ -25,6 +34,14 @@ COMMANDS = {
         "draw images of a density",
         {
             "--count 64 --seed 1": "other images",
+        },
+    ),
+    "inpaint": Command(
+        f"{_COMMANDS}.settings.inpaint:Inpaint",
+        f"{_COMMANDS}.inpaint:run",
+        "complete images whose lower or right part is hidden",
+        {
+            "--known left --share 0.3": "the left third stays",
         },
     ),
     "ood": Command(

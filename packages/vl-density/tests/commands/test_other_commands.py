@@ -6,6 +6,7 @@ import csv
 
 import numpy as np
 import pytest
+from vl_core.data import image_batch, open_dataset
 from vl_density.cli import main
 
 
@@ -27,6 +28,34 @@ def test_samples_are_written_with_their_probabilities_and_score_reads_them(tmp_p
     assert "5 images under fashion-0: median" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("model", "classes"), [("pixelcnn", True), ("pixelcnn++", False), ("transformer", False)])
+def test_a_density_of_ones_own_is_trained_and_taken_by_the_other_commands(model, classes, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "own.npz", x=rng.integers(0, 256, (12, 8, 8), dtype=np.uint8), y=np.arange(12) % 2)
+    arguments = ["train", "--images", str(tmp_path / "own.npz"), "--model", model, "--width", "8", "--layers", "1"]
+    arguments += ["--levels", "16", "--head", "categorical", "--updates", "6", "--batch-size", "4"]
+    arguments += ["--conditional"] * classes + ["--out", str(tmp_path / "run")]
+    assert main(arguments) == 0
+    first = (tmp_path / "run/model/model.safetensors").read_bytes()
+    assert (tmp_path / "run/samples.png").exists()
+    assert "bits per dimension of 12 training images" in capsys.readouterr().out
+    assert main(arguments) == 0  # finished: the same model again
+    assert (tmp_path / "run/model/model.safetensors").read_bytes() == first
+    one = ["--condition", "1"] if classes else []
+    drawn = ["sample", "--density", str(tmp_path / "run/model"), "--count", "3", *one, "--out", str(tmp_path / "drawn")]
+    assert main(drawn) == 0
+    assert np.load(tmp_path / "drawn/samples.npz")["x"].shape == (3, 8, 8, 1)
+
+
+def test_completions_keep_what_is_known(tmp_path):
+    assert main(["inpaint", "--count", "2", "--known", "left", "--share", "0.25", "--out", str(tmp_path)]) == 0
+    found = np.load(tmp_path / "inpaint.npz")["x"][..., 0]
+    original = (image_batch(open_dataset("fashion", split="test"))[:2, 0] * 255).round().numpy()
+    assert (found[:, :, :7] == original[:, :, :7]).all()
+    assert (found[:, :, 7:] != original[:, :, 7:]).any()
+    assert (tmp_path / "inpaint.png").read_bytes()[:4] == b"\x89PNG"
+
+
 def test_one_seed_gives_one_set_of_samples(tmp_path):
     for name in ("one", "other"):
         assert main(["sample", "--count", "2", "--out", str(tmp_path / name)]) == 0
@@ -39,6 +68,8 @@ def test_one_seed_gives_one_set_of_samples(tmp_path):
         (["score", "emoji", "--limit", "4"], "must have shape (B, 1, 28, 28) as the model, got (4, 3, 32, 32)"),
         (["score", "fashion", "--split", "nope"], "nope"),
         (["sample", "--condition", "3"], "--condition must be left out: the model was made without classes"),
+        (["train", "--head", "bernoulli"], "--head bernoulli needs --levels 2, got 256; take categorical"),
+        (["inpaint", "--share", "1.5"], "--share must"),
         (["sample", "--density", "nothing"], "no density 'nothing': it is neither built in"),
     ],
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from vl_core.data import UndividedError, image_batch, open_dataset
+from vl_core.data import image_batch
 from vl_core.devices import find_device
 from vl_core.progress import progress_bar
 from vl_core.tables import write_rows
 
 from vl_density.charts.grids import draw_grid
+from vl_density.commands._images import open_images
 from vl_density.commands.settings.score import Score
 from vl_density.models.pretrained import load_density
 from vl_density.ood.likelihoods import log_probs
@@ -27,12 +28,7 @@ def run(settings: Score) -> None:
     """
     settings.check()
     model = load_density(settings.density).to(find_device(settings.device))
-    try:
-        dataset = open_dataset(settings.images, split=settings.split or "test")
-    except UndividedError:
-        if settings.split is not None:
-            raise
-        dataset = open_dataset(settings.images)
+    dataset = open_images(settings.images, settings.split, "test")
     count = min(len(dataset), settings.limit or len(dataset))
     images = image_batch([dataset[index][0] for index in range(count)])
     parts = torch.split(images, _BATCH)

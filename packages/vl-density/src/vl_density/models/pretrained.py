@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from contextlib import redirect_stdout
+from inspect import signature
 
 from vl_core.files import read_json
 
@@ -14,34 +15,37 @@ from vl_density.models.pixel_cnn import PixelCNN
 from vl_density.models.pixel_cnn_pp import PixelCNNPP
 from vl_density.models.transformer import ImageTransformer
 
-KINDS: dict[str, type[AutoregressiveDensity]] = {
-    kind.__name__: kind for kind in (PixelCNN, PixelCNNPP, ImageTransformer)
-}
-"""Classes of densities by name."""
+KINDS: tuple[type[AutoregressiveDensity], ...] = (PixelCNN, PixelCNNPP, ImageTransformer)
+"""Classes of densities."""
 
 
-def load_density(source: str | os.PathLike[str], *, kind: str = "PixelCNN") -> AutoregressiveDensity:
+def load_density(source: str | os.PathLike[str]) -> AutoregressiveDensity:
     """Load a density in float32, in evaluation mode.
 
     Args:
         source: Name of a built-in one, such as `"fashion-0"`, or a folder that `save_pretrained` wrote.
-        kind: Class of the density, one of `KINDS`.
 
     Raises:
-        ValueError: If the kind is unknown, or the folder holds another one.
+        ValueError: If the folder holds no density.
         FileNotFoundError: If there is no such density.
 
     Example:
         >>> load_density("fashion-0").image_size
         (28, 28)
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     folder = density_folder(source)
-    read_json(folder / "config.json", dict)
+    config = read_json(folder / "config.json", dict)
+    # Every kind saves all of its arguments, and each has some of its own.
+    kinds = [kind for kind in KINDS if config.keys() == signature(kind).parameters.keys()]
+    if not kinds:
+        raise ValueError(
+            f"{folder / 'config.json'} must hold the arguments of {', '.join(kind.__name__ for kind in KINDS)}, got "
+            f"{', '.join(sorted(config))[:300]}"
+        )
     try:
         with redirect_stdout(io.StringIO()):  # the hub mixin prints what it does
-            model = KINDS[kind].from_pretrained(folder, strict=True)
+            model = kinds[0].from_pretrained(folder, strict=True)
     except (TypeError, RuntimeError) as error:
-        raise ValueError(f"{folder} holds no {kind}: {' '.join(str(error).split())[:300]}") from error
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"the weights in {folder} do not fit config.json beside them: {reason}") from error
     return model.float().eval()

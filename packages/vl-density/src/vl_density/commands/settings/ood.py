@@ -22,7 +22,8 @@ class OutOfDistribution:
     """
 
     densities: tuple[ModelName, ...] = ("fashion-0", "fashion-1", "fashion-2")
-    """Built-in densities, or folders of PixelCNNs; the first gives the scores of one model, all of them WAIC."""
+    """Built-in densities, or folders that vl-density train wrote; the first gives the scores of one model, all of them
+    WAIC."""
 
     background: ModelName | None = "fashion-background"
     """Density of mutated images, for the likelihood ratio; "None" for no such score."""

@@ -20,7 +20,7 @@ class Sample:
     """
 
     density: ModelName = "fashion-0"
-    """A built-in density, or a folder of a PixelCNN."""
+    """A built-in density, or a folder that vl-density train wrote."""
 
     count: Count = 32
     """Number of images."""

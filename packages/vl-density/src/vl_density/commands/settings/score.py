@@ -25,7 +25,7 @@ class Score:
     """A folder, an .npz or .parquet file, or a built-in data set, of images of the density's size."""
 
     density: ModelName = "fashion-0"
-    """A built-in density, or a folder of a PixelCNN."""
+    """A built-in density, or a folder that vl-density train wrote."""
 
     split: str | None = None
     """Split to use; default: test, if there are splits."""

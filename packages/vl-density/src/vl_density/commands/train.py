@@ -1,0 +1,90 @@
+"""`vl-density train`: a density of one's own images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.data import Subset
+from vl_core.cli import note_on_interruption
+from vl_core.data import image_to_tensor
+from vl_core.training import TrainingSettings
+
+from vl_density.charts.grids import draw_grid
+from vl_density.commands._images import open_images
+from vl_density.commands.settings.train import Train
+from vl_density.models.density import AutoregressiveDensity
+from vl_density.models.pixel_cnn import PixelCNN
+from vl_density.models.pixel_cnn_pp import PixelCNNPP
+from vl_density.models.transformer import ImageTransformer
+from vl_density.quantization import quantize
+from vl_density.training.likelihood import train_density
+
+_KINDS: dict[str, Any] = {
+    "pixelcnn": PixelCNN,
+    "pixelcnn++": PixelCNNPP,
+    "transformer": ImageTransformer,
+}
+
+
+def run(settings: Train) -> None:
+    """Train what `settings.out` does not contain yet, and write the model and samples.
+
+    Raises:
+        ValueError: If images differ in size, or the folder holds a run of other settings.
+        OSError: If a file is missing or damaged.
+    """
+    settings.check()
+    dataset = open_images(settings.images, settings.split, "train")
+    labels = torch.as_tensor(dataset.labels)
+    chosen = torch.arange(len(dataset))[: settings.limit]
+    if settings.conditional:
+        chosen = chosen[labels[chosen] >= 0]
+    first = image_to_tensor(dataset[int(chosen[0])][0])
+    torch.manual_seed(settings.seed)
+    model: AutoregressiveDensity = _KINDS[settings.model](
+        image_size=tuple(first.shape[1:]),
+        channels=len(first),
+        levels=settings.levels,
+        head=settings.head,
+        num_classes=len(dataset.classes) if settings.conditional else 0,
+        width=settings.width,
+        layers=settings.layers,
+    )
+    training = TrainingSettings(
+        updates=settings.updates,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        warmup=settings.updates // 20,
+        max_grad_norm=1,
+        workers=settings.workers,
+        seed=settings.seed,
+    )
+    with note_on_interruption("rerun to resume from the last checkpoint"):
+        train_density(
+            model,
+            Subset(dataset, chosen.tolist()),
+            training,
+            settings.out,
+            mutation_rate=settings.mutation_rate,
+            order_seed=settings.seed,
+            config={"images": settings.images, "count": len(chosen), "model": settings.model},
+        )
+    model.eval().save_pretrained(settings.out / "model")
+    classes = [index % model.num_classes for index in range(16)] if model.num_classes else None
+    samples = model.sample(16, classes, generator=torch.Generator().manual_seed(settings.seed))
+    draw_grid(settings.out / "samples.png", samples, title=f"samples after {settings.updates:,} updates")
+    few = [int(index) for index in chosen[:200]]
+    images = torch.stack([image_to_tensor(dataset[index][0]) for index in few])
+    print(f"{_bits(model, images, labels[few], settings):.3f} bits per dimension of {len(few)} training images")
+    print(f"wrote model/ and samples.png to {settings.out}")
+
+
+@torch.no_grad()
+def _bits(model: AutoregressiveDensity, images: torch.Tensor, labels: torch.Tensor, settings: Train) -> float:
+    """Mean bits per dimension, in portions."""
+    found = []
+    for part, classes in zip(torch.split(images, 64), torch.split(labels, 64), strict=True):
+        rounded = quantize(part, settings.levels)
+        found.append(model.bits_per_dim(rounded, classes if model.num_classes else None))
+    return torch.cat(found).mean().item()
