@@ -38,6 +38,7 @@ def test_a_folder_of_ones_own_is_scored_by_every_score(photos, tmp_path, capsys)
     assert (tmp_path / "out/ood.png").read_bytes()[:4] == b"\x89PNG"
     said = capsys.readouterr().out
     assert "images outside are the positive class, 8 inside against 6 photos" in said
+    assert "FPR95: share of images inside that are taken for outside where 95 % of those outside are found" in said
     assert "photos: no score is clearly best" in said
 
 

@@ -120,6 +120,7 @@ def _print(results: list[OODResult], inside: int, outside: dict[str, int]) -> No
         f"{', '.join(f'{count} {name}' for name, count in outside.items())}; intervals of 95 %"
     )
     print("AUROC below 0.5: images outside are taken for more typical than those inside")
+    print("FPR95: share of images inside that are taken for outside where 95 % of those outside are found")
     for name in outside:
         best = clearly_best(results, name)
         print(f"{name}: {'no score is clearly best' if best is None else f'{best} is clearly best'}")

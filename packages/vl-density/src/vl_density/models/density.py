@@ -125,7 +125,7 @@ class AutoregressiveDensity(nn.Module, PyTorchModelHubMixin, ABC):
         condition: Any = None,
         *,
         generator: torch.Generator | None = None,
-        progress: bool = False,
+        progress: bool = True,
         cached: bool = True,
     ) -> Tensor:
         """Draw images.
@@ -160,7 +160,7 @@ class AutoregressiveDensity(nn.Module, PyTorchModelHubMixin, ABC):
         condition: Any = None,
         *,
         generator: torch.Generator | None = None,
-        progress: bool = False,
+        progress: bool = True,
         cached: bool = True,
     ) -> Tensor:
         """Draw the unknown pixels of images, each given the pixels before it; known ones stay as they are.
