@@ -297,7 +297,12 @@ def test_images_that_need_no_division_are_taken():
 
     env = Scaled(FakeImageEnv(screen_height=40, screen_width=40, n_channels=3, discrete=False, channel_first=True))
     env.observation_space = spaces.Box(0, 1, (3, 40, 40), np.float32)
-    make(FourierSAC, policy="FourierCnnPolicy", env=env, policy_kwargs=IMAGES | {"normalize_images": False}).learn(30)
+    model = make(FourierSAC, policy="FourierCnnPolicy", env=env, policy_kwargs=IMAGES | {"normalize_images": False})
+    before = weights(model)
+    model.learn(30)
+    assert not same(weights(model), before)
+    image = torch.rand(1, 3, 40, 40)
+    torch.testing.assert_close(model.policy.obs_to_tensor(image.numpy())[0], image)
 
 
 @pytest.mark.slow

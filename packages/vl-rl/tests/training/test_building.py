@@ -1,4 +1,4 @@
-"""What a run's settings become: buffers, policies and what does not go together."""
+"""Settings of a run become buffers and policies, and what does not go together is refused."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Problem(NamedTuple):
         return {"positives": self.positives, "negatives": self.negatives}
 
     def leaves(self, *, bias: bool) -> list[Tensor]:
-        """What the loss is differentiated by."""
+        """Tensors that the loss is differentiated by."""
         leaves = [self.images, self.texts, self.scale, *([self.bias] if bias else [])]
         return leaves if self.negatives is None else [*leaves, self.negatives]
 

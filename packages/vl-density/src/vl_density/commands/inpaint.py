@@ -37,7 +37,7 @@ def run(settings: Inpaint) -> None:
     settings.out.mkdir(parents=True, exist_ok=True)
     pixels = (completed * 255).round().to(torch.uint8).movedim(1, -1).numpy()
     np.savez_compressed(settings.out / "inpaint.npz", x=pixels)
-    # Rows of the picture take turns.
+    # Rows of originals and of completions take turns.
     rows = zip(torch.split(images[:32], 8), torch.split(completed[:32], 8), strict=True)
     shown = torch.cat([torch.cat([*pair]) for pair in rows])
     draw_grid(settings.out / "inpaint.png", shown, title="originals, and completions below them")

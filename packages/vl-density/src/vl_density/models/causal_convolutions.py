@@ -79,6 +79,12 @@ class RightCache:
         return F.linear(patch.flatten(1), self._weight, self._bias)
 
 
+def scaled_inputs(pixels: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
+    """Integer levels ``(..., C)`` as numbers from -1 to 1, and a one that tells pixels from the border."""
+    values = pixels.to(dtype) * (2 / (levels - 1)) - 1
+    return F.pad(values, (0, 1), value=1.0)
+
+
 def shift_down(images: Tensor) -> Tensor:
     """Move ``(B, H, W, F)`` down by a row of zeros."""
     return F.pad(images, (0, 0, 0, 0, 1, 0))[:, :-1]

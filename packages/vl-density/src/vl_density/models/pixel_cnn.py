@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vl_density.models.causal_convolutions import scaled_inputs
 from vl_density.models.density import AutoregressiveDensity
 
 
@@ -86,9 +87,8 @@ class PixelCNN(AutoregressiveDensity):
         return RowCursor(self, count, condition)
 
     def inputs(self, pixels: Tensor) -> Tensor:
-        """Levels ``(..., C)`` as numbers from -1 to 1, and a one."""
-        values = pixels.to(self.output[1].weight.dtype) * (2 / (self.levels - 1)) - 1
-        return F.pad(values, (0, 1), value=1.0)
+        """Inputs of the network for levels ``(..., C)``, ``(..., C + 1)``."""
+        return scaled_inputs(pixels, self.levels, self.output[1].weight.dtype)
 
     def biases(self, condition: Tensor | None, count: int) -> Tensor:
         """Biases of the gates by layer and stack, ``(layers, 2, B, 2 width)``."""

@@ -21,6 +21,7 @@ from vl_density.models.causal_convolutions import (
     RightCache,
     RightConvolution,
     concat_elu,
+    scaled_inputs,
     shift_down,
     shift_right,
 )
@@ -95,9 +96,8 @@ class PixelCNNPP(AutoregressiveDensity):
         return StreamCursor(self, count, condition)
 
     def inputs(self, pixels: Tensor) -> Tensor:
-        """Levels ``(..., C)`` as numbers from -1 to 1, and a one that tells pixels from the border."""
-        values = pixels.to(self.output.weight.dtype) * (2 / (self.levels - 1)) - 1
-        return F.pad(values, (0, 1), value=1.0)
+        """Inputs of the network for levels ``(..., C)``, ``(..., C + 1)``."""
+        return scaled_inputs(pixels, self.levels, self.output.weight.dtype)
 
 
 class GatedBlock(nn.Module):

@@ -129,7 +129,7 @@ class Block(nn.Module):
         return query, key, value
 
     def finish(self, hidden: Tensor, mixed: Tensor) -> Tensor:
-        """What follows attention."""
+        """Add what attention found, and the two layers after it."""
         hidden = hidden + F.dropout(self.projection(mixed.transpose(1, 2).flatten(2)), self.dropout, self.training)
         change: Tensor = self.mlp(self.norm2(hidden))
         return hidden + change

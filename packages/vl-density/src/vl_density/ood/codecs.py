@@ -18,7 +18,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 def compressed_bits(pixels: NDArray[np.uint8], codec: str = "png") -> NDArray[np.float64]:
     """Bits of each image after compression, without what a black image of its size needs.
 
-    Small files are mostly headers: 580 bits of a PNG of 28 by 28 pixels. Those of a constant image are subtracted.
+    Small files are mostly headers: 584 bits of a PNG of 28 by 28 pixels. Those of a constant image are subtracted.
 
     Args:
         pixels: ``(B, C, H, W)``, one channel or three.
@@ -40,6 +40,6 @@ def compressed_bits(pixels: NDArray[np.uint8], codec: str = "png") -> NDArray[np
 
 def _bits(image: NDArray[np.uint8], codec: str) -> int:
     memory = io.BytesIO()
-    picture = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
-    picture.save(memory, codec, **_OPTIONS[codec])
+    encoded = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+    encoded.save(memory, codec, **_OPTIONS[codec])
     return 8 * memory.tell()

@@ -1,4 +1,4 @@
-"""How well scores tell images that are out of the distribution from those that are in it.
+"""Metrics of scores that are to tell images out of the distribution from those in it.
 
 A score is larger the more an image is out, and being out is the positive class: the convention of pytorch-ood. Ties are
 counted as what they are, and all is computed in float64, so scores of 1,500 nats lose nothing.
@@ -19,7 +19,7 @@ Metric: TypeAlias = Callable[[Scores, Scores], float]
 
 
 class OriginalScores(np.ndarray[Any, np.dtype[np.float64]]):
-    """What an `OODScore` returns: its sign is known to be right, even where all of it is negative."""
+    """Scores of an `OODScore`, whose sign is known to be right, even where all of them are negative."""
 
 
 @dataclass(frozen=True)

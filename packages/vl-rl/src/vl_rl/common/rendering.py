@@ -36,7 +36,7 @@ _SECONDS = 60
 _VARIABLE = "MUJOCO_GL"
 _WINDOW = "glfw"
 _found: dict[str, str | None] = {}
-"""What was found in this process: the choice among backends, and the one in the variable that did not load."""
+"""Findings of this process: the choice among backends, and the one in the variable that did not load."""
 
 
 def import_mujoco() -> None:
@@ -77,7 +77,7 @@ def choose_backend() -> str | None:
 
 
 def explain_failure(backend: str | None, reason: str) -> str:
-    """What to say where rendering with a backend failed: the reason, and how to get video.
+    """Say why rendering with a backend failed, and how to get video.
 
     Args:
         backend: What `choose_backend` returned.

@@ -73,7 +73,7 @@ class FourierCnnExtractor(BaseFeaturesExtractor):
 
 
 def _kind(space: spaces.Space[object]) -> str:
-    """What a space is that holds no images of bytes, and what to do with it."""
+    """Say what a space is that holds no images of bytes, and what to do with it."""
     if isinstance(space, spaces.Dict):
         return f"a Dict of {', '.join(space)}; use FourierMultiInputPolicy"
     found = f"{type(space).__name__} of shape {space.shape} and type {space.dtype}"

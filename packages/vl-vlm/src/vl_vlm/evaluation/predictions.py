@@ -44,7 +44,7 @@ class Predictions:
         self._task = task
         self._numbers = {item: number for number, item in enumerate(task.item_ids)}
         self.notes: list[str] = []
-        """What was found damaged, in sentences."""
+        """Sentences about what was found damaged."""
         self._check(name)
         self._parts = self._read_all()
 

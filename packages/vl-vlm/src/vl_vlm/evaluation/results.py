@@ -32,7 +32,7 @@ class MetricRow:
     tie_rate: float
     """Items in which a wrong candidate ties with a right one."""
     items: int
-    """How many there were."""
+    """Number of items."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class EvaluationResult:
     measures: Mapping[str, tuple[Measure, ...]]
     """Item by item, for each model."""
     notes: tuple[str, ...] = ()
-    """What a reader should know, such as files that were damaged."""
+    """Sentences for the reader, such as about files that were damaged."""
 
     def row(self, metric: str, model: str | None = None) -> MetricRow:
         """Row of a metric; of the evaluated model by default.

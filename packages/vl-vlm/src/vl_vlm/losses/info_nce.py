@@ -21,7 +21,7 @@ from vl_vlm.losses.tiles import spans, visit_tiles, wide_type
 
 
 class _Plan(NamedTuple):
-    """What the two passes need beside tensors that have gradients."""
+    """Arguments of the two passes beside tensors that have gradients."""
 
     row_ids: Tensor
     column_ids: Tensor
@@ -221,5 +221,5 @@ def _tile_gradient(logits: Tensor, sides: list[Tensor]) -> Tensor:
 
 
 def _reach(dtype: torch.dtype) -> float:
-    """How far logits may lie apart, in nats, for their exponentials to be sums of one type without loss."""
+    """Largest distance of logits, in nats, at which their exponentials add up in one type without loss."""
     return 600.0 if dtype == torch.float64 else 60.0

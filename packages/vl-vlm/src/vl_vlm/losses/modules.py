@@ -18,7 +18,7 @@ from vl_vlm.losses.targets import Direction, check_direction
 
 
 class _ContrastiveLoss(nn.Module):
-    """What both losses have: a learnable scale, and how to compute."""
+    """Base of both losses: a learnable scale, and the settings of the computation."""
 
     def __init__(self, scale: float, max_scale: float | None, tile: int, group: dist.ProcessGroup | None, check: bool):
         super().__init__()

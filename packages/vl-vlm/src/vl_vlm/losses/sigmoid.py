@@ -19,7 +19,7 @@ from vl_vlm.losses.tiles import Tile, spans, visit_tiles, wide_type
 
 
 class _Plan(NamedTuple):
-    """What the two passes need beside tensors that have gradients."""
+    """Arguments of the two passes beside tensors that have gradients."""
 
     row_ids: Tensor
     column_ids: Tensor

@@ -1,4 +1,4 @@
-"""What all policies with Fourier features share: their settings, and the group of the frequencies in each optimizer."""
+"""Parts of all policies with Fourier features: settings, and the group of the frequencies in each optimizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as a model: anything that scores images against texts, checked where it is called.
+"""Models of the evaluation: anything that scores images against texts, checked where it is called.
 
 A scorer may do two things faster than `score` allows, and the evaluation then uses them: ``score_groups`` ensembles
 the texts of a class in the space of features, and ``score_pairs`` scores the i-th image against the i-th text alone.

@@ -1,4 +1,4 @@
-"""What every task offers: items to score, and metrics computed from blocks of stored scores."""
+"""The interface of tasks: items to score, and metrics computed from blocks of stored scores."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Task(Protocol):
         ...
 
     def truth(self) -> Any:
-        """What is right, in plain lists; raw scores do not depend on it."""
+        """Right answers, in plain lists; raw scores do not depend on them."""
         ...
 
 
