@@ -1,6 +1,8 @@
 """The public names of vl_vlm: the one list, which `__init__.py` imports lazily and type checkers read."""
 
 from .__about__ import __version__ as __version__
+from .captions.captioned import CaptionedImage as CaptionedImage
+from .captions.captioned import CaptionedImages as CaptionedImages
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.evaluate import predict as predict
 from .evaluation.evaluate import rescore as rescore

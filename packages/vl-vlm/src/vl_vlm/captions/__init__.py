@@ -1,0 +1,1 @@
+"""Images with captions: one type for folders, tables and shards."""
