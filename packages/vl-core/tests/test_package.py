@@ -24,8 +24,8 @@ def test_version_matches_the_installed_metadata():
             "vl_core.data",
             [
                 *("BUILTIN_NAMES", "ImageDataset", "ImageError", "ImageFault", "Normalization", "UndividedError"),
-                *("balanced_order", "check_images", "check_source", "checked_ids", "checked_image", "image_batch"),
-                *("image_to_tensor", "is_single_image", "open_dataset", "read_image", "refuse_faults"),
+                *("balanced_order", "check_images", "check_source", "checked_ids", "checked_image", "fit_image"),
+                *("image_batch", "image_to_tensor", "is_single_image", "open_dataset", "read_image", "refuse_faults"),
             ],
         ),
         (

@@ -8,6 +8,7 @@ from ._checks import ImageFault as ImageFault
 from ._checks import check_images as check_images
 from ._checks import refuse_faults as refuse_faults
 from ._dataset import ImageDataset as ImageDataset
+from ._fit import fit_image as fit_image
 from ._image import ImageError as ImageError
 from ._image import read_image as read_image
 from ._normalization import Normalization as Normalization
