@@ -60,7 +60,7 @@ def test_version_matches_the_installed_metadata():
             ],
         ),
         ("vl_core.devices", ["checked_device", "default_device", "find_device", "input_weight"]),
-        ("vl_core.progress", ["progress_bar"]),
+        ("vl_core.progress", ["progress_bar", "quiet_libraries"]),
         (
             "vl_core.runs",
             [
