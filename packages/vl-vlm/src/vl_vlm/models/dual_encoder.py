@@ -79,7 +79,7 @@ class DualEncoder(nn.Module):
         network = towers.model if isinstance(towers, JointModel) else towers.vision.network
         self.image_size = _image_size(network) if image_size is None else image_size
         self.normalization = Normalization.of(network) if normalization is None else normalization
-        self.context_length = text_length(tokenizer, towers.positions, context_length)
+        self.context_length = text_length(tokenizer, towers.positions, context_length, fixed=towers.fixed_length)
         scale, bias = START[loss]
         self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
         self.logit_bias = None if bias is None else nn.Parameter(torch.tensor(bias))

@@ -68,13 +68,16 @@ def train_tokenizer(
     )
 
 
-def text_length(tokenizer: Any, positions: int | None, context_length: int | None = None) -> int:
+def text_length(
+    tokenizer: Any, positions: int | None, context_length: int | None = None, *, fixed: bool = False
+) -> int:
     """Number of tokens to which texts are cut: that which was asked for, else what tokenizer and tower have.
 
     Args:
         tokenizer: Has ``model_max_length``.
         positions: Positions of the text tower; None if it states none.
         context_length: Tokens asked for.
+        fixed: True for a tower that always reads all of its positions.
 
     Raises:
         ValueError: If the tokenizer or ``context_length`` has more tokens than the tower has positions, or nothing says
@@ -97,6 +100,8 @@ def text_length(tokenizer: Any, positions: int | None, context_length: int | Non
             f"tokenizer must have a context that fits the text tower: the tokenizer's is {own} tokens, the tower has "
             f"{positions} positions; load the tokenizer that belongs to this model, or pass context_length={positions}"
         )
+    if fixed and positions is not None:
+        return positions
     return min(length for length in (own, positions) if length is not None)
 
 
