@@ -37,6 +37,16 @@ from .models.sub_batches import encode_in_parts as encode_in_parts
 from .models.tokenizers import train_tokenizer as train_tokenizer
 from .models.towers import JointModel as JointModel
 from .models.towers import Towers as Towers
+from .scenes.dataset import make_scene as make_scene
+from .scenes.dataset import make_scenes as make_scenes
+from .scenes.drawing import draw_scene as draw_scene
+from .scenes.pairs import ScenePairs as ScenePairs
+from .scenes.pairs import hard_negatives as hard_negatives
+from .scenes.pairs import negative_captions as negative_captions
+from .scenes.scene import Scene as Scene
+from .scenes.scene import SceneObject as SceneObject
+from .scenes.truth import is_true as is_true
+from .scenes.wording import scene_captions as scene_captions
 from .training.contrastive import ContrastiveObjective as ContrastiveObjective
 from .training.contrastive import train_dual_encoder as train_dual_encoder
 from .training.settings import ContrastiveSettings as ContrastiveSettings

@@ -14,13 +14,14 @@ from typing import Any
 
 import timm
 import torch
+import transformers
 from huggingface_hub import snapshot_download
 from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
 from torch import nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 from vl_core.data import Normalization
-from vl_core.files import limit_network
+from vl_core.files import limit_network, read_json
 from vl_core.progress import quiet_libraries
 
 from vl_vlm.models.dual_encoder import DualEncoder
@@ -120,11 +121,24 @@ def _load(folder: Path, library: str) -> nn.Module:
     if library == "timm":
         network: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
         return network
-    loaded: nn.Module
-    loaded, report = AutoModel.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-    )
-    if report["missing_keys"] or report["unexpected_keys"]:
-        wrong = sorted([*report["missing_keys"], *report["unexpected_keys"]])
+    # AutoModel does not know every tower, such as SigLIP's text model; each names its class.
+    names = read_json(folder / "config.json", dict).get("architectures") or [""]
+    kind = getattr(transformers, str(names[0]), None)
+    if not (isinstance(kind, type) and issubclass(kind, PreTrainedModel)):
+        raise ValueError(
+            f"{folder / 'config.json'} must name a model of transformers in architectures, got {names[0]!r}"
+        )
+    network, wrong = _from_pretrained(kind, folder)
+    if wrong and all(name.startswith("pooler.") for name in wrong):
+        network, wrong = _from_pretrained(kind, folder, add_pooling_layer=False)
+    if wrong:
         raise ValueError(f"weights in {folder} do not fit its config.json, such as {wrong[0]}")
-    return loaded
+    return network
+
+
+def _from_pretrained(kind: Any, folder: Path, **options: Any) -> tuple[nn.Module, list[str]]:
+    """The network, and the names of weights that are missing or not expected."""
+    network, report = kind.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
+    )
+    return network, sorted([*report["missing_keys"], *report["unexpected_keys"]])
