@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from vl_core.runs.processes import current_process
 from vl_core.training import fit
 
 from vl_vlm.captions.captioned import CaptionedImages
@@ -106,10 +106,10 @@ def train_dual_encoder(
         model.train()
         check_batch_statistics(model)
     kept = {name: value for name, value in asdict(settings).items() if name not in _FREE}
-    networks = (module for module in model.modules() if isinstance(module, PreTrainedModel))
+    pairs = CaptionPairs(dataset, model, settings)
     fit(
         ContrastiveObjective(model, max_scale=settings.max_scale, sub_batch=settings.sub_batch),
-        CaptionPairs(dataset, model, settings),
+        pairs,
         lambda objective, batch, number: objective(batch),
         settings.loop(),
         out,
@@ -128,9 +128,19 @@ def train_dual_encoder(
         log_every=log_every,
         progress=progress,
         description="train a dual encoder",
-        # Models of transformers may have outputs that nothing reads.
-        find_unused=any(True for _ in networks),
+        find_unused=current_process().count > 1 and _has_unused(model, pairs),
     )
+
+
+def _has_unused(model: DualEncoder, pairs: CaptionPairs) -> bool:
+    """True if a weight takes no part in the loss, such as those of outputs that nothing reads."""
+    training = model.training
+    batch = Pair(*(torch.stack(values).to(model.device) for values in zip(pairs[0], pairs[1], strict=True)))
+    ContrastiveObjective(model.eval())(batch)["loss"].backward()
+    unused = any(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    model.zero_grad()
+    model.train(training)
+    return unused
 
 
 def _adamw(model: nn.Module, settings: ContrastiveSettings) -> torch.optim.Optimizer:
