@@ -29,8 +29,8 @@ ARROWS = {
 """The siblings that a package may use; no other arrow exists. A new arrow is a decision, made here."""
 ROOMS = {
     "vl-core": (
-        *("_atomic", "_extras", "files", "progress", "noise", "tables", "results", "runs", "devices", "data"),
-        *("corruptions", "features", "kernels", "charts", "training", "cli"),
+        *("_atomic", "_extras", "files", "progress", "noise", "tables", "results", "intervals", "runs"),
+        *("devices", "data", "corruptions", "features", "kernels", "charts", "training", "cli"),
     ),
     "vl-attention": (
         *("models", "attention", "transfer", "classifiers", "analysis"),
@@ -45,7 +45,7 @@ ROOMS = {
         *("common", "fourier", "ntk", "hindsight", "hippo", "envs"),
         *("zoo", "training", "charts", "commands", "cli"),
     ),
-    "vl-vlm": ("losses", "captions", "evaluation"),
+    "vl-vlm": ("losses", "captions", "scenes", "evaluation"),
 }
 """The folders and modules at the root of each package that holds code, from the bottom up.
 

@@ -9,6 +9,7 @@ from vl_core import charts
 from vl_core.charts import (
     PAGE_WIDTH,
     SMALL,
+    draw_intervals,
     in_words,
     label_text,
     legend_text,
@@ -18,7 +19,9 @@ from vl_core.charts import (
     smallest_text,
     spread,
     style_axes,
+    wrapped_label,
 )
+from vl_core.intervals import Interval
 
 
 def test_a_figure_is_saved_in_its_size_and_replaces_the_file(tmp_path):
@@ -60,6 +63,49 @@ def test_styled_axes_keep_two_spines_and_have_a_grid_behind_the_data():
     assert axes.get_axisbelow() is True
     style_axes(axes, spines=("bottom",))
     assert {side for side, spine in axes.spines.items() if spine.get_visible()} == {"bottom"}
+
+
+PANELS = {
+    "strokes": {"likelihood": Interval(0.1, 0.05, 0.2), "likelihood ratio of two models": Interval(0.6, 0.5, 0.7)},
+    "a_$b$": {"likelihood": Interval(0.4, 0.3, 0.5), "likelihood ratio of two models": Interval(0.8, 0.7, 0.9)},
+}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"label": "AUROC", "ticks": (0, 0.5, 1), "reference": 0.5, "title": "images outside"}]
+)
+def test_intervals_stand_in_rows_from_the_top(options, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(charts, "save_figure", lambda figure, path: saved.append(figure) or save_figure(figure, path))
+    draw_intervals(tmp_path / "intervals.png", PANELS, **options)
+    (figure,) = saved
+    for axes, (name, found) in zip(figure.axes, PANELS.items(), strict=True):
+        lines = axes.get_lines()[1 if options else 0 :]
+        for row, own in enumerate(found.values()):
+            bar, estimate = lines[2 * row : 2 * row + 2]
+            assert (list(bar.get_xdata()), list(bar.get_ydata())) == ([own.low, own.high], [row, row])
+            assert (list(estimate.get_xdata()), list(estimate.get_ydata())) == ([own.estimate], [row])
+        assert axes.get_xlabel() == options.get("label", name)
+        assert axes.yaxis_inverted()
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == [wrapped_label(m, width=20) for m in found]
+    assert smallest_text(figure) == SMALL
+    if options:
+        assert [axes.get_title() for axes in figure.axes] == list(PANELS)
+        assert all(axes.get_xlim() == pytest.approx((-0.03, 1.03)) for axes in figure.axes)
+        assert list(figure.axes[1].get_lines()[0].get_xdata()) == [0.5, 0.5]
+    assert (tmp_path / "intervals.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("panels", [{}, {"digits": {}}])
+def test_intervals_of_nothing_are_refused(panels, tmp_path):
+    with pytest.raises(ValueError, match=r"^panels must hold at least one with one method, got none"):
+        draw_intervals(tmp_path / "intervals.png", panels)
+
+
+def test_long_names_take_two_lines():
+    assert wrapped_label("likelihood ratio of two models", width=20) == "likelihood ratio of\ntwo models"
+    assert wrapped_label("a" * 40) == "a" * 17 + "…"
+    assert wrapped_label("a b") == "a b"
 
 
 def test_every_color_has_a_marker():

@@ -27,8 +27,8 @@ def test_no_module_loads_what_an_extra_brings():
     assert process.returncode == 0, process.stderr
     loaded = json.loads(process.stdout)
     names = (
-        *("charts", "cli", "corruptions", "data", "devices", "features", "kernels", "noise", "results"),
-        *("runs", "runs.append_only", "runs.processes", "tables", "training"),
+        *("charts", "cli", "corruptions", "data", "devices", "features", "intervals", "kernels", "noise"),
+        *("results", "runs", "runs.append_only", "runs.processes", "tables", "training"),
     )
     assert {f"vl_core.{name}" for name in names} <= loaded.keys()
     assert {name: found for name, found in loaded.items() if found} == {}

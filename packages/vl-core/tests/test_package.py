@@ -50,8 +50,15 @@ def test_version_matches_the_installed_metadata():
             "vl_core.charts",
             [
                 *("BAR", "COLORS", "CORRECT", "GRAY", "INK", "LIGHT", "MARKERS", "NEUTRAL", "PAGE_WIDTH", "SMALL"),
-                *("TEXT", "TITLE", "WRONG", "in_words", "label_text", "legend_text", "new_figure", "save_figure"),
-                *("show_image", "smallest_text", "spread", "style_axes"),
+                *("TEXT", "TITLE", "WRONG", "draw_intervals", "in_words", "label_text", "legend_text", "new_figure"),
+                *("save_figure", "show_image", "smallest_text", "spread", "style_axes", "wrapped_label"),
+            ],
+        ),
+        (
+            "vl_core.intervals",
+            [
+                *("Difference", "Interval", "bootstrap", "bootstrap_all", "difference_p_value", "paired_difference"),
+                "resampled",
             ],
         ),
         (

@@ -9,14 +9,16 @@ figure is shown scaled down, and `smallest_text` says to what size. matplotlib c
 from __future__ import annotations
 
 import os
+import textwrap
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from vl_core._atomic import atomic_write
 from vl_core._extras import import_extra
+from vl_core.intervals import Interval
 from vl_core.tables import utf8
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ __all__ = [
     "TEXT",
     "TITLE",
     "WRONG",
+    "draw_intervals",
     "in_words",
     "label_text",
     "legend_text",
@@ -46,6 +49,7 @@ __all__ = [
     "smallest_text",
     "spread",
     "style_axes",
+    "wrapped_label",
 ]
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
@@ -176,6 +180,63 @@ def show_image(axes: Axes, pixels: Any) -> None:
         spine.set(visible=True, color=_FRAME, linewidth=0.8)
 
 
+def draw_intervals(
+    path: str | os.PathLike[str],
+    panels: Mapping[str, Mapping[str, Interval]],
+    *,
+    title: str = "",
+    label: str | None = None,
+    ticks: Sequence[float] = (),
+    reference: float | None = None,
+) -> None:
+    """Draw a PNG with a panel for each statistic or data set, and in it a row for each method: estimate and interval.
+
+    Args:
+        path: The file to write; its folder must exist.
+        panels: Intervals by panel and method; every panel has the same methods.
+        title: Heading.
+        label: What all panels show, whose names then stand above them; by default, the names stand below.
+        ticks: For panels with one scale, the places of their ticks, rising; they reach from the first to the last.
+        reference: Where to draw a dashed line.
+
+    Raises:
+        ValueError: If there is no panel or no method.
+        ModuleNotFoundError: If matplotlib is not installed.
+
+    Example:
+        ``draw_intervals("auroc.png", {"digits": {"likelihood": bootstrap(...)}}, label="AUROC", ticks=(0, 0.5, 1))``
+    """
+    methods = list(next(iter(panels.values()), {}))
+    if not methods:
+        raise ValueError("panels must hold at least one with one method, got none")
+    figure = new_figure(PAGE_WIDTH, (1.1 if label is None else 1.2) + 0.32 * len(methods))
+    drawn = figure.subplots(1, len(panels), sharey=True, sharex=bool(ticks), squeeze=False)[0]
+    for axes, (name, found) in zip(drawn, panels.items(), strict=True):
+        if reference is not None:
+            axes.axvline(reference, color=GRAY, linewidth=0.8, linestyle="--")
+        for row, method in enumerate(methods):
+            own, color = found[method], COLORS[row % len(COLORS)]
+            axes.plot([own.low, own.high], [row, row], color=color, linewidth=6, alpha=0.35, solid_capstyle="butt")
+            axes.plot([own.estimate], [row], color=INK, marker="|", markersize=11, markeredgewidth=1.6)
+        axes.set_xlabel(name if label is None else label)
+        if label is not None:
+            axes.set_title(label_text(name), parse_math=False)
+        if ticks:
+            margin = 0.03 * (ticks[-1] - ticks[0])
+            axes.set_xlim(ticks[0] - margin, ticks[-1] + margin)
+            axes.set_xticks(ticks)
+        else:
+            axes.locator_params(axis="x", nbins=5)
+        style_axes(axes, grid="x", spines=("bottom",))
+        axes.tick_params(axis="y", length=0)
+    names = [wrapped_label(name, width=20) for name in methods]
+    drawn[0].set_yticks(range(len(methods)), names, fontsize=TEXT, parse_math=False)
+    drawn[0].set_ylim(len(methods) - 0.4, -0.6)
+    if title:
+        figure.suptitle(label_text(title, at_most=80), fontsize=TITLE, parse_math=False)
+    save_figure(figure, path)
+
+
 def smallest_text(figure: Figure) -> float:
     """Size in points of the smallest visible text of a figure at `PAGE_WIDTH`; infinite without text.
 
@@ -239,6 +300,17 @@ def label_text(name: str, *, at_most: int | None = 20) -> str:
     """
     name = utf8(name)
     return name if at_most is None or len(name) <= at_most else name[: at_most - 1] + "…"
+
+
+def wrapped_label(name: str, *, width: int = 18) -> str:
+    """Name in at most two lines, each shortened where a word is too long for it.
+
+    Example:
+        >>> wrapped_label("fourier-sac on Pendulum-v1").splitlines()
+        ['fourier-sac on', 'Pendulum-v1']
+    """
+    lines = textwrap.wrap(label_text(name, at_most=2 * width), width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(label_text(line, at_most=width) for line in lines[:2])
 
 
 def legend_text(name: str) -> str:

@@ -37,20 +37,31 @@ def make_problem(
     texts: int = 11,
     negatives: int = 0,
     groups: int = 0,
+    ids: int = 1,
     *,
     width: int = 5,
     scale: float = 7.0,
     dtype: torch.dtype = torch.float64,
 ) -> Problem:
-    """Random features of unit length, and random groups if ``groups`` is not zero."""
+    """Random features of unit length, and random groups if ``groups`` is not zero; images may have several ``ids``."""
     generator = torch.Generator().manual_seed(images + 100 * texts + negatives)
 
     def unit(rows: int) -> Tensor:
         return F.normalize(torch.randn(rows, width, generator=generator, dtype=dtype), dim=1).requires_grad_()
 
-    ids = tuple(torch.randint(0, groups, (rows,), generator=generator) for rows in (images, texts)) if groups else None
+    if groups:
+        image_ids, text_ids = (torch.randint(0, groups, (rows,), generator=generator) for rows in (images, texts))
+        if ids > 1:  # with some rows that have fewer
+            more = torch.randint(-1, groups, (images, ids - 1), generator=generator)
+            image_ids = torch.cat([image_ids[:, None], more], dim=1)
     numbers = (torch.tensor(value, dtype=dtype, requires_grad=True) for value in (scale, -3.0))
-    return Problem(unit(images), unit(texts), *numbers, unit(negatives) if negatives else None, ids)
+    return Problem(
+        unit(images),
+        unit(texts),
+        *numbers,
+        unit(negatives) if negatives else None,
+        (image_ids, text_ids) if groups else None,
+    )
 
 
 def assert_same(first: Tensor, second: Tensor, leaves: list[Tensor], tolerance: float) -> None:

@@ -15,7 +15,7 @@ def belongs(problem, i: int, j: int) -> bool:
     if problem.positives is None:
         return i == j
     image_ids, text_ids = problem.positives
-    return j < len(text_ids) and bool(image_ids[i] == text_ids[j])
+    return j < len(text_ids) and text_ids[j].item() in image_ids.reshape(len(image_ids), -1)[i].tolist()
 
 
 def logits_of(problem) -> list[list[float]]:
@@ -23,7 +23,16 @@ def logits_of(problem) -> list[list[float]]:
     return (problem.scale * problem.images @ columns.T).tolist()
 
 
-@pytest.mark.parametrize("options", [{}, {"negatives": 3}, {"texts": 14, "groups": 6}, {"groups": 30, "negatives": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"negatives": 3},
+        {"texts": 14, "groups": 6},
+        {"groups": 30, "negatives": 2},
+        {"texts": 14, "groups": 12, "ids": 4, "negatives": 1},
+    ],
+)
 def test_losses_equal_loops_over_pairs(options):
     problem = make_problem(images=9, **({"texts": 9} | options))
     logits = logits_of(problem)
@@ -65,6 +74,16 @@ def test_features_that_say_nothing_give_the_loss_of_chance():
     same = torch.ones(8, 4, dtype=torch.float64)
     assert dense_info_nce(same, same, 3.0).item() == pytest.approx(math.log(8))
     assert dense_sigmoid_loss(same, same, 1.0, -4.0).item() == pytest.approx(8 * math.log(2))
+
+
+def test_a_caption_of_another_image_may_be_true_of_this_one():
+    # The first image has captions 0 and 1, the second caption 1 alone; texts 0 and 1 are in the batch.
+    x = torch.eye(2, dtype=torch.float64)
+    ids = torch.tensor([[0, 1], [1, -1]]), torch.tensor([0, 1])
+    expected = -(
+        F.logsigmoid(torch.tensor([1.0, 0.0])).sum() + F.logsigmoid(torch.tensor([-0.0, 1.0])).sum()
+    )  # the second image and the first text are the only negatives
+    assert dense_sigmoid_loss(x, x, 1.0, positives=ids).item() == pytest.approx(expected.item() / 2)
 
 
 def test_equal_captions_are_never_negatives():

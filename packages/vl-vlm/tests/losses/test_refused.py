@@ -27,6 +27,8 @@ REFUSED = {
     "no pair of ids": (TypeError, r"positives must be a pair \(image_ids, text_ids\), got Tensor", {"positives": IDS}),
     "float ids": (TypeError, "positives of texts must be an int64 tensor", {"positives": (IDS, IDS.float())}),
     "ids too short": (ValueError, r"positives of texts must have shape \(4,\)", {"positives": (IDS, IDS[:3])}),
+    "rows of ids": (ValueError, r"positives of texts must have shape \(4,\)", {"positives": (IDS, IDS[:, None])}),
+    "ids below -1": (ValueError, "positives of images must be at least 0", {"positives": (IDS[:, None] - 2, IDS)}),
     "negative ids": (ValueError, "positives of images must be at least 0, got -1", {"positives": (IDS - 1, IDS)}),
 }  # fmt: skip
 ONLY_TILED = {

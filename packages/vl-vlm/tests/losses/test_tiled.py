@@ -16,6 +16,7 @@ CASES = {
     "several captions": {"texts": 23, "groups": 9},
     "few groups": {"texts": 17, "groups": 3, "negatives": 4},
     "some without a partner": {"groups": 40},
+    "images with several ids": {"texts": 23, "groups": 20, "ids": 3, "negatives": 4},
     "one pair and negatives": {"images": 1, "texts": 1, "negatives": 6},
 }
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from vl_core.charts import draw_intervals
 from vl_core.data import image_batch, open_dataset
 from vl_core.devices import find_device
 from vl_core.progress import progress_bar
 from vl_core.tables import text_table, write_rows
 
-from vl_density.charts.ood_scores import draw_ood
 from vl_density.commands.settings.ood import OutOfDistribution
 from vl_density.datasets.outside import OUTSIDE, open_fashion, open_outside
 from vl_density.models.pretrained import load_density
@@ -68,7 +68,9 @@ def run(settings: OutOfDistribution) -> None:
             for index, value in enumerate(values)
         ],
     )
-    draw_ood(settings.out / "ood.png", results, title=f"images outside, against {len(rest)} inside")
+    panels = {name: {one.score: one.metrics["AUROC"] for one in results if one.outside == name} for name in outside}
+    title = f"images outside, against {len(rest)} inside"
+    draw_intervals(settings.out / "ood.png", panels, title=title, label="AUROC", ticks=(0, 0.5, 1), reference=0.5)
     _print(results, len(rest), {name: len(images) for name, images in outside.items()})
     print(f"wrote ood.csv, scores.csv and ood.png to {settings.out}")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vl_density.ood.metrics import METRICS, Interval, bootstrap
+from vl_density.ood.metrics import METRICS, Interval, bootstrap_metrics
 from vl_density.ood.scores import OODScore
 
 
@@ -65,10 +65,7 @@ def evaluate_scores(
         OODResult(
             name,
             which,
-            {
-                metric: bootstrap(function, own["inside"], own[which], repetitions=repetitions, seed=seed)
-                for metric, function in METRICS.items()
-            },
+            bootstrap_metrics(METRICS, own["inside"], own[which], repetitions=repetitions, seed=seed),
         )
         for which in outside
         for name, own in found.items()

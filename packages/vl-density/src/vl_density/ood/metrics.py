@@ -6,12 +6,13 @@ counted as what they are, and all is computed in float64, so scores of 1,500 nat
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from vl_core.intervals import Interval as Interval
+from vl_core.intervals import bootstrap_all as _bootstrap_all
 
 Scores: TypeAlias = NDArray[np.float64]
 Metric: TypeAlias = Callable[[Scores, Scores], float]
@@ -20,18 +21,6 @@ Metric: TypeAlias = Callable[[Scores, Scores], float]
 
 class OriginalScores(np.ndarray[Any, np.dtype[np.float64]]):
     """Scores of an `OODScore`, whose sign is known to be right, even where all of them are negative."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with a percentile interval of a bootstrap."""
-
-    estimate: float
-    """The metric of all scores."""
-    low: float
-    """Lower end."""
-    high: float
-    """Upper end."""
 
 
 def auroc(inside: ArrayLike, outside: ArrayLike) -> float:
@@ -107,19 +96,36 @@ def bootstrap(
     Raises:
         ValueError: If a set has fewer than two scores, one is not finite, or a number is out of range.
     """
+    return bootstrap_metrics({"metric": metric}, inside, outside, repetitions=repetitions, level=level, seed=seed)[
+        "metric"
+    ]
+
+
+def bootstrap_metrics(
+    metrics: Mapping[str, Metric],
+    inside: ArrayLike,
+    outside: ArrayLike,
+    *,
+    repetitions: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Several metrics of the same draws, by name; arguments as for `bootstrap`."""
     low, high = checked_scores(inside, outside)
     if min(len(low), len(high)) < 2:
         raise ValueError(f"an interval needs at least two images in each set, got {len(low)} and {len(high)}")
-    if repetitions < 1 or not 0 < level < 1:
-        raise ValueError(f"repetitions must be at least 1 and level within 0..1, got {repetitions} and {level}")
-    rng = np.random.default_rng(seed)
 
-    def draw(scores: Scores) -> OriginalScores:
-        return rng.choice(scores, len(scores)).view(OriginalScores)
+    def on_scores(metric: Metric) -> Metric:
+        return lambda low, high: metric(low.view(OriginalScores), high.view(OriginalScores))
 
-    drawn = [metric(draw(low), draw(high)) for _ in range(repetitions)]
-    ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(metric(low, high), float(ends[0]), float(ends[1]))
+    return _bootstrap_all(
+        {name: on_scores(metric) for name, metric in metrics.items()},
+        low,
+        high,
+        repetitions=repetitions,
+        level=level,
+        seed=seed,
+    )
 
 
 def checked_scores(inside: ArrayLike, outside: ArrayLike) -> tuple[Scores, Scores]:

@@ -16,9 +16,9 @@ from vl_core.charts import (
     save_figure,
     spread,
     style_axes,
+    wrapped_label,
 )
 
-from vl_rl.charts.labels import wrapped_label
 from vl_rl.training.comparison import Curve
 
 

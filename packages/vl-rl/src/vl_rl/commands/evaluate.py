@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from vl_core.charts import draw_intervals
 from vl_core.devices import find_device
 from vl_core.progress import progress_bar
 from vl_core.tables import text_table, write_rows
 
-from vl_rl.charts.intervals import draw_intervals
 from vl_rl.commands._tables import file_name, interval_text
 from vl_rl.commands.settings.evaluate import Evaluate
 from vl_rl.common.statistics import (

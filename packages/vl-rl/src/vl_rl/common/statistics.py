@@ -8,27 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from vl_core.intervals import Interval as Interval
+from vl_core.intervals import bootstrap
 from vl_core.runs import atomic_write
 
 Statistic: TypeAlias = Callable[..., Any]
 """A function of an array and ``axis``, such as `interquartile_mean` or `numpy.median`."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with a confidence interval."""
-
-    estimate: float
-    """The statistic of the scores."""
-    low: float
-    """Lower end."""
-    high: float
-    """Upper end."""
 
 
 def interquartile_mean(scores: ArrayLike, axis: int | None = None) -> Any:
@@ -86,9 +75,8 @@ def stratified_bootstrap(
         Interval(estimate=3.0, low=3.0, high=3.0)
     """
     matrix = _matrix("scores", scores)
-    _check_bootstrap(repetitions, level)
-    drawn = _draw(matrix, repetitions, np.random.default_rng(seed))
-    return _interval(float(statistic(matrix.reshape(1, -1), axis=-1)[0]), statistic(drawn, axis=-1), level)
+    tasks = np.tile(np.arange(matrix.shape[1]), len(matrix))
+    return bootstrap(statistic, matrix.reshape(-1), strata=tasks, repetitions=repetitions, level=level, seed=seed)
 
 
 def paired_bootstrap(
@@ -148,11 +136,15 @@ def probability_of_improvement(
     ours, theirs = _matrix("scores", scores), _matrix("baseline", baseline)
     if ours.shape[1] != theirs.shape[1]:
         raise ValueError(f"baseline must have the tasks of scores, {ours.shape[1]}, got {theirs.shape[1]}")
-    _check_bootstrap(repetitions, level)
-    rng = np.random.default_rng(seed)
-    drawn = [_draw(matrix, repetitions, rng).reshape(-1, *matrix.shape) for matrix in (ours, theirs)]
-    better = np.array([_better(one, other) for one, other in zip(*drawn, strict=True)])
-    return _interval(_better(ours, theirs), better, level)
+    # One sample whose strata are the tasks of either: a stratum keeps its places, so the matrices are found again.
+    tasks = np.arange(ours.shape[1])
+    strata = np.concatenate([np.tile(tasks, len(ours)), np.tile(tasks + len(tasks), len(theirs))])
+
+    def better(drawn: NDArray[np.float64]) -> float:
+        return _better(drawn[: ours.size].reshape(ours.shape), drawn[ours.size :].reshape(theirs.shape))
+
+    both = np.concatenate([ours.reshape(-1), theirs.reshape(-1)])
+    return bootstrap(better, both, strata=strata, repetitions=repetitions, level=level, seed=seed)
 
 
 def area_under_curve(steps: Sequence[float], values: Sequence[float]) -> float:
@@ -199,25 +191,6 @@ def _matrix(name: str, scores: ArrayLike) -> NDArray[np.float64]:
     if not np.isfinite(matrix).all():
         raise ValueError(f"{name} must be finite, got {matrix[~np.isfinite(matrix)][0]}")
     return matrix
-
-
-def _check_bootstrap(repetitions: int, level: float) -> None:
-    if repetitions < 1:
-        raise ValueError(f"repetitions must be at least 1, got {repetitions}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}; 95 % is 0.95")
-
-
-def _draw(matrix: NDArray[np.float64], repetitions: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Resampled scores ``(repetitions, runs * tasks)``."""
-    runs, tasks = matrix.shape
-    chosen = rng.integers(runs, size=(repetitions, runs, tasks))
-    return np.take_along_axis(matrix[None], chosen, axis=1).reshape(repetitions, -1)
-
-
-def _interval(estimate: float, drawn: Any, level: float) -> Interval:
-    low, high = np.quantile(np.asarray(drawn), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high))
 
 
 def _better(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from vl_core.intervals import difference_p_value, resampled
 
 Values = NDArray[np.float64]
 
@@ -65,14 +66,15 @@ def resampled_means(
     members = np.arange(len(values)) if groups is None else np.asarray(groups)
     if members.shape != values.shape:
         raise ValueError(f"groups must be one for each of {len(values)} values, got {members.shape}")
+    # The mean over the items of a draw needs of each group only its sum and its size.
     _, number = np.unique(members, return_inverse=True)
     sums, counts = np.bincount(number, values), np.bincount(number)
-    generator = np.random.default_rng(seed)
-    means = np.empty(samples)
-    for sample in range(samples):
-        times = np.bincount(generator.integers(len(sums), size=len(sums)), minlength=len(sums))
-        means[sample] = (times @ sums) / (times @ counts)
-    return means
+
+    def mean(sums: Values, counts: Values, axis: int) -> Values:
+        found: Values = sums.sum(axis) / counts.sum(axis)
+        return found
+
+    return resampled(mean, sums, counts, paired=True, repetitions=samples, seed=seed)
 
 
 def paired_bootstrap(
@@ -105,10 +107,10 @@ def paired_bootstrap(
         >>> paired_bootstrap([1.0] * 20, samples=999)
         (1.0, 1.0, 0.002)
     """
-    low, high = bootstrap_interval(differences, groups=groups, samples=samples, level=level, seed=seed)
+    check_settings(samples, level)
     means = resampled_means(np.asarray(differences, np.float64), groups, samples, seed)
-    tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
-    return low, high, min(1.0, 2 * (tail + 1) / (samples + 1))
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high), difference_p_value(means)
 
 
 def sign_test(differences: Sequence[float] | Values) -> tuple[int, int, float]:

@@ -60,8 +60,9 @@ def info_nce(
         images: ``(B, D)``, of unit length for cosine similarities; they are taken as they are.
         texts: ``(M, D)`` like ``images``; without ``positives``, text ``i`` belongs to image ``i`` and ``M = B``.
         scale: Inverse temperature, a number or a tensor of one element, ``exp(logit_scale)`` of most models.
-        positives: Group ids ``(B,)`` of the images and ``(M,)`` of the texts, int64 and at least 0; an image and a text
-            with equal ids are positives, such as several captions of an image, or images with equal captions.
+        positives: Ids ``(B,)`` of the images and ``(M,)`` of the texts, int64 and at least 0; an image and a text with
+            equal ids are positives, such as several captions of an image. Images may have several ids each, ``(B, K)``
+            filled up with -1, such as the captions that are known to be true of them.
         negatives: ``(N, D)`` texts that belong to no image.
         direction: ``"image_to_text"`` or ``"text_to_image"`` for one of the two losses.
         tile: Rows and columns of a tile.

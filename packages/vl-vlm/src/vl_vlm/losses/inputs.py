@@ -8,9 +8,22 @@ import torch
 from torch import Tensor
 
 Positives = tuple[Tensor, Tensor]
-"""Group ids of the images ``(B,)`` and of the texts ``(M,)``, int64 and at least 0; equal ids are positives."""
+"""Ids of the images ``(B,)`` and of the texts ``(M,)``, int64 and at least 0; equal ids are positives. Images may have
+several ids each, ``(B, K)`` filled up with -1: a text whose id is one of them is a positive."""
 NO_GROUP = -1
 """The id of a column that is no image's positive."""
+_NO_ID = -2
+"""The id of a row that no column has; it fills up rows with several ids."""
+
+
+def are_positives(row_ids: Tensor, column_ids: Tensor) -> Tensor:
+    """Positives among rows ``(r,)`` or ``(r, K)`` and columns ``(c,)``: true ``(r, c)`` where they share an id."""
+    if row_ids.ndim == 1:
+        return row_ids[:, None] == column_ids
+    shared = row_ids[:, :1] == column_ids
+    for ids in row_ids.unbind(1)[1:]:
+        shared |= ids[:, None] == column_ids
+    return shared
 
 
 class Inputs(NamedTuple):
@@ -23,7 +36,7 @@ class Inputs(NamedTuple):
     scale: Tensor
     """One number."""
     row_ids: Tensor
-    """``(B,)`` int64."""
+    """``(B,)`` or ``(B, K)`` int64."""
     column_ids: Tensor
     """``(M + N,)`` int64, `NO_GROUP` for extra negatives."""
     paired: bool
@@ -46,7 +59,7 @@ def check_inputs(
         images: ``(B, D)`` of a floating type.
         texts: ``(M, D)`` of the same type and device; ``M = B`` unless ``positives`` are given.
         scale: One positive number.
-        positives: Group ids of the images and of the texts.
+        positives: Ids of the images and of the texts.
         negatives: ``(N, D)`` like ``texts``.
         tile: At least 1.
         check: False leaves out what reads the values, and so waits for a GPU.
@@ -146,15 +159,16 @@ def _check_positives(
         if not isinstance(ids, Tensor) or ids.dtype != torch.int64:
             got = ids.dtype if isinstance(ids, Tensor) else type(ids).__name__
             raise TypeError(f"positives of {name} must be an int64 tensor, got {got}; convert it with .long()")
-        if ids.shape != (length,):
+        several = name == "images" and ids.ndim == 2 and ids.shape[1] > 0
+        if len(ids.shape) != 1 + several or len(ids) != length:
             raise ValueError(
                 f"positives of {name} must have shape ({length},), one id a row of {name}, got {tuple(ids.shape)}; "
                 "give every row an id"
             )
-        if check and bool((ids < 0).any()):
+        if check and bool((ids < -int(several)).any()):
             raise ValueError(
                 f"positives of {name} must be at least 0, got {int(ids.min())}; number the groups from 0, and pass "
                 "texts without an image as negatives"
             )
-        checked.append(ids.to(device))
+        checked.append(ids.masked_fill(ids < 0, _NO_ID).to(device) if several else ids.to(device))
     return checked[0], checked[1]

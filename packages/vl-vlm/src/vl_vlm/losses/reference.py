@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vl_vlm.losses.inputs import Inputs, Positives, check_inputs, check_number, computing_type
+from vl_vlm.losses.inputs import Inputs, Positives, are_positives, check_inputs, check_number, computing_type
 from vl_vlm.losses.targets import Direction, check_direction, no_positives
 
 
@@ -73,4 +73,4 @@ def _logits(inputs: Inputs) -> tuple[Tensor, Tensor]:
     """Scaled products of every image with every column, and True where the two are positives; both ``(B, M + N)``."""
     dtype = computing_type(inputs.images)
     logits = inputs.scale * (inputs.images.to(dtype) @ inputs.columns.to(dtype).T)
-    return logits, inputs.row_ids[:, None] == inputs.column_ids
+    return logits, are_positives(inputs.row_ids, inputs.column_ids)

@@ -56,8 +56,8 @@ def sigmoid_loss(
         texts: ``(M, D)`` like ``images``; without ``positives``, text ``i`` belongs to image ``i`` and ``M = B``.
         scale: Inverse temperature, a number or a tensor of one element, ``exp(logit_scale)`` of most models.
         bias: Added to every logit, a number or a tensor of one element, ``logit_bias`` of most models.
-        positives: Group ids ``(B,)`` of the images and ``(M,)`` of the texts, int64 and at least 0; an image and a text
-            with equal ids are positives.
+        positives: Ids ``(B,)`` or ``(B, K)`` of the images and ``(M,)`` of the texts, as in
+            `vl_vlm.losses.info_nce.info_nce`.
         negatives: ``(N, D)`` texts that belong to no image.
         tile: Rows and columns of a tile.
         group: Processes whose batches form one batch (`torch.distributed`); each gives its own images, texts and

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vl_vlm.losses.inputs import are_positives
+
 
 class Tile(NamedTuple):
     """One rectangle of the matrix; what it holds is overwritten by the next."""
@@ -36,9 +38,9 @@ def visit_tiles(
 
     Args:
         images: ``(B, D)``.
-        row_ids: Group ids ``(B,)``.
+        row_ids: Ids ``(B,)`` or ``(B, K)``.
         columns: ``(C, D)``.
-        column_ids: Group ids ``(C,)``.
+        column_ids: Ids ``(C,)``.
         scale: One number of ``dtype``.
         tile: Rows and columns of a tile; those at the ends may be smaller.
         dtype: Type of the logits.
@@ -54,7 +56,7 @@ def visit_tiles(
             logits = memory[: len(x) * len(t)].view(len(x), len(t))
             torch.mm(x, t.T, out=logits)
             meet = low <= side_high and side_low <= high
-            positive = row_ids[row, None] == column_ids[side] if meet else None
+            positive = are_positives(row_ids[row], column_ids[side]) if meet else None
             yield Tile(row, side, x, t, logits, positive)
 
 

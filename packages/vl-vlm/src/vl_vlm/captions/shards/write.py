@@ -38,8 +38,8 @@ def write_shards(
     """Write a data set as WebDataset shards: ``shard-000000.tar``, ``shard-000001.tar``, …
 
     Each sample is an image, ``.txt`` with its first caption on one line, and, where that does not say all, ``.json``
-    with ``{"captions": [...]}``. Keys are positions in the data set. The same data set gives the same bytes, and each
-    shard takes its place in one step once it is whole.
+    with ``{"captions": [...]}``. Keys are positions in the data set; names of images and further fields (``metadata``)
+    are not kept. The same data set gives the same bytes, and each shard takes its place in one step once it is whole.
 
     Args:
         dataset: Images with captions.
