@@ -31,3 +31,13 @@ from .losses.modules import SigmoidLoss as SigmoidLoss
 from .losses.reference import dense_info_nce as dense_info_nce
 from .losses.reference import dense_sigmoid_loss as dense_sigmoid_loss
 from .losses.sigmoid import sigmoid_loss as sigmoid_loss
+from .scenes.dataset import make_scene as make_scene
+from .scenes.dataset import make_scenes as make_scenes
+from .scenes.drawing import draw_scene as draw_scene
+from .scenes.pairs import ScenePairs as ScenePairs
+from .scenes.pairs import hard_negatives as hard_negatives
+from .scenes.pairs import negative_captions as negative_captions
+from .scenes.scene import Scene as Scene
+from .scenes.scene import SceneObject as SceneObject
+from .scenes.truth import is_true as is_true
+from .scenes.wording import scene_captions as scene_captions
