@@ -23,9 +23,12 @@ def test_version_matches_the_installed_metadata():
         (
             "vl_core.data",
             [
-                *("BUILTIN_NAMES", "ImageDataset", "ImageError", "ImageFault", "Normalization", "UndividedError"),
-                *("balanced_order", "check_images", "check_source", "checked_ids", "checked_image", "fit_image"),
-                *("image_batch", "image_to_tensor", "is_single_image", "open_dataset", "read_image", "refuse_faults"),
+                *("BUILTIN_NAMES", "ImageContents", "ImageDataset", "ImageError", "ImageFault", "Normalization"),
+                *("ParquetImages", "RowGroupCache", "UndividedError", "balanced_order", "check_images"),
+                *("check_source", "checked_ids", "checked_image", "find_images", "fit_image"),
+                *("image_batch", "image_to_tensor"),
+                *("is_single_image", "open_contents", "open_dataset", "open_image_column", "read_image"),
+                *("refuse_faults", "select_splits"),
             ],
         ),
         (

@@ -3,6 +3,9 @@
 from .__about__ import __version__ as __version__
 from .captions.captioned import CaptionedImage as CaptionedImage
 from .captions.captioned import CaptionedImages as CaptionedImages
+from .captions.check import check_captions as check_captions
+from .captions.open import open_captions as open_captions
+from .captions.shards.write import write_shards as write_shards
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.evaluate import predict as predict
 from .evaluation.evaluate import rescore as rescore
