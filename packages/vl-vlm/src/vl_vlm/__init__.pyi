@@ -16,6 +16,7 @@ from .evaluation.results import Comparison as Comparison
 from .evaluation.results import EvaluationResult as EvaluationResult
 from .evaluation.results import MetricRow as MetricRow
 from .evaluation.results import compare as compare
+from .evaluation.scene_suite import scene_tasks as scene_tasks
 from .evaluation.scorers.baselines import ConstantBaseline as ConstantBaseline
 from .evaluation.scorers.baselines import UnigramBaseline as UnigramBaseline
 from .evaluation.scorers.dual_encoder import from_dual_encoder as from_dual_encoder
