@@ -16,6 +16,8 @@ from .evaluation.results import Comparison as Comparison
 from .evaluation.results import EvaluationResult as EvaluationResult
 from .evaluation.results import MetricRow as MetricRow
 from .evaluation.results import compare as compare
+from .evaluation.saved_results import load_result as load_result
+from .evaluation.saved_results import save_result as save_result
 from .evaluation.scene_suite import scene_tasks as scene_tasks
 from .evaluation.scorers.baselines import ConstantBaseline as ConstantBaseline
 from .evaluation.scorers.baselines import UnigramBaseline as UnigramBaseline

@@ -41,6 +41,22 @@ def test_docstring_examples_give_what_they_show(module):
     assert not found.failed
 
 
+def test_images_in_memory_are_read_once():
+    read = []
+
+    class Counted:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            read.append(index)
+            return IMAGES[index]
+
+    dataset = CaptionedImages(Counted(), CAPTIONS, names=("a", "b", "c"), name="reds").subset([2, 0]).in_memory()
+    assert [dataset[index] for index in (0, 1, 0)] == [captioned()[2], captioned()[0], captioned()[2]]
+    assert read == [2, 0]
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
