@@ -9,6 +9,7 @@ from ._checks import check_images as check_images
 from ._checks import refuse_faults as refuse_faults
 from ._contents import ImageContents as ImageContents
 from ._dataset import ImageDataset as ImageDataset
+from ._fit import fit_image as fit_image
 from ._folder import find_images as find_images
 from ._image import ImageError as ImageError
 from ._image import read_image as read_image
