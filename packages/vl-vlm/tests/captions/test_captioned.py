@@ -1,5 +1,8 @@
 """Images with captions by position, subsets of them, and what is refused."""
 
+import doctest
+import importlib
+
 import pytest
 from PIL import Image
 from vl_core.data import open_dataset
@@ -29,6 +32,13 @@ def test_captions_of_a_labeled_dataset():
     assert len(dataset) == len(emoji)
     assert dataset[3].captions == (emoji.captions[3],)
     assert dataset[3].image.tobytes() == emoji[3][0].tobytes()
+
+
+@pytest.mark.parametrize("module", ["captioned", "check", "open"])
+def test_docstring_examples_give_what_they_show(module):
+    found = doctest.testmod(importlib.import_module(f"vl_vlm.captions.{module}"))
+    assert found.attempted
+    assert not found.failed
 
 
 @pytest.mark.parametrize(
