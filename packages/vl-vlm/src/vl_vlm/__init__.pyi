@@ -16,6 +16,8 @@ from .evaluation.results import Comparison as Comparison
 from .evaluation.results import EvaluationResult as EvaluationResult
 from .evaluation.results import MetricRow as MetricRow
 from .evaluation.results import compare as compare
+from .evaluation.scene_report import SceneReport as SceneReport
+from .evaluation.scene_report import evaluate_scenes as evaluate_scenes
 from .evaluation.scorers.baselines import ConstantBaseline as ConstantBaseline
 from .evaluation.scorers.baselines import UnigramBaseline as UnigramBaseline
 from .evaluation.scorers.dual_encoder import from_dual_encoder as from_dual_encoder
@@ -27,6 +29,7 @@ from .evaluation.tasks.files import read_winoground as read_winoground
 from .evaluation.tasks.pairs import SugarCrepeTask as SugarCrepeTask
 from .evaluation.tasks.pairs import WinogroundTask as WinogroundTask
 from .evaluation.tasks.retrieval import RetrievalTask as RetrievalTask
+from .evaluation.tasks.scenes import scene_tasks as scene_tasks
 from .evaluation.tasks.task import Task as Task
 from .losses.info_nce import info_nce as info_nce
 from .losses.modules import InfoNCELoss as InfoNCELoss
