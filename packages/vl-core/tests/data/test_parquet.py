@@ -107,7 +107,7 @@ def test_files_share_a_cache_and_read_what_stands_beside_the_images(tmp_path):
         folder = tmp_path / str(shift)
         folder.mkdir()
         path = save(folder, scan=IMAGES[shift:], text=list("abcde")[shift:])
-        opened.append(open_image_column(path, ("text", "label"), column="scan", cache=cache))
+        opened.append(open_image_column(path, (("note", "text", "scan"), "label"), column="scan", cache=cache))
     assert [found.columns for found in opened] == [{"text": list("abcde")}, {"text": list("cde")}]
     assert [found.images[1].getpixel((0, 0)) for found in opened] == [1, 3]
     assert len(cache) == 1

@@ -56,8 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         train_dual_encoder(model, scenes, settings, given.out / name)
         for split in ("test", "held_out"):
             for task_name, task in scene_tasks(split=split).items():
-                row = evaluate(model, task).rows[-3]
-                print(f"{name}, {split}, {task_name}: {row.metric} {row.value:.3f} ({row.low:.3f} to {row.high:.3f})")
+                for row in evaluate(model, task).rows:
+                    if row.model == "model":
+                        interval = f"({row.low:.3f} to {row.high:.3f})"
+                        print(f"{name}, {split}, {task_name}: {row.metric} {row.value:.3f} {interval}", flush=True)
         model.save_pretrained(given.out / name / "model")
         if given.save:
             model.save_pretrained(PRETRAINED / name, dtype=torch.float16)

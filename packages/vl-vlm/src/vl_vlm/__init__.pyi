@@ -18,6 +18,8 @@ from .evaluation.results import MetricRow as MetricRow
 from .evaluation.results import compare as compare
 from .evaluation.saved_results import load_result as load_result
 from .evaluation.saved_results import save_result as save_result
+from .evaluation.scene_report import SceneReport as SceneReport
+from .evaluation.scene_report import evaluate_scenes as evaluate_scenes
 from .evaluation.scene_suite import scene_tasks as scene_tasks
 from .evaluation.scorers.baselines import ConstantBaseline as ConstantBaseline
 from .evaluation.scorers.baselines import UnigramBaseline as UnigramBaseline
@@ -30,6 +32,7 @@ from .evaluation.tasks.files import read_winoground as read_winoground
 from .evaluation.tasks.pairs import SugarCrepeTask as SugarCrepeTask
 from .evaluation.tasks.pairs import WinogroundTask as WinogroundTask
 from .evaluation.tasks.retrieval import RetrievalTask as RetrievalTask
+from .evaluation.tasks.scenes import scene_tasks as scene_tasks
 from .evaluation.tasks.task import Task as Task
 from .losses.info_nce import info_nce as info_nce
 from .losses.modules import InfoNCELoss as InfoNCELoss

@@ -135,7 +135,18 @@ def test_nothing_is_lost_silently(files, caplog):
 
 
 def test_texts_without_image_and_images_without_text_are_counted(files):
-    root = files({**IMAGES, "a.txt": "a", "c.txt": "c", "d.png": 4, "d.txt": b"\xff\xfe", "e.png": 5, "e.txt": "\n"})
+    root = files(
+        {
+            **IMAGES,
+            "a.txt": "a",
+            "c.txt": "c",
+            "License.txt": "MIT",
+            "d.png": 4,
+            "d.txt": b"\xff\xfe",
+            "e.png": 5,
+            "e.txt": "\n",
+        }
+    )
     assert dict(open_captions(root, skip_broken=True, progress=False).skipped) == {
         "b.png": "has no caption, which would be b.txt beside it",
         "c.txt": "has no image beside it",

@@ -44,6 +44,15 @@ def test_other_columns_and_structs_of_bytes(tmp_path):
     assert [item.captions for item in dataset] == [("a", "b"), ("ü",)]
 
 
+def test_a_file_that_the_hugging_face_library_wrote(tmp_path):
+    datasets = pytest.importorskip("datasets", reason="the writer comes with the extra vl-core[huggingface]")
+    text = datasets.Value("string")
+    described = datasets.Features({"photo": datasets.Image(), "caption": datasets.Sequence(text), "id": text})
+    rows = {"photo": [{"bytes": encoded(5), "path": None}], "caption": [["a", "ü"]], "id": ["3"]}
+    datasets.Dataset.from_dict(rows, features=described).to_parquet(tmp_path / "set.parquet")
+    assert shown(open_captions(tmp_path / "set.parquet")) == [("set.parquet/00000", 5, ("a", "ü"))]
+
+
 def test_a_folder_of_files_named_like_splits(tmp_path):
     for part, shade in (("train-00000-of-00002", 1), ("train-00001-of-00002", 3), ("validation-00000-of-00001", 5)):
         save(tmp_path / "data" / f"{part}.parquet", [shade, shade + 1], caption=["a", "b"])

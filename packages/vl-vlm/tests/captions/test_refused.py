@@ -12,7 +12,7 @@ from vl_vlm import check_captions, open_captions
 REFUSED = {
     "nothing there": ({}, "gone", "there is no file or folder '.*gone'"),
     "empty folder": ({}, ".", "holds no images"),
-    "images alone": ({"a.png": 1, "b.png": 2}, ".", r"no image with a caption .* of 2: a\.png has no"),
+    "images alone": ({"a.png": 1, "b.png": 2}, ".", "holds 2 images and no captions; put a .txt beside each, or"),
     "one image without": ({"a.png": 1, "a.txt": "a", "b.png": 2}, ".", r"b\.png has no caption, which would be b\.txt"),
     "text without image": ({"a.png": 1, "a.txt": "a", "b.txt": "b"}, ".", r"b\.txt has no image beside it; repair"),
     "corrupt image": ({"a.png": encoded(1)[:-25], "a.txt": "a"}, ".", r"a\.png cannot be decoded"),

@@ -133,7 +133,7 @@ class ImageColumn(NamedTuple):
 
 def open_image_column(
     path: Path,
-    beside: Sequence[str] = (),
+    beside: Sequence[str | tuple[str, ...]] = (),
     *,
     column: str | None = None,
     cache: RowGroupCache | None = None,
@@ -143,7 +143,7 @@ def open_image_column(
 
     Args:
         path: The file.
-        beside: Columns to read; those that are not there are left out.
+        beside: Columns to read; those that are not there are left out, and of a tuple the first that is there is read.
         column: The column of images. By default ``image`` or ``img`` (bytes, or the Hugging Face struct of ``bytes``
             and ``path``, dictionary-encoded or not), or else the only one that the Hugging Face description in the
             file's header calls an image.
@@ -160,7 +160,9 @@ def open_image_column(
         with _opened(path) as file:
             schema = file.schema_arrow
             row_counts = _row_counts(file.metadata, path)
-            small = [key for key in beside if key in schema.names]
+            wanted = [(keys,) if isinstance(keys, str) else keys for keys in beside]
+            there = [[key for key in keys if key in schema.names] for keys in wanted]
+            small = [keys[0] for keys in there if keys]
             groups = list(range(len(row_counts)))
             table = _read_columns(file, path, small, groups, sum(row_counts)) if small and groups else None
             columns = {key: table.column(key).to_pylist() if table else [] for key in small}

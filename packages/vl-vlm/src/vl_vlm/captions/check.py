@@ -29,8 +29,9 @@ def check_captions(
 ) -> None:
     """Check that `open_captions` can open a data set, as far as that can be seen in about a second without PyTorch.
 
-    Of several shards or Parquet files only the first one is looked into, one image is decoded, and data sets of Hugging
-    Face and captions files of more than 20 MB are not opened. Of several processes only the first one looks.
+    Of several shards or Parquet files only the first one is looked into, of text files the first hundred; one image is
+    decoded; data sets of Hugging Face and captions files of more than 20 MB are not opened. Of several processes only
+    the first one looks.
 
     Args:
         spec: See `open_captions`.

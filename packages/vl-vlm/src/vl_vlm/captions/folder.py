@@ -40,32 +40,49 @@ class FileImages:
         return read_image(self._root / self._names[index])
 
 
-def open_text_files(root: Path, exclude: Path | None = None, *, progress: bool = False) -> Contents:
+def open_text_files(
+    root: Path, exclude: Path | None = None, *, most: int | None = None, progress: bool = False
+) -> Contents:
     """Images at any depth below a folder, the captions of ``name.jpg`` in ``name.txt`` beside it, one a line.
 
     An image without captions and a text without image are skipped, but for texts named like a README or a license.
 
+    Args:
+        root: The folder.
+        exclude: A folder inside that is passed over.
+        most: The number of text files that are read; by default all. The images behind them are left out.
+        progress: Show progress.
+
     Raises:
-        ValueError: If there is no image.
+        ValueError: If there is no image, or no text.
     """
     paths, left_out = find_images(root, exclude)
     if not paths:
         raise ValueError(f"{root} holds no images; give a folder of images with captions")
     texts = {name for name, _ in left_out if name.lower().endswith(".txt")}
+    if not texts:
+        raise ValueError(
+            f"{root} holds {len(paths)} images and no captions; put a .txt beside each, or give a captions file "
+            "(.json, .jsonl, .csv, .tsv) and the folder of its images by images="
+        )
     found: dict[str, list[str]] = {}
     skipped: list[tuple[str, str]] = []
     read: set[str] = set()
     for path in progress_bar(paths, desc="captions", unit="files", disable=not progress):
         name, beside = path.relative_to(root).as_posix(), path.with_suffix(".txt")
+        place = f"{name[: -len(path.suffix)]}.txt"
+        if place not in texts:
+            skipped.append((name, f"has no caption, which would be {beside.name} beside it"))
+            continue
+        read.add(place)
+        if most is not None and len(found) >= most:
+            continue
         try:
             found[name] = captions_of(lines(decode(beside.read_bytes())))
-        except FileNotFoundError:
-            skipped.append((name, f"has no caption, which would be {beside.name} beside it"))
         except CaptionError as error:
             skipped.append((name, f"{error}, in {beside.name}"))
         except OSError as error:
             skipped.append((name, f"has captions that cannot be read ({error.strerror}), in {beside.name}"))
-        read.add(beside.relative_to(root).as_posix())
     alone = sorted(name for name in texts - read if not Path(name).stem.lower().startswith(_NOTES))
     skipped += [(name, "has no image beside it") for name in alone]
     others = len(left_out) - len(texts)
@@ -141,8 +158,7 @@ def _inside(path: Path, root: Path, file: str) -> str:
     Raises:
         ValueError: If it leads out of it.
     """
-    inside = os.path.relpath(os.path.normpath(os.path.join(root, file)), os.path.normpath(root))  # noqa: PTH118
-    inside = Path(inside).as_posix()
-    if inside == "." or inside == ".." or inside.startswith("../") or Path(inside).is_absolute():
+    inside = Path(os.path.normpath(os.path.relpath(file, root) if os.path.isabs(file) else file))  # noqa: PTH117
+    if inside.is_absolute() or not inside.parts or inside.parts[0] == "..":
         raise ValueError(f"{path} must name images inside {root}, got {file!r}; name their folder by images=")
-    return inside
+    return inside.as_posix()

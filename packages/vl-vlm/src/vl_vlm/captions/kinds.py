@@ -30,6 +30,9 @@ _PREFIX = re.compile(rf"({'|'.join(sorted(_SPLITS, key=len, reverse=True))})[-_.
 _COMPRESSED = re.compile(r"\.(tgz|tbz2|txz|tar\.(gz|bz2|xz|zst|zstd))$", re.IGNORECASE)
 
 
+_READ_QUICKLY = 100
+
+
 @dataclass(frozen=True)
 class Request:
     """What to open, and how; `open_captions` explains each."""
@@ -42,7 +45,7 @@ class Request:
     limit: int | None = None
     progress: bool = False
     quick: bool = False
-    """Look into the first of several Parquet files or shards alone."""
+    """Look into the first of several Parquet files or shards alone, and into few of many text files."""
 
 
 def open_caption_contents(spec: str | os.PathLike[str], request: Request, default_split: str | None = None) -> Contents:
@@ -132,7 +135,8 @@ def _folder(folder: Path, request: Request) -> Contents:
     if tables and not beside:
         return _table(tables[0], request, folder)
     select_splits(request.split, (), str(folder))
-    return open_text_files(folder, request.exclude, progress=request.progress)
+    most = _READ_QUICKLY if request.quick else None
+    return open_text_files(folder, request.exclude, most=most, progress=request.progress)
 
 
 def _parts(folder: Path, parts: dict[str, Path], request: Request) -> Contents:

@@ -39,7 +39,7 @@ def open_parquet_files(
         ValueError: If a file is damaged, or has no such columns.
     """
     keys = CAPTION_KEYS if caption_column is None else (caption_column,)
-    beside, cache = (*keys, "split"), RowGroupCache()
+    beside, cache = (keys, "split"), RowGroupCache()
     bar = progress_bar(paths, desc="captions", unit="files", disable=not progress or len(paths) == 1)
     opened = [open_image_column(path, beside, column=image_column, cache=cache) for path in bar]
     divided = {part for found in opened for part in found.columns.get("split", ()) if isinstance(part, str)}

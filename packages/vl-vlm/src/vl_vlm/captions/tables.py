@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vl_core.files import parse_json
+from vl_core.tables import printable
 
 from vl_vlm.captions.texts import CAPTION_KEYS, CaptionError, decode
 
@@ -124,7 +125,7 @@ def _rows(path: Path, text: str, delimiter: str, keys: _Keys) -> Iterator[tuple[
     try:
         columns = [cell.strip() for cell in next(reader, [])]
         if len(set(columns)) < len(columns):
-            raise ValueError(f"{path} must name each column once, got {', '.join(columns)[:200]}")
+            raise ValueError(f"{path} must name each column once, got {printable(', '.join(columns)[:200])}")
         # Also where no row follows: the first one may stand where the header should.
         keys.entry(dict.fromkeys(columns, "name"), "its header")
         for row in reader:
@@ -182,6 +183,6 @@ class _Keys:
         if there:
             return next((record[key] for key in there if record[key] is not None), None)
         raise ValueError(
-            f"{self._path} must have {what} as {' or '.join(keys)}, got {', '.join(map(str, record))[:200]} in "
-            f"{where}; name another field by image_column or caption_column"
+            f"{self._path} must have {what} as {' or '.join(keys)}, got {printable(', '.join(map(str, record))[:200])} "
+            f"in {where}; name another field by image_column or caption_column"
         )

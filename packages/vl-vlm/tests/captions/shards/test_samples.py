@@ -1,10 +1,12 @@
 """Shards as a data set: names, patterns, limits, damage, and copies for the processes of a data loader."""
 
+import io
 import pickle
 import random
 
 import pytest
 from captioned_files import encoded, shown, tar
+from PIL import Image
 from torch.utils.data import DataLoader
 from vl_core.data import ImageError
 from vl_vlm import open_captions
@@ -93,6 +95,18 @@ def test_a_corrupt_image_in_a_shard(tmp_path):
     assert [item.name for item in kept] == ["s.tar/a"]
     assert [name for name, _ in kept.skipped] == ["s.tar/b", "s.tar/c"]
     assert len(open_captions(path, skip_broken=True, limit=1, progress=False)) == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("CMYK", "JPEG"), ("P", "PNG"), ("RGBA", "WEBP"), ("LA", "PNG"), ("1", "PNG")]
+)
+def test_every_kind_of_color_comes_as_rgb_or_gray(tmp_path, mode, kind):
+    buffer = io.BytesIO()
+    Image.new("RGBA", (5, 4), (255, 255, 255, 255)).convert(mode).save(buffer, kind)
+    ending = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}[kind]
+    image = open_captions(tar(tmp_path / "s.tar", {f"0.{ending}": buffer.getvalue(), "0.txt": "white"}))[0].image
+    assert image.mode in ("RGB", "L")
+    assert image.convert("L").getextrema() == (255, 255)
 
 
 def test_a_shard_cut_in_half(shards):
