@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from vl_vlm.evaluation.evaluate import evaluate
-from vl_vlm.evaluation.scene_suite import scene_tasks
+from vl_vlm.evaluation.scene_report import evaluate_scenes
 from vl_vlm.models.dual_encoder import ContrastiveLoss
 from vl_vlm.models.folders import PRETRAINED
 from vl_vlm.models.small import small_dual_encoder
 from vl_vlm.scenes.dataset import make_scenes
+from vl_vlm.scenes.vocabulary import SPLITS
 from vl_vlm.training.contrastive import train_dual_encoder
 from vl_vlm.training.settings import small_recipe
 
@@ -54,12 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         settings = replace(small_recipe(), updates=given.updates, warmup=min(100, given.updates))
         train_dual_encoder(model, scenes, settings, given.out / name)
-        for split in ("test", "held_out"):
-            for task_name, task in scene_tasks(split=split).items():
-                for row in evaluate(model, task).rows:
-                    if row.model == "model":
-                        interval = f"({row.low:.3f} to {row.high:.3f})"
-                        print(f"{name}, {split}, {task_name}: {row.metric} {row.value:.3f} {interval}", flush=True)
+        for split in SPLITS[1:]:
+            print(f"{name}, {split}\n{evaluate_scenes(model, 500, split=split)}", flush=True)
         model.save_pretrained(given.out / name / "model")
         if given.save:
             model.save_pretrained(PRETRAINED / name, dtype=torch.float16)

@@ -20,7 +20,6 @@ from .evaluation.saved_results import load_result as load_result
 from .evaluation.saved_results import save_result as save_result
 from .evaluation.scene_report import SceneReport as SceneReport
 from .evaluation.scene_report import evaluate_scenes as evaluate_scenes
-from .evaluation.scene_suite import scene_tasks as scene_tasks
 from .evaluation.scorers.baselines import ConstantBaseline as ConstantBaseline
 from .evaluation.scorers.baselines import UnigramBaseline as UnigramBaseline
 from .evaluation.scorers.dual_encoder import from_dual_encoder as from_dual_encoder
