@@ -16,48 +16,63 @@ from vl_vlm.evaluation.results import EvaluationResult, MetricRow
 from vl_vlm.evaluation.saved_results import save_result
 from vl_vlm.evaluation.tasks.task import Task
 
-_FIRST = (
-    *("top-1 accuracy", "image-to-text recall@1", "text-to-image recall@1"),
-    *("text score", "image score", "group score"),
-)
-"""Metrics of the table; results.csv has all."""
-_HEAD = ("top-1 accuracy", "text-to-image recall@1", "group score")
-"""The metric of each task in the figure."""
+_MAIN = ("top-1 accuracy", "text-to-image recall@1", "group score")
+"""The metric of each task in tables and figures of several tasks; results.csv has all."""
 
 
-def evaluate_tasks(model: Any, tasks: Mapping[str, Task], out: Path, **options: Any) -> dict[str, EvaluationResult]:
+def evaluate_groups(
+    model: Any, groups: Mapping[str, Mapping[str, Task]], out: Path, **options: Any
+) -> dict[str, dict[str, EvaluationResult]]:
     """Evaluate a model on each task, with raw scores and results in a folder of the task's name.
 
     Args:
         model: What `evaluate` takes.
-        tasks: Tasks by name.
+        groups: Tasks by group and name; with several groups a folder is named after both.
         out: Folder of the folders.
         options: Arguments of `evaluate`.
     """
-    results = {}
-    for name, task in tasks.items():
-        folder = out / name.replace(" ", "-")
-        results[name] = evaluate(model, task, out=folder, progress=True, **options)
-        save_result(results[name], folder)
-    return results
+    found: dict[str, dict[str, EvaluationResult]] = {}
+    for group, tasks in groups.items():
+        found[group] = {}
+        for name, task in tasks.items():
+            folder = out / full_name(group, name, groups).replace(" ", "-")
+            found[group][name] = evaluate(model, task, out=folder, progress=True, **options)
+            save_result(found[group][name], folder)
+    return found
 
 
-def result_table(results: Mapping[str, EvaluationResult]) -> str:
-    """Table of the first places, with the baselines beside the model."""
+def full_name(group: str, name: str, groups: Mapping[str, Any]) -> str:
+    """Name of a task among all groups."""
+    return f"{group} {name}" if len(groups) > 1 else name
+
+
+def result_table(groups: Mapping[str, Mapping[str, EvaluationResult]]) -> str:
+    """Table of the main metric of each task, with a column for each group of tasks and the baselines of the first.
+
+    A single task has a row for each of its metrics instead.
+    """
+    first = next(iter(groups.values()))
+    chosen = [(name, metric) for name, result in first.items() for metric in _shown(result, len(first) == 1)]
     cells = []
-    for name, result in results.items():
-        for metric in dict.fromkeys(row.metric for row in result.rows):
-            if metric in _FIRST or len(results) == 1:
-                row = result.row(metric)
-                blind, constant = (_percent(result.row(metric, other).value) for other in ("blind", "constant"))
-                interval = f"{_percent(row.low)} to {_percent(row.high)}"
-                cells.append([name, metric, _percent(row.value), interval, blind, constant, _percent(row.tie_rate)])
-    return text_table(["task", "metric", "model", "interval", "blind", "constant", "ties"], cells, left=2)
+    for name, metric in chosen:
+        rows = [results[name].row(metric) for results in groups.values()]
+        baselines = [_percent(first[name].row(metric, other).value) for other in ("blind", "constant")]
+        cells.append(
+            [name, metric, *map(_with_interval, rows), *baselines, _percent(max(row.tie_rate for row in rows))]
+        )
+    heads = list(groups) if len(groups) > 1 else ["model"]
+    return text_table(["task", "metric", *heads, "blind", "constant", "ties"], cells, left=2)
 
 
-def write_results(results: Mapping[str, EvaluationResult], path: Path) -> None:
+def write_results(groups: Mapping[str, Mapping[str, EvaluationResult]], path: Path) -> None:
     """Write all metrics of the model and of both baselines to a CSV file."""
-    write_rows(path, [{"task": name, **asdict(row)} for name, one in results.items() for row in one.rows])
+    rows = [
+        {"task": full_name(group, name, groups), **asdict(row)}
+        for group, results in groups.items()
+        for name, result in results.items()
+        for row in result.rows
+    ]
+    write_rows(path, rows)
 
 
 def draw_results(panels: Mapping[str, Mapping[str, EvaluationResult]], path: Path, *, title: str) -> None:
@@ -82,7 +97,15 @@ def draw_models(result: EvaluationResult, path: Path, *, title: str) -> None:
 def main_metric(result: EvaluationResult) -> str:
     """The metric that stands for a task in a figure."""
     metrics = [row.metric for row in result.rows]
-    return next((metric for metric in _HEAD if metric in metrics), metrics[0])
+    return next((metric for metric in _MAIN if metric in metrics), metrics[0])
+
+
+def _shown(result: EvaluationResult, whole: bool) -> list[str]:
+    return list(dict.fromkeys(row.metric for row in result.rows)) if whole else [main_metric(result)]
+
+
+def _with_interval(row: MetricRow) -> str:
+    return f"{_percent(row.value)} ({100 * row.low:.1f} to {100 * row.high:.1f})"
 
 
 def _interval(row: MetricRow) -> Interval:

@@ -10,13 +10,14 @@ from vl_core.cli import note_on_interruption
 from vl_core.intervals import Interval
 from vl_core.tables import text_table, write_rows
 
-from vl_vlm.commands._evaluation import evaluate_tasks, main_metric
+from vl_vlm.commands._evaluation import evaluate_groups, main_metric
 from vl_vlm.commands._models import open_model
 from vl_vlm.commands.settings.compare import Compare
 from vl_vlm.evaluation.results import Comparison, EvaluationResult, compare
 from vl_vlm.evaluation.saved_results import load_result
 from vl_vlm.evaluation.tasks.scenes import scene_tasks
 from vl_vlm.models.folders import BUILT_IN
+from vl_vlm.scenes.vocabulary import SPLITS
 
 
 def run(settings: Compare) -> None:
@@ -68,10 +69,8 @@ def _evaluated(out: Path) -> list[Path]:
     with note_on_interruption("rerun to resume"):
         for name in BUILT_IN:
             model = open_model(name, "cpu")
-            for split in ("test", "held_out"):
-                tasks = scene_tasks(100, size=model.image_size, split=split)
-                named = {f"{split} {task_name}": task for task_name, task in tasks.items()}
-                evaluate_tasks(model.scorer, named, out / name, name=model.name, samples=1)
+            tasks = {str(split): scene_tasks(100, size=model.image_size, split=split) for split in SPLITS[1:]}
+            evaluate_groups(model.scorer, tasks, out / name, name=model.name, samples=1)
             folders.append(out / name)
     return folders
 

@@ -11,11 +11,10 @@ from vl_core.data import balanced_order, open_dataset
 from vl_core.devices import find_device
 
 from vl_vlm.captions.open import open_captions
-from vl_vlm.commands._evaluation import draw_models, draw_results, evaluate_tasks, result_table, write_results
+from vl_vlm.commands._evaluation import draw_models, draw_results, evaluate_groups, result_table, write_results
 from vl_vlm.commands._images import Images
 from vl_vlm.commands._models import open_model
 from vl_vlm.commands.settings.evaluate import Evaluate
-from vl_vlm.evaluation.results import EvaluationResult
 from vl_vlm.evaluation.tasks.classification import ClassificationTask
 from vl_vlm.evaluation.tasks.files import read_sugarcrepe, read_winoground
 from vl_vlm.evaluation.tasks.retrieval import RetrievalTask
@@ -39,39 +38,28 @@ def run(settings: Evaluate) -> None:
         "samples": settings.samples,
         "seed": settings.seed,
     }
-    found: dict[str, dict[str, EvaluationResult]] = {}
     with note_on_interruption("rerun to resume"):
-        for group, tasks in _tasks(settings, model.image_size).items():
-            results = evaluate_tasks(model.scorer, tasks, settings.out, **options)
-            found[group] = {name.removeprefix(f"{group} "): result for name, result in results.items()}
-    for group, results in found.items():
-        print(f"{group}\n{result_table(results)}\n" if len(found) > 1 else result_table(results))
-    everything = {
-        f"{group} {name}" if len(found) > 1 else name: result
-        for group, results in found.items()
-        for name, result in results.items()
-    }
-    write_results(everything, settings.out / "results.csv")
-    title = f"{settings.model}, by {settings.limit} images or pairs a task"
-    if len(everything) == 1:
-        (only,) = everything.values()
-        draw_models(only, settings.out / "results.png", title=f"{settings.model} on {Path(settings.data or '').name}")
+        found = evaluate_groups(model.scorer, _tasks(settings, model.image_size), settings.out, **options)
+    results = [result for group in found.values() for result in group.values()]
+    print(result_table(found))
+    write_results(found, settings.out / "results.csv")
+    if len(results) == 1:
+        title = f"{settings.model} on {Path(settings.data or '').name}"
+        draw_models(results[0], settings.out / "results.png", title=title)
     else:
+        title = f"{settings.model}, by {settings.limit} images or pairs a task"
         draw_results(found, settings.out / "results.png", title=title)
-    for note in dict.fromkeys(note for result in everything.values() for note in result.notes):
+    for note in dict.fromkeys(note for result in results for note in result.notes):
         print(note, file=sys.stderr)
     print("blind: sees texts alone; constant: sees nothing; ties count as chance; intervals of 95 %")
     print(f"wrote results.csv, results.png and the scores of each task to {settings.out}")
 
 
 def _tasks(settings: Evaluate, size: int) -> dict[str, dict[str, Task]]:
-    """Tasks by group and name; a folder is named after both."""
+    """Tasks by group and name."""
     if settings.task == "scenes":
         splits = ["test", "held_out"] if settings.split is None else [settings.split]
-        return {
-            split: {f"{split} {name}": task for name, task in _scenes(settings, size, split).items()}
-            for split in splits
-        }
+        return {split: _scenes(settings, size, split) for split in splits}
     data = settings.data or ""
     if settings.task == "winoground":
         return {"pairs": {"winoground": read_winoground(data, settings.images or "")}}

@@ -13,7 +13,7 @@ from vl_core.cli import note_on_interruption
 from vl_vlm.captions.captioned import CaptionedImages
 from vl_vlm.captions.open import open_captions
 from vl_vlm.charts.retrievals import draw_retrievals
-from vl_vlm.commands._evaluation import evaluate_tasks, result_table, write_results
+from vl_vlm.commands._evaluation import evaluate_groups, result_table, write_results
 from vl_vlm.commands._images import Images
 from vl_vlm.commands.settings._sources import SCENES
 from vl_vlm.commands.settings.train import Train
@@ -59,21 +59,21 @@ def run(settings: Train) -> None:
             config={"source": settings.captions, "begins_with": settings.model, "weights_seed": settings.seed},
         )
     model.eval().save_pretrained(settings.out / "model")
-    tasks: dict[str, Task] = {}
+    tasks: dict[str, dict[str, Task]] = {}
     if settings.captions == SCENES:
         for split in ("test", "held_out"):
-            made = scene_tasks(_TESTED, size=max(size, 16), seed=settings.seed, split=split)
-            tasks |= {f"{split} {name}": task for name, task in made.items()}
+            tasks[split] = scene_tasks(_TESTED, size=max(size, 16), seed=settings.seed, split=split)
     elif _has_choice(test):
-        tasks["retrieval"] = RetrievalTask(Images(test), test.captions, ids=test.names)
+        tasks["captions"] = {"retrieval": RetrievalTask(Images(test), test.captions, ids=test.names)}
     print(f"{len(train)} images with {sum(map(len, train.captions))} captions, {len(test)} others kept from training")
     written = "model/"
     if tasks:
-        results = evaluate_tasks(model, tasks, settings.out / "evaluation", samples=1000, batch_size=64)
+        results = evaluate_groups(model, tasks, settings.out / "evaluation", batch_size=64)
         print(result_table(results))
         write_results(results, settings.out / "results.csv")
         shown = test.subset(range(min(_QUERIES, len(test))))
-        title = f"images found by caption among {len(shown)}, after {contrastive_settings(settings).updates:,} updates"
+        updates = contrastive_settings(settings).updates
+        title = f"images found by caption among {len(shown)}, after {updates:,} updates; its own in green"
         draw_retrievals(settings.out / "retrieval.png", model, shown, title=title)
         print("blind: sees texts alone; constant: sees nothing; ties count as chance; intervals of 95 %")
         written = "model/, results.csv and retrieval.png"
