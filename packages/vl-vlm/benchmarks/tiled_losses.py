@@ -4,8 +4,9 @@
     python packages/vl-vlm/benchmarks/tiled_losses.py --batch 4096 --tile 256 512 1024 --out ""
 
 Forward and backward of float32 features of unit length at scale 100, gradients of both features and of the scale. The
-two dense forms of InfoNCE are one product that serves both directions, and two products, one a direction. Where open_clip
-is installed, its own losses take part, with the version in their name. The ways take turns; ratios are the medians of the ratios of one turn. Memory is the rise of a fresh process's peak (Linux).
+two dense forms of InfoNCE are one product that serves both directions, and two products, one a direction. Where
+open_clip is installed, its own losses take part. The ways take turns; ratios are the medians of the ratios of one turn.
+Memory is the rise of a fresh process's peak (Linux).
 """
 
 from __future__ import annotations

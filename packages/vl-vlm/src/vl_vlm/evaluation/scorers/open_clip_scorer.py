@@ -52,8 +52,8 @@ def from_open_clip(
     positions, fixed = _positions(model)
     if positions and context > positions:
         raise ValueError(
-            f"tokenizer must have a context that fits the text tower: the tokenizer's is {context} tokens, the tower has "
-            f"{positions} positions; take the tokenizer of this model from open_clip.get_tokenizer"
+            f"tokenizer must have a context that fits the text tower: the tokenizer's is {context} tokens, the tower "
+            f"has {positions} positions; take the tokenizer of this model from open_clip.get_tokenizer"
         )
     length = positions if fixed else context
     known = _vocabulary(model)
@@ -80,7 +80,7 @@ def from_open_clip(
 
 
 def _positions(model: Any) -> tuple[int, bool]:
-    """Tokens that the text tower takes, and whether it was trained on texts padded to exactly so many; 0 for no limit."""
+    """Number of tokens that the text tower takes, 0 for any, and True if texts are to be padded to it."""
     tower = getattr(model, "text", model)
     table = getattr(tower, "positional_embedding", None)
     if table is not None:
@@ -95,7 +95,7 @@ def _vocabulary(model: Any) -> int:
 
 
 def _placed(model: Any, pixels: Any) -> Any:
-    """Pixels on the model's device, in the type of its first layer, which may be narrower than that of other weights."""
+    """Pixels on the model's device, in the type of its first layer; other weights may have a wider one."""
     weights = list(model.visual.parameters())
     first = next((weight for weight in weights if weight.ndim == 4), weights[0])
     return pixels.to(first.device, first.dtype)
