@@ -21,7 +21,7 @@ def test_a_quick_study_writes_table_and_figure(tmp_path, capsys):
     assert float(rows[3]["left low"]) <= float(rows[3]["left"]) <= float(rows[3]["left high"])
     assert (tmp_path / "toy.png").read_bytes()[:4] == b"\x89PNG"
     said = capsys.readouterr().out
-    assert "left: the true log-density is below that of 999 in 1,000 held-out data" in said
+    assert "outside: the true log-density is below that of 999 in 1,000 held-out data" in said
     assert "means over 2 seeds" in said
 
 

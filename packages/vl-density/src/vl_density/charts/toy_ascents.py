@@ -57,7 +57,7 @@ def _draw_scatter(axes: Any, points: Sequence[Points]) -> None:
     axes.set_ylim(bottom - 0.6 * (top - bottom), top)
     axes.set_xlabel("true log-density, nats")
     axes.set_ylabel("log-density of the model, nats")
-    axes.legend(fontsize=SMALL, frameon=False, loc="lower left", borderpad=0, handletextpad=0.2, markerscale=2)
+    axes.legend(fontsize=SMALL, edgecolor="none", loc="lower left", handletextpad=0.2, markerscale=2)
     style_axes(axes, grid="both")
 
 

@@ -103,9 +103,8 @@ def _print(found: dict[str, list[Points]], settings: Toy) -> None:
             interval = f"{percent(left.estimate)} ({percent(left.low)} to {percent(left.high)})"
             levels = [f"{one.log_prob.mean():.1f}", f"{one.true_log_prob.mean():.1f}"]
             rows.append([name, one.kind, interval, percent(above.estimate), *levels])
-    head = ["density", "points", "left the data, %", "of these above data, %", "log p", "true log p"]
-    head[3] = "left and above, %"
+    head = ["density", "points", "outside, %", "outside and above, %", "log p", "true log p"]
     print(text_table(head, rows, left=2))
-    print("left: the true log-density is below that of 999 in 1,000 held-out data")
+    print("outside: the true log-density is below that of 999 in 1,000 held-out data")
     print("above: the model's log-density is above the mean of held-out data")
     print(f"means over {settings.seeds} seeds; intervals of 95 %, which draw the seeds")

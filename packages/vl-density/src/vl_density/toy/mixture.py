@@ -68,7 +68,7 @@ class AutoregressiveMixture(nn.Module):
     @torch.no_grad()
     def sample(self, count: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw points value by value, ``(count, dimensions)``."""
-        points = self.weights[0].new_zeros(count, self.dimensions)
+        points: Tensor = self.weights[0].new_zeros(count, self.dimensions)
         for place in range(self.dimensions):
             weights, means, log_scales = (part[place] for part in self._mixtures(points))
             which = torch.multinomial(weights.exp(), 1, generator=generator)
