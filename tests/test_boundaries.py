@@ -47,7 +47,10 @@ ROOMS = {
         *("common", "fourier", "ntk", "hindsight", "hippo", "envs"),
         *("zoo", "training", "charts", "commands", "cli"),
     ),
-    "vl-vlm": ("losses", "captions", "scenes", "evaluation"),
+    "vl-vlm": (
+        *("losses", "captions", "scenes", "models", "evaluation", "training"),
+        *("charts", "commands", "cli"),
+    ),
 }
 """The folders and modules at the root of each package that holds code, from the bottom up.
 

@@ -23,9 +23,12 @@ def test_version_matches_the_installed_metadata():
         (
             "vl_core.data",
             [
-                *("BUILTIN_NAMES", "ImageDataset", "ImageError", "ImageFault", "Normalization", "UndividedError"),
-                *("balanced_order", "check_images", "check_source", "checked_ids", "checked_image", "image_batch"),
-                *("image_to_tensor", "is_single_image", "open_dataset", "read_image", "refuse_faults"),
+                *("BUILTIN_NAMES", "ImageContents", "ImageDataset", "ImageError", "ImageFault", "Normalization"),
+                *("ParquetImages", "RowGroupCache", "UndividedError", "balanced_order", "check_images"),
+                *("check_source", "checked_ids", "checked_image", "find_images", "fit_image"),
+                *("image_batch", "image_to_tensor"),
+                *("is_single_image", "open_contents", "open_dataset", "open_image_column", "read_image"),
+                *("refuse_faults", "select_splits"),
             ],
         ),
         (
@@ -67,7 +70,7 @@ def test_version_matches_the_installed_metadata():
             ],
         ),
         ("vl_core.devices", ["checked_device", "default_device", "find_device", "input_weight"]),
-        ("vl_core.progress", ["progress_bar"]),
+        ("vl_core.progress", ["progress_bar", "quiet_libraries"]),
         (
             "vl_core.runs",
             [

@@ -1,16 +1,22 @@
-"""A progress bar on a terminal; elsewhere, in a log or a pipe, a plain line every ten seconds at most."""
+"""A progress bar on a terminal; elsewhere, in a log or a pipe, a plain line every ten seconds at most.
+
+And quiet for libraries that draw bars of their own.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from time import time
 from typing import Any
 
 from tqdm.auto import tqdm
 from tqdm.std import tqdm as plain_tqdm
 
-__all__ = ["progress_bar"]
+__all__ = ["progress_bar", "quiet_libraries"]
 
 _SECONDS = 10.0  # between two lines
 _FORMAT = "{desc}: {n_fmt} of {total_fmt} {unit} ({percentage:.0f} %), {elapsed} elapsed, {remaining} left{postfix}"
@@ -64,3 +70,27 @@ def progress_bar(iterable: Iterable[Any] | None = None, **settings: Any) -> Any:
     if terminal or tqdm.__module__ == "tqdm.notebook":
         return tqdm(iterable, **settings)
     return _Lines(iterable, **settings)
+
+
+@contextmanager
+def quiet_libraries(*names: str) -> Iterator[None]:
+    """Suppress the bars and warnings of Hugging Face libraries inside the block, and put both back after it.
+
+    Args:
+        names: ``"transformers"`` or ``"diffusers"``; each must be installed.
+    """
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    controls: list[Any] = [import_module(f"{name}.utils.logging") for name in names]
+    shown = [control for control in controls if control.is_progress_bar_enabled()]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    for control in shown:
+        control.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        for control in shown:
+            control.enable_progress_bar()

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from vl_core.data import ImageError, open_dataset
-from vl_core.data._parquet import ParquetImages
+from vl_core.data import ImageError, ParquetImages, RowGroupCache, open_dataset, open_image_column
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow comes with the extra vl-core[parquet]")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -90,16 +89,30 @@ def test_nothing_is_decoded_or_read_before_it_is_asked_for(tmp_path):
 
 
 def test_only_as_many_row_groups_are_kept_as_fit(tmp_path):
-    images = ParquetImages(save(tmp_path, image=IMAGES), [2, 2, 1], cache_bytes=1)
+    images = ParquetImages(save(tmp_path, image=IMAGES), [2, 2, 1], cache=RowGroupCache(1))
     for index in (0, 4, 2, 2, 1, 3):
         assert images[index].getpixel((0, 0)) == index
-        assert len(images._groups) == 1
+        assert len(images.cache) == 1
     roomy = ParquetImages(images.path, [2, 2, 1])
     assert [roomy[index].getpixel((0, 0)) for index in range(5)] == list(range(5))
-    assert len(roomy._groups) == 3
+    assert len(roomy.cache) == 3
     copy = pickle.loads(pickle.dumps(roomy))
-    assert len(copy._groups) == 0
+    assert len(copy.cache) == 0
     assert copy[4].getpixel((0, 0)) == 4
+
+
+def test_files_share_a_cache_and_read_what_stands_beside_the_images(tmp_path):
+    cache, opened = RowGroupCache(1), []
+    for shift in (0, 2):
+        folder = tmp_path / str(shift)
+        folder.mkdir()
+        path = save(folder, scan=IMAGES[shift:], text=list("abcde")[shift:])
+        opened.append(open_image_column(path, (("note", "text", "scan"), "label"), column="scan", cache=cache))
+    assert [found.columns for found in opened] == [{"text": list("abcde")}, {"text": list("cde")}]
+    assert [found.images[1].getpixel((0, 0)) for found in opened] == [1, 3]
+    assert len(cache) == 1
+    with pytest.raises(ValueError, match="must have a column 'photo' of bytes, got scan, text"):
+        open_image_column(path, column="photo")
 
 
 def test_skipping_lists_bad_rows(tmp_path):

@@ -46,7 +46,7 @@ def test_a_folder_of_ones_own_is_scored_by_every_score(photos, tmp_path, capsys)
     ("arguments", "message"),
     [
         (["--outside", "nowhere/photos"], "there is no file or folder 'nowhere/photos'"),
-        (["--codecs", "flif"], "--codecs must be among png and webp, got 'flif'"),
+        (["--codecs", "flif"], "--codecs must be among png, webp, jpeg-ls, jpeg-xl, got 'flif'"),
         (["--densities", "nothing", "--limit", "4"], "no density 'nothing': it is neither built in"),
     ],
 )

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from vl_density.ood.metrics import METRICS, OriginalScores, aupr, auroc, bootstrap, fpr95, to_pytorch_ood
 
 
@@ -66,7 +67,7 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says():
 
 def test_pytorch_ood_takes_scores_and_negative_labels():
     scores, labels = to_pytorch_ood([1.0, 2.0], [3.0])
-    assert scores.tolist() == [1, 2, 3]
+    assert (scores.dtype, scores.tolist()) == (torch.float64, [1, 2, 3])
     assert labels.tolist() == [0, 0, -1]
 
 

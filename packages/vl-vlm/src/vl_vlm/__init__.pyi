@@ -3,6 +3,9 @@
 from .__about__ import __version__ as __version__
 from .captions.captioned import CaptionedImage as CaptionedImage
 from .captions.captioned import CaptionedImages as CaptionedImages
+from .captions.check import check_captions as check_captions
+from .captions.open import open_captions as open_captions
+from .captions.shards.write import write_shards as write_shards
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.evaluate import predict as predict
 from .evaluation.evaluate import rescore as rescore
@@ -13,6 +16,10 @@ from .evaluation.results import Comparison as Comparison
 from .evaluation.results import EvaluationResult as EvaluationResult
 from .evaluation.results import MetricRow as MetricRow
 from .evaluation.results import compare as compare
+from .evaluation.saved_results import load_result as load_result
+from .evaluation.saved_results import save_result as save_result
+from .evaluation.scene_report import SceneReport as SceneReport
+from .evaluation.scene_report import evaluate_scenes as evaluate_scenes
 from .evaluation.scorers.baselines import ConstantBaseline as ConstantBaseline
 from .evaluation.scorers.baselines import UnigramBaseline as UnigramBaseline
 from .evaluation.scorers.dual_encoder import from_dual_encoder as from_dual_encoder
@@ -24,6 +31,7 @@ from .evaluation.tasks.files import read_winoground as read_winoground
 from .evaluation.tasks.pairs import SugarCrepeTask as SugarCrepeTask
 from .evaluation.tasks.pairs import WinogroundTask as WinogroundTask
 from .evaluation.tasks.retrieval import RetrievalTask as RetrievalTask
+from .evaluation.tasks.scenes import scene_tasks as scene_tasks
 from .evaluation.tasks.task import Task as Task
 from .losses.info_nce import info_nce as info_nce
 from .losses.modules import InfoNCELoss as InfoNCELoss
@@ -31,6 +39,12 @@ from .losses.modules import SigmoidLoss as SigmoidLoss
 from .losses.reference import dense_info_nce as dense_info_nce
 from .losses.reference import dense_sigmoid_loss as dense_sigmoid_loss
 from .losses.sigmoid import sigmoid_loss as sigmoid_loss
+from .models.dual_encoder import DualEncoder as DualEncoder
+from .models.small import small_dual_encoder as small_dual_encoder
+from .models.sub_batches import encode_in_parts as encode_in_parts
+from .models.tokenizers import train_tokenizer as train_tokenizer
+from .models.towers import JointModel as JointModel
+from .models.towers import Towers as Towers
 from .scenes.dataset import make_scene as make_scene
 from .scenes.dataset import make_scenes as make_scenes
 from .scenes.drawing import draw_scene as draw_scene
@@ -41,3 +55,10 @@ from .scenes.scene import Scene as Scene
 from .scenes.scene import SceneObject as SceneObject
 from .scenes.truth import is_true as is_true
 from .scenes.wording import scene_captions as scene_captions
+from .training.contrastive import ContrastiveObjective as ContrastiveObjective
+from .training.contrastive import train_dual_encoder as train_dual_encoder
+from .training.settings import ContrastiveSettings as ContrastiveSettings
+from .training.settings import clip_recipe as clip_recipe
+from .training.settings import lit_recipe as lit_recipe
+from .training.settings import siglip_recipe as siglip_recipe
+from .training.settings import small_recipe as small_recipe

@@ -1,5 +1,8 @@
 """Images with captions by position, subsets of them, and what is refused."""
 
+import doctest
+import importlib
+
 import pytest
 from PIL import Image
 from vl_core.data import open_dataset
@@ -29,6 +32,29 @@ def test_captions_of_a_labeled_dataset():
     assert len(dataset) == len(emoji)
     assert dataset[3].captions == (emoji.captions[3],)
     assert dataset[3].image.tobytes() == emoji[3][0].tobytes()
+
+
+@pytest.mark.parametrize("module", ["captioned", "check", "open"])
+def test_docstring_examples_give_what_they_show(module):
+    found = doctest.testmod(importlib.import_module(f"vl_vlm.captions.{module}"))
+    assert found.attempted
+    assert not found.failed
+
+
+def test_images_in_memory_are_read_once():
+    read = []
+
+    class Counted:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            read.append(index)
+            return IMAGES[index]
+
+    dataset = CaptionedImages(Counted(), CAPTIONS, names=("a", "b", "c"), name="reds").subset([2, 0]).in_memory()
+    assert [dataset[index] for index in (0, 1, 0)] == [captioned()[2], captioned()[0], captioned()[2]]
+    assert read == [2, 0]
 
 
 @pytest.mark.parametrize(

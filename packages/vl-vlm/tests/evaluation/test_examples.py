@@ -8,11 +8,13 @@ import pytest
 ROOMS = [
     "evaluate",
     "intervals",
+    "scene_report",
     "scorers.baselines",
     "scorers.dual_encoder",
     "tasks.classification",
     "tasks.pairs",
     "tasks.retrieval",
+    "tasks.scenes",
 ]
 
 

@@ -85,6 +85,23 @@ def open_folder(
     )
 
 
+def find_images(root: Path, exclude: Path | None = None) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Find the images at any depth below a folder, whatever its sub-folders are called, without reading them.
+
+    Hidden files and folders are left out without a word, and links are followed as `vl_core.data.open_dataset` does.
+
+    Args:
+        root: The folder.
+        exclude: A folder inside that is passed over.
+
+    Returns:
+        The images in natural order (``img2`` before ``img10``); and the path inside the folder, with the reason, of
+        each file or folder that was passed over, such as those that are not named like an image.
+    """
+    tree, left_out = _scan(root, exclude)
+    return tree.below(), left_out
+
+
 def count_reasons(left_out: Iterable[tuple[str, str]]) -> str:
     """The reasons why files are passed over, the most frequent first, with the number of files."""
     return ", ".join(f"{count} {reason}" for reason, count in Counter(reason for _, reason in left_out).most_common())

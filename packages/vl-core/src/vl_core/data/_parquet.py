@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -26,12 +27,57 @@ _BATCH_ROWS = 64
 _LEAST_LIMIT = 64 * 1024**2
 
 
+class RowGroupCache:
+    """The row groups that were read last, ``limit`` bytes at most unless one alone is larger.
+
+    Several files may share one. Copies sent to other processes start empty.
+
+    Args:
+        limit: Size of all groups together, in bytes.
+    """
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        self.limit = limit
+        self._start_empty()
+
+    def _start_empty(self) -> None:
+        self._groups: OrderedDict[tuple[Path, int], Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"limit": self.limit}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.limit = state["limit"]
+        self._start_empty()
+
+    def __len__(self) -> int:
+        """Number of groups held now."""
+        return len(self._groups)
+
+    def get(self, path: Path, group: int, read: Callable[[int], Any]) -> Any:
+        """Row group ``group`` of a file, by ``read(group)`` where it is not held."""
+        with self._lock:
+            if (path, group) not in self._groups:
+                self._groups[path, group] = read(group)
+                while len(self._groups) > 1 and sum(held.nbytes for held in self._groups.values()) > self.limit:
+                    self._groups.popitem(last=False)
+            self._groups.move_to_end((path, group))
+            return self._groups[path, group]
+
+
 class ParquetImages:
-    """Reads encoded images one row group at a time, with a cache of ``cache_bytes`` for the latest groups.
+    """Reads encoded images one row group at a time, with a cache for the latest groups.
 
     Nothing is decoded before it is asked for. Files that fit are read once; of larger ones, reading in order touches
-    each row group once, and reading in random order wants small row groups. Copies sent to other processes start with
-    an empty cache.
+    each row group once, and reading in random order wants small row groups.
+
+    Args:
+        path: The file.
+        row_counts: Rows of each row group.
+        column: Name of the column of images.
+        cache: Holds row groups; by default one of its own.
+        pixel_range: See `vl_core.data.open_dataset`.
     """
 
     def __init__(
@@ -40,47 +86,27 @@ class ParquetImages:
         row_counts: list[int],
         *,
         column: str = "image",
-        cache_bytes: int = CACHE_BYTES,
+        cache: RowGroupCache | None = None,
         pixel_range: PixelRange | None = None,
     ) -> None:
         self.path = path
         self.column = column
         self.pixel_range = pixel_range
-        self.cache_bytes = cache_bytes
+        self.cache = RowGroupCache() if cache is None else cache
         self._starts = np.concatenate([[0], np.cumsum(row_counts, dtype=np.int64)])
-        self._start_empty()
-
-    def _start_empty(self) -> None:
-        self._groups: OrderedDict[int, Any] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_groups", "_lock")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._start_empty()
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
     def __getitem__(self, index: int) -> Image.Image:
         group = int(np.searchsorted(self._starts, index, side="right")) - 1
-        value = self._group(group)[index - int(self._starts[group])].as_py()
+        rows = self.cache.get(self.path, group, self._read)
+        value = rows[index - int(self._starts[group])].as_py()
         encoded = value.get("bytes") if isinstance(value, dict) else value
         name = f"row {index} of {self.path}"
         if encoded is None:
             raise ImageError(f"{name} holds no bytes; an image must lie in the file itself, a path is not followed")
         return read_image(encoded, name=name, pixel_range=self.pixel_range)
-
-    def _group(self, group: int) -> Any:
-        with self._lock:
-            if group not in self._groups:
-                self._groups[group] = self._read(group)
-                while len(self._groups) > 1 and sum(c.nbytes for c in self._groups.values()) > self.cache_bytes:
-                    self._groups.popitem(last=False)
-            self._groups.move_to_end(group)
-            return self._groups[group]
 
     def _read(self, group: int) -> Any:
         try:
@@ -94,24 +120,49 @@ class ParquetImages:
             raise ImageError(f"row group {group} of {self.path} cannot be read: {_one_line(error)}") from error
 
 
-def open_parquet(path: Path, split: str | None, pixel_range: PixelRange | None = None) -> ImageContents:
-    """Open a Parquet file of encoded images.
+class ImageColumn(NamedTuple):
+    """The images of a Parquet file, read lazily, with what stands beside them."""
 
-    Columns: ``image`` or ``img`` (bytes, or the Hugging Face struct of ``bytes`` and ``path``, dictionary-encoded or
-    not), or else the only one that the Hugging Face description in the file's header calls an image; and, where there
-    are some, ``label`` (numbers or names, null for none), ``caption`` and ``split`` (text). Class names are taken from
-    that description where there is one.
+    images: ParquetImages
+    """By row."""
+    columns: dict[str, list[Any]]
+    """The values of the columns that were asked for and are there."""
+    schema: Any
+    """Names and types of all columns, a `pyarrow.Schema`."""
+
+
+def open_image_column(
+    path: Path,
+    beside: Sequence[str | tuple[str, ...]] = (),
+    *,
+    column: str | None = None,
+    cache: RowGroupCache | None = None,
+    pixel_range: PixelRange | None = None,
+) -> ImageColumn:
+    """Open a Parquet file of encoded images, and read small columns beside them whole.
+
+    Args:
+        path: The file.
+        beside: Columns to read; those that are not there are left out, and of a tuple the first that is there is read.
+        column: The column of images. By default ``image`` or ``img`` (bytes, or the Hugging Face struct of ``bytes``
+            and ``path``, dictionary-encoded or not), or else the only one that the Hugging Face description in the
+            file's header calls an image.
+        cache: Holds row groups, so that several files may share its bound.
+        pixel_range: See `vl_core.data.open_dataset`.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ModuleNotFoundError: If pyarrow is not installed; the extra is named.
-        ValueError: If the file is no Parquet file or a column is missing or of another type.
+        ValueError: If the file is no Parquet file, or the column of images is missing or of another type.
     """
     arrow = import_extra("pyarrow", "parquet")
     try:
         with _opened(path) as file:
             schema = file.schema_arrow
             row_counts = _row_counts(file.metadata, path)
-            small = [key for key in ("label", "caption", "split") if key in schema.names]
+            wanted = [(keys,) if isinstance(keys, str) else keys for keys in beside]
+            there = [[key for key in keys if key in schema.names] for keys in wanted]
+            small = [keys[0] for keys in there if keys]
             groups = list(range(len(row_counts)))
             table = _read_columns(file, path, small, groups, sum(row_counts)) if small and groups else None
             columns = {key: table.column(key).to_pylist() if table else [] for key in small}
@@ -119,26 +170,44 @@ def open_parquet(path: Path, split: str | None, pixel_range: PixelRange | None =
         raise
     except Exception as error:
         raise ValueError(f"{path} is not a whole Parquet file: {_one_line(error)}") from error
-    column = _image_column(schema)
-    if column is None:
-        raise ValueError(f"{path} must have a column 'image' of bytes, got {', '.join(schema.names)[:200]}; rename it")
-    for key in (column, *small):
+    found = _image_column(schema) if column is None else column if column in schema.names else None
+    if found is None:
+        raise ValueError(
+            f"{path} must have a column {column or 'image'!r} of bytes, got {', '.join(schema.names)[:200]}; rename it"
+        )
+    for key in (found, *small):
         if schema.names.count(key) > 1:
             raise ValueError(f"{path} must have one column {key!r}, got {schema.names.count(key)}")
-    _check_image_type(arrow, column, schema.field(column).type, path)
+    _check_image_type(arrow, found, schema.field(found).type, path)
+    images = ParquetImages(path, row_counts, column=found, cache=cache, pixel_range=pixel_range)
+    return ImageColumn(images, columns, schema)
+
+
+def open_parquet(path: Path, split: str | None, pixel_range: PixelRange | None = None) -> ImageContents:
+    """Open a Parquet file of encoded images.
+
+    Columns: images as `open_image_column` finds them; and, where there are some, ``label`` (numbers or names, null for
+    none), ``caption`` and ``split`` (text). Class names are taken from the Hugging Face description in the file's
+    header where there is one.
+
+    Raises:
+        ModuleNotFoundError: If pyarrow is not installed; the extra is named.
+        ValueError: If the file is no Parquet file or a column is missing or of another type.
+    """
+    images, columns, schema = open_image_column(path, ("label", "caption", "split"), pixel_range=pixel_range)
     for key in ("caption", "split"):
         for row, text in enumerate(columns.get(key, ())):
             if not isinstance(text, str):
                 raise ValueError(f"column {key!r} of {path} must hold text, got {text!r} in row {row}")
 
-    n = sum(row_counts)
+    n = len(images)
     labels, classes = np.full(n, -1, np.int64), _declared_classes(schema)
     if "label" in columns:
         labels, classes = number_labels(columns["label"], classes, f"column 'label' of {path}")
     parts = columns.get("split")
     wanted = set(select_splits(split, parts or (), str(path)))
     dataset = ImageContents(
-        ParquetImages(path, row_counts, column=column, pixel_range=pixel_range),
+        images,
         labels,
         name=str(path),
         split=split,

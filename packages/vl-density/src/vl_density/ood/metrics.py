@@ -7,12 +7,15 @@ counted as what they are, and all is computed in float64, so scores of 1,500 nat
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from vl_core.intervals import Interval as Interval
 from vl_core.intervals import bootstrap_all as _bootstrap_all
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Scores: TypeAlias = NDArray[np.float64]
 Metric: TypeAlias = Callable[[Scores, Scores], float]
@@ -151,16 +154,34 @@ def checked_scores(inside: ArrayLike, outside: ArrayLike) -> tuple[Scores, Score
     return found[0].view(OriginalScores), found[1].view(OriginalScores)
 
 
-def to_pytorch_ood(inside: ArrayLike, outside: ArrayLike) -> tuple[Scores, NDArray[np.int64]]:
-    """Scores and labels as the metrics of pytorch-ood take them: labels are 0 inside and -1 outside.
+def to_pytorch_ood(inside: ArrayLike, outside: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Scores and labels as pytorch-ood takes them: ``OODMetrics().update(*to_pytorch_ood(inside, outside)).compute()``.
+
+    Its AUROC and FPR95TPR are those of this module, ties included. Its AUPR-OUT is the area under the precision-recall
+    curve by trapezoids, which is another number than the average precision of `aupr` (Davis and Goadrich, 2006): for a
+    constant score, halfway between the share of images outside and 1.
+
+    Args:
+        inside: As for `auroc`.
+        outside: As for `auroc`.
+
+    Returns:
+        Scores, float64, since float32 merges scores near 1,500 nats that differ by less than 1e-4, and labels, 0 inside
+        and -1 outside.
+
+    Raises:
+        ValueError: As for `auroc`.
 
     Example:
         >>> scores, labels = to_pytorch_ood([1.0], [2.0, 3.0])
         >>> labels.tolist()
         [0, -1, -1]
     """
+    import torch
+
     low, high = checked_scores(inside, outside)
-    return np.concatenate([low, high]), np.repeat([0, -1], [len(low), len(high)])
+    labels = torch.from_numpy(np.repeat([0, -1], [len(low), len(high)]))
+    return torch.from_numpy(np.concatenate([low, high]).view(np.ndarray)), labels
 
 
 def _counts(inside: Scores, outside: Scores) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

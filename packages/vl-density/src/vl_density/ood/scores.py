@@ -100,7 +100,7 @@ class InputComplexity(OODScore):
 
     Args:
         model: The density.
-        codec: `"png"` or `"webp"`.
+        codec: `"png"` or `"webp"`; with the extra ``codecs``, also `"jpeg-ls"` or `"jpeg-xl"`.
     """
 
     def __init__(self, model: Density, codec: str = "png"):

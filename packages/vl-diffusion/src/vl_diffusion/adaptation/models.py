@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vl_core.data import Normalization
+from vl_core.data import Normalization, fit_image
 
 from vl_diffusion.checks import checked_classes
-from vl_diffusion.models.images import fit
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Preprocessing:
     def __call__(self, image: Tensor) -> Tensor:
         """Prepare one image, differentiably."""
         channels = self.channels or (len(self.mean) if len(self.mean) > 1 else image.shape[0])
-        image = fit(image, self.resize or self.size, channels, crop=self.size)
+        image = fit_image(image, self.resize or self.size, channels, crop=self.size)
         # A single mean and std is that of all channels.
         mean, std = (values * channels if len(values) == 1 else values for values in (self.mean, self.std))
         return Normalization(mean, std)(image)

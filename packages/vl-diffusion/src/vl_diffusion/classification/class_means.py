@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from vl_core.data import fit_image
 
 from vl_diffusion.models.image_stream import READ_ERRORS
-from vl_diffusion.models.images import fit, to_tensor
+from vl_diffusion.models.images import to_tensor
 
 _logger = logging.getLogger(__name__)
 
@@ -57,5 +58,5 @@ def _readable(training: Any, members: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _pixels(image: Any) -> np.ndarray:
-    pixels: np.ndarray = fit(to_tensor(image), _SIZE, 1).flatten().to(torch.float64).numpy()
+    pixels: np.ndarray = fit_image(to_tensor(image), _SIZE, 1).flatten().to(torch.float64).numpy()
     return pixels

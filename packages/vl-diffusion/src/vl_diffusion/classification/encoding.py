@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from vl_core.data import fit_image
 
 from vl_diffusion.classification.engine import EncodedImage
 from vl_diffusion.models.denoiser import Denoiser
 from vl_diffusion.models.image_stream import OnError, load_each
-from vl_diffusion.models.images import content_id, fit
+from vl_diffusion.models.images import content_id
 
 # Batch size of the autoencoder, whose activations are large.
 _BATCH_SIZE = 8
@@ -23,7 +24,7 @@ _BATCH_SIZE = 8
 def encode(denoiser: Denoiser, images: Sequence[Tensor]) -> Tensor:
     """Encode images ``(C, H, W)`` in [0, 1] of any size as model inputs ``(B, c, h, w)``."""
     size, channels = denoiser.image_size, denoiser.image_channels
-    return denoiser.encode_images(torch.stack([fit(image, size, channels) for image in images]))
+    return denoiser.encode_images(torch.stack([fit_image(image, size, channels) for image in images]))
 
 
 def encode_each(

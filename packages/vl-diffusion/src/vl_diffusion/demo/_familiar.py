@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from vl_core.data import fit_image
 
-from vl_diffusion.models.images import fit, to_tensor
+from vl_diffusion.models.images import to_tensor
 
 QUANTILE = 0.99
 """Share of the references that count as familiar."""
@@ -51,7 +52,7 @@ class Familiarity:
         return self.distance(image) <= self.limit
 
     def _pixels(self, images: Sequence[Any]) -> Tensor:
-        return torch.stack([fit(to_tensor(image), self.size, self.channels).flatten() for image in images])
+        return torch.stack([fit_image(to_tensor(image), self.size, self.channels).flatten() for image in images])
 
     def _distances(self, pixels_nd: Tensor) -> Tensor:
         apart: Tensor = torch.cdist(pixels_nd, self._references)

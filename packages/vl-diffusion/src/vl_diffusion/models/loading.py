@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import torch
 from huggingface_hub import constants, hf_hub_download, list_repo_files
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from vl_core.files import check_sizes, limit_network
+from vl_core.progress import quiet_libraries
 
 from vl_diffusion.checks import TimestepEmbedding, checked_dtype, checked_image_size, checked_timestep_embedding
 from vl_diffusion.models.denoiser import Denoiser
@@ -206,7 +204,7 @@ def _load_file(path: Path, wanted: _Wanted) -> Denoiser:
     kind = family(supported(index, folder))
     assert kind is not None
     left_out = _parts_left_out(getattr(diffusers, kind), index)
-    with _quiet_libraries():
+    with quiet_libraries("diffusers", "transformers"):
         pipeline = load_single_file(path, folder, index, kind, wanted.dtype, wanted.variant, left_out)
     _check_whole(pipeline, folder, path)
     return as_denoiser(pipeline, image_size=wanted.image_size, timestep_embedding=wanted.timestep_embedding)
@@ -273,7 +271,7 @@ def _load_pipeline(folder: Path, index: Mapping[str, Any], wanted: _Wanted) -> D
     left_out = _parts_left_out(pipeline_class, index)
     variants = check_parts(folder, part_names(index, left_out), wanted.variant)
     _say_variant(folder, wanted.variant, variants.values())
-    with _quiet_libraries(), warnings.catch_warnings(), limit_network(folder):
+    with quiet_libraries("diffusers", "transformers"), warnings.catch_warnings(), limit_network(folder):
         # The argument is called dtype since diffusers 0.42.
         warnings.filterwarnings("ignore", message=".*torch_dtype", category=FutureWarning)
         # Parts with a variant are loaded one by one: diffusers chooses one name for all of them.
@@ -323,33 +321,12 @@ def _load_network(folder: Path, wanted: _Wanted) -> Denoiser:
     names = _read_names(folder / "classes.json") if (folder / "classes.json").is_file() else None
     chosen = check_weights(folder, wanted.variant, optional=False)
     _say_variant(folder, wanted.variant, [chosen])
-    with _quiet_libraries(), limit_network(folder):
+    with quiet_libraries("diffusers", "transformers"), limit_network(folder):
         network, report = getattr(diffusers, content["_class_name"]).from_pretrained(
             folder, use_safetensors=True, torch_dtype=wanted.dtype, variant=chosen, output_loading_info=True
         )
     _check_fit(str(folder / "config.json"), report["missing_keys"], report["unexpected_keys"])
     return ClassConditionalDenoiser(network, schedule, class_names=names, timestep_embedding=wanted.timestep_embedding)
-
-
-@contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Suppress the bars and warnings of diffusers and transformers; `_check_fit` reports mismatched weights."""
-    names = ("diffusers", "transformers")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    controls: list[Any] = [import_module(f"{name}.utils.logging") for name in names]
-    shown = [control for control in controls if control.is_progress_bar_enabled()]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    for control in shown:
-        control.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        for control in shown:
-            control.enable_progress_bar()
 
 
 def _check_whole(pipeline: Any, folder: Path, file: Path | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 from PIL import Image
 from torch.utils.data import Dataset
 from vl_core.data import ImageDataset
+from vl_core.progress import progress_bar
 
 
 class CaptionedImage(NamedTuple):
@@ -103,6 +104,18 @@ class CaptionedImages(Dataset[CaptionedImage]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {len(self)} images, {sum(map(len, self.captions))} captions)"
+
+    def in_memory(self, *, progress: bool = False) -> Self:
+        """The same images, read once and kept: for small sets that take long to decode or draw.
+
+        Args:
+            progress: Show a progress bar.
+        """
+        bar = progress_bar(range(len(self)), desc="reading images", unit="images", disable=not progress)
+        result = self.subset(range(len(self)))
+        result._images = [self[index].image for index in bar]
+        result._positions = range(len(self))
+        return result
 
     def subset(self, indices: Iterable[int]) -> Self:
         """The images at ``indices``, in that order, sharing the files or arrays of this data set.

@@ -37,6 +37,11 @@ def plain_captions(scene: Scene) -> tuple[str, ...]:
     return tuple(caption for place, caption in enumerate(scene_captions(scene)) if not _reverses(scene, place))
 
 
+def with_article(name: str) -> str:
+    """Put "a" or "an" before a name."""
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
 def _attributes(scene: Scene) -> list[str]:
     names = [_described(item) for item in scene.objects]
     return _listed(names, "there is")
@@ -49,7 +54,7 @@ def _counts(scene: Scene) -> list[str]:
 
 
 def _relations(scene: Scene) -> list[str]:
-    first, second = (_with_article(f"{item.color} {item.shape}") for item in scene.objects)
+    first, second = (with_article(f"{item.color} {item.shape}") for item in scene.objects)
     relation = scene.relation or ""
     return [
         f"{first} {relation} {second}",
@@ -75,11 +80,7 @@ def _listed(names: Sequence[str], opening: str) -> list[str]:
 
 def _described(item: SceneObject) -> str:
     words = (item.size, item.pattern, item.color, item.shape)
-    return _with_article(" ".join(word for word in words if word))
-
-
-def _with_article(name: str) -> str:
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return with_article(" ".join(word for word in words if word))
 
 
 def _ending(group: Sequence[SceneObject]) -> str:

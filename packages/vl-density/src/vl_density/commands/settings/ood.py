@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +12,8 @@ from vl_core.cli import Count, DeviceName, FolderPath, Groups, ImageSource, Mode
 from vl_core.data import check_images
 
 from vl_density.models.folders import density_folder
+
+_CODECS = ("png", "webp", "jpeg-ls", "jpeg-xl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ class OutOfDistribution:
     """Maximum number of images of a set."""
 
     codecs: tuple[str, ...] = ("png", "webp")
-    """Compression of the scores of complexity."""
+    """Compression of the scores of complexity: png and webp, and with the extra codecs jpeg-ls and jpeg-xl."""
 
     repetitions: Count = 1000
     """Repetitions of the bootstrap."""
@@ -68,13 +71,19 @@ class OutOfDistribution:
         Raises:
             ValueError: If a number is out of range, or a set is named that nothing has.
             FileNotFoundError: If a file or a folder is missing.
+            ModuleNotFoundError: If a codec needs an extra that is not installed.
         """
         check_values(self)
         if not self.densities:
             raise ValueError("--densities must name at least one, got none")
         for codec in self.codecs:
-            if codec not in ("png", "webp"):
-                raise ValueError(f"--codecs must be among png and webp, got {codec!r}")
+            if codec not in _CODECS:
+                raise ValueError(f"--codecs must be among {', '.join(_CODECS)}, got {codec!r}")
+            if codec.startswith("jpeg") and find_spec("imagecodecs") is None:
+                raise ModuleNotFoundError(
+                    f"--codecs {codec} needs imagecodecs, which comes with `pip install 'vl-density[codecs]'`",
+                    name="imagecodecs",
+                )
         for name in (*self.densities, *([] if self.background is None else [self.background])):
             density_folder(name)
 

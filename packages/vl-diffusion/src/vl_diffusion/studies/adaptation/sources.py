@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from vl_core.data import fit_image
 
 from vl_diffusion.adaptation.models import Preprocessing
 from vl_diffusion.checks import checked_classes
-from vl_diffusion.models.images import fit
 from vl_diffusion.models.small_cnn import SmallCNN
 
 
@@ -60,7 +60,7 @@ def load_source(folder: Path, classes: Sequence[str] | None = None) -> Source:
     if SmallCNN.is_in(folder):
         model = SmallCNN.from_pretrained(folder)
         names = checked_classes(model.classes if classes is None else classes)
-        return Source(model, partial(fit, size=model.image_size, channels=1), names)
+        return Source(model, partial(fit_image, size=model.image_size, channels=1), names)
     return _of_transformers(folder, classes)
 
 

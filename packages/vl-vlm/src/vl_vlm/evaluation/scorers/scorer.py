@@ -37,11 +37,15 @@ class FunctionScorer:
 
 
 def as_scorer(model: Any, argument: str = "model") -> Scorer:
-    """Give the model itself if it has a method ``score``, else a scorer made of the callable.
+    """Give a scorer of a `DualEncoder`, the model itself if it has a method ``score``, or one made of the callable.
 
     Raises:
-        TypeError: If it is neither.
+        TypeError: If it is none of these.
     """
+    if hasattr(model, "encode_images") and hasattr(model, "encode_texts") and not isinstance(model, type):
+        from vl_vlm.evaluation.scorers.dual_encoder import from_dual_encoder
+
+        return from_dual_encoder(model.encode_images, model.encode_texts)
     if callable(getattr(model, "score", None)) and not isinstance(model, type):
         found: Scorer = model
         return found

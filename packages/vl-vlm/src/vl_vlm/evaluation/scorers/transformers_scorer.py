@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vl_vlm.evaluation.scorers.dual_encoder import DualEncoderScorer, from_dual_encoder
-
-# A tokenizer without a limit of its own reports an astronomical one.
-_NO_LIMIT = 10**9
+from vl_vlm.models.tokenizers import text_length, tokenize
 
 
 def from_transformers(model: Any, processor: Any, *, cached_texts: int = 100_000) -> DualEncoderScorer:
@@ -47,24 +45,15 @@ def from_transformers(model: Any, processor: Any, *, cached_texts: int = 100_000
             "use from_dual_encoder with a function that tokenizes"
         )
     tokenizer = processor.tokenizer
-    context = tokenizer.model_max_length
-    if positions < context < _NO_LIMIT:
-        raise ValueError(
-            f"processor must have a tokenizer whose context fits the text tower: the tokenizer's is {context} tokens, "
-            f"the tower has {positions} positions; load the tokenizer that belongs to this model"
-        )
     fixed = str(getattr(model.config, "model_type", "")).startswith("siglip")
-    length = positions if fixed else min(positions, context)
+    length = text_length(tokenizer, positions, fixed=fixed)
 
     def encode_image(images: list[Any]) -> Any:
         batch = processor.image_processor(images=[_as_image(image) for image in images], return_tensors="pt")
         return _run(model, "get_image_features", dict(batch))
 
     def encode_text(texts: list[str]) -> Any:
-        padding = "max_length" if fixed else True
-        batch = tokenizer(texts, padding=padding, truncation=True, max_length=length, return_tensors="pt")
-        names = ("input_ids",) if fixed else ("input_ids", "attention_mask")
-        return _run(model, "get_text_features", {name: batch[name] for name in names if name in batch})
+        return _run(model, "get_text_features", tokenize(tokenizer, texts, length, padded=fixed, masked=not fixed))
 
     return from_dual_encoder(encode_image, encode_text, cached_texts=cached_texts)
 

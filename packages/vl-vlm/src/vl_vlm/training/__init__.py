@@ -1,0 +1,1 @@
+"""Training of dual encoders: captions in batches, settings and recipes, and the loop."""
