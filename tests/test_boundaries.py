@@ -40,7 +40,9 @@ ROOMS = {
         *("checks", "models", "scoring", "search", "classification", "adaptation"),
         *("runs", "charts", "studies", "demo", "commands", "cli"),
     ),
-    "vl-density": (*("quantization", "heads", "models", "ood", "datasets", "training", "charts", "commands", "cli"),),
+    "vl-density": (
+        *("quantization", "heads", "models", "ood", "datasets", "training", "toy", "charts", "commands", "cli"),
+    ),
     "vl-rl": (
         *("common", "fourier", "ntk", "hindsight", "hippo", "envs"),
         *("zoo", "training", "charts", "commands", "cli"),

@@ -26,7 +26,7 @@ LEVELS = 256
 
 
 def log_density(flow: Any, x: Tensor) -> Tensor:
-    """Log-density ``(B,)`` of values ``(B, D)`` in (0, 1), nats: that of the flow at their logits, with the Jacobian."""
+    """Log-density ``(B,)`` of values ``(B, D)`` in (0, 1), nats: the flow's at their logits, with the Jacobian."""
     x = 0.005 + 0.99 * x  # away from 0 and 1, where logits are infinite
     jacobian = np.log(0.99) - torch.log(x) - torch.log1p(-x)
     found: Tensor = flow().log_prob(torch.logit(x)) + jacobian.sum(1)

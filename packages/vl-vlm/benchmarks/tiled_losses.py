@@ -4,18 +4,21 @@
     python packages/vl-vlm/benchmarks/tiled_losses.py --batch 4096 --tile 256 512 1024 --out ""
 
 Forward and backward of float32 features of unit length at scale 100, gradients of both features and of the scale. The
-two dense forms of InfoNCE are one product that serves both directions, and two products, one a direction. The ways take
-turns; ratios are the medians of the ratios of one turn. Memory is the rise of a fresh process's peak (Linux).
+two dense forms of InfoNCE are one product that serves both directions, and two products, one a direction. Where
+open_clip is installed, its own losses take part. The ways take turns; ratios are the medians of the ratios of one turn.
+Memory is the rise of a fresh process's peak (Linux).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import multiprocessing
 import os
 import statistics
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -49,14 +52,25 @@ def dense_sigmoid(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
 
 
 def ways(loss: str, tile: int) -> dict[str, Loss]:
-    """The tiled form and the dense forms of a loss."""
+    """The tiled form and the dense forms of a loss, and open_clip's if it is installed."""
     if loss == "sigmoid":
-        return {"tiled": lambda x, t, s: sigmoid_loss(x, t, s, -10.0, tile=tile), "one_product": dense_sigmoid}
-    return {
-        "tiled": lambda x, t, s: info_nce(x, t, s, tile=tile),
-        "one_product": one_product,
-        "two_products": two_products,
-    }
+        found: dict[str, Loss] = {
+            "tiled": lambda x, t, s: sigmoid_loss(x, t, s, -10.0, tile=tile),
+            "one_product": dense_sigmoid,
+        }
+    else:
+        found = {
+            "tiled": lambda x, t, s: info_nce(x, t, s, tile=tile),
+            "one_product": one_product,
+            "two_products": two_products,
+        }
+    if importlib.util.find_spec("open_clip") is not None:
+        from open_clip.loss import ClipLoss, SigLipLoss
+
+        theirs = ClipLoss() if loss == "info_nce" else SigLipLoss()
+        bias = () if loss == "info_nce" else (torch.tensor(-10.0),)
+        found[f"open_clip {version('open_clip_torch')}"] = lambda x, t, s: theirs(x, t, s, *bias)
+    return found
 
 
 def features(batch: int, width: int) -> tuple[Tensor, Tensor, Tensor]:

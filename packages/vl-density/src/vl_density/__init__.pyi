@@ -27,4 +27,10 @@ from .ood.scores import Typicality as Typicality
 from .quantization import bits_per_dim as bits_per_dim
 from .quantization import dequantize as dequantize
 from .quantization import quantize as quantize
+from .toy.ascent import ascend as ascend
+from .toy.mixture import AutoregressiveMixture as AutoregressiveMixture
+from .toy.mixture import fit_mixture as fit_mixture
+from .toy.study import Points as Points
+from .toy.study import study_ascent as study_ascent
+from .toy.templates import TemplateDensity as TemplateDensity
 from .training.likelihood import train_density as train_density

@@ -53,6 +53,14 @@ COMMANDS = {
             "--limit 100 --repetitions 200": "a quick look",
         },
     ),
+    "toy": Command(
+        f"{_COMMANDS}.settings.toy:Toy",
+        f"{_COMMANDS}.toy:run",
+        "climb a density that fits well, and see where that leads",
+        {
+            "--seeds 1 --noise 0.3": "a quick look at narrower modes",
+        },
+    ),
 }
 
 

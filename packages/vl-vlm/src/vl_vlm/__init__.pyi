@@ -23,6 +23,7 @@ from .evaluation.scene_report import evaluate_scenes as evaluate_scenes
 from .evaluation.scorers.baselines import ConstantBaseline as ConstantBaseline
 from .evaluation.scorers.baselines import UnigramBaseline as UnigramBaseline
 from .evaluation.scorers.dual_encoder import from_dual_encoder as from_dual_encoder
+from .evaluation.scorers.open_clip_scorer import from_open_clip as from_open_clip
 from .evaluation.scorers.scorer import Scorer as Scorer
 from .evaluation.scorers.transformers_scorer import from_transformers as from_transformers
 from .evaluation.tasks.classification import ClassificationTask as ClassificationTask

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 from vl_core.data import open_dataset
-from vl_vlm import make_scenes
+from vl_vlm import make_scenes, open_captions
 from vl_vlm.cli import main
 from vl_vlm.commands import scenes as command
 
@@ -45,6 +45,15 @@ def test_parquet_files_hold_the_same_and_are_opened_as_images(tmp_path, monkeypa
     rows = parquet.read_table(paths[1]).to_pylist()
     assert rows[3]["captions"] == list(expected[8].captions)
     assert rows[3]["counts"] == expected.metadata[8]["counts"]
+
+
+@pytest.mark.parametrize(("form", "place"), [("folder", "images"), ("parquet", "parquet")])
+def test_what_is_written_is_opened_with_all_captions(form, place, tmp_path, capsys):
+    assert main(["scenes", "--count", "5", "--format", form, "--out", str(tmp_path)]) == 0
+    assert f"wrote {tmp_path / place}, a data set" in capsys.readouterr().out
+    opened, expected = open_captions(str(tmp_path / place), progress=False), make_scenes(5, size=64)
+    assert opened.captions == expected.captions
+    assert [item.image.tobytes() for item in opened] == [item.image.tobytes() for item in expected]
 
 
 @pytest.mark.parametrize("form", ["folder", "parquet"])

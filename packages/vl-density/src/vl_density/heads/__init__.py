@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vl_density.heads._head import Head as Head
+from vl_density.heads._head import levels_beside as levels_beside
 from vl_density.heads.categorical import Bernoulli as Bernoulli
 from vl_density.heads.categorical import Categorical as Categorical
 from vl_density.heads.logistic_mixture import LogisticMixture as LogisticMixture

@@ -37,6 +37,20 @@ class Head(nn.Module, ABC):
         """
 
     @abstractmethod
+    def relaxed_log_prob(self, features: Tensor, values: Tensor) -> Tensor:
+        """Log-probability of each channel for values between levels: linear between those of the levels beside it.
+
+        Channels before enter as they are, real numbers. At levels it is `log_prob`.
+
+        Args:
+            features: ``(..., n_features)``.
+            values: Real levels ``(..., channels)`` from 0 to levels - 1; differentiable.
+
+        Returns:
+            Nats ``(..., channels)``.
+        """
+
+    @abstractmethod
     def draw(self, features: Tensor, uniforms: Tensor) -> Tensor:
         """Draw a pixel, as a function of uniform numbers.
 
@@ -47,3 +61,9 @@ class Head(nn.Module, ABC):
         Returns:
             Integer levels ``(..., channels)``.
         """
+
+
+def levels_beside(values: Tensor, levels: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Levels below and above real ones, int64, and the share of the one above, which is differentiable."""
+    below = values.detach().floor().clamp(0, levels - 2).long()
+    return below, below + 1, values - below

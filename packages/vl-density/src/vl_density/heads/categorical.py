@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vl_density.heads._head import Head
+from vl_density.heads._head import Head, levels_beside
 
 
 class Categorical(Head):
@@ -28,6 +28,22 @@ class Categorical(Head):
         for channel in range(self.channels):
             logits = self._logits(features, pixels, channel)
             found.append(F.log_softmax(logits, -1).gather(-1, pixels[..., channel : channel + 1]))
+        return torch.cat(found, -1)
+
+    def relaxed_log_prob(self, features: Tensor, values: Tensor) -> Tensor:
+        """Log-probability ``(..., channels)`` of real levels; a channel before gives a mean of the rows beside it."""
+        below, above, share = levels_beside(values, self.levels)
+        found = []
+        for channel in range(self.channels):
+            logits = features[..., channel * self.levels : (channel + 1) * self.levels]
+            first = channel * (channel - 1) // 2
+            for before in range(channel):
+                rows, part = self.given[first + before], share[..., before, None]
+                logits = logits + (1 - part) * rows[below[..., before]] + part * rows[above[..., before]]
+            one = slice(channel, channel + 1)
+            log_probs = F.log_softmax(logits, -1)
+            under, over = log_probs.gather(-1, below[..., one]), log_probs.gather(-1, above[..., one])
+            found.append(under + share[..., one] * (over - under))
         return torch.cat(found, -1)
 
     def draw(self, features: Tensor, uniforms: Tensor) -> Tensor:
@@ -62,6 +78,11 @@ class Bernoulli(Head):
         signs = pixels.to(features.dtype) * 2 - 1
         logits = features + signs @ self.given.triu(1)
         return F.logsigmoid(signs * logits)
+
+    def relaxed_log_prob(self, features: Tensor, values: Tensor) -> Tensor:
+        """Log-probability ``(..., channels)`` of real levels from 0 to 1."""
+        logits = features + (2 * values - 1) @ self.given.triu(1)
+        return values * F.logsigmoid(logits) + (1 - values) * F.logsigmoid(-logits)
 
     def draw(self, features: Tensor, uniforms: Tensor) -> Tensor:
         """Draw each channel: 1 where the uniform number lies below its probability."""

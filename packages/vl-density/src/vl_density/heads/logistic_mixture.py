@@ -12,12 +12,13 @@ where a - b depends on the scale alone. Nothing underflows: no fallback to the d
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vl_density.heads._head import Head
+from vl_density.heads._head import Head, levels_beside
 
 _MIN_LOG_SCALE = -7.0
 
@@ -49,6 +50,14 @@ class LogisticMixture(Head):
         The sum over channels is the mixture's; the share of a channel is that of the mixture whose components are
         weighted by how well they explain the channels before.
         """
+        return self._log_prob(features, pixels, self._interval)
+
+    def relaxed_log_prob(self, features: Tensor, values: Tensor) -> Tensor:
+        """Log-probability ``(..., channels)`` of real levels; in each component linear between the levels beside."""
+        return self._log_prob(features, values, self._between)
+
+    def _log_prob(self, features: Tensor, pixels: Tensor, interval: Callable[..., Tensor]) -> Tensor:
+        """Log-probability of each channel, from that of a level's interval for each component."""
         logits, means, log_scales, coefficients = self._parts(features)
         values = self._values(pixels, features.dtype)
         joint = logits.log_softmax(-1)
@@ -56,7 +65,7 @@ class LogisticMixture(Head):
         found = []
         for channel in range(self.channels):
             shifted = self._mean(means, coefficients, values, channel)
-            joint = joint + self._interval(pixels[..., channel], values[..., channel], shifted, log_scales[channel])
+            joint = joint + interval(pixels[..., channel], shifted, log_scales[channel])
             after = joint.logsumexp(-1)
             found.append(after - before)
             before = after
@@ -97,10 +106,17 @@ class LogisticMixture(Head):
             mean = mean + coefficients[first + before] * values[..., before, None]
         return mean
 
-    def _interval(self, level: Tensor, value: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    def _between(self, level: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+        """Log-probability between those of the intervals of two levels, for each component."""
+        below, above, share = levels_beside(level, self.levels)
+        low, high = self._interval(below, mean, log_scale), self._interval(above, mean, log_scale)
+        return low + share[..., None] * (high - low)
+
+    def _interval(self, level: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
         """Log-probability of the interval of a level, for each component."""
         half = 1 / (self.levels - 1)
         inverse = (-log_scale).exp()
+        value = self._values(level, mean.dtype)
         center = (value[..., None] - mean) * inverse
         above, below = center + half * inverse, center - half * inverse
         lowest, highest = (level == 0)[..., None], (level == self.levels - 1)[..., None]

@@ -116,6 +116,40 @@ class AutoregressiveDensity(nn.Module, PyTorchModelHubMixin, ABC):
         """Negative log-likelihood in bits for each value, ``(B,)``; arguments as for `log_prob`."""
         return bits_per_dim(self.log_prob(images, condition), self.dimensions)
 
+    def relaxed_log_prob(self, images: Tensor, condition: Any = None) -> Tensor:
+        """Log-probability of images whose values may lie between levels, for gradients in the image.
+
+        A value's log-probability is linear between those of the levels beside it (for a logistic mixture, in each
+        component), and later values see it as it is. On levels it is `log_prob`; between them it belongs to no
+        distribution.
+
+        Args:
+            images: ``(B, C, H, W)`` in [0, 1], floating point, of any value; differentiable.
+            condition: Class of each image, for a model with classes.
+
+        Returns:
+            Nats ``(B,)``.
+
+        Raises:
+            ValueError: If the images have another size or lie outside [0, 1], or as in `log_prob`.
+
+        Example:
+            >>> model = PixelCNN(image_size=(28, 28), channels=1)
+            >>> images = torch.rand(2, 1, 28, 28, requires_grad=True)
+            >>> model.relaxed_log_prob(images).sum().backward()
+        """
+        wanted = (self.channels, *self.image_size)
+        if not isinstance(images, Tensor) or not images.is_floating_point() or tuple(images.shape[1:]) != wanted:
+            got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+            raise ValueError(
+                f"images must be a floating-point tensor (B, {', '.join(map(str, wanted))}) as the model, got {got}"
+            )
+        if not bool(((images >= 0) & (images <= 1)).all()):  # NaN fails, too
+            raise ValueError("images must lie in [0, 1] and be finite; end a generator with a sigmoid")
+        values = images.to(self.device) * (self.levels - 1)
+        features = self.features(values, self.checked_condition(condition, len(values)))
+        return self.head.relaxed_log_prob(features, values.movedim(1, -1)).flatten(1).sum(1)
+
     # ---- Samples ----
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vl_density.heads import levels_beside
 from vl_density.models.density import AutoregressiveDensity
 
 
@@ -88,8 +89,13 @@ class ImageTransformer(AutoregressiveDensity):
         return TokenCursor(self, count, condition)
 
     def embed(self, pixels: Tensor) -> Tensor:
-        """Tokens of levels ``(..., C)``, ``(..., width)``."""
+        """Tokens of levels ``(..., C)``, ``(..., width)``; between levels, a mean of those beside."""
         first = torch.arange(self.channels, device=pixels.device) * self.levels
+        if pixels.is_floating_point():
+            below, above, share = levels_beside(pixels, self.levels)
+            low, high = self.tokens(below + first), self.tokens(above + first)
+            between: Tensor = (low + share[..., None] * (high - low)).sum(-2)
+            return between
         found: Tensor = self.tokens(pixels + first)
         return found.sum(-2)
 

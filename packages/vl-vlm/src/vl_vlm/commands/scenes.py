@@ -51,8 +51,8 @@ def run(settings: Scenes) -> None:
         written = write(dataset, settings.out, settings.workers)
     captions = sum(map(len, dataset.captions))
     print(f"{len(dataset)} scenes with {captions} captions: {written} new")
-    place = "images/" if settings.format == "folder" else "parquet/"
-    print(f"wrote {place} and scenes.png to {settings.out}")
+    place = "images" if settings.format == "folder" else "parquet"
+    print(f"wrote {settings.out / place}, a data set of images with captions, and scenes.png to {settings.out}")
 
 
 def _write_folder(dataset: CaptionedImages, out: Path, workers: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,29 @@ def from_dual_encoder(encode_image: Encode, encode_text: Encode, *, cached_texts
     if cached_texts < 0:
         raise ValueError(f"cached_texts must be 0 or more, got {cached_texts}; 0 keeps only those of one call")
     return DualEncoderScorer(encode_image, encode_text, cached_texts=cached_texts)
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Run a model in evaluation mode without gradients; the mode is put back."""
+    import torch
+
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)
+
+
+def rgb_pixels(image: Any) -> NDArray[np.uint8]:
+    """Pixels ``(H, W, 3)`` of an image in any form that `vl_core.data.image_to_tensor` takes."""
+    from vl_core.data import image_to_tensor
+
+    pixels = image_to_tensor(image).detach().cpu()
+    found: NDArray[np.uint8] = (pixels.expand(3, -1, -1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+    return found
 
 
 def _features(encode: Encode, values: list[Any], argument: str) -> NDArray[np.float64]:

@@ -53,7 +53,8 @@ def as_scorer(model: Any, argument: str = "model") -> Scorer:
         return FunctionScorer(model)
     raise TypeError(
         f"{argument} must have a method score(images, texts) or be such a function, got {type(model).__name__}; "
-        "wrap an encoder pair with from_dual_encoder, a transformers model with from_transformers"
+        "wrap an encoder pair with from_dual_encoder, a model of transformers or open_clip with from_transformers or "
+        "from_open_clip"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vl_vlm.evaluation.scorers.dual_encoder import DualEncoderScorer, from_dual_encoder
+from vl_vlm.evaluation.scorers.dual_encoder import DualEncoderScorer, evaluating, from_dual_encoder, rgb_pixels
 from vl_vlm.models.tokenizers import text_length, tokenize
 
 
@@ -49,7 +49,7 @@ def from_transformers(model: Any, processor: Any, *, cached_texts: int = 100_000
     length = text_length(tokenizer, positions, fixed=fixed)
 
     def encode_image(images: list[Any]) -> Any:
-        batch = processor.image_processor(images=[_as_image(image) for image in images], return_tensors="pt")
+        batch = processor.image_processor(images=[rgb_pixels(image) for image in images], return_tensors="pt")
         return _run(model, "get_image_features", dict(batch))
 
     def encode_text(texts: list[str]) -> Any:
@@ -60,27 +60,12 @@ def from_transformers(model: Any, processor: Any, *, cached_texts: int = 100_000
 
 def _run(model: Any, method: str, inputs: dict[str, Any]) -> Any:
     """Features of one batch in evaluation mode; the mode is put back."""
-    import torch
-
     weight = next(model.parameters())
     moved = {
         name: value.to(weight.device, weight.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
     }
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            found = getattr(model, method)(**moved)
-    finally:
-        model.train(training)
+    with evaluating(model):
+        found = getattr(model, method)(**moved)
     # Since transformers 5 the features come inside an output.
     return found if hasattr(found, "detach") else found.pooler_output
-
-
-def _as_image(image: Any) -> Any:
-    """Pixels ``(H, W, 3)``, uint8, which image processors take without guessing."""
-    from vl_core.data import image_to_tensor
-
-    pixels = image_to_tensor(image).detach().cpu()
-    return (pixels.expand(3, -1, -1) * 255).round().byte().permute(1, 2, 0).numpy()
