@@ -60,3 +60,12 @@ def read_configuration(folder: Path) -> dict[str, object]:
             "evaluate it with from_transformers or from_open_clip"
         )
     return found
+
+
+def transformers_kind(source: str | os.PathLike[str]) -> str | None:
+    """Type of the transformers model in a folder, such as ``"clip"``; None for anything else."""
+    path = Path(source).expanduser() / "config.json"
+    if os.fspath(source) in BUILT_IN or not path.is_file():
+        return None
+    found = read_json(path, dict).get("model_type")
+    return None if found is None else str(found)
