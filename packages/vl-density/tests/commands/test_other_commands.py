@@ -65,7 +65,8 @@ def test_one_seed_gives_one_set_of_samples(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["score", "emoji", "--limit", "4"], "must have shape (B, 1, 28, 28) as the model, got (4, 3, 32, 32)"),
+        (["train", "--size", "0"], "--size must be at least 1, got 0"),
+        (["train", "--model", "pixelcnn++", "--size", "15"], "image_size must be divisible by"),
         (["score", "fashion", "--split", "nope"], "nope"),
         (["sample", "--condition", "3"], "--condition must be left out: the model was made without classes"),
         (["train", "--head", "bernoulli"], "--head bernoulli needs --levels 2, got 256; take categorical"),

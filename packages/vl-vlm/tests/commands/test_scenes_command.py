@@ -73,6 +73,8 @@ def test_a_run_that_was_stopped_ends_with_the_same_files(form, tmp_path, monkeyp
     assert main([*arguments, str(tmp_path / "stopped")]) != 0
     monkeypatch.setattr(command, "_png", png)
     capsys.readouterr()
+    place = tmp_path / "stopped" / ("images" if form == "folder" else form)
+    (place / f".half.{'0' * 12}.tmp").write_bytes(b"of a process that was killed")
     assert main([*arguments, str(tmp_path / "stopped"), "--workers", "1"]) == 0
     assert f"{3 if form == 'folder' else 5} new" in capsys.readouterr().out
     assert content(tmp_path / "stopped") == content(tmp_path / "whole")
@@ -98,7 +100,7 @@ def test_a_folder_of_other_scenes_is_left_alone(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--size", "8"], "--size must be from 16 to 1024, got 8"),
-        (["--count", "0"], "--count must be from 1 to 10000000, got 0"),
+        (["--count", "0"], "--count must be from 1 to 1000000, got 0"),
         (["--kinds", "counts", "counts"], "--kinds must be some of attributes, relations, counts, each once"),
         (["--split", "val"], "--split must be one of train, test, held_out, got 'val'"),
         (["--format", "tar"], "--format must be one of folder, parquet, got 'tar'"),

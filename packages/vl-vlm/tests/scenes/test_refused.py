@@ -1,9 +1,11 @@
 """Bad input: one line that names the argument, what was expected and what came."""
 
 import pytest
-from vl_vlm import draw_scene, hard_negatives, is_true, make_scene, make_scenes, negative_captions
+from vl_vlm import Scene, SceneObject, draw_scene, hard_negatives, is_true, make_scene, make_scenes, negative_captions
 
 SCENE = make_scene(0)
+
+CIRCLE, SQUARE = (SceneObject("red", shape, x=0.3, y=0.3, radius=0.1) for shape in ("circle", "square"))
 
 REFUSED = {
     "no scenes": (lambda: make_scenes(0), r"count must lie in 1\.\.4294967296, got 0"),
@@ -16,8 +18,19 @@ REFUSED = {
     "kind twice": (lambda: make_scenes(1, kinds=["counts"] * 2), "each once"),
     "a text": (lambda: make_scenes(1, kinds="counts"), "kinds must be a list of kinds, got the text 'counts'"),
     "index": (lambda: make_scene(-1), r"index must lie in 0\.\.4294967295, got -1"),
+    "whole index": (lambda: make_scene(1.5), "index must be a whole number, got 1.5"),
+    "whole size": (lambda: draw_scene(SCENE, 32.0), "size must be a whole number of pixels, got 32.0"),
+    "color": (lambda: SceneObject("gray", "star", x=0, y=0, radius=1), "color must be one of red, .* got 'gray'"),
+    "no shape": (lambda: SceneObject("red", "dog", x=0, y=0, radius=1), "shape must be one of circle, .* got 'dog'"),
+    "pattern": (lambda: SceneObject("red", "star", 0, 0, 1, "wavy"), "pattern must be one of None, striped, .* 'wavy'"),
+    "radius": (lambda: SceneObject("red", "star", 0, 0, 0), "radius must be above 0, got 0"),
+    "kind of scene": (lambda: Scene("colors", (CIRCLE,)), "kind must be one of attributes, .* got 'colors'"),
+    "no objects": (lambda: Scene("counts", ()), "objects must be at least one, got none"),
+    "no relation": (lambda: Scene("relations", (CIRCLE, SQUARE)), "relation must be one of .* got None of 2"),
+    "one object": (lambda: Scene("relations", (CIRCLE,), "above"), "of two objects, got 'above' of 1"),
+    "seven": (lambda: Scene("counts", (CIRCLE,) * 7), "objects must be at most 6 of a kind, got 7"),
     "negative": (lambda: hard_negatives("swap", 4), "kind must be one of swap_color, .* got 'swap'"),
-    "no pairs": (lambda: hard_negatives("swap_color", 0), "count must be at least 1, got 0"),
+    "no pairs": (lambda: hard_negatives("swap_color", 0), r"count must lie in 1\.\.4294967296, got 0"),
     "split of pairs": (lambda: hard_negatives("swap_color", 1, split="val"), "split must be one of"),
     "split of captions": (lambda: negative_captions(SCENE, split="val"), "split must be one of"),
     "no text": (lambda: is_true(3, SCENE), "caption must be a text, got int"),

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from vl_core.data import image_batch
 from vl_core.devices import find_device
 
 from vl_density.charts.grids import draw_grid
 from vl_density.commands._images import open_images
 from vl_density.commands.settings.inpaint import Inpaint
 from vl_density.models.pretrained import load_density
-from vl_density.quantization import quantize
 
 
 def run(settings: Inpaint) -> None:
     """Complete the images, and write them beside the originals.
 
     Raises:
-        ValueError: If images have another size than the density, or the density has classes.
+        ValueError: If no image can be read, or the density has classes.
         OSError: If a file is missing or damaged.
     """
     settings.check()
     model = load_density(settings.density).to(find_device(settings.device))
-    dataset = open_images(settings.images, settings.split, "test")
-    images = image_batch([dataset[index][0] for index in range(min(settings.count, len(dataset)))])
-    images = quantize(images, model.levels)
+    opened = open_images(settings.images, settings.split, "test", limit=settings.count, exclude=settings.out)
+    images = opened.batch((model.channels, *model.image_size), model.levels)
     height, width = images.shape[2:]
     known = torch.zeros(height, width, dtype=torch.bool)
     if settings.known == "top":

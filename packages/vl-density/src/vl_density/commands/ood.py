@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from vl_core.charts import draw_intervals
-from vl_core.data import image_batch, open_dataset
 from vl_core.devices import find_device
 from vl_core.progress import progress_bar
 from vl_core.tables import text_table, write_rows
 
+from vl_density.commands._images import open_images
 from vl_density.commands.settings.ood import OutOfDistribution
 from vl_density.datasets.outside import OUTSIDE, open_fashion, open_outside
 from vl_density.models.pretrained import load_density
@@ -25,7 +25,7 @@ def run(settings: OutOfDistribution) -> None:
     """Score all sets, and write the tables and the figure.
 
     Raises:
-        ValueError: If images have another size than the densities, or a set has fewer than two.
+        ValueError: If the densities have different sizes, or a set has fewer than two images.
         OSError: If a file is missing or damaged.
     """
     settings.check()
@@ -34,13 +34,25 @@ def run(settings: OutOfDistribution) -> None:
     background = None
     if settings.background is not None:
         background = RememberedDensity(load_density(settings.background).to(device))
-    inside = open_fashion("test") if settings.inside is None else image_batch(open_dataset(settings.inside))
-    inside = _some(inside, 2 * settings.limit, settings.seed)
+    first = densities[0].model
+
+    def opened(source: str, limit: int) -> Tensor:
+        found = open_images(source, None, None, limit=limit, exclude=settings.out, seed=settings.seed)
+        return found.batch((first.channels, *first.image_size), first.levels)
+
+    if settings.inside is None:
+        inside = _some(open_fashion("test"), 2 * settings.limit, settings.seed)
+    else:
+        inside = opened(settings.inside, 2 * settings.limit)
     half = len(inside) // 2
     fitted_on, rest = inside[:half], inside[half:]
-    outside = {
-        name: _some(images, settings.limit, settings.seed) for name, images in _outside(settings.outside).items()
-    }
+    if settings.outside:
+        outside = {Path(source).name or source: opened(source, settings.limit) for source in settings.outside}
+    else:
+        outside = {name: _some(open_outside(name), settings.limit, settings.seed) for name in OUTSIDE}
+    for name, images in {"inside": rest, **outside}.items():
+        if len(images) < 2:
+            raise ValueError(f"{name} must hold at least two images, got {len(images)}; an interval needs them")
     # Likelihoods take the time; what follows takes none of them again.
     everything: list[Any] = [fitted_on, rest, *outside.values()]
     models = densities if background is None else [*densities, background]
@@ -73,13 +85,6 @@ def run(settings: OutOfDistribution) -> None:
     draw_intervals(settings.out / "ood.png", panels, title=title, label="AUROC", ticks=(0, 0.5, 1), reference=0.5)
     _print(results, len(rest), {name: len(images) for name, images in outside.items()})
     print(f"wrote ood.csv, scores.csv and ood.png to {settings.out}")
-
-
-def _outside(sources: tuple[str, ...]) -> dict[str, Tensor]:
-    """Sets of images outside by name."""
-    if not sources:
-        return {name: open_outside(name) for name in OUTSIDE}
-    return {Path(source).name or source: image_batch(open_dataset(source)) for source in sources}
 
 
 def _some(images: Tensor, count: int, seed: int) -> Tensor:

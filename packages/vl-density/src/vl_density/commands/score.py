@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from vl_core.data import image_batch
 from vl_core.devices import find_device
 from vl_core.progress import progress_bar
 from vl_core.tables import write_rows
@@ -23,14 +22,14 @@ def run(settings: Score) -> None:
     """Score the images, and write the table and the figure.
 
     Raises:
-        ValueError: If images have another size than the density.
+        ValueError: If no image can be read.
         OSError: If a file is missing or damaged.
     """
     settings.check()
     model = load_density(settings.density).to(find_device(settings.device))
-    dataset = open_images(settings.images, settings.split, "test")
-    count = min(len(dataset), settings.limit or len(dataset))
-    images = image_batch([dataset[index][0] for index in range(count)])
+    opened = open_images(settings.images, settings.split, "test", limit=settings.limit, exclude=settings.out)
+    dataset, images = opened.dataset, opened.batch((model.channels, *model.image_size), model.levels)
+    count = len(dataset)
     parts = torch.split(images, _BATCH)
     nats = np.concatenate([log_probs(model, part) for part in progress_bar(parts, desc="scoring", unit="batches")])
     bits = bits_per_dim(torch.from_numpy(nats), model.dimensions).numpy()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import Subset
 from vl_core.cli import note_on_interruption
-from vl_core.data import image_to_tensor
 from vl_core.training import TrainingSettings
 
 from vl_density.charts.grids import draw_grid
@@ -31,20 +30,20 @@ def run(settings: Train) -> None:
     """Train what `settings.out` does not contain yet, and write the model and samples.
 
     Raises:
-        ValueError: If images differ in size, or the folder holds a run of other settings.
+        ValueError: If no image can be read, the size does not go with the model, or the folder holds a run of other
+            settings.
         OSError: If a file is missing or damaged.
     """
     settings.check()
-    dataset = open_images(settings.images, settings.split, "train")
-    labels = torch.as_tensor(dataset.labels)
-    chosen = torch.arange(len(dataset))[: settings.limit]
+    opened = open_images(settings.images, settings.split, "train", limit=settings.limit, exclude=settings.out)
+    channels, height, width = opened.common_shape(settings.size)
+    dataset = opened.fitted((channels, height, width))
     if settings.conditional:
-        chosen = chosen[labels[chosen] >= 0]
-    first = image_to_tensor(dataset[int(chosen[0])][0])
+        dataset = dataset.subset(np.flatnonzero(dataset.labels >= 0).tolist())
     torch.manual_seed(settings.seed)
     model: AutoregressiveDensity = _KINDS[settings.model](
-        image_size=tuple(first.shape[1:]),
-        channels=len(first),
+        image_size=(height, width),
+        channels=channels,
         levels=settings.levels,
         head=settings.head,
         num_classes=len(dataset.classes) if settings.conditional else 0,
@@ -63,20 +62,25 @@ def run(settings: Train) -> None:
     with note_on_interruption("rerun to resume from the last checkpoint"):
         train_density(
             model,
-            Subset(dataset, chosen.tolist()),
+            dataset,
             training,
             settings.out,
             mutation_rate=settings.mutation_rate,
             order_seed=settings.seed,
-            config={"images": settings.images, "count": len(chosen), "model": settings.model},
+            config={
+                "images": settings.images,
+                "count": len(dataset),
+                "shape": [channels, height, width],
+                "model": settings.model,
+            },
         )
     model.eval().save_pretrained(settings.out / "model")
     classes = [index % model.num_classes for index in range(16)] if model.num_classes else None
     samples = model.sample(16, classes, generator=torch.Generator().manual_seed(settings.seed))
     draw_grid(settings.out / "samples.png", samples, title=f"samples after {settings.updates:,} updates")
-    few = [int(index) for index in chosen[:200]]
-    images = torch.stack([image_to_tensor(dataset[index][0]) for index in few])
-    print(f"{_bits(model, images, labels[few], settings):.3f} bits per dimension of {len(few)} training images")
+    few = range(min(200, len(dataset)))
+    images, labels = torch.stack([dataset[index][0] for index in few]), torch.as_tensor(dataset.labels[: len(few)])
+    print(f"{_bits(model, images, labels, settings):.3f} bits per dimension of {len(few)} training images")
     print(f"wrote model/ and samples.png to {settings.out}")
 
 

@@ -57,8 +57,7 @@ def run(settings: Scenes) -> None:
 
 def _write_folder(dataset: CaptionedImages, out: Path, workers: int) -> int:
     """Write a PNG for each image and a line for each in ``metadata.jsonl``; count the images that were new."""
-    folder = out / "images"
-    folder.mkdir(exist_ok=True)
+    folder = _own_folder(out / "images")
     names = [f"{index:07d}.png" for index in range(len(dataset))]
     there = {path.name for path in folder.glob("*.png")}
     todo = [index for index, name in enumerate(names) if name not in there]
@@ -73,8 +72,7 @@ def _write_folder(dataset: CaptionedImages, out: Path, workers: int) -> int:
 
 def _write_parquet(dataset: CaptionedImages, out: Path, workers: int) -> int:
     """Write Parquet files of a thousand rows each; count the images that were new."""
-    folder = out / "parquet"
-    folder.mkdir(exist_ok=True)
+    folder = _own_folder(out / "parquet")
     parts = {folder / f"part-{start // _ROWS:05d}.parquet": start for start in range(0, len(dataset), _ROWS)}
     missing = {path: range(start, min(start + _ROWS, len(dataset))) for path, start in parts.items()}
     missing = {path: rows for path, rows in missing.items() if not path.exists()}
@@ -89,8 +87,16 @@ def _write_parquet(dataset: CaptionedImages, out: Path, workers: int) -> int:
     return sum(map(len, missing.values()))
 
 
+def _own_folder(folder: Path) -> Path:
+    """Make a folder, and remove what a killed process left unfinished in it."""
+    folder.mkdir(exist_ok=True)
+    for unfinished in folder.glob(".*.tmp"):
+        unfinished.unlink()
+    return folder
+
+
 def _facts(dataset: CaptionedImages, index: int, caption: str) -> dict[str, Any]:
-    """What is known of an image: its plain caption under the given name, all captions, and factors."""
+    """Plain caption of an image under the given name, all of its captions, and its factors."""
     assert dataset.metadata is not None
     captions = dataset.captions[index]
     return {caption: captions[0], "captions": list(captions), **dataset.metadata[index]}

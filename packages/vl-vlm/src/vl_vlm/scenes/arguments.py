@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from vl_vlm.scenes.vocabulary import KINDS, SPLITS
 
 MOST = 2**32
@@ -24,10 +26,23 @@ def check_seed(seed: int) -> None:
     """Check a seed.
 
     Raises:
+        TypeError: If it is no whole number.
         ValueError: If it is out of range.
     """
-    if not 0 <= seed < MOST:
-        raise ValueError(f"seed must lie in 0..{MOST - 1}, got {seed}")
+    check_number(seed, "seed", 0, MOST - 1)
+
+
+def check_number(value: int, argument: str, least: int, most: int) -> None:
+    """Check a whole number.
+
+    Raises:
+        TypeError: If it is none.
+        ValueError: If it is out of range.
+    """
+    if not isinstance(value, int | np.integer):
+        raise TypeError(f"{argument} must be a whole number, got {value!r:.40}")
+    if not least <= value <= most:
+        raise ValueError(f"{argument} must lie in {least}..{most}, got {value}")
 
 
 def check_kinds(kinds: Sequence[str]) -> None:

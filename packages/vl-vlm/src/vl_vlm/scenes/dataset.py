@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from vl_vlm.captions.captioned import CaptionedImages
-from vl_vlm.scenes.arguments import MOST, check_kinds, check_seed, check_split
+from vl_vlm.scenes.arguments import MOST, check_kinds, check_number, check_seed, check_split
 from vl_vlm.scenes.drawing import check_size, draw_scene
 from vl_vlm.scenes.draws import Draws
 from vl_vlm.scenes.pairs import negative_captions
@@ -19,7 +19,7 @@ from vl_vlm.scenes.wording import scene_captions
 
 
 def make_scene(index: int, *, seed: int = 0, split: Split = "train", kinds: Sequence[Kind] = KINDS) -> Scene:
-    """Make one scene alone: that of `make_scenes` at the same place.
+    """Make one scene alone, that of `make_scenes` at the same place.
 
     Args:
         index: Number of the scene, from 0.
@@ -42,8 +42,7 @@ def make_scene(index: int, *, seed: int = 0, split: Split = "train", kinds: Sequ
     check_kinds(kinds)
     check_split(split)
     check_seed(seed)
-    if not 0 <= index < MOST:
-        raise ValueError(f"index must lie in 0..{MOST - 1}, got {index}")
+    check_number(index, "index", 0, MOST - 1)
     return sample_scene(kinds[index % len(kinds)], split, Draws(seed, SPLITS.index(split), index))
 
 
@@ -90,8 +89,7 @@ def make_scenes(
     check_split(split)
     check_seed(seed)
     check_size(size)
-    if not 1 <= count <= MOST:
-        raise ValueError(f"count must lie in 1..{MOST}, got {count}")
+    check_number(count, "count", 1, MOST)
     source: dict[str, Any] = {"seed": seed, "split": split, "kinds": tuple(kinds)}
     captions, metadata = [], []
     for index in range(count):

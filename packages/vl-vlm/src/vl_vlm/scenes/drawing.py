@@ -53,8 +53,11 @@ def check_size(size: int) -> None:
     """Check the width of images.
 
     Raises:
+        TypeError: If it is no whole number.
         ValueError: If it is too small.
     """
+    if not isinstance(size, int | np.integer):
+        raise TypeError(f"size must be a whole number of pixels, got {size!r:.40}")
     if size < LEAST_SIZE:
         raise ValueError(f"size must be at least {LEAST_SIZE} pixels, got {size}; shapes cannot be told apart")
 

@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from PIL import Image
 
-from vl_vlm.scenes.arguments import check_seed, check_split
+from vl_vlm.scenes.arguments import MOST, check_number, check_seed, check_split
 from vl_vlm.scenes.drawing import check_size, draw_scene
 from vl_vlm.scenes.draws import Draws
 from vl_vlm.scenes.edits import NEGATIVES, Negative, edit
@@ -121,8 +121,7 @@ def hard_negatives(kind: Negative, count: int, *, size: int = 32, seed: int = 0,
     check_split(split)
     check_seed(seed)
     check_size(size)
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+    check_number(count, "count", 1, MOST)
     scenes, captions = [], []
     for number in range(count):
         draws = Draws(seed, _STREAM + SPLITS.index(split), NEGATIVES.index(kind), number)

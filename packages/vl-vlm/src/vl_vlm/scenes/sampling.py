@@ -7,7 +7,6 @@ next, two objects in a relation lie along its axis, and the objects of scenes of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from vl_vlm.scenes.draws import Draws
@@ -84,7 +83,7 @@ def relation_scene(pairs: Sequence[Pair], relation: str, draws: Draws) -> Scene:
     else:
         radii = [draws.uniform(*RADII[None]) for _ in pairs]
         places = _along(axis, draws)[:: 1 if first else -1]
-    return replace(_scene("relations", pairs, radii, places, draws), relation=relation)
+    return _scene("relations", pairs, radii, places, draws, relation=relation)
 
 
 def count_scene(pairs: Sequence[Pair], counts: Sequence[int], draws: Draws) -> Scene:
@@ -123,6 +122,7 @@ def _scene(
     places: Sequence[tuple[float, float]],
     draws: Draws,
     patterns: Sequence[str | None] | None = None,
+    relation: str | None = None,
 ) -> Scene:
     """A scene with what captions never speak of: turns, tints and a background."""
     surfaces: Sequence[Any] = patterns or [None] * len(pairs)
@@ -140,4 +140,4 @@ def _scene(
     gray = draws.uniform(205, 240)
     red, green, blue = (gray + draws.uniform(-10, 10) for _ in range(3))
     slope = draws.uniform(-24, 24), draws.uniform(-24, 24)
-    return Scene(kind, tuple(objects), background=(red, green, blue), slope=slope)
+    return Scene(kind, tuple(objects), relation, background=(red, green, blue), slope=slope)

@@ -36,7 +36,7 @@ _ADJECTIVES = {
 
 @dataclass(frozen=True)
 class _Phrase:
-    """What an object, or so many of them, have to be."""
+    """Attributes that an object, or so many of them, must have."""
 
     number: int | None
     """Exact number; None for at least one."""

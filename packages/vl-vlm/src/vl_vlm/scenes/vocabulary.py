@@ -41,7 +41,10 @@ SIZES = ("small", "large")
 """Sizes that are named; an object of neither is of medium size."""
 
 AXES = (("left of", "right of"), ("above", "below"), ("larger than", "smaller than"))
-"""Relations: what the first object is to the second, and the second to the first."""
+"""Relations of the first object to the second, each with that of the second to the first."""
+
+RELATIONS = tuple(name for names in AXES for name in names)
+"""All relations."""
 
 NUMBERS = ("one", "two", "three", "four", "five", "six")
 """Words for 1, 2, and so on."""
@@ -72,7 +75,7 @@ def axes(shapes: tuple[str, str], split: Split) -> tuple[int, ...]:
 
 
 def opposite(relation: str) -> str:
-    """What the second object is to the first."""
+    """Relation of the second object to the first."""
     one, other = AXES[axis_of(relation)]
     return other if relation == one else one
 

@@ -22,7 +22,8 @@ class Inpaint:
     """
 
     images: ImageSource = "fashion"
-    """A folder, an .npz or .parquet file, or a built-in data set, of images of the density's size."""
+    """A folder, an .npz or .parquet file, or a built-in data set, of images, which are resized and recolored
+    where the density needs it."""
 
     split: str | None = None
     """Split to use; default: test, if there are splits."""

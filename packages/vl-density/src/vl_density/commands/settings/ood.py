@@ -36,7 +36,8 @@ class OutOfDistribution:
     set; half of them fit the scores. Default: the test images of Fashion-MNIST without shirts."""
 
     outside: tuple[ImageSource, ...] = ()
-    """Sets of images outside, each like --inside. Default: digits, strokes, flips and shirts."""
+    """Sets of images outside, each like --inside, resized and recolored where the densities need it. Default: digits,
+    strokes, flips and shirts."""
 
     limit: Count = 400
     """Maximum number of images of a set."""

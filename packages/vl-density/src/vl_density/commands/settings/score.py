@@ -22,7 +22,8 @@ class Score:
     """
 
     images: tyro.conf.Positional[ImageSource] = "fashion"
-    """A folder, an .npz or .parquet file, or a built-in data set, of images of the density's size."""
+    """A folder, an .npz or .parquet file, or a built-in data set, of images, which are resized and recolored
+    where the density needs it."""
 
     density: ModelName = "fashion-0"
     """A built-in density, or a folder that vl-density train wrote."""

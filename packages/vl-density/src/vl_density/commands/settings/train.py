@@ -19,13 +19,17 @@ class Train:
     """
 
     images: ImageSource = "fashion"
-    """A folder, an .npz or .parquet file, or a built-in data set, of images of one size."""
+    """A folder, an .npz or .parquet file, or a built-in data set, of images of any size."""
 
     split: str | None = None
     """Split to use; default: train, if there are splits."""
 
     limit: Count | None = None
     """Maximum number of images; default: all."""
+
+    size: Count | None = None
+    """Height and width of the images, which are resized by their shorter side, and keep their middle; default: their
+    own size if they have one, of at most 64 pixels, else 32."""
 
     model: Literal["pixelcnn", "pixelcnn++", "transformer"] = "pixelcnn"
     """Kind of the density."""
@@ -67,7 +71,7 @@ class Train:
     """Folder for model/ (for --density of the other commands), samples.png, and the record of the run."""
 
     GROUPS: ClassVar[Groups] = {
-        "Input": ("images", "split", "limit"),
+        "Input": ("images", "split", "limit", "size"),
         "Density": ("model", "head", "levels", "width", "layers", "conditional"),
         "Training": ("updates", "batch_size", "learning_rate", "mutation_rate", "seed"),
         "Output": ("out",),

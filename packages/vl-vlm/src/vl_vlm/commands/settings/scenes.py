@@ -19,7 +19,7 @@ class Scenes:
     By default: a hundred images of objects with attributes, in relations and in numbers, in a few seconds.
     """
 
-    count: Annotated[int, Range(1, 10**7)] = 100
+    count: Annotated[int, Range(1, 10**6)] = 100
     """Number of scenes; more scenes begin with the same ones."""
 
     size: Annotated[int, Range(16, 1024)] = 64
