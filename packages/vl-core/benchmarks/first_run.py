@@ -4,9 +4,9 @@ r"""Time and peak memory of a package's first run in an empty environment, as a 
     python packages/vl-core/benchmarks/first_run.py vl-rl --command "vl-rl train --total-timesteps 2000"
 
 For each package: its wheel and those of its siblings are built and installed into a new environment with uv, which
-takes other libraries from its cache where it has them. Then the examples of the README run there in one process, and one
-command, by default the first that the package has, without arguments. Seconds, CPU seconds and the peak memory are of
-that one process and its children. Nothing is asked of the Hugging Face hub. Linux and macOS alone.
+takes other libraries from its cache where it has them. Then the examples of the README run there in one process, and
+one command, by default the first that the package has, without arguments. Seconds, CPU seconds and the peak memory are
+of that one process and its children. Nothing is asked of the Hugging Face hub. Linux and macOS alone.
 """
 
 from __future__ import annotations
