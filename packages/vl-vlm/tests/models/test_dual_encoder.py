@@ -147,6 +147,25 @@ def test_networks_of_ones_own_work_and_cannot_be_saved(tokenizer, tmp_path):
         model.save_pretrained(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks transformers for it
+def test_adapters_of_peft_are_trained_alone_and_merged_to_be_saved(make, text, tokenizer, tmp_path):
+    peft = pytest.importorskip("peft", reason="peft comes with the extra vl-vlm[lora]")
+    network = peft.get_peft_model(text("BERT"), peft.LoraConfig(r=2, target_modules=["query", "value"]))
+    model = DualEncoder(Towers(make().towers.vision.network, network, dim=8), tokenizer)
+    model.lock_image()
+    (model.encode_text(**model.tokenize(CAPTIONS)) @ torch.rand(8)).sum().backward()
+    trained = {name for name, value in model.towers.text.named_parameters() if value.grad is not None}
+    assert trained
+    assert all("lora" in name for name in trained)
+    with pytest.raises(ValueError, match="text must be a network without adapters to be saved"):
+        model.save_pretrained(tmp_path)
+    before = model.eval().similarity(IMAGES, CAPTIONS)
+    model.towers.text.network = network.merge_and_unload()
+    model.save_pretrained(tmp_path)
+    loaded = DualEncoder.from_pretrained(tmp_path)
+    torch.testing.assert_close(loaded.similarity(IMAGES, CAPTIONS), before, rtol=0, atol=1e-5)
+
+
 def test_a_small_model_needs_captions_alone():
     torch.manual_seed(0)
     model = small_dual_encoder(CAPTIONS, image_size=16, width=32, depth=1, text_depth=1, dim=16)

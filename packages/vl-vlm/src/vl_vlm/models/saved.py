@@ -107,6 +107,11 @@ def _own_tensors(model: DualEncoder) -> dict[str, torch.Tensor]:
 
 
 def _library(network: nn.Module, name: str) -> str:
+    if hasattr(network, "merge_and_unload"):
+        raise ValueError(
+            f"{name} must be a network without adapters to be saved; put what its merge_and_unload() returns in its "
+            "place first, or save the adapters with peft"
+        )
     if isinstance(network, PreTrainedModel):
         return "transformers"
     if hasattr(network, "pretrained_cfg"):

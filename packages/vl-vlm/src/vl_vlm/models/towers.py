@@ -26,7 +26,7 @@ class VisionTower(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features ``(B, width)``."""
         network: Any = self.network
-        if isinstance(network, PreTrainedModel):
+        if _is_of_transformers(network):
             return _pooled(network(pixel_values=images), None)
         if hasattr(network, "forward_head"):
             return cast(Tensor, network.forward_head(network.forward_features(images), pre_logits=True))
@@ -57,7 +57,7 @@ class TextTower(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Features ``(B, width)``."""
-        if isinstance(self.network, PreTrainedModel):
+        if _is_of_transformers(self.network):
             return _pooled(self.network(input_ids=input_ids, attention_mask=attention_mask), attention_mask)
         return cast(Tensor, self.network(input_ids, attention_mask))
 
@@ -182,6 +182,12 @@ class JointModel(nn.Module):
     def lock_image(self) -> None:
         """Freeze the network of images, but not its projection where that is apart (LiT, Zhai et al., 2022)."""
         (self.model.vision_model if self._transformers else self.model.visual).requires_grad_(False)
+
+
+def _is_of_transformers(network: Any) -> bool:
+    """True for models of transformers, also with adapters of peft around them."""
+    inside = network.get_base_model() if hasattr(network, "get_base_model") else network
+    return isinstance(inside, PreTrainedModel)
 
 
 def _pooled(output: Any, mask: Tensor | None) -> Tensor:

@@ -98,4 +98,4 @@ def lit_recipe() -> ContrastiveSettings:
 
 def small_recipe() -> ContrastiveSettings:
     """Settings for a small model and a few thousand small images on a CPU; measured on procedural scenes."""
-    return ContrastiveSettings(updates=600, batch_size=128, learning_rate=2e-3, warmup=50, weight_decay=0.1)
+    return ContrastiveSettings(updates=500, batch_size=128, learning_rate=2e-3, warmup=50, weight_decay=0.1)

@@ -65,7 +65,7 @@ class Train:
     """Optimizer and schedule: for small models, or those of CLIP, SigLIP and LiT, which locks the images' network."""
 
     updates: Count | None = None
-    """Steps of the optimizer; default: the recipe's, 600 for small."""
+    """Steps of the optimizer; default: the recipe's, 500 for small."""
 
     batch_size: Annotated[int, Range(2)] | None = None
     """Images of an update over all processes; default: the recipe's, 128 for small."""
