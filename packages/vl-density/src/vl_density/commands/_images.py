@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from vl_core.data import ImageDataset, fit_image, image_batch, image_to_tensor, open_dataset
+from vl_core.progress import progress_bar
 
 from vl_density.quantization import quantize
 
@@ -116,7 +117,7 @@ def open_images(
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
     dataset = dataset.subset(order[:limit].tolist())
     kept, shapes, faults = [], set(), []
-    for index in range(len(dataset)):
+    for index in progress_bar(range(len(dataset)), desc="reading", unit="images"):
         try:
             image: Image.Image = dataset[index][0]
         except (ValueError, OSError) as error:

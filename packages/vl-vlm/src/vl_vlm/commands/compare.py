@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vl_core.charts import draw_intervals
 from vl_core.cli import note_on_interruption
+from vl_core.devices import find_device
 from vl_core.intervals import Interval
 from vl_core.tables import text_table, write_rows
 
@@ -28,7 +29,7 @@ def run(settings: Compare) -> None:
         OSError: If a file is missing or damaged.
     """
     settings.check()
-    first, second = settings.folders or _evaluated(settings.out)
+    first, second = settings.folders or _evaluated(settings.out, find_device(settings.device))
     options = {"samples": settings.samples, "seed": settings.seed}
     # One draw: the intervals of either alone are not shown.
     results = [
@@ -63,12 +64,12 @@ def run(settings: Compare) -> None:
     print(f"wrote comparison.csv and comparison.png to {settings.out}")
 
 
-def _evaluated(out: Path) -> list[Path]:
+def _evaluated(out: Path, device: str) -> list[Path]:
     """Folders of both built-in models, evaluated on a few scenes."""
     folders = []
     with note_on_interruption("rerun to resume"):
         for name in BUILT_IN:
-            model = open_model(name, "cpu")
+            model = open_model(name, device)
             tasks = {str(split): scene_tasks(100, size=model.image_size, split=split) for split in SPLITS[1:]}
             evaluate_groups(model.scorer, tasks, out / name, name=model.name, samples=1)
             folders.append(out / name)

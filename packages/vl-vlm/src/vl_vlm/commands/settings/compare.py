@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import tyro
-from vl_core.cli import Count, FolderPath, Groups, Seed, check_values
+from vl_core.cli import Count, DeviceName, FolderPath, Groups, Seed, check_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,9 @@ class Compare:
     seed: Seed = 0
     """Seed of the draws."""
 
+    device: DeviceName = "cpu"
+    """Device of the built-in models where no folders are given, or "auto"."""
+
     out: FolderPath = Path("vl-vlm-compare")
     """Folder for comparison.csv and comparison.png."""
 
@@ -34,7 +37,7 @@ class Compare:
         "Input": ("folders",),
         "Scores": ("samples", "seed"),
         "Output": ("out",),
-        "Runtime": (),
+        "Runtime": ("device",),
     }
 
     ALIASES: ClassVar[Mapping[str, str]] = {}
