@@ -64,6 +64,7 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "cv2": "opencv-python",
     "faiss": "faiss-cpu",
+    "open_clip": "open-clip-torch",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }

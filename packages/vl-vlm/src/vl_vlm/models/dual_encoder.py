@@ -41,7 +41,8 @@ class DualEncoder(nn.Module):
         towers: Networks of images and texts, see `Towers`; or `JointModel`, one model that has both.
         tokenizer: Tokenizer of transformers; see `train_tokenizer` for one's own.
         loss: ``"info_nce"`` or ``"sigmoid"``: says which scale and bias the model begins with, and what
-            `train_dual_encoder` minimizes.
+            `train_dual_encoder` minimizes. A joint model keeps its own scale and bias; default: its own loss, which is
+            the sigmoid one if it has a bias, and ``"info_nce"`` for others.
         image_size: Height and width of images; default: what the vision network states.
         normalization: Mean and standard deviation of images; default: the vision network's own.
         context_length: Tokens of a text at most; default: what tokenizer and text network state.
@@ -65,7 +66,7 @@ class DualEncoder(nn.Module):
         towers: Towers | JointModel,
         tokenizer: Any,
         *,
-        loss: ContrastiveLoss = "info_nce",
+        loss: ContrastiveLoss | None = None,
         image_size: int | None = None,
         normalization: Normalization | None = None,
         context_length: int | None = None,
@@ -73,16 +74,19 @@ class DualEncoder(nn.Module):
         super().__init__()
         if not isinstance(towers, Towers | JointModel):
             raise TypeError(f"towers must be Towers or a JointModel, got {type(towers).__name__}")
+        network = towers.model if isinstance(towers, JointModel) else towers.vision.network
+        own = towers.model if isinstance(towers, JointModel) else None
+        if loss is None:
+            loss = "info_nce" if getattr(own, "logit_bias", None) is None else "sigmoid"
         if loss not in get_args(ContrastiveLoss):
             raise ValueError(f"loss must be 'info_nce' or 'sigmoid', got {loss!r}")
         self.towers, self.tokenizer, self.loss = towers, tokenizer, loss
-        network = towers.model if isinstance(towers, JointModel) else towers.vision.network
         self.image_size = _image_size(network) if image_size is None else image_size
         self.normalization = Normalization.of(network) if normalization is None else normalization
         self.context_length = text_length(tokenizer, towers.positions, context_length, fixed=towers.fixed_length)
         scale, bias = START[loss]
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        self.logit_bias = None if bias is None else nn.Parameter(torch.tensor(bias))
+        self.logit_scale = _own(own, "logit_scale", math.log(scale))
+        self.logit_bias = None if bias is None else _own(own, "logit_bias", bias)
         self.image_locked = False
         if isinstance(towers, Towers):
             zeros = torch.zeros(1, self.channels, self.image_size, self.image_size)
@@ -181,6 +185,35 @@ class DualEncoder(nn.Module):
 
         return load_dual_encoder(source)
 
+    # ---- open_clip ----
+
+    @classmethod
+    def from_open_clip(cls, model: nn.Module, tokenizer: Any) -> DualEncoder:
+        """Make a dual encoder of a model from open_clip, with its weights: training changes that very model.
+
+        Args:
+            model: ``CLIP`` or ``CustomTextCLIP``, such as ``open_clip.create_model`` returns; SigLIP among them.
+            tokenizer: That of ``open_clip.get_tokenizer`` for this model.
+
+        Raises:
+            TypeError: If it is no such model or tokenizer.
+            ValueError: If the tokenizer's context is longer than the text tower.
+        """
+        from vl_vlm.models.open_clip import open_clip_parts
+
+        return cls(**open_clip_parts(model, tokenizer))
+
+    def to_open_clip(self) -> nn.Module:
+        """The model of open_clip inside, with its present weights.
+
+        Raises:
+            ValueError: If it is made of other networks.
+        """
+        if not isinstance(self.towers, JointModel) or not hasattr(self.towers.model, "visual"):
+            raise ValueError("only a model that from_open_clip made can become one again; this one has other networks")
+        network: nn.Module = self.towers.model
+        return network
+
     # ---- Images and texts of any form, without gradients ----
 
     def encode_images(self, images: Sequence[Any], *, batch_size: int = 64) -> Tensor:
@@ -239,6 +272,12 @@ class DualEncoder(nn.Module):
         finally:
             self.train(training)
         return torch.cat(parts)
+
+
+def _own(model: Any, name: str, value: float) -> nn.Parameter:
+    """The parameter of a joint model, which it then shares, or a new one."""
+    found = getattr(model, name, None)
+    return found if isinstance(found, nn.Parameter) else nn.Parameter(torch.tensor(value))
 
 
 def _image_size(network: Any) -> int:

@@ -157,7 +157,8 @@ class JointModel(nn.Module):
         """Longest text in tokens; None if the model states none."""
         if self._transformers:
             return getattr(getattr(self.model.config, "text_config", None), "max_position_embeddings", None)
-        return getattr(self.model, "context_length", None)
+        text = getattr(self.model, "text", self.model)  # open_clip's second class has its text tower apart
+        return getattr(text, "context_length", None)
 
     @property
     def fixed_length(self) -> bool:
