@@ -11,8 +11,10 @@ from vl_density.commands import translate
 
 @pytest.fixture
 def quick(monkeypatch):
-    """A classifier of a few steps."""
-    fit = translate.fit_classifier
+    """A classifier of a few steps, and the test images, which are fewer, in the place of those for training."""
+    fit, images, labels = translate.fit_classifier, translate.open_fashion("test"), translate._labels("test")
+    monkeypatch.setattr(translate, "open_fashion", lambda split: images)
+    monkeypatch.setattr(translate, "_labels", lambda split: labels)
     monkeypatch.setattr(translate, "fit_classifier", lambda images, labels: fit(images, labels, updates=3))
 
 
