@@ -48,8 +48,8 @@ class Translate:
     limit: Annotated[int, Range(2)] = 100
     """Number of test images that are translated and measured."""
 
-    threads: Count = 2
-    """Threads of the CPU."""
+    threads: Count = 1
+    """Threads of the CPU; networks as small as these gain little from more."""
 
     out: FolderPath = Path("vl-density-translate")
     """Folder for translate.csv (measures at the end), steps.csv (on the way), translate.png, and a run for each
