@@ -41,7 +41,8 @@ ROOMS = {
         *("runs", "charts", "studies", "demo", "commands", "cli"),
     ),
     "vl-density": (
-        *("quantization", "heads", "models", "ood", "datasets", "training", "toy", "charts", "commands", "cli"),
+        *("quantization", "heads", "models", "ood", "datasets", "training", "toy", "translation"),
+        *("charts", "commands", "cli"),
     ),
     "vl-rl": (
         *("common", "fourier", "ntk", "hindsight", "hippo", "envs"),

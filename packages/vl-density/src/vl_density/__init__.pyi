@@ -34,3 +34,10 @@ from .toy.study import Points as Points
 from .toy.study import study_ascent as study_ascent
 from .toy.templates import TemplateDensity as TemplateDensity
 from .training.likelihood import train_density as train_density
+from .translation.measures import Measured as Measured
+from .translation.measures import fit_classifier as fit_classifier
+from .translation.measures import measure_translation as measure_translation
+from .translation.networks import Translator as Translator
+from .translation.sides import UnpairedSides as UnpairedSides
+from .translation.sides import fade as fade
+from .translation.train import train_translator as train_translator

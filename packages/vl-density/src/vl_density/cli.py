@@ -61,6 +61,14 @@ COMMANDS = {
             "--seeds 1 --noise 0.3": "a quick look at narrower modes",
         },
     ),
+    "translate": Command(
+        f"{_COMMANDS}.settings.translate:Translate",
+        f"{_COMMANDS}.translate:run",
+        "train a generator by a frozen density, and judge it",
+        {
+            "--seeds 1 --signal-weight 0.1": "a quick look at a weaker signal",
+        },
+    ),
 }
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
 from vl_core.tables import percent, text_table, write_rows
 
 from vl_density.charts.toy_ascents import draw_toy
+from vl_density.commands._threads import computing_threads
 from vl_density.commands.settings.toy import Toy
 from vl_density.toy.study import Points, study_ascent
 from vl_density.toy.templates import TemplateDensity
@@ -27,7 +24,7 @@ def run(settings: Toy) -> None:
         "fewer data": (settings.width, settings.examples // 10),
     }
     found: dict[str, list[Points]] = {}
-    with _threads(settings.threads):
+    with computing_threads(settings.threads):
         for name, (width, examples) in variants.items():
             found[name] = study_ascent(
                 width=width,
@@ -48,17 +45,6 @@ def run(settings: Toy) -> None:
     draw_toy(settings.out / "toy.png", found, truth.templates.numpy())
     _print(found, settings)
     print(f"wrote toy.csv and toy.png to {settings.out}")
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Compute with so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _row(name: str, one: Points) -> dict[str, object]:
