@@ -12,7 +12,6 @@ from .ood.likelihoods import RememberedDensity as RememberedDensity
 from .ood.likelihoods import log_probs as log_probs
 from .ood.likelihoods import mutate as mutate
 from .ood.metrics import METRICS as METRICS
-from .ood.metrics import Interval as Interval
 from .ood.metrics import aupr as aupr
 from .ood.metrics import auroc as auroc
 from .ood.metrics import bootstrap as bootstrap

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from vl_core.intervals import Interval
 from vl_density.ood.evaluation import OODResult, clearly_best, evaluate_scores
 from vl_density.ood.likelihoods import RememberedDensity
-from vl_density.ood.metrics import METRICS, Interval, auroc
+from vl_density.ood.metrics import METRICS, auroc
 from vl_density.ood.scores import WAIC, NegativeLogLikelihood, Typicality
 
 from .test_scores import images, model

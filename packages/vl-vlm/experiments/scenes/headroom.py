@@ -24,9 +24,10 @@ from vl_core.progress import progress_bar
 from vl_core.results import markdown_table, read_rows
 from vl_core.tables import percent, write_rows
 from vl_vlm import InfoNCELoss, evaluate_scenes, from_dual_encoder, make_scenes
+from vl_vlm.scenes.vocabulary import Split
 
 ROWS = Path(__file__).resolve().parents[2] / "results/scenes_headroom.csv"
-SPLITS = ("test", "held_out")
+SPLITS: tuple[Split, ...] = ("test", "held_out")
 _LENGTH = 18
 
 
@@ -66,6 +67,7 @@ def train(updates: int, batch: int, count: int, negatives: bool) -> tuple[CLIPMo
     loss = InfoNCELoss()
     parameters = [*model.parameters(), *loss.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.05)
+    facts = dataset.metadata or ()
     for update in progress_bar(range(updates), desc="training", unit="updates"):
         rate = min(1, (update + 1) / 50) * 0.5 * (1 + cos(pi * update / updates))
         optimizer.param_groups[0]["lr"] = 1e-3 * rate
@@ -76,7 +78,7 @@ def train(updates: int, batch: int, count: int, negatives: bool) -> tuple[CLIPMo
         pixels = images[chosen].movedim(-1, 1).float() / 127.5 - 1
         wrong = None
         if negatives:
-            false = [choices.choice(dataset.metadata[index]["negatives"]) for index in chosen]
+            false = [choices.choice(facts[index]["negatives"]) for index in chosen]
             true = set(captions)
             wrong = model.get_text_features(**encode_words([text for text in false if text not in true], words))
             wrong = getattr(wrong, "pooler_output", wrong)
@@ -86,7 +88,8 @@ def train(updates: int, batch: int, count: int, negatives: bool) -> tuple[CLIPMo
         value.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-    return model.eval(), words
+    model.eval()  # type: ignore[no-untyped-call]
+    return model, words
 
 
 def rows(model: CLIPModel, words: Mapping[str, int], count: int, training: str) -> list[dict[str, object]]:
@@ -94,13 +97,15 @@ def rows(model: CLIPModel, words: Mapping[str, int], count: int, training: str) 
 
     @torch.no_grad()
     def encode_image(images: Sequence[Any]) -> Tensor:
-        found = model.get_image_features(pixel_values=encode_pixels(images))
-        return getattr(found, "pooler_output", found)
+        found: Any = model.get_image_features(pixel_values=encode_pixels(images))
+        features: Tensor = found.pooler_output
+        return features
 
     @torch.no_grad()
     def encode_text(texts: Sequence[str]) -> Tensor:
-        found = model.get_text_features(**encode_words(texts, words))
-        return getattr(found, "pooler_output", found)
+        found: Any = model.get_text_features(**encode_words(texts, words))
+        features: Tensor = found.pooler_output
+        return features
 
     scorer = from_dual_encoder(encode_image, encode_text)
     found: list[dict[str, object]] = []

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vl_core.intervals import Interval
 
-from vl_density.ood.metrics import METRICS, Interval, bootstrap_metrics
+from vl_density.ood.metrics import METRICS, bootstrap_metrics
 from vl_density.ood.scores import OODScore
 
 

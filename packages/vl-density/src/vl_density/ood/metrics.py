@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from vl_core.intervals import Interval as Interval
+from vl_core.intervals import Interval
 from vl_core.intervals import bootstrap_all as _bootstrap_all
 
 if TYPE_CHECKING:
