@@ -53,7 +53,7 @@ def run(settings: Compare) -> None:
     names = [_model(own) for own in results]
     draw_intervals(
         settings.out / "comparison.png",
-        {"difference": {name: Interval(row.difference, row.low, row.high) for name, row in main.items()}},
+        _panels(main),
         title=f"{names[0]} minus {names[1]}",
         label="accuracy, recall or group score",
         reference=0.0,
@@ -89,6 +89,18 @@ def _main(result: EvaluationResult, comparisons: list[Comparison]) -> Comparison
     """The comparison by the task's main metric."""
     metric = main_metric(result)
     return next((row for row in comparisons if row.metric == metric), comparisons[0])
+
+
+def _panels(rows: dict[str, Comparison]) -> dict[str, dict[str, Interval]]:
+    """Differences by split of the scenes, if every task is there in each; else all in one panel."""
+    found = {name: Interval(row.difference, row.low, row.high) for name, row in rows.items()}
+    panels = {
+        split: {name.removeprefix(f"{split}-"): own for name, own in found.items() if name.startswith(f"{split}-")}
+        for split in SPLITS
+    }
+    panels = {split: own for split, own in panels.items() if own}
+    whole = sum(map(len, panels.values())) == len(found)
+    return panels if whole and len({tuple(own) for own in panels.values()}) == 1 else {"difference": found}
 
 
 def _table(rows: dict[str, Comparison]) -> str:

@@ -16,13 +16,14 @@ import timm
 import torch
 import transformers
 from huggingface_hub import snapshot_download
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from timm.models import save_for_hf
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel
 from vl_core.data import Normalization
 from vl_core.files import limit_network, read_json
 from vl_core.progress import quiet_libraries
+from vl_core.runs import atomic_write
 
 from vl_vlm.models.dual_encoder import DualEncoder
 from vl_vlm.models.folders import model_folder, read_configuration
@@ -46,7 +47,8 @@ def save_dual_encoder(model: DualEncoder, folder: str | os.PathLike[str], dtype:
             with quiet_libraries("transformers"):
                 network.save_pretrained(target / name)
     own = {name: value.contiguous().to(dtype or value.dtype) for name, value in _own_tensors(model).items()}
-    save_file(own, target / "model.safetensors")
+    with atomic_write(target / "model.safetensors", "wb") as file:
+        file.write(save(own))
     model.tokenizer.save_pretrained(target)
     config = {
         "loss": model.loss,
@@ -57,7 +59,8 @@ def save_dual_encoder(model: DualEncoder, folder: str | os.PathLike[str], dtype:
         "context_length": model.context_length,
         "libraries": kinds,
     }
-    (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8", newline="\n")
+    with atomic_write(target / "config.json") as file:
+        file.write(json.dumps(config, indent=2) + "\n")
 
 
 def load_dual_encoder(source: str | os.PathLike[str]) -> DualEncoder:
