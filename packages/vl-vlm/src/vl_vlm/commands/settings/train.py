@@ -18,7 +18,7 @@ from vl_vlm.models.folders import model_folder
 class Train:
     """Train a dual encoder of images and captions; rerun to resume.
 
-    By default: a small model of 8,000 procedural scenes, evaluated on others, in three to five minutes.
+    By default: a small model of 8,000 procedural scenes, evaluated on others, in about three minutes.
     """
 
     captions: CaptionSource = SCENES
