@@ -204,7 +204,7 @@ def difference_p_value(values: ArrayLike) -> float:
 
 
 class _Design(NamedTuple):
-    """What is drawn: samples, and how rows may take each other's places."""
+    """Settings of the draws: samples, and how rows may take each other's places."""
 
     samples: list[Values]
     paired: bool

@@ -1,4 +1,4 @@
-"""What cannot be opened, found before PyTorch is imported too: one line that says what to do."""
+"""Sources that cannot be opened, found before PyTorch is imported too: one line that says what to do."""
 
 import json
 import subprocess

@@ -35,7 +35,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class _Judge:
-    """What measures translated test images."""
+    """Measures of translated test images."""
 
     pairs: Tensor
     labels: Tensor

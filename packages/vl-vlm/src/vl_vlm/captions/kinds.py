@@ -35,7 +35,7 @@ _READ_QUICKLY = 100
 
 @dataclass(frozen=True)
 class Request:
-    """What to open, and how; `open_captions` explains each."""
+    """Arguments of opening; `open_captions` explains each."""
 
     split: str | None = None
     images: Path | None = None
@@ -202,7 +202,7 @@ class _Unlabeled:
 
 
 def _labeled(spec: str, request: Request) -> Contents:
-    """What `vl_core.data.open_dataset` opens, with the captions that it finds."""
+    """Contents that `vl_core.data.open_dataset` opens, with the captions that it finds."""
     opened = open_contents(spec, request.split, exclude=request.exclude)
     if opened.captions is None:
         raise ValueError(f"{opened.name} has no captions; spec must be {UNDERSTOOD}")

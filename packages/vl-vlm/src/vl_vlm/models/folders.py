@@ -42,7 +42,7 @@ def model_folder(source: str | os.PathLike[str]) -> Path | None:
 
 
 def read_configuration(folder: Path) -> dict[str, object]:
-    """What ``config.json`` of a saved dual encoder says.
+    """Read ``config.json`` of a saved dual encoder.
 
     Raises:
         ValueError: If a file is missing, damaged, or of another kind of model.

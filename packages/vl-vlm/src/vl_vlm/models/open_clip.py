@@ -1,4 +1,4 @@
-"""What a dual encoder needs of open_clip's models and tokenizers."""
+"""Models and tokenizers of open_clip, as parts of a dual encoder."""
 
 from __future__ import annotations
 

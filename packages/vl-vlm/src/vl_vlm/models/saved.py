@@ -104,7 +104,7 @@ def _networks(model: DualEncoder) -> dict[str, Any]:
 
 
 def _own_tensors(model: DualEncoder) -> dict[str, torch.Tensor]:
-    """What is in no network: projections, scale and bias."""
+    """Tensors that are in no network: projections, scale and bias."""
     inside = ("towers.model.", "towers.vision.", "towers.text.")
     return {name: value.detach().cpu() for name, value in model.state_dict().items() if not name.startswith(inside)}
 

@@ -88,7 +88,7 @@ def index_shard(path: Path) -> ShardIndex:
 
 @dataclass
 class _Parts:
-    """What was found of one sample so far."""
+    """Parts of one sample that were found so far."""
 
     images: list[tuple[str, int, int]] = field(default_factory=list)
     texts: dict[str, bytes] = field(default_factory=dict)

@@ -10,4 +10,4 @@ SCENES = "scenes"
 """Name of the scenes that are drawn, where captioned images are asked for."""
 
 CaptionSource: TypeAlias = Annotated[str, Metavar("CAPTIONS")]
-"""What `open_captions` opens, or `SCENES`."""
+"""Source that `open_captions` opens, or `SCENES`."""
