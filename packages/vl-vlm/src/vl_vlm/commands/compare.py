@@ -94,7 +94,7 @@ def _main(result: EvaluationResult, comparisons: list[Comparison]) -> Comparison
 def _panels(rows: dict[str, Comparison]) -> dict[str, dict[str, Interval]]:
     """Differences by split of the scenes, if every task is there in each; else all in one panel."""
     found = {name: Interval(row.difference, row.low, row.high) for name, row in rows.items()}
-    panels = {
+    panels: dict[str, dict[str, Interval]] = {
         split: {name.removeprefix(f"{split}-"): own for name, own in found.items() if name.startswith(f"{split}-")}
         for split in SPLITS
     }
