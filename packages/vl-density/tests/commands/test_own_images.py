@@ -17,6 +17,7 @@ from vl_core.data import fit_image, image_to_tensor
 from vl_density import PixelCNN, load_density, quantize
 from vl_density.cli import main
 from vl_density.commands._images import OpenedImages, open_images
+from vl_density.commands.ood import _names
 
 SMALL = ["--width", "8", "--layers", "1", "--batch-size", "4"]
 
@@ -86,9 +87,25 @@ def test_every_command_takes_a_mixed_folder(photos, tmp_path, capsys):
         assert len(list(csv.DictReader(file))) == 7
     assert main(["inpaint", "--images", str(photos), "--count", "2", "--out", str(tmp_path / "inpainted")]) == 0
     sets = ["--inside", str(photos), "--outside", "emoji", "--limit", "4", "--repetitions", "9"]
-    ood = ["ood", "--densities", f"{out}/model", "--background", "None", *sets, "--out", str(tmp_path / "ood")]
+    ood = ["ood", "--densities", f"{out}/model", *sets, "--out", str(tmp_path / "ood")]
     assert main(ood) == 0
-    assert "images outside are the positive class, 4 inside against 4 emoji" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "images outside are the positive class, 4 inside against 4 emoji" in said
+    assert "likelihood ratio" not in said  # whose background belongs to clothes
+    assert main(["ood", "--densities", f"{out}/model", "fashion-0", *sets, "--out", str(tmp_path / "ood")]) == 2
+    assert "--densities must be of one size" in capsys.readouterr().err
+    levels = ["--levels", "16", "--updates", "3", "--size", "16", *SMALL]
+    assert main(["train", "--images", str(photos), *levels, "--out", out]) == 2
+    assert "density" in capsys.readouterr().err
+    assert main(["inpaint", "--images", str(photos), "--share", "0.01", "--out", str(tmp_path / "inpainted")]) == 2
+    assert "--share must leave some of 28 rows known" in capsys.readouterr().err
+
+
+def test_sets_whose_folders_have_one_name_stay_apart(photos, tmp_path, capsys):
+    names = [f"{tmp_path}/photos", "emoji"]
+    assert [*map(str, _names(tuple(names)))] == ["photos", "emoji"]
+    assert _names((f"{tmp_path}/a/photos", f"{tmp_path}/b/photos")) == [f"{tmp_path}/a/photos", f"{tmp_path}/b/photos"]
+    assert _names((f"{tmp_path}/inside",)) == [f"{tmp_path}/inside"]
 
 
 def test_one_image_outside_is_refused_before_work(photos, tmp_path, capsys):

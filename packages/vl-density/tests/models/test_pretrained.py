@@ -38,6 +38,12 @@ def test_a_folder_says_which_kind_it_holds(kind, tmp_path):
     assert torch.equal(loaded.log_prob(images), model.log_prob(images))
 
 
+def test_weights_of_another_kind_are_refused_by_every_class(tmp_path):
+    small("PixelCNN").save_pretrained(tmp_path)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        type(small("transformer")).from_pretrained(tmp_path)
+
+
 def test_what_cannot_be_loaded_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"^no density 'nothing': it is neither built in"):
         load_density("nothing")

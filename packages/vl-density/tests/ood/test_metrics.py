@@ -89,6 +89,20 @@ def test_wrong_scores_are_named(inside, outside, message):
 def test_scores_of_an_ood_score_may_all_be_negative():
     low, high = (np.array(values).view(OriginalScores) for values in ([-3.0, -2.0], [-2.5, -1.0]))
     assert auroc(low, high) == 0.75
+    assert auroc(low[:1], high) == 1.0
+    # What is computed from scores may have any sign.
+    for changed in (-low, low * 2, np.exp(low), -high):
+        assert type(changed) is np.ndarray
+    with pytest.raises(ValueError, match="larger the more an image is out"):
+        auroc(low * 2, high * 2)
+
+
+def test_log_probabilities_of_a_model_are_refused_with_their_graph():
+    import torch
+
+    log_probs = torch.tensor([-3.0, -2.0], requires_grad=True)
+    with pytest.raises(ValueError, match="larger the more an image is out"):
+        auroc(log_probs, log_probs)
 
 
 def test_an_interval_needs_two_images():

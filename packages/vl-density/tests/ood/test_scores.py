@@ -10,9 +10,11 @@ import pytest
 import torch
 from PIL import Image
 from vl_density.models.pixel_cnn import PixelCNN
+from vl_density.models.pixel_cnn_pp import PixelCNNPP
 from vl_density.ood.codecs import compressed_bits
 from vl_density.ood.likelihoods import log_probs, mutate
 from vl_density.ood.scores import WAIC, InputComplexity, LikelihoodRatio, NegativeLogLikelihood, Typicality
+from vl_density.quantization import quantize
 
 
 def model(seed=0, **options):
@@ -64,6 +66,15 @@ def test_maps_sum_to_the_score():
         found = score.score_map(x)
         assert found.shape == (10, 1, 6, 6)
         np.testing.assert_allclose(found.sum((1, 2, 3)), score.score(x), rtol=1e-4)
+
+
+def test_maps_are_those_of_evaluation_mode():
+    torch.manual_seed(0)
+    one = PixelCNNPP(image_size=(8, 8), channels=1, width=8, layers=1, dropout=0.5).train()
+    x = quantize(torch.rand(3, 1, 8, 8))
+    score = NegativeLogLikelihood(one)
+    np.testing.assert_allclose(score.score_map(x).sum((1, 2, 3)), score.score(x), rtol=1e-4)
+    assert one.training
 
 
 def test_portions_give_what_one_batch_gives_and_the_mode_stays():

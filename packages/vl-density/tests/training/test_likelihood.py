@@ -34,9 +34,18 @@ class Stop(Exception):
 def test_it_finds_the_entropy_of_a_known_distribution(tmp_path):
     model = new_model()
     train_density(model, copies(), SETTINGS, tmp_path, progress=False)
-    bits = model.eval().bits_per_dim(copies()).mean().item()
+    assert not model.training
+    bits = model.bits_per_dim(copies()).mean().item()
     entropy = -P * math.log2(P) - (1 - P) * math.log2(1 - P)
     assert bits == pytest.approx((1 + entropy) / 2, abs=0.03)
+
+
+def test_a_folder_belongs_to_one_density(tmp_path):
+    settings = TrainingSettings(updates=1, batch_size=4)
+    train_density(new_model(), copies(8), settings, tmp_path, progress=False)
+    other = PixelCNN(image_size=(1, 2), channels=1, levels=4, head="categorical", width=8, layers=2)
+    with pytest.raises(ValueError, match="density"):
+        train_density(other, copies(8), settings, tmp_path, progress=False)
 
 
 def test_a_run_that_was_killed_ends_like_one_that_was_not(tmp_path, monkeypatch):

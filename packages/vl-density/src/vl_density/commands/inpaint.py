@@ -25,10 +25,14 @@ def run(settings: Inpaint) -> None:
     images = opened.batch((model.channels, *model.image_size), model.levels)
     height, width = images.shape[2:]
     known = torch.zeros(height, width, dtype=torch.bool)
+    side = height if settings.known == "top" else width
+    count = round(settings.share * side)
+    if not 0 < count < side:
+        raise ValueError(f"--share must leave some of {side} rows known and some not, got {settings.share}")
     if settings.known == "top":
-        known[: round(settings.share * height)] = True
+        known[:count] = True
     else:
-        known[:, : round(settings.share * width)] = True
+        known[:, :count] = True
     generator = torch.Generator().manual_seed(settings.seed)
     completed = model.inpaint(images, known, generator=generator, progress=True).cpu()
     settings.out.mkdir(parents=True, exist_ok=True)

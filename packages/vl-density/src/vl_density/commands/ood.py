@@ -15,6 +15,7 @@ from vl_core.tables import text_table, write_rows
 from vl_density.commands._images import open_images
 from vl_density.commands.settings.ood import OutOfDistribution
 from vl_density.datasets.outside import OUTSIDE, open_fashion, open_outside
+from vl_density.models.folders import BUILT_IN
 from vl_density.models.pretrained import load_density
 from vl_density.ood.evaluation import OODResult, clearly_best, evaluate_scores
 from vl_density.ood.likelihoods import RememberedDensity
@@ -32,12 +33,15 @@ def run(settings: OutOfDistribution) -> None:
     device = find_device(settings.device)
     densities = [RememberedDensity(load_density(name).to(device)) for name in settings.densities]
     background = None
-    if settings.background is not None:
-        background = RememberedDensity(load_density(settings.background).to(device))
+    if (name := _background(settings)) is not None:
+        background = RememberedDensity(load_density(name).to(device))
     first = densities[0].model
+    sizes = {(model.model.channels, *model.model.image_size) for model in densities}
+    if len(sizes) > 1:
+        raise ValueError(f"--densities must be of one size, got {' and '.join(map(str, sorted(sizes)))}")
 
     def opened(source: str, limit: int) -> Tensor:
-        found = open_images(source, None, None, limit=limit, exclude=settings.out, seed=settings.seed)
+        found = open_images(source, None, "test", limit=limit, exclude=settings.out, seed=settings.seed)
         return found.batch((first.channels, *first.image_size), first.levels)
 
     if settings.inside is None:
@@ -47,7 +51,8 @@ def run(settings: OutOfDistribution) -> None:
     half = len(inside) // 2
     fitted_on, rest = inside[:half], inside[half:]
     if settings.outside:
-        outside = {Path(source).name or source: opened(source, settings.limit) for source in settings.outside}
+        names = _names(settings.outside)
+        outside = {name: opened(source, settings.limit) for name, source in zip(names, settings.outside, strict=True)}
     else:
         outside = {name: _some(open_outside(name), settings.limit, settings.seed) for name in OUTSIDE}
     for name, images in {"inside": rest, **outside}.items():
@@ -85,6 +90,21 @@ def run(settings: OutOfDistribution) -> None:
     draw_intervals(settings.out / "ood.png", panels, title=title, label="AUROC", ticks=(0, 0.5, 1), reference=0.5)
     _print(results, len(rest), {name: len(images) for name, images in outside.items()})
     print(f"wrote ood.csv, scores.csv and ood.png to {settings.out}")
+
+
+def _background(settings: OutOfDistribution) -> str | None:
+    """Name of the background density: the built-in one belongs to built-in densities alone."""
+    if settings.background != "auto":
+        return settings.background
+    return "fashion-background" if set(settings.densities) <= set(BUILT_IN) else None
+
+
+def _names(sources: tuple[str, ...]) -> list[str]:
+    """Last parts of paths; whole paths where two are the same, or one is the name of the images inside."""
+    short = [Path(source).name or source for source in sources]
+    if len(set(short)) < len(short) or "inside" in short:
+        return [str(Path(source)) if source != "inside" else "./inside" for source in sources]
+    return short
 
 
 def _some(images: Tensor, count: int, seed: int) -> Tensor:

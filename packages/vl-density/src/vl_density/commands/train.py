@@ -69,12 +69,12 @@ def run(settings: Train) -> None:
             order_seed=settings.seed,
             config={
                 "images": settings.images,
+                "split": settings.split,
                 "count": len(dataset),
                 "shape": [channels, height, width],
-                "model": settings.model,
             },
         )
-    model.eval().save_pretrained(settings.out / "model")
+    model.save_pretrained(settings.out / "model")
     classes = [index % model.num_classes for index in range(16)] if model.num_classes else None
     samples = model.sample(16, classes, generator=torch.Generator().manual_seed(settings.seed))
     draw_grid(settings.out / "samples.png", samples, title=f"samples after {settings.updates:,} updates")

@@ -60,6 +60,11 @@ class AutoregressiveDensity(nn.Module, PyTorchModelHubMixin, ABC):
         """Number of values of an image: channels times height times width."""
         return self.channels * self.image_size[0] * self.image_size[1]
 
+    @classmethod
+    def _load_as_safetensor(cls, model: Any, model_file: str, map_location: str, strict: bool) -> Any:
+        """Load weights, of which all must be there and no others: the hub mixin would leave random ones."""
+        return super()._load_as_safetensor(model, model_file, map_location, True)
+
     # ---- What a network has to give ----
 
     @abstractmethod
@@ -190,7 +195,7 @@ class AutoregressiveDensity(nn.Module, PyTorchModelHubMixin, ABC):
     def inpaint(
         self,
         images: Any,
-        known: Tensor,
+        known: Any,
         condition: Any = None,
         *,
         generator: torch.Generator | None = None,
@@ -204,7 +209,7 @@ class AutoregressiveDensity(nn.Module, PyTorchModelHubMixin, ABC):
 
         Args:
             images: As for `log_prob`; what is unknown may hold any level.
-            known: True at pixels to keep, ``(H, W)``, ``(B, 1, H, W)`` or what broadcasts to it.
+            known: True at pixels to keep, ``(H, W)``, ``(B, H, W)``, ``(B, 1, H, W)`` or what broadcasts to it.
             condition: Class of each image, or one for all.
             generator: Source of the random numbers.
             progress: Show a progress bar.
@@ -217,9 +222,12 @@ class AutoregressiveDensity(nn.Module, PyTorchModelHubMixin, ABC):
             ValueError: If `known` is not boolean or has another shape, or as in `log_prob`.
         """
         pixels = self.pixels(images)
+        known = torch.as_tensor(known)
         if known.dtype != torch.bool:
             raise ValueError(f"known must be boolean, got {known.dtype}; True at pixels to keep")
         height, width = self.image_size
+        if known.ndim == 3 and len(known) == len(pixels):
+            known = known[:, None]
         try:
             mask = known.to(pixels.device).broadcast_to(len(pixels), 1, height, width)
         except RuntimeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -59,16 +60,31 @@ def log_probs(
     """
     if isinstance(model, RememberedDensity):
         return model.log_probs(images)
-    batch = image_batch(images)
+    return _mapped(model, images, condition, batch_size, lambda found: found.flatten(1).sum(1))
+
+
+@torch.no_grad()
+def log_prob_maps(model: Density, images: Any, *, batch_size: int = 64) -> NDArray[np.float64]:
+    """Log-probability of each value in float64, nats ``(B, C, H, W)``, in portions and in evaluation mode."""
+    return _mapped(network_of(model), images, None, batch_size, lambda found: found)
+
+
+def _mapped(
+    model: AutoregressiveDensity,
+    images: Any,
+    condition: int | None,
+    batch_size: int,
+    reduce: Callable[[Tensor], Tensor],
+) -> NDArray[np.float64]:
+    """Reduced maps of log-probability; the model is in evaluation mode meanwhile."""
     training = model.training
     model.eval()
     try:
-        parts = [
-            model.log_prob_map(part, condition).double().flatten(1).sum(1) for part in torch.split(batch, batch_size)
-        ]
+        parts = torch.split(image_batch(images), batch_size)
+        found = [reduce(model.log_prob_map(part, condition).double()).cpu() for part in parts]
     finally:
         model.train(training)
-    return torch.cat(parts).cpu().numpy()
+    return torch.cat(found).numpy()
 
 
 def mutate(images: Tensor, rate: float, levels: int = 256, *, generator: torch.Generator | None = None) -> Tensor:

@@ -23,7 +23,21 @@ Metric: TypeAlias = Callable[[Scores, Scores], float]
 
 
 class OriginalScores(np.ndarray[Any, np.dtype[np.float64]]):
-    """Scores of an `OODScore`, whose sign is known to be right, even where all of them are negative."""
+    """Scores of an `OODScore`, whose sign is known to be right, even where all of them are negative.
+
+    What is computed from them, such as their negatives, is a plain array again.
+    """
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Compute with plain arrays."""
+        plain = [_plain(values) for values in inputs]
+        if "out" in options:
+            options["out"] = tuple(map(_plain, options["out"]))
+        return getattr(ufunc, method)(*plain, **options)
+
+
+def _plain(values: Any) -> Any:
+    return values.view(np.ndarray) if isinstance(values, OriginalScores) else values
 
 
 def auroc(inside: ArrayLike, outside: ArrayLike) -> float:
@@ -140,7 +154,7 @@ def checked_scores(inside: ArrayLike, outside: ArrayLike) -> tuple[Scores, Score
     found = []
     signed = isinstance(inside, OriginalScores) and isinstance(outside, OriginalScores)
     for name, given in (("inside", inside), ("outside", outside)):
-        scores = np.asarray(given, dtype=np.float64)
+        scores = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given, dtype=np.float64)
         if scores.ndim != 1 or not len(scores):
             raise ValueError(f"{name} must be at least one score, a vector, got shape {scores.shape}")
         if not np.isfinite(scores).all():

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from vl_density.ood.codecs import compressed_bits
-from vl_density.ood.likelihoods import Density, log_probs, network_of
+from vl_density.ood.likelihoods import Density, log_prob_maps, log_probs, network_of
 from vl_density.ood.metrics import OriginalScores
 
 Scores = NDArray[np.float64]
@@ -62,9 +62,7 @@ class NegativeLogLikelihood(OODScore):
 
     def score_map(self, images: Any) -> NDArray[np.float64]:
         """Share of each value in the score, ``(B, C, H, W)``."""
-        with torch.no_grad():
-            found: NDArray[np.float64] = -network_of(self.model).log_prob_map(images).double().cpu().numpy()
-        return found
+        return -log_prob_maps(self.model, images)
 
 
 class LikelihoodRatio(OODScore):
@@ -87,10 +85,7 @@ class LikelihoodRatio(OODScore):
 
     def score_map(self, images: Any) -> NDArray[np.float64]:
         """Share of each value in the score, ``(B, C, H, W)``."""
-        with torch.no_grad():
-            ratio = network_of(self.background).log_prob_map(images) - network_of(self.model).log_prob_map(images)
-        found: NDArray[np.float64] = ratio.double().cpu().numpy()
-        return found
+        return log_prob_maps(self.background, images) - log_prob_maps(self.model, images)
 
 
 class InputComplexity(OODScore):

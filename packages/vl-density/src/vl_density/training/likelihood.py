@@ -45,6 +45,8 @@ def train_density(
 ) -> None:
     """Minimize the bits per dimension of a data set, in place; rerun with the same arguments to resume.
 
+    The model is in evaluation mode at the end, so that its log-probabilities are exact.
+
     Args:
         model: The density.
         dataset: Map-style, of images as `vl_core.data.image_to_tensor` takes them, or of pairs of image and class for
@@ -79,7 +81,12 @@ def train_density(
         loss,
         settings,
         out,
-        config={"mutation_rate": mutation_rate, **(config or {})},
+        config={
+            "density": {"kind": type(model).__name__, "arguments": model._hub_mixin_config},
+            "mutation_rate": mutation_rate,
+            **(config or {}),
+        },
         progress=progress,
         description="train a density",
     )
+    model.eval()

@@ -28,8 +28,9 @@ class OutOfDistribution:
     """Built-in densities, or folders that vl-density train wrote; the first gives the scores of one model, all of them
     WAIC."""
 
-    background: ModelName | None = "fashion-background"
-    """Density of mutated images, for the likelihood ratio; "None" for no such score."""
+    background: ModelName | None = "auto"
+    """Density of mutated images, for the likelihood ratio, or "None" for no such score; "auto" is fashion-background
+    with built-in densities, and none with others."""
 
     inside: ImageSource | None = None
     """Images of the distribution that no density was trained on: a folder, an .npz or .parquet file, or a built-in data
@@ -85,7 +86,7 @@ class OutOfDistribution:
                     f"--codecs {codec} needs imagecodecs, which comes with `pip install 'vl-density[codecs]'`",
                     name="imagecodecs",
                 )
-        for name in (*self.densities, *([] if self.background is None else [self.background])):
+        for name in (*self.densities, *([] if self.background in (None, "auto") else [str(self.background)])):
             density_folder(name)
 
     def check_input(self) -> None:

@@ -87,6 +87,8 @@ class Train:
             ValueError: If a number is out of range, or the head does not go with the levels.
         """
         check_values(self)
+        if self.model == "transformer" and self.width % 4:
+            raise ValueError(f"--width must be a multiple of 4 for a transformer, got {self.width}")
         if self.head == "bernoulli" and self.levels != 2:
             raise ValueError(f"--head bernoulli needs --levels 2, got {self.levels}; take categorical")
 
