@@ -166,6 +166,7 @@ def test_a_clip_of_transformers_classifies_and_retrieves(tmp_path):
         (["train", "--width", "40"], "--width must be a multiple of 32"),
         (["train", "--updates", "5", "--warmup", "6"], "--warmup must be at most --updates"),
         (["train", "--model", "nope"], "no model 'nope'"),
+        (["train", "--model", "scenes-clip", "--loss", "sigmoid"], "--loss is for a new model"),
         (["evaluate", "scenes-clp"], "did you mean scenes-clip?"),
         (["evaluate", "--task", "retrieval"], "--task retrieval needs --data"),
         (["evaluate", "--task", "winoground", "--data", "x"], "--task winoground needs --images"),

@@ -5,7 +5,7 @@ import pytest
 import timm
 import torch
 from torch import nn
-from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
+from transformers import CLIPConfig, CLIPModel, RobertaConfig, RobertaModel, SiglipConfig, SiglipModel
 from vl_core.data import Normalization
 from vl_vlm import DualEncoder, JointModel, RetrievalTask, Towers, evaluate, small_dual_encoder
 
@@ -98,7 +98,7 @@ def test_half_precision_in_files_is_float32_when_loaded(make, tmp_path):
     )
 
 
-def test_locked_networks_of_images_stay_in_evaluation_mode(make):
+def test_locked_networks_of_images_stay_in_evaluation_mode(make, tmp_path):
     model = make()
     model.lock_image()
     model.train()
@@ -106,6 +106,14 @@ def test_locked_networks_of_images_stay_in_evaluation_mode(make):
     assert not any(parameter.requires_grad for parameter in model.towers.vision.parameters())
     assert model.towers.image_projection.weight.requires_grad
     assert model.towers.text.network.training
+    model.save_pretrained(tmp_path)
+    assert DualEncoder.from_pretrained(tmp_path).image_locked
+
+
+def test_positions_of_roberta_begin_behind_its_padding():
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 300}
+    config = RobertaConfig(**small, max_position_embeddings=34, pad_token_id=1)
+    assert Towers(nn.Linear(1, 1), RobertaModel(config)).positions == 32
 
 
 def test_probabilities_are_of_texts_or_of_pairs(make):
@@ -196,6 +204,9 @@ def broken_folder(model, folder, name, content):
         (lambda make, path: JointModel(nn.Linear(1, 1)), TypeError, "model must have encode_image and encode_text"),
         (lambda make, path: make().encode_texts("a cat"), TypeError, "texts must be a sequence of texts"),
         (lambda make, path: make().encode_images([]), ValueError, "must hold at least one"),
+        (lambda make, path: make().encode_images(IMAGES[0]), TypeError, "images must be a sequence of images"),
+        (lambda make, path: make().encode_images(IMAGES, batch_size=0), ValueError, "batch_size must be at least 1"),
+        (lambda make, path: make().encode_texts(["a", 3]), TypeError, "texts must be texts, got int at place 1"),
         (lambda make, path: make().encode_images([np.full((4, 4, 3), 300.0)]), ValueError, "image 0: "),
         (lambda make, path: DualEncoder.from_pretrained(path / "no"), FileNotFoundError, "no model"),
         (lambda make, path: DualEncoder.from_pretrained(path), ValueError, "config.json is missing"),

@@ -28,6 +28,9 @@ def test_long_texts_are_cut_and_keep_their_end(tokenizer):
     assert found["input_ids"][0, -1] == tokenizer.eos_token_id
     assert found["attention_mask"].sum(1).tolist() == [12, 3]
     assert tokenize(tokenizer, ["a"], 12)["input_ids"].shape == (1, 3)
+    tokenizer.padding_side = "left"
+    assert tokenize(tokenizer, ["a red circle", "a"], 12)["attention_mask"][1].tolist()[:3] == [1, 1, 1]
+    tokenizer.padding_side = "right"
     padded = tokenize(tokenizer, ["a"], 12, padded=True, masked=False)
     assert list(padded) == ["input_ids"]
     assert padded["input_ids"][0, 3:].tolist() == [tokenizer.pad_token_id] * 9

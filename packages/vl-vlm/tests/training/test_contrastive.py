@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from vl_vlm import CaptionedImages, ContrastiveSettings, DualEncoder, Towers, train_dual_encoder
+from vl_vlm import CaptionedImages, ContrastiveSettings, DualEncoder, Towers, small_dual_encoder, train_dual_encoder
 
 LAUNCH = [
     *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
@@ -92,6 +92,15 @@ def test_the_scale_never_exceeds_its_limit(small_training, tmp_path):
     settings = replace(small_training.SETTINGS, updates=2, max_scale=12.0)
     train_dual_encoder(model, small_training.SCENES, settings, tmp_path, log_every=1, progress=False)
     assert [row["scale"] for row in rows(tmp_path)] == pytest.approx([12.0, 12.0], rel=1e-2)
+
+
+def test_a_folder_belongs_to_one_architecture(small_training, tmp_path):
+    settings = replace(small_training.SETTINGS, updates=2)
+    train_dual_encoder(small_training.model(), small_training.SCENES, settings, tmp_path, progress=False)
+    captions = [caption for own in small_training.SCENES.captions for caption in own]
+    other = small_dual_encoder(captions, image_size=16, width=64, depth=1, text_depth=1, dim=16)
+    with pytest.raises(ValueError, match="weights"):
+        train_dual_encoder(other, small_training.SCENES, settings, tmp_path, progress=False)
 
 
 def with_batch_norm(small_training):

@@ -71,6 +71,13 @@ def test_padding_that_all_texts_have_is_cut():
     assert kept.tolist() == [[1, 1, 0], [1, 1, 1]]
 
 
+def test_padding_on_the_left_is_cut_on_the_left():
+    mask = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 1]])
+    ids, kept = trimmed(torch.arange(8).view(2, 4), mask)
+    assert ids.tolist() == [[1, 2, 3], [5, 6, 7]]
+    assert kept.tolist() == [[0, 1, 1], [1, 1, 1]]
+
+
 def test_a_digest_knows_captions_and_names():
     def digest(captions, names):
         return captions_digest(CaptionedImages(COLORS[: len(names)], captions, names=names, name="x"))

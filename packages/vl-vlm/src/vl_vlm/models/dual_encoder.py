@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Self, cast, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vl_core.data import Normalization, checked_image, fit_image
+from vl_core.data import Normalization, checked_image, fit_image, is_single_image
 
 from vl_vlm.models.sub_batches import check_batch_statistics, encode_in_parts
 from vl_vlm.models.tokenizers import text_length, tokenize
@@ -223,14 +223,21 @@ class DualEncoder(nn.Module):
             images: Each as `vl_core.data.image_to_tensor` takes it, of any size: resized by the shorter side and
                 cropped to the center.
             batch_size: Images at a time.
+
+        Raises:
+            TypeError: If it is one image rather than a sequence.
+            ValueError: If an image is none, or ``batch_size`` is below 1.
         """
+        if is_single_image(images):
+            raise TypeError(f"images must be a sequence of images, got one {type(images).__name__}; put it in a list")
         return self._encoded(self._encode_images, images, batch_size)
 
     def encode_texts(self, texts: Sequence[str], *, batch_size: int = 256) -> Tensor:
         """Features ``(M, dim)`` of unit length on the CPU, in evaluation mode; the mode is put back.
 
         Raises:
-            TypeError: If it is one text rather than a sequence.
+            TypeError: If it is one text rather than a sequence, or one is no text.
+            ValueError: If ``batch_size`` is below 1.
         """
         if isinstance(texts, str):
             raise TypeError(f"texts must be a sequence of texts, got the text {texts[:40]!r}; put it in a list")
@@ -262,6 +269,8 @@ class DualEncoder(nn.Module):
     def _encoded(self, encode: Callable[[Any], Tensor], values: Sequence[Any], batch_size: int) -> Tensor:
         if not len(values):
             raise ValueError("images and texts must hold at least one, got none")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         training = self.training
         self.eval()
         try:

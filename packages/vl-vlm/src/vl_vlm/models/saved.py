@@ -57,6 +57,7 @@ def save_dual_encoder(model: DualEncoder, folder: str | os.PathLike[str], dtype:
         "mean": model.normalization.mean,
         "std": model.normalization.std,
         "context_length": model.context_length,
+        "image_locked": model.image_locked,
         "libraries": kinds,
     }
     with atomic_write(target / "config.json") as file:
@@ -94,6 +95,8 @@ def load_dual_encoder(source: str | os.PathLike[str]) -> DualEncoder:
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"{folder} holds no dual encoder that can be loaded ({reason}); save it again") from error
+    if config.get("image_locked"):
+        model.lock_image()
     return model.float().eval()
 
 

@@ -116,11 +116,18 @@ def tokenize(
         length: Tokens at most; longer texts are cut.
         padded: Pad to this length instead of to the longest text.
         masked: False leaves out the mask, as SigLIP models were trained (Zhai et al., 2023).
+
+    Raises:
+        TypeError: If one is no text.
     """
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"texts must be texts, got {type(text).__name__} at place {place}; write it as text")
     padding: Any = "max_length" if padded else True
     found = tokenizer(
         list(texts),
         padding=padding,
+        padding_side="right",  # positions of the words then do not depend on the other texts of a batch
         truncation=True,
         max_length=length,
         return_attention_mask=True,

@@ -47,8 +47,13 @@ class TextTower(nn.Module):
     @property
     def positions(self) -> int | None:
         """Longest text in tokens; None if the network states none."""
-        found = getattr(getattr(self.network, "config", None), "max_position_embeddings", None)
-        return found if isinstance(found, int) else None
+        config = getattr(self.network, "config", None)
+        found = getattr(config, "max_position_embeddings", None)
+        if not isinstance(found, int):
+            return None
+        # RoBERTa and its kin count positions from behind that of the padding.
+        behind = str(getattr(config, "model_type", "")).removeprefix("xlm-") in ("roberta", "camembert", "mpnet")
+        return found - (int(getattr(config, "pad_token_id", 0) or 0) + 1 if behind else 0)
 
     @property
     def fixed_length(self) -> bool:

@@ -19,7 +19,7 @@ from vl_vlm.losses.info_nce import info_nce
 from vl_vlm.losses.sigmoid import sigmoid_loss
 from vl_vlm.models.dual_encoder import DualEncoder
 from vl_vlm.models.sub_batches import check_batch_statistics
-from vl_vlm.training.pairs import CaptionPairs, Pair, captions_digest, known_positives, trimmed
+from vl_vlm.training.pairs import CaptionPairs, Pair, captions_digest, known_positives, trimmed, weights_layout
 from vl_vlm.training.settings import ContrastiveSettings
 
 # Settings that change no weight, and may change when a run is resumed.
@@ -85,7 +85,7 @@ def train_dual_encoder(
 
     Args:
         model: The model, trained in float32 on the device that accelerate chooses.
-        dataset: Images with captions; see `open_captions`.
+        dataset: Images with captions; see `open_captions`. A run knows them again by names and captions.
         settings: How to train; `clip_recipe`, `siglip_recipe`, `lit_recipe` and `small_recipe` return some.
         out: Folder of the run: settings, metrics, TensorBoard events, checkpoint.
         checkpoint_every: Largest number of updates between checkpoints; there is one a minute in any case.
@@ -118,6 +118,7 @@ def train_dual_encoder(
         config={
             "contrastive": kept,
             "loss": model.loss,
+            "weights": weights_layout(model),
             "image_size": model.image_size,
             "context_length": model.context_length,
             "images": len(dataset),

@@ -121,8 +121,9 @@ def known_positives(image_ids: Tensor, text_ids: Tensor) -> tuple[Tensor, Tensor
 
 def trimmed(input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
     """Tokens without the padding that all texts of the batch have."""
-    length = max(1, int(attention_mask.any(dim=0).sum()))
-    return input_ids[:, :length], attention_mask[:, :length]
+    used = attention_mask.any(dim=0).nonzero().flatten()
+    kept = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
+    return input_ids[:, kept], attention_mask[:, kept]
 
 
 def captions_digest(dataset: CaptionedImages) -> str:
@@ -132,3 +133,9 @@ def captions_digest(dataset: CaptionedImages) -> str:
     for fact in facts:
         total.update(repr(fact).encode())
     return total.hexdigest()[:16]
+
+
+def weights_layout(model: DualEncoder) -> str:
+    """The first 16 hexadecimal digits of a SHA-256 over names and shapes of weights: the architecture of a run."""
+    shapes = sorted((name, tuple(value.shape)) for name, value in model.state_dict().items())
+    return hashlib.sha256(repr(shapes).encode()).hexdigest()[:16]

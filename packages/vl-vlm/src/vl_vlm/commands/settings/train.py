@@ -124,6 +124,12 @@ class Train:
             raise ValueError(f"--width must be a multiple of 32, got {self.width}")
         if self.model is not None:
             model_folder(self.model)
+            for name in self.GROUPS["Model"][1:]:
+                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                    option = f"--{name.replace('_', '-')}"
+                    raise ValueError(
+                        f"{option} is for a new model, and --model {self.model} has its own; leave one out"
+                    )
         elif self.recipe == "lit":
             raise ValueError(
                 "--recipe lit needs --model, whose network of images stays as it is; make one in Python with Towers"
