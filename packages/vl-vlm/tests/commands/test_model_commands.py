@@ -165,6 +165,7 @@ def test_a_clip_of_transformers_classifies_and_retrieves(tmp_path):
         (["train", "--image-size", "20"], "--image-size must be a multiple of 8"),
         (["train", "--width", "40"], "--width must be a multiple of 32"),
         (["train", "--updates", "5", "--warmup", "6"], "--warmup must be at most --updates"),
+        (["train", "--recipe", "siglip", "--model", "scenes-clip"], "--recipe siglip needs --loss sigmoid"),
         (["train", "--model", "nope"], "no model 'nope'"),
         (["train", "--model", "scenes-clip", "--loss", "sigmoid"], "--loss is for a new model"),
         (["evaluate", "scenes-clp"], "did you mean scenes-clip?"),

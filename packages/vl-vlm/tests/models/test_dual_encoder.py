@@ -110,6 +110,12 @@ def test_locked_networks_of_images_stay_in_evaluation_mode(make, tmp_path):
     assert DualEncoder.from_pretrained(tmp_path).image_locked
 
 
+def test_models_in_half_precision_encode(make):
+    model = make()
+    expected = model.similarity(IMAGES, CAPTIONS)
+    torch.testing.assert_close(model.bfloat16().similarity(IMAGES, CAPTIONS), expected, rtol=0, atol=0.05)
+
+
 def test_positions_of_roberta_begin_behind_its_padding():
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 300}
     config = RobertaConfig(**small, max_position_embeddings=34, pad_token_id=1)

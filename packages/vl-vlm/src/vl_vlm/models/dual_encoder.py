@@ -106,7 +106,9 @@ class DualEncoder(nn.Module):
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Features ``(B, dim)`` of unit length, of images ``(B, C, image_size, image_size)`` in [0, 1]."""
-        return F.normalize(self.towers.encode_image(self.normalization(images)).float(), dim=-1)
+        # In the type of the weights, which may be half precision.
+        weight = next((p for p in self.towers.parameters() if p.is_floating_point()), images)
+        return F.normalize(self.towers.encode_image(self.normalization(images).to(weight.dtype)).float(), dim=-1)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Features ``(M, dim)`` of unit length, of what `tokenize` gives."""

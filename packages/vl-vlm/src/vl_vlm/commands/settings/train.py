@@ -11,7 +11,7 @@ from vl_core.cli import Count, Groups, ModelName, Range, RunPath, Seed, check_va
 
 from vl_vlm.captions.check import check_captions
 from vl_vlm.commands.settings._sources import SCENES, CaptionSource
-from vl_vlm.models.folders import model_folder
+from vl_vlm.models.folders import model_folder, read_configuration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +122,10 @@ class Train:
             raise ValueError(f"--image-size must be a multiple of 8, got {self.image_size}")
         if self.width % 32:
             raise ValueError(f"--width must be a multiple of 32, got {self.width}")
+        loss: str = self.loss
         if self.model is not None:
-            model_folder(self.model)
+            folder = model_folder(self.model)
+            loss = loss if folder is None else str(read_configuration(folder)["loss"])
             for name in self.GROUPS["Model"][1:]:
                 if getattr(self, name) != type(self).__dataclass_fields__[name].default:
                     option = f"--{name.replace('_', '-')}"
@@ -134,8 +136,8 @@ class Train:
             raise ValueError(
                 "--recipe lit needs --model, whose network of images stays as it is; make one in Python with Towers"
             )
-        if self.recipe == "siglip" and self.model is None and self.loss != "sigmoid":
-            raise ValueError("--recipe siglip needs --loss sigmoid for a new model, got info_nce")
+        if self.recipe == "siglip" and loss != "sigmoid":
+            raise ValueError("--recipe siglip needs --loss sigmoid, or a --model trained with it, got info_nce")
         if self.updates is not None and self.warmup is not None and self.warmup > self.updates:
             raise ValueError(f"--warmup must be at most --updates, got {self.warmup} and {self.updates}")
         if self.captions == SCENES and self.split is not None:
