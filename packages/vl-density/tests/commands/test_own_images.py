@@ -93,7 +93,7 @@ def test_every_command_takes_a_mixed_folder(photos, tmp_path, capsys):
     assert "images outside are the positive class, 4 inside against 4 emoji" in said
     assert "likelihood ratio" not in said  # whose background belongs to clothes
     assert main(["ood", "--densities", f"{out}/model", "fashion-0", *sets, "--out", str(tmp_path / "ood")]) == 2
-    assert "--densities must be of one size" in capsys.readouterr().err
+    assert "--densities must be of one size and number of levels" in capsys.readouterr().err
     levels = ["--levels", "16", "--updates", "3", "--size", "16", *SMALL]
     assert main(["train", "--images", str(photos), *levels, "--out", out]) == 2
     assert "density" in capsys.readouterr().err
@@ -104,8 +104,10 @@ def test_every_command_takes_a_mixed_folder(photos, tmp_path, capsys):
 def test_sets_whose_folders_have_one_name_stay_apart(photos, tmp_path, capsys):
     names = [f"{tmp_path}/photos", "emoji"]
     assert [*map(str, _names(tuple(names)))] == ["photos", "emoji"]
-    assert _names((f"{tmp_path}/a/photos", f"{tmp_path}/b/photos")) == [f"{tmp_path}/a/photos", f"{tmp_path}/b/photos"]
-    assert _names((f"{tmp_path}/inside",)) == [f"{tmp_path}/inside"]
+    assert _names(("a/photos", "b/photos")) == ["a/photos (outside)", "b/photos (outside)"]
+    assert _names(("./inside",)) == ["./inside (outside)"]
+    assert main(["ood", "--outside", "emoji", "emoji", "--out", str(tmp_path / "ood")]) == 2
+    assert "--outside must name each set once" in capsys.readouterr().err
 
 
 def test_one_image_outside_is_refused_before_work(photos, tmp_path, capsys):

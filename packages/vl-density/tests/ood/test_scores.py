@@ -100,6 +100,8 @@ def test_mutation_changes_the_wanted_share():
     [
         (lambda: Typicality(model()).score(images()), RuntimeError, "Typicality needs the entropy"),
         (lambda: WAIC([model()]), ValueError, "models must be at least two"),
+        (lambda: WAIC([model(), model(levels=4)]), ValueError, "densities must have one number of levels, got 4 and 8"),
+        (lambda: LikelihoodRatio(model(), model(levels=4)), ValueError, "densities must have one number of levels"),
         (lambda: InputComplexity(model(), "flif").score(images()), ValueError, "codec must be one of png, webp"),
         (lambda: mutate(images(), 1.5), ValueError, "rate must lie between 0 and 1, got 1.5"),
         (lambda: NegativeLogLikelihood(model()).score(images() * 255), ValueError, r"image 0: "),

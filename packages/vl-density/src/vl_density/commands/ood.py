@@ -36,9 +36,11 @@ def run(settings: OutOfDistribution) -> None:
     if (name := _background(settings)) is not None:
         background = RememberedDensity(load_density(name).to(device))
     first = densities[0].model
-    sizes = {(model.model.channels, *model.model.image_size) for model in densities}
+    sizes = {(model.model.channels, *model.model.image_size, model.model.levels) for model in densities}
     if len(sizes) > 1:
-        raise ValueError(f"--densities must be of one size, got {' and '.join(map(str, sorted(sizes)))}")
+        raise ValueError(
+            f"--densities must be of one size and number of levels, got {' and '.join(map(str, sorted(sizes)))}"
+        )
 
     def opened(source: str, limit: int) -> Tensor:
         found = open_images(source, None, "test", limit=limit, exclude=settings.out, seed=settings.seed)
@@ -103,7 +105,7 @@ def _names(sources: tuple[str, ...]) -> list[str]:
     """Last parts of paths; whole paths where two are the same, or one is the name of the images inside."""
     short = [Path(source).name or source for source in sources]
     if len(set(short)) < len(short) or "inside" in short:
-        return [str(Path(source)) if source != "inside" else "./inside" for source in sources]
+        return [f"{source} (outside)" for source in sources]
     return short
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ def run(settings: Train) -> None:
                 "images": settings.images,
                 "split": settings.split,
                 "count": len(dataset),
+                "names": hashlib.sha256("\n".join(dataset.names).encode()).hexdigest()[:16],
                 "shape": [channels, height, width],
             },
         )

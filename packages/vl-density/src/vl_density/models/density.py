@@ -105,7 +105,8 @@ class AutoregressiveDensity(nn.Module, PyTorchModelHubMixin, ABC):
             >>> model.log_prob(torch.rand(2, 1, 28, 28).mul(255).round() / 255).shape
             torch.Size([2])
         """
-        return self.log_prob_map(images, condition).flatten(1).sum(1)
+        found = self.log_prob_map(images, condition).flatten(1)
+        return found.sum(1, dtype=torch.promote_types(found.dtype, torch.float32))
 
     def forward(self, images: Any, condition: Any = None) -> Tensor:
         """Log-probability of images, as `log_prob`."""

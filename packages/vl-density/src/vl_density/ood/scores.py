@@ -77,6 +77,7 @@ class LikelihoodRatio(OODScore):
     """
 
     def __init__(self, model: Density, background: Density):
+        _check_levels([model, background])
         self.model, self.background = model, background
 
     def compute(self, images: Any) -> Scores:
@@ -151,6 +152,7 @@ class WAIC(OODScore):
     def __init__(self, models: Sequence[Density]):
         if len(models) < 2:
             raise ValueError(f"models must be at least two, whose log-probabilities vary, got {len(models)}")
+        _check_levels(models)
         self.models = list(models)
 
     def compute(self, images: Any) -> Scores:
@@ -158,3 +160,10 @@ class WAIC(OODScore):
         found = np.stack([log_probs(model, images) for model in self.models])
         scores: Scores = found.var(0) - found.mean(0)
         return scores
+
+
+def _check_levels(models: Sequence[Density]) -> None:
+    """Raise ValueError for densities of different levels, whose log-probabilities are no numbers of one kind."""
+    levels = sorted({network_of(model).levels for model in models})
+    if len(levels) > 1:
+        raise ValueError(f"densities must have one number of levels, got {' and '.join(map(str, levels))}")

@@ -84,6 +84,7 @@ def train_density(
         config={
             "density": {"kind": type(model).__name__, "arguments": model._hub_mixin_config},
             "mutation_rate": mutation_rate,
+            "order_seed": order_seed,
             **(config or {}),
         },
         progress=progress,

@@ -76,6 +76,8 @@ class OutOfDistribution:
             ModuleNotFoundError: If a codec needs an extra that is not installed.
         """
         check_values(self)
+        if len(set(self.outside)) < len(self.outside):
+            raise ValueError(f"--outside must name each set once, got {' '.join(self.outside)}")
         if not self.densities:
             raise ValueError("--densities must name at least one, got none")
         for codec in self.codecs:
