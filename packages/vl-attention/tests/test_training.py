@@ -24,14 +24,13 @@ from torch.utils.data import ConcatDataset, DataLoader
 from vl_attention import AttentionTransfer, Normalization
 from vl_attention.classifiers.classifier import Classifier
 from vl_attention.models.masked_autoencoder import MaskedAutoencoder
-from vl_attention.models.weights import weights_digest
 from vl_attention.training.augmentation import AugmentedImages, Mixing, PlainImages, seeded
 from vl_attention.training.parameters import _UNDECAYED, _depth, parameter_groups
 from vl_attention.training.pretraining import pretrain
 from vl_attention.training.settings import TrainSettings
 from vl_attention.training.supervised import predict, train
 from vl_core.runs import RunFolder
-from vl_core.training import shuffled_index
+from vl_core.training import shuffled_index, weights_digest
 
 SCRIPT = Path(__file__).parent / "small_training.py"
 SPEC = importlib.util.spec_from_file_location("small_training", SCRIPT)

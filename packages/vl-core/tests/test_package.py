@@ -26,7 +26,7 @@ def test_version_matches_the_installed_metadata():
                 *("BUILTIN_NAMES", "ImageContents", "ImageDataset", "ImageError", "ImageFault", "Normalization"),
                 *("ParquetImages", "RowGroupCache", "UndividedError", "balanced_order", "check_images"),
                 *("check_source", "checked_ids", "checked_image", "find_images", "fit_image"),
-                *("image_batch", "image_to_tensor"),
+                *("image_batch", "image_position", "image_positions", "image_to_tensor"),
                 *("is_single_image", "open_contents", "open_dataset", "open_image_column", "read_image"),
                 *("refuse_faults", "select_splits"),
             ],
@@ -44,7 +44,7 @@ def test_version_matches_the_installed_metadata():
             "vl_core.training",
             [
                 *("Loss", "Precision", "ResumableBatchSampler", "Shuffled", "TrainingSettings", "WeightEMA"),
-                *("computing", "fit", "shuffled_index"),
+                *("computing", "fit", "shuffled_index", "weights_digest"),
             ],
         ),
         (

@@ -46,6 +46,8 @@ def test_every_generator_is_trained_and_measured(quick, tmp_path, capsys):
     assert main(arguments) == 0  # finished: the same numbers again
     assert (tmp_path / "steps.csv").read_bytes() == first
     assert rows(tmp_path / "translate.csv") == ends
+    assert main([*arguments, "--limit", "5"]) == 2  # measures on the way are of four images
+    assert "test_images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

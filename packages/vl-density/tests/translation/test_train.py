@@ -97,6 +97,19 @@ def test_a_run_that_was_killed_ends_like_one_that_was_not(signal, tmp_path, monk
         assert torch.equal(value, again.state_dict()[name])
 
 
+def test_a_folder_belongs_to_one_density(tmp_path):
+    trained("density", tmp_path, updates=1)
+    other = new_density()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1)
+    with pytest.raises(ValueError, match="density"):
+        train_translator(
+            new_translator(), UnpairedSides(shapes()), replace(SETTINGS, updates=1), tmp_path, signal="density",
+            density=other, progress=False,
+        )  # fmt: skip
+
+
 def test_content_is_blind_to_brightness_and_contrast_alone():
     images = torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert content_loss(images, fade(images)).item() == pytest.approx(0, abs=1e-12)

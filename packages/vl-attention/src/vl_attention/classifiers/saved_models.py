@@ -22,6 +22,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from timm.models import save_for_hf
 from torch import nn
 from vl_core.files import check_sizes, limit_network
+from vl_core.training import weights_digest
 
 from vl_attention.classifiers.classifier import Classifier
 from vl_attention.models.folders import (
@@ -33,7 +34,6 @@ from vl_attention.models.folders import (
     transfer_mode,
 )
 from vl_attention.models.normalization import Normalization
-from vl_attention.models.weights import weights_digest
 from vl_attention.transfer.attention_transfer import AttentionTransfer
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)

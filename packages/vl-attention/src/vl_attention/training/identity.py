@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from vl_core.training import weights_digest
+
 from vl_attention.models.dropout import dropout_rates
-from vl_attention.models.weights import weights_digest
 from vl_attention.transfer.attention_transfer import AttentionTransfer
 
 

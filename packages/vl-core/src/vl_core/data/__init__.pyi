@@ -8,6 +8,8 @@ from ._checks import ImageFault as ImageFault
 from ._checks import check_images as check_images
 from ._checks import refuse_faults as refuse_faults
 from ._contents import ImageContents as ImageContents
+from ._contents import image_position as image_position
+from ._contents import image_positions as image_positions
 from ._dataset import ImageDataset as ImageDataset
 from ._fit import fit_image as fit_image
 from ._folder import find_images as find_images

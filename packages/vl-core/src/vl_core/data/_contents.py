@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -84,9 +84,7 @@ class ImageContents:
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         """The image, transformed, and its label; negative positions count from the end."""
-        position = operator.index(index)
-        if not -len(self) <= position < len(self):
-            raise IndexError(f"{self.name} has {len(self)} images, got index {position}")
+        position = image_position(index, len(self), self.name)
         image = self._images[int(self._positions[position])]
         return (image if self.transform is None else self.transform(image)), int(self.labels[position])
 
@@ -103,10 +101,7 @@ class ImageContents:
         Raises:
             IndexError: If a position is negative or too large.
         """
-        chosen = [operator.index(index) for index in indices]
-        for index in chosen:
-            if not 0 <= index < len(self):
-                raise IndexError(f"indices must lie in 0..{len(self) - 1} for {self.name}, got {index}")
+        chosen = image_positions(indices, len(self), self.name)
         result = object.__new__(type(self))
         result.__dict__.update(self.__dict__)
         result._positions = self._positions[chosen]
@@ -117,3 +112,28 @@ class ImageContents:
         if self.metadata is not None:
             result.metadata = tuple(self.metadata[index] for index in chosen)
         return result
+
+
+def image_position(index: SupportsIndex, count: int, name: str) -> int:
+    """Position of one image of a data set, where negative ones count from the end.
+
+    Raises:
+        IndexError: If there is no such image among ``count``; the message has the data set's ``name``.
+    """
+    position = operator.index(index)
+    if not -count <= position < count:
+        raise IndexError(f"{name} has {count} images, got index {position}")
+    return position
+
+
+def image_positions(indices: Iterable[SupportsIndex], count: int, name: str) -> list[int]:
+    """Positions of images that are to form a subset.
+
+    Raises:
+        IndexError: If one is negative or too large; the message has the data set's ``name``.
+    """
+    chosen = [operator.index(index) for index in indices]
+    for index in chosen:
+        if not 0 <= index < count:
+            raise IndexError(f"indices must lie in 0..{count - 1} for {name}, got {index}")
+    return chosen

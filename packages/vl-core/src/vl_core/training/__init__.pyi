@@ -9,3 +9,4 @@ from ._order import Shuffled as Shuffled
 from ._order import shuffled_index as shuffled_index
 from ._settings import Precision as Precision
 from ._settings import TrainingSettings as TrainingSettings
+from ._weights import weights_digest as weights_digest

@@ -139,7 +139,7 @@ def _train(
         signal_weight=settings.signal_weight,
         content_weight=settings.content_weight,
         after_update=after_update,
-        config={"begins": name, "density": settings.density if signal == "density" else None},
+        config={"begins": name, "test_images": settings.limit},  # measures on the way are of these
     )
     return translator
 

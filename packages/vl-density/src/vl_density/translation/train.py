@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vl_core.training import Shuffled, TrainingSettings, fit
+from vl_core.training import Shuffled, TrainingSettings, fit, weights_digest
 
 from vl_density.models.density import AutoregressiveDensity
 from vl_density.translation.networks import Critic, Translator
@@ -109,7 +109,13 @@ def train_translator(
         settings,
         out,
         after_update=None if after_update is None else lambda update, _: after_update(update),
-        config={"signal": signal, "signal_weight": signal_weight, "content_weight": content_weight, **(config or {})},
+        config={
+            "signal": signal,
+            "signal_weight": signal_weight,
+            "content_weight": content_weight,
+            "density": None if frozen is None else weights_digest(frozen),
+            **(config or {}),
+        },
         progress=progress,
         description=f"translate by {signal}",
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from PIL import Image
 from torch.utils.data import Dataset
-from vl_core.data import ImageDataset
+from vl_core.data import ImageDataset, image_position, image_positions
 from vl_core.progress import progress_bar
+
+from vl_vlm.captions.images import DatasetImages
 
 
 class CaptionedImage(NamedTuple):
@@ -83,7 +84,7 @@ class CaptionedImages(Dataset[CaptionedImage]):
         if dataset.captions is None:
             raise ValueError(f"{dataset.name} has no captions; see open_captions for the forms that hold some")
         return cls(
-            _Images(dataset),  # type: ignore[arg-type]
+            DatasetImages(dataset),
             [[caption] for caption in dataset.captions],
             names=dataset.names,
             name=dataset.name,
@@ -97,9 +98,7 @@ class CaptionedImages(Dataset[CaptionedImage]):
 
     def __getitem__(self, index: int) -> CaptionedImage:
         """Image, captions and name; negative positions count from the end."""
-        position = operator.index(index)
-        if not -len(self) <= position < len(self):
-            raise IndexError(f"{self.name} has {len(self)} images, got index {position}")
+        position = image_position(index, len(self), self.name)
         return CaptionedImage(self._images[self._positions[position]], self.captions[position], self.names[position])
 
     def __repr__(self) -> str:
@@ -126,10 +125,7 @@ class CaptionedImages(Dataset[CaptionedImage]):
         Raises:
             IndexError: If a position is negative or too large.
         """
-        chosen = [operator.index(index) for index in indices]
-        for index in chosen:
-            if not 0 <= index < len(self):
-                raise IndexError(f"indices must lie in 0..{len(self) - 1} for {self.name}, got {index}")
+        chosen = image_positions(indices, len(self), self.name)
         result = object.__new__(type(self))
         result.__dict__.update(self.__dict__)
         result._positions = [self._positions[index] for index in chosen]
@@ -138,19 +134,6 @@ class CaptionedImages(Dataset[CaptionedImage]):
         if self.metadata is not None:
             result.metadata = tuple(self.metadata[index] for index in chosen)
         return result
-
-
-class _Images:
-    """The images of a labeled data set, without labels."""
-
-    def __init__(self, dataset: ImageDataset) -> None:
-        self._dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._dataset[index][0]
 
 
 def _checked(captions: Sequence[str], image: str, name: str) -> tuple[str, ...]:

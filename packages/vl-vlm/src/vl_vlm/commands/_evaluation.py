@@ -9,7 +9,7 @@ from typing import Any
 
 from vl_core.charts import draw_intervals
 from vl_core.intervals import Interval
-from vl_core.tables import text_table, write_rows
+from vl_core.tables import percent, text_table, write_rows
 
 from vl_vlm.evaluation.evaluate import evaluate
 from vl_vlm.evaluation.results import EvaluationResult, MetricRow
@@ -56,10 +56,9 @@ def result_table(groups: Mapping[str, Mapping[str, EvaluationResult]]) -> str:
     cells = []
     for name, metric in chosen:
         rows = [results[name].row(metric) for results in groups.values()]
-        baselines = [_percent(first[name].row(metric, other).value) for other in ("blind", "constant")]
-        cells.append(
-            [name, metric, *map(_with_interval, rows), *baselines, _percent(max(row.tie_rate for row in rows))]
-        )
+        baselines = [first[name].row(metric, other).value for other in ("blind", "constant")]
+        shares = [*baselines, max(row.tie_rate for row in rows)]
+        cells.append([name, metric, *map(_with_interval, rows), *(f"{percent(share)} %" for share in shares)])
     heads = list(groups) if len(groups) > 1 else ["model"]
     return text_table(["task", "metric", *heads, "blind", "constant", "ties"], cells, left=2)
 
@@ -105,12 +104,8 @@ def _shown(result: EvaluationResult, whole: bool) -> list[str]:
 
 
 def _with_interval(row: MetricRow) -> str:
-    return f"{_percent(row.value)} ({100 * row.low:.1f} to {100 * row.high:.1f})"
+    return f"{percent(row.value)} % ({percent(row.low)} to {percent(row.high)})"
 
 
 def _interval(row: MetricRow) -> Interval:
     return Interval(row.value, row.low, row.high)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

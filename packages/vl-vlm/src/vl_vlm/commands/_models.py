@@ -23,8 +23,6 @@ class NamedModel(NamedTuple):
     """Its source and the beginning of a digest of its weights, by which stored scores know it again."""
     image_size: int
     """Height and width to which it resizes images."""
-    encoder: DualEncoder | None
-    """The dual encoder, if it is one of ours."""
 
 
 def open_model(source: str, device: str | torch.device) -> NamedModel:
@@ -37,7 +35,7 @@ def open_model(source: str, device: str | torch.device) -> NamedModel:
     if (kind := transformers_kind(source)) is not None:
         return _of_transformers(Path(source).expanduser(), kind, device)
     encoder = DualEncoder.from_pretrained(source).to(device)
-    return NamedModel(as_scorer(encoder), _name(source, model_folder(source)), encoder.image_size, encoder)
+    return NamedModel(as_scorer(encoder), _name(source, model_folder(source)), encoder.image_size)
 
 
 def _of_transformers(folder: Path, kind: str, device: str | torch.device) -> NamedModel:
@@ -53,7 +51,7 @@ def _of_transformers(folder: Path, kind: str, device: str | torch.device) -> Nam
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"{folder} holds no CLIP or SigLIP that can be loaded ({kind}: {reason})") from error
-    return NamedModel(scorer, _name(str(folder), folder), int(model.config.vision_config.image_size), None)
+    return NamedModel(scorer, _name(str(folder), folder), int(model.config.vision_config.image_size))
 
 
 def _name(source: str, folder: Path | None) -> str:

@@ -10,9 +10,9 @@ from vl_core.cli import note_on_interruption
 from vl_core.data import balanced_order, open_dataset
 from vl_core.devices import find_device
 
+from vl_vlm.captions.images import DatasetImages
 from vl_vlm.captions.open import open_captions
 from vl_vlm.commands._evaluation import draw_models, draw_results, evaluate_groups, result_table, write_results
-from vl_vlm.commands._images import Images
 from vl_vlm.commands._models import open_model
 from vl_vlm.commands.settings.evaluate import Evaluate
 from vl_vlm.evaluation.tasks.classification import ClassificationTask
@@ -69,19 +69,21 @@ def _tasks(settings: Evaluate, size: int) -> dict[str, dict[str, Task]]:
         captions = open_captions(
             data, split=settings.split, default_split="test", limit=settings.limit, exclude=settings.out
         )
-        return {"captions": {"retrieval": RetrievalTask(Images(captions), captions.captions, ids=captions.names)}}
+        return {
+            "captions": {"retrieval": RetrievalTask(DatasetImages(captions), captions.captions, ids=captions.names)}
+        }
     dataset = open_dataset(data, split=settings.split, default_split="test")
     labeled = [index for index, label in enumerate(dataset.labels) if label >= 0]
     order = balanced_order([int(dataset.labels[index]) for index in labeled], seed=settings.seed)
     images = dataset.subset(labeled[place] for place in order[: settings.limit])
-    task = ClassificationTask(
-        Images(images),
+    classification = ClassificationTask(
+        DatasetImages(images),
         [int(label) for label in images.labels],
         [name.replace("_", " ") for name in images.classes],
         templates=settings.templates,
         ids=images.names,
     )
-    return {"images": {"classification": task}}
+    return {"images": {"classification": classification}}
 
 
 def _scenes(settings: Evaluate, size: int, split: Any) -> dict[str, Task]:

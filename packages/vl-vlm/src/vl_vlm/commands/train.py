@@ -11,12 +11,11 @@ import torch
 from vl_core.cli import note_on_interruption
 
 from vl_vlm.captions.captioned import CaptionedImages
+from vl_vlm.captions.images import DatasetImages
 from vl_vlm.captions.open import open_captions
 from vl_vlm.charts.retrievals import draw_retrievals
 from vl_vlm.commands._evaluation import evaluate_groups, result_table, write_results
-from vl_vlm.commands._images import Images
-from vl_vlm.commands.settings._sources import SCENES
-from vl_vlm.commands.settings.train import Train
+from vl_vlm.commands.settings.train import SCENES, Train
 from vl_vlm.evaluation.tasks.retrieval import RetrievalTask
 from vl_vlm.evaluation.tasks.scenes import scene_tasks
 from vl_vlm.evaluation.tasks.task import Task
@@ -64,7 +63,7 @@ def run(settings: Train) -> None:
         for split in ("test", "held_out"):
             tasks[split] = scene_tasks(_TESTED, size=max(size, 16), seed=settings.seed, split=split)
     elif _has_choice(test):
-        tasks["captions"] = {"retrieval": RetrievalTask(Images(test), test.captions, ids=test.names)}
+        tasks["captions"] = {"retrieval": RetrievalTask(DatasetImages(test), test.captions, ids=test.names)}
     print(f"{len(train)} images with {sum(map(len, train.captions))} captions, {len(test)} others kept from training")
     written = "model/"
     if tasks:

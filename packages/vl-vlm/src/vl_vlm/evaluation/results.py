@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vl_core.tables import text_table, write_rows
+from vl_core.tables import percent, text_table, write_rows
 
 from vl_vlm.evaluation.intervals import bootstrap_interval, paired_bootstrap, sign_test
 from vl_vlm.evaluation.tasks.task import Measure
@@ -73,10 +73,10 @@ class EvaluationResult:
             [
                 row.metric,
                 row.model,
-                _percent(row.value),
-                f"{_percent(row.low)} to {_percent(row.high)}",
-                _percent(row.official),
-                _percent(row.tie_rate),
+                f"{percent(row.value)} %",
+                f"{percent(row.low)} % to {percent(row.high)} %",
+                f"{percent(row.official)} %",
+                f"{percent(row.tie_rate)} %",
                 str(row.items),
             ]
             for row in self.rows
@@ -174,7 +174,3 @@ def compare(
         low, high, p = paired_bootstrap(differences, groups=groups, samples=samples, level=level, seed=seed)
         found.append(Comparison(name, float(differences.mean()), low, high, p, *sign_test(differences)))
     return found
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

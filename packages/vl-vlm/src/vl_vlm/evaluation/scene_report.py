@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vl_core.tables import text_table, write_rows
+from vl_core.tables import percent, text_table, write_rows
 
 from vl_vlm.evaluation.evaluate import evaluate
 from vl_vlm.evaluation.results import EvaluationResult
@@ -47,9 +47,10 @@ class SceneReport:
                 if metric not in _SHOWN:
                     continue
                 row = result.row(metric)
-                interval = f"{_percent(row.low)} to {_percent(row.high)}"
-                blind, constant = (result.row(metric, model).value for model in ("blind", "constant"))
-                cells.append([name, metric, _percent(row.value), interval, _percent(blind), _percent(constant)])
+                interval = f"{percent(row.low)} % to {percent(row.high)} %"
+                values = (row.value, *(result.row(metric, model).value for model in ("blind", "constant")))
+                value, *baselines = (f"{percent(share)} %" for share in values)
+                cells.append([name, metric, value, interval, *baselines])
         head = ["task", "metric", "value", "interval", "blind", "constant"]
         return text_table(head, cells, left=2)
 
@@ -123,7 +124,3 @@ def evaluate_scenes(
         for task, made in scene_tasks(count, size=size, seed=seed, split=split, tasks=tasks).items()
     }
     return SceneReport(split, results)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

@@ -74,8 +74,8 @@ class DualEncoder(nn.Module):
         super().__init__()
         if not isinstance(towers, Towers | JointModel):
             raise TypeError(f"towers must be Towers or a JointModel, got {type(towers).__name__}")
-        network = towers.model if isinstance(towers, JointModel) else towers.vision.network
         own = towers.model if isinstance(towers, JointModel) else None
+        network = towers.model if isinstance(towers, JointModel) else towers.vision.network
         if loss is None:
             loss = "info_nce" if getattr(own, "logit_bias", None) is None else "sigmoid"
         if loss not in get_args(ContrastiveLoss):
@@ -256,12 +256,15 @@ class DualEncoder(nn.Module):
             return logits.softmax(dim=1)
         return (logits + self.logit_bias.detach().cpu()).sigmoid()
 
-    def prepare_image(self, image: Any) -> Tensor:
-        """One image, of any form and size, as `encode_image` takes it: ``(C, image_size, image_size)`` in [0, 1]."""
-        return fit_image(checked_image(image, 0), self.image_size, self.channels)
+    def prepare_image(self, image: Any, index: int = 0) -> Tensor:
+        """One image, of any form and size, as `encode_image` takes it: ``(C, image_size, image_size)`` in [0, 1].
+
+        Errors name it by its ``index``.
+        """
+        return fit_image(checked_image(image, index), self.image_size, self.channels)
 
     def _encode_images(self, images: Sequence[Any]) -> Tensor:
-        pixels = [fit_image(checked_image(image, i), self.image_size, self.channels) for i, image in enumerate(images)]
+        pixels = [self.prepare_image(image, index) for index, image in enumerate(images)]
         return self.encode_image(torch.stack(pixels).to(self.device))
 
     def _encode_texts(self, texts: Sequence[str]) -> Tensor:

@@ -105,4 +105,4 @@ PATTERNS: dict[str, Callable[[Coordinates, Coordinates], Inside]] = {
     "checkered": _checkered,
     "dotted": _dotted,
 }
-"""Where a pattern has its second color."""
+"""Patterns by name, True where one has its second color."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -87,21 +86,19 @@ class CaptionPairs(Dataset[Pair]):
 
     def _cropped(self, image: Tensor, generator: torch.Generator) -> Tensor:
         """A random crop at the model's size; a crop of everything is the image as it is evaluated."""
-        (low, high), flip = self._settings.crop_scale, self._settings.flip
+        low, high = self._settings.crop_scale
         share, ratio, down, across, side = torch.rand(5, generator=generator, dtype=torch.float64).tolist()
-        _, height, width = image.shape
-        square = min(height, width)
-        area = (low + (high - low) * share) * square**2
-        aspect = math.exp((2 * ratio - 1) * math.log(4 / 3)) if low < 1 else 1.0
-        h, w = (min(square, max(1, round(math.sqrt(area * factor)))) for factor in (aspect, 1 / aspect))
-        top, left = (int(place * (whole - part + 1)) for place, whole, part in ((down, height, h), (across, width, w)))
         if low < 1:
-            image = image[:, top : top + h, left : left + w]
-            if image.shape[1:] != (self._size, self._size):
-                target = (self._size, self._size)
-                image = F.interpolate(image[None], target, mode="bicubic", antialias=True, align_corners=False)[0]
+            _, height, width = image.shape
+            square = min(height, width)
+            area = (low + (high - low) * share) * square**2
+            aspect = math.exp((2 * ratio - 1) * math.log(4 / 3))
+            h, w = (min(square, max(1, round(math.sqrt(area * factor)))) for factor in (aspect, 1 / aspect))
+            top, left = int(down * (height - h + 1)), int(across * (width - w + 1))
+            image, target = image[:, top : top + h, left : left + w], (self._size, self._size)
+            image = F.interpolate(image[None], target, mode="bicubic", antialias=True, align_corners=False)[0]
         image = fit_image(image.clamp(0, 1), self._size, self._channels)
-        return image.flip(-1) if flip and side < 0.5 else image
+        return image.flip(-1) if self._settings.flip and side < 0.5 else image
 
 
 def known_positives(image_ids: Tensor, text_ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,8 +126,7 @@ def trimmed(input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
 def captions_digest(dataset: CaptionedImages) -> str:
     """The first 16 hexadecimal digits of a SHA-256 over names and captions, by which a run knows its data again."""
     total = hashlib.sha256()
-    facts: Sequence[Any] = [*zip(dataset.names, dataset.captions, strict=True)]
-    for fact in facts:
+    for fact in zip(dataset.names, dataset.captions, strict=True):
         total.update(repr(fact).encode())
     return total.hexdigest()[:16]
 

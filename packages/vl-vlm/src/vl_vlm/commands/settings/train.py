@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from vl_core.cli import Count, Groups, ModelName, Range, RunPath, Seed, check_values
+from vl_core.cli import Count, Groups, Metavar, ModelName, Range, RunPath, Seed, check_values
 
 from vl_vlm.captions.check import check_captions
-from vl_vlm.commands.settings._sources import SCENES, CaptionSource
 from vl_vlm.models.folders import model_folder, read_configuration
+
+SCENES = "scenes"
+"""Name of the scenes that are drawn, where captioned images are asked for."""
+
+CaptionSource: TypeAlias = Annotated[str, Metavar("CAPTIONS")]
+"""Source that `open_captions` opens, or `SCENES`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +131,9 @@ class Train:
         if self.model is not None:
             folder = model_folder(self.model)
             loss = loss if folder is None else str(read_configuration(folder)["loss"])
-            for name in self.GROUPS["Model"][1:]:
-                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
-                    option = f"--{name.replace('_', '-')}"
+            for field in fields(self):
+                if field.name in self.GROUPS["Model"][1:] and getattr(self, field.name) != field.default:
+                    option = f"--{field.name.replace('_', '-')}"
                     raise ValueError(
                         f"{option} is for a new model, and --model {self.model} has its own; leave one out"
                     )

@@ -8,7 +8,7 @@ from typing import Any, overload
 from PIL import Image
 
 
-class Images(Sequence[Image.Image]):
+class DatasetImages(Sequence[Image.Image]):
     """The first entry of each item of a data set, read when it is asked for.
 
     Args:
