@@ -48,6 +48,10 @@ ROOMS = {
         *("common", "fourier", "ntk", "hindsight", "hippo", "envs"),
         *("zoo", "training", "charts", "commands", "cli"),
     ),
+    "vl-ssl": (
+        *("collapse", "schedules", "augmentation", "backbones", "methods", "optimizers"),
+        *("probes", "forecast", "training", "charts", "commands", "cli"),
+    ),
     "vl-vlm": (
         *("losses", "captions", "scenes", "models", "evaluation", "training"),
         *("charts", "commands", "cli"),

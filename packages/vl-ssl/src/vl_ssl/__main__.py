@@ -1,0 +1,7 @@
+"""`python -m vl_ssl` is `vl-ssl`."""
+
+import sys
+
+from vl_ssl.cli import main
+
+sys.exit(main())

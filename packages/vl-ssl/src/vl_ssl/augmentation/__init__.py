@@ -1,0 +1,1 @@
+"""Augmentation: two views of each image, by recipe."""

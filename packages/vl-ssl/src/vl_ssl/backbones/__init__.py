@@ -1,0 +1,1 @@
+"""Backbones: timm models with pooled features, for any number of channels."""

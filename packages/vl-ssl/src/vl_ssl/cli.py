@@ -1,0 +1,18 @@
+"""The command line: `vl-ssl COMMAND`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vl_core.cli import Command, run_command
+
+from vl_ssl.__about__ import __version__
+
+_COMMANDS = "vl_ssl.commands"
+
+COMMANDS: dict[str, Command] = {}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command of `vl-ssl`; see `vl_core.cli.run_command`."""
+    return run_command("vl-ssl", __version__, COMMANDS, arguments)

@@ -1,0 +1,1 @@
+"""Collapse of representations: streaming spectra, metrics of them, and an alarm."""

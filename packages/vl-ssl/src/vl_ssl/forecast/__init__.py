@@ -1,0 +1,1 @@
+"""Forecast of accuracy from collapse metrics and the training loss."""

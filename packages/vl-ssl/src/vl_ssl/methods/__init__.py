@@ -1,0 +1,1 @@
+"""Methods: siamese self-supervised learning, a file each."""

@@ -1,0 +1,1 @@
+"""Optimizers and parameter groups for self-supervised learning."""

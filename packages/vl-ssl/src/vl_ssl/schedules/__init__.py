@@ -1,0 +1,1 @@
+"""Schedules: which sample a run sees at each position, as samplers."""

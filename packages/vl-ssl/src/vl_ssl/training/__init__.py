@@ -1,0 +1,1 @@
+"""Training: a method over a schedule, with meters and probes on the way."""
