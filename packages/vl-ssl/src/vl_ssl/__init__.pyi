@@ -1,3 +1,11 @@
 """The public names of vl_ssl: the one list, which `__init__.py` imports lazily and type checkers read."""
 
 from .__about__ import __version__ as __version__
+from .backbones.backbone import Backbone as Backbone
+from .backbones.backbone import BackboneConfig as BackboneConfig
+from .backbones.backbone import export_backbone as export_backbone
+from .backbones.building import build_backbone as build_backbone
+from .backbones.building import small_resnet as small_resnet
+from .backbones.checking import check_backbone as check_backbone
+from .backbones.saving import load_backbone as load_backbone
+from .backbones.saving import save_backbone as save_backbone
