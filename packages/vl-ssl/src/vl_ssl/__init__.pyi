@@ -9,3 +9,7 @@ from .backbones.building import small_resnet as small_resnet
 from .backbones.checking import check_backbone as check_backbone
 from .backbones.saving import load_backbone as load_backbone
 from .backbones.saving import save_backbone as save_backbone
+from .methods.batch_norm import synchronize_batch_norm as synchronize_batch_norm
+from .methods.method import SiameseMethod as SiameseMethod
+from .methods.method import SiameseOutput as SiameseOutput
+from .methods.simsiam import SimSiam as SimSiam
