@@ -1,3 +1,10 @@
 """The public names of vl_ssl: the one list, which `__init__.py` imports lazily and type checkers read."""
 
 from .__about__ import __version__ as __version__
+from .schedules.chunks import Accumulate as Accumulate
+from .schedules.chunks import Continual as Continual
+from .schedules.chunks import LastK as LastK
+from .schedules.chunks import MultiEpoch as MultiEpoch
+from .schedules.hybrid import Hybrid as Hybrid
+from .schedules.schedule import Schedule as Schedule
+from .schedules.schedule import Scheduled as Scheduled
