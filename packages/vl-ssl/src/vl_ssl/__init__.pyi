@@ -8,3 +8,7 @@ from .schedules.chunks import MultiEpoch as MultiEpoch
 from .schedules.hybrid import Hybrid as Hybrid
 from .schedules.schedule import Schedule as Schedule
 from .schedules.schedule import Scheduled as Scheduled
+from .methods.batch_norm import synchronize_batch_norm as synchronize_batch_norm
+from .methods.method import SiameseMethod as SiameseMethod
+from .methods.method import SiameseOutput as SiameseOutput
+from .methods.simsiam import SimSiam as SimSiam
