@@ -1,6 +1,10 @@
 """The public names of vl_ssl: the one list, which `__init__.py` imports lazily and type checkers read."""
 
 from .__about__ import __version__ as __version__
+from .methods.batch_norm import synchronize_batch_norm as synchronize_batch_norm
+from .methods.method import SiameseMethod as SiameseMethod
+from .methods.method import SiameseOutput as SiameseOutput
+from .methods.simsiam import SimSiam as SimSiam
 from .schedules.chunks import Accumulate as Accumulate
 from .schedules.chunks import Continual as Continual
 from .schedules.chunks import LastK as LastK
@@ -8,7 +12,3 @@ from .schedules.chunks import MultiEpoch as MultiEpoch
 from .schedules.hybrid import Hybrid as Hybrid
 from .schedules.schedule import Schedule as Schedule
 from .schedules.schedule import Scheduled as Scheduled
-from .methods.batch_norm import synchronize_batch_norm as synchronize_batch_norm
-from .methods.method import SiameseMethod as SiameseMethod
-from .methods.method import SiameseOutput as SiameseOutput
-from .methods.simsiam import SimSiam as SimSiam
