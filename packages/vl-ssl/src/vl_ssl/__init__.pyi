@@ -13,3 +13,10 @@ from .methods.batch_norm import synchronize_batch_norm as synchronize_batch_norm
 from .methods.method import SiameseMethod as SiameseMethod
 from .methods.method import SiameseOutput as SiameseOutput
 from .methods.simsiam import SimSiam as SimSiam
+from .schedules.chunks import Accumulate as Accumulate
+from .schedules.chunks import Continual as Continual
+from .schedules.chunks import LastK as LastK
+from .schedules.chunks import MultiEpoch as MultiEpoch
+from .schedules.hybrid import Hybrid as Hybrid
+from .schedules.schedule import Schedule as Schedule
+from .schedules.schedule import Scheduled as Scheduled
