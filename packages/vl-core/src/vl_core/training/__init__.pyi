@@ -1,5 +1,6 @@
 """The public names of vl_core.training: the one list, which `__init__.py` imports lazily and type checkers read."""
 
+from ._checkpoints import Stateful as Stateful
 from ._ema import WeightEMA as WeightEMA
 from ._loop import Loss as Loss
 from ._loop import computing as computing

@@ -2,7 +2,7 @@
 
 Everything random is a function of the seed and the place in the run, so that an interrupted run, started again, ends in
 the same weights. The number of workers may change on the way and changes nothing. A checkpoint holds what is trained,
-its EMA and the state of the optimizer; never a frozen teacher beside it.
+its EMA and the state of the optimizer, and of objects that are named as state; never a frozen teacher beside it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from vl_core._extras import import_extra
 from vl_core.progress import progress_bar
 from vl_core.runs import Checkpoint, RunFolder
+from vl_core.training._checkpoints import Stateful, checkpoint_parts, restore
 from vl_core.training._ema import WeightEMA
 from vl_core.training._order import ResumableBatchSampler
 from vl_core.training._settings import Precision, TrainingSettings
@@ -48,7 +49,9 @@ def fit(
     *,
     trained: nn.Module | None = None,
     optimizer: torch.optim.Optimizer | None = None,
-    after_update: Callable[[int, Mapping[str, Tensor]], None] | None = None,
+    after_update: Callable[[int, Mapping[str, Tensor]], bool | None] | None = None,
+    more_metrics: Callable[[int], Mapping[str, Any]] | None = None,
+    state: Mapping[str, Stateful] | None = None,
     config: Mapping[str, Any] | None = None,
     checkpoint_every: int = 500,
     log_every: int = 50,
@@ -71,11 +74,17 @@ def fit(
         out: Folder of the run: configuration, metrics, TensorBoard events, checkpoint.
         trained: The part of the model whose weights are kept in checkpoints and averaged, where that is not all of it,
             or the model itself where ``model`` is its compiled form.
-        optimizer: Over parameters of ``trained``; its rates are set by the settings, times ``lr_scale`` of a group.
-            Default: AdamW over all that require a gradient.
+        optimizer: Over parameters of ``trained``; its rates are set by the settings, times ``lr_scale`` of a group. A
+            group with a true ``constant_rate`` keeps the peak. Default: AdamW over all that require a gradient.
         after_update: Called after each step of the optimizer with the number of the update, from 0, and the weights as
             they would be at the end (EMA in place): for momentum encoders, validations, and the like. What it changes
-            in ``trained`` is part of checkpoints.
+            in ``trained`` is part of checkpoints. If it returns True, the data set answers differently from the next
+            update on: what workers have read ahead is dropped and read anew. It has to return the same in all
+            processes.
+        more_metrics: From the number of an update whose row of metrics is due to more of its columns; called after
+            ``after_update``, in the main process alone.
+        state: What else belongs to checkpoints, by name: objects with ``state_dict`` and ``load_state_dict``, such as
+            schedules and meters; see `Stateful`. Of several processes, the main one's is kept and all of them load it.
         config: What else makes the run what it is; kept in the folder beside the settings, and compared on resume.
         checkpoint_every: Largest number of updates between checkpoints; there is one a minute in any case.
         log_every: Updates between rows of metrics.
@@ -87,11 +96,13 @@ def fit(
     Raises:
         ModuleNotFoundError: If the extra ``vl-core[training]`` is not installed.
         ValueError: If a batch cannot be divided among processes and passes, the loss or a weight is not finite, the
-            loss is no scalar, or the folder's run had other settings.
+            loss is no scalar, or the folder's run had other settings or other names of state.
+        TypeError: If a state dict holds what a checkpoint cannot keep.
     """
     if checkpoint_every < 1 or log_every < 1:
         raise ValueError(f"checkpoint_every and log_every must be at least 1, got {checkpoint_every} and {log_every}")
     trained = model if trained is None else trained
+    state = {} if state is None else state
     with ExitStack() as stack:
         accelerator = stack.enter_context(_accelerator(find_unused))
         ranks = accelerator.process_index, accelerator.num_processes
@@ -106,16 +117,16 @@ def fit(
         run, checkpoint = _open_run(accelerator, out, _config(settings, trained, config or {}))
         if accelerator.is_main_process:
             stack.enter_context(run)
-        sampler.first = first = _restore(checkpoint, trained, optimizer, ema)
-        passes = iter(DataLoader(dataset, batch_sampler=sampler, num_workers=settings.workers))
+        sampler.first = first = restore(checkpoint, trained, optimizer, ema, state)
+        loader = DataLoader(dataset, batch_sampler=sampler, num_workers=settings.workers)
+        passes = iter(loader)
         step = _Step(accelerator, accelerator.prepare_model(model), loss, settings)
         saved = time.monotonic()
         shown = progress and accelerator.is_main_process
         bar = progress_bar(range(first, settings.updates), initial=first, total=settings.updates, desc=description,
                    mininterval=1, disable=not shown)  # fmt: skip
         for update in bar:
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate_at(update) * group.get("lr_scale", 1.0)
+            rate = _set_rates(optimizer, settings, update)
             found = step(passes, update)
             if settings.max_grad_norm:
                 nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
@@ -123,20 +134,25 @@ def fit(
             optimizer.zero_grad()
             if ema is not None:
                 ema.update(trained, update)
-            if after_update is not None:
-                after_update(update, trained.state_dict() if ema is None else ema.state_dict(trained))
             last = update + 1 == settings.updates
+            if after_update is not None:
+                weights = trained.state_dict() if ema is None else ema.state_dict(trained)
+                if after_update(update, weights) and not last:
+                    sampler.first = update + 1
+                    del passes  # ends its workers before others start
+                    passes = iter(loader)
             if (update + 1) % log_every == 0 or last:
                 row = {name: accelerator.reduce(value, "mean").item() for name, value in found.items()}
                 _check_finite(row, update)
                 if accelerator.is_main_process:
-                    run.log(update, **row, learning_rate=max(group["lr"] for group in optimizer.param_groups))
+                    more = {} if more_metrics is None else more_metrics(update)
+                    run.log(update, **{**row, "learning_rate": rate, **more})
                 bar.set_postfix({name: f"{value:.3f}" for name, value in row.items()})
             due = (update + 1) % checkpoint_every == 0 or last
             if due or time.monotonic() - saved >= CHECKPOINT_SECONDS:
                 _check_weights(trained, update)
                 if accelerator.is_main_process:
-                    run.save_checkpoint(update + 1, _tensors(trained, optimizer, ema), {})
+                    run.save_checkpoint(update + 1, *checkpoint_parts(trained, optimizer, ema, state))
                 saved = time.monotonic()
         accelerator.wait_for_everyone()
     if ema is not None:
@@ -195,6 +211,18 @@ def _accelerator(find_unused: bool) -> Iterator[Any]:
             state.GradientState._reset_state()
 
 
+def _set_rates(optimizer: torch.optim.Optimizer, settings: TrainingSettings, update: int) -> float:
+    """Set the rates of an update; return the largest that moves, or of all where none does."""
+    rate = settings.learning_rate_at(update)
+    moving: list[float] = []
+    constant: list[float] = []
+    for group in optimizer.param_groups:
+        kept = group.get("constant_rate", False)
+        group["lr"] = (settings.learning_rate if kept else rate) * group.get("lr_scale", 1.0)
+        (constant if kept else moving).append(float(group["lr"]))
+    return max(moving or constant)
+
+
 def _adamw(trained: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
     return torch.optim.AdamW(
@@ -251,45 +279,3 @@ def _check_weights(trained: nn.Module, update: int) -> None:
 
 
 _ADVICE = "lower the learning rate, or train with precision='float32'; the last checkpoint, if there is one, is intact"
-
-
-def _tensors(trained: nn.Module, optimizer: torch.optim.Optimizer, ema: WeightEMA | None) -> dict[str, Tensor]:
-    """Return what a checkpoint holds; the optimizer's state by names, since its own numbers do not say whose it is."""
-    names = _names(trained)
-    tensors = {f"trained.{name}": value for name, value in trained.state_dict().items()}
-    for parameter, state in optimizer.state.items():
-        tensors |= {f"optimizer.{names[parameter]}.{key}": torch.as_tensor(value) for key, value in state.items()}
-    if ema is not None:
-        tensors |= {f"ema.{name}": value for name, value in ema.tensors.items()}
-    return tensors
-
-
-def _restore(
-    checkpoint: Checkpoint | None, trained: nn.Module, optimizer: torch.optim.Optimizer, ema: WeightEMA | None
-) -> int:
-    """Put a checkpoint into place; return the first update to do."""
-    if checkpoint is None:
-        return 0
-    parts: dict[str, dict[str, Tensor]] = {"trained": {}, "optimizer": {}, "ema": {}}
-    for name, tensor in checkpoint.tensors.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = tensor
-    trained.load_state_dict(parts["trained"])
-    names = _names(trained)
-    order = {
-        names[parameter]: index
-        for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"])
-    }
-    states: dict[int, dict[str, Tensor]] = {}
-    for rest, tensor in parts["optimizer"].items():
-        name, _, key = rest.rpartition(".")
-        states.setdefault(order[name], {})[key] = tensor
-    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-    if ema is not None:
-        for name, tensor in parts["ema"].items():
-            ema.tensors[name].copy_(tensor)
-    return checkpoint.step
-
-
-def _names(trained: nn.Module) -> Mapping[Tensor, str]:
-    return {parameter: name for name, parameter in trained.named_parameters()}
