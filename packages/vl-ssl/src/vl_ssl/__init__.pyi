@@ -23,9 +23,15 @@ from .collapse.spectra import rankme as rankme
 from .collapse.spectra import spectrum_auc as spectrum_auc
 from .collapse.spectra import stable_rank as stable_rank
 from .methods.batch_norm import synchronize_batch_norm as synchronize_batch_norm
+from .methods.build import build_method as build_method
+from .methods.byol import BYOL as BYOL
 from .methods.method import SiameseMethod as SiameseMethod
 from .methods.method import SiameseOutput as SiameseOutput
+from .methods.moco_v3 import MoCoV3 as MoCoV3
+from .methods.nnsiam import NNSiam as NNSiam
+from .methods.simclr import SimCLR as SimCLR
 from .methods.simsiam import SimSiam as SimSiam
+from .methods.vicreg import VICReg as VICReg
 from .schedules.chunks import Accumulate as Accumulate
 from .schedules.chunks import Continual as Continual
 from .schedules.chunks import LastK as LastK
