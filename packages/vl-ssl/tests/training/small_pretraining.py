@@ -1,7 +1,7 @@
-"""A pre-training run of a second: ``python small_pretraining.py OUT``.
+"""A pre-training run of a second, as a script: ``python small_pretraining.py OUT KILL [KILL ...]``.
 
-As a script it trains on two ranks with two workers each, whole, and killed at the first, a middle and the last update,
-then resumed; below OUT every run leaves the samples that each rank trained on, its weights, and its last checkpoint.
+It trains on two ranks with two workers each: whole, and killed at each of the given updates and resumed. Below OUT
+every run leaves the samples that each rank trained on, its weights, and its last checkpoint.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from vl_ssl.collapse.meter import CollapseMeter
 from vl_ssl.methods.simsiam import SimSiam
 from vl_ssl.schedules.chunks import Continual, MultiEpoch
 from vl_ssl.schedules.hybrid import Hybrid
@@ -25,7 +26,6 @@ from vl_ssl.training.settings import PretrainSettings
 
 SETTINGS = PretrainSettings(epochs=3, batch_size=8, base_learning_rate=2.0, warmup_epochs=1.0, seed=5)
 SIZE, UPDATES, TRIGGER = 24, 9, 3
-KILLS = (0, 5, UPDATES - 1)
 
 
 def images(size=SIZE):
@@ -86,26 +86,27 @@ class Logged(SimSiam):
 
 
 class Meter:
-    """Follows the mean of the features, and asks for a switch once it has seen so many updates."""
+    """Follows the spectrum of the features, and asks for a switch once it has seen so many updates."""
 
     def __init__(self, trigger=TRIGGER):
-        self.sum, self.count, self.trigger, self.outputs = torch.zeros(12, dtype=torch.float64), 0, trigger, []
+        self.meter, self.count, self.trigger, self.outputs = CollapseMeter(12), 0, trigger, []
 
     def update(self, update, output, loss):
         assert abs(output.loss.item() - loss) < 1e-6
         self.outputs.append(output)
-        self.sum = self.sum + output.features[0].double().sum(dim=0).cpu()
+        self.meter.update(output.features[0])
         self.count += 1
         return self.count > self.trigger or None
 
     def metrics(self):
-        return {"mean": self.sum.mean().item() / max(1, self.count)}
+        return {"samples": self.meter.samples, "auc": self.meter.compute().auc}
 
     def state_dict(self):
-        return {"sum": self.sum, "count": self.count}
+        return {"meter": self.meter.state_dict(), "count": self.count}
 
     def load_state_dict(self, state):
-        self.sum, self.count = state["sum"], state["count"]
+        self.meter.load_state_dict(state["meter"])
+        self.count = state["count"]
 
 
 def new_method(**options):
@@ -175,14 +176,14 @@ def launch(out, dies_at=-1):
     return [statuses[rank] for rank in ranks]
 
 
-def main(out):
+def main(out, *kills):
     """All scenarios, one after the other."""
     torch.set_num_threads(1)
     assert launch(out / "whole") == [0, 0]
-    for kill in KILLS:
+    for kill in kills:
         assert -signal.SIGKILL in launch(out / f"killed-{kill}", kill)
         assert launch(out / f"killed-{kill}") == [0, 0]
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -68,8 +68,9 @@ class PretrainSettings:
             raise ValueError(f"momentum must be at least 0 and below 1, got {self.momentum}")
         if not 0 <= self.warmup_epochs <= self.epochs:
             raise ValueError(f"warmup_epochs must lie in 0..{self.epochs}, the epochs, got {self.warmup_epochs}")
-        if self.base_learning_rate < 0:
-            raise ValueError(f"base_learning_rate must not be negative, got {self.base_learning_rate}")
+        for name in ("base_learning_rate", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         self.loop(self.epochs * self.batch_size)
 
     @property
