@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from vl_ssl import SiameseMethod, build_method
 
 
 class Backbone(nn.Module):
@@ -35,3 +36,20 @@ def cosine(a: Tensor, b: Tensor) -> float:
     for x, y in zip(a.tolist(), b.tolist(), strict=True):
         dot, norm_a, norm_b = dot + x * y, norm_a + x * x, norm_b + y * y
     return dot / (norm_a * norm_b) ** 0.5
+
+
+SETTINGS: dict[str, dict[str, object]] = {
+    "simsiam": {"projection": 5, "predictor_hidden": 4},
+    "byol": {"projection": 5, "hidden": 7, "predictor_hidden": 4, "momentum": 0.9},
+    "moco-v3": {"projection": 5, "hidden": 7, "predictor_hidden": 4, "momentum": 0.9},
+    "nnsiam": {"projection": 5, "predictor_hidden": 4, "queue": 16},
+    "simclr": {"projection": 5},
+    "vicreg": {"projection": 5},
+}
+"""Small settings of every method."""
+
+
+def make_method(name: str, channels: int = 3, **settings: object) -> SiameseMethod:
+    """A small method in float64, the same at every call."""
+    torch.manual_seed(0)
+    return build_method(name, Backbone(channels), **{**SETTINGS[name], **settings}).double()

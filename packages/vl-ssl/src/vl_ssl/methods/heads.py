@@ -25,13 +25,8 @@ def mlp(widths: Sequence[int], *, last_norm: bool = False, bias: bool = True) ->
         ValueError: If there are fewer than two widths, or one is below 1.
 
     Example:
-        >>> mlp([512, 2048, 128])
-        Sequential(
-          (0): Linear(in_features=512, out_features=2048, bias=False)
-          (1): BatchNorm1d(2048, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
-          (2): ReLU(inplace=True)
-          (3): Linear(in_features=2048, out_features=128, bias=True)
-        )
+        >>> [type(layer).__name__ for layer in mlp([512, 2048, 128])]
+        ['Linear', 'BatchNorm1d', 'ReLU', 'Linear']
     """
     if len(widths) < 2 or min(widths) < 1:
         raise ValueError(f"widths must be at least two numbers from 1 up, got {list(widths)}; name input and output")

@@ -167,6 +167,16 @@ def wide(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
+def check_temperature(temperature: float) -> None:
+    """Raise if a temperature is not above 0.
+
+    Raises:
+        ValueError: If it is 0 or below.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {temperature:g}; 0.1 to 1 is usual")
+
+
 def negative_cosine(predictions: Tensor, targets: Tensor) -> Tensor:
     """Mean over a batch of minus the cosine similarity of each pair of rows.
 
