@@ -1,0 +1,364 @@
+"""Collapse of a stream of features, from sums that do not grow with it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vl_ssl.collapse.checks import checked_features, checked_views
+from vl_ssl.collapse.lidar import ViewSummary
+from vl_ssl.collapse.ranks import agree_on_dimensions, merge_ranks, rank_count
+from vl_ssl.collapse.report import CollapseReport, report_of
+from vl_ssl.collapse.scatters import FactorSummary, GramSummary, SketchSummary
+from vl_ssl.collapse.summary import Summary
+
+
+class CollapseMeter:
+    """Streaming spectrum of features, and all metrics of collapse from it.
+
+    Features enter batch by batch and are not kept: mean and centered scatter are updated in float64 (Chan, Golub and
+    LeVeque, 1979), so that chunks, order and ranks do not matter, in d² numbers of memory. The sums live on the device
+    of the first features (on the CPU for devices without float64). The meter takes tensors alone and detaches them:
+    networks, their modes and their batch statistics are never touched.
+
+    Args:
+        dimensions: Width d of the features; by default that of the first.
+        window: Only the last `window` samples count. They are kept as they come, ``(window, d)``, and the report of
+            them is exact.
+        forgetting: Half-life in samples, by which weights fall exponentially; the report gives the effective number of
+            samples, about 2.9 half-lives.
+        sketch: Rank of a Nyström sketch, for d of 8,000 and more: 2 d `sketch` numbers in place of d². Exact for
+            spectra of at most this rank; the tail of longer ones is an estimate. LiDAR is not available.
+        accurate: Keep the triangular factor of a streaming QR decomposition in place of the scatter. Squaring loses
+            singular values below about √(d · 2.2e-16) of the largest, 3e-7 for d = 512, which become zero; the factor
+            keeps them down to d · 2.2e-16. Takes several times longer.
+
+    Raises:
+        ValueError: If a number is out of range, or options exclude one another.
+
+    Example:
+        >>> meter = CollapseMeter()
+        >>> for seed in range(4):
+        ...     meter.update(torch.randn(250, 16, generator=torch.Generator().manual_seed(seed)))
+        >>> report = meter.compute()
+        >>> report.samples, report.dimensions, round(report.auc, 1), report.warning
+        (1000, 16, 0.6, '')
+    """
+
+    def __init__(
+        self,
+        dimensions: int | None = None,
+        *,
+        window: int | None = None,
+        forgetting: float | None = None,
+        sketch: int | None = None,
+        accurate: bool = False,
+    ):
+        for name, value in {"dimensions": dimensions, "window": window, "sketch": sketch}.items():
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} must be a whole number of at least 1, or None, got {value!r}")
+        if forgetting is not None and not 0 < forgetting < math.inf:
+            raise ValueError(f"forgetting must be a half-life above 0 in samples, or None, got {forgetting}")
+        if window is not None and forgetting is not None:
+            raise ValueError("window and forgetting must not both be given; a window forgets all at once")
+        if sketch is not None and accurate:
+            raise ValueError("sketch and accurate must not both be given; a sketch estimates small singular values")
+        self.window = window
+        self.forgetting = forgetting
+        self.sketch = sketch
+        self.accurate = accurate
+        self._given = dimensions
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all features, and their width where it was not given."""
+        self._dimensions = self._given
+        self._device = torch.device("cpu")
+        self._summary: Summary | None = None
+        self._views: ViewSummary | None = None
+        self._recent_rows, self._recent_views = _Recent(), _Recent()
+
+    @property
+    def dimensions(self) -> int | None:
+        """Width d of the features; None while it is not known."""
+        return self._dimensions
+
+    @property
+    def samples(self) -> int:
+        """Number of rows that count now."""
+        if self.window is not None:
+            return self._recent_rows.rows
+        return self._summary.count if self._summary is not None else 0
+
+    def update(self, features: Tensor) -> None:
+        """Add features; nothing changes where they are refused.
+
+        Args:
+            features: ``(B, d)``, of any floating dtype and device; B may be 0. On a GPU, this waits for them.
+
+        Raises:
+            TypeError: If they are no tensor of floating-point numbers.
+            ValueError: If they have another shape or width, or are not finite.
+        """
+        with _plain_tensors():
+            features = checked_features(features, self._dimensions)
+            self._begin(features)
+            if self.window is not None:
+                self._recent_rows.add(features, self.window)
+            elif self._summary is not None:
+                self._summary.update(features, half_life=self.forgetting)
+
+    def update_views(self, features: Tensor) -> None:
+        """Add the features of several views of each image, for LiDAR and, as rows, for all other metrics.
+
+        Args:
+            features: ``(B, q, d)``, q of at least 2 views of B images; one q in a window. The paper takes q = 50, and
+                1000 images at least; two views rank networks less reliably.
+
+        Raises:
+            TypeError: If they are no tensor of floating-point numbers.
+            ValueError: If they have another shape or width, or are not finite, or the meter keeps a sketch.
+        """
+        if self.sketch is not None:
+            raise ValueError("update_views needs the whole scatter, this meter keeps a sketch; call update(features)")
+        with _plain_tensors():
+            features = checked_views(features, self._dimensions)
+            self._begin(features)
+            rows, q = features.flatten(0, 1), features.shape[1]
+            if self.window is not None:
+                self._recent_views.add(features, max(1, self.window // q))
+                self._recent_rows.add(rows, self.window)
+            elif self._summary is not None:
+                self._summary.update(rows, half_life=self.forgetting)
+                if self._views is None:
+                    self._views = ViewSummary(features.shape[2], self._device)
+                self._views.update(features, half_life=self.forgetting)
+
+    def compute(self) -> CollapseReport:
+        """All metrics of the features so far, on this rank alone; see `synchronized`.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        with _plain_tensors():
+            summary, views = self._summaries()
+            if summary is None:
+                raise ValueError("a report needs at least one sample, the meter has seen none; call update(features)")
+            return report_of(summary, lidar=None if views is None else views.lidar())
+
+    def merge(self, other: CollapseMeter) -> None:
+        """Add what another meter has seen, as one stream beside this one; in a window, as what came last.
+
+        Raises:
+            ValueError: If the meters have different options or widths.
+        """
+        for name in ("window", "forgetting", "sketch", "accurate"):
+            if getattr(self, name) != getattr(other, name):
+                raise ValueError(
+                    f"other must have {name} = {getattr(self, name)} like this meter, got {getattr(other, name)}; "
+                    "make both with the same options"
+                )
+        if None not in (self._dimensions, other._dimensions) and self._dimensions != other._dimensions:
+            raise ValueError(f"other must have d = {self._dimensions} like this meter, got {other._dimensions}")
+        if other is self:
+            raise ValueError("other must be another meter, got this one; its samples would count twice")
+        with _plain_tensors():
+            if self.window is not None:
+                for features in list(other._recent_rows.blocks):
+                    self.update(features)
+                for views in list(other._recent_views.blocks):
+                    self._recent_views.add(views, max(1, self.window // views.shape[1]))
+                return
+            if other._summary is None:
+                return
+            self._begin(other._summary.mean)
+            if self._summary is not None:
+                self._summary.merge(other._summary)
+            if other._views is not None:
+                if self._views is None:
+                    self._views = ViewSummary(other._summary.dimensions, self._device)
+                self._views.merge(other._views)
+
+    def synchronized(self) -> CollapseMeter:
+        """A meter of what all ranks of `torch.distributed` have seen; all must call this, and get the same bits.
+
+        This meter stays as it is, so that calls may follow one another. Without a process group this is a copy. The
+        windows of all ranks together become one meter without a window.
+
+        Raises:
+            ValueError: If the widths of the features differ between ranks.
+        """
+        with _plain_tensors():
+            merged = CollapseMeter(self._given, forgetting=self.forgetting, sketch=self.sketch, accurate=self.accurate)
+            dimensions = agree_on_dimensions(self._dimensions)
+            if dimensions is None:
+                return merged
+            summary, views = self._summaries()
+            merged._dimensions, merged._device = dimensions, self._device
+            own = self._new(dimensions) if summary is None else summary
+            merged._summary = merge_ranks(own, lambda: self._new(dimensions))
+            if self.sketch is None:
+                own_views = ViewSummary(dimensions, self._device) if views is None else views
+                between = merge_ranks(own_views.between, lambda: GramSummary(dimensions, self._device))
+                within = merge_ranks(own_views.within, lambda: GramSummary(dimensions, self._device))
+                if between.count:
+                    merged._views = ViewSummary(dimensions, self._device)
+                    merged._views.between, merged._views.within = between, within
+            return merged
+
+    def all_reduce(self) -> None:
+        """Replace what this meter has seen with what all ranks have; all must call this.
+
+        For the end of an epoch: a second call counts everything once more for each rank. `synchronized` leaves the
+        meter as it is.
+
+        Raises:
+            ValueError: If the meter has a window, whose samples are those of its own rank, or widths differ.
+        """
+        if self.window is not None:
+            raise ValueError("all_reduce would replace the samples of a window with sums; use synchronized()")
+        if rank_count() > 1:
+            merged = self.synchronized()
+            self._dimensions, self._summary, self._views = merged._dimensions, merged._summary, merged._views
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that is kept, as tensors on their device; the options are not among them."""
+        state: dict[str, Tensor] = {}
+        with _plain_tensors():
+            for part in ("_summary", "_views"):
+                if (found := getattr(self, part)) is not None:
+                    state |= {f"{part[1:]}.{name}": value for name, value in found.state_dict().items()}
+            for part in ("_recent_rows", "_recent_views"):
+                if (recent := getattr(self, part)).blocks:
+                    state[part[1:]] = recent.all().clone()
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over what a meter with the same options kept; the sums stay on the device of the tensors.
+
+        Raises:
+            ValueError: If the state is of a meter with other options or another width.
+        """
+        kinds = {"summary": self.window is None, "recent": self.window is not None}
+        for name in state:
+            if not kinds.get(name.partition(".")[0].partition("_")[0], name.startswith("views.")):
+                raise ValueError(
+                    f"state must come from a meter with window = {self.window}, sketch = {self.sketch} and accurate = "
+                    f"{self.accurate}, got the entry {name!r}; make the meter with the options of the saved one"
+                )
+        core, means = state.get("summary.core"), state.get("summary.means")
+        if core is not None and means is not None:
+            width = means.shape[1]
+            expected = tuple(self._new(width).core.shape)
+            # A factor has as many rows as were needed.
+            found = (expected[0], *core.shape[1:]) if self.accurate else tuple(core.shape)
+            same_kind = bool((core.tril(-1) == 0).all()) if self.accurate else True
+            if found != expected or not same_kind or (self._given or width) != width:
+                raise ValueError(
+                    f"state must come from a meter with sketch = {self.sketch} and accurate = {self.accurate} of "
+                    f"d = {self._given or width}, got a core of shape {tuple(core.shape)} for d = {width}"
+                )
+        with _plain_tensors():
+            self.reset()
+            for name in ("rows", "views"):
+                if (recent := state.get(f"recent_{name}")) is not None:
+                    self._begin(recent)
+                    getattr(self, f"_recent_{name}").add(recent, len(recent))
+            if means is not None and (summary := self._begin(means)) is not None:
+                summary.load_state_dict(_under("summary.", state))
+                if "views.within" in state:
+                    self._views = ViewSummary(means.shape[1], self._device)
+                    self._views.load_state_dict(_under("views.", state))
+
+    def _begin(self, features: Tensor) -> Summary | None:
+        """Know the width and the device from the first features, and make the summary where there is no window."""
+        if self._dimensions is None:
+            self._dimensions = features.shape[-1]
+        if self._summary is None and not self._recent_rows.blocks:
+            self._device = features.device if features.device.type != "mps" else torch.device("cpu")
+            if self.window is None:
+                self._summary = self._new(self._dimensions)
+        return self._summary
+
+    def _new(self, dimensions: int) -> Summary:
+        if self.sketch is not None:
+            return SketchSummary(dimensions, self._device, rank=min(self.sketch, dimensions))
+        return (FactorSummary if self.accurate else GramSummary)(dimensions, self._device)
+
+    def _summaries(self) -> tuple[Summary | None, ViewSummary | None]:
+        """Those of the samples that count now."""
+        if self.window is None:
+            return self._summary, self._views
+        if self._dimensions is None or not self._recent_rows.blocks:
+            return None, None
+        summary = self._new(self._dimensions)
+        for block in self._recent_rows.blocks:
+            summary.update(block)
+        if not self._recent_views.blocks:
+            return summary, None
+        views = ViewSummary(self._dimensions, self._device)
+        for block in self._recent_views.blocks:
+            views.update(block)
+        return summary, views
+
+
+class _Recent:
+    """The last tensors of a stream, of a limited number of rows."""
+
+    def __init__(self) -> None:
+        self.blocks: deque[Tensor] = deque()
+        self.rows = 0
+
+    def add(self, features: Tensor, limit: int) -> None:
+        """Keep a copy, and drop the oldest rows above the limit."""
+        self.blocks.append(features[-limit:].clone())
+        self.rows += len(self.blocks[-1])
+        while self.rows > limit:
+            oldest = self.blocks.popleft()
+            kept = oldest[self.rows - limit :] if self.rows - limit < len(oldest) else oldest[:0]
+            self.rows -= len(oldest) - len(kept)
+            if len(kept):
+                # A copy, since a view would hold the memory of the whole.
+                self.blocks.appendleft(kept.clone())
+
+    def all(self) -> Tensor:
+        """All rows, oldest first."""
+        return torch.cat(list(self.blocks))
+
+
+def collapse_report(features: Tensor, *, accurate: bool = False) -> CollapseReport:
+    """All metrics of collapse of a feature matrix.
+
+    Args:
+        features: ``(n, d)``, or ``(n, q, d)`` of q views of each image for LiDAR too; any floating dtype and device.
+        accurate: See `CollapseMeter`.
+
+    Raises:
+        TypeError: If they are no tensor of floating-point numbers.
+        ValueError: If they have another shape, no row, or are not finite.
+
+    Example:
+        >>> report = collapse_report(torch.eye(4).repeat(25, 1))
+        >>> report.dimensions, round(report.effective_rank, 6)
+        (4, 3.0)
+    """
+    meter = CollapseMeter(accurate=accurate)
+    (meter.update_views if getattr(features, "ndim", 2) == 3 else meter.update)(features)
+    return meter.compute()
+
+
+def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+@contextlib.contextmanager
+def _plain_tensors() -> Iterator[None]:
+    """Without gradients; and not in inference mode, whose tensors no later update could change."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield

@@ -1,0 +1,152 @@
+"""What a summary keeps of the scatter of centered features: all of it, its triangular factor, or a sketch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vl_ssl.collapse.summary import Summary, without_rounding
+
+_EPSILON = torch.finfo(torch.float64).eps
+_SEED = 0  # of the test matrix, which must be the same wherever sketches are merged
+
+
+class GramSummary(Summary):
+    """The scatter matrix itself, d² numbers.
+
+    Squaring loses singular values below about √(d · 2.2e-16) of the largest, 3e-7 for d = 512: they are set to zero.
+    """
+
+    def __init__(self, dimensions: int, device: torch.device):
+        super().__init__(dimensions, device)
+        self._scatter = torch.zeros(dimensions, dimensions, dtype=torch.float64, device=device)
+
+    @property
+    def core(self) -> Tensor:
+        return self._scatter
+
+    @core.setter
+    def core(self, value: Tensor) -> None:
+        self._scatter = value
+
+    def fold(self, rows: Tensor) -> None:
+        self._scatter.addmm_(rows.T, rows)
+
+    def fold_core(self, core: Tensor) -> None:
+        self._scatter += core
+
+    def scale(self, factor: float) -> None:
+        self._scatter *= factor
+
+    def spectrum(self, *, centered: bool = True) -> Tensor:
+        scatter = self._scatter
+        if not centered:
+            scatter = torch.addmm(scatter, self.mean_row().T, self.mean_row())
+        eigenvalues = torch.linalg.eigvalsh(scatter).clamp_min(0)
+        floor = math.sqrt(self.dimensions * _EPSILON * float(eigenvalues[-1]))
+        return without_rounding(eigenvalues.sqrt(), max(floor, self.rounding() * centered), self.dimensions)
+
+
+class FactorSummary(Summary):
+    """The triangular factor of a QR decomposition, d² numbers: TSQR (Demmel et al., 2012), without the factor Q.
+
+    Nothing is squared, so singular values are right to about d · 2.2e-16 of the largest; each block costs a QR
+    decomposition of d more rows than it has.
+    """
+
+    linear = False
+
+    def __init__(self, dimensions: int, device: torch.device):
+        super().__init__(dimensions, device)
+        self._factor = torch.zeros(0, dimensions, dtype=torch.float64, device=device)
+
+    @property
+    def core(self) -> Tensor:
+        return self._factor
+
+    @core.setter
+    def core(self, value: Tensor) -> None:
+        self._factor = value
+
+    @property
+    def block_rows(self) -> int:
+        # The factor is decomposed again with every block.
+        return max(super().block_rows, self.dimensions)
+
+    def fold(self, rows: Tensor) -> None:
+        self._factor = torch.linalg.qr(torch.cat([self._factor, rows]), mode="r").R
+
+    def fold_core(self, core: Tensor) -> None:
+        self.fold(core)
+
+    def scale(self, factor: float) -> None:
+        self._factor *= math.sqrt(factor)
+
+    def spectrum(self, *, centered: bool = True) -> Tensor:
+        factor = self._factor if centered else torch.cat([self._factor, self.mean_row()])
+        values = torch.linalg.svdvals(factor)
+        floor = self.dimensions * _EPSILON * float(values[0])
+        return without_rounding(values, max(floor, self.rounding() * centered), self.dimensions)
+
+
+class SketchSummary(Summary):
+    """The product of the scatter with a random matrix Ω ``(d, rank)``, and its trace: a Nyström sketch.
+
+    Tropp et al., *Fixed-Rank Approximation of a Positive-Semidefinite Matrix from Streaming Data*, 2017. The product is
+    linear in the scatter, so that chunks, order and ranks do not matter here either. The spectrum is exact where
+    it has at most `rank` values; of a longer one, the energy that the sketch does not explain is spread evenly over the
+    other dimensions, which is an estimate.
+    """
+
+    def __init__(self, dimensions: int, device: torch.device, *, rank: int):
+        super().__init__(dimensions, device)
+        generator = torch.Generator().manual_seed(_SEED)
+        test = torch.randn(dimensions, rank, dtype=torch.float64, generator=generator)
+        self._test = torch.linalg.qr(test).Q.to(device)
+        # The last row is the trace, in its first place.
+        self._sketch = torch.zeros(dimensions + 1, rank, dtype=torch.float64, device=device)
+
+    @property
+    def core(self) -> Tensor:
+        return self._sketch
+
+    @core.setter
+    def core(self, value: Tensor) -> None:
+        self._sketch = value
+
+    def fold(self, rows: Tensor) -> None:
+        self._sketch[:-1].addmm_(rows.T, rows @ self._test)
+        self._sketch[-1, 0] += rows.square().sum()
+
+    def fold_core(self, core: Tensor) -> None:
+        self._sketch += core
+
+    def scale(self, factor: float) -> None:
+        self._sketch *= factor
+
+    def spectrum(self, *, centered: bool = True) -> Tensor:
+        sketch, trace = self._sketch[:-1], float(self._sketch[-1, 0])
+        if not centered:
+            row = self.mean_row()
+            sketch, trace = torch.addmm(sketch, row.T, row @ self._test), trace + float(row.square().sum())
+        if not trace > 0:
+            return torch.zeros(self.dimensions, dtype=torch.float64)
+        # The eigenvalues of Y (Ωᵀ Y)⁺ Yᵀ, with a shift that makes the inverse a stable one.
+        shift = math.sqrt(self.dimensions) * _EPSILON * trace
+        shifted = torch.add(sketch, self._test, alpha=shift)
+        inner = self._test.T @ shifted
+        eigenvalues, vectors = torch.linalg.eigh((inner + inner.T) / 2)
+        vectors = vectors / eigenvalues.clamp_min(shift / 2).sqrt()
+        found = torch.linalg.svdvals(shifted @ vectors).square().sub(shift).clamp_min(0)
+        # The trace of a scatter is good to about as many digits as its eigenvalues are.
+        floor = 100 * self.dimensions * _EPSILON * trace
+        found = torch.where(found > floor, found, 0.0)
+        left, missing = self.dimensions - len(found), trace - float(found.sum())
+        others = min(left, self.count - int(centered) - len(found))
+        values = found.sqrt()
+        if others > 0 and missing > floor:
+            tail = min(math.sqrt(missing / others), float(values[-1]))
+            values = torch.cat([values, values.new_full((others,), tail)])
+        return without_rounding(values, self.rounding() * centered, self.dimensions)
