@@ -1,6 +1,12 @@
 """The public names of vl_ssl: the one list, which `__init__.py` imports lazily and type checkers read."""
 
 from .__about__ import __version__ as __version__
+from .augmentation.recipes import Augmentation as Augmentation
+from .augmentation.recipes import TwoViews as TwoViews
+from .augmentation.recipes import byol_recipe as byol_recipe
+from .augmentation.recipes import mocov2_recipe as mocov2_recipe
+from .augmentation.recipes import small_recipe as small_recipe
+from .augmentation.view import View as View
 from .backbones.backbone import Backbone as Backbone
 from .backbones.backbone import BackboneConfig as BackboneConfig
 from .backbones.backbone import export_backbone as export_backbone
