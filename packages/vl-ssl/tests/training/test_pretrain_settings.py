@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from vl_ssl.training.settings import PretrainSettings, byol_recipe, moco_v3_recipe, simsiam_recipe, small_recipe
+from vl_ssl.training.settings import (
+    PretrainSettings,
+    byol_pretraining,
+    moco_v3_pretraining,
+    simsiam_pretraining,
+    small_pretraining,
+)
 
 
 @pytest.mark.parametrize(
     ("recipe", "images", "peak", "updates", "warmup"),
     [
-        (simsiam_recipe(), 1_281_167, 0.05, 500_455, 0),
-        (byol_recipe(), 1_281_167, 3.2, 312_784, 3128),
-        (moco_v3_recipe(), 1_281_167, 9.6, 31_278, 3128),
-        (moco_v3_recipe(vit=True), 1_281_167, 2.4e-3, 93_835, 12_511),
-        (small_recipe(), 5000, 0.05, 781, 39),
+        (simsiam_pretraining(), 1_281_167, 0.05, 500_455, 0),
+        (byol_pretraining(), 1_281_167, 3.2, 312_784, 3128),
+        (moco_v3_pretraining(), 1_281_167, 9.6, 31_278, 3128),
+        (moco_v3_pretraining(vit=True), 1_281_167, 2.4e-3, 93_835, 12_511),
+        (small_pretraining(), 5000, 0.05, 781, 39),
     ],
 )
 def test_recipes_give_the_rates_and_lengths_of_the_papers(recipe, images, peak, updates, warmup):
@@ -48,4 +54,4 @@ def test_errors_say_what_was_expected_and_what_came(change, message):
 
 def test_a_run_shorter_than_an_update_is_refused():
     with pytest.raises(ValueError, match=r"batch_size must be at most the run's 200 positions \(100 epochs of 2"):
-        simsiam_recipe().loop(2)
+        simsiam_pretraining().loop(2)

@@ -60,13 +60,13 @@ class ImagesInOrder(Dataset[Any]):
         self._dataset, self._schedule, self._make_views = dataset, schedule, make_views
         self._mode: str | None = None
         if not isinstance(dataset, Tensor):
-            first = _image_of(dataset[0])
+            first = image_of(dataset[0])
             if isinstance(first, Image.Image):
                 gray = first.mode in ("1", "L", "I", "I;16", "F") if channels is None else channels == 1
                 self._mode = "L" if gray else "RGB"
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        image = _image_of(self._dataset[self._schedule.index(position)])
+        image = image_of(self._dataset[self._schedule.index(position)])
         if isinstance(image, Image.Image) and image.mode != self._mode:
             image = image.convert(self._mode)
         if self._make_views is not None:
@@ -88,7 +88,8 @@ def images_digest(dataset: Any) -> str:
     return total.hexdigest()[:16]
 
 
-def _image_of(item: Any) -> Any:
+def image_of(item: Any) -> Any:
+    """The image of a data set's item, which may have a label beside it."""
     return item[0] if isinstance(item, tuple | list) else item
 
 

@@ -11,17 +11,19 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 from vl_core.runs.processes import current_process
 from vl_core.training import Stateful, fit
 
+from vl_ssl.augmentation.recipes import Augmentation, mocov2_recipe, small_recipe
 from vl_ssl.methods.batch_norm import synchronize_batch_norm
 from vl_ssl.methods.method import SiameseMethod, SiameseOutput
 from vl_ssl.schedules.chunks import MultiEpoch
 from vl_ssl.schedules.hybrid import Hybrid
 from vl_ssl.schedules.schedule import Samples, Schedule
-from vl_ssl.training.images import ImagesInOrder, PairAugmentation, Views, images_digest
+from vl_ssl.training.images import ImagesInOrder, PairAugmentation, Views, image_of, images_digest
 from vl_ssl.training.settings import PretrainSettings
 from vl_ssl.training.watching import Monitor, Probe, Watch
 
@@ -37,8 +39,8 @@ def pretrain(
     settings: PretrainSettings,
     out: str | os.PathLike[str],
     *,
-    augmentation: PairAugmentation,
     schedule: Schedule | None = None,
+    augmentation: PairAugmentation | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     monitor: Monitor | None = None,
     probe: Probe | None = None,
@@ -64,10 +66,12 @@ def pretrain(
         method: Method with its backbone, such as `SimSiam`.
         dataset: Images in memory, uint8 or floating point in [0, 1] ``(N, C, H, W)``; or a data set of images, with
             labels or without, as `vl_core.data.open_dataset` gives.
-        settings: How to train; `simsiam_recipe`, `byol_recipe`, `moco_v3_recipe` and `small_recipe` return some.
+        settings: How to train; `simsiam_pretraining`, `byol_pretraining`, `moco_v3_pretraining` and
+            `small_pretraining` return some.
         out: Folder of the run: settings, metrics, TensorBoard events, checkpoint.
-        augmentation: Two views of an image.
         schedule: Which image each position of the run shows; by default all in each epoch (`MultiEpoch`).
+        augmentation: Two views of each image; by default `small_recipe` or, above 32 pixels, `mocov2_recipe`, at the
+            size of the first image's shorter side, at most 224.
         optimizer: Over ``method.parameter_groups``; by default as the settings say.
         monitor: Follows each update, and may ask for the switch of a `Hybrid` schedule.
         probe: Evaluates the method on the way, in the main process; from method and update to numbers by name.
@@ -84,7 +88,7 @@ def pretrain(
 
     Example:
         >>> method = SimSiam(timm.create_model("resnet18", num_classes=0))
-        >>> pretrain(method, open_dataset("photos"), simsiam_recipe(), "runs/photos", augmentation=mocov2_recipe(224))
+        >>> pretrain(method, open_dataset("photos"), simsiam_pretraining(), "runs/photos")
         >>> backbone = method.export()
     """
     size = len(dataset)
@@ -93,6 +97,7 @@ def pretrain(
         raise ValueError(f"schedule must have the {settings.epochs} epochs of the settings, got {schedule.epochs}")
     if probe is not None and (probe_every < 1 or probe_every % log_every):
         raise ValueError(f"probe_every must be a multiple of log_every, {log_every}, got {probe_every}")
+    augmentation = _default_augmentation(dataset) if augmentation is None else augmentation
     on_device = settings.augment_on == "device" or (settings.augment_on == "auto" and isinstance(dataset, Tensor))
     make_views = None if on_device else augmentation.per_image(settings.seed)
     images = ImagesInOrder(dataset, schedule, channels=channels, make_views=make_views)
@@ -188,9 +193,20 @@ class _Run:
 
 def _optimizer(method: SiameseMethod, settings: PretrainSettings) -> torch.optim.Optimizer:
     groups = method.parameter_groups(settings.weight_decay)
+    if settings.optimizer == "lars":
+        raise ValueError("optimizer must be given to pretrain where the settings name 'lars'")
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
     return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
+
+
+def _default_augmentation(dataset: Tensor | Samples) -> Augmentation:
+    """A recipe by the size of the first image."""
+    if not len(dataset):
+        raise ValueError("dataset must hold at least two images, got none; batch statistics need two")
+    image = image_of(dataset[0])
+    side = min(image.size) if isinstance(image, Image.Image) else min(image.shape[-2:])
+    return small_recipe(side) if side <= 32 else mocov2_recipe(min(side, 224))
 
 
 def _described(augmentation: object) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from vl_core.training import Precision, TrainingSettings
 
@@ -99,31 +99,39 @@ class PretrainSettings:
         )
 
 
-def simsiam_recipe() -> PretrainSettings:
+def simsiam_pretraining(**changes: Any) -> PretrainSettings:
     """SimSiam's training: SGD, learning rate 0.05 for 256 images, weight decay 1e-4, no warm-up, 100 epochs.
 
     Chen and He (2021, section 3), whose batch size is 512; Li, Efros and Pathak (2022) train with 256, as here. Not run
     at that size here.
+
+    Args:
+        changes: Fields with other values.
+
+    Example:
+        >>> simsiam_pretraining(batch_size=512).learning_rate
+        0.1
     """
-    return PretrainSettings()
+    return replace(PretrainSettings(), **changes)
 
 
-def byol_recipe() -> PretrainSettings:
+def byol_pretraining(**changes: Any) -> PretrainSettings:
     """BYOL's training: LARS, learning rate 0.2 for 256 images, weight decay 1.5e-6, ten epochs of warm-up.
 
     Grill et al. (2020, section 3.3) with batch size 4096 and 1000 epochs. Not run at that size here.
+
+    Args:
+        changes: Fields with other values.
+
+    Example:
+        >>> byol_pretraining().learning_rate
+        3.2
     """
-    return PretrainSettings(
-        epochs=1000,
-        batch_size=4096,
-        optimizer="lars",
-        base_learning_rate=0.2,
-        weight_decay=1.5e-6,
-        warmup_epochs=10.0,
-    )
+    lars = PretrainSettings(epochs=1000, batch_size=4096, optimizer="lars", base_learning_rate=0.2, weight_decay=1.5e-6)
+    return replace(lars, **{"warmup_epochs": 10.0, **changes})
 
 
-def moco_v3_recipe(*, vit: bool = False) -> PretrainSettings:
+def moco_v3_pretraining(*, vit: bool = False, **changes: Any) -> PretrainSettings:
     """MoCo-v3's training: LARS with learning rate 0.6 for a ResNet, AdamW with 1.5e-4 for a ViT, both for 256 images.
 
     Chen, Xie and He (2021, section 5 and appendix), batch size 4096: weight decay 1e-6 with ten epochs of warm-up, or
@@ -131,15 +139,26 @@ def moco_v3_recipe(*, vit: bool = False) -> PretrainSettings:
 
     Args:
         vit: Whether the backbone is a vision transformer.
+        changes: Fields with other values.
+
+    Example:
+        >>> moco_v3_pretraining(vit=True).optimizer
+        'adamw'
     """
-    resnet = replace(byol_recipe(), epochs=100, base_learning_rate=0.6, weight_decay=1e-6)
-    if not vit:
-        return resnet
-    return replace(
-        resnet, epochs=300, optimizer="adamw", base_learning_rate=1.5e-4, weight_decay=0.1, warmup_epochs=40.0
-    )
+    resnet: dict[str, Any] = {"epochs": 100, "base_learning_rate": 0.6, "weight_decay": 1e-6}
+    transformer = {"epochs": 300, "optimizer": "adamw", "base_learning_rate": 1.5e-4, "weight_decay": 0.1}
+    return byol_pretraining(**{**(transformer | {"warmup_epochs": 40.0} if vit else resnet), **changes})
 
 
-def small_recipe() -> PretrainSettings:
-    """Settings for a small network and a few thousand small images on a CPU."""
-    return PretrainSettings(epochs=20, batch_size=128, base_learning_rate=0.1, weight_decay=5e-4, warmup_epochs=1.0)
+def small_pretraining(**changes: Any) -> PretrainSettings:
+    """Settings for a small network and a few thousand small images on a CPU.
+
+    Args:
+        changes: Fields with other values.
+
+    Example:
+        >>> small_pretraining(epochs=5).batch_size
+        128
+    """
+    small = PretrainSettings(epochs=20, batch_size=128, base_learning_rate=0.1, weight_decay=5e-4)
+    return replace(small, **{"warmup_epochs": 1.0, **changes})
