@@ -38,6 +38,9 @@ from .methods.nnsiam import NNSiam as NNSiam
 from .methods.simclr import SimCLR as SimCLR
 from .methods.simsiam import SimSiam as SimSiam
 from .methods.vicreg import VICReg as VICReg
+from .optimizers.building import build_optimizer as build_optimizer
+from .optimizers.building import parameter_groups as parameter_groups
+from .optimizers.lars import LARS as LARS
 from .schedules.chunks import Accumulate as Accumulate
 from .schedules.chunks import Continual as Continual
 from .schedules.chunks import LastK as LastK
