@@ -76,7 +76,7 @@ def test_a_triggered_switch_shows_the_same_samples_whatever_the_workers(tmp_path
     assert [row["switched"] for row in rows(tmp_path / "run")] == [0] * 3 + [1] * 6
 
 
-@pytest.mark.parametrize(("at", "every"), [(0, 1), (3, 2), (4, 1), (5, 4), (8, 1)])
+@pytest.mark.parametrize(("at", "every"), [(0, 1), (4, 1), (5, 4), (8, 1)])
 def test_an_interrupted_run_ends_like_one_that_was_not(tmp_path, at, every):
     whole = train(tmp_path / "whole", new_method())
     with pytest.raises(KeyboardInterrupt):
@@ -169,9 +169,9 @@ def test_rows_hold_loss_rate_epoch_monitor_and_probe(tmp_path):
 
 
 def test_the_default_shows_every_image_once_an_epoch_and_lowers_the_loss(tmp_path):
-    settings = replace(SETTINGS, epochs=20, base_learning_rate=8.0)
+    settings = replace(SETTINGS, epochs=10, base_learning_rate=8.0)
     method = train(tmp_path, new_method(), settings, schedule=None, monitor=None)
-    for start in range(0, 60, 3):
+    for start in range(0, 30, 3):
         assert sorted(chain(*method.seen[start : start + 3])) == list(range(24))
     losses = [row["loss"] for row in rows(tmp_path)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.2

@@ -20,6 +20,7 @@ from vl_core.training import Stateful, fit
 from vl_ssl.augmentation.recipes import Augmentation, mocov2_recipe, small_recipe
 from vl_ssl.methods.batch_norm import synchronize_batch_norm
 from vl_ssl.methods.method import SiameseMethod, SiameseOutput
+from vl_ssl.optimizers.building import build_optimizer
 from vl_ssl.schedules.chunks import MultiEpoch
 from vl_ssl.schedules.hybrid import Hybrid
 from vl_ssl.schedules.schedule import Samples, Schedule
@@ -192,12 +193,13 @@ class _Run:
 
 
 def _optimizer(method: SiameseMethod, settings: PretrainSettings) -> torch.optim.Optimizer:
-    groups = method.parameter_groups(settings.weight_decay)
-    if settings.optimizer == "lars":
-        raise ValueError("optimizer must be given to pretrain where the settings name 'lars'")
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
-    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
+    return build_optimizer(
+        settings.optimizer,
+        method.parameter_groups(settings.weight_decay),
+        learning_rate=settings.learning_rate,
+        momentum=settings.momentum,
+        betas=settings.betas,
+    )
 
 
 def _default_augmentation(dataset: Tensor | Samples) -> Augmentation:

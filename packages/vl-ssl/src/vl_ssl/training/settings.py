@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from vl_core.training import Precision, TrainingSettings
 
-OptimizerName: TypeAlias = Literal["sgd", "lars", "adamw"]
-"""Names of optimizers."""
+from vl_ssl.optimizers.building import OptimizerName
+
 AugmentOn: TypeAlias = Literal["auto", "workers", "device"]
 """Place where views are made."""
 
