@@ -15,9 +15,13 @@ from .backbones.building import small_resnet as small_resnet
 from .backbones.checking import check_backbone as check_backbone
 from .backbones.saving import load_backbone as load_backbone
 from .backbones.saving import save_backbone as save_backbone
+from .collapse.alarm import Alarm as Alarm
+from .collapse.alarm import CollapseAlarm as CollapseAlarm
 from .collapse.lidar import lidar as lidar
 from .collapse.meter import CollapseMeter as CollapseMeter
 from .collapse.meter import collapse_report as collapse_report
+from .collapse.monitor import CollapseError as CollapseError
+from .collapse.monitor import CollapseMonitor as CollapseMonitor
 from .collapse.report import CollapseReport as CollapseReport
 from .collapse.spectra import alpha_req as alpha_req
 from .collapse.spectra import cumulative_share as cumulative_share
