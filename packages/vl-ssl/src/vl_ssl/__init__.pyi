@@ -45,6 +45,13 @@ from .methods.vicreg import VICReg as VICReg
 from .optimizers.building import build_optimizer as build_optimizer
 from .optimizers.building import parameter_groups as parameter_groups
 from .optimizers.lars import LARS as LARS
+from .probes.images import ImageTensors as ImageTensors
+from .probes.images import image_tensors as image_tensors
+from .probes.offline import KNNProbe as KNNProbe
+from .probes.offline import LinearProbe as LinearProbe
+from .probes.offline import ProbeAccuracy as ProbeAccuracy
+from .probes.online import OnlineLinearProbe as OnlineLinearProbe
+from .probes.online import OnlineStep as OnlineStep
 from .schedules.chunks import Accumulate as Accumulate
 from .schedules.chunks import Continual as Continual
 from .schedules.chunks import LastK as LastK
