@@ -8,7 +8,7 @@ A step is forward, backward, SGD and, where there is one, the momentum encoder, 
 classifier. Both start from the same weights and see the same views; lightly's side takes its heads' layers, losses,
 memory bank and momentum update, put together as its examples do. Before any timing the losses of the first step must
 agree, except for MoCo v3, whose loss lightly does not have: its side takes NT-Xent of the same queries and keys.
-The two take turns; ratios are quantiles of the ratios of one turn. Seconds are of the processor, over all threads, so
+A turn is two steps of each, in the order ABBA; ratios are quantiles of the ratios of one turn. Seconds are of the processor, over all threads, so
 that what else runs on the machine counts little.
 """
 
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--channels", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", default=str(ROWS), help="CSV file to append to; empty for none")
     args = parser.parse_args()
@@ -167,11 +167,15 @@ def main() -> None:
         load = os.getloadavg()[0]
         taken: dict[str, list[float]] = {side: [] for side in steps}
         for turn in range(args.rounds):
-            # Whoever comes second finds the caches of the other; they change places each turn.
-            for side in list(steps)[:: 1 if turn % 2 else -1]:
+            spent = dict.fromkeys(steps, 0.0)
+            # Each comes first and last in turn, so that what changes during the four steps meets both alike.
+            first, second = list(steps)[:: 1 if turn % 2 else -1]
+            for side in (first, second, second, first):
                 start = time.process_time()
                 steps[side]()
-                taken[side].append(time.process_time() - start)
+                spent[side] += time.process_time() - start
+            for side, seconds in spent.items():
+                taken[side].append(seconds / 2)
         ratios = [ours / theirs for ours, theirs in zip(taken["ours"], taken["lightly"], strict=True)]
         row: dict[str, object] = {"method": name, "against": f"lightly {version('lightly')}"}
         row |= {"batch": args.batch, "size": args.size, "threads": args.threads, "rounds": args.rounds}
