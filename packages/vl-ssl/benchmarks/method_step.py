@@ -8,8 +8,8 @@ A step is forward, backward, SGD and, where there is one, the momentum encoder, 
 classifier. Both start from the same weights and see the same views; lightly's side takes its heads' layers, losses,
 memory bank and momentum update, put together as its examples do. Before any timing the losses of the first step must
 agree, except for MoCo v3, whose loss lightly does not have: its side takes NT-Xent of the same queries and keys.
-A turn is two steps of each, in the order ABBA; ratios are quantiles of the ratios of one turn. Seconds are of the processor, over all threads, so
-that what else runs on the machine counts little.
+A turn is two steps of each, in the order ABBA; ratios are quantiles of the ratios of one turn. Seconds are of the
+processor, over all threads, so that what else runs on the machine counts little.
 """
 
 from __future__ import annotations
