@@ -138,6 +138,31 @@ def test_export_opens_what_is_around_the_network():
     exported.load_state_dict(backbone.network.state_dict(), strict=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "projector", "predictor"),
+    [
+        ("simsiam", {}, [6, 6, 6, 2048], [2048, 512, 2048]),
+        ("nnsiam", {"queue": 4}, [6, 6, 6, 2048], [2048, 512, 2048]),
+        ("byol", {}, [6, 4096, 256], [256, 4096, 256]),
+        ("moco-v3", {}, [6, 4096, 256], [256, 4096, 256]),
+        ("moco-v3", {"projector_layers": 3, "hidden": 9}, [6, 9, 9, 256], [256, 4096, 256]),
+        ("simclr", {}, [6, 6, 128], None),
+        ("vicreg", {"projection": 64}, [6, 64, 64, 64], None),
+    ],
+)
+def test_heads_have_the_widths_of_the_papers(name, settings, projector, predictor):
+    method = build_method(name, Backbone(), **settings)
+    for head, widths in ((method.projector, projector), (getattr(method, "predictor", None), predictor)):
+        if widths is None:
+            assert head is None
+            continue
+        linear = [layer for layer in head if isinstance(layer, nn.Linear)]
+        assert [linear[0].in_features, *[layer.out_features for layer in linear]] == widths
+        norms = [layer for layer in head if isinstance(layer, nn.BatchNorm1d)]
+        plain = name in ("byol", "simclr", "vicreg") or (head is not method.projector and name != "moco-v3")
+        assert [layer.affine for layer in norms] == [True] * (len(widths) - 2) + [False] * (not plain)
+
+
 def test_every_class_has_its_name():
     made = [type(make_method(name)) for name in NAMES]
     assert made == [SimSiam, BYOL, MoCoV3, NNSiam, SimCLR, VICReg]
