@@ -15,9 +15,13 @@ from .backbones.building import small_resnet as small_resnet
 from .backbones.checking import check_backbone as check_backbone
 from .backbones.saving import load_backbone as load_backbone
 from .backbones.saving import save_backbone as save_backbone
+from .collapse.alarm import Alarm as Alarm
+from .collapse.alarm import CollapseAlarm as CollapseAlarm
 from .collapse.lidar import lidar as lidar
 from .collapse.meter import CollapseMeter as CollapseMeter
 from .collapse.meter import collapse_report as collapse_report
+from .collapse.monitor import CollapseError as CollapseError
+from .collapse.monitor import CollapseMonitor as CollapseMonitor
 from .collapse.report import CollapseReport as CollapseReport
 from .collapse.spectra import alpha_req as alpha_req
 from .collapse.spectra import cumulative_share as cumulative_share
@@ -49,6 +53,13 @@ from .methods.vicreg import VICReg as VICReg
 from .optimizers.building import build_optimizer as build_optimizer
 from .optimizers.building import parameter_groups as parameter_groups
 from .optimizers.lars import LARS as LARS
+from .probes.images import ImageTensors as ImageTensors
+from .probes.images import image_tensors as image_tensors
+from .probes.offline import KNNProbe as KNNProbe
+from .probes.offline import LinearProbe as LinearProbe
+from .probes.offline import ProbeAccuracy as ProbeAccuracy
+from .probes.online import OnlineLinearProbe as OnlineLinearProbe
+from .probes.online import OnlineStep as OnlineStep
 from .schedules.chunks import Accumulate as Accumulate
 from .schedules.chunks import Continual as Continual
 from .schedules.chunks import LastK as LastK
