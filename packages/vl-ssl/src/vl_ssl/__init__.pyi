@@ -32,6 +32,14 @@ from .collapse.spectra import participation_ratio as participation_ratio
 from .collapse.spectra import rankme as rankme
 from .collapse.spectra import spectrum_auc as spectrum_auc
 from .collapse.spectra import stable_rank as stable_rank
+from .forecast.accuracy import AccuracyForecast as AccuracyForecast
+from .forecast.accuracy import Forecast as Forecast
+from .forecast.evaluation import HeldOut as HeldOut
+from .forecast.evaluation import compare_forecasts as compare_forecasts
+from .forecast.evaluation import held_out as held_out
+from .forecast.evaluation import leave_one_out as leave_one_out
+from .forecast.evaluation import spearman as spearman
+from .forecast.runs import read_runs as read_runs
 from .methods.batch_norm import synchronize_batch_norm as synchronize_batch_norm
 from .methods.build import build_method as build_method
 from .methods.byol import BYOL as BYOL
