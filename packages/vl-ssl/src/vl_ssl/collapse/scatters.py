@@ -10,11 +10,12 @@ from torch import Tensor
 from vl_ssl.collapse.summary import Summary, without_rounding
 
 _EPSILON = torch.finfo(torch.float64).eps
+_STRIP = 64
 _SEED = 0  # of the test matrix, which must be the same wherever sketches are merged
 
 
 class GramSummary(Summary):
-    """The scatter matrix itself, d² numbers.
+    """The scatter matrix itself, d² numbers, of which those above the diagonal say nothing.
 
     Squaring loses singular values below about √(d · 2.2e-16) of the largest, 3e-7 for d = 512: they are set to zero.
     """
@@ -31,8 +32,17 @@ class GramSummary(Summary):
     def core(self, value: Tensor) -> None:
         self._scatter = value
 
+    @property
+    def matrix(self) -> Tensor:
+        """The scatter ``(d, d)``, both triangles."""
+        return self._scatter.tril() + self._scatter.tril(-1).T
+
     def fold(self, rows: Tensor) -> None:
-        self._scatter.addmm_(rows.T, rows)
+        # The lower triangle, in strips: half of the arithmetic. A GPU is faster with one product.
+        strip = _STRIP if rows.device.type == "cpu" else self.dimensions
+        for start in range(0, self.dimensions, strip):
+            end = min(start + strip, self.dimensions)
+            self._scatter[start:end, :end].addmm_(rows[:, start:end].T, rows[:, :end])
 
     def fold_core(self, core: Tensor) -> None:
         self._scatter += core
@@ -44,7 +54,8 @@ class GramSummary(Summary):
         scatter = self._scatter
         if not centered:
             scatter = torch.addmm(scatter, self.mean_row().T, self.mean_row())
-        eigenvalues = torch.linalg.eigvalsh(scatter).clamp_min(0)
+        # Reads the lower triangle alone.
+        eigenvalues = torch.linalg.eigvalsh(scatter, UPLO="L").clamp_min_(0)
         floor = math.sqrt(self.dimensions * _EPSILON * float(eigenvalues[-1]))
         return without_rounding(eigenvalues.sqrt(), max(floor, self.rounding() * centered), self.dimensions)
 

@@ -100,7 +100,7 @@ class Summary(ABC):
             half_life: Samples after which the weight of a row has halved; by default all weigh 1.
         """
         for block in torch.split(rows, self.block_rows) if len(rows) else ():
-            self._add(block.to(self.device, torch.float64), half_life)
+            self._add(block, half_life)
 
     def merge(self, other: Summary) -> None:
         """Add all rows of another summary of the same kind and width, by their weights there."""
@@ -134,24 +134,26 @@ class Summary(ABC):
         return added
 
     def _add(self, rows: Tensor, half_life: float | None) -> None:
-        if half_life is None:
-            weights = rows.new_ones(len(rows), 1)
-        else:
-            ages = torch.arange(len(rows) - 1, -1, -1, dtype=torch.float64, device=rows.device)
-            weights = torch.exp2(-ages / half_life)[:, None]
-            self.decay(2.0 ** (-len(rows) / half_life))
+        n = len(rows)
+        # The rows and that of the shift of means; two buffers in all, since memory costs more than arithmetic here.
+        block = torch.empty(n + 1, self.dimensions, dtype=torch.float64, device=self.device)
+        centered = block[:n].copy_(rows)
+        weights = centered.new_ones(n)
+        if half_life is not None:
+            ages = torch.arange(n - 1, -1, -1, dtype=torch.float64, device=self.device)
+            weights = torch.exp2(-ages / half_life)
+            self.decay(2.0 ** (-n / half_life))
         weight = float(weights.sum())
         # A row of zeros has no direction and stays zero, as in torch.nn.functional.normalize.
-        unit = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        mean, unit_mean = ((weights * x).sum(0) / weight for x in (rows, unit))
-        unit_squares = (weights * (unit - unit_mean).square()).sum(0)
-        del unit
-        centered = torch.empty(len(rows) + 1, self.dimensions, dtype=torch.float64, device=rows.device)
-        torch.sub(rows, mean, out=centered[:-1])
-        centered[:-1] *= weights.sqrt()
-        squares = float(weights.square().sum())
-        centered[-1] = self.join((len(rows), weight, squares), torch.stack([mean, unit_mean, unit_squares]))
-        self.fold(centered)
+        unit = centered / torch.linalg.vector_norm(centered, dim=1, keepdim=True).clamp_min_(1e-12)
+        mean, unit_mean = (weights @ centered) / weight, (weights @ unit) / weight
+        unit_squares = weights @ unit.sub_(unit_mean).square_()
+        centered -= mean
+        if half_life is not None:
+            centered *= weights.sqrt_()[:, None]
+        squares = float(weights.square().sum()) if half_life is None else float(weights.pow(4).sum())
+        block[n] = self.join((n, weight, squares), torch.stack([mean, unit_mean, unit_squares]))
+        self.fold(block)
 
     def decay(self, factor: float) -> None:
         """Multiply the weights of all rows so far."""
