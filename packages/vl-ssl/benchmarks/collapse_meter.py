@@ -1,15 +1,15 @@
 """Measure time, memory and error of the collapse meter on a CPU, compared with singular value decompositions.
 
-    python packages/vl-ssl/benchmarks/collapse_meter.py
-    python packages/vl-ssl/benchmarks/collapse_meter.py --samples 20000 --width 256 --rounds 3 --out ""
+    OMP_NUM_THREADS=1 python packages/vl-ssl/benchmarks/collapse_meter.py
+    OMP_NUM_THREADS=1 python packages/vl-ssl/benchmarks/collapse_meter.py --samples 20000 --rounds 1 --out ""
 
 Features are float32, with a decaying spectrum and a mean, in chunks. The decompositions take the centered matrix in
 float32: all of it (`torch.linalg.svd`, as the code of Li, Efros and Pathak calls it), or singular values alone
 (`torch.linalg.svdvals`). The ways take turns in one process for time, from the same matrix in memory and with one
-thread; seconds are those of the processor, which other load on the machine changes little, and ratios are the medians of
-the ratios of one turn. For memory each way has a process of its own (Linux), whose peak is compared with what it held
-before: the decompositions with the matrix, the meters with nothing, since they make each chunk when it is fed. The error
-is that of the AUC, against singular values in float64.
+thread; seconds are those of the processor, and ratios the medians of the ratios of one turn. For memory each way has a
+process of its own (Linux), whose peak is compared with what it held before: the decompositions with the matrix, the
+meters with nothing, since they make each chunk when it is fed. The error is that of the AUC, against singular values in
+float64. Set OMP_NUM_THREADS=1, which the libraries behind NumPy read when they are loaded.
 """
 
 from __future__ import annotations
@@ -109,6 +109,8 @@ def main() -> None:
     parser.add_argument("--out", default=str(ROWS), help="CSV file to append to; empty for none")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        raise SystemExit("set OMP_NUM_THREADS=1: the ways are compared with one thread each")
     features = torch.cat(list(chunks(args.samples, args.width, args.chunk)))
     exact = features.double()
     expected = spectrum_auc(torch.linalg.svdvals(exact - exact.mean(0)))
@@ -126,7 +128,7 @@ def main() -> None:
             taken[way].append(time.process_time() - start)
     del features
     for way in args.ways:
-        ratios = [other / own for other, own in zip(taken[way], taken[args.ways[0]], strict=True)]
+        ratios = [other / own for other, own in zip(taken[way], taken["meter"], strict=True)]
         row = {
             "way": way,
             "samples": args.samples,
@@ -135,7 +137,7 @@ def main() -> None:
             "threads": 1,
             "rounds": args.rounds,
             "cpu_seconds": f"{statistics.median(taken[way]):.2f}",
-            "times_the_first": f"{statistics.median(ratios):.2f}",
+            "times_the_meter": f"{statistics.median(ratios):.2f}",
             "peak_rise_mebibytes": f"{peak_rise(way, args.samples, args.width, args.chunk):.1f}",
             "auc": f"{found[way]:.9f}",
             "auc_error": f"{abs(found[way] - expected):.1e}",

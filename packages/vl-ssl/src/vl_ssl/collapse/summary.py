@@ -17,8 +17,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-# Numbers in a block of rows: what an update needs beside the state is a megabyte or two.
-_BLOCK_NUMBERS = 2**17
+# Numbers in a block of rows: what an update needs beside the state is a megabyte.
+_BLOCK_NUMBERS = 2**16
 _EPSILON = torch.finfo(torch.float64).eps
 
 
@@ -30,6 +30,8 @@ class Summary(ABC):
         device: Where the sums are kept, in float64.
     """
 
+    kind = ""
+    """Name of the core in saved states."""
     linear = True
     """True if the core of a merged summary is the sum of the cores and of what the rows of the means add."""
 
@@ -42,6 +44,8 @@ class Summary(ABC):
         # Of the rows scaled to unit length, each dimension alone.
         self.unit_mean = torch.zeros_like(self.mean)
         self.unit_squares = torch.zeros_like(self.mean)
+        # Kept from block to block, since fresh memory costs more than the arithmetic in it.
+        self._buffers: Tensor | None = None
 
     # What a kind keeps of the scatter.
 
@@ -135,8 +139,10 @@ class Summary(ABC):
 
     def _add(self, rows: Tensor, half_life: float | None) -> None:
         n = len(rows)
-        # The rows and that of the shift of means; two buffers in all, since memory costs more than arithmetic here.
-        block = torch.empty(n + 1, self.dimensions, dtype=torch.float64, device=self.device)
+        if self._buffers is None or self._buffers.shape[1] <= n:
+            self._buffers = torch.empty(2, n + 1, self.dimensions, dtype=torch.float64, device=self.device)
+        # The rows, and one more for the shift of the mean.
+        block, unit = self._buffers[0, : n + 1], self._buffers[1, :n]
         centered = block[:n].copy_(rows)
         weights = centered.new_ones(n)
         if half_life is not None:
@@ -145,7 +151,7 @@ class Summary(ABC):
             self.decay(2.0 ** (-n / half_life))
         weight = float(weights.sum())
         # A row of zeros has no direction and stays zero, as in torch.nn.functional.normalize.
-        unit = centered / torch.linalg.vector_norm(centered, dim=1, keepdim=True).clamp_min_(1e-12)
+        torch.div(centered, torch.linalg.vector_norm(centered, dim=1, keepdim=True).clamp_min_(1e-12), out=unit)
         mean, unit_mean = (weights @ centered) / weight, (weights @ unit) / weight
         unit_squares = weights @ unit.sub_(unit_mean).square_()
         centered -= mean
@@ -174,7 +180,7 @@ class Summary(ABC):
     def state_dict(self) -> dict[str, Tensor]:
         """All that is kept, as tensors."""
         numbers = torch.tensor(self.numbers(), dtype=torch.float64)
-        return {"numbers": numbers, "means": self.means(), "core": self.core.clone()}
+        return {"numbers": numbers, "means": self.means(), self.kind: self.core.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take over what another summary of this kind and width kept."""
@@ -182,7 +188,7 @@ class Summary(ABC):
         self.count = int(count)
         means = state["means"].to(self.device, torch.float64)
         self.mean, self.unit_mean, self.unit_squares = means.clone().unbind()
-        self.core = state["core"].to(self.device, torch.float64).clone()
+        self.core = state[self.kind].to(self.device, torch.float64).clone()
 
 
 def without_rounding(values: Tensor, floor: float, dimensions: int) -> Tensor:
