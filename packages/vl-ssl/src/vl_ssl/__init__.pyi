@@ -1,6 +1,12 @@
 """The public names of vl_ssl: the one list, which `__init__.py` imports lazily and type checkers read."""
 
 from .__about__ import __version__ as __version__
+from .augmentation.recipes import Augmentation as Augmentation
+from .augmentation.recipes import TwoViews as TwoViews
+from .augmentation.recipes import byol_recipe as byol_recipe
+from .augmentation.recipes import mocov2_recipe as mocov2_recipe
+from .augmentation.recipes import small_recipe as small_recipe
+from .augmentation.view import View as View
 from .backbones.backbone import Backbone as Backbone
 from .backbones.backbone import BackboneConfig as BackboneConfig
 from .backbones.backbone import export_backbone as export_backbone
@@ -9,9 +15,13 @@ from .backbones.building import small_resnet as small_resnet
 from .backbones.checking import check_backbone as check_backbone
 from .backbones.saving import load_backbone as load_backbone
 from .backbones.saving import save_backbone as save_backbone
+from .collapse.alarm import Alarm as Alarm
+from .collapse.alarm import CollapseAlarm as CollapseAlarm
 from .collapse.lidar import lidar as lidar
 from .collapse.meter import CollapseMeter as CollapseMeter
 from .collapse.meter import collapse_report as collapse_report
+from .collapse.monitor import CollapseError as CollapseError
+from .collapse.monitor import CollapseMonitor as CollapseMonitor
 from .collapse.report import CollapseReport as CollapseReport
 from .collapse.spectra import alpha_req as alpha_req
 from .collapse.spectra import cumulative_share as cumulative_share
@@ -22,6 +32,14 @@ from .collapse.spectra import participation_ratio as participation_ratio
 from .collapse.spectra import rankme as rankme
 from .collapse.spectra import spectrum_auc as spectrum_auc
 from .collapse.spectra import stable_rank as stable_rank
+from .forecast.accuracy import AccuracyForecast as AccuracyForecast
+from .forecast.accuracy import Forecast as Forecast
+from .forecast.evaluation import HeldOut as HeldOut
+from .forecast.evaluation import compare_forecasts as compare_forecasts
+from .forecast.evaluation import held_out as held_out
+from .forecast.evaluation import leave_one_out as leave_one_out
+from .forecast.evaluation import spearman as spearman
+from .forecast.runs import read_runs as read_runs
 from .methods.batch_norm import synchronize_batch_norm as synchronize_batch_norm
 from .methods.build import build_method as build_method
 from .methods.byol import BYOL as BYOL
@@ -32,6 +50,16 @@ from .methods.nnsiam import NNSiam as NNSiam
 from .methods.simclr import SimCLR as SimCLR
 from .methods.simsiam import SimSiam as SimSiam
 from .methods.vicreg import VICReg as VICReg
+from .optimizers.building import build_optimizer as build_optimizer
+from .optimizers.building import parameter_groups as parameter_groups
+from .optimizers.lars import LARS as LARS
+from .probes.images import ImageTensors as ImageTensors
+from .probes.images import image_tensors as image_tensors
+from .probes.offline import KNNProbe as KNNProbe
+from .probes.offline import LinearProbe as LinearProbe
+from .probes.offline import ProbeAccuracy as ProbeAccuracy
+from .probes.online import OnlineLinearProbe as OnlineLinearProbe
+from .probes.online import OnlineStep as OnlineStep
 from .schedules.chunks import Accumulate as Accumulate
 from .schedules.chunks import Continual as Continual
 from .schedules.chunks import LastK as LastK
@@ -39,3 +67,11 @@ from .schedules.chunks import MultiEpoch as MultiEpoch
 from .schedules.hybrid import Hybrid as Hybrid
 from .schedules.schedule import Schedule as Schedule
 from .schedules.schedule import Scheduled as Scheduled
+from .training.pretrain import pretrain as pretrain
+from .training.settings import PretrainSettings as PretrainSettings
+from .training.settings import byol_pretraining as byol_pretraining
+from .training.settings import moco_v3_pretraining as moco_v3_pretraining
+from .training.settings import simsiam_pretraining as simsiam_pretraining
+from .training.settings import small_pretraining as small_pretraining
+from .training.watching import Monitor as Monitor
+from .training.watching import Probe as Probe

@@ -10,7 +10,17 @@ import timm
 import torch
 from method_problems import SETTINGS, Backbone, make_method, make_views
 from torch import nn
-from vl_ssl import BYOL, MoCoV3, NNSiam, SimCLR, SimSiam, VICReg, build_method, synchronize_batch_norm
+from vl_ssl import (
+    BYOL,
+    MoCoV3,
+    NNSiam,
+    SimCLR,
+    SimSiam,
+    VICReg,
+    build_backbone,
+    build_method,
+    synchronize_batch_norm,
+)
 
 NAMES = list(SETTINGS)
 MODULES = ["batch_norm", "build", "byol", "distributed", "heads", "method", "moco_v3", "momentum", "nnsiam", "simclr",
@@ -93,9 +103,9 @@ def test_losses_are_full_precision_under_autocast(name):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 13])
-@pytest.mark.parametrize("architecture", ["resnet18", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("architecture", ["resnet10t", "vit_tiny_patch16_224"])
 def test_export_loads_into_the_same_model(architecture, channels):
-    size = {"img_size": 32} if architecture.startswith("vit") else {}
+    size = {"img_size": 32, "depth": 2} if architecture.startswith("vit") else {}
 
     def create():
         return timm.create_model(architecture, num_classes=0, in_chans=channels, **size)
@@ -116,6 +126,41 @@ def test_export_loads_into_the_same_model(architecture, channels):
     with torch.no_grad():
         exported.get_parameter(next(n for n, _ in exported.named_parameters())).zero_()
     assert next(method.backbone.parameters()).any()
+
+
+def test_export_opens_what_is_around_the_network():
+    backbone = build_backbone("resnet10t", channels=1, image_size=32)
+    compiled = nn.Module()  # holds the module and knows its attributes, as what torch.compile returns does
+    compiled._orig_mod = backbone
+    method = SimSiam(compiled, projection=4, predictor_hidden=3)
+    exported = method.export()
+    assert type(exported) is type(backbone.network)
+    exported.load_state_dict(backbone.network.state_dict(), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "projector", "predictor"),
+    [
+        ("simsiam", {}, [6, 6, 6, 2048], [2048, 512, 2048]),
+        ("nnsiam", {"queue": 4}, [6, 6, 6, 2048], [2048, 512, 2048]),
+        ("byol", {}, [6, 4096, 256], [256, 4096, 256]),
+        ("moco-v3", {}, [6, 4096, 256], [256, 4096, 256]),
+        ("moco-v3", {"projector_layers": 3, "hidden": 9}, [6, 9, 9, 256], [256, 4096, 256]),
+        ("simclr", {}, [6, 6, 128], None),
+        ("vicreg", {"projection": 64}, [6, 64, 64, 64], None),
+    ],
+)
+def test_heads_have_the_widths_of_the_papers(name, settings, projector, predictor):
+    method = build_method(name, Backbone(), **settings)
+    for head, widths in ((method.projector, projector), (getattr(method, "predictor", None), predictor)):
+        if widths is None:
+            assert head is None
+            continue
+        linear = [layer for layer in head if isinstance(layer, nn.Linear)]
+        assert [linear[0].in_features, *[layer.out_features for layer in linear]] == widths
+        norms = [layer for layer in head if isinstance(layer, nn.BatchNorm1d)]
+        plain = name in ("byol", "simclr", "vicreg") or (head is not method.projector and name != "moco-v3")
+        assert [layer.affine for layer in norms] == [True] * (len(widths) - 2) + [False] * (not plain)
 
 
 def test_every_class_has_its_name():

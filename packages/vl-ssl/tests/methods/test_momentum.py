@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from method_problems import make_method, make_views
+from torch import nn
 from vl_ssl.methods.momentum import MomentumEncoder, momentum_at
 
 NAMES = ["byol", "moco-v3"]
@@ -62,6 +63,22 @@ def test_statistics_are_those_of_the_copy_and_not_averaged(name):
     method.after_update(0, 10)
     assert torch.equal(own.running_mean, before)
     assert own.num_batches_tracked == 2
+
+
+@pytest.mark.parametrize("without", ["stop_gradient", "predictor"])
+def test_byol_collapses_without_either_part(without):
+    spread = []
+    for settings in ({}, {without: False}):
+        method = make_method("byol", projection=16, **settings)
+        optimizer = torch.optim.SGD(method.parameter_groups(1e-4), lr=0.05, momentum=0.9)
+        for update in range(80):
+            output = method(*make_views(16, size=6, seed=update))
+            optimizer.zero_grad()
+            output.loss.backward()
+            optimizer.step()
+            method.after_update(update, 80)
+        spread.append(nn.functional.normalize(output.projections[0]).std(dim=0).mean())
+    assert spread[1] < spread[0] / 2
 
 
 def test_the_copy_begins_equal_and_leaves_its_source_alone():

@@ -29,17 +29,26 @@ _BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
 
 def resnet_network(
-    *, width: int, depth: str | Sequence[int], block: Block, channels: int, small_images: bool, **options: Any
+    *,
+    width: int,
+    depth: str | Sequence[int],
+    block: Block,
+    channels: int,
+    small_images: bool,
+    stem_stride: int = 1,
+    **options: Any,
 ) -> nn.Module:
     """A ``timm.models.resnet.ResNet`` without classifier; `small_resnet` explains the arguments.
 
     Raises:
-        ValueError: If width, depth, block or channels is out of range.
+        ValueError: If width, depth, block, channels or the stride is out of range.
     """
     if width < 2 or width % 2:
         raise ValueError(f"width must be even and at least 2, got {width}")
     if channels < 1:
         raise ValueError(f"channels must be at least 1, got {channels}")
+    if stem_stride not in (1, 2):
+        raise ValueError(f"stem_stride must be 1 or 2, got {stem_stride}")
     if block not in _BLOCKS:
         raise ValueError(f"block must be 'basic' or 'bottleneck', got {block!r}")
     if isinstance(depth, str) and depth not in DEPTHS:
@@ -59,7 +68,7 @@ def resnet_network(
         **options,
     )
     if small_images:
-        network.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        network.conv1 = nn.Conv2d(channels, width, 3, stride=stem_stride, padding=1, bias=False)
         network.maxpool = nn.Identity()
     else:
         network.conv1 = nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False)

@@ -7,7 +7,7 @@ on a CPU, and elsewhere PyTorch's own does the work.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from timm.layers import BatchNormAct2d
@@ -41,7 +41,7 @@ def synchronize_batch_norm(module: AnyModule) -> AnyModule:
     """
     layers = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     for layer in layers:
-        if type(layer) not in _KINDS and not isinstance(layer, nn.SyncBatchNorm):
+        if type(layer) not in _KINDS and not isinstance(layer, _Synchronized | nn.SyncBatchNorm):
             raise TypeError(
                 f"module must hold batch normalization of {[kind.__name__ for kind in _KINDS]}, got "
                 f"{type(layer).__name__}; replace it before"
@@ -75,16 +75,24 @@ def _become(layer: nn.Module, kinds: dict[type[nn.Module], type[nn.Module]]) -> 
     layer.__class__ = kinds.get(type(layer), type(layer))
 
 
-class _Synchronized(nn.SyncBatchNorm):
-    """Statistics over all ranks; made from a plain layer by changing its class."""
+class _Synchronized(nn.modules.batchnorm._BatchNorm):
+    """Statistics over all ranks; made from a plain layer by changing its class.
 
-    process_group: Any = None
+    No ``SyncBatchNorm``, since DistributedDataParallel refuses a model on a CPU that holds one.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalize ``(B, C, ...)`` by the statistics of all ranks."""
         if not self.training or world_size() == 1:
             return nn.modules.batchnorm._BatchNorm.forward(self, input)
-        return super().forward(input) if input.device.type != "cpu" else self._normalize(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]
+        return self._normalize(input) if input.device.type == "cpu" else self._accelerated(input)
+
+    def _accelerated(self, x: Tensor) -> Tensor:
+        # A layer of PyTorch's over the same parameters and buffers.
+        twin = nn.SyncBatchNorm.__new__(nn.SyncBatchNorm)
+        twin.__dict__ = {**self.__dict__, "process_group": None}
+        return twin.forward(x)
 
     def _normalize(self, x: Tensor) -> Tensor:
         others = [axis for axis in range(x.ndim) if axis != 1]

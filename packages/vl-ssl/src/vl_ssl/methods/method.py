@@ -13,13 +13,13 @@ batches of the same size.
 
 from __future__ import annotations
 
-import copy
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vl_ssl.backbones.backbone import export_backbone
 from vl_ssl.methods.batch_norm import plain_batch_norm
 
 
@@ -122,15 +122,15 @@ class SiameseMethod(nn.Module):
     def export(self) -> nn.Module:
         """Copy of the backbone alone: on the CPU, in evaluation mode, all weights trainable, batch norms plain.
 
-        Its state dict loads strictly into the model that the backbone was made from.
+        Its state dict loads strictly into the model that the backbone was made from; a `Backbone` gives the network in
+        it, see `export_backbone`.
 
         Example:
             >>> SimSiam(nn.Linear(4, 8), num_features=8).export()
             Linear(in_features=4, out_features=8, bias=True)
         """
         # A compiled backbone keeps the module that it compiles.
-        inner = getattr(self.backbone, "_orig_mod", self.backbone)
-        return plain_batch_norm(copy.deepcopy(inner)).requires_grad_(True).cpu().eval()
+        return plain_batch_norm(export_backbone(getattr(self.backbone, "_orig_mod", self.backbone)))
 
     def encode(self, view_1: Tensor, view_2: Tensor) -> tuple[Tensor, Tensor]:
         """Features of both views by the trained backbone, after checks of the views; two passes.

@@ -20,8 +20,8 @@ class SimSiam(SiameseMethod):
         projection: Width ``k`` of the projections.
         hidden: Width of the projector's two hidden layers; None is ``d``.
         predictor_hidden: Width of the predictor's hidden layer.
-        predictor: False takes the projections for predictions. The method then collapses; for studies.
-        stop_gradient: False lets gradients flow into the targets. The method then collapses; for studies.
+        predictor: False takes the projections for predictions; for studies, since the paper's networks then collapse.
+        stop_gradient: False lets gradients flow into the targets; for studies of collapse as well.
 
     Raises:
         ValueError: If a width is below 1, or the backbone does not know its own.

@@ -1,0 +1,173 @@
+"""A monitor for training loops: meters over what the network computes anyway, and an alarm over each.
+
+It needs no labels and no forward pass of its own, so batch statistics and modes are untouched. Readings are of the last
+`window` first views, as the network computed them in training mode.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, TypeAlias, get_args
+
+from torch import Tensor
+
+from vl_ssl.collapse.alarm import RISE, Alarm, CollapseAlarm
+from vl_ssl.collapse.meter import CollapseMeter
+from vl_ssl.collapse.report import CollapseReport
+
+Action: TypeAlias = Literal["warn", "switch", "stop"]
+"""What follows an alarm: a warning alone, a switch of the schedule too, or the end of the run."""
+
+_PER_DIMENSION = 4
+_LEAST = 1024
+_SHRUNK = 0.5  # of the spread of healthy rows
+
+_logger = logging.getLogger(__name__)
+
+
+class Outputs(Protocol):
+    """What a siamese method returns: see `vl_ssl.SiameseOutput`."""
+
+    @property
+    def features(self) -> tuple[Tensor, Tensor]:
+        """Features of both views, ``(B, d)`` each."""
+        ...
+
+    @property
+    def projections(self) -> tuple[Tensor, Tensor]:
+        """Projections of both views, ``(B, k)`` each."""
+        ...
+
+
+class CollapseError(RuntimeError):
+    """The end of a run that its monitor stopped; `alarm` says why."""
+
+    def __init__(self, alarm: Alarm):
+        super().__init__(str(alarm))
+        self.alarm = alarm
+
+
+class CollapseMonitor:
+    """Reads features and projections of a running training, and says when dimensions are lost.
+
+    Args:
+        every: Steps between readings.
+        window: Samples of a reading, the last ones; by default four for each dimension and at least 1,024. There is no
+            reading before so many were seen, since fewer samples look more collapsed.
+        rise: Sensitivity of the alarm, see `CollapseAlarm`.
+        patience: High readings in a row that make an alarm.
+        action: ``"warn"`` logs the alarm, ``"switch"`` also asks the trainer to switch a `Hybrid` schedule, ``"stop"``
+            raises `CollapseError`, with the last checkpoint intact.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> monitor = CollapseMonitor(every=2, window=64)
+        >>> for step in range(6):
+        ...     features = torch.randn(32, 8, generator=torch.Generator().manual_seed(step))
+        ...     alarm = monitor.observe(step, features, loss=-0.5)
+        >>> sorted(monitor.reports), alarm
+        (['features'], None)
+    """
+
+    def __init__(
+        self,
+        *,
+        every: int = 100,
+        window: int | None = None,
+        rise: float = RISE,
+        patience: int = 2,
+        action: Action = "warn",
+    ):
+        if every < 1 or (window is not None and window < 2):
+            raise ValueError(f"every must be at least 1 and window at least 2, got {every} and {window}")
+        if action not in get_args(Action):
+            raise ValueError(f"action must be one of {', '.join(get_args(Action))}, got {action!r}")
+        self.every, self.window, self.action = every, window, action
+        self._rule = {"rise": rise, "patience": patience}
+        CollapseAlarm(rise=rise, patience=patience)
+        self._meters: dict[str, CollapseMeter] = {}
+        self._alarms: dict[str, CollapseAlarm] = {}
+        self.reports: dict[str, CollapseReport] = {}
+        """The latest reading of each kind of features."""
+        self.alarms: list[Alarm] = []
+        """All alarms so far."""
+
+    def observe(
+        self, step: int, features: Tensor, *, projections: Tensor | None = None, loss: float | None = None
+    ) -> Alarm | None:
+        """Take in what a step computed; return an alarm if this step's reading makes one.
+
+        Args:
+            step: Number of the step, from 0.
+            features: Backbone features of one view ``(B, d)``.
+            projections: Projections of the same view ``(B, k)``.
+            loss: Training loss, for the message.
+
+        Raises:
+            ValueError: If features are not finite or change their width.
+            CollapseError: If there is an alarm and the action is ``"stop"``.
+        """
+        found = None
+        for space, values in {"features": features, "projections": projections}.items():
+            if values is None:
+                continue
+            meter = self._meter(space, values.shape[-1])
+            meter.update(values)
+            if (step + 1) % self.every == 0 and meter.samples >= (meter.window or 0):
+                report = self.reports[space] = meter.compute()
+                shrunk = report.std_scaled < _SHRUNK
+                alarm = self._alarms[space].update(step, report.auc, loss=loss, shrunk=shrunk)
+                found = found or alarm
+                if alarm is not None:
+                    self.alarms.append(alarm)
+                    _logger.warning("%s", alarm)
+        if found is not None and self.action == "stop":
+            raise CollapseError(found)
+        return found
+
+    def update(self, update: int, output: Outputs, loss: float) -> bool:
+        """Take in an update of `vl_ssl.pretrain`; return True if the schedule is to switch now."""
+        alarm = self.observe(update, output.features[0], projections=output.projections[0], loss=loss)
+        return alarm is not None and self.action == "switch"
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers of the latest readings, for logs, such as ``collapse/features/auc``; and the number of alarms."""
+        rows = {
+            f"collapse/{space}/{name}": getattr(report, name)
+            for space, report in self.reports.items()
+            for name in ("auc", "rankme", "effective_rank", "nesum", "stable_rank", "std_scaled", "dimensions_90")
+        }
+        return {**rows, "collapse/alarms": len(self.alarms)} if rows else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that it needs to go on."""
+        return {
+            "meters": {space: meter.state_dict() for space, meter in self._meters.items()},
+            "widths": {space: meter.dimensions for space, meter in self._meters.items()},
+            "rules": {space: alarm.state_dict() for space, alarm in self._alarms.items()},
+            # Rows of metrics show the latest reading until the next.
+            "reports": {space: vars(report) for space, report in self.reports.items()},
+            "alarms": [vars(alarm) for alarm in self.alarms],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over the state of a monitor with the same arguments."""
+        self._meters, self._alarms, self.reports = {}, {}, {}
+        for space, width in state_dict["widths"].items():
+            meter = self._meter(space, int(width))
+            meter.load_state_dict(dict(state_dict["meters"][space]))
+            self._alarms[space].load_state_dict(state_dict["rules"][space])
+        for space, fields in state_dict["reports"].items():
+            values = tuple(fields["singular_values"])  # a list, if it was kept as JSON
+            self.reports[space] = CollapseReport(**{**fields, "singular_values": values})
+        self.alarms = [Alarm(**fields) for fields in state_dict["alarms"]]
+
+    def _meter(self, space: str, width: int) -> CollapseMeter:
+        if space not in self._meters:
+            window = max(_LEAST, _PER_DIMENSION * width) if self.window is None else self.window
+            self._meters[space] = CollapseMeter(width, window=window)
+            self._alarms[space] = CollapseAlarm(space=space, **self._rule)  # type: ignore[arg-type]
+        return self._meters[space]
