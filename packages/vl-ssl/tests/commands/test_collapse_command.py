@@ -43,6 +43,8 @@ def test_large_files_come_in_chunks(folder, monkeypatch):
 
 def test_the_command_writes_a_row_for_each_file_and_a_figure(folder, capsys):
     np.save("few.npy", np.load("a.npy")[:12].astype(np.int64))
+    assert main(["collapse", "a.npy", "--limit", "7", "--out", "found"]) == 0
+    assert "(7 for d = 6)" in capsys.readouterr().out
     assert main(["collapse", "a.npy", "few.npy", "--accurate", "--out", "found"]) == 0
     with (folder / "found/collapse.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

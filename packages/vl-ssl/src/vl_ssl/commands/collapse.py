@@ -37,7 +37,7 @@ def run(settings: Collapse) -> None:
         meter = CollapseMeter(sketch=settings.sketch, accurate=settings.accurate)
         for chunk in chunks:
             try:
-                meter.update(chunk.to(device))
+                meter.update(chunk[: _left(settings.limit, meter)].to(device))
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{name}, from row {meter.samples:,}: {error}") from error
         reports[name] = meter.compute()
@@ -54,6 +54,11 @@ def run(settings: Collapse) -> None:
         if report.warning:
             print(f"{name}: {report.warning}")
     print(f"wrote collapse.csv and spectrum.png to {settings.out}")
+
+
+def _left(limit: int | None, meter: CollapseMeter) -> int | None:
+    """Number of rows that may still enter."""
+    return None if limit is None else limit - meter.samples
 
 
 def _name(path: Path, others: tuple[Path, ...]) -> str:

@@ -25,6 +25,9 @@ class Collapse:
     key: str | None = None
     """Array, tensor or column of the files; default: the only one with two dimensions."""
 
+    limit: Count | None = None
+    """Number of rows of each file, the first ones, since only metrics of equal n compare; default: all."""
+
     accurate: bool = False
     """Decompose without squaring, for singular values below 1e-7 of the largest; takes several times longer."""
 
@@ -38,7 +41,7 @@ class Collapse:
     """Folder for collapse.csv and spectrum.png."""
 
     GROUPS: ClassVar[Groups] = {
-        "Input": ("features", "key"),
+        "Input": ("features", "key", "limit"),
         "Spectrum": ("accurate", "sketch"),
         "Output": ("out",),
         "Runtime": ("device",),
