@@ -1,0 +1,101 @@
+"""Images at every position of a run, and the two views of each, made in the workers or on the device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vl_ssl.schedules.schedule import Samples, Schedule
+
+Views: TypeAlias = tuple[Tensor, Tensor]
+
+
+class PairAugmentation(Protocol):
+    """Two views of each image, a function of the seed and the image's position in the run."""
+
+    def per_image(self, seed: int) -> Callable[[Any, int], Views]:
+        """Return a function from an image (PIL or tensor) and its position to two views ``(C, H, W)``."""
+        ...
+
+    def batched(self, images: Tensor, positions: Tensor, *, seed: int) -> Views:
+        """Return two views ``(B, C, H, W)`` of images ``(B, C, H, W)``, uint8 or in [0, 1], on their device."""
+        ...
+
+
+class ImagesInOrder(Dataset[Any]):
+    """Images in the order of a schedule, with their positions; or their two views.
+
+    Args:
+        dataset: Tensor ``(N, C, H, W)``, uint8 or floating point in [0, 1]; or images by index, PIL or tensors, alone
+            or with a label.
+        schedule: Says which image each position shows.
+        channels: 1 or 3 converts PIL images to gray or color; None takes the kind of the first image.
+        make_views: From an image and its position to its views; None leaves that to the device.
+
+    Raises:
+        ValueError: If the tensor has another shape or type, or the schedule is for another number of images.
+    """
+
+    def __init__(
+        self,
+        dataset: Tensor | Samples,
+        schedule: Schedule,
+        *,
+        channels: int | None = None,
+        make_views: Callable[[Any, int], Views] | None = None,
+    ):
+        if isinstance(dataset, Tensor):
+            _check_tensor(dataset)
+        if len(dataset) < 2:
+            raise ValueError(f"dataset must hold at least two images, got {len(dataset)}; batch statistics need two")
+        if len(dataset) != schedule.size:
+            raise ValueError(f"schedule must be for the {len(dataset)} images of the data set, got {schedule.size}")
+        self._dataset, self._schedule, self._make_views = dataset, schedule, make_views
+        self._mode: str | None = None
+        if not isinstance(dataset, Tensor):
+            first = image_of(dataset[0])
+            if isinstance(first, Image.Image):
+                gray = first.mode in ("1", "L", "I", "I;16", "F") if channels is None else channels == 1
+                self._mode = "L" if gray else "RGB"
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        image = image_of(self._dataset[self._schedule.index(position)])
+        if isinstance(image, Image.Image) and image.mode != self._mode:
+            image = image.convert(self._mode)
+        if self._make_views is not None:
+            return self._make_views(image, position)
+        if isinstance(image, Image.Image):
+            pixels = torch.from_numpy(np.array(image))
+            image = pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+        return torch.as_tensor(image), torch.tensor(position)
+
+
+def images_digest(dataset: Any) -> str:
+    """16 hexadecimal digits by which a run knows its images again: of pixels in memory, or else of names and number."""
+    total = hashlib.sha256(f"{len(dataset)}".encode())
+    if isinstance(dataset, Tensor):
+        total.update(f"{tuple(dataset.shape)} {dataset.dtype}".encode())
+        total.update(dataset.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    else:
+        total.update(repr(tuple(getattr(dataset, "names", ()))).encode())
+    return total.hexdigest()[:16]
+
+
+def image_of(item: Any) -> Any:
+    """The image of a data set's item, which may have a label beside it."""
+    return item[0] if isinstance(item, tuple | list) else item
+
+
+def _check_tensor(images: Tensor) -> None:
+    if images.ndim != 4 or not (images.dtype == torch.uint8 or images.is_floating_point()):
+        raise ValueError(
+            f"dataset must be a tensor (N, C, H, W), uint8 or floating point in [0, 1], got {images.dtype} "
+            f"{tuple(images.shape)}"
+        )
