@@ -10,7 +10,18 @@ from vl_ssl.__about__ import __version__
 
 _COMMANDS = "vl_ssl.commands"
 
-COMMANDS: dict[str, Command] = {}
+COMMANDS: dict[str, Command] = {
+    "collapse": Command(
+        f"{_COMMANDS}.settings.collapse:Collapse",
+        f"{_COMMANDS}.collapse:run",
+        "measure the collapse of features in files",
+        {
+            "features.npy": "one file of features of shape (n, d)",
+            "epoch-10.npy epoch-20.npy epoch-30.npy --out spectra": "several, side by side",
+            "features.npz --key embeddings --accurate": "one array of several, without squaring",
+        },
+    ),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
