@@ -20,6 +20,16 @@ COMMANDS: dict[str, Command] = {
             "vl-ssl-train/model --images photos --k 20 200": "labeled images of your own, and two k",
         },
     ),
+    "collapse": Command(
+        f"{_COMMANDS}.settings.collapse:Collapse",
+        f"{_COMMANDS}.collapse:run",
+        "measure the collapse of features in files",
+        {
+            "features.npy": "one file of features of shape (n, d)",
+            "epoch-10.npy epoch-20.npy epoch-30.npy --out spectra": "several, side by side",
+            "features.npz --key embeddings --accurate": "one array of several, without squaring",
+        },
+    ),
     "forecast": Command(
         f"{_COMMANDS}.settings.forecast:Forecast",
         f"{_COMMANDS}.forecast:run",

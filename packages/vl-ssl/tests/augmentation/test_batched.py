@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from vl_ssl.augmentation.blur import gaussian_blur
+from vl_ssl.augmentation.draws import draw, uniforms
 from vl_ssl.augmentation.per_image import view_tensor
 from vl_ssl.augmentation.recipes import Augmentation, TwoViews, byol_recipe, mocov2_recipe, small_recipe
 from vl_ssl.augmentation.view import View
@@ -124,11 +125,9 @@ def test_two_views_follow_the_positions_of_a_data_set_of_pil_images() -> None:
 
 
 def test_probabilities_and_ranges_are_those_of_the_settings() -> None:
-    from vl_ssl.augmentation.draws import draw
-
     view = byol_recipe(28).second
     assert view is not None
-    drawn = draw(view, torch.arange(4000), seed=0, number=1, height=40, width=60)
+    drawn = draw(view, uniforms(torch.arange(4000), seed=0, count=2)[1], height=40, width=60)
     for found, probability in (
         (drawn.flip, 0.5),
         (drawn.jitter, 0.8),
@@ -154,9 +153,8 @@ def test_probabilities_and_ranges_are_those_of_the_settings() -> None:
 
 @pytest.mark.parametrize("shape", [(4, 400), (400, 4)])
 def test_a_strip_without_a_fitting_crop_is_cut_to_the_ratio(shape: tuple[int, int]) -> None:
-    from vl_ssl.augmentation.draws import draw
-
-    drawn = draw(View(8, crop_scale=(1, 1)), torch.arange(3), seed=0, number=0, height=shape[0], width=shape[1])
+    uniform = uniforms(torch.arange(3), seed=0, count=1)[0]
+    drawn = draw(View(8, crop_scale=(1, 1)), uniform, height=shape[0], width=shape[1])
     assert {*drawn.height.tolist(), *drawn.width.tolist()} == {4, 5}
 
 

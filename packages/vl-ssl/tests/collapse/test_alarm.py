@@ -88,7 +88,7 @@ def test_monitor_reads_nothing_before_its_window_is_full():
 
 
 def test_monitor_stops_or_switches_when_asked():
-    with pytest.raises(CollapseError, match="step 1.: collapse, the AUC of the features"):
+    with pytest.raises(CollapseError, match=r"step 1.: collapse, the AUC of the features"):
         run(CollapseMonitor(every=2, window=128, action="stop"), 0, 16)
     monitor = CollapseMonitor(every=1, window=64, patience=1, action="switch")
     torch.manual_seed(0)

@@ -10,58 +10,57 @@ from torch import Tensor
 
 from vl_ssl.augmentation.blur import gaussian_blur
 from vl_ssl.augmentation.color import (
-    adjust_brightness,
-    adjust_contrast,
     adjust_hue,
     adjust_saturation,
     luminance,
+    scale_brightness_,
+    scale_contrast_,
     solarize,
 )
 from vl_ssl.augmentation.draws import ViewDraws, draw
 from vl_ssl.augmentation.geometry import crop_and_flip
 from vl_ssl.augmentation.view import View
 
-_PARTS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
-    adjust_brightness,
-    adjust_contrast,
-    adjust_saturation,
-    adjust_hue,
-)
-
-
-def batch_view(view: View, images: Tensor, positions: Tensor, *, seed: int, number: int) -> Tensor:
-    """One view of each image: `vl_ssl.augmentation.recipes.Augmentation.batched` explains the arguments."""
-    images = float_images(images)
-    if images.ndim != 4 or 0 in images.shape[1:]:
-        raise ValueError(f"images must have shape (B, C, H, W), got {tuple(images.shape)}")
-    positions = torch.as_tensor(positions)
-    if positions.shape != images.shape[:1]:
-        raise ValueError(
-            f"positions must have shape ({len(images)},), one for each image, got {tuple(positions.shape)}"
-        )
-    height, width = images.shape[2:]
-    draws = draw(view, positions.to(images.device), seed=seed, number=number, height=height, width=width)
-    return apply(view, images, draws)
-
 
 @torch.no_grad()
-def apply(view: View, images: Tensor, draws: ViewDraws) -> Tensor:
-    """Views ``(B, C, size, size)`` of images ``(B, C, H, W)`` with drawn parameters."""
+def batch_view(view: View, images: Tensor, uniform: Tensor) -> Tensor:
+    """One view of each image.
+
+    Args:
+        view: The distributions.
+        images: ``(B, C, H, W)``, floating, in [0, 1].
+        uniform: Random numbers of each image, ``(B, 36)``, of `vl_ssl.augmentation.draws.uniforms`.
+
+    Returns:
+        ``(B, C, size, size)``.
+    """
+    draws = draw(view, uniform, height=images.shape[2], width=images.shape[3])
     box = (draws.top, draws.left, draws.height, draws.width)
     views = crop_and_flip(images, view.size, box=box, flip=draws.flip)
     color = images.shape[1] == 3
-    parts = _PARTS if color else _PARTS[:2]
-    # The order of the parts that there are, one a column.
-    order = draws.order[draws.order < len(parts)].view(-1, len(parts))
-    order = order.masked_fill(~draws.jitter[:, None], -1)
-    for place in range(len(parts)):
-        for part, adjust in enumerate(parts):
-            _change(views, order[:, place] == part, adjust, draws.factors[:, part])
+    if view.jitter:
+        _jitter(views, draws, color=color)
     if color:
         _change(views, draws.gray, lambda x, _: luminance(x).expand_as(x), draws.sigma)
     _change(views, draws.blur, partial(gaussian_blur, radius=view.blur_radius), draws.sigma)
     _change(views, draws.solarize, lambda x, _: solarize(x, view.solarize_threshold), draws.sigma)
     return views
+
+
+def _jitter(views: Tensor, draws: ViewDraws, *, color: bool) -> None:
+    """Apply the parts of the jitter in place, each image's in its order."""
+    count = 4 if color else 2
+    # The order of the parts that there are, one a column.
+    order = draws.order[draws.order < count].view(-1, count)
+    for place in range(count):
+        chosen = [draws.jitter & (order[:, place] == part) for part in range(count)]
+        # A factor of one changes nothing, and two passes over all views cost less than picking some.
+        ones = torch.ones_like(draws.factors[:, 0])
+        brightness, contrast = (torch.where(chosen[part], draws.factors[:, part], ones) for part in (0, 1))
+        scale_brightness_(views, brightness)
+        scale_contrast_(views, contrast)
+        for part, adjust in ((2, adjust_saturation), (3, adjust_hue)) if color else ():
+            _change(views, chosen[part], adjust, draws.factors[:, part])
 
 
 def _change(views: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor], values: Tensor) -> None:

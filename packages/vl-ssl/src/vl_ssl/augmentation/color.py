@@ -21,16 +21,16 @@ def luminance(images: Tensor) -> Tensor:
     return (red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2])[:, None]
 
 
-def adjust_brightness(images: Tensor, factors: Tensor) -> Tensor:
-    """Multiply each image by its factor."""
-    return (images * _columns(factors)).clamp(0, 1)
+def scale_brightness_(images: Tensor, factors: Tensor) -> Tensor:
+    """Multiply each image by its factor, in place; a factor of 1 changes nothing."""
+    return images.mul_(_columns(factors)).clamp_(0, 1)
 
 
-def adjust_contrast(images: Tensor, factors: Tensor) -> Tensor:
-    """Move each image away from its mean luminance, or towards it."""
+def scale_contrast_(images: Tensor, factors: Tensor) -> Tensor:
+    """Move each image away from its mean luminance, or towards it, in place; a factor of 1 changes nothing."""
     # In float64, so that the mean does not depend on how a batch of this size is summed.
-    mean = luminance(images).mean(dim=(1, 2, 3), dtype=torch.float64, keepdim=True).to(images.dtype)
-    return _blend(images, mean, factors)
+    mean = luminance(images).mean(dim=(1, 2, 3), dtype=torch.float64).to(images.dtype)
+    return images.mul_(_columns(factors)).add_(_columns((1 - factors) * mean)).clamp_(0, 1)
 
 
 def adjust_saturation(images: Tensor, factors: Tensor) -> Tensor:
@@ -41,20 +41,21 @@ def adjust_saturation(images: Tensor, factors: Tensor) -> Tensor:
 def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
     """Turn the hue of three channels by a share of the circle, saturation and value (of HSV) kept."""
     red, green, blue = images.unbind(1)
-    value, chroma = images.amax(dim=1), images.amax(dim=1) - images.amin(dim=1)
-    divisor = torch.where(chroma == 0, torch.ones_like(chroma), chroma)
+    value, least = torch.maximum(torch.maximum(red, green), blue), torch.minimum(torch.minimum(red, green), blue)
+    chroma = value - least
+    divisor = chroma.masked_fill(chroma == 0, 1)
     # Sixths of the circle, from red; the brightest channel says which third it is.
     sixths = torch.where(
         value == red,
         (green - blue) / divisor,
         torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
     )
-    sixths = sixths + 6 * turns[:, None, None]
-    channels = []
-    for offset in (5, 3, 1):
-        place = (sixths + offset) % 6
-        channels.append(value - chroma * torch.minimum(place, 4 - place).clamp(0, 1))
-    return torch.stack(channels, dim=1).clamp(0, 1)
+    sixths = (sixths + 6 * turns[:, None, None]) % 6
+    # How far each channel lies below the value, in parts of the chroma: 0 near its own hue, 1 opposite of it.
+    red_gap = (sixths - 3).abs_().neg_().add_(2).clamp_(0, 1)
+    green_gap, blue_gap = ((sixths - center).abs_().sub_(1).clamp_(0, 1) for center in (2, 4))
+    gaps = torch.stack((red_gap, green_gap, blue_gap), dim=1)
+    return torch.addcmul(value[:, None], gaps, chroma[:, None], value=-1).clamp_(0, 1)
 
 
 def solarize(images: Tensor, threshold: float) -> Tensor:

@@ -52,22 +52,31 @@ class ViewDraws:
     """Solarized, bool."""
 
 
-def draw(view: View, positions: Tensor, *, seed: int, number: int, height: int, width: int) -> ViewDraws:
-    """Draw the parameters of one view of images of a size.
+def uniforms(positions: Tensor, *, seed: int, count: int) -> Tensor:
+    """Numbers in (0, 1) for each view of each image: ``(count, B, 36)``, float64.
 
     Args:
-        view: The distributions.
         positions: Position of each image in the run, ``(B,)`` int64, any values.
         seed: Of the run, ``0 <= seed < 2**31``.
-        number: Number of the view, from 0.
-        height: Rows of the images.
-        width: Columns of the images.
+        count: Views of each image.
 
     Raises:
         TypeError: If positions or seed are no integers.
         ValueError: If the seed is out of range.
     """
-    uniform = _uniform(make_keys(seed, positions, _FIRST_DRAW + number))
+    numbers = torch.arange(_FIRST_DRAW, _FIRST_DRAW + count, device=positions.device)
+    keys = make_keys(seed, positions, numbers[:, None]).flatten(0, 1)
+    # The words that vl_core.noise lays out for a key.
+    words = torch.stack((keys & _WORD, (keys >> 32) & _WORD), dim=-1)
+    blocks = torch.arange(_BLOCKS, device=keys.device).expand(len(keys), -1)
+    low, high = (word[:, None].expand(-1, _BLOCKS) for word in words[:, 1].unbind(-1))
+    counter = torch.stack((blocks, torch.zeros_like(blocks), low, high), dim=-1)
+    found = philox(counter, words[:, :1])
+    return ((found.flatten(1).double() + 0.5) * 2.0**-32).view(count, len(positions), -1)
+
+
+def draw(view: View, uniform: Tensor, *, height: int, width: int) -> ViewDraws:
+    """Turn the numbers of one view of each image, ``(B, 36)``, into parameters for images of a size in pixels."""
     attempts, others = uniform[:, : 2 * _ATTEMPTS], uniform[:, 2 * _ATTEMPTS :]
     rows, columns = _crop_size(view, attempts, height, width)
     strengths = torch.tensor([view.brightness, view.contrast, view.saturation], dtype=torch.float64)
@@ -88,16 +97,6 @@ def draw(view: View, positions: Tensor, *, seed: int, number: int, height: int, 
         sigma=(sigma_low + (sigma_high - sigma_low) * others[:, 14]).float(),
         solarize=others[:, 15] < view.solarize,
     )
-
-
-def _uniform(keys: Tensor) -> Tensor:
-    """Numbers in (0, 1) for keys ``(B, 2)``: ``(B, 36)``, float64, from the words that `vl_core.noise` lays out."""
-    words = torch.stack((keys & _WORD, (keys >> 32) & _WORD), dim=-1)
-    blocks = torch.arange(_BLOCKS, device=keys.device).expand(len(keys), -1)
-    low, high = (word[:, None].expand(-1, _BLOCKS) for word in words[:, 1].unbind(-1))
-    counter = torch.stack((blocks, torch.zeros_like(blocks), low, high), dim=-1)
-    found = philox(counter, words[:, :1])
-    return (found.flatten(1).double() + 0.5) * 2.0**-32
 
 
 def _crop_size(view: View, uniform: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:

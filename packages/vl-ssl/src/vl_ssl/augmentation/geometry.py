@@ -25,13 +25,12 @@ def crop_and_flip(images: Tensor, size: int, *, box: tuple[Tensor, Tensor, Tenso
     """
     top, left, height, width = box
     rows = resize_weights(top, height, images.shape[2], size).to(images.dtype)
-    columns = resize_weights(left, width, images.shape[3], size)
-    columns = torch.where(flip[:, None, None], columns.flip(1), columns).to(images.dtype)
+    columns = resize_weights(left, width, images.shape[3], size, flip=flip).to(images.dtype)
     narrow = images.flatten(1, 2) @ columns.mT
     return rows[:, None] @ narrow.view(*images.shape[:3], size)
 
 
-def resize_weights(start: Tensor, length: Tensor, full: int, size: int) -> Tensor:
+def resize_weights(start: Tensor, length: Tensor, full: int, size: int, *, flip: Tensor | None = None) -> Tensor:
     """Weights ``(B, size, full)`` of each pixel of a line in each pixel of its resized part.
 
     Args:
@@ -39,12 +38,16 @@ def resize_weights(start: Tensor, length: Tensor, full: int, size: int) -> Tenso
         length: Pixels of the part, ``(B,)`` int64.
         full: Pixels of the whole line.
         size: Pixels of the resized part.
+        flip: Lines to reverse, ``(B,)`` bool; none by default.
 
     Returns:
         float32; each row sums to one, and pixels outside of the part have weight zero.
     """
     scale = (length.float() / size)[:, None, None]
-    centers = (torch.arange(size, device=start.device) + 0.5)[:, None] * scale - 0.5
+    places = torch.arange(size, device=start.device)[:, None]
+    if flip is not None:
+        places = torch.where(flip[:, None, None], size - 1 - places, places)
+    centers = (places + 0.5) * scale - 0.5
     pixels = (torch.arange(full, device=start.device) - start[:, None])[:, None]
     inside = (pixels >= 0) & (pixels < length[:, None, None])
     weights = (pixels - centers).abs_().div_(-scale.clamp(min=1)).add_(1).clamp_(min=0).mul_(inside)

@@ -13,18 +13,18 @@ from torchvision.transforms.v2 import functional as F
 from vl_core.data import image_to_tensor
 
 from vl_ssl.augmentation.batched import float_images
-from vl_ssl.augmentation.color import adjust_brightness, adjust_contrast, solarize
+from vl_ssl.augmentation.color import scale_brightness_, scale_contrast_, solarize
 from vl_ssl.augmentation.draws import draw
 from vl_ssl.augmentation.view import View
 
 
-def image_view(view: View, image: Tensor, position: int, *, seed: int, number: int) -> Tensor:
+def image_view(view: View, image: Tensor, uniform: Tensor) -> Tensor:
     """One view ``(C, size, size)`` of an image ``(C, H, W)``, by the functions of torchvision's v2 transforms.
 
-    The parameters are those of `batch_view`, so that both give the same view up to rounding.
+    From the same numbers ``(36,)``, `batch_view` gives the same view up to rounding.
     """
     channels, height, width = image.shape
-    draws = draw(view, torch.tensor([position]), seed=seed, number=number, height=height, width=width)
+    draws = draw(view, uniform[None], height=height, width=width)
     box = [int(part) for part in (draws.top, draws.left, draws.height, draws.width)]
     out: Tensor = F.resized_crop(
         image, *box, [view.size, view.size], interpolation=InterpolationMode.BILINEAR, antialias=True
@@ -45,8 +45,8 @@ def _jitter(image: Tensor, order: list[int], factors: list[float]) -> Tensor:
     for part in order:
         if part < 2 and len(image) not in (1, 3):
             # torchvision knows one channel and three.
-            own = (adjust_brightness, adjust_contrast)[part]
-            image = own(image[None], torch.tensor(factors[part : part + 1]))[0]
+            own = (scale_brightness_, scale_contrast_)[part]
+            image = own(image[None].clone(), torch.tensor(factors[part : part + 1]))[0]
         elif part == 0:
             image = F.adjust_brightness(image, factors[0])
         elif part == 1:

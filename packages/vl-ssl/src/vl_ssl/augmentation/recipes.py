@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vl_ssl.augmentation.batched import batch_view
+from vl_ssl.augmentation.batched import batch_view, float_images
+from vl_ssl.augmentation.draws import uniforms
 from vl_ssl.augmentation.view import View
 
 if TYPE_CHECKING:
@@ -75,8 +76,16 @@ class Augmentation:
         """
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
-        places = torch.as_tensor(positions)
-        return [batch_view(self._view(n), images, places, seed=seed, number=n) for n in range(count)]
+        pixels = float_images(images)
+        if pixels.ndim != 4 or 0 in pixels.shape[1:]:
+            raise ValueError(f"images must have shape (B, C, H, W), got {tuple(pixels.shape)}")
+        places = torch.as_tensor(positions, device=pixels.device)
+        if places.shape != pixels.shape[:1]:
+            raise ValueError(
+                f"positions must have shape ({len(pixels)},), one for each image, got {tuple(places.shape)}"
+            )
+        drawn = uniforms(places, seed=seed, count=count)
+        return [batch_view(self._view(number), pixels, drawn[number]) for number in range(count)]
 
     def per_image(self, seed: int) -> PerImage:
         """The same views by torchvision's v2 functions, an image at a time, for the workers of a data loader."""
@@ -114,9 +123,8 @@ class PerImage:
         from vl_ssl.augmentation.per_image import image_view, view_tensor
 
         pixels = view_tensor(image)
-        first, second = (
-            image_view(self.augmentation._view(n), pixels, position, seed=self.seed, number=n) for n in (0, 1)
-        )
+        drawn = uniforms(torch.tensor([position]), seed=self.seed, count=2)[:, 0]
+        first, second = (image_view(self.augmentation._view(n), pixels, drawn[n]) for n in (0, 1))
         return first, second
 
 

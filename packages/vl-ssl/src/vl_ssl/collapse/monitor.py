@@ -148,6 +148,8 @@ class CollapseMonitor:
             "meters": {space: meter.state_dict() for space, meter in self._meters.items()},
             "widths": {space: meter.dimensions for space, meter in self._meters.items()},
             "rules": {space: alarm.state_dict() for space, alarm in self._alarms.items()},
+            # Rows of metrics show the latest reading until the next.
+            "reports": {space: vars(report) for space, report in self.reports.items()},
             "alarms": [vars(alarm) for alarm in self.alarms],
         }
 
@@ -158,6 +160,9 @@ class CollapseMonitor:
             meter = self._meter(space, int(width))
             meter.load_state_dict(dict(state_dict["meters"][space]))
             self._alarms[space].load_state_dict(state_dict["rules"][space])
+        for space, fields in state_dict["reports"].items():
+            values = tuple(fields["singular_values"])  # a list, if it was kept as JSON
+            self.reports[space] = CollapseReport(**{**fields, "singular_values": values})
         self.alarms = [Alarm(**fields) for fields in state_dict["alarms"]]
 
     def _meter(self, space: str, width: int) -> CollapseMeter:

@@ -117,6 +117,10 @@ class Schedule(Sampler[int]):
             raise ValueError(f"state is of a schedule with {'; '.join(changed)}; make this one with the same arguments")
         self.position = state["position"]
 
+    def reset(self) -> None:
+        """Go back to the beginning of the run."""
+        self._position = 0
+
     def _fixed(self) -> list[str]:
         """Names in the state that never change."""
         return [name for name in self.state_dict() if name != "position"]

@@ -1,0 +1,73 @@
+"""Pre-training with the real monitor and probe: rows, the switch, and exact resume of both."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from vl_ssl.augmentation.recipes import small_recipe
+from vl_ssl.collapse.monitor import CollapseError, CollapseMonitor
+from vl_ssl.methods.simsiam import SimSiam
+from vl_ssl.schedules.chunks import Continual, MultiEpoch
+from vl_ssl.schedules.hybrid import Hybrid
+from vl_ssl.training.pretrain import pretrain
+from vl_ssl.training.settings import PretrainSettings
+
+SETTINGS = PretrainSettings(epochs=8, batch_size=8, base_learning_rate=4.0, decay_share=0.0, seed=2)
+UPDATES = 24
+
+
+def images():
+    return torch.randint(256, (24, 1, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def trained(out, *, action="switch", stop_at=-1):
+    """A method without what keeps it from collapsing, under a schedule that may switch."""
+    torch.manual_seed(3)
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(36, 12), nn.BatchNorm1d(12), nn.ReLU())
+    method = SimSiam(backbone, num_features=12, projection=8, predictor_hidden=4, stop_gradient=False)
+    monitor = CollapseMonitor(every=2, window=16, patience=1, rise=0.01, action=action)
+
+    def probe(method, update):
+        if update == stop_at:
+            raise KeyboardInterrupt
+        return {"norm": method.backbone[1].weight.norm().item()}
+
+    schedule = Hybrid(Continual(24, 8), MultiEpoch(24, 8))
+    options = {"checkpoint_every": 3, "log_every": 1, "progress": False, "augmentation": small_recipe(6)}
+    pretrain(method, images(), SETTINGS, out, schedule=schedule, monitor=monitor, probe=probe, probe_every=1, **options)
+    return method, monitor, schedule
+
+
+def rows(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("stop_at", [7, 17])
+def test_alarm_switch_and_rows_resume_exactly(tmp_path, stop_at):
+    method, monitor, schedule = trained(tmp_path / "whole")
+    assert monitor.alarms
+    assert 0 < schedule.switched_at < schedule.positions
+    assert schedule.switched_at == 8 * (monitor.alarms[0].step + 1)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "parts", stop_at=stop_at)
+    resumed, monitor_resumed, schedule_resumed = trained(tmp_path / "parts")
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in method.state_dict().items())
+    assert (monitor_resumed.alarms, schedule_resumed.switched_at) == (monitor.alarms, schedule.switched_at)
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+    states = [load_file(tmp_path / name / "checkpoint" / "last.safetensors") for name in ("whole", "parts")]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_rows_hold_the_readings_and_a_stop_leaves_the_last_checkpoint(tmp_path):
+    with pytest.raises(CollapseError, match="collapse"):
+        trained(tmp_path, action="stop")
+    found = rows(tmp_path)
+    assert "collapse/features/auc" in found[-1]
+    assert (tmp_path / "checkpoint" / "last.safetensors").exists()
+    with pytest.raises(CollapseError):  # and so does a rerun, since the state is the same
+        trained(tmp_path, action="stop")
+    assert rows(tmp_path) == found
