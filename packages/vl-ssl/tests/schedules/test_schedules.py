@@ -118,6 +118,16 @@ def test_hybrid_is_the_first_before_the_switch_and_the_second_from_it_on(switch_
     assert list(triggered) == expected[switch_at:]
 
 
+def test_a_reset_forgets_position_and_triggered_switch():
+    for given in (None, 30):
+        schedule = Hybrid(Continual(SIZE, EPOCHS), MultiEpoch(SIZE, EPOCHS), switch_at=given)
+        fresh = schedule.state_dict()
+        schedule.position = 20
+        schedule.switch(21)
+        schedule.reset()
+        assert schedule.state_dict() == fresh
+
+
 def test_hybrid_never_goes_back():
     schedule = Hybrid(Continual(SIZE, EPOCHS), MultiEpoch(SIZE, EPOCHS), switch_at=30)
     assert not schedule.switch(30)
@@ -211,7 +221,7 @@ def test_errors_say_what_was_expected_and_what_came(make, message):
 
 @pytest.mark.parametrize("position", [-1, 6])
 def test_a_position_outside_the_run_is_an_index_error(position):
-    with pytest.raises(IndexError, match=r"position must lie in 0\.\.5 in a run of 2 epochs of 3 samples"):
+    with pytest.raises(IndexError, match=r"position must lie in 0\.\.5 in a run of 2 epochs of 3, got"):
         MultiEpoch(3, 2).index(position)
 
 

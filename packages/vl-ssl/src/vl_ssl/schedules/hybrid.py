@@ -97,6 +97,11 @@ class Hybrid(Schedule):
         super().load_state_dict(state)
         self._switched_at = None if state["switched_at"] == _NEVER else int(state["switched_at"])
 
+    def reset(self) -> None:
+        """Go back to the beginning of the run, and to the switch that was given, or none."""
+        super().reset()
+        self._switched_at = self._given
+
     def _fixed(self) -> list[str]:
         return [name for name in super()._fixed() if name != "switched_at"]
 

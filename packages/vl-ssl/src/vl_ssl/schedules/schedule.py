@@ -122,6 +122,10 @@ class Schedule(Sampler[int]):
     def _arguments(self) -> dict[str, int]:
         return {"size": self.size, "epochs": self.epochs, "length": self.length, "seed": self.seed}
 
+    def reset(self) -> None:
+        """Go back to the beginning of the run."""
+        self._position = 0
+
     def _fixed(self) -> list[str]:
         """Names in the state that never change."""
         return [name for name in self.state_dict() if name != "position"]
