@@ -112,7 +112,7 @@ def pretrain(
         method,
         images,
         run.loss,
-        settings.loop(size),
+        settings.loop(schedule.length),
         out,
         optimizer=_optimizer(method, settings) if optimizer is None else optimizer,
         after_update=run.after_update,
@@ -152,7 +152,7 @@ class _Run:
         self._method, self._settings, self._schedule = method, settings, schedule
         self._augmentation, self._monitor, self._probe, self._probe_every = augmentation, monitor, probe, probe_every
         self._watch = Watch(monitor)
-        self._updates = settings.loop(schedule.size).updates
+        self._updates = settings.loop(schedule.length).updates
 
     def views(self, batch: list[Tensor]) -> Views:
         """Two views of a batch on its device."""
