@@ -7,8 +7,10 @@ import pytest
 import torch
 from vl_ssl import AccuracyForecast, build_backbone, save_backbone
 from vl_ssl.cli import main
+from vl_ssl.commands import probe as probe_command
 from vl_ssl.commands import sweep as sweep_command
 from vl_ssl.forecast.runs import BUILT_IN, SETTINGS, configurations, read_all_runs, read_runs
+from vl_ssl.training.study import study_images
 
 SWEEP = ["sweep", "--limit", "48", "--image-size", "8", "--width", "2", "--batch-size", "16", "--epochs", "1"]
 
@@ -92,7 +94,8 @@ def test_runs_without_an_accuracy_are_predicted_from_all_others(tmp_path):
 def training_folder(folder, seed, width, shift):
     """What `vl-ssl train` leaves of a run."""
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"seed": seed, "pretrain": {"seed": seed}, "width": width}))
+    config = {"seed": seed, "pretrain": {"seed": seed}, "width": width, "images": f"digest {seed}"}
+    (folder / "config.json").write_text(json.dumps(config))
     lines = [
         {"step": step, "loss": -step / 100, "collapse/features/auc": 0.7 + shift, "collapse/projections/auc": 0.8}
         | ({"knn": 0.5 - shift} if step == 99 else {})
@@ -162,3 +165,17 @@ def test_wrong_input_is_one_line(line, message, tmp_path, capsys, monkeypatch):
     assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_random_baseline_normalizes_the_training_images():
+    torch.manual_seed(0)
+    network = build_backbone("small_resnet", channels=1, image_size=14, width=2, depth="10", stem_stride=2)
+    images = study_images("fashion", 14, 64).train
+    found = probe_command.random_baseline(network.eval(), images, 64)
+    with torch.no_grad():
+        features = found(images.batch(slice(0, 64)))
+        expected = found.train()(images.batch(slice(0, 64)))
+    # Running variances are unbiased, those of a batch are not.
+    torch.testing.assert_close(features, expected, rtol=0.05, atol=0.05)
+    assert all(part.weight.all() for part in found.modules() if isinstance(part, torch.nn.BatchNorm2d))
+    assert all(part.momentum == 0.1 for part in found.modules() if isinstance(part, torch.nn.BatchNorm2d))

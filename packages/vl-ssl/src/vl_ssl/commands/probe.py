@@ -44,7 +44,8 @@ def run(settings: Probe) -> None:
     if max(settings.k) > len(train):
         raise ValueError(f"k must be at most the {len(train)} labeled training images, got {max(settings.k)}")
     torch.manual_seed(settings.seed)
-    networks: dict[str, nn.Module] = {"raw pixels": nn.Flatten(), "random weights": _random(trained, channels, size)}
+    new = random_baseline(_random(trained, channels, size), train, settings.batch_size)
+    networks: dict[str, nn.Module] = {"raw pixels": nn.Flatten(), "random weights": new}
     if trained is not None:
         networks["backbone"] = trained
     device = find_device(settings.device)
@@ -57,6 +58,7 @@ def run(settings: Probe) -> None:
     print(_table(rows))
     if trained is None:
         print("no trained backbone was given: these are the baselines that one has to beat")
+    print("random weights: the same network, all blocks at work, with batch statistics of the training images")
     print(f"intervals of 95 % over test images; wrote probe.csv to {settings.out}")
 
 
@@ -78,6 +80,32 @@ def _random(trained: Backbone | None, channels: int, size: int) -> nn.Module:
         normalization=trained.normalization,
         **config.options,
     )
+
+
+@torch.no_grad()
+def random_baseline(network: nn.Module, images: ImageTensors, batch_size: int) -> nn.Module:
+    """A new network as the baseline that it can be: all blocks at work, and batch statistics of these images.
+
+    Scales of normalization that begin at zero, the last of a residual block, are set to one: with them zero, strided
+    shortcuts see little more than a corner of a small image. Statistics that begin at mean 0 and variance 1 become the
+    means over the batches of the images.
+    """
+    norms = [part for part in network.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        if norm.affine and not norm.weight.any():
+            norm.weight.fill_(1)
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    for start in range(0, len(images), batch_size):
+        # A batch of one has no variance.
+        if len(images) - start > 1:
+            network(images.batch(slice(start, start + batch_size)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return network.eval()
 
 
 def _probed(network: nn.Module, train: ImageTensors, test: ImageTensors, settings: Probe) -> list[ProbeAccuracy]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from vl_core.cli import note_on_interruption
@@ -32,7 +34,7 @@ def run(settings: Sweep) -> int:
     settings.out.mkdir(parents=True, exist_ok=True)
     table = settings.out / "runs.csv"
     failed = 0
-    with note_on_interruption("rerun to resume"), AppendOnlyFile(table) as file:
+    with note_on_interruption("rerun to resume"), _quiet_alarms(), AppendOnlyFile(table) as file:
         before = finished_names(settings.out)
         todo = [each for each in runs if each.name not in before]
         for each in progress_bar(todo, desc="sweep", unit="run"):
@@ -52,6 +54,18 @@ def run(settings: Sweep) -> int:
     )
     print(f"wrote runs.csv with {len(rows)} runs to {settings.out}; vl-ssl forecast {table}")
     return 1 if failed else 0
+
+
+@contextmanager
+def _quiet_alarms() -> Iterator[None]:
+    """Leave warnings of monitors out: the first alarm of a run is in its row."""
+    logger = logging.getLogger("vl_ssl.collapse.monitor")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def finished_names(folder: Any) -> set[str]:

@@ -120,11 +120,13 @@ def _trained_run(folder: Path) -> dict[str, str]:
     rows, config = read_metrics(folder), read_json(folder / "config.json", dict)
     if not rows:
         raise ValueError(f"{folder} must hold metrics of a run, got none; train it first")
+    # Which images a limit chooses depends on the seed, so their digests are left out.
+    settings = {key: value for key, value in config.items() if key not in ("images", "names")}
     last = rows[-1]["step"]
     losses = [row["loss"] for row in rows if row["step"] >= 0.9 * last and "loss" in row]
     row: dict[str, Any] = {
         "run": folder.name,
-        "configuration": json.dumps(_without_seeds(config), sort_keys=True),
+        "configuration": json.dumps(_without_seeds(settings), sort_keys=True),
         "seed": config.get("seed", ""),
         "updates": last + 1,
         "loss": math.fsum(losses) / len(losses) if losses else "",

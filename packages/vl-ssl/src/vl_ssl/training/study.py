@@ -53,7 +53,6 @@ METRICS = ("auc", "rankme", "effective_rank", "alpha_req", "nesum", "stable_rank
 
 _WARMUP = 50  # updates
 _HYBRID = 0.4  # of the run, as in the paper
-_READINGS = 10  # of a run, by the probe
 _HEADS = {"projection": 256, "predictor_hidden": 64}
 _ABLATIONS: Mapping[str, Mapping[str, bool]] = {
     "none": {},
@@ -73,7 +72,12 @@ class StudyImages:
 
 
 def run_study(
-    run: StudyRun, out: str | os.PathLike[str], *, checkpoint_every: int = 500, progress: bool = False
+    run: StudyRun,
+    out: str | os.PathLike[str],
+    *,
+    readings: int = 10,
+    checkpoint_every: int = 500,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Train and measure one run; rerun to resume, or to read the row of one that has finished.
 
@@ -82,6 +86,7 @@ def run_study(
     Args:
         run: Its settings.
         out: Its folder.
+        readings: Rows of the curve, about; the last is of the last update. Keep it to resume.
         checkpoint_every: Largest number of updates between checkpoints.
         progress: Show a progress bar.
 
@@ -94,7 +99,14 @@ def run_study(
     Raises:
         ValueError: If the images cannot be used, the loss is not finite, or the folder holds another run.
         OSError: If a file is missing or damaged.
+
+    Example:
+        >>> row = run_study(StudyRun(width=2, limit=64, batch_size=16, epochs=1), "runs/first")
+        >>> row["updates"], row["dimensions"]
+        (4, 16)
     """
+    if readings < 1:
+        raise ValueError(f"readings must be at least 1, got {readings}")
     begun, folder = time.perf_counter(), Path(out)
     if (folder / "row.json").is_file():
         return _finished(run, folder / "row.json")
@@ -135,10 +147,10 @@ def run_study(
         schedule=_schedule(run, count, epochs),
         monitor=monitor,
         probe=probe,
-        probe_every=log_every * max(1, updates // (_READINGS * log_every)),
+        probe_every=log_every * max(1, updates // (readings * log_every)),
         checkpoint_every=checkpoint_every,
         log_every=log_every,
-        config={"study": run.row()},
+        config={"study": run.row(), "readings": readings},
         progress=progress,
     )
     logged = read_metrics(folder)

@@ -21,7 +21,7 @@ class Probe:
     """Measure k-NN and linear accuracy of a backbone, beside raw pixels and the same network with random weights.
 
     By default: no trained network, only raw pixels and a small random one on Fashion-MNIST, which any training must
-    beat; in half a minute.
+    beat; in about half a minute.
     """
 
     model: tyro.conf.Positional[ModelName] = RANDOM
@@ -31,7 +31,7 @@ class Probe:
     images: ImageSource = "fashion"
     """Labeled images: a folder, an .npz or .parquet file, or a built-in data set."""
 
-    limit: Annotated[int, Range(2)] = 2000
+    limit: Annotated[int, Range(2)] = 1000
     """Maximum number of training images, which k-NN stores and the linear classifier is fitted to."""
 
     test_limit: Count = 1000
