@@ -71,6 +71,7 @@ def test_an_interrupted_run_ends_with_the_same_row(finished, tmp_path, monkeypat
             raise KeyboardInterrupt
         return whole(self, method, update)
 
+    monkeypatch.setattr(study.StudyProbe, "__call__", stop)
     with pytest.raises(KeyboardInterrupt):
         run_study(SMALL, tmp_path, checkpoint_every=3)
     assert load_checkpoint_step(tmp_path) == 3
