@@ -22,8 +22,8 @@ BUILT_IN = Path(__file__).parent / "runs.csv"
 """Runs that ship with the package; `docs/forecast.md` says how they were made."""
 
 SETTINGS = (
-    *("method", "ablation", "base_learning_rate", "width", "schedule", "share", "batch_size", "epochs"),
-    *("images", "limit", "image_size", "configuration"),
+    *("method", "ablation", "base_learning_rate", "width", "schedule", "switch_at", "triggered", "share"),
+    *("batch_size", "epochs", "epoch_length", "images", "limit", "image_size", "configuration"),
 )
 """Columns of a run of `vl-ssl sweep` that make its configuration; ``seed`` is one more."""
 

@@ -60,8 +60,8 @@ def pretrain(
     however many passes it has.
 
     Metrics, every ``log_every`` updates: ``loss``, its mean over the update; ``learning_rate`` of what does not keep a
-    constant one; ``epoch``, positions seen over those of an epoch; ``switched`` under a `Hybrid`, 1 from its switch on; those of
-    monitor and probe.
+    constant one; ``epoch``, positions seen over those of an epoch; ``switched`` under a `Hybrid`, 1 from its switch
+    on; those of monitor and probe.
 
     Args:
         method: Method with its backbone, such as `SimSiam`.
