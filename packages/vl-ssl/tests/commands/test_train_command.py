@@ -12,6 +12,7 @@ from vl_ssl import load_backbone
 from vl_ssl.cli import main
 from vl_ssl.collapse import monitor as monitor_module
 from vl_ssl.commands import _watched_run as watched
+from vl_ssl.commands import train as train_command
 from vl_ssl.commands._report_page import write_page
 from vl_ssl.commands.settings.train import Train
 
@@ -30,6 +31,15 @@ def _read_early(monkeypatch):
     """Readings of 32 samples; the default waits for 1,024."""
     monkeypatch.setattr(monitor_module, "_LEAST", 32)
     monkeypatch.setattr(monitor_module, "_PER_DIMENSION", 1)
+
+
+@pytest.fixture
+def _plain_figure(monkeypatch):
+    """No figure, which takes longer than these trainings."""
+    monkeypatch.setattr(train_command, "draw_training", lambda path, *_, **__: Image.new("L", (1, 1)).save(path))
+
+
+fast = pytest.mark.usefixtures("_plain_figure")
 
 
 def weights(folder):
@@ -67,6 +77,7 @@ def test_two_runs_are_written_and_a_second_call_changes_nothing(tmp_path, capsys
     assert run(*SMALL, "--out", out, "--seed", 1) == 2
 
 
+@fast
 def test_an_interrupted_run_ends_like_one_that_was_not(tmp_path, capsys, monkeypatch):
     arguments = [*SMALL, "--beside", "none"]
     assert run(*arguments, "--out", tmp_path / "whole") == 0
@@ -97,6 +108,7 @@ class _AlwaysHigh(monitor_module.CollapseAlarm):
         return super().update(step, 0.2 if step < 4 else 0.9, loss=loss, shrunk=shrunk)
 
 
+@fast
 @pytest.mark.parametrize(
     ("arguments", "status", "switched"),
     [
@@ -115,6 +127,7 @@ def test_an_alarm_warns_stops_or_switches(arguments, status, switched, tmp_path,
     assert read_metrics(tmp_path)[-1].get("switched") == switched
 
 
+@fast
 @pytest.mark.parametrize(
     ("method", "more"),
     [
@@ -142,6 +155,7 @@ def make_images(folder, sides, classes=("a", "b"), count=6):
     return folder
 
 
+@fast
 @pytest.mark.parametrize("sides", [(12, 16), (70, 80)], ids=["in memory", "from files"])
 def test_images_of_ones_own_with_classes_have_k_nn_on_some_that_are_kept(sides, tmp_path, capsys):
     photos = make_images(tmp_path / "photos", sides)
@@ -154,6 +168,7 @@ def test_images_of_ones_own_with_classes_have_k_nn_on_some_that_are_kept(sides, 
     assert "knn" in read_metrics(tmp_path / "run")[-1]
 
 
+@fast
 def test_images_without_classes_train_and_damaged_ones_are_counted(tmp_path, capsys):
     photos = make_images(tmp_path / "photos", (12, 16), classes=(".",), count=8)
     (photos / "damaged.png").write_bytes(b"no image")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from vl_core.charts import (
@@ -68,10 +68,10 @@ def shares(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float6
     return np.maximum(sizes / largest if largest > 0 else np.zeros_like(sizes), FLOOR)
 
 
-def plot_spectrum(axes: Axes, values: Sequence[float], *, color: object, label: str | None = None) -> None:
+def plot_spectrum(axes: Axes, values: Sequence[float], *, color: Any, label: str | None = None) -> None:
     """Add the line of a spectrum to axes that `style_spectra` finishes."""
     drawn = shares(values)
-    axes.plot(np.arange(1, len(drawn) + 1), drawn, color=color, linewidth=1.3, label=label)  # type: ignore[arg-type]
+    axes.plot(np.arange(1, len(drawn) + 1), drawn, color=color, linewidth=1.3, label=label)
 
 
 def style_spectra(axes: Axes) -> None:

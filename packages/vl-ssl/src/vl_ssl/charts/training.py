@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vl_core.charts import (
     COLORS,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SPACES = ("features", "projections")
 """Kinds of features that are drawn: those of the backbone, solid, and the projections, dashed."""
 
-_LINES = {"features": "-", "projections": (0, (3, 1.5))}
+_LINES: dict[str, Any] = {"features": "-", "projections": (0, (3, 1.5))}
 _MOST = 2  # runs, or spaces of one run, with spectra
 
 
@@ -73,7 +73,8 @@ def draw_training(path: str | os.PathLike[str], curves: Sequence[TrainingCurve],
     if not 1 <= len(curves) <= _MOST:
         raise ValueError(f"curves must hold one or two runs, got {len(curves)}; draw others in a figure of their own")
     figure = new_figure(PAGE_WIDTH, 4.9)
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1.0, 1.05])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[1.0, 1.05])
+    top, bottom = parts
     loss, auc, knn = top.subplots(1, 3)
     for curve, color in zip(curves, COLORS, strict=False):
         name = legend_text(label_text(curve.name, at_most=24))
@@ -91,7 +92,7 @@ def draw_training(path: str | os.PathLike[str], curves: Sequence[TrainingCurve],
         style_axes(axes, grid="y")
         axes.title.set_fontsize(TEXT)
     _legends(loss, auc, curves)
-    if not knn.lines or not any(len(line.get_xdata()) for line in knn.lines if line.get_marker() == "o"):  # type: ignore[arg-type]
+    if not any(curve.points("knn")[0] for curve in curves):
         knn.text(0.5, 0.5, "no labels", transform=knn.transAxes, ha="center", fontsize=SMALL)
     _draw_spectra_over_time(bottom, curves)
     if title:
@@ -133,7 +134,7 @@ def _draw_spectra_over_time(figure: Figure, curves: Sequence[TrainingCurve]) -> 
     bar.ax.tick_params(labelsize=SMALL)
 
 
-def _cut_viridis() -> object:
+def _cut_viridis() -> Any:
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 

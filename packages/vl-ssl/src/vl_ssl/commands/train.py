@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+import timm
 from vl_core.cli import note_on_interruption
 from vl_core.runs.processes import current_process
 from vl_core.tables import open_csv, percent, text_table
 
+from vl_ssl.backbones.building import SMALL_RESNET, build_backbone
 from vl_ssl.backbones.saving import save_backbone
 from vl_ssl.charts.training import draw_training
 from vl_ssl.commands._report_page import write_page
@@ -37,6 +39,8 @@ def run(settings: Train) -> int:
         OSError: If a file is missing or damaged.
     """
     settings.check()
+    if settings.backbone != SMALL_RESNET and not timm.is_model(settings.backbone):
+        build_backbone(settings.backbone)  # says what is near, before images are read
     images = open_training_images(settings)
     with note_on_interruption("rerun to resume from the last checkpoint"):
         runs = [watched_run(settings, images, settings.out)]
