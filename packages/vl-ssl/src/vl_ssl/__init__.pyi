@@ -17,7 +17,9 @@ from .backbones.saving import load_backbone as load_backbone
 from .backbones.saving import save_backbone as save_backbone
 from .collapse.alarm import Alarm as Alarm
 from .collapse.alarm import CollapseAlarm as CollapseAlarm
+from .collapse.feature_files import read_features as read_features
 from .collapse.lidar import lidar as lidar
+from .collapse.lightning_callback import collapse_callback as collapse_callback
 from .collapse.meter import CollapseMeter as CollapseMeter
 from .collapse.meter import collapse_report as collapse_report
 from .collapse.monitor import CollapseError as CollapseError

@@ -21,6 +21,16 @@ COMMANDS: dict[str, Command] = {
             "--images photos --method byol --recipe byol --on-alarm stop": "another method; an alarm ends the run",
         },
     ),
+    "collapse": Command(
+        f"{_COMMANDS}.settings.collapse:Collapse",
+        f"{_COMMANDS}.collapse:run",
+        "measure the collapse of features in files",
+        {
+            "features.npy": "one file of features of shape (n, d)",
+            "epoch-10.npy epoch-20.npy epoch-30.npy --out spectra": "several, side by side",
+            "features.npz --key embeddings --accurate": "one array of several, without squaring",
+        },
+    ),
 }
 
 

@@ -43,7 +43,9 @@ def figures(monkeypatch):
 def test_two_runs_have_a_line_each_and_their_alarms_are_marked(figures, tmp_path):
     draw_training(tmp_path / "two.png", [curve(), curve("no predictor", alarms=(149, 199))], title="$a$ and _b_")
     axes = {part.get_title(): part for part in figures[0].axes}
-    assert {"loss", "AUC, 1 is collapsed", "k-NN accuracy", "simsiam: features", "no predictor: features"} <= set(axes)
+    assert {"loss", "AUC, 1 is collapsed", "k-NN accuracy", "simsiam: projections", "no predictor: projections"} <= set(
+        axes
+    )
     vertical = [line for line in axes["loss"].lines if len(set(line.get_xdata())) == 1]
     assert [line.get_xdata()[0] for line in vertical] == [150]
     assert [text.get_text() for text in axes["loss"].get_legend().get_texts()] == ["simsiam", "no predictor"]

@@ -54,13 +54,13 @@ def test_two_runs_are_written_and_a_second_call_changes_nothing(tmp_path, capsys
     out = tmp_path / "run"
     assert run(*SMALL, "--out", out) == 0
     shown = capsys.readouterr().out
-    assert re.search(r"^no predictor +12 ", shown, re.MULTILINE)
+    assert re.search(r"^no stop-gradient +12 ", shown, re.MULTILINE)
     for folder in (out, out / "beside"):
         assert len(read_metrics(folder)) == 4
         assert list(folder.glob("tensorboard/events*"))
     with (out / "curve.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["run"] for row in rows] == ["simsiam"] * 4 + ["no predictor"] * 4
+    assert [row["run"] for row in rows] == ["simsiam"] * 4 + ["no stop-gradient"] * 4
     assert all(0 <= float(row["collapse/features/auc"]) <= 1 for row in rows)
     assert [row["knn"] != "" for row in rows[:4]] == [False, True, False, True]
     assert set(watched.read_spectra(out / "spectra.jsonl")["projections"]) == {5, 11}
@@ -163,7 +163,7 @@ def test_images_of_ones_own_with_classes_have_k_nn_on_some_that_are_kept(sides, 
     assert run(*arguments, "--out", tmp_path / "run") == 0
     shown = capsys.readouterr().out
     assert "8 images of 8 pixels" in shown
-    assert "no predictor" not in shown
+    assert "no stop-gradient" not in shown
     assert load_backbone(tmp_path / "run/model").config.channels == 3
     assert "knn" in read_metrics(tmp_path / "run")[-1]
 

@@ -1,7 +1,8 @@
-"""A pre-training run of a second, as a script: ``python small_pretraining.py OUT KILL [KILL ...]``.
+"""A pre-training run of a second, as a script: ``python small_pretraining.py OUT [KILL ... | METHOD ...]``.
 
 It trains on two ranks with two workers each: whole, and killed at each of the given updates and resumed. Below OUT
-every run leaves the samples that each rank trained on, its weights, and its last checkpoint.
+every run leaves the samples that each rank trained on, its weights, and its last checkpoint. Methods that are
+named are trained on two ranks without workers, and leave their weights.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import signal
 import socket
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 from vl_ssl.collapse.meter import CollapseMeter
+from vl_ssl.methods.build import build_method
 from vl_ssl.methods.simsiam import SimSiam
 from vl_ssl.schedules.chunks import Continual, MultiEpoch
 from vl_ssl.schedules.hybrid import Hybrid
@@ -135,21 +137,31 @@ def train(out, method, settings=SETTINGS, *, data=None, **options):
     return method
 
 
-def rank_of(out, rank, port, dies_at):
-    """Be one of two ranks."""
-    from dataclasses import replace
+def train_method(out, name):
+    """Train a small method of this name; return it."""
+    torch.manual_seed(1)
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.BatchNorm1d(12), nn.ReLU())
+    queue = {"queue": 16} if name == "nnsiam" else {}
+    method = build_method(name, backbone, num_features=12, projection=8, hidden=8, **queue)
+    return train(out, method, replace(SETTINGS, base_learning_rate=0.5), monitor=None, schedule=None)
 
+
+def rank_of(out, rank, port, job):
+    """Be one of two ranks, which dies at an update or trains a method."""
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2")
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     out.mkdir(exist_ok=True)
-    method = new_method(log=out / f"rank-{rank}.jsonl", dies_at=dies_at)
-    train(out / "run", method, replace(SETTINGS, workers=2, augment_on="workers"), data=list(images()))
+    if isinstance(job, str):
+        method = train_method(out / "run", job)
+    else:
+        method = new_method(log=out / f"rank-{rank}.jsonl", dies_at=job)
+        train(out / "run", method, replace(SETTINGS, workers=2, augment_on="workers"), data=list(images()))
     if rank == 0:
         torch.save(method.state_dict(), out / "weights.pt")
     torch.distributed.destroy_process_group()
 
 
-def launch(out, dies_at=-1):
+def launch(out, job=-1):
     """Fork two ranks, which import nothing again; if one is killed, kill the other; return both statuses."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -160,7 +172,7 @@ def launch(out, dies_at=-1):
         if not ranks[-1]:
             status = 1
             try:
-                rank_of(out, rank, port, dies_at)
+                rank_of(out, rank, port, job)
                 status = 0
             except BaseException:
                 traceback.print_exc()
@@ -176,14 +188,19 @@ def launch(out, dies_at=-1):
     return [statuses[rank] for rank in ranks]
 
 
-def main(out, *kills):
+def main(out, *jobs):
     """All scenarios, one after the other."""
     torch.set_num_threads(1)
+    names = [job for job in jobs if not job.isdecimal()]
+    for name in names:
+        assert launch(out / name, name) == [0, 0]
+    if names:
+        return
     assert launch(out / "whole") == [0, 0]
-    for kill in kills:
+    for kill in map(int, jobs):
         assert -signal.SIGKILL in launch(out / f"killed-{kill}", kill)
         assert launch(out / f"killed-{kill}") == [0, 0]
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -20,8 +20,9 @@ def gaussian_blur(images: Tensor, sigma: Tensor, *, radius: int) -> Tensor:
         ValueError: If the kernel reaches over a whole image.
 
     Example:
-        >>> gaussian_blur(torch.eye(3)[None, None], torch.tensor([0.5]), radius=1)[0, 0, 1].tolist()
-        [0.1935..., 0.6387..., 0.1935...]
+        >>> line = torch.zeros(1, 1, 5, 5).index_fill(2, torch.tensor(2), 1.0)
+        >>> [round(value, 3) for value in gaussian_blur(line, torch.tensor([0.5]), radius=1)[0, 0, :, 0].tolist()]
+        [0.0, 0.107, 0.787, 0.107, 0.0]
     """
     if not 0 <= radius < min(images.shape[2:]):
         raise ValueError(

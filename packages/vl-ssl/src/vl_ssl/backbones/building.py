@@ -98,6 +98,7 @@ def small_resnet(
         ValueError: If an argument is out of range.
 
     Example:
+        >>> import torch
         >>> small_resnet(8)(torch.zeros(2, 1, 28, 28)).shape
         torch.Size([2, 64])
     """

@@ -56,7 +56,7 @@ class TrainingCurve:
 def draw_training(path: str | os.PathLike[str], curves: Sequence[TrainingCurve], *, title: str = "") -> None:
     """Draw a PNG of one or two runs: loss, AUC, k-NN, and below them spectra from early (dark) to late (bright).
 
-    A dotted vertical line marks each run's first alarm. Of two runs the spectra of the features are shown side by side;
+    A dotted vertical line marks each run's first alarm. Of two runs the spectra of the projections are shown side by side;
     of one run those of features and projections.
 
     Args:
@@ -116,7 +116,7 @@ def _draw_spectra_over_time(figure: Figure, curves: Sequence[TrainingCurve]) -> 
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    shown = [(curve, space) for curve in curves for space in SPACES if len(curves) == 1 or space == "features"]
+    shown = [(curve, space) for curve in curves for space in SPACES if len(curves) == 1 or space == "projections"]
     steps = [step + 1 for curve, space in shown for step in curve.spectra.get(space, ())]
     scale = Normalize(0, max(steps, default=1))
     panels = figure.subplots(1, _MOST, sharey=True)

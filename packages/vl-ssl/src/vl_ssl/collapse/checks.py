@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -61,7 +63,10 @@ def _check_type(features: Tensor) -> None:
 
 def _check_values(features: Tensor) -> None:
     # One reduction, and so one wait for a GPU; NaN compares false.
-    if not features.numel() or bool(features.detach().abs().max() < _LARGEST):
+    if not features.numel():
+        return
+    least, most = torch.aminmax(features.detach())
+    if bool((least > -_LARGEST) & (most < _LARGEST)):
         return
     wrong = ~(features.detach().double().abs() < _LARGEST).all(dim=1)
     row = int(torch.nonzero(wrong)[0])
@@ -69,3 +74,16 @@ def _check_values(features: Tensor) -> None:
         f"features must be finite and below {_LARGEST:g}, got others in {int(wrong.sum())} of {len(features)} rows, "
         f"the first in row {row}; find the step that makes them, or leave these rows out"
     )
+
+
+def first_tensor(output: Any) -> Tensor:
+    """The first tensor of what a module returned: itself, or of a tuple, a list or a dictionary.
+
+    Raises:
+        TypeError: If there is none.
+    """
+    parts = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else (output,)
+    for part in parts:
+        if isinstance(part, Tensor):
+            return part
+    raise TypeError(f"the module must return a tensor, or several, got {type(output).__name__}; meter another one")

@@ -13,7 +13,6 @@ from torch import Tensor
 from vl_ssl.collapse.checks import checked_views
 from vl_ssl.collapse.scatters import GramSummary
 from vl_ssl.collapse.spectra import rankme
-from vl_ssl.collapse.summary import Summary
 
 LIDAR_DELTA = 1e-4
 """Multiple of the identity that is added to the scatter within images."""
@@ -28,9 +27,9 @@ class ViewSummary:
     """
 
     def __init__(self, dimensions: int, device: torch.device):
-        self.between: Summary = GramSummary(dimensions, device)
+        self.between = GramSummary(dimensions, device)
         # Views around the means of their images: their own mean is zero.
-        self.within: Summary = GramSummary(dimensions, device)
+        self.within = GramSummary(dimensions, device)
 
     def update(self, views: Tensor, *, half_life: float | None = None) -> None:
         """Add images ``(B, q, d)`` with q views each; the half-life is in views."""
@@ -57,7 +56,7 @@ class ViewSummary:
         n = self.between.weight
         if not n:
             return 0.0
-        return lidar_of_scatters(self.between.core / n, self.within.core / n, delta=delta)
+        return lidar_of_scatters(self.between.matrix / n, self.within.matrix / n, delta=delta)
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that is kept, as tensors."""

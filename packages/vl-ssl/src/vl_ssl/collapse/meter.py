@@ -252,17 +252,16 @@ class CollapseMeter:
                     f"state must come from a meter with window = {self.window}, sketch = {self.sketch} and accurate = "
                     f"{self.accurate}, got the entry {name!r}; make the meter with the options of the saved one"
                 )
-        core, means = state.get("summary.core"), state.get("summary.means")
-        if core is not None and means is not None:
+        means = state.get("summary.means")
+        if means is not None:
             width = means.shape[1]
-            expected = tuple(self._new(width).core.shape)
+            own = self._new(width)
+            core = state.get(f"summary.{own.kind}")
             # A factor has as many rows as were needed.
-            found = (expected[0], *core.shape[1:]) if self.accurate else tuple(core.shape)
-            same_kind = bool((core.tril(-1) == 0).all()) if self.accurate else True
-            if found != expected or not same_kind or (self._given or width) != width:
+            if core is None or (own.linear and core.shape != own.core.shape) or (self._given or width) != width:
                 raise ValueError(
                     f"state must come from a meter with sketch = {self.sketch} and accurate = {self.accurate} of "
-                    f"d = {self._given or width}, got a core of shape {tuple(core.shape)} for d = {width}"
+                    f"d = {self._given or width}, got {', '.join(state)} for d = {width}"
                 )
         with _plain_tensors():
             self.reset()

@@ -6,6 +6,7 @@ Where no process group is initialized, there is one rank, and nothing is exchang
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
@@ -13,6 +14,7 @@ from torch import Tensor, distributed
 from vl_ssl.collapse.summary import Summary
 
 _NUMBERS = 3
+Kind = TypeVar("Kind", bound=Summary)
 
 
 def rank_count() -> int:
@@ -37,7 +39,7 @@ def agree_on_dimensions(dimensions: int | None) -> int | None:
     return found.pop() if found else None
 
 
-def merge_ranks(own: Summary, empty: Callable[[], Summary]) -> Summary:
+def merge_ranks(own: Kind, empty: Callable[[], Kind]) -> Kind:
     """Merge the summaries of all ranks, which must all call this; what `own` holds stays as it is.
 
     Args:

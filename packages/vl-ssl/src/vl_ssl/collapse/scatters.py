@@ -14,10 +14,12 @@ _SEED = 0  # of the test matrix, which must be the same wherever sketches are me
 
 
 class GramSummary(Summary):
-    """The scatter matrix itself, d² numbers.
+    """The scatter matrix itself, d² numbers, of which those above the diagonal say nothing.
 
     Squaring loses singular values below about √(d · 2.2e-16) of the largest, 3e-7 for d = 512: they are set to zero.
     """
+
+    kind = "scatter"
 
     def __init__(self, dimensions: int, device: torch.device):
         super().__init__(dimensions, device)
@@ -31,8 +33,20 @@ class GramSummary(Summary):
     def core(self, value: Tensor) -> None:
         self._scatter = value
 
+    @property
+    def matrix(self) -> Tensor:
+        """The scatter ``(d, d)``, both triangles."""
+        return self._scatter.tril() + self._scatter.tril(-1).T
+
     def fold(self, rows: Tensor) -> None:
-        self._scatter.addmm_(rows.T, rows)
+        if rows.device.type != "cpu":
+            self._scatter.addmm_(rows.T, rows)
+            return
+        # PyTorch has no product that computes one triangle, with half of the arithmetic; it is the lower one of the
+        # transposed view, which is in the order of Fortran and so updated in place.
+        from scipy.linalg.blas import dsyrk
+
+        dsyrk(1.0, rows.numpy().T, beta=1.0, c=self._scatter.numpy().T, overwrite_c=1)
 
     def fold_core(self, core: Tensor) -> None:
         self._scatter += core
@@ -44,7 +58,8 @@ class GramSummary(Summary):
         scatter = self._scatter
         if not centered:
             scatter = torch.addmm(scatter, self.mean_row().T, self.mean_row())
-        eigenvalues = torch.linalg.eigvalsh(scatter).clamp_min(0)
+        # Reads the lower triangle alone.
+        eigenvalues = torch.linalg.eigvalsh(scatter, UPLO="L").clamp_min_(0)
         floor = math.sqrt(self.dimensions * _EPSILON * float(eigenvalues[-1]))
         return without_rounding(eigenvalues.sqrt(), max(floor, self.rounding() * centered), self.dimensions)
 
@@ -56,6 +71,7 @@ class FactorSummary(Summary):
     decomposition of d more rows than it has.
     """
 
+    kind = "factor"
     linear = False
 
     def __init__(self, dimensions: int, device: torch.device):
@@ -96,9 +112,11 @@ class SketchSummary(Summary):
 
     Tropp et al., *Fixed-Rank Approximation of a Positive-Semidefinite Matrix from Streaming Data*, 2017. The product is
     linear in the scatter, so that chunks, order and ranks do not matter here either. The spectrum is exact where
-    it has at most `rank` values; of a longer one, the energy that the sketch does not explain is spread evenly over the
-    other dimensions, which is an estimate.
+    it has at most `rank` values. Of a longer one the largest `rank` / 2 are kept, and a power law continues them so
+    that the trace is exact, which makes the tail an estimate.
     """
+
+    kind = "sketch"
 
     def __init__(self, dimensions: int, device: torch.device, *, rank: int):
         super().__init__(dimensions, device)
@@ -143,10 +161,26 @@ class SketchSummary(Summary):
         # The trace of a scatter is good to about as many digits as its eigenvalues are.
         floor = 100 * self.dimensions * _EPSILON * trace
         found = torch.where(found > floor, found, 0.0)
-        left, missing = self.dimensions - len(found), trace - float(found.sum())
-        others = min(left, self.count - int(centered) - len(found))
-        values = found.sqrt()
-        if others > 0 and missing > floor:
-            tail = min(math.sqrt(missing / others), float(values[-1]))
-            values = torch.cat([values, values.new_full((others,), tail)])
-        return without_rounding(values, self.rounding() * centered, self.dimensions)
+        if trace - float(found.sum()) > floor:
+            rank = min(self.dimensions, self.count - int(centered))
+            found = _extended(found[: max(1, len(found) // 2)], trace, rank)
+        return without_rounding(found.sqrt(), self.rounding() * centered, self.dimensions)
+
+
+def _extended(eigenvalues: Tensor, trace: float, rank: int) -> Tensor:
+    """Largest eigenvalues, continued up to `rank` by the power law from the last of them that has the trace."""
+    k = len(eigenvalues)
+    if rank <= k:
+        return eigenvalues
+    left = trace - float(eigenvalues.sum())
+    index = (torch.arange(k + 1, rank + 1, dtype=torch.float64, device=eigenvalues.device) / k).log()
+    low, high = 0.0, 200.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        # A steeper law has less energy.
+        if float(eigenvalues[-1]) * float(torch.exp(-middle * index).sum()) > left:
+            low = middle
+        else:
+            high = middle
+    tail = torch.exp(-low * index)
+    return torch.cat([eigenvalues, tail * (left / float(tail.sum()))])

@@ -17,8 +17,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-# Numbers in a block of rows: what an update needs beside the state is a megabyte or two.
-_BLOCK_NUMBERS = 2**17
+# Numbers in a block of rows: what an update needs beside the state is a megabyte.
+_BLOCK_NUMBERS = 2**16
 _EPSILON = torch.finfo(torch.float64).eps
 
 
@@ -30,6 +30,8 @@ class Summary(ABC):
         device: Where the sums are kept, in float64.
     """
 
+    kind = ""
+    """Name of the core in saved states."""
     linear = True
     """True if the core of a merged summary is the sum of the cores and of what the rows of the means add."""
 
@@ -42,6 +44,8 @@ class Summary(ABC):
         # Of the rows scaled to unit length, each dimension alone.
         self.unit_mean = torch.zeros_like(self.mean)
         self.unit_squares = torch.zeros_like(self.mean)
+        # Kept from block to block, since fresh memory costs more than the arithmetic in it.
+        self._buffers: Tensor | None = None
 
     # What a kind keeps of the scatter.
 
@@ -100,7 +104,7 @@ class Summary(ABC):
             half_life: Samples after which the weight of a row has halved; by default all weigh 1.
         """
         for block in torch.split(rows, self.block_rows) if len(rows) else ():
-            self._add(block.to(self.device, torch.float64), half_life)
+            self._add(block, half_life)
 
     def merge(self, other: Summary) -> None:
         """Add all rows of another summary of the same kind and width, by their weights there."""
@@ -134,24 +138,28 @@ class Summary(ABC):
         return added
 
     def _add(self, rows: Tensor, half_life: float | None) -> None:
-        if half_life is None:
-            weights = rows.new_ones(len(rows), 1)
-        else:
-            ages = torch.arange(len(rows) - 1, -1, -1, dtype=torch.float64, device=rows.device)
-            weights = torch.exp2(-ages / half_life)[:, None]
-            self.decay(2.0 ** (-len(rows) / half_life))
+        n = len(rows)
+        if self._buffers is None or self._buffers.shape[1] <= n:
+            self._buffers = torch.empty(2, n + 1, self.dimensions, dtype=torch.float64, device=self.device)
+        # The rows, and one more for the shift of the mean.
+        block, unit = self._buffers[0, : n + 1], self._buffers[1, :n]
+        centered = block[:n].copy_(rows)
+        weights = centered.new_ones(n)
+        if half_life is not None:
+            ages = torch.arange(n - 1, -1, -1, dtype=torch.float64, device=self.device)
+            weights = torch.exp2(-ages / half_life)
+            self.decay(2.0 ** (-n / half_life))
         weight = float(weights.sum())
         # A row of zeros has no direction and stays zero, as in torch.nn.functional.normalize.
-        unit = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        mean, unit_mean = ((weights * x).sum(0) / weight for x in (rows, unit))
-        unit_squares = (weights * (unit - unit_mean).square()).sum(0)
-        del unit
-        centered = torch.empty(len(rows) + 1, self.dimensions, dtype=torch.float64, device=rows.device)
-        torch.sub(rows, mean, out=centered[:-1])
-        centered[:-1] *= weights.sqrt()
-        squares = float(weights.square().sum())
-        centered[-1] = self.join((len(rows), weight, squares), torch.stack([mean, unit_mean, unit_squares]))
-        self.fold(centered)
+        torch.div(centered, torch.linalg.vector_norm(centered, dim=1, keepdim=True).clamp_min_(1e-12), out=unit)
+        mean, unit_mean = (weights @ centered) / weight, (weights @ unit) / weight
+        unit_squares = weights @ unit.sub_(unit_mean).square_()
+        centered -= mean
+        if half_life is not None:
+            centered *= weights.sqrt_()[:, None]
+        squares = float(weights.square().sum()) if half_life is None else float(weights.pow(4).sum())
+        block[n] = self.join((n, weight, squares), torch.stack([mean, unit_mean, unit_squares]))
+        self.fold(block)
 
     def decay(self, factor: float) -> None:
         """Multiply the weights of all rows so far."""
@@ -172,7 +180,7 @@ class Summary(ABC):
     def state_dict(self) -> dict[str, Tensor]:
         """All that is kept, as tensors."""
         numbers = torch.tensor(self.numbers(), dtype=torch.float64)
-        return {"numbers": numbers, "means": self.means(), "core": self.core.clone()}
+        return {"numbers": numbers, "means": self.means(), self.kind: self.core.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take over what another summary of this kind and width kept."""
@@ -180,7 +188,7 @@ class Summary(ABC):
         self.count = int(count)
         means = state["means"].to(self.device, torch.float64)
         self.mean, self.unit_mean, self.unit_squares = means.clone().unbind()
-        self.core = state["core"].to(self.device, torch.float64).clone()
+        self.core = state[self.kind].to(self.device, torch.float64).clone()
 
 
 def without_rounding(values: Tensor, floor: float, dimensions: int) -> Tensor:

@@ -2,8 +2,8 @@
 
 After the schedules of Li, Efros and Pathak, *Understanding Collapse in Non-Contrastive Siamese Representation
 Learning*, ECCV 2022. The data lie in a fixed random order, divided into chunks whose sizes differ by at most one. An
-epoch has as many positions as there are samples in all: what it shows is repeated, in an order of its own each time,
-so every sample of it comes equally often, up to one.
+epoch has as many positions as there are samples in all, or as said: what it shows is repeated, in an order of its own
+each time, so every sample of it comes equally often, up to one.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ _DATA, _EPOCH = 0, 1
 
 
 class MultiEpoch(Schedule):
-    """All samples in each epoch, in an order of its own: the usual way (``iid`` in the paper's code).
+    """All samples again and again, each time in another order: the usual way (``iid`` in the paper's code).
 
     Args:
-        size: Samples in the data set, and positions in an epoch.
+        size: Samples in the data set.
         epochs: Epochs in the run.
+        length: Positions in an epoch; by default ``size``, so that an epoch shows all samples once.
         seed: Seed of the order.
 
     Raises:
@@ -35,15 +36,15 @@ class MultiEpoch(Schedule):
     """
 
     def _index(self, position: int) -> int:
-        epoch, offset = divmod(position, self.size)
-        return int(permutation(self.size, _EPOCH, self.seed, epoch, 0)[offset])
+        turn, offset = divmod(position, self.size)
+        return int(permutation(self.size, _EPOCH, self.seed, turn, 0)[offset])
 
 
 class _Chunked(Schedule):
     """A schedule whose epochs each show a range of chunks of the data in a fixed random order."""
 
-    def __init__(self, size: int, epochs: int, *, chunks: int | None = None, seed: int = 0):
-        super().__init__(size, epochs, seed=seed)
+    def __init__(self, size: int, epochs: int, *, chunks: int | None = None, length: int | None = None, seed: int = 0):
+        super().__init__(size, epochs, length=length, seed=seed)
         self.chunks = epochs if chunks is None else chunks
         if not 1 <= self.chunks <= size:
             raise ValueError(f"chunks must lie in 1..{size}, one sample each at the least, got {self.chunks}")
@@ -72,7 +73,7 @@ class _Chunked(Schedule):
         """First chunk of an epoch, and the first after its last."""
 
     def _index(self, position: int) -> int:
-        epoch, offset = divmod(position, self.size)
+        epoch, offset = divmod(position, self.length)
         low, high = (chunk * self.size // self.chunks for chunk in self._shown(epoch))
         turn, within = divmod(offset, high - low)
         shuffled = permutation(high - low, _EPOCH, self.seed, epoch, turn)[within]
@@ -86,9 +87,10 @@ class Continual(_Chunked):
     no sample comes again in a later epoch. It is one pass over chunks, not one view of each image.
 
     Args:
-        size: Samples in the data set, and positions in an epoch.
+        size: Samples in the data set.
         epochs: Epochs in the run.
         chunks: Parts of the data, at most ``epochs``; by default as many. Epoch ``e`` shows ``e * chunks // epochs``.
+        length: Positions in an epoch; by default ``size``.
         seed: Seed of the order.
 
     Raises:
@@ -101,8 +103,8 @@ class Continual(_Chunked):
         (2, [3, 3])
     """
 
-    def __init__(self, size: int, epochs: int, *, chunks: int | None = None, seed: int = 0):
-        super().__init__(size, epochs, chunks=chunks, seed=seed)
+    def __init__(self, size: int, epochs: int, *, chunks: int | None = None, length: int | None = None, seed: int = 0):
+        super().__init__(size, epochs, chunks=chunks, length=length, seed=seed)
         self._check_turns()
 
     def _shown(self, epoch: int) -> tuple[int, int]:
@@ -114,10 +116,11 @@ class Accumulate(_Chunked):
     """The data seen so far in each epoch, one chunk more as the run goes on: the paper's cumulative schedule.
 
     Args:
-        size: Samples in the data set, and positions in an epoch.
+        size: Samples in the data set.
         epochs: Epochs in the run.
         chunks: Parts of the data, at most ``epochs``; by default as many. Epoch ``e`` shows the first
             ``e * chunks // epochs + 1``.
+        length: Positions in an epoch; by default ``size``.
         seed: Seed of the order.
 
     Raises:
@@ -129,8 +132,8 @@ class Accumulate(_Chunked):
         [2, 4, 6]
     """
 
-    def __init__(self, size: int, epochs: int, *, chunks: int | None = None, seed: int = 0):
-        super().__init__(size, epochs, chunks=chunks, seed=seed)
+    def __init__(self, size: int, epochs: int, *, chunks: int | None = None, length: int | None = None, seed: int = 0):
+        super().__init__(size, epochs, chunks=chunks, length=length, seed=seed)
         self._check_turns()
 
     def _shown(self, epoch: int) -> tuple[int, int]:
@@ -145,11 +148,12 @@ class LastK(_Chunked):
     ``--strategy last --chunk_size k``): ``LastK(size, 100, k=10, moving=False)``.
 
     Args:
-        size: Samples in the data set, and positions in an epoch.
+        size: Samples in the data set.
         epochs: Epochs in the run.
         k: Chunks that an epoch shows.
         moving: Whether the window moves with the epochs.
         chunks: Parts of the data; by default as many as epochs, and at most so many where the window moves.
+        length: Positions in an epoch; by default ``size``.
         seed: Seed of the order.
 
     Raises:
@@ -162,9 +166,17 @@ class LastK(_Chunked):
     """
 
     def __init__(
-        self, size: int, epochs: int, *, k: int, moving: bool = True, chunks: int | None = None, seed: int = 0
+        self,
+        size: int,
+        epochs: int,
+        *,
+        k: int,
+        moving: bool = True,
+        chunks: int | None = None,
+        length: int | None = None,
+        seed: int = 0,
     ):
-        super().__init__(size, epochs, chunks=chunks, seed=seed)
+        super().__init__(size, epochs, chunks=chunks, length=length, seed=seed)
         if not 1 <= k <= self.chunks:
             raise ValueError(f"k must lie in 1..{self.chunks}, the number of chunks, got {k}")
         if moving:

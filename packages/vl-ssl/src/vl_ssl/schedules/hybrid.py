@@ -20,11 +20,11 @@ class Hybrid(Schedule):
 
     Args:
         first: Schedule before the switch.
-        second: Schedule from the switch on, of the same size and number of epochs.
+        second: Schedule from the switch on, of the same size, epochs and length.
         switch_at: First position of the second; None until `switch` is called.
 
     Raises:
-        ValueError: If the schedules differ in size or epochs, or the position is outside the run.
+        ValueError: If the schedules differ in size, epochs or length, or the position is outside the run.
 
     Example:
         >>> schedule = Hybrid(Continual(4, epochs=2), MultiEpoch(4, epochs=2))
@@ -37,12 +37,12 @@ class Hybrid(Schedule):
     """
 
     def __init__(self, first: Schedule, second: Schedule, *, switch_at: int | None = None):
-        if (first.size, first.epochs) != (second.size, second.epochs):
+        if (first.size, first.epochs, first.length) != (second.size, second.epochs, second.length):
             raise ValueError(
-                f"first and second must have the same size and epochs, got {first.size} samples in {first.epochs} "
-                f"epochs and {second.size} in {second.epochs}"
+                f"first and second must have the same size, epochs and length, got {first.size} samples in "
+                f"{first.epochs} epochs of {first.length} and {second.size} in {second.epochs} of {second.length}"
             )
-        super().__init__(first.size, first.epochs, seed=first.seed)
+        super().__init__(first.size, first.epochs, length=first.length, seed=first.seed)
         self.first, self.second, self._given, self._switched_at = first, second, switch_at, switch_at
         if switch_at is not None and not 0 <= switch_at <= self.positions:
             raise ValueError(f"switch_at must lie in 0..{self.positions}, the run's positions, got {switch_at}")
@@ -96,6 +96,11 @@ class Hybrid(Schedule):
         """
         super().load_state_dict(state)
         self._switched_at = None if state["switched_at"] == _NEVER else int(state["switched_at"])
+
+    def reset(self) -> None:
+        """Go back to the beginning of the run, and to the switch that was given, or none."""
+        super().reset()
+        self._switched_at = self._given
 
     def _fixed(self) -> list[str]:
         return [name for name in super()._fixed() if name != "switched_at"]

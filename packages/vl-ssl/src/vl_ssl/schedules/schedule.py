@@ -1,7 +1,7 @@
 """A schedule, which says the sample that a run sees at each position, and data sets that follow one.
 
-A run is one row of positions 0, 1, 2, ... over all processes; ``size`` of them are an epoch, whatever part of the data
-the epoch shows, so that runs under different schedules take equally many steps.
+A run is one row of positions 0, 1, 2, ... over all processes; ``length`` of them are an epoch, whatever part of the
+data the epoch shows, so that runs under different schedules take equally many steps.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ class Schedule(Sampler[int]):
     on, so a training loop that saves `state_dict` sets ``position`` to what it has trained on, before it does.
 
     Args:
-        size: Samples in the data set, and positions in an epoch.
+        size: Samples in the data set.
         epochs: Epochs in the run.
+        length: Positions in an epoch; by default ``size``.
         seed: Seed of the order.
 
     Raises:
@@ -51,17 +52,18 @@ class Schedule(Sampler[int]):
         (10, 0)
     """
 
-    def __init__(self, size: int, epochs: int, *, seed: int = 0):
-        for name, value in (("size", size), ("epochs", epochs)):
+    def __init__(self, size: int, epochs: int, *, length: int | None = None, seed: int = 0):
+        length = size if length is None else length
+        for name, value in (("size", size), ("epochs", epochs), ("length", length)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        self.size, self.epochs, self.seed = size, epochs, seed
+        self.size, self.epochs, self.length, self.seed = size, epochs, length, seed
         self._position = 0
 
     @property
     def positions(self) -> int:
-        """Positions in the whole run, epochs times size."""
-        return self.size * self.epochs
+        """Positions in the whole run, epochs times length."""
+        return self.length * self.epochs
 
     @property
     def position(self) -> int:
@@ -86,8 +88,8 @@ class Schedule(Sampler[int]):
         """
         if not 0 <= position < self.positions:
             raise IndexError(
-                f"position must lie in 0..{self.positions - 1} in a run of {self.epochs} epochs of {self.size} "
-                f"samples, got {position}"
+                f"position must lie in 0..{self.positions - 1} in a run of {self.epochs} epochs of "
+                f"{self.length}, got {position}"
             )
         return self._index(position)
 
@@ -97,11 +99,11 @@ class Schedule(Sampler[int]):
 
     def describe(self) -> dict[str, Any]:
         """Name and arguments, as JSON keeps them: what a run is known by."""
-        return {"schedule": type(self).__name__, "size": self.size, "epochs": self.epochs, "seed": self.seed}
+        return {"schedule": type(self).__name__, **self._arguments()}
 
     def state_dict(self) -> dict[str, int]:
-        """Position, and size and seed by which a state is known: plain integers."""
-        return {"position": self._position, "size": self.size, "epochs": self.epochs, "seed": self.seed}
+        """Position, and the arguments by which a state is known: plain integers."""
+        return {"position": self._position, **self._arguments()}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Continue where another schedule of the same arguments was.
@@ -116,6 +118,13 @@ class Schedule(Sampler[int]):
         if changed:
             raise ValueError(f"state is of a schedule with {'; '.join(changed)}; make this one with the same arguments")
         self.position = state["position"]
+
+    def _arguments(self) -> dict[str, int]:
+        return {"size": self.size, "epochs": self.epochs, "length": self.length, "seed": self.seed}
+
+    def reset(self) -> None:
+        """Go back to the beginning of the run."""
+        self._position = 0
 
     def _fixed(self) -> list[str]:
         """Names in the state that never change."""

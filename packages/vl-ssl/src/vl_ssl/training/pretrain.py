@@ -70,7 +70,8 @@ def pretrain(
         settings: How to train; `simsiam_pretraining`, `byol_pretraining`, `moco_v3_pretraining` and
             `small_pretraining` return some.
         out: Folder of the run: settings, metrics, TensorBoard events, checkpoint.
-        schedule: Which image each position of the run shows; by default all in each epoch (`MultiEpoch`).
+        schedule: Which image each position of the run shows; by default all in each epoch (`MultiEpoch`). It begins
+            anew, or where the checkpoint is.
         augmentation: Two views of each image; by default `small_recipe` or, above 32 pixels, `mocov2_recipe`, at the
             size of the first image's shorter side, at most 224.
         optimizer: Over ``method.parameter_groups``; by default as the settings say.
@@ -105,12 +106,13 @@ def pretrain(
     run = _Run(method, settings, schedule, augmentation if on_device else None, monitor, probe, probe_every)
     if current_process().count > 1:
         synchronize_batch_norm(method)
+    schedule.reset()  # a checkpoint says how far the run is, not an earlier run with the same object
     kept = {name: value for name, value in asdict(settings).items() if name not in _FREE}
     fit(
         method,
         images,
         run.loss,
-        settings.loop(size),
+        settings.loop(schedule.length),
         out,
         optimizer=_optimizer(method, settings) if optimizer is None else optimizer,
         after_update=run.after_update,
@@ -150,7 +152,7 @@ class _Run:
         self._method, self._settings, self._schedule = method, settings, schedule
         self._augmentation, self._monitor, self._probe, self._probe_every = augmentation, monitor, probe, probe_every
         self._watch = Watch(monitor)
-        self._updates = settings.loop(schedule.size).updates
+        self._updates = settings.loop(schedule.length).updates
 
     def views(self, batch: list[Tensor]) -> Views:
         """Two views of a batch on its device."""

@@ -79,7 +79,7 @@ class PretrainSettings:
         return self.base_learning_rate * self.batch_size / 256
 
     def loop(self, size: int) -> TrainingSettings:
-        """The settings of the loop for so many images.
+        """The settings of the loop for so many positions an epoch, by default as many as images.
 
         Raises:
             ValueError: If the run is shorter than an update.

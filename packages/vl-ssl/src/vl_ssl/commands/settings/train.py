@@ -29,8 +29,8 @@ ABLATIONS: Mapping[str, tuple[str, ...]] = {
 class Train:
     """Train a network on images without labels, and watch for collapse; rerun to resume.
 
-    By default: a small residual network on Fashion-MNIST by SimSiam, beside the same run without the predictor,
-    whose projections collapse; in about three minutes.
+    By default: a small residual network on Fashion-MNIST by SimSiam, beside the same run without the stop-gradient,
+    which collapses; in about three minutes.
     """
 
     images: ImageSource = BUILT_IN
@@ -59,7 +59,7 @@ class Train:
     """Method."""
 
     beside: Beside | None = None
-    """A second run that lacks a part of the method, to compare with; default: no-predictor for SimSiam on the
+    """A second run that lacks a part of the method, to compare with; default: no-stop-gradient for SimSiam on the
     built-in Fashion-MNIST, none otherwise."""
 
     backbone: str = SMALL_RESNET
@@ -171,7 +171,7 @@ class Train:
         """The run beside, ``"none"`` for none."""
         if self.beside is not None:
             return self.beside
-        return "no-predictor" if self.images == BUILT_IN and self.method == "simsiam" else "none"
+        return "no-stop-gradient" if self.images == BUILT_IN and self.method == "simsiam" else "none"
 
     @property
     def switch_share(self) -> float | None:

@@ -1,0 +1,152 @@
+"""Measure time, memory and error of the collapse meter on a CPU, compared with singular value decompositions.
+
+    OMP_NUM_THREADS=1 python packages/vl-ssl/benchmarks/collapse_meter.py
+    OMP_NUM_THREADS=1 python packages/vl-ssl/benchmarks/collapse_meter.py --samples 20000 --rounds 1 --out ""
+
+Features are float32, with a decaying spectrum and a mean, in chunks. The decompositions take the centered matrix in
+float32: all of it (`torch.linalg.svd`, as the code of Li, Efros and Pathak calls it), or singular values alone
+(`torch.linalg.svdvals`). The ways take turns in one process for time, from the same matrix in memory and with one
+thread; seconds are those of the processor, and ratios the medians of the ratios of one turn. For memory each way has a
+process of its own (Linux), whose peak is compared with what it held before: the decompositions with the matrix, the
+meters with nothing, since they make each chunk when it is fed. The error is that of the AUC, against singular values in
+float64. Set OMP_NUM_THREADS=1, which the libraries behind NumPy read when they are loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from vl_core.results import append_row, provenance
+from vl_ssl import CollapseMeter, spectrum_auc
+
+ROWS = Path(__file__).with_suffix(".csv")
+METERS = {"meter": {}, "accurate meter": {"accurate": True}}
+
+
+def chunks(samples: int, width: int, size: int) -> Iterator[Tensor]:
+    """The features, chunk by chunk, from seeds of their own."""
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.linalg.qr(torch.randn(width, width, generator=generator)).Q
+    mixing *= torch.arange(1, width + 1)[:, None] ** -0.75
+    mean = torch.randn(width, generator=generator) / width**0.5
+    for start in range(0, samples, size):
+        generator.manual_seed(1 + start)
+        yield torch.randn(min(size, samples - start), width, generator=generator) @ mixing + mean
+
+
+def metered(options: dict[str, bool], parts: Iterable[Tensor]) -> float:
+    """AUC by a meter that sees one chunk after another."""
+    meter = CollapseMeter(**options)
+    for part in parts:
+        meter.update(part)
+    return meter.compute().auc
+
+
+def decomposed(features: Tensor) -> float:
+    """AUC by a full decomposition of the centered matrix, whose other factors are dropped."""
+    _, values, _ = torch.linalg.svd(features - features.mean(0), full_matrices=False)
+    return spectrum_auc(values)
+
+
+def values_alone(features: Tensor) -> float:
+    """AUC by the singular values of the centered matrix."""
+    return spectrum_auc(torch.linalg.svdvals(features - features.mean(0)))
+
+
+DECOMPOSITIONS: dict[str, Callable[[Tensor], float]] = {"svd": decomposed, "svdvals": values_alone}
+
+
+def peak_rise(way: str, samples: int, width: int, chunk: int) -> float:
+    """Mebibytes by which a way raises the peak of a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    results: multiprocessing.SimpleQueue[float] = context.SimpleQueue()
+    process = context.Process(target=_put_rise, args=(results, way, samples, width, chunk))
+    process.start()
+    process.join()
+    return results.get()
+
+
+def _put_rise(results: multiprocessing.SimpleQueue[float], way: str, samples: int, width: int, chunk: int) -> None:
+    torch.set_num_threads(1)
+    # What libraries allocate for themselves at the first call.
+    _run(way, 256, 32, 64)
+    held = list(chunks(samples, width, samples)) if way in DECOMPOSITIONS else []
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = _resident("VmRSS")
+    if held:
+        DECOMPOSITIONS[way](held[0])
+    else:
+        _run(way, samples, width, chunk)
+    results.put((_resident("VmHWM") - before) / 1024)
+
+
+def _run(way: str, samples: int, width: int, chunk: int) -> float:
+    parts = chunks(samples, width, chunk)
+    return metered(METERS[way], parts) if way in METERS else DECOMPOSITIONS[way](torch.cat(list(parts)))
+
+
+def _resident(field: str) -> int:
+    """Kibibytes of this process that are in use (`VmRSS`) or were at most (`VmHWM`)."""
+    return int(Path("/proc/self/status").read_text(encoding="utf-8").split(f"{field}:")[1].split()[0])
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=100_000)
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--chunk", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", default=[*METERS, *DECOMPOSITIONS], choices=[*METERS, *DECOMPOSITIONS])
+    parser.add_argument("--out", default=str(ROWS), help="CSV file to append to; empty for none")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        raise SystemExit("set OMP_NUM_THREADS=1: the ways are compared with one thread each")
+    features = torch.cat(list(chunks(args.samples, args.width, args.chunk)))
+    exact = features.double()
+    expected = spectrum_auc(torch.linalg.svdvals(exact - exact.mean(0)))
+    del exact
+    load = os.getloadavg()[0]
+    taken: dict[str, list[float]] = {way: [] for way in args.ways}
+    found = {}
+    for _ in range(args.rounds):
+        for way in args.ways:
+            start = time.process_time()
+            if way in METERS:
+                found[way] = metered(METERS[way], features.split(args.chunk))
+            else:
+                found[way] = DECOMPOSITIONS[way](features)
+            taken[way].append(time.process_time() - start)
+    del features
+    for way in args.ways:
+        ratios = [other / own for other, own in zip(taken[way], taken["meter"], strict=True)]
+        row = {
+            "way": way,
+            "samples": args.samples,
+            "width": args.width,
+            "chunk": args.chunk if way in METERS else "",
+            "threads": 1,
+            "rounds": args.rounds,
+            "cpu_seconds": f"{statistics.median(taken[way]):.2f}",
+            "times_the_meter": f"{statistics.median(ratios):.2f}",
+            "peak_rise_mebibytes": f"{peak_rise(way, args.samples, args.width, args.chunk):.1f}",
+            "auc": f"{found[way]:.9f}",
+            "auc_error": f"{abs(found[way] - expected):.1e}",
+            "load_before": f"{load:.1f}",
+        }
+        print(row, flush=True)
+        if args.out:
+            append_row(args.out, {**row, **provenance()})
+
+
+if __name__ == "__main__":
+    main()
