@@ -69,11 +69,14 @@ from .schedules.chunks import MultiEpoch as MultiEpoch
 from .schedules.hybrid import Hybrid as Hybrid
 from .schedules.schedule import Schedule as Schedule
 from .schedules.schedule import Scheduled as Scheduled
+from .training.configuration import StudyRun as StudyRun
+from .training.configuration import study_grid as study_grid
 from .training.pretrain import pretrain as pretrain
 from .training.settings import PretrainSettings as PretrainSettings
 from .training.settings import byol_pretraining as byol_pretraining
 from .training.settings import moco_v3_pretraining as moco_v3_pretraining
 from .training.settings import simsiam_pretraining as simsiam_pretraining
 from .training.settings import small_pretraining as small_pretraining
+from .training.study import run_study as run_study
 from .training.watching import Monitor as Monitor
 from .training.watching import Probe as Probe

@@ -21,6 +21,15 @@ COMMANDS: dict[str, Command] = {
             "--images photos --method byol --recipe byol --on-alarm stop": "another method; an alarm ends the run",
         },
     ),
+    "probe": Command(
+        f"{_COMMANDS}.settings.probe:Probe",
+        f"{_COMMANDS}.probe:run",
+        "k-NN and linear accuracy of a saved backbone",
+        {
+            "vl-ssl-train/model": "the backbone of a run on the built-in images",
+            "vl-ssl-train/model --images photos --k 20 200": "labeled images of your own, and two k",
+        },
+    ),
     "collapse": Command(
         f"{_COMMANDS}.settings.collapse:Collapse",
         f"{_COMMANDS}.collapse:run",
@@ -29,6 +38,26 @@ COMMANDS: dict[str, Command] = {
             "features.npy": "one file of features of shape (n, d)",
             "epoch-10.npy epoch-20.npy epoch-30.npy --out spectra": "several, side by side",
             "features.npz --key embeddings --accurate": "one array of several, without squaring",
+        },
+    ),
+    "forecast": Command(
+        f"{_COMMANDS}.settings.forecast:Forecast",
+        f"{_COMMANDS}.forecast:run",
+        "forecast accuracy from collapse metrics and the loss",
+        {
+            "vl-ssl-sweep/runs.csv": "runs of a sweep",
+            "first second third fourth fifth --features auc loss nesum": "folders of vl-ssl train, and more metrics",
+            "runs.csv --groups width": "leave out all runs of a width together",
+        },
+    ),
+    "sweep": Command(
+        f"{_COMMANDS}.settings.sweep:Sweep",
+        f"{_COMMANDS}.sweep:run",
+        "train a grid of small networks, a row each",
+        {
+            "--width 4 8 16 --seeds 0 1 2": "networks of three widths",
+            "--schedule multi-epoch continual hybrid --share 0.1 1 --epochs 20": "schedules and shares of the data",
+            "--method simsiam byol --images photos --image-size 32": "images of your own",
         },
     ),
 }

@@ -5,9 +5,7 @@ import math
 import pytest
 from PIL import Image
 from vl_core.charts import PAGE_WIDTH, smallest_text
-from vl_ssl.charts import spectra as spectra_module
 from vl_ssl.charts import training as training_module
-from vl_ssl.charts.spectra import FLOOR, draw_spectra, shares
 from vl_ssl.charts.training import TrainingCurve, draw_training
 
 
@@ -29,14 +27,13 @@ def curve(name="simsiam", alarms=(), knn=True):
 def figures(monkeypatch):
     """Figures in the order they are saved."""
     found = []
-    for module in (training_module, spectra_module):
-        save = module.save_figure
+    save = training_module.save_figure
 
-        def keep(figure, path, save=save):
-            found.append(figure)
-            save(figure, path)
+    def keep(figure, path):
+        found.append(figure)
+        save(figure, path)
 
-        monkeypatch.setattr(module, "save_figure", keep)
+    monkeypatch.setattr(training_module, "save_figure", keep)
     return found
 
 
@@ -74,12 +71,13 @@ def test_points_leave_out_rows_without_the_number():
     assert TrainingCurve("run", rows).points("knn") == ([2], [0.5])
 
 
-def test_spectra_do_not_depend_on_the_scale_of_features(figures, tmp_path):
-    assert list(shares([4.0, 2.0])) == list(shares([0.4, 0.2])) == [1.0, 0.5]
-    assert list(shares([0.0, 0.0])) == [FLOOR, FLOOR]
-    draw_spectra(tmp_path / "spectra.png", {"first": [3.0, 1.0], "_second": [1.0, 0.0]})
-    (axes,) = figures[0].axes
-    assert [list(line.get_ydata()) for line in axes.lines] == [[1.0, 1 / 3], [1.0, FLOOR]]
+def test_spectra_do_not_depend_on_the_scale_of_features_and_a_point_lies_on_the_floor(figures, tmp_path):
+    spectra = {"features": {0: [4.0, 2.0], 1: [0.4, 0.2], 2: [0.0, 0.0]}}
+    draw_training(tmp_path / "spectra.png", [TrainingCurve("run", [], spectra)])
+    (axes,) = (part for part in figures[0].axes if part.get_title() == "features")
+    first, second, point = (list(line.get_ydata()) for line in axes.lines)
+    assert first == second == [1.0, 0.5]
+    assert point[0] == point[1] < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -87,8 +85,6 @@ def test_spectra_do_not_depend_on_the_scale_of_features(figures, tmp_path):
     [
         (lambda path: draw_training(path, []), "one or two runs, got 0"),
         (lambda path: draw_training(path, [curve()] * 3), "one or two runs, got 3"),
-        (lambda path: draw_spectra(path, {}), "at least one, got none"),
-        (lambda path: draw_spectra(path, {"empty": []}), "at least one singular value"),
     ],
 )
 def test_nothing_and_too_much_are_refused(draw, message, tmp_path):

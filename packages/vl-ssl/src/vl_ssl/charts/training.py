@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from vl_core.charts import (
     COLORS,
     PAGE_WIDTH,
@@ -21,8 +22,6 @@ from vl_core.charts import (
     style_axes,
 )
 
-from vl_ssl.charts.spectra import plot_spectrum, style_spectra
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -31,6 +30,7 @@ SPACES = ("features", "projections")
 """Kinds of features that are drawn: those of the backbone, solid, and the projections, dashed."""
 
 _LINES: dict[str, Any] = {"features": "-", "projections": (0, (3, 1.5))}
+_FLOOR = 1e-4  # of the largest singular value; what is smaller lies on the edge
 _MOST = 2  # runs, or spaces of one run, with spectra
 
 
@@ -56,8 +56,8 @@ class TrainingCurve:
 def draw_training(path: str | os.PathLike[str], curves: Sequence[TrainingCurve], *, title: str = "") -> None:
     """Draw a PNG of one or two runs: loss, AUC, k-NN, and below them spectra from early (dark) to late (bright).
 
-    A dotted vertical line marks each run's first alarm. Of two runs the spectra of the projections are shown side by side;
-    of one run those of features and projections.
+    A dotted vertical line marks each run's first alarm. Of two runs the spectra of the projections are shown side by
+    side; of one run those of features and projections. Singular values are shares of the largest.
 
     Args:
         path: File to write; its folder must exist.
@@ -124,8 +124,14 @@ def _draw_spectra_over_time(figure: Figure, curves: Sequence[TrainingCurve]) -> 
         found = curve.spectra.get(space, {})
         for step in sorted(found):
             # The brightest yellow is hard to see on white.
-            plot_spectrum(axes, found[step], color=colormaps["viridis"](0.92 * scale(step + 1)))
-        style_spectra(axes)
+            sizes = np.asarray(found[step], dtype=np.float64)
+            shares = np.maximum(sizes / (sizes.max() or 1.0), _FLOOR)
+            color = colormaps["viridis"](0.92 * scale(step + 1))
+            axes.plot(np.arange(1, len(shares) + 1), shares, color=color, linewidth=1.3)
+        axes.set_yscale("log")
+        axes.set_ylim(0.8 * _FLOOR, 1.3)
+        axes.set_xlabel("index of the singular value")
+        style_axes(axes, grid="y")
         name = f"{curve.name}: {space}" if len(curves) > 1 else space
         axes.set_title(label_text(name, at_most=40), parse_math=False, fontsize=TEXT)
     panels[0].set_ylabel("share of the largest")

@@ -51,7 +51,7 @@ def open_training_images(settings: Train) -> TrainingImages:
     test, dataset = _kept_for_test(settings, dataset)
     limit = settings.limit or (_BUILT_IN_COUNT if settings.images == BUILT_IN else None)
     if limit is not None and limit < len(dataset):
-        dataset = dataset.subset(sorted(balanced_order(dataset.labels.tolist(), seed=settings.seed)[:limit]))
+        dataset = dataset.subset(sorted(balanced_order(dataset.labels.tolist())[:limit]))
     if len(dataset) < 2:
         raise ValueError(f"images of {settings.images} must be at least two for training, got {len(dataset)}")
     first: Image.Image = dataset[0][0]
@@ -61,9 +61,9 @@ def open_training_images(settings: Train) -> TrainingImages:
     size = settings.size or (_BUILT_IN_SIZE if settings.images == BUILT_IN else side if small else _LARGE)
     bank = held_out = None
     if test is not None:
-        bank = image_tensors(dataset, size=size, channels=channels, limit=settings.probe_limit, seed=settings.seed)
+        bank = image_tensors(dataset, size=size, channels=channels, limit=settings.probe_limit)
         half = max(1, settings.probe_limit // 2)
-        held_out = image_tensors(test, size=size, channels=channels, limit=half, seed=settings.seed)
+        held_out = image_tensors(test, size=size, channels=channels, limit=half)
     images = _in_memory(dataset, size, channels) if small else dataset
     return TrainingImages(images, tuple(dataset.names), size, channels, bank, held_out)
 
@@ -95,7 +95,7 @@ def _kept_for_test(settings: Train, dataset: ImageDataset) -> tuple[ImageDataset
                 continue
             if tuple(found.classes) == tuple(dataset.classes) and bool((torch.as_tensor(found.labels) >= 0).any()):
                 return found, dataset
-    order = balanced_order(dataset.labels.tolist(), seed=settings.seed)
+    order = balanced_order(dataset.labels.tolist())
     count = round(settings.test_share * len(dataset))
     rest = dataset.subset(sorted(order[count:]))
     if not count or len(set(rest.labels.tolist()) - {-1}) < 2:

@@ -5,6 +5,7 @@ Nothing here imports torch or scipy, so commands can check their input with it.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -13,14 +14,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vl_core.files import read_json
 from vl_core.results import read_rows
+from vl_core.runs import read_metrics
 
 BUILT_IN = Path(__file__).parent / "runs.csv"
 """Runs that ship with the package; `docs/forecast.md` says how they were made."""
 
 SETTINGS = (
-    *("method", "ablation", "base_learning_rate", "width", "schedule", "share", "batch_size", "updates"),
-    *("images", "limit", "image_size"),
+    *("method", "ablation", "base_learning_rate", "width", "schedule", "share", "batch_size", "epochs"),
+    *("images", "limit", "image_size", "configuration"),
 )
 """Columns of a run of `vl-ssl sweep` that make its configuration; ``seed`` is one more."""
 
@@ -28,11 +31,16 @@ SETTINGS = (
 def read_runs(path: str | os.PathLike[str]) -> list[dict[str, str]]:
     """Rows of a CSV file of runs, or of the ``runs.csv`` of a folder; values as text.
 
+    A folder of `vl-ssl train` is one row, from its metrics: of training mode, with the column ``configuration`` for
+    all settings but seeds.
+
     Raises:
         OSError: If there is no such file.
         ValueError: If it is no CSV file, or has no row.
     """
     given = Path(path).expanduser()
+    if not (given / "runs.csv").is_file() and (given / "metrics.jsonl").is_file():
+        return [_trained_run(given)]
     file = given / "runs.csv" if given.is_dir() else given
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist; pass a CSV file of runs or a folder of vl-ssl sweep")
@@ -88,3 +96,52 @@ def configurations(runs: Sequence[Mapping[str, Any]], settings: Sequence[str] = 
     if not names:
         raise ValueError(f"runs must have columns of their settings, such as {', '.join(settings[:4])}; got none")
     return [tuple(str(run.get(name, "")) for name in names) for run in runs]
+
+
+def read_all_runs(paths: Sequence[str | os.PathLike[str]]) -> list[dict[str, str]]:
+    """Rows of several files or folders, one after the other; `read_runs` explains them.
+
+    Raises:
+        OSError: If one does not exist.
+        ValueError: If one holds no run, or runs of `vl-ssl train`, whose metrics are those of training mode, would mix
+            with others.
+    """
+    found = [row for path in paths for row in read_runs(path)]
+    trained = ["configuration" in row for row in found]
+    if any(trained) and not all(trained):
+        raise ValueError(
+            "runs must be all of vl-ssl train or all of tables, got both; their metrics are measured differently"
+        )
+    return found
+
+
+def _trained_run(folder: Path) -> dict[str, str]:
+    """The row of a folder of `vl-ssl train`: its last metrics as they were logged in training mode."""
+    rows, config = read_metrics(folder), read_json(folder / "config.json", dict)
+    if not rows:
+        raise ValueError(f"{folder} must hold metrics of a run, got none; train it first")
+    last = rows[-1]["step"]
+    losses = [row["loss"] for row in rows if row["step"] >= 0.9 * last and "loss" in row]
+    row: dict[str, Any] = {
+        "run": folder.name,
+        "configuration": json.dumps(_without_seeds(config), sort_keys=True),
+        "seed": config.get("seed", ""),
+        "updates": last + 1,
+        "loss": math.fsum(losses) / len(losses) if losses else "",
+    }
+    for space, prefix in (("features", ""), ("projections", "projection_")):
+        for key, value in _latest(rows, f"collapse/{space}/").items():
+            row[prefix + key] = value
+    row["knn"] = _latest(rows, "").get("knn", "")
+    return {name: str(value) for name, value in row.items()}
+
+
+def _latest(rows: Sequence[Mapping[str, Any]], prefix: str) -> dict[str, Any]:
+    """Last value of each number whose name begins so, without the beginning."""
+    return {name.removeprefix(prefix): value for row in rows for name, value in row.items() if name.startswith(prefix)}
+
+
+def _without_seeds(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _without_seeds(value) for key, value in content.items() if key != "seed"}
+    return content

@@ -60,8 +60,8 @@ def pretrain(
     however many passes it has.
 
     Metrics, every ``log_every`` updates: ``loss``, its mean over the update; ``learning_rate`` of what does not keep a
-    constant one; ``epoch``, positions seen over images; ``switched`` under a `Hybrid`, 1 from its switch on; those of
-    monitor and probe.
+    constant one; ``epoch``, positions seen over those of an epoch; ``switched`` under a `Hybrid`, 1 from its switch
+    on; those of monitor and probe.
 
     Args:
         method: Method with its backbone, such as `SimSiam`.
@@ -180,7 +180,7 @@ class _Run:
 
     def metrics(self, update: int) -> dict[str, float]:
         """Columns beside loss and learning rate, after an update."""
-        found: dict[str, float] = {"epoch": self._schedule.position / self._schedule.size}
+        found: dict[str, float] = {"epoch": self._schedule.position / self._schedule.length}
         if isinstance(self._schedule, Hybrid):
             switched = self._schedule.switched_at
             found["switched"] = int(switched is not None and switched <= self._schedule.position)
