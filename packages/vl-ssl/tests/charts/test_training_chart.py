@@ -45,7 +45,9 @@ def test_two_runs_have_a_line_each_and_their_alarms_are_marked(figures, tmp_path
     )
     vertical = [line for line in axes["loss"].lines if len(set(line.get_xdata())) == 1]
     assert [line.get_xdata()[0] for line in vertical] == [150]
-    assert [text.get_text() for text in axes["loss"].get_legend().get_texts()] == ["simsiam", "no predictor"]
+    (legend,) = figures[0].subfigs[0].legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["simsiam", "no predictor", "AUC of features", "AUC of projections", "alarm"]
     assert smallest_text(figures[0]) >= 8
     with Image.open(tmp_path / "two.png") as image:
         assert image.width == PAGE_WIDTH * 160

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from vl_core.charts import (
     COLORS,
+    INK,
     PAGE_WIDTH,
     SMALL,
     TEXT,
@@ -23,7 +24,6 @@ from vl_core.charts import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SPACES = ("features", "projections")
@@ -72,13 +72,12 @@ def draw_training(path: str | os.PathLike[str], curves: Sequence[TrainingCurve],
     """
     if not 1 <= len(curves) <= _MOST:
         raise ValueError(f"curves must hold one or two runs, got {len(curves)}; draw others in a figure of their own")
-    figure = new_figure(PAGE_WIDTH, 4.9)
+    figure = new_figure(PAGE_WIDTH, 5.1)
     parts: Any = figure.subfigures(2, 1, height_ratios=[1.0, 1.05])
     top, bottom = parts
     loss, auc, knn = top.subplots(1, 3)
     for curve, color in zip(curves, COLORS, strict=False):
-        name = legend_text(label_text(curve.name, at_most=24))
-        loss.plot(*curve.points("loss"), color=color, label=name)
+        loss.plot(*curve.points("loss"), color=color)
         for space in SPACES:
             auc.plot(*curve.points(f"collapse/{space}/auc"), color=color, linestyle=_LINES[space])
         knn.plot(*curve.points("knn"), color=color, marker="o", markersize=3)
@@ -91,7 +90,7 @@ def draw_training(path: str | os.PathLike[str], curves: Sequence[TrainingCurve],
         axes.locator_params(axis="x", nbins=4)
         style_axes(axes, grid="y")
         axes.title.set_fontsize(TEXT)
-    _legends(loss, auc, curves)
+    _draw_legend(top, curves)
     if not any(curve.points("knn")[0] for curve in curves):
         knn.text(0.5, 0.5, "no labels", transform=knn.transAxes, ha="center", fontsize=SMALL)
     _draw_spectra_over_time(bottom, curves)
@@ -100,14 +99,16 @@ def draw_training(path: str | os.PathLike[str], curves: Sequence[TrainingCurve],
     save_figure(figure, path)
 
 
-def _legends(loss: Axes, auc: Axes, curves: Sequence[TrainingCurve]) -> None:
+def _draw_legend(figure: Any, curves: Sequence[TrainingCurve]) -> None:
+    """Colors of runs and kinds of lines in one row, beside no data."""
     from matplotlib.lines import Line2D
 
-    loss.legend(fontsize=SMALL, frameon=False)
-    lines = [Line2D([], [], color="#555555", linestyle=_LINES[space], label=space) for space in SPACES]
+    names = [legend_text(label_text(curve.name, at_most=24)) for curve in curves]
+    lines = [Line2D([], [], color=color, label=name) for color, name in zip(COLORS, names, strict=False)]
+    lines += [Line2D([], [], color=INK, linestyle=_LINES[space], label=f"AUC of {space}") for space in SPACES]
     if any(curve.alarms for curve in curves):
-        lines.append(Line2D([], [], color="#555555", linestyle=":", linewidth=1, label="alarm"))
-    auc.legend(handles=lines, fontsize=SMALL, frameon=False)
+        lines.append(Line2D([], [], color=INK, linestyle=":", linewidth=1, label="alarm"))
+    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), fontsize=SMALL, frameon=False)
 
 
 def _draw_spectra_over_time(figure: Figure, curves: Sequence[TrainingCurve]) -> None:
