@@ -14,7 +14,7 @@ StudyMethod: TypeAlias = Literal["simsiam", "byol", "moco-v3", "nnsiam", "simclr
 Ablation: TypeAlias = Literal["none", "no-predictor", "no-stop-gradient"]
 """Part of a method that is left out, which makes it collapse."""
 StudySchedule: TypeAlias = Literal["multi-epoch", "continual", "hybrid"]
-"""All images in each epoch; chunk after chunk; or chunks for 40 % of the run and all images from there."""
+"""All images in each epoch; chunk after chunk; or chunks first, and all images from the switch on."""
 
 ABLATED = ("simsiam", "byol")
 """Methods that have a predictor and a stop-gradient to leave out."""
@@ -42,12 +42,18 @@ class StudyRun:
     """Channels of the first stage, even; features are eight times as wide."""
     schedule: StudySchedule = "multi-epoch"
     """Images of each epoch."""
+    switch_at: float = 0.4
+    """Share of the run at which a hybrid schedule switches; 0.4 as in the paper."""
+    triggered: bool = False
+    """Whether an alarm before that switches a hybrid schedule at once."""
     share: float = 1.0
     """Share of the images that is trained on, for as many updates as with all."""
     batch_size: int = 64
     """Images of an update."""
     epochs: int = 10
-    """Epochs of `limit` images, which a smaller share repeats; and chunks of the schedules that have some."""
+    """Epochs, and chunks of the schedules that have some."""
+    epoch_length: int | None = None
+    """Positions of an epoch, which a smaller share fills by repetition; None for `limit`."""
     seed: int = 0
     """Seed of weights, order and views."""
     images: str = "fashion"
@@ -68,6 +74,12 @@ class StudyRun:
             raise ValueError(f"base_learning_rate must be above 0 and finite, got {self.base_learning_rate}")
         if not 0 < self.share <= 1:
             raise ValueError(f"share must be above 0 and at most 1, got {self.share}")
+        if self.epoch_length is not None and self.epoch_length < 1:
+            raise ValueError(f"epoch_length must be at least 1, got {self.epoch_length}")
+        if not 0 <= self.switch_at <= 1:
+            raise ValueError(f"switch_at must lie in 0..1, got {self.switch_at}")
+        if self.triggered and self.schedule != "hybrid":
+            raise ValueError(f"triggered must be for the hybrid schedule, got {self.schedule}; leave it out")
         for name, kind in (("method", StudyMethod), ("ablation", Ablation), ("schedule", StudySchedule)):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
@@ -77,8 +89,8 @@ class StudyRun:
             )
         if self.updates < 1:
             raise ValueError(
-                f"batch_size must be at most the run's {self.epochs * self.limit} positions ({self.epochs} epochs of "
-                f"{self.limit} images), got {self.batch_size}"
+                f"batch_size must be at most the run's {self.epochs * self.length} positions ({self.epochs} epochs of "
+                f"{self.length}), got {self.batch_size}"
             )
         if self.schedule != "multi-epoch" and self.epochs > self.limit * self.share:
             raise ValueError(
@@ -87,9 +99,14 @@ class StudyRun:
             )
 
     @property
+    def length(self) -> int:
+        """Positions of an epoch."""
+        return self.limit if self.epoch_length is None else self.epoch_length
+
+    @property
     def updates(self) -> int:
-        """Updates of the run where there are `limit` images, up to rounding of the share."""
-        return self.epochs * self.limit // self.batch_size
+        """Updates of the run."""
+        return self.epochs * self.length // self.batch_size
 
     @property
     def name(self) -> str:

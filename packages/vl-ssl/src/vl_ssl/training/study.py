@@ -2,9 +2,9 @@
 
 What a row says of the network is measured in evaluation mode on fixed images, so rows of equal images compare:
 
-- collapse metrics: features of `MEASURED` of the ``limit`` images, not augmented. With a smaller share the same images
+- collapse metrics: features of up to `MEASURED` of the ``limit`` images, not augmented. With a smaller share the same images
   are measured, whether the run has seen them or not: metrics of different numbers of images do not compare;
-- ``knn``: weighted k-NN (k = 20, temperature 0.07) of up to `TESTED` test images, the ``limit`` images being the bank.
+- ``knn``: weighted k-NN (k = 20, temperature 0.07) of up to `TESTED` test images, with the same images as the bank.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from vl_core.data import ImageDataset, UndividedError, balanced_order, image_to_tensor, open_dataset
+from vl_core.data import ImageDataset, Normalization, UndividedError, balanced_order, image_to_tensor, open_dataset
 from vl_core.features import knn_accuracy
 from vl_core.files import read_json
 from vl_core.runs import atomic_write, read_metrics
@@ -52,9 +52,8 @@ METRICS = ("auc", "rankme", "effective_rank", "alpha_req", "nesum", "stable_rank
 """Collapse metrics of a row, of features; those of projections have the prefix ``projection_``."""
 
 _WARMUP = 50  # updates
-_HYBRID = 0.4  # of the run, as in the paper
-_READINGS = 10  # of a run, by the probe
-_HEADS = {"projection": 256, "predictor_hidden": 64}
+_READINGS = 20  # of a run, by the probe
+_HEADS = {"projection": 256, "hidden": 256, "predictor_hidden": 64}
 _ABLATIONS: Mapping[str, Mapping[str, bool]] = {
     "none": {},
     "no-predictor": {"predictor": False},
@@ -104,35 +103,35 @@ def run_study(
         "small_resnet",
         channels=images.train.images.shape[1],
         image_size=run.image_size,
+        normalization=_normalization(images.train),
         width=run.width,
         depth="10",
         stem_stride=2,
     )
     known = inspect.signature(METHODS[run.method]).parameters
-    heads = {name: value for name, value in {**_HEADS, "hidden": backbone.num_features}.items() if name in known}
+    heads = {name: value for name, value in _HEADS.items() if name in known}
     method = build_method(run.method, backbone, **heads, **_ABLATIONS[run.ablation])
 
     count = max(2, round(run.share * len(images.train)))
-    epochs = max(1, round(run.epochs * len(images.train) / count))
     settings = PretrainSettings(
-        epochs=epochs,
+        epochs=run.epochs,
         batch_size=run.batch_size,
         base_learning_rate=run.base_learning_rate,
         weight_decay=5e-4,
-        warmup_epochs=min(float(epochs), _WARMUP * run.batch_size / count),
+        warmup_epochs=min(float(run.epochs), _WARMUP * run.batch_size / run.length),
         decay_share=0.0,
         seed=run.seed,
     )
-    updates = settings.loop(count).updates
+    updates = settings.loop(run.length).updates
     log_every = max(1, updates // 200)
-    monitor = CollapseMonitor(every=max(5, updates // 50))
+    monitor = CollapseMonitor(every=max(5, updates // 100), action="switch" if run.triggered else "warn")
     probe = StudyProbe(images)
     pretrain(
         method,
         images.train.subset(_chosen(images.train, count, run.seed)).images,
         settings,
         folder,
-        schedule=_schedule(run, count, epochs),
+        schedule=_schedule(run, count),
         monitor=monitor,
         probe=probe,
         probe_every=log_every * max(1, updates // (_READINGS * log_every)),
@@ -187,7 +186,8 @@ class StudyProbe:
     """Collapse metrics and k-NN accuracy of a method in evaluation mode; modes and buffers are left as they were."""
 
     def __init__(self, images: StudyImages):
-        self._images, self._measured = images, _chosen(images.train, MEASURED, 0)
+        self._bank = images.train.subset(_chosen(images.train, MEASURED, 0))
+        self._test = images.test
         self.names = (*METRICS, *(f"projection_{name}" for name in METRICS), "knn")
         """Columns that a call gives."""
 
@@ -197,26 +197,31 @@ class StudyProbe:
             raise TypeError(f"method must be a SiameseMethod, got {type(method).__name__}")
         features, projections = CollapseMeter(), CollapseMeter()
         with evaluating(method):
-            bank = frozen_features(method.backbone, self._images.train, 256)
-            test = frozen_features(method.backbone, self._images.test, 256)
-            measured = bank[self._measured]
-            features.update(measured)
+            bank = frozen_features(method.backbone, self._bank, 256)
+            test = frozen_features(method.backbone, self._test, 256)
+            features.update(bank)
             device = next(method.parameters()).device
-            projections.update(method.get_submodule("projector")(measured.to(device)))
+            projections.update(method.get_submodule("projector")(bank.to(device)))
         reports = {"": features.compute(), "projection_": projections.compute()}
         metrics = {f"{space}{name}": float(getattr(own, name)) for space, own in reports.items() for name in METRICS}
-        labels = self._images.train.labels, self._images.test.labels
+        labels = self._bank.labels, self._test.labels
         return {**metrics, "knn": knn_accuracy(bank, labels[0], test, labels[1], k=min(20, len(bank)))}
 
 
-def _schedule(run: StudyRun, size: int, epochs: int) -> Schedule:
-    every = MultiEpoch(size, epochs, seed=run.seed)
+def _schedule(run: StudyRun, size: int) -> Schedule:
+    every = MultiEpoch(size, run.epochs, length=run.length, seed=run.seed)
     if run.schedule == "multi-epoch":
         return every
-    continual = Continual(size, epochs, chunks=min(run.epochs, epochs, size), seed=run.seed)
+    continual = Continual(size, run.epochs, chunks=min(run.epochs, size), length=run.length, seed=run.seed)
     if run.schedule == "continual":
         return continual
-    return Hybrid(continual, every, switch_at=round(_HYBRID * every.positions))
+    return Hybrid(continual, every, switch_at=round(run.switch_at * every.positions))
+
+
+def _normalization(images: ImageTensors) -> Normalization:
+    """Mean and deviation of each channel: those of ImageNet, on small images of one kind, bring collapse near."""
+    pixels = images.batch(slice(0, 10_000)).double().movedim(1, 0).flatten(1)
+    return Normalization(tuple(pixels.mean(1).tolist()), tuple((pixels.std(1) + 1e-3).tolist()))
 
 
 def _chosen(images: ImageTensors, count: int, seed: int) -> list[int]:

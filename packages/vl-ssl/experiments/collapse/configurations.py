@@ -1,0 +1,97 @@
+"""Runs of the studies of collapse, stated before any of them was trained.
+
+Base learning rates are those for a batch of 256: 0.12 is 0.03 for a batch of 64. All runs keep a constant rate after a
+warm-up, so that a longer run begins as a shorter one does.
+"""
+
+from __future__ import annotations
+
+from vl_ssl.training.configuration import StudyRun
+
+RATE = 0.12
+SEEDS = (0, 1, 2)
+CALIBRATION = 100
+"""Seed of the runs by which the alarm's rule was chosen; no other result uses them."""
+WIDTHS = (4, 8, 16)
+_FASHION = {"images": "fashion", "limit": 10_000, "epochs": 10}
+_EMOJI = {"images": "emoji", "limit": 4_000, "epochs": 25}
+
+
+def healthy_runs(seed: int) -> dict[str, StudyRun]:
+    """Runs without anything left out: widths, rates and data of SimSiam, other methods, and other schedules."""
+    found = {
+        f"{name} width {width} rate x {factor:g}": StudyRun(
+            width=width, base_learning_rate=RATE * factor, seed=seed, **data
+        )
+        for name, data in (("fashion", _FASHION), ("emoji", _EMOJI))
+        for width in WIDTHS
+        for factor in (0.3, 1, 3)
+    }
+    for method in ("byol", "moco-v3", "simclr", "vicreg"):
+        found[method] = StudyRun(method=method, base_learning_rate=RATE, seed=seed, **_FASHION)
+    found["fashion 10 %"] = StudyRun(share=0.1, base_learning_rate=RATE, seed=seed, **_FASHION)
+    found["continual"] = StudyRun(schedule="continual", base_learning_rate=RATE, seed=seed, **_FASHION)
+    return found
+
+
+def collapsing_runs(seed: int) -> dict[str, StudyRun]:
+    """SimSiam, four times made to collapse."""
+    return {
+        "no predictor": StudyRun(ablation="no-predictor", base_learning_rate=RATE, seed=seed, **_FASHION),
+        "no stop-gradient": StudyRun(ablation="no-stop-gradient", base_learning_rate=RATE, seed=seed, **_FASHION),
+        "rate x 30": StudyRun(base_learning_rate=30 * RATE, seed=seed, **_FASHION),
+        # The rate of an update stays, so its noise grows.
+        "batch of 4": StudyRun(
+            batch_size=4, base_learning_rate=RATE * 16, seed=seed, images="fashion", limit=10_000, epochs=1
+        ),
+    }
+
+
+def alarm_runs() -> dict[str, StudyRun]:
+    """Runs that choose the alarm's rule (``calibration``), and others that judge it."""
+    runs = {f"calibration/{name}": run for name, run in healthy_runs(CALIBRATION).items()}
+    runs |= {f"calibration/{name}": run for name, run in collapsing_runs(CALIBRATION).items()}
+    for seed in SEEDS:
+        runs |= {f"collapsing/{name}/{seed}": run for name, run in collapsing_runs(seed).items()}
+    return runs | {f"healthy/{name}": run for name, run in healthy_runs(0).items()}
+
+
+def hybrid_runs() -> dict[str, StudyRun]:
+    """Continual first, then all images: from given shares of the run, or from the alarm on, where collapse is near."""
+    runs = {}
+    for seed in SEEDS:
+        common = {"base_learning_rate": 3 * RATE, "width": 4, "seed": seed, **_FASHION, "epochs": 20}
+        runs[f"multi-epoch/{seed}"] = StudyRun(**common)
+        runs[f"continual/{seed}"] = StudyRun(schedule="continual", **common)
+        for share in (0.1, 0.2, 0.4, 0.6, 0.8):
+            runs[f"switch at {share:g}/{seed}"] = StudyRun(schedule="hybrid", switch_at=share, **common)
+        runs[f"triggered/{seed}"] = StudyRun(schedule="hybrid", switch_at=0.8, triggered=True, **common)
+    return runs
+
+
+def phenomenon_runs(updates: int) -> dict[str, StudyRun]:
+    """The grid of the paper's claim: widths, rates, shares of 60,000 images, and schedules, for so many updates.
+
+    Args:
+        updates: 1,000, 10,000 or 50,000. The longest runs are at the middle rate alone, with two shares.
+    """
+    runs = {}
+    long = updates > 10_000
+    for seed in SEEDS:
+        for width in WIDTHS:
+            for factor in (1,) if long else (1, 0.3, 3):
+                for share in (0.01, 1.0) if long else (0.01, 0.1, 1.0):
+                    for schedule in ("multi-epoch", "continual", "hybrid"):
+                        name = f"{updates}/width {width}/rate x {factor:g}/{share:g}/{schedule}/{seed}"
+                        runs[name] = StudyRun(
+                            width=width,
+                            base_learning_rate=RATE * factor,
+                            share=share,
+                            schedule=schedule,
+                            seed=seed,
+                            images="fashion-mnist",
+                            limit=60_000,
+                            epochs=100,
+                            epoch_length=updates * 64 // 100,
+                        )
+    return runs
