@@ -11,6 +11,16 @@ from vl_ssl.__about__ import __version__
 _COMMANDS = "vl_ssl.commands"
 
 COMMANDS: dict[str, Command] = {
+    "train": Command(
+        f"{_COMMANDS}.settings.train:Train",
+        f"{_COMMANDS}.train:run",
+        "train a network without labels, and watch for collapse",
+        {
+            "--images photos --backbone resnet18 --epochs 100 --workers 8": "images of your own",
+            "--schedule hybrid --switch-at alarm": "one chunk after the other, then all from an alarm on",
+            "--images photos --method byol --recipe byol --on-alarm stop": "another method; an alarm ends the run",
+        },
+    ),
     "probe": Command(
         f"{_COMMANDS}.settings.probe:Probe",
         f"{_COMMANDS}.probe:run",
