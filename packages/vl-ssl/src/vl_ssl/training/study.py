@@ -2,8 +2,8 @@
 
 What a row says of the network is measured in evaluation mode on fixed images, so rows of equal images compare:
 
-- collapse metrics: features of up to `MEASURED` of the ``limit`` images, not augmented. With a smaller share the same images
-  are measured, whether the run has seen them or not: metrics of different numbers of images do not compare;
+- collapse metrics: features of up to `MEASURED` of the ``limit`` images, not augmented. With a smaller share the same
+  images are measured, whether the run has seen them or not: metrics of different numbers of images do not compare;
 - ``knn``: weighted k-NN (k = 20, temperature 0.07) of up to `TESTED` test images, with the same images as the bank.
 """
 
