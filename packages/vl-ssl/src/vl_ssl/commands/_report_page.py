@@ -48,7 +48,8 @@ def write_page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{_text(title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{_text(title)}</h1>",
-        *(f'<p class="alarm">{_text(alarm)}</p>' for alarm in alarms or ["no alarm"]),
+        *(f'<p class="alarm">{_text(alarm)}</p>' for alarm in alarms),
+        *(() if alarms else ("<p>no alarm</p>",)),
         f'<figure style="margin: 0"><img src="data:image/png;base64,{data}" alt="{_text(caption)}">',
         f"<figcaption>{_text(caption)}</figcaption></figure>",
     ]

@@ -21,7 +21,7 @@ from vl_ssl.commands._watched_run import WatchedRun, watched_run
 from vl_ssl.commands.settings.train import Train
 
 _CAPTION = (
-    "Top: loss; AUC of the singular values of the features (solid) and projections (dashed), which 1 means collapsed; "
+    "Top: loss; AUC of the singular values of the features (solid) and projections (dashed), 1 where collapsed; "
     "accuracy of k-NN on the features. A dotted line marks the first alarm of its run. Bottom: singular values, each "
     "line a reading, from early (dark) to late (bright)."
 )

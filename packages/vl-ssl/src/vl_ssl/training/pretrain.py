@@ -120,7 +120,7 @@ def pretrain(
         state=run.state(),
         config={
             "pretrain": kept,
-            "method": type(method).__name__,
+            "method": {"name": type(method).__name__, **_hyperparameters(method)},
             "weights": _layout(method),
             "schedule": schedule.describe(),
             "augmentation": _described(augmentation),
@@ -218,6 +218,14 @@ def _described(augmentation: object) -> Any:
     if is_dataclass(augmentation) and not isinstance(augmentation, type):
         return {"name": type(augmentation).__name__, **asdict(augmentation)}
     return type(augmentation).__name__
+
+
+def _hyperparameters(method: nn.Module) -> dict[str, Any]:
+    """Public settings that change no weight's shape, such as a temperature or a momentum."""
+    plain = (bool, int, float, str, tuple)
+    found = {name: value for name, value in vars(method).items() if isinstance(value, plain) and name[0] != "_"}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in sorted(found.items())
+            if name != "training"}  # fmt: skip
 
 
 def _layout(method: nn.Module) -> str:
