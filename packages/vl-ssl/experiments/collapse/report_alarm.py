@@ -44,7 +44,12 @@ class Outcome:
 
 
 def outcomes(
-    readings: Iterable[Mapping[str, str]], *, rise: float = RISE, patience: int = 2, spaces: Iterable[str] = SPACES
+    readings: Iterable[Mapping[str, str]],
+    *,
+    rise: float = RISE,
+    patience: int = 2,
+    begin: int = 100,
+    spaces: Iterable[str] = SPACES,
 ) -> list[Outcome]:
     """Apply a rule to the readings of all runs."""
     runs: dict[str, list[Mapping[str, str]]] = {}
@@ -58,9 +63,13 @@ def outcomes(
             last = None
             for row in rows:
                 # A row repeats the latest reading where there is none at its step.
-                if (value := row[space]) != last and (seen := alarm.update(int(row["step"]), float(value))):
+                if (
+                    int(row["step"]) >= begin
+                    and (value := row[space]) != last
+                    and (seen := alarm.update(int(row["step"]), float(value)))
+                ):
                     steps.append(seen.step)
-                last = value
+                last = row[space]
         best, fall, knn = 0.0, None, 0.0
         for row in rows:
             if row["knn"]:

@@ -64,15 +64,15 @@ def run(monitor, first, last):
 
 
 def test_monitor_sees_lost_dimensions_and_resumes_anywhere():
-    whole = CollapseMonitor(every=2, window=128)
+    whole = CollapseMonitor(every=2, window=128, begin=0)
     expected = run(whole, 0, 16)
     assert list(expected.values()) == ["features"]
     assert whole.reports["projections"].auc < 0.6 < whole.reports["features"].auc
-    parts = CollapseMonitor(every=2, window=128)
+    parts = CollapseMonitor(every=2, window=128, begin=0)
     found = run(parts, 0, 9)
     state = parts.state_dict()
     json.dumps({"rules": state["rules"], "alarms": state["alarms"], "widths": state["widths"]})
-    again = CollapseMonitor(every=2, window=128)
+    again = CollapseMonitor(every=2, window=128, begin=0)
     again.load_state_dict(state)
     assert {**found, **run(again, 9, 16)} == expected
     assert again.metrics() == whole.metrics()
@@ -80,17 +80,23 @@ def test_monitor_sees_lost_dimensions_and_resumes_anywhere():
 
 
 def test_monitor_reads_nothing_before_its_window_is_full():
-    monitor = CollapseMonitor(every=1, window=129)
+    monitor = CollapseMonitor(every=1, window=129, begin=0)
     run(monitor, 0, 2)
     assert monitor.metrics() == {}
     run(monitor, 2, 3)
     assert monitor.reports["features"].samples == 129
 
 
+def test_monitor_spares_the_first_steps():
+    monitor = CollapseMonitor(every=2, window=128, begin=14)
+    assert run(monitor, 0, 20) == {}
+    assert monitor.reports["features"].auc > 0.9
+
+
 def test_monitor_stops_or_switches_when_asked():
     with pytest.raises(CollapseError, match=r"step 1.: collapse, the AUC of the features"):
-        run(CollapseMonitor(every=2, window=128, action="stop"), 0, 16)
-    monitor = CollapseMonitor(every=1, window=64, patience=1, action="switch")
+        run(CollapseMonitor(every=2, window=128, begin=0, action="stop"), 0, 16)
+    monitor = CollapseMonitor(every=1, window=64, begin=0, patience=1, action="switch")
     torch.manual_seed(0)
     method = SimSiam(nn.Sequential(nn.Flatten(), nn.Linear(64, 8)), num_features=8, projection=8)
     before = {name: value.clone() for name, value in method.state_dict().items()}
@@ -105,7 +111,7 @@ def test_monitor_stops_or_switches_when_asked():
 
 
 def test_metrics_are_finite_for_constant_features():
-    monitor = CollapseMonitor(every=1, window=4)
+    monitor = CollapseMonitor(every=1, window=4, begin=0)
     monitor.observe(0, torch.ones(4, 3))
     assert all(math.isfinite(value) for value in monitor.metrics().values())
     assert monitor.reports["features"].auc == 1.0
@@ -118,6 +124,7 @@ def test_metrics_are_finite_for_constant_features():
         (lambda: CollapseAlarm(rise=1), "rise must lie between 0 and 1"),
         (lambda: CollapseAlarm(patience=0), "patience must be at least 1"),
         (lambda: CollapseAlarm().update(0, math.nan), "auc must lie in 0..1"),
+        (lambda: CollapseMonitor(begin=-1), "begin at least 0"),
         (lambda: CollapseMonitor(every=0), "every must be at least 1"),
         (lambda: CollapseMonitor(window=1), "window at least 2"),
         (lambda: CollapseMonitor(rise=2), "rise must lie between 0 and 1"),

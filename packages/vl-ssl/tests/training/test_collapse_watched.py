@@ -29,7 +29,7 @@ def trained(out, *, action="switch", stop_at=-1):
     torch.manual_seed(3)
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(36, 12), nn.BatchNorm1d(12), nn.ReLU())
     method = SimSiam(backbone, num_features=12, projection=8, predictor_hidden=4, stop_gradient=False)
-    monitor = CollapseMonitor(every=2, window=16, patience=1, rise=0.01, action=action)
+    monitor = CollapseMonitor(every=2, window=16, begin=0, patience=1, rise=0.01, action=action)
 
     def probe(method, update):
         if update == stop_at:

@@ -89,8 +89,9 @@ def small_resnet(
             blocks, whatever the block is; or these numbers, such as ``(5, 6, 9, 4)``.
         block: ``"basic"``, of two 3 x 3 convolutions, or ``"bottleneck"``.
         channels: Channels of the images.
-        small_images: Whether the stem is a 3 x 3 convolution without pooling, for images of up to about 64 pixels; a
-            7 x 7 convolution and pooling, both of stride 2, otherwise.
+        small_images: Whether the stem is a 3 x 3 convolution without pooling and shortcuts average before they
+            stride, for images of up to about 64 pixels; a 7 x 7 convolution and pooling, both of stride 2, and plain
+            shortcuts otherwise.
         stem_stride: Stride of the stem for small images; 2 costs a quarter, for studies on a CPU.
         normalization: As in `build_backbone`.
 

@@ -65,6 +65,9 @@ def resnet_network(
         stem_type="deep",
         stem_width=width // 2,
         channels=tuple(width * 2**stage for stage in range(4)),
+        # Residuals begin at zero, so features begin as what the shortcuts see: of a 7 x 7 map, with strides alone, one
+        # pixel of a corner. Shortcuts that average (He et al., 2019) see all of it.
+        avg_down=small_images,
         **options,
     )
     if small_images:

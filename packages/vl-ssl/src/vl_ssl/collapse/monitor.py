@@ -55,6 +55,7 @@ class CollapseMonitor:
         every: Steps between readings.
         window: Samples of a reading, the last ones; by default four for each dimension and at least 1,024. There is no
             reading before so many were seen, since fewer samples look more collapsed.
+        begin: Steps before the alarm looks at readings: a network that begins to learn changes its spectrum fast.
         rise: Sensitivity of the alarm, see `CollapseAlarm`.
         patience: High readings in a row that make an alarm.
         action: ``"warn"`` logs the alarm, ``"switch"`` also asks the trainer to switch a `Hybrid` schedule, ``"stop"``
@@ -64,7 +65,7 @@ class CollapseMonitor:
         ValueError: If an argument is out of range.
 
     Example:
-        >>> monitor = CollapseMonitor(every=2, window=64)
+        >>> monitor = CollapseMonitor(every=2, window=64, begin=0)
         >>> for step in range(6):
         ...     features = torch.randn(32, 8, generator=torch.Generator().manual_seed(step))
         ...     alarm = monitor.observe(step, features, loss=-0.5)
@@ -77,15 +78,18 @@ class CollapseMonitor:
         *,
         every: int = 100,
         window: int | None = None,
+        begin: int = 100,
         rise: float = RISE,
         patience: int = 2,
         action: Action = "warn",
     ):
-        if every < 1 or (window is not None and window < 2):
-            raise ValueError(f"every must be at least 1 and window at least 2, got {every} and {window}")
+        if every < 1 or begin < 0 or (window is not None and window < 2):
+            raise ValueError(
+                f"every must be at least 1, begin at least 0 and window at least 2, got {every}, {begin} and {window}"
+            )
         if action not in get_args(Action):
             raise ValueError(f"action must be one of {', '.join(get_args(Action))}, got {action!r}")
-        self.every, self.window, self.action = every, window, action
+        self.every, self.window, self.begin, self.action = every, window, begin, action
         self._rule = {"rise": rise, "patience": patience}
         CollapseAlarm(rise=rise, patience=patience)
         self._meters: dict[str, CollapseMeter] = {}
@@ -118,6 +122,8 @@ class CollapseMonitor:
             meter.update(values)
             if (step + 1) % self.every == 0 and meter.samples >= (meter.window or 0):
                 report = self.reports[space] = meter.compute()
+                if step < self.begin:
+                    continue
                 shrunk = report.std_scaled < _SHRUNK
                 alarm = self._alarms[space].update(step, report.auc, loss=loss, shrunk=shrunk)
                 found = found or alarm
