@@ -126,7 +126,7 @@ def test_evaluating_restores_after_an_error() -> None:
         ({"name": "resnt18"}, "did you mean 'resnet18'"),
         ({"name": "owner/model"}, "must be an architecture of timm"),
         ({"name": "resnet10t", "global_pool": ""}, "pool it: global_pool='avg'"),
-        ({"name": "resnet10t", "colour": 1}, "does not take the arguments"),
+        ({"name": "resnet10t", "tint": 1}, "does not take the arguments"),
         ({"name": "resnet10t", "channels": 0}, "channels and image_size must be at least 1"),
         ({"name": "resnet10t", "normalization": Normalization((0.5,), (0.5,))}, "one mean for each of 3 channels"),
         ({"name": "vit_tiny_patch16_224", "image_size": 28}, "pass patch_size=, such as 7"),
@@ -135,7 +135,7 @@ def test_evaluating_restores_after_an_error() -> None:
         ({"name": "small_resnet", "depth": "19"}, "depth must be one of 10, 18"),
         ({"name": "small_resnet", "depth": (1, 2)}, "four stages"),
         ({"name": "small_resnet", "block": "wide"}, "'basic' or 'bottleneck'"),
-        ({"name": "small_resnet", "colour": 1}, "does not take these arguments"),
+        ({"name": "small_resnet", "tint": 1}, "does not take these arguments"),
     ],
 )
 def test_what_cannot_be_built_is_refused(arguments: dict[str, object], message: str) -> None:

@@ -1,4 +1,4 @@
-"""What no meter takes, with what the message says; a refusal changes nothing."""
+"""Input that no meter takes, with what the message says; a refusal changes nothing."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_runs_without_an_accuracy_are_predicted_from_all_others(tmp_path):
 
 
 def training_folder(folder, seed, width, shift):
-    """What `vl-ssl train` leaves of a run."""
+    """Leave a folder as `vl-ssl train` does."""
     folder.mkdir()
     config = {"seed": seed, "pretrain": {"seed": seed}, "width": width, "images": f"digest {seed}"}
     (folder / "config.json").write_text(json.dumps(config))

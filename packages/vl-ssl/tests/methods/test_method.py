@@ -1,4 +1,4 @@
-"""What all methods share: steps from outside, groups, export, precision, and refusals."""
+"""Properties that all methods share: steps from outside, groups, export, precision, and refusals."""
 
 from __future__ import annotations
 

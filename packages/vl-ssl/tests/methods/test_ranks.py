@@ -16,7 +16,7 @@ from vl_ssl.methods.batch_norm import plain_batch_norm
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """What two ranks wrote, run once."""
+    """Folder of what two ranks wrote, run once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch._dynamo", "torch.nn.parallel", "vl_ssl.methods.build"])
     path = tmp_path_factory.mktemp("ranks")

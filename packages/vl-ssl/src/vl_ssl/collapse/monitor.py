@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Outputs(Protocol):
-    """What a siamese method returns: see `vl_ssl.SiameseOutput`."""
+    """Output of a siamese method, such as `vl_ssl.SiameseOutput`."""
 
     @property
     def features(self) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What a summary keeps of the scatter of centered features: all of it, its triangular factor, or a sketch."""
+"""Forms in which a summary keeps the scatter of centered features: all of it, its triangular factor, or a sketch."""
 
 from __future__ import annotations
 

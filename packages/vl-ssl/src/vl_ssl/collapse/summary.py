@@ -78,7 +78,7 @@ class Summary(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the sums are kept."""
+        """Device of the sums."""
         return self.mean.device
 
     @property

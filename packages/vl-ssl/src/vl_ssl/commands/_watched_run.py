@@ -21,7 +21,7 @@ from vl_ssl.collapse.alarm import Alarm
 from vl_ssl.collapse.monitor import CollapseError, CollapseMonitor
 from vl_ssl.commands._training_images import TrainingImages
 from vl_ssl.commands.settings.train import SMALL_RESNET, Train
-from vl_ssl.methods.build import METHODS, build_method
+from vl_ssl.methods.build import ABLATIONS, METHODS, build_method
 from vl_ssl.methods.method import SiameseMethod
 from vl_ssl.optimizers.building import build_optimizer
 from vl_ssl.probes.offline import KNNProbe
@@ -39,11 +39,6 @@ from vl_ssl.training.settings import (
 SPECTRA = "spectra.jsonl"
 """File of spectra in the folder of a run, a line each."""
 
-_ABLATIONS: Mapping[str, Mapping[str, bool]] = {
-    "none": {},
-    "no-predictor": {"predictor": False},
-    "no-stop-gradient": {"stop_gradient": False},
-}
 _SMALL_VIEWS = 32  # pixels
 
 
@@ -149,7 +144,7 @@ def new_method(settings: Train, images: TrainingImages, without: str = "none") -
         "hidden": settings.hidden or backbone.num_features,
         "predictor_hidden": settings.predictor_hidden,
         "momentum": settings.target_momentum,
-        **_ABLATIONS[without],
+        **ABLATIONS[without],
     }
     chosen = {name: value for name, value in asked.items() if name in known and value is not None}
     return build_method(settings.method, backbone, **chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -24,6 +25,13 @@ METHODS: dict[str, type[SiameseMethod]] = {
     "vicreg": VICReg,
 }
 """Every method by the name that `build_method` and commands know it by; add yours here."""
+
+ABLATIONS: Mapping[str, Mapping[str, bool]] = {
+    "none": {},
+    "no-predictor": {"predictor": False},
+    "no-stop-gradient": {"stop_gradient": False},
+}
+"""Settings by which SimSiam and BYOL lose a part that keeps them from collapse, for studies."""
 
 
 def build_method(name: str, backbone: nn.Module, **settings: Any) -> SiameseMethod:

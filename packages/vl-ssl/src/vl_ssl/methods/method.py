@@ -1,4 +1,4 @@
-"""What every siamese method is: a backbone, two views in, a loss out; steppable from any loop.
+"""Base of the siamese methods: a backbone, two views in, a loss out; steppable from any loop.
 
     output = method(view_1, view_2)
     output.loss.backward()

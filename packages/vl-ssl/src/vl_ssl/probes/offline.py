@@ -195,7 +195,7 @@ class _ProbeData:
         return bank, self.train.labels, test, self.test.labels
 
     def sizes(self) -> dict[str, int]:
-        """What an accuracy says of its images."""
+        """Numbers of images and classes, for an accuracy."""
         return {"bank_size": len(self.train), "test_size": len(self.test), "num_classes": len(self.classes)}
 
 

@@ -14,7 +14,7 @@ from vl_ssl.probes.offline import ProbeAccuracy, frozen_features
 
 
 class OnlineStep(NamedTuple):
-    """What an update of an online probe measured before it learned from the batch; scalars on the features' device."""
+    """Measures of a batch before an online probe learned from it; scalars on the features' device."""
 
     loss: Tensor
     """Mean cross-entropy of the batch in nats; NaN for a batch without labels."""

@@ -137,7 +137,7 @@ def pretrain(
 
 
 class _Run:
-    """What happens in and after the updates of a run."""
+    """Callbacks of a run, in and after its updates."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class _Run:
         return found
 
     def state(self) -> dict[str, Stateful]:
-        """What belongs to checkpoints beside the method."""
+        """Objects that belong to checkpoints beside the method."""
         return {"schedule": self._schedule, **({} if self._monitor is None else {"monitor": self._monitor})}
 
 

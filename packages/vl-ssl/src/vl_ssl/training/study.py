@@ -14,7 +14,6 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +32,7 @@ from vl_ssl.backbones.checking import evaluating
 from vl_ssl.backbones.saving import save_backbone
 from vl_ssl.collapse.meter import CollapseMeter
 from vl_ssl.collapse.monitor import CollapseMonitor
-from vl_ssl.methods.build import METHODS, build_method
+from vl_ssl.methods.build import ABLATIONS, METHODS, build_method
 from vl_ssl.methods.method import SiameseMethod
 from vl_ssl.probes.images import ImageTensors, image_tensors
 from vl_ssl.probes.offline import frozen_features
@@ -54,11 +53,6 @@ METRICS = ("auc", "rankme", "effective_rank", "alpha_req", "nesum", "stable_rank
 _WARMUP = 50  # updates
 _READINGS = 20  # of a run, by the probe
 _HEADS = {"projection": 256, "hidden": 256, "predictor_hidden": 64}
-_ABLATIONS: Mapping[str, Mapping[str, bool]] = {
-    "none": {},
-    "no-predictor": {"predictor": False},
-    "no-stop-gradient": {"stop_gradient": False},
-}
 
 
 @dataclass(frozen=True)
@@ -115,7 +109,7 @@ def run_study(
     )
     known = inspect.signature(METHODS[run.method]).parameters
     heads = {name: value for name, value in _HEADS.items() if name in known}
-    method = build_method(run.method, backbone, **heads, **_ABLATIONS[run.ablation])
+    method = build_method(run.method, backbone, **heads, **ABLATIONS[run.ablation])
 
     count = max(2, round(run.share * len(images.train)))
     settings = PretrainSettings(

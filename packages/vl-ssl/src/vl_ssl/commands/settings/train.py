@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal
 
 from vl_core.cli import Count, Groups, ImageSource, Metavar, Range, RunPath, Seed, check_values
 from vl_core.data import check_images
+
+from vl_ssl.training.configuration import ABLATED, Ablation
 
 BUILT_IN = "fashion"
 """The images of the default, for which other defaults are chosen too."""
 SMALL_RESNET = "small_resnet"
 ALARM = "alarm"
-
-Beside: TypeAlias = Literal["none", "no-predictor", "no-stop-gradient"]
-"""Runs that may stand beside: the same without a part that keeps it from collapse."""
-
-ABLATIONS: Mapping[str, tuple[str, ...]] = {
-    "no-predictor": ("simsiam", "byol"),
-    "no-stop-gradient": ("simsiam", "byol"),
-}
-"""Methods that have each part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +51,7 @@ class Train:
     method: Literal["simsiam", "byol", "moco-v3", "nnsiam", "simclr", "vicreg"] = "simsiam"
     """Method."""
 
-    beside: Beside | None = None
+    beside: Ablation | None = None
     """A second run that lacks a part of the method, to compare with; default: no-stop-gradient for SimSiam on the
     built-in Fashion-MNIST, none otherwise."""
 
@@ -199,10 +192,9 @@ class Train:
                 f"--width, --depth and --stem-stride are for {SMALL_RESNET}, and --backbone {self.backbone} has its "
                 "own; leave them out"
             )
-        methods = ABLATIONS.get(self.beside_run)
-        if methods is not None and self.method not in methods:
+        if self.beside_run != "none" and self.method not in ABLATED:
             raise ValueError(
-                f"--beside {self.beside_run} must be for one of {', '.join(methods)}, got --method {self.method}; "
+                f"--beside {self.beside_run} must be for one of {', '.join(ABLATED)}, got --method {self.method}; "
                 "leave it out"
             )
         if self.probe_every % self.read_every:
