@@ -48,10 +48,11 @@ def collapsing_runs(seed: int) -> dict[str, StudyRun]:
 
 
 def alarm_runs() -> dict[str, StudyRun]:
-    """Runs that choose the alarm's rule (``calibration``, a third of the healthy ones), and others that judge it."""
-    third = list(healthy_runs(CALIBRATION).items())[::3]
-    runs = {f"calibration/{name}": run for name, run in third}
-    runs |= {f"calibration/{name}": run for name, run in collapsing_runs(CALIBRATION).items()}
+    """Runs that choose the alarm's rule (``calibration``, half of the healthy ones), and others that judge it."""
+    runs = {f"calibration/{name}": run for name, run in collapsing_runs(CALIBRATION).items()}
+    for number, (name, run) in enumerate(healthy_runs(CALIBRATION).items()):
+        if number % 3 == 0 or number % 4 == 1:
+            runs[f"calibration/{name}"] = run
     for seed in SEEDS:
         runs |= {f"collapsing/{name}/{seed}": run for name, run in collapsing_runs(seed).items()}
     return runs | {f"healthy/{name}": run for name, run in healthy_runs(0).items()}
