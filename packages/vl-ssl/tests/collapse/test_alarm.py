@@ -37,7 +37,7 @@ def steps_of_alarms(curve, **rule):
     ],
 )
 def test_alarm_is_a_rise_that_stays(curve, expected):
-    assert steps_of_alarms(curve) == expected
+    assert steps_of_alarms(curve, rise=0.25) == expected
 
 
 def test_alarm_says_where_it_stands_and_what_to_change():

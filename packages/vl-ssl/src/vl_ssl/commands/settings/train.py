@@ -122,7 +122,7 @@ class Train:
     """Response to an alarm: a line, a switch of hybrid as well, or the end of the run; default: switch where hybrid
     waits for an alarm, warn otherwise. A run beside only warns."""
 
-    rise: Annotated[float, Range(above=0, below=1)] = 0.6
+    rise: Annotated[float, Range(above=0, below=1)] = 0.45
     """Share of the way from the lowest AUC to 1 at which there is an alarm."""
 
     read_every: Count = 50
