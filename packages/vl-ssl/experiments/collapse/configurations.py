@@ -6,6 +6,8 @@ warm-up, so that a longer run begins as a shorter one does.
 
 from __future__ import annotations
 
+from typing import Any
+
 from vl_ssl.training.configuration import StudyRun
 
 RATE = 0.12
@@ -13,8 +15,8 @@ SEEDS = (0, 1, 2)
 CALIBRATION = 100
 """Seed of the runs by which the alarm's rule was chosen; no other result uses them."""
 WIDTHS = (4, 8, 16)
-_FASHION = {"images": "fashion", "limit": 10_000, "epochs": 10}
-_EMOJI = {"images": "emoji", "limit": 4_000, "epochs": 25}
+_FASHION: dict[str, Any] = {"images": "fashion", "limit": 10_000, "epochs": 10}
+_EMOJI: dict[str, Any] = {"images": "emoji", "limit": 4_000, "epochs": 25}
 
 
 def healthy_runs(seed: int) -> dict[str, StudyRun]:
@@ -62,7 +64,7 @@ def hybrid_runs() -> dict[str, StudyRun]:
     """Continual first, then all images: from given shares of the run, or from the alarm on, where collapse is near."""
     runs = {}
     for seed in SEEDS:
-        common = {"base_learning_rate": 3 * RATE, "width": 4, "seed": seed, **_FASHION, "epochs": 20}
+        common: dict[str, Any] = {"base_learning_rate": 3 * RATE, "width": 4, "seed": seed, **_FASHION, "epochs": 20}
         runs[f"multi-epoch/{seed}"] = StudyRun(**common)
         runs[f"continual/{seed}"] = StudyRun(schedule="continual", **common)
         for share in (0.1, 0.2, 0.4, 0.6, 0.8):

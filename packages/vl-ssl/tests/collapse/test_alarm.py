@@ -13,6 +13,13 @@ from vl_ssl.collapse.monitor import CollapseError, CollapseMonitor
 from vl_ssl.methods.simsiam import SimSiam
 
 
+def test_shrunk_features_are_an_alarm_whatever_came_before():
+    alarm = CollapseAlarm()
+    assert alarm.update(0, 1.0, shrunk=True) is None
+    assert "from the first reading on" in str(alarm.update(1, 1.0, shrunk=True))
+    assert steps_of_alarms([0.9999, 0.9999999, 0.99999991, 0.99999995]) == []  # rounding
+
+
 def rows(step, directions, width=16, count=64):
     """Rows of which only some directions vary."""
     generator = torch.Generator().manual_seed(step)

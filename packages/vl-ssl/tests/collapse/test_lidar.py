@@ -68,3 +68,12 @@ def test_forgetting_weights_images_by_their_age():
     values = torch.linalg.eigvals(torch.linalg.solve(within + 1e-4 * torch.eye(5, dtype=torch.float64), between)).real
     p = values / values.sum() + 1e-7
     assert meter.compute().lidar == pytest.approx(float((-p * p.log()).sum().exp()), rel=1e-8)
+
+
+@pytest.mark.parametrize("window", [None, 1000])
+def test_one_process_synchronized_is_a_copy_views_included(window):
+    generator = torch.Generator().manual_seed(0)
+    meter = CollapseMeter(window=window)
+    noise = torch.randn(100, 4, 16, generator=generator) * torch.linspace(0.1, 9, 16)
+    meter.update_views(torch.randn(100, 1, 16, generator=generator) + noise)
+    assert meter.synchronized().compute().lidar == pytest.approx(meter.compute().lidar, rel=1e-9)

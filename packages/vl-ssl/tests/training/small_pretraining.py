@@ -66,12 +66,12 @@ class Logged(SimSiam):
         super().__init__(backbone, num_features=12, projection=8, predictor_hidden=6)
         self.register_buffer("slow", backbone[1].weight.detach().clone())
         self.register_buffer("done", torch.zeros((), dtype=torch.long))
-        self.log, self.dies_at, self.seen = log, dies_at, []
+        self.log, self._dies_at, self.seen = log, dies_at, []
 
     def forward(self, view_1, view_2):
         if len(view_1) == 2:  # a look at what takes part in the loss, before the run
             return super().forward(view_1, view_2)
-        if int(self.done) == self.dies_at:
+        if int(self.done) == self._dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
         self.seen.append((view_1[:, 0, 0, 0] * 255).round().int().tolist())
         if self.log is not None:

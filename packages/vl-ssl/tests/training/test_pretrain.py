@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import nn
 from vl_ssl.methods.build import METHODS
 from vl_ssl.schedules.chunks import MultiEpoch
+from vl_ssl.training.images import ImagesInOrder
 
 SCRIPT = Path(__file__).parent / "small_pretraining.py"
 SPEC = importlib.util.spec_from_file_location("small_pretraining", SCRIPT)
@@ -279,3 +280,19 @@ def test_a_folder_with_another_run_is_refused(tmp_path, change, message):
     train(tmp_path, new_method())
     with pytest.raises(ValueError, match=message):
         train(tmp_path, new_method(), **change)
+
+
+@pytest.mark.parametrize(("mode", "top"), [("I;16", 65_535), ("F", 1.0)])
+def test_deep_gray_images_keep_their_levels(mode, top):
+    values = (np.linspace(0, top, 64).reshape(8, 8)).astype(np.uint16 if mode == "I;16" else np.float32)
+    photos = [Image.fromarray(values)] * 2
+    assert photos[0].mode == mode
+    image, _ = ImagesInOrder(photos, MultiEpoch(2, 1))[0]
+    assert image.shape == (1, 8, 8)
+    assert len(image.unique()) == 64
+    assert image.float().mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_loss_that_diverges_is_named_before_the_monitor_sees_it(tmp_path):
+    with pytest.raises(ValueError, match=r"the loss is not finite at update .*lower the learning rate"):
+        train(tmp_path, new_method(), replace(SETTINGS, base_learning_rate=1e25))

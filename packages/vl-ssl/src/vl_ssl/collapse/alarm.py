@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-RISE = 0.45
+FLAT, LEAST = 0.98, 0.005
+"""AUC of shrunk features that is collapse whatever came before, and the least rise that is not rounding."""
+RISE = 0.4
 """Share of the way from the lowest AUC to one at which an alarm is due; `experiments/alarm` measures it."""
 
 
@@ -42,17 +44,19 @@ class Alarm:
             if self.shrunk
             else "lower the learning rate, raise the batch size, widen the backbone, or begin with a continual schedule"
         )
-        return (
-            f"step {self.step}: collapse, the AUC of the {self.space} is {self.auc:.3f}, up from {self.lowest:.3f} at "
-            f"step {self.lowest_step}{loss}; {advice}"
-        )
+        rise = f"up from {self.lowest:.3f} at step {self.lowest_step}"
+        if self.auc - self.lowest < LEAST:
+            rise = "from the first reading on"
+        return f"step {self.step}: collapse, the AUC of the {self.space} is {self.auc:.3f}, {rise}{loss}; {advice}"
 
 
 class CollapseAlarm:
     """Rule over one curve of the AUC.
 
-    With the lowest AUC so far ``m``, a reading ``a`` is high if ``a - m >= rise (1 - m)``. The alarm is due at the
-    `patience`-th high reading in a row, once; readings go on afterwards, and `clear` makes it ready again.
+    With the lowest AUC so far ``m``, a reading ``a`` is high if ``a - m >= rise (1 - m)``, and at least 0.005. One of
+    features that have shrunk to nearly a point is high from 0.98 on, since a run may collapse before the first reading.
+    The alarm is due at the `patience`-th high reading in a row, once; readings go on afterwards, and `clear` makes it
+    ready again.
 
     Args:
         rise: Share of the way from the lowest AUC to one, above 0 and below 1.
@@ -83,7 +87,7 @@ class CollapseAlarm:
             step: Step of the reading.
             auc: AUC of the features, from 0 to 1.
             loss: Training loss, for the message.
-            shrunk: Whether the features are nearly a point, for the message.
+            shrunk: Whether the features are nearly a point.
 
         Raises:
             ValueError: If ``auc`` is not from 0 to 1.
@@ -92,9 +96,8 @@ class CollapseAlarm:
             raise ValueError(f"auc must lie in 0..1, got {auc}; see vl_ssl.spectrum_auc")
         if auc < self._lowest:
             self._lowest, self._lowest_step = auc, step
-        self._high = (
-            self._high + 1 if auc - self._lowest >= self.rise * (1 - self._lowest) and auc > self._lowest else 0
-        )
+        risen = auc - self._lowest >= max(LEAST, self.rise * (1 - self._lowest))
+        self._high = self._high + 1 if risen or (shrunk and auc >= FLAT) else 0
         if self._raised or self._high < self.patience:
             return None
         self._raised = True

@@ -48,7 +48,10 @@ def merge_ranks(own: Kind, empty: Callable[[], Kind]) -> Kind:
     """
     merged = empty()
     if rank_count() == 1:
-        merged.merge(own)
+        if own.count:
+            merged.merge(own)
+        else:  # the scatter within images counts none of its own
+            merged.fold_core(own.core.to(merged.device))
         return merged
     numbers = torch.tensor(own.numbers(), dtype=torch.float64, device=own.device)
     small = _gather(torch.cat([numbers, own.means().flatten()]))

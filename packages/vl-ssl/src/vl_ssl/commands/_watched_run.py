@@ -35,6 +35,7 @@ from vl_ssl.training.settings import (
     moco_v3_pretraining,
     simsiam_pretraining,
 )
+from vl_ssl.training.watching import EndedByMonitor
 
 SPECTRA = "spectra.jsonl"
 """File of spectra in the folder of a run, a line each."""
@@ -72,7 +73,7 @@ def watched_run(settings: Train, images: TrainingImages, out: Path, *, without: 
     torch.manual_seed(settings.seed)
     method = new_method(settings, images, without)
     action = settings.action if without == "none" else "warn"
-    monitor = CollapseMonitor(every=settings.read_every, rise=settings.rise, action=action)
+    monitor = CollapseMonitor(every=settings.read_every, rise=settings.rise, begin=settings.begin, action=action)
     recipe = settings.augmentation
     if recipe == "auto":
         recipe = "small" if images.size <= _SMALL_VIEWS else "mocov2"
@@ -104,11 +105,11 @@ def watched_run(settings: Train, images: TrainingImages, out: Path, *, without: 
                 "backbone": [settings.backbone, settings.width, settings.depth, settings.stem_stride],
                 "without": without,
                 "target_momentum": settings.target_momentum,
-                "alarm": [settings.rise, action],
+                "alarm": [settings.rise, settings.begin, action],
                 "probe": [settings.probe_every, settings.probe_limit],
             },
         )
-    except CollapseError:
+    except (CollapseError, EndedByMonitor):
         stopped = True
     name = settings.method if without == "none" else without.replace("-", " ", 1)
     steps = [alarm.step for alarm in monitor.alarms]

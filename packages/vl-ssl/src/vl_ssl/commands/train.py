@@ -75,7 +75,9 @@ def run(settings: Train) -> int:
     for line in alarms:
         print(line)
     if first.stopped:
-        print("stopped by the alarm; checkpoint/ is from before it, and model/ is not written")
+        kept = (settings.out / "checkpoint").is_dir()
+        print(f"stopped by the alarm; model/ is not written, {'checkpoint/ is' if kept else 'no checkpoint is there'} "
+              "from before it")  # fmt: skip
     print(f"wrote {', '.join(written)} to {settings.out}; curves: tensorboard --logdir {settings.out}")
     return 1 if first.stopped else 0
 

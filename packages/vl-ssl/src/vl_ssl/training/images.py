@@ -11,10 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
+from vl_core.data import image_to_tensor
 
 from vl_ssl.schedules.schedule import Samples, Schedule
 
 Views: TypeAlias = tuple[Tensor, Tensor]
+
+_DEEP = ("I", "I;16", "F")  # gray with more than a byte a pixel
 
 
 class PairAugmentation(Protocol):
@@ -62,12 +65,15 @@ class ImagesInOrder(Dataset[Any]):
         if not isinstance(dataset, Tensor):
             first = image_of(dataset[0])
             if isinstance(first, Image.Image):
-                gray = first.mode in ("1", "L", "I", "I;16", "F") if channels is None else channels == 1
+                gray = first.mode in ("1", "L", *_DEEP) if channels is None else channels == 1
                 self._mode = "L" if gray else "RGB"
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
         image = image_of(self._dataset[self._schedule.index(position)])
-        if isinstance(image, Image.Image) and image.mode != self._mode:
+        if isinstance(image, Image.Image) and image.mode in _DEEP:
+            # `convert` would clip them to a byte.
+            image = image_to_tensor(image)[:1].expand(1 if self._mode == "L" else 3, -1, -1)
+        elif isinstance(image, Image.Image) and image.mode != self._mode:
             image = image.convert(self._mode)
         if self._make_views is not None:
             return self._make_views(image, position)

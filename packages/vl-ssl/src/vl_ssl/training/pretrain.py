@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import logging
 import os
 from collections.abc import Mapping
@@ -221,11 +222,10 @@ def _described(augmentation: object) -> Any:
 
 
 def _hyperparameters(method: nn.Module) -> dict[str, Any]:
-    """Public settings that change no weight's shape, such as a temperature or a momentum."""
-    plain = (bool, int, float, str, tuple)
-    found = {name: value for name, value in vars(method).items() if isinstance(value, plain) and name[0] != "_"}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in sorted(found.items())
-            if name != "training"}  # fmt: skip
+    """Arguments of the method that change no weight's shape, such as a temperature or a momentum."""
+    found = {name: getattr(method, name, None) for name in inspect.signature(type(method)).parameters}
+    plain = {name: value for name, value in found.items() if isinstance(value, bool | int | float | str | tuple)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
 
 def _layout(method: nn.Module) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -43,6 +44,13 @@ class Probe(Protocol):
         ...
 
 
+_SWITCH, _ENDED = 1, 2
+
+
+class EndedByMonitor(RuntimeError):
+    """The end of a run on the ranks other than the main one, whose monitor has raised an error."""
+
+
 class Watch:
     """Outputs of the passes of an update, put together for a monitor.
 
@@ -60,15 +68,32 @@ class Watch:
             self._passes.append(output._replace(loss=output.loss.detach()))
 
     def update(self, update: int) -> bool:
-        """Show the update to the monitor; return True on every rank if it asks for a switch."""
+        """Show the update to the monitor; return True on every rank if it asks for a switch.
+
+        Raises:
+            ValueError: If the loss is not finite.
+            EndedByMonitor: On the other ranks, if the monitor raises an error.
+        """
         if self._monitor is None:
             return False
         output = _whole(self._passes)
         self._passes.clear()
-        asked = torch.zeros(1, device=output.loss.device)
-        if rank() == 0 and self._monitor.update(update, output, output.loss.item()):
-            asked += 1
-        return bool(sum_over_ranks(asked).item())
+        loss = output.loss.item()
+        if not math.isfinite(loss):
+            raise ValueError(f"the loss is not finite at update {update} ({loss}); lower the learning rate")
+        answer, error = torch.zeros(1, device=output.loss.device), None
+        if rank() == 0:
+            # What it raises is raised on all ranks: none may wait for another that has left.
+            try:
+                answer += _SWITCH if self._monitor.update(update, output, loss) else 0
+            except Exception as found:
+                answer, error = answer + _ENDED, found
+        answer = sum_over_ranks(answer)
+        if error is not None:
+            raise error
+        if answer.item() >= _ENDED:
+            raise EndedByMonitor(f"the monitor in the main process ended the run at update {update}; see its message")
+        return bool(answer.item())
 
     def metrics(self) -> Mapping[str, float]:
         """Columns of the monitor."""

@@ -122,8 +122,11 @@ class Train:
     """Response to an alarm: a line, a switch of hybrid as well, or the end of the run; default: switch where hybrid
     waits for an alarm, warn otherwise. A run beside only warns."""
 
-    rise: Annotated[float, Range(above=0, below=1)] = 0.45
+    rise: Annotated[float, Range(above=0, below=1)] = 0.4
     """Share of the way from the lowest AUC to 1 at which there is an alarm."""
+
+    begin: Annotated[int, Range(0)] = 100
+    """Updates before the alarm looks at readings, since a network that begins to learn changes its spectrum fast."""
 
     read_every: Count = 50
     """Updates between readings of the spectra, and rows of metrics."""
@@ -152,7 +155,7 @@ class Train:
             *("warmup", "augmentation", "precision", "seed"),
         ),
         "Schedule": ("schedule", "chunks", "switch_at"),
-        "Collapse": ("on_alarm", "rise", "read_every", "probe_every", "probe_limit"),
+        "Collapse": ("on_alarm", "rise", "begin", "read_every", "probe_every", "probe_limit"),
         "Output": ("out",),
         "Runtime": ("workers",),
     }
