@@ -77,3 +77,12 @@ def test_one_process_synchronized_is_a_copy_views_included(window):
     noise = torch.randn(100, 4, 16, generator=generator) * torch.linspace(0.1, 9, 16)
     meter.update_views(torch.randn(100, 1, 16, generator=generator) + noise)
     assert meter.synchronized().compute().lidar == pytest.approx(meter.compute().lidar, rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_means_have_no_dimension_whatever_the_rounding(dtype):
+    generator = torch.Generator().manual_seed(0)
+    center = torch.randn(1, 1, 16, generator=generator, dtype=dtype)
+    around = torch.randn(100, 1, 16, generator=generator, dtype=dtype)
+    assert lidar(torch.cat([center + around, center - around], dim=1)) == 0
+    assert lidar(center.expand(100, 3, 16)) == 0

@@ -25,11 +25,12 @@ def folder(tmp_path, monkeypatch):
     np.savez_compressed("a.npz", f=x, y=np.arange(1500), other=x[:, :2])
     save_file({"f": x, "y": np.arange(1500)}, "a.safetensors")
     pq.write_table(pa.table({"f": list(x), "name": ["?"] * 1500}), "a.parquet")
+    pq.write_table(pa.table({"f": pa.array(list(x), pa.large_list(pa.float32()))}), "c.parquet")
     pq.write_table(pa.table({f"x{i}": x[:, i] for i in range(6)} | {"label": np.arange(1500)}), "b.parquet")
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["a.npy", "b.npy", "a.npz", "a.safetensors", "a.parquet", "b.parquet"])
+@pytest.mark.parametrize("name", ["a.npy", "b.npy", "a.npz", "a.safetensors", "a.parquet", "b.parquet", "c.parquet"])
 def test_every_format_gives_the_same_features(folder, name):
     chunks = list(read_features(folder / name, "f" if name == "a.npz" else None))
     assert torch.equal(torch.cat(chunks).float(), torch.from_numpy(np.load("a.npy")))

@@ -41,7 +41,8 @@ def read_features(path: Path, key: str | None = None) -> Iterator[Any]:
     Args:
         path: The file.
         key: Name of the array, tensor or column; by default the only one that has two dimensions. A column of Parquet
-            holds lists of one length; by default, columns of numbers that are not lists are the dimensions.
+            holds lists of one length; by default, columns of floating-point numbers are the dimensions,
+            and others, such as labels, are left out.
 
     Raises:
         OSError: If the file cannot be read.
@@ -123,7 +124,8 @@ def _read_parquet(path: Path, key: str | None) -> Iterator[Any]:
     try:
         with parquet.ParquetFile(path) as file:
             schema = file.schema_arrow
-            lists = [f.name for f in schema if types.is_list(f.type) or types.is_fixed_size_list(f.type)]
+            kinds = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+            lists = [f.name for f in schema if any(kind(f.type) for kind in kinds)]
             plain = [f.name for f in schema if types.is_floating(f.type)]
             if key is not None and key not in lists:
                 raise ValueError(f"--key must name a column of lists of {path}, got {key!r}; there are {lists}")

@@ -14,6 +14,7 @@ from vl_ssl.collapse.checks import checked_views
 from vl_ssl.collapse.scatters import GramSummary
 from vl_ssl.collapse.spectra import rankme
 
+_ROUNDING = 4 * torch.finfo(torch.float32).eps
 LIDAR_DELTA = 1e-4
 """Multiple of the identity that is added to the scatter within images."""
 
@@ -53,10 +54,17 @@ class ViewSummary:
 
     def lidar(self, *, delta: float = LIDAR_DELTA) -> float:
         """LiDAR of the images so far; see `lidar`."""
+        if not delta > 0:
+            raise ValueError(f"delta must be above 0, got {delta}; the paper takes 1e-4")
         n = self.between.weight
         if not n:
             return 0.0
-        return lidar_of_scatters(self.between.matrix / n, self.within.matrix / n, delta=delta)
+        between, within = self.between.matrix / n, self.within.matrix / n
+        size = float(self.between.mean.square().sum() + between.trace() + within.trace())
+        # Means that differ by no more than the rounding of float32 features are equal.
+        if float(between.trace()) <= _ROUNDING**2 * size:
+            return 0.0
+        return lidar_of_scatters(between, within, delta=delta)
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that is kept, as tensors."""
@@ -82,7 +90,7 @@ def lidar(views: Tensor, *, delta: float = LIDAR_DELTA) -> float:
         delta: Multiple of the identity.
 
     Returns:
-        1 to the smaller of n - 1 and d; 0 where all means are equal.
+        1 to the smaller of n - 1 and d; 0 where all means are equal, up to the rounding of float32.
 
     Raises:
         TypeError, ValueError: If the views are not as above.
@@ -100,8 +108,6 @@ def lidar(views: Tensor, *, delta: float = LIDAR_DELTA) -> float:
 
 def lidar_of_scatters(between: Tensor, within: Tensor, *, delta: float) -> float:
     """LiDAR of covariances ``(d, d)`` between images and within them, in float64."""
-    if not delta > 0:
-        raise ValueError(f"delta must be above 0, got {delta}; the paper takes 1e-4")
     eigenvalues, vectors = torch.linalg.eigh(within)
     whiten = vectors * (eigenvalues.clamp_min(0) + delta).rsqrt()
     found = torch.linalg.eigvalsh(whiten.T @ between @ whiten)

@@ -316,6 +316,8 @@ class _Recent:
 
     def add(self, features: Tensor, limit: int) -> None:
         """Keep a copy, and drop the oldest rows above the limit."""
+        if not len(features):
+            return
         self.blocks.append(features[-limit:].clone())
         self.rows += len(self.blocks[-1])
         while self.rows > limit:

@@ -30,6 +30,7 @@ def write_page(
     caption: str,
     tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[str]]]],
     alarms: Sequence[str],
+    calm: str = "no alarm",
 ) -> None:
     """Write a page with a figure, alarms and tables; all text is escaped.
 
@@ -40,6 +41,7 @@ def write_page(
         caption: Its description.
         tables: Head and rows by heading.
         alarms: Lines to mark.
+        calm: Line where there is none.
     """
     data = base64.b64encode(figure.read_bytes()).decode("ascii")
     lines = [
@@ -49,7 +51,7 @@ def write_page(
         f"<title>{_text(title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{_text(title)}</h1>",
         *(f'<p class="alarm">{_text(alarm)}</p>' for alarm in alarms),
-        *(() if alarms else ("<p>no alarm</p>",)),
+        *(() if alarms else (f"<p>{_text(calm)}</p>",)),
         f'<figure style="margin: 0"><img src="data:image/png;base64,{data}" alt="{_text(caption)}">',
         f"<figcaption>{_text(caption)}</figcaption></figure>",
     ]

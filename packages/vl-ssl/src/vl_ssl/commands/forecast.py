@@ -12,6 +12,7 @@ from vl_ssl.charts.forecast import draw_forecast
 from vl_ssl.commands.settings.forecast import Forecast
 from vl_ssl.forecast.accuracy import AccuracyForecast
 from vl_ssl.forecast.evaluation import FORECASTS, HeldOut, compare_forecasts
+from vl_ssl.forecast.runs import as_number
 
 _SHOWN = 40  # runs in the table on the terminal
 _WORDS = {"auc": "AUC", "rankme": "RankMe"}
@@ -28,9 +29,13 @@ def run(settings: Forecast) -> None:
     known, new, groups = settings.read()
     chosen = " and ".join(_WORDS.get(name, name) for name in settings.features)
     forecasts: dict[str, tuple[str, ...]] = {chosen: settings.features}
-    # A baseline needs its column.
+    # A baseline needs its column, with a number in every run.
     baselines = {name: own for name, own in FORECASTS.items() if len(own) == 1 and own != settings.features}
-    forecasts |= {name: own for name, own in baselines.items() if all(column in row for row in known for column in own)}
+    forecasts |= {
+        name: own
+        for name, own in baselines.items()
+        if all(as_number(row.get(column)) is not None for row in known for column in own)
+    }
     options: dict[str, Any] = {"degree": settings.degree, "ridge": settings.ridge, "level": settings.level}
     found = compare_forecasts(
         known,

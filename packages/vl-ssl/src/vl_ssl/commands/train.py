@@ -25,6 +25,7 @@ _CAPTION = (
     "accuracy of k-NN on the features. A dotted line marks the first alarm of its run. Bottom: singular values, each "
     "line a reading, from early (dark) to late (bright)."
 )
+_UNREAD = "no reading of the spectra: fewer images were seen than one needs, 1,024 or four for each dimension"
 _ALL = 12  # rows of the page's table for each run
 
 
@@ -57,6 +58,7 @@ def run(settings: Train) -> int:
     what = f"{settings.method} on {settings.images}, {len(images.images):,} images of {images.size} pixels"
     draw_training(settings.out / "train.png", [each.curve for each in runs], title=what)
     head, rows = summary(runs)
+    read = any("collapse/features/auc" in row for row in first.curve.rows)
     alarms = [f"{each.curve.name}: {alarm}" for each in runs for alarm in each.alarms]
     write_page(
         settings.out / "report.html",
@@ -69,9 +71,12 @@ def run(settings: Train) -> int:
             "Settings": (("setting", "value"), chosen_settings(settings)),
         },
         alarms=alarms,
+        calm="no alarm" if read else _UNREAD,
     )
     print(what)
     print(text_table(head, rows))
+    if not read:
+        print(_UNREAD)
     for line in alarms:
         print(line)
     if first.stopped:

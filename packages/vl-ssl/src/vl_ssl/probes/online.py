@@ -88,7 +88,8 @@ class OnlineLinearProbe(nn.Module):
 
         Args:
             features: ``(B, d)`` of a training step; detached here.
-            labels: ``(B,)`` integers; rows with -1 are left out, and fewer than two labeled rows change nothing.
+            labels: ``(B,)`` integers; rows with -1, and rows whose features are not finite, are left out. Fewer than
+                two rows change nothing.
 
         Raises:
             TypeError: If labels are no integers.
@@ -96,7 +97,7 @@ class OnlineLinearProbe(nn.Module):
         """
         self._check(features, labels)
         labels = labels.to(features.device, torch.int64)
-        labeled = labels >= 0
+        labeled = (labels >= 0) & features.isfinite().all(dim=1)
         features, labels = features.detach().float()[labeled], labels[labeled]
         if len(labels) < 2:
             nothing = torch.full((), torch.nan, device=features.device)
