@@ -22,7 +22,7 @@ COMMANDS: dict[str, Command] = {
         },
     ),
     "probe": Command(
-        f"{_COMMANDS}.settings.probe:Probe",
+        f"{_COMMANDS}.settings.probe:ProbeModel",
         f"{_COMMANDS}.probe:run",
         "k-NN and linear accuracy of a saved backbone",
         {
@@ -41,7 +41,7 @@ COMMANDS: dict[str, Command] = {
         },
     ),
     "forecast": Command(
-        f"{_COMMANDS}.settings.forecast:Forecast",
+        f"{_COMMANDS}.settings.forecast:ForecastRuns",
         f"{_COMMANDS}.forecast:run",
         "forecast accuracy from collapse metrics and the loss",
         {

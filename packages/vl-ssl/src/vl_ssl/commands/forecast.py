@@ -9,7 +9,7 @@ import numpy as np
 from vl_core.tables import percent, text_table, write_rows
 
 from vl_ssl.charts.forecast import draw_forecast
-from vl_ssl.commands.settings.forecast import Forecast
+from vl_ssl.commands.settings.forecast import ForecastRuns
 from vl_ssl.forecast.accuracy import AccuracyForecast
 from vl_ssl.forecast.evaluation import FORECASTS, HeldOut, compare_forecasts
 from vl_ssl.forecast.runs import as_number
@@ -18,7 +18,7 @@ _SHOWN = 40  # runs in the table on the terminal
 _WORDS = {"auc": "AUC", "rankme": "RankMe"}
 
 
-def run(settings: Forecast) -> None:
+def run(settings: ForecastRuns) -> None:
     """Fit, test on held-out runs, predict, and write tables, figure and the fitted forecast.
 
     Raises:

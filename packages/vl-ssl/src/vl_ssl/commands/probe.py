@@ -14,7 +14,7 @@ from vl_core.tables import percent, text_table, write_rows
 from vl_ssl.backbones.backbone import Backbone
 from vl_ssl.backbones.building import build_backbone
 from vl_ssl.backbones.saving import load_backbone
-from vl_ssl.commands.settings.probe import Probe
+from vl_ssl.commands.settings.probe import ProbeModel
 from vl_ssl.probes.images import ImageTensors, image_tensors
 from vl_ssl.probes.offline import KNNProbe, LinearProbe, ProbeAccuracy
 from vl_ssl.training.study import divided_images
@@ -23,7 +23,7 @@ _SMALL = 14  # pixels, for which the random network is built
 _LARGEST = 224
 
 
-def run(settings: Probe) -> None:
+def run(settings: ProbeModel) -> None:
     """Probe the backbone and its baselines, and write the table.
 
     Raises:
@@ -108,7 +108,7 @@ def random_baseline(network: nn.Module, images: ImageTensors, batch_size: int) -
     return network.eval()
 
 
-def _probed(network: nn.Module, train: ImageTensors, test: ImageTensors, settings: Probe) -> list[ProbeAccuracy]:
+def _probed(network: nn.Module, train: ImageTensors, test: ImageTensors, settings: ProbeModel) -> list[ProbeAccuracy]:
     options: dict[str, Any] = {"batch_size": settings.batch_size, "seed": settings.seed}
     found = [KNNProbe(train, test, k=k, temperature=settings.temperature, **options)(network) for k in settings.k]
     return [*found, LinearProbe(train, test, regularization=settings.regularization, **options)(network)]

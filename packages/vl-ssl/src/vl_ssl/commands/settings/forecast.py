@@ -16,7 +16,7 @@ _LEAST = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast:
+class ForecastRuns:
     """Forecast accuracy from collapse metrics and the training loss, and test the forecast on runs that are held out.
 
     By default: small runs that ship with the package. Each configuration is predicted from the others, its seeds

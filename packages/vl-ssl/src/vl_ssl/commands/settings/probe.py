@@ -17,7 +17,7 @@ RANDOM = "random"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
+class ProbeModel:
     """Measure k-NN and linear accuracy of a backbone, beside raw pixels and the same network with random weights.
 
     By default: no trained network, only raw pixels and a small random one on Fashion-MNIST, which any training must
