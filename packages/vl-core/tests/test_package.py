@@ -43,7 +43,15 @@ def test_version_matches_the_installed_metadata():
         (
             "vl_core.training",
             [
-                *("Loss", "Precision", "ResumableBatchSampler", "Shuffled", "TrainingSettings", "WeightEMA"),
+                *(
+                    "Loss",
+                    "Precision",
+                    "ResumableBatchSampler",
+                    "Shuffled",
+                    "Stateful",
+                    "TrainingSettings",
+                    "WeightEMA",
+                ),
                 *("computing", "fit", "shuffled_index", "weights_digest"),
             ],
         ),
