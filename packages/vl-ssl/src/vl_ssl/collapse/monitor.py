@@ -17,7 +17,7 @@ from vl_ssl.collapse.meter import CollapseMeter
 from vl_ssl.collapse.report import CollapseReport
 
 Action: TypeAlias = Literal["warn", "switch", "stop"]
-"""What follows an alarm: a warning alone, a switch of the schedule too, or the end of the run."""
+"""Response to an alarm: a warning alone, a switch of the schedule too, or the end of the run."""
 
 _PER_DIMENSION = 4
 _LEAST = 1024

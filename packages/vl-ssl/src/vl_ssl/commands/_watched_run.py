@@ -52,7 +52,7 @@ class WatchedRun:
     alarms: Sequence[Alarm]
     """Alarms with their readings."""
     method: SiameseMethod
-    """What was trained."""
+    """The trained method."""
     stopped: bool
     """True if an alarm ended it."""
 

@@ -13,6 +13,7 @@ batches of the same size.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -34,7 +35,7 @@ class SiameseOutput(NamedTuple):
     """Detached projections of both views by the trained branch, ``(B, k)`` each."""
 
 
-class SiameseMethod(nn.Module):
+class SiameseMethod(nn.Module, ABC):
     """Base of the methods: checks of views and features, groups of parameters, and the export of the backbone.
 
     A method adds its heads in ``__init__`` and defines ``forward``.
@@ -49,7 +50,7 @@ class SiameseMethod(nn.Module):
 
     backbone: nn.Module
     _excludes_vectors: ClassVar[bool] = False
-    """Whether biases and scales of normalization are spared weight decay and the adaptation of LARS."""
+    """True spares biases and scales of normalization weight decay and the adaptation of LARS."""
     _constant_rate: ClassVar[str | None] = None
     """Name of the child whose learning rate does not fall."""
 
@@ -60,6 +61,7 @@ class SiameseMethod(nn.Module):
         if self.num_features < 1:
             raise ValueError(f"num_features must be at least 1, got {self.num_features}; count the backbone's outputs")
 
+    @abstractmethod
     def forward(self, view_1: Tensor, view_2: Tensor) -> SiameseOutput:
         """Loss of two views of the same images.
 
@@ -71,7 +73,6 @@ class SiameseMethod(nn.Module):
             TypeError: If the views are not floating point.
             ValueError: If their shapes differ or have no such form, or the backbone does not return ``(B, d)``.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def after_update(self, update: int, updates: int) -> None:
         """Do what follows a step of the optimizer; nothing, unless a method says otherwise.

@@ -45,7 +45,7 @@ class StudyRun:
     switch_at: float = 0.4
     """Share of the run at which a hybrid schedule switches; 0.4 as in the paper."""
     triggered: bool = False
-    """Whether an alarm before that switches a hybrid schedule at once."""
+    """True lets an alarm before that switch a hybrid schedule at once."""
     share: float = 1.0
     """Share of the images that is trained on, for as many updates as with all."""
     batch_size: int = 64
