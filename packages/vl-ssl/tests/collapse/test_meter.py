@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from vl_ssl import CollapseMeter, collapse_report
+from vl_ssl import CollapseMeter, collapse_report, nesum, spectrum_auc
 
 KINDS = [{}, {"accurate": True}, {"sketch": 12}]
 kinds = pytest.mark.parametrize("options", KINDS, ids=["gram", "factor", "sketch"])
@@ -148,16 +148,42 @@ def test_features_of_some_rank_with_equal_values_have_analytic_metrics(options, 
     assert report.alpha_req == pytest.approx(0 if r > 1 else math.inf, abs=1e-6)
 
 
-def test_a_sketch_estimates_long_spectra():
-    x = features(1500, 300)
-    exact = collapse_report(x)
-    meter = CollapseMeter(sketch=100)
-    meter.update(x)
+J = torch.arange(1, 601, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("values", "tolerance"),
+    [
+        (torch.ones(600), 0.01),
+        (J**-0.25, 0.01),
+        (J**-0.5, 0.015),
+        (J**-1.0, 0.02),
+        (J**-1.5, 0.015),
+        (torch.where(J <= 20, 1.0, 0.05), 0.03),
+        (torch.where(J <= 150, 1.0, 0.0), 0.02),
+        ((-J / 30).exp(), 0.02),
+        ((-J / 120).exp(), 0.02),
+    ],
+    ids=["flat", "power 1/4", "power 1/2", "power 1", "power 3/2", "step", "step to zero", "steep", "exponential"],
+)
+def test_a_sketch_continues_a_long_spectrum_in_its_shape(values, tolerance):
+    rows = torch.diag(values.double())
+    meter = CollapseMeter(sketch=64)
+    meter.update(torch.cat([rows, -rows]))
     report = meter.compute()
-    assert report.singular_values[:10] == pytest.approx(exact.singular_values[:10], rel=0.01)
-    # The tail is an estimate.
-    assert report.auc == pytest.approx(exact.auc, abs=0.06)
-    assert report.nesum == pytest.approx(exact.nesum, rel=0.01)
+    found = torch.tensor(report.singular_values, dtype=torch.float64)
+    assert report.auc == pytest.approx(spectrum_auc(values), abs=tolerance)
+    assert float(found.square().sum()) == pytest.approx(float(2 * values.double().square().sum()), rel=1e-9)
+    assert report.nesum == pytest.approx(nesum(values), rel=0.2)
+    assert 0 < report.unresolved <= 1
+    assert f"did not resolve {report.unresolved:.2g} of the variance" in report.warning
+
+
+def test_a_sketch_of_few_directions_is_exact_and_says_nothing():
+    meter = CollapseMeter(sketch=64)
+    meter.update(features(1500, 300, rank=20))
+    assert meter.compute().unresolved == 0
+    assert "sketch" not in meter.compute().warning
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from vl_ssl.collapse.checks import checked_features, checked_views
 from vl_ssl.collapse.lidar import ViewSummary
 from vl_ssl.collapse.ranks import agree_on_dimensions, merge_ranks, rank_count
 from vl_ssl.collapse.report import CollapseReport, report_of
-from vl_ssl.collapse.scatters import FactorSummary, GramSummary, SketchSummary
+from vl_ssl.collapse.scatters import FactorSummary, GramSummary
+from vl_ssl.collapse.sketches import SketchSummary
 from vl_ssl.collapse.summary import Summary
 
 
@@ -34,7 +35,8 @@ class CollapseMeter:
         forgetting: Half-life in samples, by which weights fall exponentially; the report gives the effective number of
             samples, about 2.9 half-lives.
         sketch: Rank of a Nyström sketch, for d of 8,000 and more: 2 d `sketch` numbers in place of d². Exact for
-            spectra of at most this rank; the tail of longer ones is an estimate. LiDAR is not available.
+            spectra of at most this rank; the tail of longer ones is an estimate, and `CollapseReport.warning` says how
+            much of the variance it has. LiDAR is not available.
         accurate: Keep the triangular factor of a streaming QR decomposition in place of the scatter. Squaring loses
             singular values below about √(d · 2.2e-16) of the largest, 3e-7 for d = 512, which become zero; the factor
             keeps them down to d · 2.2e-16. Takes several times longer.

@@ -62,19 +62,27 @@ class CollapseReport:
     """Least number of dimensions whose σ are 90 % of Σ σ."""
     lidar: float | None
     """LiDAR (Thilak et al., 2024), where views were given."""
+    unresolved: float
+    """Share of the variance Σ λ that a sketch did not resolve, whose σ are estimates; 0 without a sketch."""
     singular_values: tuple[float, ...]
     """σ of centered features, descending, d of them."""
 
     @property
     def warning(self) -> str:
-        """A sentence where there are too few samples for the metrics to be taken at their value; else empty."""
-        if self.ratio >= FEW:
-            return ""
-        return (
-            f"only {self.ratio:.2g} samples per dimension ({self.effective_samples:.0f} for d = {self.dimensions}): "
-            "the metrics look more collapsed than they are, and only those of equal n compare; "
-            f"take {math.ceil(FEW * self.dimensions):,} samples"
-        )
+        """Sentences where metrics cannot be taken at their value: few samples, or a sketch; else empty."""
+        found = []
+        if self.ratio < FEW:
+            found.append(
+                f"only {self.ratio:.2g} samples per dimension ({self.effective_samples:.0f} for d = {self.dimensions})"
+                ": the metrics look more collapsed than they are, and only those of equal n compare; "
+                f"take {math.ceil(FEW * self.dimensions):,} samples"
+            )
+        if self.unresolved:
+            found.append(
+                f"the sketch did not resolve {self.unresolved:.2g} of the variance: metrics over the whole spectrum "
+                "(auc, rankme, effective_rank, dimensions_90) are approximate; take a sketch of higher rank, or none"
+            )
+        return "; ".join(found)
 
     def as_dict(self) -> dict[str, float]:
         """The numbers by name, for logs and tables: all but the singular values, and LiDAR where there is one."""
@@ -90,7 +98,8 @@ def report_of(summary: Summary, *, lidar: float | None = None) -> CollapseReport
     """
     if not summary.count:
         raise ValueError("a report needs at least one sample, the meter has seen none; call update(features) first")
-    d, centered, raw = summary.dimensions, summary.spectrum(), summary.spectrum(centered=False)
+    d, raw = summary.dimensions, summary.spectrum(centered=False)
+    centered, unresolved = summary.estimated()
     return CollapseReport(
         samples=summary.count,
         effective_samples=summary.effective,
@@ -108,5 +117,6 @@ def report_of(summary: Summary, *, lidar: float | None = None) -> CollapseReport
         std_scaled=summary.unit_deviation * math.sqrt(d),
         dimensions_90=explained_dimensions(centered),
         lidar=lidar,
+        unresolved=unresolved,
         singular_values=tuple(centered.tolist()),
     )

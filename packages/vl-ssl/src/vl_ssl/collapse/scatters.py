@@ -1,4 +1,4 @@
-"""Forms in which a summary keeps the scatter of centered features: all of it, its triangular factor, or a sketch."""
+"""Forms in which a summary keeps the whole scatter of centered features: as it is, or as its triangular factor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor
 from vl_ssl.collapse.summary import Summary, without_rounding
 
 _EPSILON = torch.finfo(torch.float64).eps
-_SEED = 0  # of the test matrix, which must be the same wherever sketches are merged
 
 
 class GramSummary(Summary):
@@ -105,82 +104,3 @@ class FactorSummary(Summary):
         values = torch.linalg.svdvals(factor)
         floor = self.dimensions * _EPSILON * float(values[0])
         return without_rounding(values, max(floor, self.rounding() * centered), self.dimensions)
-
-
-class SketchSummary(Summary):
-    """The product of the scatter with a random matrix Ω ``(d, rank)``, and its trace: a Nyström sketch.
-
-    Tropp et al., *Fixed-Rank Approximation of a Positive-Semidefinite Matrix from Streaming Data*, 2017. The product is
-    linear in the scatter, so that chunks, order and ranks do not matter here either. The spectrum is exact where
-    it has at most `rank` values. Of a longer one the largest `rank` / 2 are kept, and a power law continues them so
-    that the trace is exact, which makes the tail an estimate.
-    """
-
-    kind = "sketch"
-
-    def __init__(self, dimensions: int, device: torch.device, *, rank: int):
-        super().__init__(dimensions, device)
-        generator = torch.Generator().manual_seed(_SEED)
-        test = torch.randn(dimensions, rank, dtype=torch.float64, generator=generator)
-        self._test = torch.linalg.qr(test).Q.to(device)
-        # The last row is the trace, in its first place.
-        self._sketch = torch.zeros(dimensions + 1, rank, dtype=torch.float64, device=device)
-
-    @property
-    def core(self) -> Tensor:
-        return self._sketch
-
-    @core.setter
-    def core(self, value: Tensor) -> None:
-        self._sketch = value
-
-    def fold(self, rows: Tensor) -> None:
-        self._sketch[:-1].addmm_(rows.T, rows @ self._test)
-        self._sketch[-1, 0] += rows.square().sum()
-
-    def fold_core(self, core: Tensor) -> None:
-        self._sketch += core
-
-    def scale(self, factor: float) -> None:
-        self._sketch *= factor
-
-    def spectrum(self, *, centered: bool = True) -> Tensor:
-        sketch, trace = self._sketch[:-1], float(self._sketch[-1, 0])
-        if not centered:
-            row = self.mean_row()
-            sketch, trace = torch.addmm(sketch, row.T, row @ self._test), trace + float(row.square().sum())
-        if not trace > 0:
-            return torch.zeros(self.dimensions, dtype=torch.float64)
-        # The eigenvalues of Y (Ωᵀ Y)⁺ Yᵀ, with a shift that makes the inverse a stable one.
-        shift = math.sqrt(self.dimensions) * _EPSILON * trace
-        shifted = torch.add(sketch, self._test, alpha=shift)
-        inner = self._test.T @ shifted
-        eigenvalues, vectors = torch.linalg.eigh((inner + inner.T) / 2)
-        vectors = vectors / eigenvalues.clamp_min(shift / 2).sqrt()
-        found = torch.linalg.svdvals(shifted @ vectors).square().sub(shift).clamp_min(0)
-        # The trace of a scatter is good to about as many digits as its eigenvalues are.
-        floor = 100 * self.dimensions * _EPSILON * trace
-        found = torch.where(found > floor, found, 0.0)
-        if trace - float(found.sum()) > floor:
-            rank = min(self.dimensions, self.count - int(centered))
-            found = _extended(found[: max(1, len(found) // 2)], trace, rank)
-        return without_rounding(found.sqrt(), self.rounding() * centered, self.dimensions)
-
-
-def _extended(eigenvalues: Tensor, trace: float, rank: int) -> Tensor:
-    """Largest eigenvalues, continued up to `rank` by the power law from the last of them that has the trace."""
-    k = len(eigenvalues)
-    if rank <= k:
-        return eigenvalues
-    left = trace - float(eigenvalues.sum())
-    index = (torch.arange(k + 1, rank + 1, dtype=torch.float64, device=eigenvalues.device) / k).log()
-    low, high = 0.0, 200.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        # A steeper law has less energy.
-        if float(eigenvalues[-1]) * float(torch.exp(-middle * index).sum()) > left:
-            low = middle
-        else:
-            high = middle
-    tail = torch.exp(-low * index)
-    return torch.cat([eigenvalues, tail * (left / float(tail.sum()))])

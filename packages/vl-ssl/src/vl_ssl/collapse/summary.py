@@ -74,6 +74,10 @@ class Summary(ABC):
     def spectrum(self, *, centered: bool = True) -> Tensor:
         """Singular values ``(d,)`` of the weighted rows, descending, on the CPU; rounding is replaced with zero."""
 
+    def estimated(self) -> tuple[Tensor, float]:
+        """Singular values of centered rows, and the share of their squares that is estimated."""
+        return self.spectrum(), 0.0
+
     # What they share.
 
     @property
