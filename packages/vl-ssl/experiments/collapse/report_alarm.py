@@ -60,16 +60,10 @@ def outcomes(
         steps = []
         for space in spaces:
             alarm = CollapseAlarm(rise=rise, patience=patience, space=space)
-            last = None
             for row in rows:
-                # A row repeats the latest reading where there is none at its step.
-                if (
-                    int(row["step"]) >= begin
-                    and (value := row[space]) != last
-                    and (seen := alarm.update(int(row["step"]), float(value)))
-                ):
+                step = int(row["step"])
+                if step >= begin and row[space] and (seen := alarm.update(step, float(row[space]))):
                     steps.append(seen.step)
-                last = row[space]
         best, fall, knn = 0.0, None, 0.0
         for row in rows:
             if row["knn"]:
