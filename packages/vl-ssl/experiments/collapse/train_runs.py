@@ -38,10 +38,10 @@ WITH_READINGS = ("alarm",)
 SPACES = ("features", "projections")
 
 
-def train(study: str, out: Path, part: int, parts: int) -> None:
+def train(study: str, out: Path, part: int, parts: int, first: int | None) -> None:
     """Train this part of a study's runs; each finished one leaves its row and readings in a folder of its name."""
     known = {row["run"] for row in _rows(table(study))}
-    runs = [(name, run) for name, run in STUDIES[study]().items() if name not in known][part::parts]
+    runs = [(name, run) for name, run in list(STUDIES[study]().items())[:first] if name not in known][part::parts]
     for name, run in progress_bar(runs, desc=study, unit="run"):
         folder = out / study / run.name
         kept = folder / "result.json"
@@ -109,10 +109,11 @@ def main() -> None:
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("PART", "PARTS"))
+    parser.add_argument("--first", type=int, help="only so many runs from the beginning of the study")
     parser.add_argument("--collect", action="store_true", help="only write the tables of what is finished")
     chosen = parser.parse_args()
     if not chosen.collect:
-        train(chosen.study, chosen.out, *chosen.part)
+        train(chosen.study, chosen.out, *chosen.part, chosen.first)
     print(f"{collect(chosen.study, chosen.out)} of {len(STUDIES[chosen.study]())} runs are in the table")
 
 
