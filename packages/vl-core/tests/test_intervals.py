@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from scipy import stats
 from vl_core import intervals
-from vl_core.intervals import Difference, Interval, bootstrap, bootstrap_all, paired_difference, resampled
+from vl_core.intervals import (
+    Difference,
+    Interval,
+    bootstrap,
+    bootstrap_all,
+    paired_difference,
+    resampled,
+    student_interval,
+)
 
 
 def test_resampled_shares_have_the_binomial_distribution():
@@ -137,6 +145,14 @@ def test_the_paired_test_holds_its_level():
     assert paired_difference([1.0, 2.0], [2.0, 9.0], max, repetitions=199).estimate == -7
 
 
+def test_students_interval_is_that_of_scipy():
+    values = np.random.default_rng(8).normal(3, 2, 5)
+    found = student_interval(values, level=0.9)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    assert (found.estimate, found.low, found.high) == pytest.approx((values.mean(), *expected), rel=1e-12)
+    assert student_interval([2.0, 2.0]) == Interval(2.0, 2.0, 2.0)
+
+
 def test_memory_does_not_grow_with_the_repetitions():
     values = np.random.default_rng(7).normal(size=5000)
     peaks = []
@@ -164,6 +180,8 @@ def test_memory_does_not_grow_with_the_repetitions():
         (lambda: bootstrap(np.mean, [1.0, 2], groups=[0, 0], strata=[0, 1]), "groups must each lie in one stratum"),
         (lambda: paired_difference([1.0, 2.0], [1.0]), r"paired samples must have the same number of rows, got \[1, 2"),
         (lambda: bootstrap(np.mean, np.ones((3, 2))), r"statistic must give one number for each of 1000 resamples"),
+        (lambda: student_interval([1.0]), r"values must be a row of at least two, got shape \(1,\)"),
+        (lambda: student_interval([1.0, 2.0], level=1), "level must lie between 0 and 1, got 1"),
         (lambda: bootstrap_all({"odds": lambda x: 1 / x.std() if x.std() else np.inf}, [0.0, 1]), "odds must be"),
     ],
 )

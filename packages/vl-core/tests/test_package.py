@@ -67,7 +67,7 @@ def test_version_matches_the_installed_metadata():
             "vl_core.intervals",
             [
                 *("Difference", "Interval", "bootstrap", "bootstrap_all", "difference_p_value", "paired_difference"),
-                "resampled",
+                *("resampled", "student_interval"),
             ],
         ),
         (

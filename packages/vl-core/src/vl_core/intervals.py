@@ -3,6 +3,8 @@
 Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, Chapter 13. Draws are addressed as in `vl_core.noise`:
 the row that comes to a place is a pure function of seed, sample, repetition and place, made by NumPy's Philox 4x64-10.
 So several statistics can share their draws, and how many repetitions are held at once changes nothing.
+
+A bootstrap of a few values, such as those of three seeds, is too narrow; `student_interval` is for these.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vl_core._extras import import_extra
+
 __all__ = [
     "Difference",
     "Interval",
@@ -23,6 +27,7 @@ __all__ = [
     "difference_p_value",
     "paired_difference",
     "resampled",
+    "student_interval",
 ]
 
 Values: TypeAlias = NDArray[np.float64]
@@ -201,6 +206,31 @@ def difference_p_value(values: ArrayLike) -> float:
     drawn = np.asarray(values, np.float64)
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return min(1.0, 2 * (tail + 1) / (drawn.size + 1))
+
+
+def student_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Mean of a few independent values with Student's interval, such as a score over seeds, or differences of pairs.
+
+    Args:
+        values: ``(N,)``, at least two, drawn from about a normal distribution.
+        level: Probability that the interval covers the mean of that distribution.
+
+    Raises:
+        ValueError: If there are fewer than two values, one is not finite, or ``level`` is not between 0 and 1.
+        ModuleNotFoundError: If SciPy, the extra ``statistics``, is not installed.
+
+    Example:
+        >>> found = student_interval([1.0, 2.0, 3.0])
+        >>> f"{found.estimate:.1f}, {found.low:.2f} to {found.high:.2f}"
+        '2.0, -0.48 to 4.48'
+    """
+    _check_level(level)
+    sample = _sample(0, values)
+    if sample.ndim != 1 or len(sample) < 2:
+        raise ValueError(f"values must be a row of at least two, got shape {sample.shape}; one says nothing of a spread")
+    quantile = import_extra("scipy.stats", "statistics").t.ppf(0.5 + level / 2, len(sample) - 1)
+    mean, half = float(sample.mean()), float(quantile * sample.std(ddof=1) / len(sample) ** 0.5)
+    return Interval(mean, mean - half, mean + half)
 
 
 class _Design(NamedTuple):

@@ -18,13 +18,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 import torch
 from scipy import stats
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.vec_env import DummyVecEnv
+from vl_core.intervals import student_interval
 from vl_core.progress import progress_bar
 from vl_core.results import append_row, provenance, read_rows
 from vl_rl import GeneralizedHindsightReplayBuffer, HindsightCallback, TaskExtractor, evaluate_tasks
@@ -104,23 +105,18 @@ def curves(rows: Sequence[dict[str, str]]) -> dict[str, dict[int, list[float]]]:
     }
 
 
-def paired_interval(differences: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Student's interval for the mean of paired differences."""
-    half = float(stats.t.ppf(0.5 + level / 2, len(differences) - 1)) * stdev(differences) / len(differences) ** 0.5
-    return fmean(differences) - half, fmean(differences) + half
-
-
 def report(rows: Sequence[dict[str, str]]) -> None:
     """Print each seed's areas, and the interval of their differences."""
-    found = curves(rows)
-    seeds = sorted(found["none"].keys() & found["air"].keys())
-    areas = {strategy: [fmean(found[strategy][seed]) for seed in seeds] for strategy in STRATEGIES}
+    runs = curves(rows)
+    seeds = sorted(runs["none"].keys() & runs["air"].keys())
+    areas = {strategy: [fmean(runs[strategy][seed]) for seed in seeds] for strategy in STRATEGIES}
     for i, seed in enumerate(seeds):
         print(f"seed {seed}: area none {areas['none'][i]:.2f}, air {areas['air'][i]:.2f}")
     if len(seeds) > 1:
         differences = [air - none for none, air in zip(areas["none"], areas["air"], strict=True)]
-        low, high = paired_interval(differences)
-        print(f"air - none: {fmean(differences):.2f}, 95 % interval {low:.2f} to {high:.2f} over {len(seeds)} seeds")
+        found = student_interval(differences)
+        ends = f"{found.low:.2f} to {found.high:.2f}"
+        print(f"air - none: {found.estimate:.2f}, 95 % interval {ends} over {len(seeds)} seeds")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -6,15 +6,19 @@ warm-up, so that a longer run begins as a shorter one does.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
-from vl_ssl.training.configuration import StudyRun
+from vl_ssl.training.configuration import StudyRun, StudySchedule
 
 RATE = 0.12
 SEEDS = (0, 1, 2)
 CALIBRATION = 100
 """Seed of the runs by which the alarm's rule was chosen; no other result uses them."""
 WIDTHS = (4, 8, 16)
+SCHEDULES: tuple[StudySchedule, ...] = ("multi-epoch", "continual", "hybrid")
 _FASHION: dict[str, Any] = {"images": "fashion", "limit": 10_000, "epochs": 10}
 _EMOJI: dict[str, Any] = {"images": "emoji", "limit": 4_000, "epochs": 25}
 
@@ -74,28 +78,29 @@ def hybrid_runs() -> dict[str, StudyRun]:
 
 
 def phenomenon_runs(updates: int) -> dict[str, StudyRun]:
-    """The grid of the paper's claim: widths, rates, shares of 60,000 images, and schedules, for so many updates.
+    """The grid of the paper's claim: widths, rates, shares of the images, and schedules, for so many updates.
+
+    Cells come one after the other, with their seeds: a study that is cut short has whole cells.
 
     Args:
-        updates: 1,000, 10,000 or 50,000. The longest runs are at the middle rate alone, with two shares.
+        updates: 1,000, 10,000 or 50,000. Emoji are trained for 1,000 updates at the middle rate alone; the longest runs
+            are of that rate and two shares.
     """
-    runs = {}
+    length = updates * 64
+    fashion = StudyRun(images="fashion-mnist", limit=60_000, epochs=100, epoch_length=length // 100)
     long = updates > 10_000
-    for seed in SEEDS:
-        for width in WIDTHS:
-            for factor in (1,) if long else (1, 0.3, 3):
-                for share in (0.01, 1.0) if long else (0.01, 0.1, 1.0):
-                    for schedule in ("multi-epoch", "continual", "hybrid"):
-                        name = f"{updates}/width {width}/rate x {factor:g}/{share:g}/{schedule}/{seed}"
-                        runs[name] = StudyRun(
-                            width=width,
-                            base_learning_rate=RATE * factor,
-                            share=share,
-                            schedule=schedule,
-                            seed=seed,
-                            images="fashion-mnist",
-                            limit=60_000,
-                            epochs=100,
-                            epoch_length=updates * 64 // 100,
-                        )
-    return runs
+    runs = _cells(fashion, (1,) if long else (1, 0.3, 3), (0.01, 1.0) if long else (0.01, 1.0, 0.1))
+    if updates == 1000:
+        emoji = StudyRun(images="emoji", limit=4_000, epochs=40, epoch_length=length // 40)
+        first = {name: run for name, run in runs.items() if "rate x 1/" in name}
+        runs = first | _cells(emoji, (1,), (0.1, 1.0, 0.3)) | runs
+    return {f"{updates}/{name}": run for name, run in runs.items()}
+
+
+def _cells(common: StudyRun, factors: Iterable[float], shares: Sequence[float]) -> dict[str, StudyRun]:
+    return {
+        f"{common.images}/width {width}/rate x {factor:g}/{share:g}/{schedule}/{seed}": replace(
+            common, width=width, base_learning_rate=RATE * factor, share=share, schedule=schedule, seed=seed
+        )
+        for factor, width, share, schedule, seed in product(factors, WIDTHS, shares, SCHEDULES, SEEDS)
+    }

@@ -4,9 +4,10 @@
 
 `alarm` and `hybrid` need no data beside the package; `phenomenon-1000`, `-10000` and `-50000` take the full
 Fashion-MNIST from ``$VL_DATA/fashion_mnist`` or Debian's package. A finished run is a row of
-`packages/vl-ssl/results/<study>.csv` and, for `alarm` and `hybrid`, its readings are rows of `<study>_readings.csv`;
-what is there already is not trained again. Two processes may share the work: ``--part 0 2`` and ``--part 1 2`` each
-write rows of their own study folder, which ``--collect`` puts together.
+`packages/vl-ssl/results/<study>.csv` and, for `alarm`, its readings are rows of `alarm_readings.csv`; what is there
+already is not trained again. A run whose loss is not finite any more ends with what was read until then. Two processes
+may share the work: ``--part 0 2`` and ``--part 1 2`` each write rows of their own study folder, which ``--collect``
+puts together.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from configurations import alarm_runs, hybrid_runs, phenomenon_runs
 from vl_core.progress import progress_bar
-from vl_core.results import provenance
+from vl_core.results import provenance, read_rows
 from vl_core.runs import read_metrics
 from vl_core.tables import write_rows
 from vl_ssl.training.configuration import StudyRun
@@ -32,51 +34,73 @@ STUDIES: dict[str, Callable[[], dict[str, StudyRun]]] = {
     "hybrid": hybrid_runs,
     **{f"phenomenon-{updates}": partial(phenomenon_runs, updates) for updates in (1000, 10_000, 50_000)},
 }
-WITH_READINGS = ("alarm", "hybrid")
+WITH_READINGS = ("alarm",)
+SPACES = ("features", "projections")
 
 
-def train(study: str, out: Path, part: int, parts: int) -> None:
+def train(study: str, out: Path, part: int, parts: int, first: int | None) -> None:
     """Train this part of a study's runs; each finished one leaves its row and readings in a folder of its name."""
-    runs = list(STUDIES[study]().items())[part::parts]
+    known = {row["run"] for row in _rows(table(study))}
+    runs = [(name, run) for name, run in list(STUDIES[study]().items())[:first] if name not in known][part::parts]
     for name, run in progress_bar(runs, desc=study, unit="run"):
         folder = out / study / run.name
         kept = folder / "result.json"
         if kept.is_file():
             continue
-        row = run_study(run, folder)
-        readings = [
-            {
-                "step": each["step"],
-                "loss": round(each["loss"], 4),
-                "features": round(each["collapse/features/auc"], 5),
-                "projections": round(each["collapse/projections/auc"], 5),
-                "knn": each.get("knn", ""),
-            }
-            for each in read_metrics(folder)
-            if "collapse/features/auc" in each and "collapse/projections/auc" in each
-        ]
-        kept.write_text(json.dumps({"name": name, "row": row, "readings": readings, **provenance()}))
+        try:
+            row = {**run_study(run, folder), "ended": ""}
+        except ValueError as error:
+            if "not finite" not in str(error):
+                raise
+            row = {**run.row(), "ended": str(error)}
+        kept.write_text(json.dumps({"name": name, "row": row, "readings": readings(folder), **provenance()}))
         for left in ("checkpoint", "tensorboard"):
             shutil.rmtree(folder / left, ignore_errors=True)
 
 
+def readings(folder: Path) -> list[dict[str, object]]:
+    """AUC at each reading of the monitor, and k-NN accuracy where it was measured, by step."""
+    found, last = [], None
+    for each in read_metrics(folder):
+        # A row of metrics repeats the latest reading until the next one.
+        values = tuple(each.get(f"collapse/{space}/auc") for space in SPACES)
+        fresh = None not in values and values != last
+        if fresh or "knn" in each:
+            auc = {space: round(value, 5) if fresh else "" for space, value in zip(SPACES, values, strict=True)}
+            found.append({"step": each["step"], **auc, "knn": each.get("knn", "")})
+        last = values
+    return found
+
+
+def table(study: str, kind: str = "") -> Path:
+    """File of a study's rows, or of its readings."""
+    return RESULTS / f"{study.replace('-', '_')}{kind}.csv"
+
+
 def collect(study: str, out: Path) -> int:
-    """Write the tables of a study from the runs that are finished; return their number."""
-    rows, readings = [], []
+    """Add the runs that are finished to the tables of a study, in its order; return their number."""
+    rows = {row["run"]: row for row in _rows(table(study))}
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for row in _rows(table(study, "_readings")):
+        curves.setdefault(row["run"], []).append(row)
     for name, run in STUDIES[study]().items():
         kept = out / study / run.name / "result.json"
-        if not kept.is_file():
-            continue
-        found = json.loads(kept.read_text())
-        origin = {key: found[key] for key in ("hardware", "torch", "commit")}
-        rows.append({"run": name, **found["row"], **origin})
-        readings += [{"run": name, **each} for each in found["readings"]]
+        if kept.is_file():
+            found = json.loads(kept.read_text())
+            rows[name] = {"run": name, **found["row"], **{key: found[key] for key in ("hardware", "torch", "commit")}}
+            curves[name] = [{"run": name, **each} for each in found["readings"]]
     if rows:
         RESULTS.mkdir(exist_ok=True)
-        write_rows(RESULTS / f"{study.replace('-', '_')}.csv", rows)
+        ordered = [rows[name] for name in STUDIES[study]() if name in rows]
+        columns = max(ordered, key=len)  # a run that diverged has no measures
+        write_rows(table(study), [{column: row.get(column, "") for column in columns} for row in ordered])
         if study in WITH_READINGS:
-            write_rows(RESULTS / f"{study}_readings.csv", readings)
+            write_rows(table(study, "_readings"), [row for name in rows for row in curves.get(name, [])])
     return len(rows)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return list(read_rows(path)) if path.is_file() else []
 
 
 def main() -> None:
@@ -85,10 +109,11 @@ def main() -> None:
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("PART", "PARTS"))
+    parser.add_argument("--first", type=int, help="only so many runs from the beginning of the study")
     parser.add_argument("--collect", action="store_true", help="only write the tables of what is finished")
     chosen = parser.parse_args()
     if not chosen.collect:
-        train(chosen.study, chosen.out, *chosen.part)
+        train(chosen.study, chosen.out, *chosen.part, chosen.first)
     print(f"{collect(chosen.study, chosen.out)} of {len(STUDIES[chosen.study]())} runs are in the table")
 
 

@@ -1,0 +1,52 @@
+"""Table of the switch of hybrid schedules: at fixed shares of the run, and where the alarm asks for it.
+
+    python packages/vl-ssl/experiments/collapse/report_hybrid.py
+
+Reads the rows of `train_runs.py hybrid`. Intervals are Student's, of differences between runs of one seed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import fmean
+
+from configurations import SEEDS
+from vl_core.intervals import student_interval
+from vl_core.results import markdown_table, read_rows
+
+ROWS = Path(__file__).resolve().parents[2] / "results/hybrid.csv"
+TRIGGERED = "triggered"
+
+
+def main() -> None:
+    """Print the table, and the triggered switch against the best fixed one."""
+    runs: dict[str, dict[int, dict[str, str]]] = {}
+    for row in read_rows(ROWS):
+        runs.setdefault(row["run"].partition("/")[0], {})[int(row["seed"])] = row
+    whole = {name: [own[seed] for seed in SEEDS] for name, own in runs.items() if own.keys() == set(SEEDS)}
+    knn = {name: [float(row["knn"]) for row in own] for name, own in whole.items()}
+    table = [
+        {
+            "schedule": name,
+            "k-NN %": f"{100 * fmean(knn[name]):.1f}",
+            "of the seeds": ", ".join(f"{100 * value:.1f}" for value in knn[name]),
+            "AUC": f"{fmean(float(row['auc']) for row in own):.3f}",
+            "of projections": f"{fmean(float(row['projection_auc']) for row in own):.3f}",
+            "first alarm at": ", ".join(row["alarm_step"] or "-" for row in own),
+        }
+        for name, own in whole.items()
+    ]
+    print(markdown_table(table, list(table[0])))
+    fixed = [name for name in whole if name.startswith("switch at")]
+    best = max(fixed, key=lambda name: fmean(knn[name]))
+    # The best of several is chosen by the same runs, which favors it.
+    for other in (best, "multi-epoch", "continual"):
+        found = student_interval([100 * (a - b) for a, b in zip(knn[TRIGGERED], knn[other], strict=True)])
+        print(
+            f"k-NN of the triggered switch minus that of {other}: {found.estimate:+.1f} points, 95 % interval "
+            f"{found.low:+.1f} to {found.high:+.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
