@@ -49,6 +49,7 @@ def test_version_matches_the_installed_metadata():
                     "ResumableBatchSampler",
                     "Shuffled",
                     "Stateful",
+                    "StopTraining",
                     "TrainingSettings",
                     "WeightEMA",
                 ),

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import Dataset
-from vl_core.training import TrainingSettings, fit
+from vl_core.runs import read_metrics
+from vl_core.training import StopTraining, TrainingSettings, fit
 
 SPEC = importlib.util.spec_from_file_location("small_fit", Path(__file__).parent / "small_fit.py")
 small_fit = importlib.util.module_from_spec(SPEC)
@@ -91,6 +92,23 @@ def test_samples_change_with_the_next_update_whatever_the_number_of_workers(tmp_
     ahead, mean_ahead, _ = run(tmp_path / "2", workers=2)
     assert same(weights, ahead)
     assert torch.equal(mean.sum, mean_ahead.sum)
+
+
+@pytest.mark.parametrize("stop_at", [0, 4, 9])
+def test_a_run_that_is_stopped_keeps_the_update_and_goes_on(tmp_path, stop_at):
+    def stopping(update, weights):
+        if update == stop_at:
+            raise StopTraining("enough")
+
+    whole, mean, _ = run(tmp_path / "whole", after_update=None)
+    with pytest.raises(StopTraining, match="enough"):
+        run(tmp_path / "parts", after_update=stopping, checkpoint_every=100)
+    assert [row["step"] for row in read_metrics(tmp_path / "parts")] == list(range(4, stop_at + 1, 5))
+    resumed, mean_resumed, seen = run(tmp_path / "parts", after_update=None)
+    assert list(seen) == list(range(stop_at + 1, 10))
+    assert same(whole, resumed)
+    assert torch.equal(mean.sum, mean_resumed.sum)
+    assert read_metrics(tmp_path / "parts") == read_metrics(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("dies_at", [0, 14, 18, 39])

@@ -125,6 +125,11 @@ def test_an_alarm_warns_stops_or_switches(arguments, status, switched, tmp_path,
     assert '<p class="alarm">simsiam: step 8: collapse' in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert (tmp_path / "model").exists() == (status == 0)
     assert read_metrics(tmp_path)[-1].get("switched") == switched
+    if status:
+        assert run(*SMALL, "--beside", "none", "--begin", "0", *arguments, "--out", tmp_path) == status
+        assert len(read_metrics(tmp_path)) == 3
+        assert run(*SMALL, "--beside", "none", "--begin", "0", "--on-alarm", "warn", "--out", tmp_path) == 0
+        assert len(read_metrics(tmp_path)) == 4
 
 
 @fast

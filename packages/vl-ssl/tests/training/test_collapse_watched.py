@@ -8,13 +8,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from vl_core.training import StopTraining
 from vl_ssl.augmentation.recipes import small_recipe
+from vl_ssl.collapse.alarm import Alarm
 from vl_ssl.collapse.monitor import CollapseError, CollapseMonitor
 from vl_ssl.methods.simsiam import SimSiam
 from vl_ssl.schedules.chunks import Continual, MultiEpoch
 from vl_ssl.schedules.hybrid import Hybrid
+from vl_ssl.training import watching
 from vl_ssl.training.pretrain import pretrain
 from vl_ssl.training.settings import PretrainSettings
+from vl_ssl.training.watching import EndedByMonitor, Watch
 
 SETTINGS = PretrainSettings(epochs=8, batch_size=8, base_learning_rate=4.0, decay_share=0.0, seed=2)
 UPDATES = 24
@@ -24,7 +28,7 @@ def images():
     return torch.randint(256, (24, 1, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
-def trained(out, *, action="switch", stop_at=-1):
+def trained(out, *, action="switch", stop_at=-1, checkpoint_every=3):
     """A method without what keeps it from collapsing, under a schedule that may switch."""
     torch.manual_seed(3)
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(36, 12), nn.BatchNorm1d(12), nn.ReLU())
@@ -37,7 +41,7 @@ def trained(out, *, action="switch", stop_at=-1):
         return {"norm": method.backbone[1].weight.norm().item()}
 
     schedule = Hybrid(Continual(24, 8), MultiEpoch(24, 8))
-    options = {"checkpoint_every": 3, "log_every": 1, "progress": False, "augmentation": small_recipe(6)}
+    options = {"checkpoint_every": checkpoint_every, "log_every": 1, "progress": False, "augmentation": small_recipe(6)}
     pretrain(method, images(), SETTINGS, out, schedule=schedule, monitor=monitor, probe=probe, probe_every=1, **options)
     return method, monitor, schedule
 
@@ -62,12 +66,53 @@ def test_alarm_switch_and_rows_resume_exactly(tmp_path, stop_at):
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
-def test_rows_hold_the_readings_and_a_stop_leaves_the_last_checkpoint(tmp_path):
-    with pytest.raises(CollapseError, match="collapse"):
-        trained(tmp_path, action="stop")
-    found = rows(tmp_path)
+@pytest.mark.parametrize("action", ["warn", "switch"])
+def test_a_stop_keeps_its_update_and_another_action_goes_on(tmp_path, action):
+    with pytest.raises(CollapseError, match="collapse") as stop:
+        trained(tmp_path / "stopped", action="stop", checkpoint_every=100)
+    found = rows(tmp_path / "stopped")
     assert "collapse/features/auc" in found[-1]
-    assert (tmp_path / "checkpoint" / "last.safetensors").exists()
-    with pytest.raises(CollapseError):  # and so does a rerun, since the state is the same
-        trained(tmp_path, action="stop")
-    assert rows(tmp_path) == found
+    assert found[-1]["step"] == stop.value.alarm.step
+    with pytest.raises(CollapseError):  # at once
+        trained(tmp_path / "stopped", action="stop", stop_at=found[-1]["step"] + 1)
+    assert rows(tmp_path / "stopped") == found
+    method, monitor, schedule = trained(tmp_path / "stopped", action=action)
+    assert rows(tmp_path / "stopped")[: len(found)] == found
+    assert (schedule.switched_at is not None) == (action == "switch")
+    if action == "warn":
+        whole, _, _ = trained(tmp_path / "whole", action="warn")
+        assert all(torch.equal(value, whole.state_dict()[name]) for name, value in method.state_dict().items())
+        assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
+        assert len(monitor.alarms) >= 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "words"),
+    [
+        (ValueError("full disk"), RuntimeError, "another process, the main one, failed at update 7"),
+        (CollapseError(Alarm(7, "features", 0.9, 0.2, 1)), EndedByMonitor, "stopped the run at update 7"),
+    ],
+)
+def test_other_ranks_say_why_the_main_one_has_ended(raised, kind, words, monkeypatch):
+    class Raising(CollapseMonitor):
+        def update(self, update, output, loss):
+            raise raised
+
+    codes = []
+
+    def summed(value):
+        """Sum over the ranks that have come so far."""
+        if value.ndim:
+            codes.append(value.item())
+        return torch.tensor([sum(codes)]) if value.ndim else value
+
+    method = SimSiam(nn.Flatten(), num_features=36, projection=8)
+    output = method(torch.rand(4, 1, 6, 6), torch.rand(4, 1, 6, 6))
+    for rank in (0, 1):
+        monkeypatch.setattr(watching, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(watching, "sum_over_ranks", summed)
+        watch = Watch(Raising())
+        watch.add(output)
+        with pytest.raises(type(raised) if rank == 0 else kind, match=None if rank == 0 else words) as error:
+            watch.update(7)
+        assert isinstance(error.value, StopTraining) == isinstance(raised, StopTraining)

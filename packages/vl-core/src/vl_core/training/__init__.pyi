@@ -3,6 +3,7 @@
 from ._checkpoints import Stateful as Stateful
 from ._ema import WeightEMA as WeightEMA
 from ._loop import Loss as Loss
+from ._loop import StopTraining as StopTraining
 from ._loop import computing as computing
 from ._loop import fit as fit
 from ._order import ResumableBatchSampler as ResumableBatchSampler

@@ -40,6 +40,10 @@ in the run, counted over all processes, to the loss, or to scalars by name of wh
 logged. Draw random numbers from the number of the pass, or from PyTorch's generator, which is seeded by it."""
 
 
+class StopTraining(RuntimeError):
+    """Raised by ``after_update`` in all processes to end a run early: `fit` keeps the update, then raises it again."""
+
+
 def fit(
     model: nn.Module,
     dataset: Dataset[Any],
@@ -80,7 +84,8 @@ def fit(
             they would be at the end (EMA in place): for momentum encoders, validations, and the like. What it changes
             in ``trained`` is part of checkpoints. If it returns True, the data set answers differently from the next
             update on: what workers have read ahead is dropped and read anew. It has to return the same in all
-            processes.
+            processes. If it raises `StopTraining`, there is a row of metrics where one is due, and a checkpoint, from
+            which the run can go on.
         more_metrics: From the number of an update whose row of metrics is due to more of its columns; called after
             ``after_update``, in the main process alone.
         state: What else belongs to checkpoints, by name: objects with ``state_dict`` and ``load_state_dict``, such as
@@ -95,6 +100,7 @@ def fit(
 
     Raises:
         ModuleNotFoundError: If the extra ``vl-core[training]`` is not installed.
+        StopTraining: If ``after_update`` does.
         ValueError: If a batch cannot be divided among processes and passes, the loss or a weight is not finite, the
             loss is no scalar, or the folder's run had other settings or other names of state.
         TypeError: If a state dict holds what a checkpoint cannot keep.
@@ -135,9 +141,14 @@ def fit(
             if ema is not None:
                 ema.update(trained, update)
             last = update + 1 == settings.updates
+            changed, stop = False, None
             if after_update is not None:
                 weights = trained.state_dict() if ema is None else ema.state_dict(trained)
-                if after_update(update, weights) and not last:
+                try:
+                    changed = bool(after_update(update, weights))
+                except StopTraining as error:
+                    stop = error
+                if changed and not last:
                     sampler.first = update + 1
                     del passes  # ends its workers before others start
                     passes = iter(loader)
@@ -148,12 +159,14 @@ def fit(
                     more = {} if more_metrics is None else more_metrics(update)
                     run.log(update, **{**row, "learning_rate": rate, **more})
                 bar.set_postfix({name: f"{value:.3f}" for name, value in row.items()})
-            due = (update + 1) % checkpoint_every == 0 or last
+            due = (update + 1) % checkpoint_every == 0 or last or stop is not None
             if due or time.monotonic() - saved >= CHECKPOINT_SECONDS:
                 _check_weights(trained, update)
                 if accelerator.is_main_process:
                     run.save_checkpoint(update + 1, *checkpoint_parts(trained, optimizer, ema, state))
                 saved = time.monotonic()
+            if stop is not None:
+                raise stop
         accelerator.wait_for_everyone()
     if ema is not None:
         ema.copy_to(trained)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 from torch import Tensor
+from vl_core.training import StopTraining
 
 from vl_ssl.collapse.alarm import RISE, Alarm, CollapseAlarm
 from vl_ssl.collapse.meter import CollapseMeter
@@ -40,8 +41,8 @@ class Outputs(Protocol):
         ...
 
 
-class CollapseError(RuntimeError):
-    """The end of a run that its monitor stopped; `alarm` says why."""
+class CollapseError(StopTraining):
+    """The end of a run that its monitor stopped, with a checkpoint of `vl_ssl.pretrain`; `alarm` says why."""
 
     def __init__(self, alarm: Alarm):
         super().__init__(str(alarm))
@@ -59,7 +60,7 @@ class CollapseMonitor:
         rise: Sensitivity of the alarm, see `CollapseAlarm`.
         patience: High readings in a row that make an alarm.
         action: ``"warn"`` logs the alarm, ``"switch"`` also asks the trainer to switch a `Hybrid` schedule, ``"stop"``
-            raises `CollapseError`, with the last checkpoint intact.
+            raises `CollapseError`. `pretrain` keeps a checkpoint of that update; with another action the run goes on.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -98,6 +99,7 @@ class CollapseMonitor:
         """The latest reading of each kind of features."""
         self.alarms: list[Alarm] = []
         """All alarms so far."""
+        self._stopped = False
 
     def observe(
         self, step: int, features: Tensor, *, projections: Tensor | None = None, loss: float | None = None
@@ -131,6 +133,7 @@ class CollapseMonitor:
                     self.alarms.append(alarm)
                     _logger.warning("%s", alarm)
         if found is not None and self.action == "stop":
+            self._stopped = True
             raise CollapseError(found)
         return found
 
@@ -157,19 +160,30 @@ class CollapseMonitor:
             # Rows of metrics show the latest reading until the next.
             "reports": {space: vars(report) for space, report in self.reports.items()},
             "alarms": [vars(alarm) for alarm in self.alarms],
+            "stopped": self._stopped,
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over the state of a monitor with the same arguments."""
+        """Take over the state of a monitor with the same arguments; the action may be another.
+
+        Raises:
+            CollapseError: If an alarm has stopped that monitor, and the action is ``"stop"`` here too.
+        """
         self._meters, self._alarms, self.reports = {}, {}, {}
+        stopped = bool(state_dict["stopped"])
+        # An alarm that has stopped a run is due once more where it is to switch the schedule.
+        again = {"raised": False} if stopped and self.action == "switch" else {}
         for space, width in state_dict["widths"].items():
             meter = self._meter(space, int(width))
             meter.load_state_dict(dict(state_dict["meters"][space]))
-            self._alarms[space].load_state_dict(state_dict["rules"][space])
+            self._alarms[space].load_state_dict({**state_dict["rules"][space], **again})
         for space, fields in state_dict["reports"].items():
             values = tuple(fields["singular_values"])  # a list, if it was kept as JSON
             self.reports[space] = CollapseReport(**{**fields, "singular_values": values})
         self.alarms = [Alarm(**fields) for fields in state_dict["alarms"]]
+        self._stopped = stopped and self.action == "stop"
+        if self._stopped:
+            raise CollapseError(self.alarms[-1])
 
     def _meter(self, space: str, width: int) -> CollapseMeter:
         if space not in self._meters:

@@ -167,7 +167,8 @@ def estimated_tail(resolved: _Array, left: float, missed: _Array, size: int) -> 
 
     starts = ((0.0, 0.0), (-2.0, 1.0), (-2.0, -1.0), (-4.0, 0.5))
     fits = [least_squares(errors, start, bounds=([-15, -6], [8, 8])) for start in starts]
-    tail = _shape(every, size, min(fits, key=lambda fit: float(fit.cost)).x)
+    best = min(fits, key=lambda fit: float(fit.cost))
+    tail = _shape(every, size, np.asarray(best.x, np.float64))
     return np.asarray(tail * (left / tail.sum()))
 
 

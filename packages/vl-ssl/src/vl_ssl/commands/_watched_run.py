@@ -105,7 +105,7 @@ def watched_run(settings: Train, images: TrainingImages, out: Path, *, without: 
                 "backbone": [settings.backbone, settings.width, settings.depth, settings.stem_stride],
                 "without": without,
                 "target_momentum": settings.target_momentum,
-                "alarm": [settings.rise, settings.begin, action],
+                "alarm": [settings.rise, settings.begin],
                 "probe": [settings.probe_every, settings.probe_limit],
             },
         )

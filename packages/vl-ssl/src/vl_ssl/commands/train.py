@@ -80,9 +80,7 @@ def run(settings: Train) -> int:
     for line in alarms:
         print(line)
     if first.stopped:
-        kept = (settings.out / "checkpoint").is_dir()
-        print(f"stopped by the alarm; model/ is not written, {'checkpoint/ is' if kept else 'no checkpoint is there'} "
-              "from before it")  # fmt: skip
+        print("stopped by the alarm; model/ is not written, checkpoint/ is of that update: --on-alarm warn goes on")
     print(f"wrote {', '.join(written)} to {settings.out}; curves: tensorboard --logdir {settings.out}")
     return 1 if first.stopped else 0
 

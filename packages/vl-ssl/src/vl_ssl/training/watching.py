@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from vl_core.training import StopTraining
 
 from vl_ssl.methods.distributed import gather, rank, sum_over_ranks, world_size
 from vl_ssl.methods.method import SiameseOutput
@@ -44,11 +45,11 @@ class Probe(Protocol):
         ...
 
 
-_SWITCH, _ENDED = 1, 2
+_SWITCH, _STOPPED, _FAILED = 1, 2, 3
 
 
-class EndedByMonitor(RuntimeError):
-    """The end of a run on the ranks other than the main one, whose monitor has raised an error."""
+class EndedByMonitor(StopTraining):
+    """The end of a run on the ranks other than the main one, whose monitor has stopped it."""
 
 
 class Watch:
@@ -72,7 +73,8 @@ class Watch:
 
         Raises:
             ValueError: If the loss is not finite.
-            EndedByMonitor: On the other ranks, if the monitor raises an error.
+            EndedByMonitor: On the other ranks, if the monitor stops the run.
+            RuntimeError: On the other ranks, if the monitor raises another error.
         """
         if self._monitor is None:
             return False
@@ -87,13 +89,16 @@ class Watch:
             try:
                 answer += _SWITCH if self._monitor.update(update, output, loss) else 0
             except Exception as found:
-                answer, error = answer + _ENDED, found
+                answer, error = answer + (_STOPPED if isinstance(found, StopTraining) else _FAILED), found
         answer = sum_over_ranks(answer)
         if error is not None:
             raise error
-        if answer.item() >= _ENDED:
-            raise EndedByMonitor(f"the monitor in the main process ended the run at update {update}; see its message")
-        return bool(answer.item())
+        code = round(answer.item())
+        if code == _STOPPED:
+            raise EndedByMonitor(f"the monitor in the main process stopped the run at update {update}; see its message")
+        if code == _FAILED:
+            raise RuntimeError(f"another process, the main one, failed at update {update}; see its message")
+        return code == _SWITCH
 
     def metrics(self) -> Mapping[str, float]:
         """Columns of the monitor."""
