@@ -254,6 +254,9 @@ def test_a_switch_where_there_is_none_is_a_warning_and_no_end(tmp_path, caplog):
         ({"data": torch.zeros(1, 1, 4, 4), "schedule": None}, r"at least two images, got 1"),
         ({"data": torch.zeros(24, 4, 4)}, r"must be a tensor \(N, C, H, W\), .* got torch\.float32 \(24, 4, 4\)"),
         ({"data": torch.zeros(24, 1, 4, 4).long()}, r"uint8 or floating point in \[0, 1\], got torch\.int64"),
+        ({"data": torch.full((24, 1, 4, 4), 1.5)}, r"dataset must hold .* in \[0, 1\], got 1\.5 to 1\.5; divide bytes"),
+        ({"data": torch.full((24, 1, 4, 4), torch.nan)}, r"in \[0, 1\], got nan"),
+        ({"data": [torch.full((1, 4, 4), -0.5)] * 24}, r"image \d+ of the data set must hold .*, got -0\.5 to -0\.5"),
         ({"probe": lambda *_: {}, "probe_every": 3, "log_every": 2}, r"probe_every must be a multiple of .* 2, got 3"),
         ({"settings": replace(SETTINGS, batch_size=80)}, r"batch_size must be at most the run's 72 positions"),
         ({"settings": replace(SETTINGS, accumulation=3)}, r"batch_size must be a multiple of"),
@@ -263,6 +266,20 @@ def test_errors_say_what_was_expected_and_what_came(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         train(tmp_path / "run", new_method(), **change)
     assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    ("sample", "got"),
+    [
+        ({"image": torch.zeros(1, 4, 4), "label": 3}, "a dictionary of image, label"),
+        ("photo.png", "str"),
+        ((), "tuple"),
+    ],
+)
+def test_samples_that_are_no_images_are_named(tmp_path, sample, got):
+    for augmentation in (Noise(), None):
+        with pytest.raises(TypeError, match=rf"PIL images or tensors .* such as \(image, label\), got {got}; wrap"):
+            train(tmp_path / "run", new_method(), data=[sample] * 24, augmentation=augmentation)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ from vl_ssl.schedules.schedule import Samples, Schedule
 
 Views: TypeAlias = tuple[Tensor, Tensor]
 
+_CHECKED = 1024  # images in memory that are checked at a time
 _DEEP = ("I", "I;16", "F")  # gray with more than a byte a pixel
 
 
@@ -43,7 +44,9 @@ class ImagesInOrder(Dataset[Any]):
         make_views: From an image and its position to its views; None leaves that to the device.
 
     Raises:
-        ValueError: If the tensor has another shape or type, or the schedule is for another number of images.
+        TypeError: If the data set gives something other than images, alone or first in a tuple.
+        ValueError: If the tensor has another shape, type or range, or the schedule is for another number of images; of
+            images by index, the range is checked when one is read.
     """
 
     def __init__(
@@ -69,18 +72,24 @@ class ImagesInOrder(Dataset[Any]):
                 self._mode = "L" if gray else "RGB"
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        image = image_of(self._dataset[self._schedule.index(position)])
+        index = self._schedule.index(position)
+        image = image_of(self._dataset[index])
         if isinstance(image, Image.Image) and image.mode in _DEEP:
             # `convert` would clip them to a byte.
             image = image_to_tensor(image)[:1].expand(1 if self._mode == "L" else 3, -1, -1)
         elif isinstance(image, Image.Image) and image.mode != self._mode:
             image = image.convert(self._mode)
+        if not isinstance(image, Image.Image):
+            image = torch.as_tensor(image)
+            # Those in memory have been checked.
+            if not isinstance(self._dataset, Tensor):
+                _check_range(image, f"image {index} of the data set")
         if self._make_views is not None:
             return self._make_views(image, position)
         if isinstance(image, Image.Image):
             pixels = torch.from_numpy(np.array(image))
             image = pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
-        return torch.as_tensor(image), torch.tensor(position)
+        return image, torch.tensor(position)
 
 
 def images_digest(dataset: Any) -> str:
@@ -95,8 +104,19 @@ def images_digest(dataset: Any) -> str:
 
 
 def image_of(item: Any) -> Any:
-    """The image of a data set's item, which may have a label beside it."""
-    return item[0] if isinstance(item, tuple | list) else item
+    """The image of a data set's item, which may have a label beside it.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    image = item[0] if isinstance(item, tuple | list) and len(item) else item
+    if not isinstance(image, Image.Image | Tensor | np.ndarray):
+        got = f"a dictionary of {', '.join(map(str, image))}" if isinstance(image, Mapping) else type(image).__name__
+        raise TypeError(
+            "dataset must give PIL images or tensors (C, H, W), alone or first in a tuple such as (image, label), got "
+            f"{got}; wrap it in a data set that returns the image"
+        )
+    return image
 
 
 def _check_tensor(images: Tensor) -> None:
@@ -104,4 +124,18 @@ def _check_tensor(images: Tensor) -> None:
         raise ValueError(
             f"dataset must be a tensor (N, C, H, W), uint8 or floating point in [0, 1], got {images.dtype} "
             f"{tuple(images.shape)}"
+        )
+    for block in images.split(_CHECKED):
+        _check_range(block, "dataset")
+
+
+def _check_range(image: Tensor, what: str) -> None:
+    """Refuse floating-point pixels outside of [0, 1], such as normalized ones, and NaN."""
+    if not image.is_floating_point() or not image.numel():
+        return
+    low, high = (float(value) for value in image.detach().aminmax())
+    if not 0 <= low <= high <= 1:
+        raise ValueError(
+            f"{what} must hold floating-point pixels in [0, 1], got {low:.4g} to {high:.4g}; divide bytes by 255, and "
+            "leave normalization to the backbone"
         )
