@@ -136,6 +136,6 @@ def _check_range(image: Tensor, what: str) -> None:
     low, high = (float(value) for value in image.detach().aminmax())
     if not 0 <= low <= high <= 1:
         raise ValueError(
-            f"{what} must hold floating-point pixels in [0, 1], got {low:.4g} to {high:.4g}; divide bytes by 255, and "
-            "leave normalization to the backbone"
+            f"{what} must hold floating-point pixels in [0, 1], got {low:.4g} to {high:.4g}; divide bytes by 255, "
+            "clamp what interpolation exceeds, and leave normalization to the backbone"
         )

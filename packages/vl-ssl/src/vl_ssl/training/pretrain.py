@@ -87,8 +87,8 @@ def pretrain(
 
     Raises:
         TypeError: If the data set gives something other than images, alone or with a label.
-        ValueError: If floating-point images leave [0, 1], data set, schedule and settings do not go together, the loss or
-            a weight is not finite, or the folder holds another run.
+        ValueError: If floating-point images leave [0, 1], data set, schedule and settings do not go together, the loss
+            or a weight is not finite, or the folder holds another run.
 
     Example:
         >>> method = SimSiam(timm.create_model("resnet18", num_classes=0))
