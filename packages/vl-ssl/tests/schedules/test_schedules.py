@@ -160,6 +160,24 @@ def test_a_switch_that_was_triggered_belongs_to_the_state():
     assert schedules()["hybrid"].describe() == switched.describe()
 
 
+@pytest.mark.parametrize("inside_first", [True, False])
+def test_switches_of_nested_hybrids_belong_to_the_state(inside_first):
+    def nested():
+        inner, outer = Hybrid(Continual(SIZE, EPOCHS), MultiEpoch(SIZE, EPOCHS)), LastK(SIZE, EPOCHS, k=1)
+        return Hybrid(*((inner, outer) if inside_first else (outer, inner)))
+
+    schedule, resumed = nested(), nested()
+    inner = schedule.first if inside_first else schedule.second
+    fresh, parts = schedule.state_dict(), [inner, schedule]
+    for part, at in zip(parts, (22, 40) if inside_first else (45, 30), strict=True):
+        assert part.switch(at)
+        resumed.load_state_dict(schedule.state_dict())
+        assert resumed.state_dict() == schedule.state_dict()
+    assert list(resumed) == list(schedule)
+    schedule.reset()
+    assert schedule.state_dict() == fresh
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_schedule_is_a_sampler_of_any_loader(workers):
     schedule = Continual(SIZE, EPOCHS)

@@ -95,15 +95,25 @@ class Hybrid(Schedule):
             ValueError: If the state is of other arguments; nothing changes then.
         """
         super().load_state_dict(state)
-        self._switched_at = None if state["switched_at"] == _NEVER else int(state["switched_at"])
+        self._load_switches(state, "")
 
     def reset(self) -> None:
-        """Go back to the beginning of the run, and to the switch that was given, or none."""
+        """Go back to the beginning of the run, and to the switch that was given, or none; in both schedules too."""
         super().reset()
         self._switched_at = self._given
+        self.first.reset()
+        self.second.reset()
+
+    def _load_switches(self, state: Mapping[str, int], prefix: str) -> None:
+        """Take over the switch of this schedule, whose names have a prefix, and those of hybrids in it."""
+        found = state[f"{prefix}switched_at"]
+        self._switched_at = None if found == _NEVER else int(found)
+        for name, part in (("first", self.first), ("second", self.second)):
+            if isinstance(part, Hybrid):
+                part._load_switches(state, f"{prefix}{name}.")
 
     def _fixed(self) -> list[str]:
-        return [name for name in super()._fixed() if name != "switched_at"]
+        return [name for name in super()._fixed() if name.rpartition(".")[2] != "switched_at"]
 
     def _index(self, position: int) -> int:
         switched = self._switched_at is not None and position >= self._switched_at
