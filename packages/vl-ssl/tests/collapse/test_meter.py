@@ -214,6 +214,16 @@ def test_a_meter_resumes_where_its_state_was_saved(options, views, tmp_path):
     assert (second.compute().lidar is not None) == views
 
 
+def test_a_shorter_window_loads_the_last_rows_alone():
+    x = features(60).reshape(30, 2, 12)
+    saved, meter, expected = CollapseMeter(window=60), CollapseMeter(window=20), CollapseMeter(window=20)
+    saved.update_views(x)
+    expected.update_views(x)
+    meter.load_state_dict(saved.state_dict())
+    assert meter.samples == 20
+    assert_same(meter.compute(), expected.compute())
+
+
 def test_an_empty_state_is_that_of_a_new_meter():
     meter = CollapseMeter()
     meter.update(features())

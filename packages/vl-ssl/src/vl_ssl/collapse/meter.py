@@ -268,9 +268,11 @@ class CollapseMeter:
         with _plain_tensors():
             self.reset()
             for name in ("rows", "views"):
-                if (recent := state.get(f"recent_{name}")) is not None:
+                if (recent := state.get(f"recent_{name}")) is not None and self.window is not None:
                     self._begin(recent)
-                    getattr(self, f"_recent_{name}").add(recent, len(recent))
+                    # The window may be a shorter one than that of the saved meter.
+                    limit = self.window if name == "rows" else max(1, self.window // recent.shape[1])
+                    getattr(self, f"_recent_{name}").add(recent, limit)
             if means is not None and (summary := self._begin(means)) is not None:
                 summary.load_state_dict(_under("summary.", state))
                 if "views.within" in state:
