@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from vl_ssl import AccuracyForecast, build_backbone, save_backbone
 from vl_ssl.cli import main
 from vl_ssl.commands import probe as probe_command
@@ -52,6 +53,17 @@ def test_a_run_that_fails_costs_the_others_nothing(tmp_path, capsys, monkeypatch
     assert main(line) == 1
     assert "has no row: the loss is not finite at update 3" in capsys.readouterr().err
     assert [row["base_learning_rate"] for row in table(tmp_path / "runs.csv")] == ["0.1"]
+
+
+def test_images_of_one_class_are_refused_once_and_before_training(tmp_path, capsys):
+    (tmp_path / "photos" / "cats").mkdir(parents=True)
+    for number in range(40):
+        Image.new("L", (8, 8), number).save(tmp_path / "photos" / "cats" / f"{number}.png")
+    line = [*SWEEP, "--images", str(tmp_path / "photos"), "--learning-rate", "0.1", "0.2"]
+    assert main([*line, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("must have at least two classes, got only cats in 32 of") == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["runs.csv"]
 
 
 def test_other_columns_are_refused(tmp_path, capsys):

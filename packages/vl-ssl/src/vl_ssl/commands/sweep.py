@@ -16,7 +16,7 @@ from vl_core.tables import csv_line, percent, text_table
 from vl_ssl.commands.settings.sweep import Sweep
 from vl_ssl.forecast.runs import read_runs
 from vl_ssl.training.configuration import StudyRun
-from vl_ssl.training.study import run_study
+from vl_ssl.training.study import run_study, study_images
 
 
 def run(settings: Sweep) -> int:
@@ -37,6 +37,9 @@ def run(settings: Sweep) -> int:
     with note_on_interruption("rerun to resume"), _quiet_alarms(), AppendOnlyFile(table) as file:
         before = finished_names(settings.out)
         todo = [each for each in runs if each.name not in before]
+        if todo:
+            # Images are those of all runs, and what is wrong with them is said once.
+            study_images(settings.images, settings.image_size, settings.limit)
         for each in progress_bar(todo, desc="sweep", unit="run"):
             try:
                 row = run_study(each, settings.out / each.name, checkpoint_every=settings.checkpoint_every)

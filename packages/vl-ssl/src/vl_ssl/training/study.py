@@ -170,15 +170,22 @@ def study_images(spec: str, size: int, limit: int) -> StudyImages:
     See `divided_images` for the two sides.
 
     Raises:
-        ValueError: If the data set cannot be opened or has no labels, or an image cannot be used.
+        ValueError: If the data set cannot be opened, has fewer than two classes, or has an image that cannot be used.
         OSError: If a file is missing.
     """
     train, test = divided_images(spec)
     channels = 1 if image_to_tensor(train[0][0]).shape[0] == 1 else 3
-    return StudyImages(
+    images = StudyImages(
         image_tensors(train, size=size, channels=channels, limit=limit),
         image_tensors(test, size=size, channels=channels, limit=TESTED),
     )
+    classes = images.train.labels.unique().tolist()
+    if len(classes) < 2:
+        raise ValueError(
+            f"images must have at least two classes, got only {train.classes[classes[0]]} in {len(images.train)} of "
+            f"{spec}; an accuracy says nothing there"
+        )
+    return images
 
 
 class StudyProbe:
