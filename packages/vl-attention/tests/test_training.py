@@ -189,7 +189,7 @@ def test_a_run_is_not_resumed_with_other_frozen_parameters(tmp_path):
         run(transfer(), tmp_path, images=Interrupted())
     model = transfer()
     model.student.patch_embed.requires_grad_(False)
-    with pytest.raises(ValueError, match=r"frozen \(\[\] in the folder, now \['patch_embed\.proj\.bias', "):
+    with pytest.raises(ValueError, match=r"frozen \(.*'patch_embed\.proj\.bias'"):
         run(model, tmp_path)
 
 

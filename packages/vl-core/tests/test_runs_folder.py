@@ -53,6 +53,26 @@ def test_nan_equals_itself_and_true_is_not_one(tmp_path):
         RunFolder(tmp_path, {"limit": float("nan"), "flips": 1})
 
 
+NAMES = [f"layer {number}" for number in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ([], [3], r"frozen \(\[\] in the folder, now \[3\]\);"),
+        (NAMES, NAMES[:-1], r"frozen \(only in the folder: 'layer 49'\);"),
+        ([], NAMES, r"frozen \(only in the new .*: 'layer 0', 'layer 1', 'layer 2' and 47 more\);"),
+        (NAMES[1:], NAMES[:-1], r"frozen \(only in the folder: 'layer 49', only in the new .*: 'layer 0'\);"),
+        (NAMES, NAMES[::-1], r"frozen \(\['layer 0', .{,150}… in the folder, now \['layer 49', .{,150}…\);"),
+        ("a" * 300, "b", r"frozen \('a{159}… in the folder, now 'b'\);"),
+    ],
+)
+def test_long_values_are_named_by_what_differs(tmp_path, old, new, message):
+    RunFolder(tmp_path, {"frozen": old})
+    with pytest.raises(ValueError, match=message):
+        RunFolder(tmp_path, {"frozen": new})
+
+
 def test_foreign_files_are_an_error_and_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(FileExistsError, match=r"no config\.json, so it is no run \(thesis\.tex\)"):

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+_LONG, _FEW = 160, 3  # characters of a value, and items of a list, that a message shows
+
 
 def plain(value: Any, name: str) -> Any:
     """Convert ``value`` to dictionaries, lists, strings, numbers, booleans and None.
@@ -54,5 +56,29 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
             found += differences(old[key], new[key], f"{name}.")
         # By text, so that NaN equals itself and 1 differs from True.
         elif json.dumps(old[key], sort_keys=True) != json.dumps(new[key], sort_keys=True):
-            found.append(f"{name} ({old[key]!r} in the folder, now {new[key]!r})")
+            found.append(f"{name} ({_change(old[key], new[key])})")
     return found
+
+
+def _change(old: Any, new: Any) -> str:
+    """The difference of two values; of long lists, the items that one of them lacks, the first few by name."""
+    if isinstance(old, list) and isinstance(new, list) and len(f"{old}{new}") > _LONG:
+        sides = {"only in the folder": _without(old, new), "only in the new configuration": _without(new, old)}
+        if parts := [f"{where}: {_some(items)}" for where, items in sides.items() if items]:
+            return ", ".join(parts)
+    return f"{_cut(old)} in the folder, now {_cut(new)}"
+
+
+def _without(items: list[Any], others: list[Any]) -> list[Any]:
+    known = {json.dumps(item, sort_keys=True) for item in others}
+    return [item for item in items if json.dumps(item, sort_keys=True) not in known]
+
+
+def _some(items: list[Any]) -> str:
+    more = f" and {len(items) - _FEW} more" if len(items) > _FEW else ""
+    return ", ".join(_cut(item) for item in items[:_FEW]) + more
+
+
+def _cut(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"
