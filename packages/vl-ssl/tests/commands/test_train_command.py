@@ -168,6 +168,7 @@ def test_images_of_ones_own_with_classes_have_k_nn_on_some_that_are_kept(sides, 
     assert run(*arguments, "--out", tmp_path / "run") == 0
     shown = capsys.readouterr().out
     assert "8 images of 8 pixels" in shown
+    assert "k-NN % of 4 " in shown
     assert "no stop-gradient" not in shown
     assert load_backbone(tmp_path / "run/model").config.channels == 3
     assert "knn" in read_metrics(tmp_path / "run")[-1]

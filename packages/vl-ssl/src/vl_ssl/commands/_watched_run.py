@@ -55,6 +55,8 @@ class WatchedRun:
     """The trained method."""
     stopped: bool
     """True if an alarm ended it."""
+    test_size: int
+    """Number of images that k-NN classifies; 0 without labels."""
 
 
 def watched_run(settings: Train, images: TrainingImages, out: Path, *, without: str = "none") -> WatchedRun:
@@ -114,7 +116,7 @@ def watched_run(settings: Train, images: TrainingImages, out: Path, *, without: 
     name = settings.method if without == "none" else without.replace("-", " ", 1)
     steps = [alarm.step for alarm in monitor.alarms]
     curve = TrainingCurve(name, read_metrics(out), read_spectra(out / SPECTRA), steps)
-    return WatchedRun(curve, tuple(monitor.alarms), method, stopped)
+    return WatchedRun(curve, tuple(monitor.alarms), method, stopped, 0 if images.test is None else len(images.test))
 
 
 def training_settings(settings: Train) -> PretrainSettings:

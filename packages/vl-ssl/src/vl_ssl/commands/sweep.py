@@ -31,15 +31,14 @@ def run(settings: Sweep) -> int:
     """
     settings.check()
     runs = settings.runs()
+    # Images are those of all runs, and what is wrong with them is said once.
+    tested = len(study_images(settings.images, settings.image_size, settings.limit).test)
     settings.out.mkdir(parents=True, exist_ok=True)
     table = settings.out / "runs.csv"
     failed = 0
     with note_on_interruption("rerun to resume"), _quiet_alarms(), AppendOnlyFile(table) as file:
         before = finished_names(settings.out)
         todo = [each for each in runs if each.name not in before]
-        if todo:
-            # Images are those of all runs, and what is wrong with them is said once.
-            study_images(settings.images, settings.image_size, settings.limit)
         for each in progress_bar(todo, desc="sweep", unit="run"):
             try:
                 row = run_study(each, settings.out / each.name, checkpoint_every=settings.checkpoint_every)
@@ -50,10 +49,10 @@ def run(settings: Sweep) -> int:
                 continue
             append_run(file, {"run": each.name, **row})
     rows = {row["run"]: row for row in (read_runs(table) if table.stat().st_size else [])}
-    print(_table([rows[each.name] for each in runs if each.name in rows], runs))
+    print(_table([rows[each.name] for each in runs if each.name in rows], runs, tested))
     print(
         "AUC, RankMe: of features in evaluation mode, AUC near 1 means collapsed; alarm: update of the first; "
-        "knn: k = 20, temperature 0.07"
+        f"knn: of {tested:,} test images, k = 20, temperature 0.07"
     )
     print(f"wrote runs.csv with {len(rows)} runs to {settings.out}; vl-ssl forecast {table}")
     return 1 if failed else 0
@@ -95,7 +94,7 @@ def append_run(file: AppendOnlyFile, row: Mapping[str, Any]) -> None:
     file.write(csv_line(cells))
 
 
-def _table(rows: Sequence[Mapping[str, str]], runs: Sequence[StudyRun]) -> str:
+def _table(rows: Sequence[Mapping[str, str]], runs: Sequence[StudyRun], tested: int) -> str:
     """Settings that differ between runs, and results."""
     names = ("method", "ablation", "width", "schedule", "share", "batch_size", "base_learning_rate", "seed")
     varied = [name for name in names if len({getattr(each, name) for each in runs}) > 1] or ["method"]
@@ -110,5 +109,5 @@ def _table(rows: Sequence[Mapping[str, str]], runs: Sequence[StudyRun]) -> str:
         ]
         for row in rows
     ]
-    head = [*(name.replace("_", " ") for name in varied), "loss", "AUC", "RankMe", "alarm", "knn"]
+    head = [*(name.replace("_", " ") for name in varied), "loss", "AUC", "RankMe", "alarm", f"knn of {tested:,}"]
     return text_table(head, cells, left=len(varied))

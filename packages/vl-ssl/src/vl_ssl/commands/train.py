@@ -87,7 +87,16 @@ def run(settings: Train) -> int:
 
 def summary(runs: Sequence[WatchedRun]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and a row a run: the latest value of each number, and the update of the first alarm."""
-    head = ("run", "updates", "loss", "k-NN %", "AUC features", "AUC projections", "RankMe features", "alarm at")
+    head = (
+        "run",
+        "updates",
+        "loss",
+        _accuracy(runs[0]),
+        "AUC features",
+        "AUC projections",
+        "RankMe features",
+        "alarm at",
+    )
     rows = []
     for each in runs:
         latest = {name: value for row in each.curve.rows for name, value in row.items()}
@@ -104,7 +113,7 @@ def summary(runs: Sequence[WatchedRun]) -> tuple[tuple[str, ...], list[tuple[str
 
 def on_the_way(each: WatchedRun) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows of a run at evaluations, at most `_ALL` of them."""
-    head = ("update", "loss", "k-NN %", "AUC features", "AUC projections", "RankMe features")
+    head = ("update", "loss", _accuracy(each), "AUC features", "AUC projections", "RankMe features")
     rows = [row for row in each.curve.rows if "knn" in row] or list(each.curve.rows)
     shown = rows[:: max(1, math.ceil(len(rows) / _ALL))]
     shown += rows[-1:] if rows and shown[-1] is not rows[-1] else []
@@ -125,6 +134,11 @@ def chosen_settings(settings: Train) -> list[tuple[str, str]]:
     """Options with their values, those that are left to a default included."""
     named = ((field.name, getattr(settings, field.name)) for field in fields(settings))
     return [(f"--{name.replace('_', '-')}", "default" if value is None else str(value)) for name, value in named]
+
+
+def _accuracy(each: WatchedRun) -> str:
+    """Heading of the accuracy, with the number of test images it is of."""
+    return f"k-NN % of {each.test_size:,}" if each.test_size else "k-NN %"
 
 
 _READINGS = ("collapse/features/auc", "collapse/projections/auc", "collapse/features/rankme")
