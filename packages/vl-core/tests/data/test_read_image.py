@@ -383,6 +383,17 @@ def test_what_pillow_logs_stays_unsaid(caplog):
     assert logging.getLogger("PIL").level == before
 
 
+def test_quiet_for_each_image_leaves_the_caches_of_logging_and_what_is_disabled(monkeypatch):
+    loggers = {disabled: logging.getLogger(f"PIL.of a test, {disabled}") for disabled in (False, True)}
+    for disabled, logger in loggers.items():
+        monkeypatch.setattr(logger, "disabled", disabled)
+    monkeypatch.setattr(logging.root.manager, "_clear_cache", lambda: pytest.fail("all loggers forget their levels"))
+    for _ in range(2):
+        with quiet_pillow(), quiet_pillow():
+            assert all(logger.disabled for logger in loggers.values())
+        assert [logger.disabled for logger in loggers.values()] == [False, True]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="libtiff is part of Pillow's own library there")
 def test_libtiff_prints_nothing(capfd):
     content = encode(Image.new("L", (40, 30), 7), "TIFF", compression="tiff_lzw")

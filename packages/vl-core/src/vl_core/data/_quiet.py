@@ -6,8 +6,9 @@ import ctypes
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, lru_cache
 
 from PIL import _imaging as core
 
@@ -15,7 +16,7 @@ _TIFF_HANDLERS = ("TIFFSetErrorHandler", "TIFFSetWarningHandler")
 
 _lock = threading.Lock()
 _inside = 0
-_level = logging.NOTSET
+_disabled: list[tuple[logging.Logger, bool]] = []
 _tiff_handlers: list[tuple[str, int | None]] = []
 _filters: warnings.catch_warnings[None] | None = None
 
@@ -29,16 +30,17 @@ def quiet_pillow() -> Iterator[None]:
     `warnings.catch_warnings` saves and restores one list for the whole process: two threads that overlap can restore
     each other's copy and leave warnings muted for good. Here the first one in saves, and the last one out restores.
     """
-    global _inside, _filters, _level
-    logger = logging.getLogger("PIL")
+    global _inside, _filters
     with _lock:
         if _inside == 0:
             _filters = warnings.catch_warnings()
             _filters.__enter__()
             warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
-            # Without a handler, Python prints warnings that are logged on standard error.
-            _level = logger.level
-            logger.setLevel(logging.CRITICAL + 1)
+            # Without a handler, Python prints warnings that are logged on standard error. Setting a level would clear
+            # the caches of all loggers, for every image.
+            _disabled[:] = [(logger, logger.disabled) for logger in _loggers(len(logging.root.manager.loggerDict))]
+            for logger, _ in _disabled:
+                logger.disabled = True
             _tiff_handlers[:] = [(name, _set_tiff_handler(name, None)) for name in _TIFF_HANDLERS]
         _inside += 1
     try:
@@ -49,20 +51,38 @@ def quiet_pillow() -> Iterator[None]:
             if _inside == 0 and _filters is not None:
                 _filters.__exit__(None, None, None)
                 _filters = None
-                logger.setLevel(_level)
+                for logger, before in _disabled:
+                    logger.disabled = before
                 for name, handler in _tiff_handlers:
                     _set_tiff_handler(name, handler)
 
 
-def _set_tiff_handler(name: str, handler: int | None) -> int | None:
-    """Set what libtiff does with its own messages, and return what it did before; by default it prints them.
+@lru_cache(maxsize=1)
+def _loggers(count: int) -> list[logging.Logger]:
+    """Loggers of PIL among so many in the process; they only ever become more."""
+    found = [logging.getLogger("PIL")]
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.startswith("PIL.") and isinstance(logger, logging.Logger):
+            found.append(logger)
+    return found
 
-    Nothing happens where libtiff is no library of its own that Pillow's loads, as on Windows.
+
+@cache
+def _tiff_setter(name: str) -> Callable[[int | None], int | None] | None:
+    """Function of libtiff that sets a handler and returns the one before.
+
+    There is none where libtiff is no library of its own that Pillow's loads, as on Windows.
     """
     try:
         set_handler = getattr(ctypes.CDLL(core.__file__), name)
     except (AttributeError, OSError, TypeError):
         return None
     set_handler.restype, set_handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-    previous: int | None = set_handler(handler)
-    return previous
+    setter: Callable[[int | None], int | None] = set_handler
+    return setter
+
+
+def _set_tiff_handler(name: str, handler: int | None) -> int | None:
+    """Set what libtiff does with its own messages, and return what it did before; by default it prints them."""
+    setter = _tiff_setter(name)
+    return None if setter is None else setter(handler)
