@@ -143,7 +143,7 @@ def estimated_tail(resolved: _Array, left: float, missed: _Array, size: int) -> 
     levels = missed[counts - 1] / counts
     edges = np.unique(np.round(np.geomspace(1, size + 1, _GROUPS)).astype(int)) - 1
     weights = np.diff(edges)
-    middles, every = edges[:-1] + weights / 2, np.arange(size) + 0.5
+    middles, every = edges[:-1] + weights / 2, np.arange(size, dtype=np.float64) + 0.5
     fitted, slope, end = known >= 6, 0.0, 0.0
     if fitted:
         index = np.arange(known - max(3, known // 4), known) + 1

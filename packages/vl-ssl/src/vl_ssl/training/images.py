@@ -125,7 +125,7 @@ def _check_tensor(images: Tensor) -> None:
             f"dataset must be a tensor (N, C, H, W), uint8 or floating point in [0, 1], got {images.dtype} "
             f"{tuple(images.shape)}"
         )
-    for block in images.split(_CHECKED):
+    for block in torch.split(images, _CHECKED):
         _check_range(block, "dataset")
 
 

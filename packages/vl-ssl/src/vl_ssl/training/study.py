@@ -179,7 +179,7 @@ def study_images(spec: str, size: int, limit: int) -> StudyImages:
         image_tensors(train, size=size, channels=channels, limit=limit),
         image_tensors(test, size=size, channels=channels, limit=TESTED),
     )
-    classes = images.train.labels.unique().tolist()
+    classes = torch.unique(images.train.labels).tolist()
     if len(classes) < 2:
         raise ValueError(
             f"images must have at least two classes, got only {train.classes[classes[0]]} in {len(images.train)} of "
