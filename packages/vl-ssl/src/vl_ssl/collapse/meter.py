@@ -49,8 +49,8 @@ class CollapseMeter:
         >>> for seed in range(4):
         ...     meter.update(torch.randn(250, 16, generator=torch.Generator().manual_seed(seed)))
         >>> report = meter.compute()
-        >>> report.samples, report.dimensions, round(report.auc, 1), report.warning
-        (1000, 16, 0.6, '')
+        >>> report.samples, report.dimensions, 0.53 < report.auc < 0.57, report.warning
+        (1000, 16, True, '')
     """
 
     def __init__(

@@ -62,15 +62,15 @@ class GramSummary(Summary):
 
 def _eigenvalues(scatter: Tensor, row: Tensor | None) -> Tensor:
     """Eigenvalues, ascending, of a lower triangle, or of its sum with rowᵀ row."""
-    if row is None:
-        return torch.linalg.eigvalsh(scatter, UPLO="L")
-    summed = torch.addmm(scatter, row.T, row)
-    if summed.device.type != "cpu":
-        return torch.linalg.eigvalsh(summed, UPLO="L")
+    if row is not None:
+        scatter = torch.addmm(scatter, row.T, row)
+    if row is None or scatter.device.type != "cpu":
+        eigenvalues: Tensor = torch.linalg.eigvalsh(scatter, UPLO="L")
+        return eigenvalues
     # PyTorch would make another copy; the lower triangle is the upper one of the transposed view, in Fortran's order.
     from scipy.linalg import eigvalsh
 
-    return torch.from_numpy(eigvalsh(summed.numpy().T, lower=False, overwrite_a=True, check_finite=False))
+    return torch.from_numpy(eigvalsh(scatter.numpy().T, lower=False, overwrite_a=True, check_finite=False))
 
 
 class FactorSummary(Summary):
