@@ -12,7 +12,6 @@ The rows beside this file were made with `--out packages/vl-core/benchmarks/atte
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from timing import interleaved
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 from vl_core.kernels import attention_distillation
-from vl_core.results import append_row, provenance
+from vl_core.results import append_row, memory_rise, provenance
 
 HEAD_DIMENSION = 64
 # (images, heads, tokens): ViT-B at 224, 512 and 720 pixels on a CPU; ViT-B and ViT-L from 224 to 1024 on a GPU.
@@ -143,42 +142,21 @@ def gpu_peak(call: Callable[[], None]) -> int:
     return torch.cuda.max_memory_allocated() - before
 
 
-def cpu_peak(impl: str, results: multiprocessing.SimpleQueue[int]) -> None:
-    """Put the bytes by which a forward and backward pass raises this process's peak."""
+def both_passes(impl: str) -> Callable[[], None]:
+    """Return a forward and backward pass on a CPU whose inputs are there."""
     loss = eager if impl == "eager" else partial(attention_distillation, impl=impl)
     small = make_inputs((1, 1, 64), torch.float32, "cpu")
     step(loss, small, True)  # what libraries allocate for themselves at the first call
-    tensors = make_inputs(MEMORY_SHAPE, torch.float32, "cpu")
-    # Linux: the peak so far, of imports for one, is forgotten.
-    Path("/proc/self/clear_refs").write_text("5")
-    before = resident_kibibytes("VmRSS")
-    step(loss, tensors, True)
-    results.put((resident_kibibytes("VmHWM") - before) * 1024)
-
-
-def resident_kibibytes(field: str) -> int:
-    """Memory of this process that is in use (`VmRSS`) or was at most (`VmHWM`)."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.split(f"{field}:")[1].split()[0])
+    return partial(step, loss, make_inputs(MEMORY_SHAPE, torch.float32, "cpu"), True)
 
 
 def compare_cpu_memory() -> list[dict[str, object]]:
     """Rows of peak memory, each measured in a process of its own."""
-    peaks = {}
-    context = multiprocessing.get_context("spawn")
-    for impl in ("eager", "reference", "sdpa"):
-        results: multiprocessing.SimpleQueue[int] = context.SimpleQueue()
-        process = context.Process(target=cpu_peak, args=(impl, results))
-        process.start()
-        process.join()
-        peaks[impl] = results.get()
+    peaks = {impl: memory_rise(both_passes, impl) for impl in ("eager", "reference", "sdpa")}
     images, heads, tokens = MEMORY_SHAPE
     rows = []
     for impl, peak in peaks.items():
-        print(
-            f"B {images} H {heads} N {tokens} {impl:10} peak {peak / 2**20:8.1f} MiB, "
-            f"{peak / peaks['eager']:.3f} x eager"
-        )
+        print(f"B {images} H {heads} N {tokens} {impl:10} peak {peak:8.1f} MiB, {peak / peaks['eager']:.3f} x eager")
         rows.append(
             {
                 "images": images,
@@ -186,7 +164,7 @@ def compare_cpu_memory() -> list[dict[str, object]]:
                 "tokens": tokens,
                 "dtype": "float32",
                 "impl": impl,
-                "peak_mebibytes": f"{peak / 2**20:.1f}",
+                "peak_mebibytes": f"{peak:.1f}",
                 "ratio_to_eager": f"{peak / peaks['eager']:.3f}",
             }
         )

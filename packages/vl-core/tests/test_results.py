@@ -1,11 +1,21 @@
 """Rows that are added, refused and read back; the interval against SciPy's; the table; where a row came from."""
 
 import subprocess
+import sys
 
 import pytest
 import torch
 from scipy.stats import binomtest
-from vl_core.results import append_row, markdown_table, provenance, read_rows, wilson_interval
+from vl_core.results import (
+    append_row,
+    markdown_table,
+    memory_rise,
+    provenance,
+    quantiles,
+    read_rows,
+    timed_in_turns,
+    wilson_interval,
+)
 
 
 def test_rows_come_back_in_the_order_they_were_added(tmp_path):
@@ -40,6 +50,33 @@ def test_other_columns_are_refused_and_named_and_the_file_stays(tmp_path):
         append_row(path, {"a": 1, "c": 2})
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_ways_take_turns_after_a_warm_up():
+    calls, ticks = [], iter(range(100))
+    ways = {name: (lambda name=name: calls.append(name)) for name in "ab"}
+    assert timed_in_turns(ways, 3, warmup=2, clock=lambda: next(ticks)) == {"a": [1, 1, 1], "b": [1, 1, 1]}
+    assert "".join(calls) == "ab" * 5
+
+
+def test_quantiles_are_those_of_torch():
+    values = torch.rand(9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = values.quantile(torch.tensor((0.2, 0.5, 0.8), dtype=torch.float64)).tolist()
+    assert quantiles(values.tolist()) == pytest.approx(expected)
+    assert quantiles([2.0]) == (2.0, 2.0, 2.0)
+
+
+def allocating(mebibytes):
+    """Return a call that takes so much memory, beside as much that is held."""
+    held = b"x" * (mebibytes << 20)
+    return lambda: len(held + b"") + len(b"y" * (mebibytes << 20))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_memory_of_a_call_is_measured_without_what_was_there_before():
+    assert memory_rise(allocating, 32) == pytest.approx(32, abs=4)
+    with pytest.raises(RuntimeError, match="exit code 1"):
+        memory_rise(allocating, "many")
 
 
 @pytest.mark.parametrize(("correct", "total"), [(0, 7), (7, 7), (1, 2), (1826, 2000), (3, 100_000)])

@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from vl_core.results import append_row, provenance
+from vl_core.results import append_row, provenance, quantiles, timed_in_turns
 from vl_ssl.augmentation.recipes import RECIPES
 
 ROWS = Path(__file__).with_suffix(".csv")
@@ -41,18 +40,6 @@ def ways(recipe: str, size: int, channels: int, batch: int) -> dict[str, Views]:
     return {"batched": lambda: augmentation.batched(images, positions, seed=0), "per_image": per_image}
 
 
-def seconds(found: dict[str, Views], rounds: int) -> dict[str, list[float]]:
-    """Processor seconds of each turn by way, after one to warm up."""
-    taken: dict[str, list[float]] = {name: [] for name in found}
-    for turn in range(rounds + 1):
-        for name, way in found.items():
-            start = time.process_time()
-            way()
-            if turn:
-                taken[name].append(time.process_time() - start)
-    return taken
-
-
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -71,10 +58,10 @@ def main() -> None:
             if not torch.allclose(first, second, atol=1e-5):
                 raise SystemExit(f"the ways disagree by {(first - second).abs().max():.1e}")
         load = os.getloadavg()[0]
-        taken = seconds(found, args.rounds)
+        taken = timed_in_turns(found, args.rounds)
         for name in found:
             ratios = [other / own for own, other in zip(taken["batched"], taken[name], strict=True)]
-            low, median, high = (statistics.quantiles(taken[name], n=10)[at] for at in (1, 4, 7))
+            low, median, high = quantiles(taken[name])
             row = {
                 "recipe": recipe,
                 "size": size,

@@ -5,26 +5,26 @@
 
 Features are float32, with a decaying spectrum and a mean, in chunks. The decompositions take the centered matrix in
 float32: all of it (`torch.linalg.svd`, as the code of Li, Efros and Pathak calls it), or singular values alone
-(`torch.linalg.svdvals`). The ways take turns in one process for time, from the same matrix in memory and with one
-thread; seconds are those of the processor, and ratios the medians of the ratios of one turn. For memory each way has a
-process of its own (Linux), whose peak is compared with what it held before: the decompositions with the matrix, the
-meters with nothing, since they make each chunk when it is fed. The error is that of the AUC, against singular values in
-float64. Set OMP_NUM_THREADS=1, which the libraries behind NumPy read when they are loaded.
+(`torch.linalg.svdvals`); and all of it in float64, the precision of the meter, with the conversion. The ways take turns
+in one process for time, from the same matrix in memory and with one thread; seconds are those of the processor, and
+ratios the medians of the ratios of one turn. For memory each way has a process of its own (Linux), whose peak is
+compared with what it held before: the decompositions with the float32 matrix, the meters with nothing, since they make
+each chunk when it is fed. The error is that of the AUC, against singular values in float64. Set OMP_NUM_THREADS=1,
+which the libraries behind NumPy read when they are loaded.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import statistics
-import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from vl_core.results import append_row, provenance
+from vl_core.results import append_row, memory_rise, provenance, timed_in_turns
 from vl_ssl import CollapseMeter, spectrum_auc
 
 ROWS = Path(__file__).with_suffix(".csv")
@@ -61,41 +61,35 @@ def values_alone(features: Tensor) -> float:
     return spectrum_auc(torch.linalg.svdvals(features - features.mean(0)))
 
 
-DECOMPOSITIONS: dict[str, Callable[[Tensor], float]] = {"svd": decomposed, "svdvals": values_alone}
+def decomposed_in_float64(features: Tensor) -> float:
+    """AUC by a full decomposition in the precision of the meter's sums."""
+    return decomposed(features.double())
 
 
-def peak_rise(way: str, samples: int, width: int, chunk: int) -> float:
-    """Mebibytes by which a way raises the peak of a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    results: multiprocessing.SimpleQueue[float] = context.SimpleQueue()
-    process = context.Process(target=_put_rise, args=(results, way, samples, width, chunk))
-    process.start()
-    process.join()
-    return results.get()
+DECOMPOSITIONS: dict[str, Callable[[Tensor], float]] = {
+    "svd": decomposed,
+    "svd float64": decomposed_in_float64,
+    "svdvals": values_alone,
+}
 
 
-def _put_rise(results: multiprocessing.SimpleQueue[float], way: str, samples: int, width: int, chunk: int) -> None:
+def one_run(way: str, samples: int, width: int, chunk: int) -> Callable[[], float]:
+    """Return a run of a way: of a decomposition on a matrix that is there, of a meter on chunks that it makes."""
     torch.set_num_threads(1)
-    # What libraries allocate for themselves at the first call.
-    _run(way, 256, 32, 64)
-    held = list(chunks(samples, width, samples)) if way in DECOMPOSITIONS else []
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-    before = _resident("VmRSS")
-    if held:
-        DECOMPOSITIONS[way](held[0])
-    else:
-        _run(way, samples, width, chunk)
-    results.put((_resident("VmHWM") - before) / 1024)
+    _run(way, 256, 32, 64)()  # what libraries allocate for themselves at the first call
+    return _run(way, samples, width, chunk)
 
 
-def _run(way: str, samples: int, width: int, chunk: int) -> float:
-    parts = chunks(samples, width, chunk)
-    return metered(METERS[way], parts) if way in METERS else DECOMPOSITIONS[way](torch.cat(list(parts)))
+def _run(way: str, samples: int, width: int, chunk: int) -> Callable[[], float]:
+    if way in METERS:
+        return lambda: metered(METERS[way], chunks(samples, width, chunk))
+    return partial(DECOMPOSITIONS[way], next(chunks(samples, width, samples)))
 
 
-def _resident(field: str) -> int:
-    """Kibibytes of this process that are in use (`VmRSS`) or were at most (`VmHWM`)."""
-    return int(Path("/proc/self/status").read_text(encoding="utf-8").split(f"{field}:")[1].split()[0])
+def measure(way: str, features: Tensor, chunk: int, found: dict[str, float]) -> None:
+    """Put the AUC by a way into what was found."""
+    meter = way in METERS
+    found[way] = metered(METERS[way], features.split(chunk)) if meter else DECOMPOSITIONS[way](features)
 
 
 def main() -> None:
@@ -116,17 +110,10 @@ def main() -> None:
     expected = spectrum_auc(torch.linalg.svdvals(exact - exact.mean(0)))
     del exact
     load = os.getloadavg()[0]
-    taken: dict[str, list[float]] = {way: [] for way in args.ways}
-    found = {}
-    for _ in range(args.rounds):
-        for way in args.ways:
-            start = time.process_time()
-            if way in METERS:
-                found[way] = metered(METERS[way], features.split(args.chunk))
-            else:
-                found[way] = DECOMPOSITIONS[way](features)
-            taken[way].append(time.process_time() - start)
-    del features
+    found: dict[str, float] = {}
+    ways = {way: partial(measure, way, features, args.chunk, found) for way in args.ways}
+    taken = timed_in_turns(ways, args.rounds, warmup=0)
+    del features, ways
     for way in args.ways:
         ratios = [other / own for other, own in zip(taken[way], taken["meter"], strict=True)]
         row = {
@@ -138,7 +125,7 @@ def main() -> None:
             "rounds": args.rounds,
             "cpu_seconds": f"{statistics.median(taken[way]):.2f}",
             "times_the_meter": f"{statistics.median(ratios):.2f}",
-            "peak_rise_mebibytes": f"{peak_rise(way, args.samples, args.width, args.chunk):.1f}",
+            "peak_rise_mebibytes": f"{memory_rise(one_run, way, args.samples, args.width, args.chunk):.1f}",
             "auc": f"{found[way]:.9f}",
             "auc_error": f"{abs(found[way] - expected):.1e}",
             "load_before": f"{load:.1f}",

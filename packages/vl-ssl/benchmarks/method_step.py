@@ -18,7 +18,6 @@ import argparse
 import copy
 import importlib.util
 import os
-import statistics
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -28,7 +27,7 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
-from vl_core.results import append_row, provenance
+from vl_core.results import append_row, provenance, quantiles
 from vl_ssl import SiameseMethod, build_method
 from vl_ssl.methods.build import METHODS
 
@@ -137,12 +136,6 @@ def check(name: str, ours: float, theirs: float) -> None:
     expected = 4 + 4 * theirs if name == "byol" else theirs
     if name != "moco-v3" and abs(ours - expected) > 1e-4 * max(1, abs(expected)):
         raise SystemExit(f"the losses of {name} disagree: {ours} and {expected}")
-
-
-def quantiles(values: list[float]) -> tuple[float, float, float]:
-    """20 % quantile, median and 80 % quantile."""
-    low, *_, high = statistics.quantiles(values, n=5, method="inclusive")
-    return low, statistics.median(values), high
 
 
 def main() -> None:

@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import multiprocessing
 import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from vl_core.results import append_row, provenance
+from vl_core.results import append_row, memory_rise, provenance, timed_in_turns
 from vl_vlm import info_nce, sigmoid_loss
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -90,44 +90,12 @@ def step(loss: Loss, tensors: tuple[Tensor, Tensor, Tensor]) -> float:
     return value.item()
 
 
-def seconds(found: dict[str, Loss], tensors: tuple[Tensor, Tensor, Tensor], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each turn by way, after one to warm up."""
-    taken: dict[str, list[float]] = {name: [] for name in found}
-    for turn in range(rounds + 1):
-        for name, way in found.items():
-            start = time.perf_counter()
-            step(way, tensors)
-            if turn:
-                taken[name].append(time.perf_counter() - start)
-    return taken
-
-
-def peak_rise(loss: str, name: str, batch: int, width: int, tile: int, threads: int) -> float:
-    """Mebibytes by which a step raises the peak of a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    results: multiprocessing.SimpleQueue[float] = context.SimpleQueue()
-    process = context.Process(target=_put_rise, args=(results, loss, name, batch, width, tile, threads))
-    process.start()
-    process.join()
-    return results.get()
-
-
-def _put_rise(
-    results: multiprocessing.SimpleQueue[float], loss: str, name: str, batch: int, width: int, tile: int, threads: int
-) -> None:
+def one_step(loss: str, name: str, batch: int, width: int, tile: int, threads: int) -> Callable[[], float]:
+    """Return a step whose inputs are there."""
     torch.set_num_threads(threads)
     way = ways(loss, tile)[name]
     step(way, features(64, width))  # what libraries allocate for themselves at the first call
-    tensors = features(batch, width)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-    before = _resident("VmRSS")
-    step(way, tensors)
-    results.put((_resident("VmHWM") - before) / 1024)
-
-
-def _resident(field: str) -> int:
-    """Kibibytes of this process that are in use (`VmRSS`) or were at most (`VmHWM`)."""
-    return int(Path("/proc/self/status").read_text(encoding="utf-8").split(f"{field}:")[1].split()[0])
+    return partial(step, way, features(batch, width))
 
 
 def main() -> None:
@@ -149,8 +117,10 @@ def main() -> None:
         if max(values.values()) - min(values.values()) > 1e-4 * abs(values["tiled"]):
             raise SystemExit(f"the ways disagree: {values}")
         load = os.getloadavg()[0]
-        taken = seconds(found, tensors, args.rounds)
+        steps = {name: partial(step, way, tensors) for name, way in found.items()}
+        taken = timed_in_turns(steps, args.rounds, clock=time.perf_counter)
         for name in found:
+            rise = memory_rise(one_step, loss, name, batch, args.width, tile, args.threads)
             ratios = [tiled / other for tiled, other in zip(taken["tiled"], taken[name], strict=True)]
             row = {
                 "loss": loss,
@@ -162,7 +132,7 @@ def main() -> None:
                 "rounds": args.rounds,
                 "seconds": f"{statistics.median(taken[name]):.3f}",
                 "tiled_to_this": f"{statistics.median(ratios):.3f}",
-                "peak_rise_mebibytes": f"{peak_rise(loss, name, batch, args.width, tile, args.threads):.1f}",
+                "peak_rise_mebibytes": f"{rise:.1f}",
                 "load_before": f"{load:.1f}",
             }
             print(row, flush=True)

@@ -1,4 +1,4 @@
-"""Results in CSV files: rows with their provenance, confidence intervals, and tables made from them."""
+"""Results in CSV files: measurements, rows with their provenance, confidence intervals, and tables made from them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,25 @@ import csv
 import os
 import platform
 import shlex
+import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
 
 from vl_core._atomic import atomic_write
 from vl_core.tables import csv_line
 
-__all__ = ["append_row", "markdown_table", "provenance", "read_rows", "wilson_interval"]
+if TYPE_CHECKING:
+    from multiprocessing import SimpleQueue
+
+__all__ = [
+    *("append_row", "markdown_table", "memory_rise", "provenance", "quantiles", "read_rows", "timed_in_turns"),
+    "wilson_interval",
+]
 
 
 def append_row(path: str | os.PathLike[str], row: Mapping[str, object]) -> None:
@@ -96,6 +105,86 @@ def provenance() -> dict[str, str]:
         "command": _command(),
         "commit": _commit(),
     }
+
+
+def timed_in_turns(
+    ways: Mapping[str, Callable[[], object]],
+    turns: int,
+    *,
+    warmup: int = 1,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, list[float]]:
+    """Seconds of several ways to do the same thing, each turn of all: what slows the machine down slows them all.
+
+    Args:
+        ways: Functions by name.
+        turns: Turns that are measured.
+        warmup: Turns before them.
+        clock: `time.process_time` counts what the processor works, `time.perf_counter` what passes.
+
+    Returns:
+        Seconds of each turn by name.
+
+    Example:
+        >>> taken = timed_in_turns({"sum": lambda: sum(range(10)), "max": lambda: max(range(10))}, 3)
+        >>> [len(seconds) for seconds in taken.values()]
+        [3, 3]
+    """
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(-warmup, turns):
+        for name, way in ways.items():
+            start = clock()
+            way()
+            if turn >= 0:
+                taken[name].append(clock() - start)
+    return taken
+
+
+def quantiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """20 % quantile, median and 80 % quantile, interpolated between the values; of one value, three times itself.
+
+    Example:
+        >>> quantiles([3.0, 1.0, 2.0, 5.0, 4.0, 6.0])
+        (2.0, 3.5, 5.0)
+    """
+    low, *_, high = statistics.quantiles(values, n=5, method="inclusive") if len(values) > 1 else (values[0],) * 2
+    return low, statistics.median(values), high
+
+
+def memory_rise(prepare: Callable[..., Callable[[], object]], *arguments: Any) -> float:
+    """Mebibytes by which a call raises the peak memory of a process of its own (Linux).
+
+    Args:
+        prepare: Function of a module, which returns what is called; what it allocates, for inputs and at the first
+            call of a library, does not count.
+        arguments: Of ``prepare``; both are sent to the process.
+
+    Raises:
+        RuntimeError: If the process fails, whose own message is on standard error.
+    """
+    import multiprocessing  # which reading and writing rows need not
+
+    context = multiprocessing.get_context("spawn")
+    results: SimpleQueue[float] = context.SimpleQueue()
+    process = context.Process(target=_put_rise, args=(results, prepare, arguments))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"memory of {prepare.__name__}{arguments} cannot be measured: exit code {process.exitcode}")
+    return results.get()
+
+
+def _put_rise(results: SimpleQueue[float], prepare: Callable[..., Callable[[], object]], arguments: Any) -> None:
+    call = prepare(*arguments)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = _resident("VmRSS")
+    call()
+    results.put((_resident("VmHWM") - before) / 1024)
+
+
+def _resident(field: str) -> int:
+    """Kibibytes of this process that are in use (`VmRSS`) or were at most (`VmHWM`)."""
+    return int(Path("/proc/self/status").read_text(encoding="utf-8").split(f"{field}:")[1].split()[0])
 
 
 def wilson_interval(correct: int, total: int, level: float = 0.95) -> tuple[float, float]:

@@ -54,13 +54,23 @@ class GramSummary(Summary):
         self._scatter *= factor
 
     def spectrum(self, *, centered: bool = True) -> Tensor:
-        scatter = self._scatter
-        if not centered:
-            scatter = torch.addmm(scatter, self.mean_row().T, self.mean_row())
-        # Reads the lower triangle alone.
-        eigenvalues = torch.linalg.eigvalsh(scatter, UPLO="L").clamp_min_(0)
+        added = None if centered else self.mean_row()
+        eigenvalues = _eigenvalues(self._scatter, added).clamp_min_(0)
         floor = math.sqrt(self.dimensions * _EPSILON * float(eigenvalues[-1]))
         return without_rounding(eigenvalues.sqrt(), max(floor, self.rounding() * centered), self.dimensions)
+
+
+def _eigenvalues(scatter: Tensor, row: Tensor | None) -> Tensor:
+    """Eigenvalues, ascending, of a lower triangle, or of its sum with rowᵀ row."""
+    if row is None:
+        return torch.linalg.eigvalsh(scatter, UPLO="L")
+    summed = torch.addmm(scatter, row.T, row)
+    if summed.device.type != "cpu":
+        return torch.linalg.eigvalsh(summed, UPLO="L")
+    # PyTorch would make another copy; the lower triangle is the upper one of the transposed view, in Fortran's order.
+    from scipy.linalg import eigvalsh
+
+    return torch.from_numpy(eigvalsh(summed.numpy().T, lower=False, overwrite_a=True, check_finite=False))
 
 
 class FactorSummary(Summary):
