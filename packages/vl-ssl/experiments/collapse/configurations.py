@@ -6,7 +6,7 @@ warm-up, so that a longer run begins as a shorter one does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -15,8 +15,6 @@ from vl_ssl.training.configuration import StudyRun, StudySchedule
 
 RATE = 0.12
 SEEDS = (0, 1, 2)
-CALIBRATION = 100
-"""Seed of the runs by which the alarm's rule was chosen; no other result uses them."""
 WIDTHS = (4, 8, 16)
 SCHEDULES: tuple[StudySchedule, ...] = ("multi-epoch", "continual", "hybrid")
 _FASHION: dict[str, Any] = {"images": "fashion", "limit": 10_000, "epochs": 10}
@@ -53,15 +51,29 @@ def collapsing_runs(seed: int) -> dict[str, StudyRun]:
     }
 
 
+def alarm_choice_runs() -> dict[str, StudyRun]:
+    """Runs by which the alarm's rule was chosen."""
+    halved = {
+        name: run for number, (name, run) in enumerate(healthy_runs(100).items()) if number % 3 == 0 or number % 4 == 1
+    }
+    return _kinds({seed: collapsing_runs(seed) for seed in (100, *SEEDS)}, {100: halved, 0: healthy_runs(0)})
+
+
 def alarm_runs() -> dict[str, StudyRun]:
-    """Runs that choose the alarm's rule (``calibration``, half of the healthy ones), and others that judge it."""
-    runs = {f"calibration/{name}": run for name, run in collapsing_runs(CALIBRATION).items()}
-    for number, (name, run) in enumerate(healthy_runs(CALIBRATION).items()):
-        if number % 3 == 0 or number % 4 == 1:
-            runs[f"calibration/{name}"] = run
-    for seed in SEEDS:
-        runs |= {f"collapsing/{name}/{seed}": run for name, run in collapsing_runs(seed).items()}
-    return runs | {f"healthy/{name}": run for name, run in healthy_runs(0).items()}
+    """Runs that judge the rule, of seeds that had no part in its choice."""
+    return _kinds({seed: collapsing_runs(seed) for seed in (3, 4, 5)}, {1: healthy_runs(1)})
+
+
+def _kinds(
+    collapsing: Mapping[int, dict[str, StudyRun]], healthy: Mapping[int, dict[str, StudyRun]]
+) -> dict[str, StudyRun]:
+    kinds = {"collapsing": collapsing, "healthy": healthy}
+    return {
+        f"{kind}/{name}/{seed}": run
+        for kind, seeds in kinds.items()
+        for seed, runs in seeds.items()
+        for name, run in runs.items()
+    }
 
 
 def hybrid_runs() -> dict[str, StudyRun]:

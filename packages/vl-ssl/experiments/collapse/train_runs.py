@@ -2,12 +2,12 @@
 
     VL_DATA=../shared/data python packages/vl-ssl/experiments/collapse/train_runs.py alarm --out runs
 
-`alarm` and `hybrid` need no data beside the package; `phenomenon-1000`, `-10000` and `-50000` take the full
-Fashion-MNIST from ``$VL_DATA/fashion_mnist`` or Debian's package. A finished run is a row of
-`packages/vl-ssl/results/<study>.csv` and, for `alarm`, its readings are rows of `alarm_readings.csv`; what is there
-already is not trained again. A run whose loss is not finite any more ends with what was read until then. Two processes
-may share the work: ``--part 0 2`` and ``--part 1 2`` each write rows of their own study folder, which ``--collect``
-puts together.
+`alarm-choice`, `alarm` and `hybrid` need no data beside the package; `phenomenon-1000`, `-10000` and `-50000` take the
+full Fashion-MNIST from ``$VL_DATA/fashion_mnist`` or Debian's package. A finished run is a row of
+`packages/vl-ssl/results/<study>.csv` and, for the studies of the alarm, its readings are rows of
+`<study>_collapsing.csv` or `<study>_healthy.csv`; what is there already is not trained again. A run whose loss is not
+finite any more ends with what was read until then. Two processes may share the work: ``--part 0 2`` and ``--part 1 2``
+each write rows of their own study folder, which ``--collect`` puts together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from configurations import alarm_runs, hybrid_runs, phenomenon_runs
+from configurations import alarm_choice_runs, alarm_runs, hybrid_runs, phenomenon_runs
 from vl_core.progress import progress_bar
 from vl_core.results import provenance, read_rows
 from vl_core.runs import read_metrics
@@ -30,11 +30,13 @@ from vl_ssl.training.study import run_study
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 STUDIES: dict[str, Callable[[], dict[str, StudyRun]]] = {
+    "alarm-choice": alarm_choice_runs,
     "alarm": alarm_runs,
     "hybrid": hybrid_runs,
     **{f"phenomenon-{updates}": partial(phenomenon_runs, updates) for updates in (1000, 10_000, 50_000)},
 }
-WITH_READINGS = ("alarm",)
+KINDS = {"alarm-choice": ("collapsing", "healthy"), "alarm": ("collapsing", "healthy")}
+"""Studies whose readings are kept, by the first part of the names of their runs."""
 SPACES = ("features", "projections")
 
 
@@ -59,44 +61,48 @@ def train(study: str, out: Path, part: int, parts: int, first: int | None) -> No
 
 
 def readings(folder: Path) -> list[dict[str, object]]:
-    """AUC at each reading of the monitor, and k-NN accuracy where it was measured, by step."""
+    """AUC and NESum at each reading of the monitor, and k-NN accuracy where it was measured, by step."""
+    names = [f"{space}/{metric}" for space in SPACES for metric in ("auc", "nesum")]
     found, last = [], None
     for each in read_metrics(folder):
         # A row of metrics repeats the latest reading until the next one.
-        values = tuple(each.get(f"collapse/{space}/auc") for space in SPACES)
+        values = tuple(each.get(f"collapse/{name}") for name in names)
         fresh = None not in values and values != last
         if fresh or "knn" in each:
-            auc = {space: round(value, 5) if fresh else "" for space, value in zip(SPACES, values, strict=True)}
-            found.append({"step": each["step"], **auc, "knn": each.get("knn", "")})
+            read = {name: f"{value:.5g}" if fresh else "" for name, value in zip(names, values, strict=True)}
+            found.append({"step": each["step"], **read, "knn": each.get("knn", "")})
         last = values
     return found
 
 
 def table(study: str, kind: str = "") -> Path:
-    """File of a study's rows, or of its readings."""
-    return RESULTS / f"{study.replace('-', '_')}{kind}.csv"
+    """File of a study's rows, or of the readings of its runs of a kind."""
+    return RESULTS / f"{study.replace('-', '_')}{'_' if kind else ''}{kind}.csv"
 
 
 def collect(study: str, out: Path) -> int:
     """Add the runs that are finished to the tables of a study, in its order; return their number."""
     rows = {row["run"]: row for row in _rows(table(study))}
     curves: dict[str, list[dict[str, Any]]] = {}
-    for row in _rows(table(study, "_readings")):
-        curves.setdefault(row["run"], []).append(row)
+    for kind in KINDS.get(study, ()):
+        for row in _rows(table(study, kind)):
+            curves.setdefault(row["run"], []).append(row)
     for name, run in STUDIES[study]().items():
         kept = out / study / run.name / "result.json"
         if kept.is_file():
             found = json.loads(kept.read_text())
             rows[name] = {"run": name, **found["row"], **{key: found[key] for key in ("hardware", "torch", "commit")}}
             curves[name] = [{"run": name, **each} for each in found["readings"]]
-    if rows:
+    ordered = [rows[name] for name in STUDIES[study]() if name in rows]
+    if ordered:
         RESULTS.mkdir(exist_ok=True)
-        ordered = [rows[name] for name in STUDIES[study]() if name in rows]
         columns = max(ordered, key=len)  # a run that diverged has no measures
         write_rows(table(study), [{column: row.get(column, "") for column in columns} for row in ordered])
-        if study in WITH_READINGS:
-            write_rows(table(study, "_readings"), [row for name in rows for row in curves.get(name, [])])
-    return len(rows)
+    for kind in KINDS.get(study, ()):
+        read = [each for row in ordered if row["run"].startswith(f"{kind}/") for each in curves[row["run"]]]
+        if read:
+            write_rows(table(study, kind), read)
+    return len(ordered)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

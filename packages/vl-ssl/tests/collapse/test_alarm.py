@@ -50,13 +50,22 @@ def test_alarm_is_a_rise_that_stays(curve, expected):
 def test_alarm_says_where_it_stands_and_what_to_change():
     alarm = CollapseAlarm(patience=1, space="projections")
     alarm.update(99, 0.8)
-    lost = alarm.update(199, 0.9, loss=-0.97)
+    lost = alarm.update(199, 0.96, loss=-0.97)
     assert str(lost).startswith(
-        "step 199: collapse, the AUC of the projections is 0.900, up from 0.800 at step 99 (loss -0.970); lower the "
+        "step 199: collapse, the AUC of the projections is 0.960, up from 0.800 at step 99 (loss -0.970); lower the "
     )
     alarm.clear()
     alarm.update(299, 0.8)
-    assert "stop-gradient" in str(alarm.update(399, 0.95, shrunk=True))
+    assert "stop-gradient" in str(alarm.update(399, 0.96, shrunk=True))
+
+
+def test_a_dominant_direction_needs_less_of_a_rise():
+    for dominance, expected in ((None, False), (0.74, False), (0.8, True)):
+        alarm = CollapseAlarm(patience=1)
+        assert alarm.update(0, 0.8, dominance=1.0) is None  # without a rise it says nothing
+        alarm_at = alarm.update(1, 0.9, dominance=dominance)
+        assert (alarm_at is not None) == expected
+    assert "one direction holds 80 % of the variance" in str(alarm_at)
 
 
 def run(monitor, first, last):
@@ -94,10 +103,9 @@ def test_monitor_reads_nothing_before_its_window_is_full():
     assert monitor.reports["features"].samples == 129
 
 
-def test_monitor_spares_the_first_steps():
-    monitor = CollapseMonitor(every=2, window=128, begin=14)
-    assert run(monitor, 0, 20) == {}
-    assert monitor.reports["features"].auc > 0.9
+def test_readings_before_begin_are_the_lowest_and_no_alarm():
+    assert list(run(CollapseMonitor(every=2, window=128, begin=0), 0, 20)) == [11]
+    assert list(run(CollapseMonitor(every=2, window=128, begin=14), 0, 20)) == [17]
 
 
 def test_monitor_stops_or_switches_when_asked():
@@ -129,9 +137,13 @@ def test_metrics_are_finite_for_constant_features():
     [
         (lambda: CollapseAlarm(rise=0), "rise must lie between 0 and 1"),
         (lambda: CollapseAlarm(rise=1), "rise must lie between 0 and 1"),
+        (
+            lambda: CollapseAlarm(rise=0.5, dominated_rise=0.6),
+            "dominated_rise must lie between 0 and rise, 0.5, got 0.6",
+        ),
         (lambda: CollapseAlarm(patience=0), "patience must be at least 1"),
         (lambda: CollapseAlarm().update(0, math.nan), "auc must lie in 0..1"),
-        (lambda: CollapseMonitor(begin=-1), "begin at least 0"),
+        (lambda: CollapseMonitor(begin=-1), "begin at least 0, got 2 and -1"),
         (lambda: CollapseMonitor(every=0), "every must be at least 1"),
         (lambda: CollapseMonitor(window=1), "window at least 2"),
         (lambda: CollapseMonitor(rise=2), "rise must lie between 0 and 1"),

@@ -1,8 +1,9 @@
 """An alarm from a curve of the AUC: it rises, and stays up, when dimensions are lost.
 
-A network begins with few directions in use, so its AUC is high; training that works lowers it, and collapse raises it
-again. The loss falls either way and decides nothing here. A fixed threshold would depend on the architecture, so the
-rule compares a curve with its own lowest point, in shares of what is left to one.
+The loss falls whether a network learns or collapses, and decides nothing here. A fixed threshold would depend on the
+architecture, so the rule compares a curve with its own lowest point, in shares of what is left to one. Projections of a
+healthy run rise as well, by up to two thirds of the way with high learning rates, but their variance stays spread over
+several directions; so less of a rise is enough where one direction holds most of it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 
 FLAT, LEAST = 0.98, 0.005
 """AUC of shrunk features that is collapse whatever came before, and the least rise that is not rounding."""
-RISE = 0.4
-"""Share of the way from the lowest AUC to one at which an alarm is due; `experiments/alarm` measures it."""
+RISE = 0.75
+"""Share of the way from the lowest AUC to one at which an alarm is due; `experiments/collapse` measures it."""
+DOMINATED_RISE, DOMINANCE = 0.4, 0.75
+"""The same where one direction dominates, and the share of the variance that it then holds at least."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Alarm:
     """Training loss at that step, for the reader; it decides nothing."""
     shrunk: bool = False
     """True if rows of unit length lie within half the spread of healthy ones: all images become one point."""
+    dominance: float | None = None
+    """Share of the variance in its largest direction, where it was given."""
 
     def __str__(self) -> str:
         loss = "" if self.loss is None else f" (loss {self.loss:.3f})"
@@ -47,20 +52,28 @@ class Alarm:
         rise = f"up from {self.lowest:.3f} at step {self.lowest_step}"
         if self.auc - self.lowest < LEAST:
             rise = "from the first reading on"
-        return f"step {self.step}: collapse, the AUC of the {self.space} is {self.auc:.3f}, {rise}{loss}; {advice}"
+        held = ""
+        if self.dominance is not None and self.dominance >= DOMINANCE:
+            held = f", one direction holds {100 * self.dominance:.0f} % of the variance"
+        return (
+            f"step {self.step}: collapse, the AUC of the {self.space} is {self.auc:.3f}, {rise}{held}{loss}; {advice}"
+        )
 
 
 class CollapseAlarm:
     """Rule over one curve of the AUC.
 
-    With the lowest AUC so far ``m``, a reading ``a`` is high if ``a - m >= rise (1 - m)``, and at least 0.005. One of
+    With the lowest AUC so far ``m``, a reading ``a`` is high if ``a - m >= rise (1 - m)``, and at least 0.005; with
+    ``dominated_rise`` in place of ``rise`` where one direction holds three quarters of the variance. A reading of
     features that have shrunk to nearly a point is high from 0.98 on, since a run may collapse before the first reading.
     The alarm is due at the `patience`-th high reading in a row, once; readings go on afterwards, and `clear` makes it
     ready again.
 
     Args:
         rise: Share of the way from the lowest AUC to one, above 0 and below 1.
+        dominated_rise: The same where one direction dominates; by default 0.4, and at most `rise`.
         patience: High readings in a row, at least 1.
+        begin: Step from which readings may be high; those before it only lower ``m``.
         space: Name of the features, for the message.
 
     Raises:
@@ -68,26 +81,46 @@ class CollapseAlarm:
 
     Example:
         >>> alarm = CollapseAlarm(patience=1)
-        >>> [alarm.update(step, auc) is not None for step, auc in enumerate([0.9, 0.8, 0.82, 0.9])]
+        >>> [alarm.update(step, auc) is not None for step, auc in enumerate([0.9, 0.8, 0.82, 0.96])]
         [False, False, False, True]
     """
 
-    def __init__(self, *, rise: float = RISE, patience: int = 2, space: str = "features"):
+    def __init__(
+        self,
+        *,
+        rise: float = RISE,
+        dominated_rise: float | None = None,
+        patience: int = 2,
+        begin: int = 0,
+        space: str = "features",
+    ):
         if not 0 < rise < 1:
             raise ValueError(f"rise must lie between 0 and 1, got {rise}; {RISE:g} is the default")
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1 reading, got {patience}")
-        self.rise, self.patience, self.space = rise, patience, space
+        self.dominated_rise = min(rise, DOMINATED_RISE) if dominated_rise is None else dominated_rise
+        if not 0 < self.dominated_rise <= rise:
+            raise ValueError(f"dominated_rise must lie between 0 and rise, {rise}, got {dominated_rise}")
+        if patience < 1 or begin < 0:
+            raise ValueError(f"patience must be at least 1 reading and begin at least 0, got {patience} and {begin}")
+        self.rise, self.patience, self.begin, self.space = rise, patience, begin, space
         self._lowest, self._lowest_step, self._high, self._raised = math.inf, -1, 0, False
 
-    def update(self, step: int, auc: float, *, loss: float | None = None, shrunk: bool = False) -> Alarm | None:
+    def update(
+        self,
+        step: int,
+        auc: float,
+        *,
+        dominance: float | None = None,
+        shrunk: bool = False,
+        loss: float | None = None,
+    ) -> Alarm | None:
         """Take in a reading; return the alarm at the step that it is due.
 
         Args:
             step: Step of the reading.
             auc: AUC of the features, from 0 to 1.
-            loss: Training loss, for the message.
+            dominance: Share of the variance in its largest direction, `1 / nesum`; None if it is not known.
             shrunk: Whether the features are nearly a point.
+            loss: Training loss, for the message.
 
         Raises:
             ValueError: If ``auc`` is not from 0 to 1.
@@ -96,12 +129,16 @@ class CollapseAlarm:
             raise ValueError(f"auc must lie in 0..1, got {auc}; see vl_ssl.spectrum_auc")
         if auc < self._lowest:
             self._lowest, self._lowest_step = auc, step
-        risen = auc - self._lowest >= max(LEAST, self.rise * (1 - self._lowest))
+        if step < self.begin:
+            return None
+        dominated = dominance is not None and dominance >= DOMINANCE
+        rise = self.dominated_rise if dominated else self.rise
+        risen = auc - self._lowest >= max(LEAST, rise * (1 - self._lowest))
         self._high = self._high + 1 if risen or (shrunk and auc >= FLAT) else 0
         if self._raised or self._high < self.patience:
             return None
         self._raised = True
-        return Alarm(step, self.space, auc, self._lowest, self._lowest_step, loss, shrunk)
+        return Alarm(step, self.space, auc, self._lowest, self._lowest_step, loss, shrunk, dominance)
 
     def clear(self) -> None:
         """Make the alarm ready again, from the next reading as the lowest: after a switch of schedule, for example."""

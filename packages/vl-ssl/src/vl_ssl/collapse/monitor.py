@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 from torch import Tensor
@@ -56,7 +57,8 @@ class CollapseMonitor:
         every: Steps between readings.
         window: Samples of a reading, the last ones; by default four for each dimension and at least 1,024. There is no
             reading before so many were seen, since fewer samples look more collapsed.
-        begin: Steps before the alarm looks at readings: a network that begins to learn changes its spectrum fast.
+        begin: Step from which there may be an alarm: a network that begins to learn changes its spectrum fast. Earlier
+            readings count as the lowest.
         rise: Sensitivity of the alarm, see `CollapseAlarm`.
         patience: High readings in a row that make an alarm.
         action: ``"warn"`` logs the alarm, ``"switch"`` also asks the trainer to switch a `Hybrid` schedule, ``"stop"``
@@ -84,15 +86,13 @@ class CollapseMonitor:
         patience: int = 2,
         action: Action = "warn",
     ):
-        if every < 1 or begin < 0 or (window is not None and window < 2):
-            raise ValueError(
-                f"every must be at least 1, begin at least 0 and window at least 2, got {every}, {begin} and {window}"
-            )
+        if every < 1 or (window is not None and window < 2):
+            raise ValueError(f"every must be at least 1 and window at least 2, got {every} and {window}")
         if action not in get_args(Action):
             raise ValueError(f"action must be one of {', '.join(get_args(Action))}, got {action!r}")
         self.every, self.window, self.begin, self.action = every, window, begin, action
-        self._rule = {"rise": rise, "patience": patience}
-        CollapseAlarm(rise=rise, patience=patience)
+        self._new_alarm = partial(CollapseAlarm, rise=rise, patience=patience, begin=begin)
+        self._new_alarm()  # checks the rule
         self._meters: dict[str, CollapseMeter] = {}
         self._alarms: dict[str, CollapseAlarm] = {}
         self.reports: dict[str, CollapseReport] = {}
@@ -124,10 +124,13 @@ class CollapseMonitor:
             meter.update(values)
             if (step + 1) % self.every == 0 and meter.samples >= (meter.window or 0):
                 report = self.reports[space] = meter.compute()
-                if step < self.begin:
-                    continue
-                shrunk = report.std_scaled < _SHRUNK
-                alarm = self._alarms[space].update(step, report.auc, loss=loss, shrunk=shrunk)
+                alarm = self._alarms[space].update(
+                    step,
+                    report.auc,
+                    dominance=1 / report.nesum if report.nesum else 1.0,
+                    shrunk=report.std_scaled < _SHRUNK,
+                    loss=loss,
+                )
                 found = found or alarm
                 if alarm is not None:
                     self.alarms.append(alarm)
@@ -189,5 +192,5 @@ class CollapseMonitor:
         if space not in self._meters:
             window = max(_LEAST, _PER_DIMENSION * width) if self.window is None else self.window
             self._meters[space] = CollapseMeter(width, window=window)
-            self._alarms[space] = CollapseAlarm(space=space, **self._rule)  # type: ignore[arg-type]
+            self._alarms[space] = self._new_alarm(space=space)
         return self._meters[space]

@@ -122,11 +122,12 @@ class Train:
     """Response to an alarm: a line, a switch of hybrid as well, or the end of the run, from where warn goes on; default:
     switch where hybrid waits for an alarm, warn otherwise. A run beside only warns."""
 
-    rise: Annotated[float, Range(above=0, below=1)] = 0.4
-    """Share of the way from the lowest AUC to 1 at which there is an alarm."""
+    rise: Annotated[float, Range(above=0, below=1)] = 0.75
+    """Share of the way from the lowest AUC to 1 at which there is an alarm; 0.4 at most where one direction holds three
+    quarters of the variance."""
 
     begin: Annotated[int, Range(0)] = 100
-    """Updates before the alarm looks at readings, since a network that begins to learn changes its spectrum fast."""
+    """Updates before there may be an alarm, since a network that begins to learn changes its spectrum fast."""
 
     read_every: Count = 50
     """Updates between readings of the spectra, and rows of metrics."""
