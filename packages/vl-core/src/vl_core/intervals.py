@@ -227,7 +227,7 @@ def student_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     _check_level(level)
     sample = _sample(0, values)
     if sample.ndim != 1 or len(sample) < 2:
-        raise ValueError(f"values must be a row of at least two, got shape {sample.shape}; one says nothing of a spread")
+        raise ValueError(f"values must be a row of at least two, got shape {sample.shape}; one has no spread")
     quantile = import_extra("scipy.stats", "statistics").t.ppf(0.5 + level / 2, len(sample) - 1)
     mean, half = float(sample.mean()), float(quantile * sample.std(ddof=1) / len(sample) ** 0.5)
     return Interval(mean, mean - half, mean + half)

@@ -66,7 +66,7 @@ def readings(study: str) -> Runs:
     runs: Runs = {}
     for kind in ("collapsing", "healthy"):
         for row in read_rows(PACKAGE / f"results/{study}_{kind}.csv"):
-            runs.setdefault(row["run"], []).append(row)
+            runs.setdefault(f"{kind}/{row['run']}", []).append(row)
     return runs
 
 
@@ -92,10 +92,11 @@ def outcomes(runs: Runs, spaces: Iterable[str] = SPACES, **rule: Any) -> list[Ou
 
 def first_alarm(rows: Iterable[Mapping[str, str]], alarm: CollapseAlarm) -> int | None:
     """Step of the alarm over the readings of its space."""
+    space = alarm.space
     for row in rows:
-        if row[f"{alarm.space}/auc"]:
-            auc, nesum = (float(row[f"{alarm.space}/{metric}"]) for metric in ("auc", "nesum"))
-            seen = alarm.update(int(row["step"]), auc, dominance=1 / nesum if nesum else 1.0)
+        if row[f"{space}/auc"]:
+            auc, dominance = float(row[f"{space}/auc"]), float(row[f"{space}/dominance"])
+            seen = alarm.update(int(row["step"]), auc, dominance=dominance, shrunk=space in row["shrunk"].split())
             if seen is not None:
                 return seen.step
     return None

@@ -25,6 +25,7 @@ from vl_core.progress import progress_bar
 from vl_core.results import provenance, read_rows
 from vl_core.runs import read_metrics
 from vl_core.tables import write_rows
+from vl_ssl.collapse.monitor import SHRUNK
 from vl_ssl.training.configuration import StudyRun
 from vl_ssl.training.study import run_study
 
@@ -61,16 +62,20 @@ def train(study: str, out: Path, part: int, parts: int, first: int | None) -> No
 
 
 def readings(folder: Path) -> list[dict[str, object]]:
-    """AUC and NESum at each reading of the monitor, and k-NN accuracy where it was measured, by step."""
-    names = [f"{space}/{metric}" for space in SPACES for metric in ("auc", "nesum")]
+    """What the alarm sees at each reading of the monitor, and k-NN accuracy where it was measured, by step."""
     found, last = [], None
     for each in read_metrics(folder):
         # A row of metrics repeats the latest reading until the next one.
-        values = tuple(each.get(f"collapse/{name}") for name in names)
-        fresh = None not in values and values != last
+        values = {name: value for name, value in each.items() if name.startswith("collapse/") and "/" in name[9:]}
+        fresh = bool(values) and values != last
         if fresh or "knn" in each:
-            read = {name: f"{value:.5g}" if fresh else "" for name, value in zip(names, values, strict=True)}
-            found.append({"step": each["step"], **read, "knn": each.get("knn", "")})
+            row: dict[str, object] = {"step": each["step"]}
+            for space in SPACES:
+                nesum = each.get(f"collapse/{space}/nesum")
+                row[f"{space}/auc"] = f"{each[f'collapse/{space}/auc']:.4f}" if fresh else ""
+                row[f"{space}/dominance"] = f"{1 / nesum if nesum else 1:.3f}" if fresh else ""
+            shrunk = [space for space in SPACES if fresh and each[f"collapse/{space}/std_scaled"] < SHRUNK]
+            found.append({**row, "shrunk": " ".join(shrunk), "knn": each.get("knn", "")})
         last = values
     return found
 
@@ -86,20 +91,21 @@ def collect(study: str, out: Path) -> int:
     curves: dict[str, list[dict[str, Any]]] = {}
     for kind in KINDS.get(study, ()):
         for row in _rows(table(study, kind)):
-            curves.setdefault(row["run"], []).append(row)
+            curves.setdefault(f"{kind}/{row.pop('run')}", []).append(row)
     for name, run in STUDIES[study]().items():
         kept = out / study / run.name / "result.json"
         if kept.is_file():
             found = json.loads(kept.read_text())
             rows[name] = {"run": name, **found["row"], **{key: found[key] for key in ("hardware", "torch", "commit")}}
-            curves[name] = [{"run": name, **each} for each in found["readings"]]
+            curves[name] = found["readings"]
     ordered = [rows[name] for name in STUDIES[study]() if name in rows]
     if ordered:
         RESULTS.mkdir(exist_ok=True)
         columns = max(ordered, key=len)  # a run that diverged has no measures
         write_rows(table(study), [{column: row.get(column, "") for column in columns} for row in ordered])
     for kind in KINDS.get(study, ()):
-        read = [each for row in ordered if row["run"].startswith(f"{kind}/") for each in curves[row["run"]]]
+        of_kind = [row["run"] for row in ordered if row["run"].startswith(f"{kind}/")]
+        read = [{"run": run.removeprefix(f"{kind}/"), **each} for run in of_kind for each in curves[run]]
         if read:
             write_rows(table(study, kind), read)
     return len(ordered)

@@ -104,8 +104,8 @@ def test_an_interrupted_run_ends_like_one_that_was_not(tmp_path, capsys, monkeyp
 class _AlwaysHigh(monitor_module.CollapseAlarm):
     """An alarm at its second reading."""
 
-    def update(self, step, auc, *, loss=None, shrunk=False):
-        return super().update(step, 0.2 if step < 4 else 0.9, loss=loss, shrunk=shrunk)
+    def update(self, step, auc, **reading):
+        return super().update(step, 0.2 if step < 4 else 0.9, **reading)
 
 
 @fast

@@ -21,9 +21,11 @@ from vl_ssl.collapse.report import CollapseReport
 Action: TypeAlias = Literal["warn", "switch", "stop"]
 """Response to an alarm: a warning alone, a switch of the schedule too, or the end of the run."""
 
+SHRUNK = 0.5
+"""Share of the spread of healthy rows of unit length below which features are nearly a point."""
+
 _PER_DIMENSION = 4
 _LEAST = 1024
-_SHRUNK = 0.5  # of the spread of healthy rows
 
 _logger = logging.getLogger(__name__)
 
@@ -129,7 +131,7 @@ class CollapseMonitor:
                     step,
                     report.auc,
                     dominance=1 / report.nesum if report.nesum else 1.0,
-                    shrunk=report.std_scaled < _SHRUNK,
+                    shrunk=report.std_scaled < SHRUNK,
                     loss=loss,
                 )
                 found = found or alarm

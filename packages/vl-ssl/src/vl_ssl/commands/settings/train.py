@@ -119,8 +119,8 @@ class Train:
     """Share of the run after which hybrid shows all images, from 0 to 1, or "alarm" to wait for one."""
 
     on_alarm: Literal["warn", "switch", "stop"] | None = None
-    """Response to an alarm: a line, a switch of hybrid as well, or the end of the run, from where warn goes on; default:
-    switch where hybrid waits for an alarm, warn otherwise. A run beside only warns."""
+    """Response to an alarm: a line, a switch of hybrid as well, or the end of the run, from which warn goes on;
+    default: switch where hybrid waits for an alarm, warn otherwise. A run beside only warns."""
 
     rise: Annotated[float, Range(above=0, below=1)] = 0.75
     """Share of the way from the lowest AUC to 1 at which there is an alarm; 0.4 at most where one direction holds three
