@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from vl_ssl.augmentation.batched import float_images
 from vl_ssl.collapse.meter import CollapseMeter
 from vl_ssl.methods.build import build_method
 from vl_ssl.methods.simsiam import SimSiam
@@ -44,11 +45,11 @@ class Noise:
     scale: float = 0.2
 
     def per_image(self, seed):
-        return lambda image, position: self.view(torch.as_tensor(image) / 255, seed, position)
+        return lambda image, position: self.view(float_images(image), seed, position)
 
     def batched(self, images, positions, *, seed):
         assert not torch.is_autocast_enabled("cpu")
-        pairs = [self.view(image / 255, seed, int(at)) for image, at in zip(images, positions, strict=True)]
+        pairs = [self.view(float_images(image), seed, int(at)) for image, at in zip(images, positions, strict=True)]
         return torch.stack([first for first, _ in pairs]), torch.stack([second for _, second in pairs])
 
     def view(self, image, seed, position):

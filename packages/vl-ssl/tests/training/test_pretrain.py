@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 from vl_ssl.methods.build import METHODS
+from vl_ssl.methods.simsiam import SimSiam
 from vl_ssl.schedules.chunks import MultiEpoch
 from vl_ssl.training.images import ImagesInOrder
 
@@ -257,6 +258,10 @@ def test_a_switch_where_there_is_none_is_a_warning_and_no_end(tmp_path, caplog):
         ({"data": torch.full((24, 1, 4, 4), 1.5)}, r"dataset must hold .* in \[0, 1\], got 1\.5 to 1\.5; divide bytes"),
         ({"data": torch.full((24, 1, 4, 4), torch.nan)}, r"in \[0, 1\], got nan"),
         ({"data": [torch.full((1, 4, 4), -0.5)] * 24}, r"image \d+ of the data set must hold .*, got -0\.5 to -0\.5"),
+        (
+            {"data": [np.zeros((3, 4, 4), np.uint8)] * 24},
+            r"must have shape \(H, W\), .* got \(3, 4, 4\); move the chan",
+        ),
         ({"probe": lambda *_: {}, "probe_every": 3, "log_every": 2}, r"probe_every must be a multiple of .* 2, got 3"),
         ({"settings": replace(SETTINGS, batch_size=80)}, r"batch_size must be at most the run's 72 positions"),
         ({"settings": replace(SETTINGS, accumulation=3)}, r"batch_size must be a multiple of"),
@@ -309,6 +314,31 @@ def test_deep_gray_images_keep_their_levels(mode, top):
     assert image.shape == (1, 8, 8)
     assert len(image.unique()) == 64
     assert image.float().mean() == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("augment_on", ["workers", "device"])
+def test_arrays_are_images_with_channels_last(tmp_path, augment_on):
+    pixels = small.images()[:, 0, :, :, None].numpy()
+    shapes = []
+
+    class Shapes(SimSiam):
+        def forward(self, view_1, view_2):
+            shapes.append(tuple(view_1.shape[1:]))
+            return super().forward(view_1, view_2)
+
+    backbone = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    settings = replace(SETTINGS, augment_on=augment_on, epochs=1, warmup_epochs=0.0)
+    method = Shapes(backbone, num_features=12, projection=8, predictor_hidden=4)
+    data = [(np.repeat(image.repeat(2, axis=0), 3, axis=2), 0) for image in pixels]  # 8 x 4 pixels of three channels
+    train(tmp_path, method, settings, data=data, augmentation=None, schedule=None, monitor=None)
+    assert set(shapes) == {(3, 4, 4)}
+
+
+def test_gray_images_of_eight_and_sixteen_bits_are_equally_bright_on_the_device():
+    deep, flat = np.full((4, 4), 257 * 99, np.uint16), np.full((4, 4), 99, np.uint8)
+    images = ImagesInOrder([Image.fromarray(deep), Image.fromarray(flat)], MultiEpoch(2, 1))
+    torch.testing.assert_close(images[0][0], images[1][0])
+    assert images[0][0].mean() == pytest.approx(99 / 255)
 
 
 def test_a_loss_that_diverges_is_named_before_the_monitor_sees_it(tmp_path):

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from vl_core.data import image_to_tensor
 
+from vl_ssl.augmentation.batched import float_images
 from vl_ssl.schedules.schedule import Samples, Schedule
 
 Views: TypeAlias = tuple[Tensor, Tensor]
@@ -37,11 +38,12 @@ class ImagesInOrder(Dataset[Any]):
     """Images in the order of a schedule, with their positions; or their two views.
 
     Args:
-        dataset: Tensor ``(N, C, H, W)``, uint8 or floating point in [0, 1]; or images by index, PIL or tensors, alone
-            or with a label.
+        dataset: Tensor ``(N, C, H, W)``, uint8 or floating point in [0, 1]; or images by index, alone or with a label:
+            PIL, tensors ``(C, H, W)``, or arrays, see `vl_core.data.image_to_tensor`.
         schedule: Says which image each position shows.
         channels: 1 or 3 converts PIL images to gray or color; None takes the kind of the first image.
-        make_views: From an image and its position to its views; None leaves that to the device.
+        make_views: From an image and its position to its views; None leaves that to the device, which gets tensors,
+            of images by index always floating point, since those of a batch may be of different depth.
 
     Raises:
         TypeError: If the data set gives something other than images, alone or first in a tuple.
@@ -79,16 +81,13 @@ class ImagesInOrder(Dataset[Any]):
             image = image_to_tensor(image)[:1].expand(1 if self._mode == "L" else 3, -1, -1)
         elif isinstance(image, Image.Image) and image.mode != self._mode:
             image = image.convert(self._mode)
-        if not isinstance(image, Image.Image):
-            image = torch.as_tensor(image)
-            # Those in memory have been checked.
-            if not isinstance(self._dataset, Tensor):
-                _check_range(image, f"image {index} of the data set")
+        # Those in memory have been checked.
+        if isinstance(image, Tensor) and not isinstance(self._dataset, Tensor):
+            _check_range(image, f"image {index} of the data set")
         if self._make_views is not None:
             return self._make_views(image, position)
-        if isinstance(image, Image.Image):
-            pixels = torch.from_numpy(np.array(image))
-            image = pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+        if not isinstance(self._dataset, Tensor):
+            image = image_to_tensor(image) if isinstance(image, Image.Image) else float_images(image)
         return image, torch.tensor(position)
 
 
@@ -104,10 +103,11 @@ def images_digest(dataset: Any) -> str:
 
 
 def image_of(item: Any) -> Any:
-    """The image of a data set's item, which may have a label beside it.
+    """The image of a data set's item, which may have a label beside it: PIL, or a tensor, which arrays become.
 
     Raises:
         TypeError: If it is something else.
+        ValueError: If it is an array of another shape or type than images have.
     """
     image = item[0] if isinstance(item, tuple | list) and len(item) else item
     if not isinstance(image, Image.Image | Tensor | np.ndarray):
@@ -116,7 +116,7 @@ def image_of(item: Any) -> Any:
             "dataset must give PIL images or tensors (C, H, W), alone or first in a tuple such as (image, label), got "
             f"{got}; wrap it in a data set that returns the image"
         )
-    return image
+    return image_to_tensor(image) if isinstance(image, np.ndarray) else image
 
 
 def _check_tensor(images: Tensor) -> None:
