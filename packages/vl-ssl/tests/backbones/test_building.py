@@ -156,6 +156,15 @@ def test_a_module_that_is_no_backbone_is_refused(module: nn.Module, error: type[
         check_backbone(module, 3, 8)
 
 
+def test_a_transformer_knows_its_size_and_refuses_another() -> None:
+    arguments = {"channels": 1, "depth": 1, "embed_dim": 24}
+    assert build_backbone("vit_tiny_patch16_224", **arguments).config.image_size == 224  # type: ignore
+    backbone = build_backbone("vit_tiny_patch16_224", image_size=32, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"built for, got \(2, 1, 28, 28\): .*; resize them"):
+        backbone(torch.zeros(2, 1, 28, 28))
+    assert build_backbone("resnet10t", channels=1).config.image_size is None  # type: ignore[union-attr]
+
+
 def test_images_of_other_channels_are_refused_before_they_broadcast() -> None:
     with pytest.raises(ValueError, match=r"shape \(B, 3, H, W\), got \(2, 1, 8, 8\)"):
         Backbone(nn.Flatten(), 192, Normalization.none(3))(torch.zeros(2, 1, 8, 8))

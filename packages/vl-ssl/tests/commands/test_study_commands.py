@@ -148,6 +148,21 @@ def test_a_backbone_is_probed_beside_pixels_and_random_weights(tmp_path, capsys)
     assert "8 pixels" in capsys.readouterr().out
 
 
+def test_a_transformer_is_probed_at_its_own_size_and_no_other(tmp_path, capsys):
+    backbone = build_backbone("vit_tiny_patch16_224", channels=1, depth=1, embed_dim=24)
+    assert probe_command._size(backbone, 28) == 224
+    save_backbone(backbone, tmp_path / "vit")
+    line = ["probe", str(tmp_path / "vit"), "--limit", "20", "--test-limit", "10", "--k", "1", "--out", str(tmp_path)]
+    assert main([*line, "--size", "8"]) == 2
+    assert "images must have the size that the backbone was built for" in capsys.readouterr().err
+
+
+def test_a_backbone_of_many_channels_is_refused_with_the_way_out(tmp_path, capsys):
+    save_backbone(build_backbone("small_resnet", channels=13, width=2, depth="10"), tmp_path / "many")
+    assert main(["probe", str(tmp_path / "many")]) == 2
+    assert "1 or 3 channels, which images of the commands have, got 13; in Python, KNNProbe" in capsys.readouterr().err
+
+
 def test_without_a_backbone_only_the_baselines_are_probed(tmp_path, capsys):
     assert main(["probe", "--limit", "60", "--test-limit", "40", "--out", str(tmp_path)]) == 0
     assert "no trained backbone was given" in capsys.readouterr().out

@@ -128,6 +128,30 @@ def test_export_loads_into_the_same_model(architecture, channels):
     assert next(method.backbone.parameters()).any()
 
 
+@pytest.mark.parametrize(
+    ("architecture", "convert"),
+    [
+        ("resnet10t", nn.SyncBatchNorm.convert_sync_batchnorm),
+        ("mobilenetv3_small_050", timm.layers.convert_sync_batchnorm),  # with activations in its normalization
+    ],
+)
+def test_export_is_plain_after_the_conversions_of_pytorch_and_timm_and_without_hooks(architecture, convert):
+    torch.manual_seed(0)
+    plain = timm.create_model(architecture, num_classes=0).eval()
+    images = torch.rand(2, 3, 32, 32)
+    expected = plain(images)
+    kinds = {name: type(layer) for name, layer in plain.named_modules()}
+    method = SimSiam(convert(plain), projection=4, predictor_hidden=3)
+    seen = []
+    method.backbone.register_forward_hook(lambda *_: seen.append(1))
+    method.backbone.register_full_backward_hook(lambda *_: seen.append(1))
+    exported = method.export()
+    assert torch.equal(exported(images), expected)
+    assert {name: type(layer) for name, layer in exported.named_modules()} == kinds
+    exported.train()(images).sum().backward()
+    assert not seen
+
+
 def test_export_opens_what_is_around_the_network():
     backbone = build_backbone("resnet10t", channels=1, image_size=32)
     compiled = nn.Module()  # holds the module and knows its attributes, as what torch.compile returns does
@@ -187,14 +211,17 @@ REFUSALS = {
     "momentum": (ValueError, "momentum must be from 0 to 1, got 1.5", lambda _: BYOL(Backbone(), momentum=1.5)),
     "schedule": (ValueError, "momentum_schedule must be 'cosine' or 'constant', got 'line'",
                  lambda _: MoCoV3(Backbone(), momentum_schedule="line")),
-    "temperature": (ValueError, "temperature must be above 0, got 0", lambda _: SimCLR(Backbone(), temperature=0)),
+    "temperature": (ValueError, "temperature must be above 0 and finite, got 0",
+                    lambda _: SimCLR(Backbone(), temperature=0)),
     "patches": (ValueError, "freeze_patch_embedding needs a backbone with a module patch_embed, got Backbone",
                 lambda _: MoCoV3(Backbone(), freeze_patch_embedding=True)),
     "layers": (ValueError, "projector_layers must be at least 1, got 0",
                lambda _: MoCoV3(Backbone(), projector_layers=0)),
     "queue": (ValueError, "queue must be at least 1, got 0", lambda _: NNSiam(Backbone(), queue=0)),
-    "weights": (ValueError, r"weights must be three numbers from 0 up, got \(1, -1, 1\)",
+    "weights": (ValueError, r"weights must be three finite numbers from 0 up, got \(1, -1, 1\)",
                 lambda _: VICReg(Backbone(), weights=(1, -1, 1))),
+    "no number": (ValueError, r"weights must be three finite numbers from 0 up, got \(nan, 1, 1\)",
+                  lambda _: VICReg(Backbone(), weights=(float("nan"), 1, 1))),
     "name": (ValueError, "name must be one of simsiam, byol, .*, got 'moco'",
              lambda _: build_method("moco", Backbone())),
     "setting": (TypeError, "settings of simclr must be among .*temperature, got queue",

@@ -179,6 +179,8 @@ TWO = bars(6, seed=0)
         (lambda: KNNProbe(TWO, TWO, k=1)(nn.Identity()), ValueError, r"features of shape \(6, d\).*pool"),
         (lambda: KNNProbe(TWO, TWO, k=1)(torch.flatten), TypeError, "torch.nn.Module"),  # type: ignore[arg-type]
         (lambda: ImageTensors(torch.zeros(4, 8, 8), [0] * 4), ValueError, r"shape \(n, C, H, W\)"),
+        (lambda: ImageTensors(torch.full((4, 1, 8, 8), 255.0), [0] * 4), ValueError, r"in \[0, 1\], got 255 to 255"),
+        (lambda: ImageTensors(torch.full((4, 1, 8, 8), torch.nan), [0] * 4), ValueError, r"in \[0, 1\], got nan"),
         (lambda: ImageTensors(torch.zeros(4, 1, 8, 8), [0] * 3), ValueError, r"shape \(4,\)"),
         (lambda: ImageTensors(torch.zeros(1, 1, 8, 8), [0.5]), TypeError, "labels must be integers"),  # type: ignore[list-item]
         (lambda: ImageTensors(torch.zeros(1, 1, 8, 8).long(), [0]), TypeError, "uint8 or floating"),

@@ -16,6 +16,9 @@ import torch
 from torch import Tensor, nn
 from vl_core.data import Normalization
 
+# Those of whoever watches a training. Hooks before a forward pass are not among them: `weight_norm` is one.
+_HOOKS = ("_forward_hooks", "_backward_hooks", "_backward_pre_hooks")
+
 
 @dataclass(frozen=True)
 class BackboneConfig:
@@ -26,7 +29,7 @@ class BackboneConfig:
     channels: int = 3
     """Channels of the images."""
     image_size: int | None = None
-    """Height and width of the images, where the network has to know."""
+    """Height and width of the images; never None where the network has to know."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of the architecture."""
 
@@ -69,19 +72,28 @@ class Backbone(nn.Module):
         """Features ``(B, d)`` of images ``(B, C, H, W)`` in [0, 1].
 
         Raises:
-            ValueError: If the images have another number of channels.
+            ValueError: If the images have another number of channels, or a size that the network does not take.
         """
         if images.ndim != 4 or images.shape[1] != len(self.mean):
             raise ValueError(
                 f"images must have shape (B, {len(self.mean)}, H, W), got {tuple(images.shape)}; "
                 "build the backbone with their number of channels"
             )
-        features: Tensor = self.network((images - self.mean) / self.std)
+        try:
+            features: Tensor = self.network((images - self.mean) / self.std)
+        # So timm's transformers say that they are built for another size.
+        except AssertionError as error:
+            raise ValueError(
+                f"images must have the size that the backbone was built for, got {tuple(images.shape)}: {error}; "
+                "resize them, or build it with their image_size"
+            ) from error
         return features
 
 
 def export_backbone(module: nn.Module) -> nn.Module:
     """A plain copy of a backbone's network: on the CPU, in evaluation mode, without anything of this package around it.
+
+    Hooks on outputs and gradients are left out.
 
     The copy takes normalized images. Its ``pretrained_cfg`` (where timm keeps such facts) holds the mean and deviation,
     so that ``vl_core.data.Normalization.of(exported)(images)`` prepares images in [0, 1]. Its state dict loads strictly
@@ -97,6 +109,9 @@ def export_backbone(module: nn.Module) -> nn.Module:
     """
     exported = copy.deepcopy(module.network if isinstance(module, Backbone) else module).cpu().eval()
     exported.requires_grad_(True)
+    for part in exported.modules():
+        for hooks in _HOOKS:
+            getattr(part, hooks).clear()
     if isinstance(module, Backbone):
         known = getattr(exported, "pretrained_cfg", None) or {}
         facts = {**known, "mean": module.normalization.mean, "std": module.normalization.std}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import timm
@@ -61,6 +62,8 @@ def build_backbone(
         network, size = _small(config), image_size or 32
     else:
         network, size = _of_timm(config, pretrained)
+        if timm.get_pretrained_cfg(name).fixed_input_size:
+            config = replace(config, image_size=size)
     width = check_backbone(network, channels, size)
     given = Normalization.of(network) if normalization is None else normalization
     if len(given.mean) != channels:

@@ -36,6 +36,11 @@ def run(settings: ProbeModel) -> None:
     pixels = image_to_tensor(splits[0][0][0]).shape
     size = settings.size or _size(trained, min(pixels[1:]))
     channels = len(trained.mean) if trained is not None else 1 if pixels[0] == 1 else 3
+    if channels not in (1, 3):
+        raise ValueError(
+            f"MODEL must take images of 1 or 3 channels, which images of the commands have, got {channels}; in Python, "
+            "KNNProbe and LinearProbe take ImageTensors of any number"
+        )
     limits = settings.limit, settings.test_limit
     train, test = (
         image_tensors(each, size=size, channels=channels, limit=limit, seed=settings.seed)

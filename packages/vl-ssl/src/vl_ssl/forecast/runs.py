@@ -19,7 +19,7 @@ from vl_core.results import read_rows
 from vl_core.runs import read_metrics
 
 BUILT_IN = Path(__file__).parent / "runs.csv"
-"""Runs that ship with the package; `docs/forecast.md` says how they were made."""
+"""Runs of `run_study` that ship with the package; a row holds their settings."""
 
 SETTINGS = (
     *("method", "ablation", "base_learning_rate", "width", "schedule", "switch_at", "triggered", "share"),

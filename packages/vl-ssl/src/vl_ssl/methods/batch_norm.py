@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 import torch
-from timm.layers import BatchNormAct2d
+from timm.layers import BatchNormAct2d, SyncBatchNormAct
 from torch import Tensor, nn
 
 from vl_ssl.methods.distributed import sum_over_ranks, world_size
@@ -52,7 +52,9 @@ def synchronize_batch_norm(module: AnyModule) -> AnyModule:
 
 
 def plain_batch_norm(module: AnyModule) -> AnyModule:
-    """Undo `synchronize_batch_norm` in place; other modules stay as they are.
+    """Undo `synchronize_batch_norm` in place, and the conversions of PyTorch and timm; other modules stay as they are.
+
+    PyTorch's ``SyncBatchNorm`` does not know what it was made from, and becomes ``BatchNorm2d``.
 
     Args:
         module: Any module.
@@ -64,9 +66,10 @@ def plain_batch_norm(module: AnyModule) -> AnyModule:
         >>> type(plain_batch_norm(synchronize_batch_norm(nn.BatchNorm1d(3)))).__name__
         'BatchNorm1d'
     """
-    plain = {synchronized: kind for kind, synchronized in _KINDS.items()}
     for layer in module.modules():
-        _become(layer, plain)
+        if type(layer) in (nn.SyncBatchNorm, SyncBatchNormAct):
+            del layer.process_group
+        _become(layer, _PLAIN)
     return module
 
 
@@ -146,4 +149,9 @@ _KINDS: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm2d: _Synchronized2d,
     nn.BatchNorm3d: _Synchronized3d,
     BatchNormAct2d: _SynchronizedAct2d,
+}
+_PLAIN: dict[type[nn.Module], type[nn.Module]] = {
+    **{synchronized: kind for kind, synchronized in _KINDS.items()},
+    nn.SyncBatchNorm: nn.BatchNorm2d,
+    SyncBatchNormAct: BatchNormAct2d,
 }

@@ -13,6 +13,7 @@ batches of the same size.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
@@ -123,6 +124,9 @@ class SiameseMethod(nn.Module, ABC):
     def export(self) -> nn.Module:
         """Copy of the backbone alone: on the CPU, in evaluation mode, all weights trainable, batch norms plain.
 
+        Hooks on outputs and gradients are left out, and synchronized batch norms are plain again, see
+        `vl_ssl.methods.batch_norm.plain_batch_norm`.
+
         Its state dict loads strictly into the model that the backbone was made from; a `Backbone` gives the network in
         it, see `export_backbone`.
 
@@ -169,13 +173,13 @@ def wide(values: Tensor) -> Tensor:
 
 
 def check_temperature(temperature: float) -> None:
-    """Raise if a temperature is not above 0.
+    """Raise if a temperature is not above 0, or not finite.
 
     Raises:
-        ValueError: If it is 0 or below.
+        ValueError: If it is 0 or below, or not finite.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be above 0, got {temperature:g}; 0.1 to 1 is usual")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be above 0 and finite, got {temperature:g}; 0.1 to 1 is usual")
 
 
 def negative_cosine(predictions: Tensor, targets: Tensor) -> Tensor:

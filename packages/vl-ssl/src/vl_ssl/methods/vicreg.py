@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,7 +15,8 @@ from vl_ssl.methods.method import SiameseMethod, SiameseOutput, full_precision, 
 class VICReg(SiameseMethod):
     """VICReg: equal projections of both views, each dimension spread out, dimensions uncorrelated.
 
-    Weighted sum of three terms (equations 1 to 6 of the paper), over the batches of all ranks:
+    Weighted sum of three terms (equations 1 to 6 of the paper, scaled as in its authors' code), over the batches of all
+    ranks:
 
     - invariance: mean squared difference of the two views' projections, over images and dimensions;
     - variance: mean over dimensions of ``max(0, 1 - sqrt(Var + 1e-4))``, the mean of both views;
@@ -47,9 +50,10 @@ class VICReg(SiameseMethod):
         weights: tuple[float, float, float] = (25.0, 25.0, 1.0),
     ):
         super().__init__(backbone, num_features=num_features)
-        if len(weights) != 3 or min(weights) < 0:
+        if len(weights) != 3 or not all(0 <= weight < math.inf for weight in weights):
             raise ValueError(
-                f"weights must be three numbers from 0 up, got {weights}; they weigh invariance, variance, covariance"
+                f"weights must be three finite numbers from 0 up, got {weights}; they weigh invariance, variance, "
+                "covariance"
             )
         width = projection if hidden is None else hidden
         # A bias would be the same for all images and views, and the loss does not see what is common to all.

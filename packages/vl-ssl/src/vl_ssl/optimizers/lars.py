@@ -1,7 +1,8 @@
 """LARS, SGD with a learning rate for each tensor, after its weights and its gradient.
 
-You, Gitman and Ginsburg, "Large batch training of convolutional networks" (2017), algorithm 1, in the form in which
-SimCLR, BYOL and MoCo v3 train: the learning rate is outside of the momentum, as in PyTorch's SGD.
+You, Gitman and Ginsburg, "Large batch training of convolutional networks" (2017), algorithm 1, in the form of MoCo v3's
+code: the learning rate is outside of the momentum, as in PyTorch's SGD. The paper and SimCLR's code have it inside,
+which differs where the rate changes.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from torch import Tensor
 from vl_core.data import ImageError, balanced_order, fit_image, image_to_tensor
 from vl_core.progress import progress_bar
 
+_CHECKED = 1024  # images whose range is checked at a time
+
 
 class LabeledDataset(Protocol):
     """A map-style data set of images and labels, such as `vl_core.data.open_dataset` opens."""
@@ -31,7 +33,7 @@ class ImageTensors:
 
     Raises:
         TypeError: If one of them is of another type.
-        ValueError: If there are no images, or a shape is not as above.
+        ValueError: If there are no images, or a shape or a range is not as above.
 
     Example:
         >>> images = ImageTensors(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 1, 1]))
@@ -45,6 +47,7 @@ class ImageTensors:
             raise TypeError(f"images must be a tensor, uint8 or floating in [0, 1], got {got}")
         if images.ndim != 4 or 0 in images.shape:
             raise ValueError(f"images must have shape (n, C, H, W) with n above zero, got {tuple(images.shape)}")
+        check_range(images, "images")
         labels = torch.as_tensor(labels)
         if labels.is_floating_point() or labels.dtype == torch.bool:
             raise TypeError(f"labels must be integers, got {labels.dtype}")
@@ -131,3 +134,20 @@ def labeled_rows(labels: Tensor, limit: int | None, *, seed: int, what: str) -> 
         return rows
     order = balanced_order(labels[rows].tolist(), seed=seed)
     return sorted(rows[index] for index in order[:limit])
+
+
+def check_range(images: Tensor, what: str) -> None:
+    """Refuse floating-point pixels outside of [0, 1], such as normalized ones, and NaN.
+
+    Raises:
+        ValueError: If there are any; the message begins with ``what``.
+    """
+    if not images.is_floating_point() or not images.numel():
+        return
+    for part in images.detach().split(_CHECKED):
+        low, high = (float(end) for end in part.aminmax())
+        if not 0 <= low <= high <= 1:
+            raise ValueError(
+                f"{what} must hold floating-point pixels in [0, 1], got {low:.4g} to {high:.4g}; divide bytes by 255, "
+                "clamp what interpolation exceeds, and leave normalization to the backbone"
+            )

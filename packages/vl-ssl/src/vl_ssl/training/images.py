@@ -14,11 +14,11 @@ from torch.utils.data import Dataset
 from vl_core.data import image_to_tensor
 
 from vl_ssl.augmentation.batched import float_images
+from vl_ssl.probes.images import check_range
 from vl_ssl.schedules.schedule import Samples, Schedule
 
 Views: TypeAlias = tuple[Tensor, Tensor]
 
-_CHECKED = 1024  # images in memory that are checked at a time
 _DEEP = ("I", "I;16", "F")  # gray with more than a byte a pixel
 
 
@@ -83,7 +83,7 @@ class ImagesInOrder(Dataset[Any]):
             image = image.convert(self._mode)
         # Those in memory have been checked.
         if isinstance(image, Tensor) and not isinstance(self._dataset, Tensor):
-            _check_range(image, f"image {index} of the data set")
+            check_range(image, f"image {index} of the data set")
         if self._make_views is not None:
             return self._make_views(image, position)
         if not isinstance(self._dataset, Tensor):
@@ -125,17 +125,4 @@ def _check_tensor(images: Tensor) -> None:
             f"dataset must be a tensor (N, C, H, W), uint8 or floating point in [0, 1], got {images.dtype} "
             f"{tuple(images.shape)}"
         )
-    for block in torch.split(images, _CHECKED):
-        _check_range(block, "dataset")
-
-
-def _check_range(image: Tensor, what: str) -> None:
-    """Refuse floating-point pixels outside of [0, 1], such as normalized ones, and NaN."""
-    if not image.is_floating_point() or not image.numel():
-        return
-    low, high = (float(value) for value in image.detach().aminmax())
-    if not 0 <= low <= high <= 1:
-        raise ValueError(
-            f"{what} must hold floating-point pixels in [0, 1], got {low:.4g} to {high:.4g}; divide bytes by 255, "
-            "clamp what interpolation exceeds, and leave normalization to the backbone"
-        )
+    check_range(images, "dataset")

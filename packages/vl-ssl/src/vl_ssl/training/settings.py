@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -68,9 +69,13 @@ class PretrainSettings:
             raise ValueError(f"momentum must be at least 0 and below 1, got {self.momentum}")
         if not 0 <= self.warmup_epochs <= self.epochs:
             raise ValueError(f"warmup_epochs must lie in 0..{self.epochs}, the epochs, got {self.warmup_epochs}")
-        for name in ("base_learning_rate", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("base_learning_rate", "weight_decay", "max_grad_norm"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be two numbers at least 0 and below 1, got {self.betas}")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed must be at least 0 and below 2**31, got {self.seed}; views are drawn from it")
         self.loop(self.epochs * self.batch_size)
 
     @property
