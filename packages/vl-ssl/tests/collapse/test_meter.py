@@ -237,6 +237,11 @@ def test_a_window_is_on_the_device_of_its_latest_rows():
     assert recent.state_dict()["rows"].device.type == "meta"
 
 
+@pytest.mark.parametrize("scale", [2.0**-460, 2.0**-50, 2.0**455])
+def test_metrics_do_not_see_the_scale_of_the_features(scale):
+    assert collapse_report(features() * scale).as_dict() == pytest.approx(collapse_report(features()).as_dict())
+
+
 def test_an_empty_state_is_that_of_a_new_meter():
     meter = CollapseMeter()
     meter.update(features())
