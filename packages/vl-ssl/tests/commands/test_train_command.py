@@ -75,6 +75,9 @@ def test_two_runs_are_written_and_a_second_call_changes_nothing(tmp_path, capsys
     assert {name: (out / name).read_bytes() for name in before} == before
     assert same(first, weights(out))
     assert run(*SMALL, "--out", out, "--seed", 1) == 2
+    capsys.readouterr()
+    assert run(*SMALL, "--out", out, "--read-every", 2) == 2
+    assert "read_every (3 in the folder, now 2)" in capsys.readouterr().err
 
 
 @fast

@@ -289,7 +289,8 @@ def test_samples_that_are_no_images_are_named(tmp_path, sample, got):
         ({"augmentation": Noise(0.3)}, r"augmentation\.scale \(0\.2 in the folder, now 0\.3\)"),
         ({"data": small.images().flip(0)}, r"another configuration: images"),
         ({"settings": replace(SETTINGS, augment_on="workers")}, r"augment_on \('device' in the folder"),
-        ({"settings": replace(SETTINGS, momentum=0.5)}, r"pretrain\.momentum"),
+        ({"settings": replace(SETTINGS, seed=6)}, r"pretrain\.seed"),
+        ({"settings": replace(SETTINGS, momentum=0.5)}, r"optimizer\.SGD\.group 0\.momentum \(0\.9 in the folder, now"),
         ({"monitor": None}, r"state must name \['monitor', 'schedule'\]"),
     ],
 )

@@ -93,6 +93,7 @@ class CollapseMonitor:
         if action not in get_args(Action):
             raise ValueError(f"action must be one of {', '.join(get_args(Action))}, got {action!r}")
         self.every, self.window, self.begin, self.action = every, window, begin, action
+        self.rise, self.patience = rise, patience
         self._new_alarm = partial(CollapseAlarm, rise=rise, patience=patience, begin=begin)
         self._new_alarm()  # checks the rule
         self._meters: dict[str, CollapseMeter] = {}
@@ -155,6 +156,10 @@ class CollapseMonitor:
             for name in ("auc", "rankme", "effective_rank", "nesum", "stable_rank", "std_scaled", "dimensions_90")
         }
         return {**rows, "collapse/alarms": len(self.alarms)} if rows else {}
+
+    def describe(self) -> dict[str, Any]:
+        """Arguments by which a run is known; the action may be another when it is resumed."""
+        return {name: getattr(self, name) for name in ("every", "window", "begin", "rise", "patience")}
 
     def state_dict(self) -> dict[str, Any]:
         """All that it needs to go on."""

@@ -23,7 +23,6 @@ from vl_ssl.commands._training_images import TrainingImages
 from vl_ssl.commands.settings.train import SMALL_RESNET, Train
 from vl_ssl.methods.build import ABLATIONS, METHODS, build_method
 from vl_ssl.methods.method import SiameseMethod
-from vl_ssl.optimizers.building import build_optimizer
 from vl_ssl.probes.offline import KNNProbe
 from vl_ssl.schedules.chunks import Accumulate, Continual, MultiEpoch
 from vl_ssl.schedules.hybrid import Hybrid
@@ -88,13 +87,6 @@ def watched_run(settings: Train, images: TrainingImages, out: Path, *, without: 
             out,
             schedule=_schedule(settings, len(images.images), training.epochs),
             augmentation=RECIPES[recipe](images.size),
-            optimizer=build_optimizer(
-                training.optimizer,
-                method.parameter_groups(training.weight_decay),
-                learning_rate=training.learning_rate,
-                momentum=training.momentum,
-                betas=training.betas,
-            ),
             monitor=monitor,
             probe=_Recorder(out / SPECTRA, monitor, images),
             probe_every=settings.probe_every,
@@ -104,10 +96,8 @@ def watched_run(settings: Train, images: TrainingImages, out: Path, *, without: 
                 "source": settings.images,
                 "split": settings.split,
                 "names": [len(images.names), _digest(images.names)],
-                "backbone": [settings.backbone, settings.width, settings.depth, settings.stem_stride],
                 "without": without,
-                "target_momentum": settings.target_momentum,
-                "alarm": [settings.rise, settings.begin],
+                "read_every": settings.read_every,
                 "probe": [settings.probe_every, settings.probe_limit],
             },
         )

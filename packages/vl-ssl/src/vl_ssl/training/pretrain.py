@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import inspect
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import torch
@@ -25,14 +22,12 @@ from vl_ssl.optimizers.building import build_optimizer
 from vl_ssl.schedules.chunks import MultiEpoch
 from vl_ssl.schedules.hybrid import Hybrid
 from vl_ssl.schedules.schedule import Samples, Schedule
-from vl_ssl.training.images import ImagesInOrder, PairAugmentation, Views, image_of, images_digest
+from vl_ssl.training.identity import run_config
+from vl_ssl.training.images import ImagesInOrder, PairAugmentation, Views, image_of
 from vl_ssl.training.settings import PretrainSettings
 from vl_ssl.training.watching import Monitor, Probe, Watch
 
 _logger = logging.getLogger(__name__)
-
-# Settings of how the work is done, which may change when a run is resumed.
-_FREE = ("workers", "augment_on")
 
 
 def pretrain(
@@ -75,8 +70,10 @@ def pretrain(
             anew, or where the checkpoint is.
         augmentation: Two views of each image; by default `small_recipe` or, above 32 pixels, `mocov2_recipe`, at the
             size of the first image's shorter side, at most 224.
-        optimizer: Over ``method.parameter_groups``; by default as the settings say.
-        monitor: Follows each update, and may ask for the switch of a `Hybrid` schedule.
+        optimizer: Over ``method.parameter_groups``; by default as the settings say. Its learning rates are set by the
+            settings in any case, times ``lr_scale`` of a group.
+        monitor: Follows each update, and may ask for the switch of a `Hybrid` schedule. One with ``describe()``, as
+            `CollapseMonitor` has it, must be of the same arguments when a run is resumed.
         probe: Evaluates the method on the way, in the main process; from method and update to numbers by name.
         probe_every: Updates between its evaluations, a multiple of ``log_every``; there is one at the end in any case.
         channels: 1 or 3 converts PIL images to gray or color; None takes the kind of the first image.
@@ -88,7 +85,7 @@ def pretrain(
     Raises:
         TypeError: If the data set gives something other than images, alone or with a label.
         ValueError: If floating-point images leave [0, 1], data set, schedule and settings do not go together, the loss
-            or a weight is not finite, or the folder holds another run.
+            or a weight is not finite, or the folder holds another run; the message names what differs.
 
     Example:
         >>> method = SimSiam(timm.create_model("resnet18", num_classes=0))
@@ -108,26 +105,29 @@ def pretrain(
     run = _Run(method, settings, schedule, augmentation if on_device else None, monitor, probe, probe_every)
     if current_process().count > 1:
         synchronize_batch_norm(method)
+    optimizer = _optimizer(method, settings) if optimizer is None else optimizer
     schedule.reset()  # a checkpoint says how far the run is, not an earlier run with the same object
-    kept = {name: value for name, value in asdict(settings).items() if name not in _FREE}
     fit(
         method,
         images,
         run.loss,
         settings.loop(schedule.length),
         out,
-        optimizer=_optimizer(method, settings) if optimizer is None else optimizer,
+        optimizer=optimizer,
         after_update=run.after_update,
         more_metrics=run.metrics,
         state=run.state(),
         config={
-            "pretrain": kept,
-            "method": {"name": type(method).__name__, **_hyperparameters(method)},
-            "weights": _layout(method),
-            "schedule": schedule.describe(),
-            "augmentation": _described(augmentation),
-            "augment_on": "device" if on_device else "workers",
-            "images": images_digest(dataset),
+            **run_config(
+                method,
+                dataset,
+                settings,
+                schedule=schedule,
+                augmentation=augmentation,
+                on_device=on_device,
+                optimizer=optimizer,
+                monitor=monitor,
+            ),
             **(config or {}),
         },
         checkpoint_every=checkpoint_every,
@@ -213,26 +213,6 @@ def _default_augmentation(dataset: Tensor | Samples) -> Augmentation:
     image = image_of(dataset[0])
     side = min(image.size) if isinstance(image, Image.Image) else min(image.shape[-2:])
     return small_recipe(side) if side <= 32 else mocov2_recipe(min(side, 224))
-
-
-def _described(augmentation: object) -> Any:
-    """Fields of an augmentation, by which a run is known again; the name of what has none."""
-    if is_dataclass(augmentation) and not isinstance(augmentation, type):
-        return {"name": type(augmentation).__name__, **asdict(augmentation)}
-    return type(augmentation).__name__
-
-
-def _hyperparameters(method: nn.Module) -> dict[str, Any]:
-    """Arguments of the method that change no weight's shape, such as a temperature or a momentum."""
-    found = {name: getattr(method, name, None) for name in inspect.signature(type(method)).parameters}
-    plain = {name: value for name, value in found.items() if isinstance(value, bool | int | float | str | tuple)}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
-
-
-def _layout(method: nn.Module) -> str:
-    """The first 16 hexadecimal digits of a SHA-256 over names and shapes of weights: the architecture of a run."""
-    shapes = sorted((name, tuple(value.shape)) for name, value in method.state_dict().items())
-    return hashlib.sha256(repr(shapes).encode()).hexdigest()[:16]
 
 
 def _has_unused(method: SiameseMethod, images: ImagesInOrder, run: _Run) -> bool:
