@@ -98,4 +98,4 @@ def check_options(kept: Mapping[str, Any], own: Mapping[str, Any], kind: str) ->
     """
     changed = [f"{name} {kept.get(name)}, here {value}" for name, value in own.items() if kept.get(name) != value]
     if changed:
-        raise ValueError(f"state is of a {kind} with {'; '.join(changed)}; make this one with the same arguments")
+        raise ValueError(f"state is of {kind} with {'; '.join(changed)}; make this one with the same arguments")

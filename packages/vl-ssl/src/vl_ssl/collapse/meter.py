@@ -249,7 +249,7 @@ class CollapseMeter:
             )
         window, forgetting, sketch, accurate = state["options"].tolist()
         kept = (int(window) or None, forgetting or None, int(sketch) or None, bool(accurate))
-        check_options(dict(zip(self._options(), kept, strict=True)), self._options(), "meter")
+        check_options(dict(zip(self._options(), kept, strict=True)), self._options(), "a meter")
         features = state.get("recent.rows", state.get("summary.means"))
         if features is not None and features.shape[1] != (self._given or features.shape[1]):
             raise ValueError(f"state must be of features with d = {self._given} like here, got {features.shape[1]}")
