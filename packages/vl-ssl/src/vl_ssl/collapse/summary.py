@@ -19,7 +19,7 @@ from torch import Tensor
 
 # Numbers in a block of rows: what an update needs beside the state is a megabyte.
 _BLOCK_NUMBERS = 2**16
-# Rows that are shorter count as zeros: squares of their numbers vanish in float64.
+# Rows that are shorter have no direction: squares of their numbers vanish in float64.
 _SHORTEST = 1e-140
 _EPSILON = torch.finfo(torch.float64).eps
 
