@@ -70,7 +70,8 @@ def _callback_class() -> Any:
                 raise ValueError(
                     f"module must name a submodule of the LightningModule, got {self.module!r}; one of {known}"
                 )
-            for other in trainer.callbacks:
+            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # another part of it sets them
+            for other in callbacks:
                 if isinstance(other, CollapseCallback) and other is not self and other.prefix == self.prefix:
                     raise ValueError(
                         f"prefix must be another for each collapse_callback of a Trainer, got {self.prefix!r} for "

@@ -21,7 +21,7 @@ class Block(NamedTuple):
     def images(self) -> Tensor | None:
         """Views ``(B, q, d)`` of the images of which no row was dropped; None if there are none."""
         count = len(self.rows) // self.views if self.views else 0
-        return self.rows[-count * self.views :].unflatten(0, (count, self.views)) if count else None
+        return self.rows[-count * self.views :].reshape(count, self.views, -1) if count else None
 
 
 class Recent:
@@ -67,5 +67,5 @@ class Recent:
         self.rows = 0
         if state:
             sizes, views = state["blocks"].T.tolist()
-            for rows, count in zip(state["rows"].split(sizes), views, strict=True):
+            for rows, count in zip(torch.split(state["rows"], sizes), views, strict=True):
                 self.add(rows, count)
