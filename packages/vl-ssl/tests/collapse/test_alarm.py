@@ -52,11 +52,27 @@ def test_alarm_says_where_it_stands_and_what_to_change():
     alarm.update(99, 0.8)
     lost = alarm.update(199, 0.96, loss=-0.97)
     assert str(lost).startswith(
-        "step 199: collapse, the AUC of the projections is 0.960, up from 0.800 at step 99 (loss -0.970); lower the "
+        "after 200 steps: collapse, the AUC of the projections is 0.960, up from 0.800 after 100 (loss -0.970); lower "
     )
+    assert str(lost).endswith("; if all images are shown from the start, begin with a continual schedule")
     alarm.clear()
     alarm.update(299, 0.8)
     assert "stop-gradient" in str(alarm.update(399, 0.96, shrunk=True))
+
+
+def test_a_cleared_alarm_waits_for_another_collapse():
+    alarm, healthy, point = CollapseAlarm(patience=1), (0.6, False), (1.0, True)
+    found = []
+    for step, (auc, shrunk) in enumerate([healthy, point, point, point, healthy, point, point]):
+        resumed = CollapseAlarm(patience=1)
+        resumed.load_state_dict(alarm.state_dict())
+        alarm = resumed
+        if alarm.update(step, auc, shrunk=shrunk):
+            found.append(step)
+            alarm.clear()
+    assert found == [1, 5]
+    with pytest.raises(ValueError, match="of an alarm with patience 1, here 3; make this one with the same arguments"):
+        CollapseAlarm(patience=3).load_state_dict(alarm.state_dict())
 
 
 def test_a_dominant_direction_needs_less_of_a_rise():
@@ -95,6 +111,40 @@ def test_monitor_sees_lost_dimensions_and_resumes_anywhere():
     assert again.alarms == whole.alarms
 
 
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (range(40), [9, 19, 29, 39]),
+        (range(4, 30), [9, 19, 29]),
+        (range(0, 40, 3), [9, 21, 33]),
+        (range(1, 41, 10), [11, 21, 31]),
+        ([*range(15), *range(15)], [9, 9]),
+        ([9, 9, 18, 19, 40], [9, 19, 40]),
+    ],
+)
+def test_readings_are_that_many_steps_apart_whatever_steps_are_observed(steps, expected):
+    monitor, found = CollapseMonitor(every=10, window=16, begin=0), []
+    for step in steps:
+        monitor.observe(step, rows(step, 16))
+        if monitor.reports:
+            found.append(step)
+        state = monitor.state_dict()
+        monitor = CollapseMonitor(every=10, window=16, begin=0)
+        monitor.load_state_dict({**state, "reports": {}})
+    assert found == expected
+
+
+def test_a_monitor_loads_the_state_of_its_arguments_alone_and_begins_anew():
+    monitor = CollapseMonitor(every=2, window=128, begin=0)
+    fresh, expected = monitor.state_dict(), run(monitor, 0, 16)
+    for options, words in (({"every": 3}, "every 2, here 3"), ({"window": 99}, "window 128, here 99")):
+        with pytest.raises(ValueError, match=f"a monitor with {words}; make this one with the same arguments"):
+            CollapseMonitor(**{"every": 2, "window": 128, "begin": 0, **options}).load_state_dict(monitor.state_dict())
+    monitor.reset()
+    assert monitor.state_dict() == fresh
+    assert run(monitor, 0, 16) == expected
+
+
 def test_monitor_reads_nothing_before_its_window_is_full():
     monitor = CollapseMonitor(every=1, window=129, begin=0)
     run(monitor, 0, 2)
@@ -109,7 +159,7 @@ def test_readings_before_begin_are_the_lowest_and_no_alarm():
 
 
 def test_monitor_stops_or_switches_when_asked():
-    with pytest.raises(CollapseError, match=r"step 1.: collapse, the AUC of the features"):
+    with pytest.raises(CollapseError, match=r"after 1. steps: collapse, the AUC of the features"):
         run(CollapseMonitor(every=2, window=128, begin=0, action="stop"), 0, 16)
     monitor = CollapseMonitor(every=1, window=64, begin=0, patience=1, action="switch")
     torch.manual_seed(0)
@@ -120,6 +170,8 @@ def test_monitor_stops_or_switches_when_asked():
     assert monitor.update(0, output, -1.0) is False
     flat = output._replace(features=(torch.ones(64, 8), torch.ones(64, 8)))
     assert monitor.update(1, flat, -1.0) is True
+    again = [monitor.update(step, each, -1.0) for step, each in enumerate([flat, flat, output, flat, flat], 2)]
+    assert again == [False, False, False, True, False]  # a second collapse
     assert method.training
     assert all(torch.equal(value, after[name]) for name, value in method.state_dict().items())
     assert any(not torch.equal(before[name], after[name]) for name in after)  # by the forward pass alone

@@ -15,6 +15,19 @@ def views(n=60, q=3, d=5, seed=0):
     return images + noise * torch.tensor([0.01, 0.1, 0.3, 1.0, 3.0], dtype=torch.float64)[:d] + 2
 
 
+def weighted_lidar(x, weights):
+    """LiDAR of images with a weight each."""
+    weights = weights / weights.sum()
+    means = x.mean(1)
+    around = means - weights @ means
+    between = (weights[:, None] * around).T @ around
+    rest = x - means[:, None]
+    within = torch.einsum("n,nqi,nqj->ij", weights, rest, rest) / x.shape[1]
+    values = torch.linalg.eigvals(torch.linalg.solve(within + 1e-4 * torch.eye(5, dtype=torch.float64), between)).real
+    p = values / values.sum() + 1e-7
+    return float((-p * p.log()).sum().exp())
+
+
 def test_lidar_is_its_definition_in_an_explicit_loop():
     x, delta = views(), 1e-4
     overall = x.mean((0, 1))
@@ -53,21 +66,46 @@ def test_a_stream_gives_the_same_value_and_counts_views_as_rows(options):
     assert meter.compute().lidar == pytest.approx(lidar(expected), rel=1e-9)
 
 
+def test_lidar_ends_with_the_window_and_takes_views_in_any_number():
+    meter, x = CollapseMeter(window=100), views(n=30)
+    meter.update_views(x)
+    meter.update(x.flatten(0, 1)[:40])  # 60 rows of views are left, or 20 images
+    assert meter.compute().lidar == pytest.approx(lidar(x[-20:]), rel=1e-9)
+    meter.update(x.flatten(0, 1)[:1])
+    assert meter.compute().lidar == pytest.approx(lidar(x[-19:]), rel=1e-9)
+    meter.update_views(x[:10, :2])
+    meter.load_state_dict(meter.state_dict())
+    every = CollapseMeter()
+    every.update_views(x[-13:])
+    every.update_views(x[:10, :2])
+    assert meter.compute().lidar == pytest.approx(every.compute().lidar, rel=1e-9)
+    meter.update(x.flatten(0, 1)[:80])
+    meter.update(x.flatten(0, 1)[:19])
+    assert meter.compute().lidar is None
+
+
+def test_images_age_with_all_rows_and_are_forgotten():
+    x, half_life = views(n=40), 60.0
+    mixed, aged = CollapseMeter(forgetting=half_life), CollapseMeter(forgetting=half_life)
+    mixed.update_views(x[:20])
+    mixed.update(torch.zeros(30, 5, dtype=torch.float64))
+    mixed.update_views(x[20:])
+    weights = 0.5 ** (torch.cat([torch.arange(39, 19, -1) * 3 + 30, torch.arange(19, -1, -1) * 3]) / half_life)
+    aged.update_views(x)
+    expected = weighted_lidar(x, weights.double())
+    assert mixed.compute().lidar == pytest.approx(expected, rel=1e-8)
+    assert aged.compute().lidar != pytest.approx(expected, rel=1e-4)
+    mixed.update(torch.zeros(1000, 5, dtype=torch.float64))
+    assert mixed.compute().lidar is None
+
+
 def test_forgetting_weights_images_by_their_age():
     x, half_life = views(), 60.0
     meter = CollapseMeter(forgetting=half_life)
     for part in x.split(13):
         meter.update_views(part)
     weights = 0.5 ** (3 * torch.arange(59, -1, -1, dtype=torch.float64) / half_life)
-    weights = weights / weights.sum()
-    means = x.mean(1)
-    around = means - weights @ means
-    between = (weights[:, None] * around).T @ around
-    rest = x - means[:, None]
-    within = torch.einsum("n,nqi,nqj->ij", weights, rest, rest) / 3
-    values = torch.linalg.eigvals(torch.linalg.solve(within + 1e-4 * torch.eye(5, dtype=torch.float64), between)).real
-    p = values / values.sum() + 1e-7
-    assert meter.compute().lidar == pytest.approx(float((-p * p.log()).sum().exp()), rel=1e-8)
+    assert meter.compute().lidar == pytest.approx(weighted_lidar(x, weights), rel=1e-8)
 
 
 @pytest.mark.parametrize("window", [None, 1000])

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from vl_ssl import CollapseMeter, collapse_report, nesum, spectrum_auc
+from vl_ssl.collapse.recent import Recent
 
 KINDS = [{}, {"accurate": True}, {"sketch": 12}]
 kinds = pytest.mark.parametrize("options", KINDS, ids=["gram", "factor", "sketch"])
@@ -214,21 +215,38 @@ def test_a_meter_resumes_where_its_state_was_saved(options, views, tmp_path):
     assert (second.compute().lidar is not None) == views
 
 
-def test_a_shorter_window_loads_the_last_rows_alone():
-    x = features(60).reshape(30, 2, 12)
-    saved, meter, expected = CollapseMeter(window=60), CollapseMeter(window=20), CollapseMeter(window=20)
-    saved.update_views(x)
-    expected.update_views(x)
-    meter.load_state_dict(saved.state_dict())
-    assert meter.samples == 20
-    assert_same(meter.compute(), expected.compute())
+@pytest.mark.parametrize("views", [0, 3])
+def test_sums_over_a_window_have_the_same_bits_after_a_resume(views):
+    x = features(400, 12).reshape(-1, 4, 12)
+    whole, parts = CollapseMeter(window=100), CollapseMeter(window=100)
+    for part in x.split(9):
+        for meter in (whole, parts):
+            if views:
+                meter.update_views(part[:, :views])
+            meter.update(part[:, views:].flatten(0, 1))
+        resumed = CollapseMeter(window=100)
+        resumed.load_state_dict(parts.state_dict())
+        parts = resumed
+        assert parts.compute() == whole.compute()
+
+
+def test_a_window_is_on_the_device_of_its_latest_rows():
+    recent = Recent(9)
+    recent.add(torch.ones(4, 3))  # of a checkpoint, for example
+    recent.add(torch.ones(2, 3, device="meta"))
+    assert recent.state_dict()["rows"].device.type == "meta"
+
+
+@pytest.mark.parametrize("scale", [2.0**-460, 2.0**-50, 2.0**455])
+def test_metrics_do_not_see_the_scale_of_the_features(scale):
+    assert collapse_report(features() * scale).as_dict() == pytest.approx(collapse_report(features()).as_dict())
 
 
 def test_an_empty_state_is_that_of_a_new_meter():
     meter = CollapseMeter()
     meter.update(features())
     meter.load_state_dict(CollapseMeter().state_dict())
-    assert (meter.samples, meter.dimensions, meter.state_dict()) == (0, None, {})
+    assert (meter.samples, meter.dimensions, list(meter.state_dict())) == (0, None, ["options"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])

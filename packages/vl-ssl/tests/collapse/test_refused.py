@@ -71,18 +71,25 @@ def test_a_report_needs_a_sample():
 def test_meters_of_another_kind_neither_merge_nor_load():
     meter, x = CollapseMeter(), torch.eye(4)
     meter.update(x)
-    for options in ({"window": 3}, {"forgetting": 3.0}, {"sketch": 2}, {"accurate": True}):
-        other = CollapseMeter(**options)
-        with pytest.raises(ValueError, match=f"other must have {next(iter(options))} = "):
+    kinds = [("window", 3, None), ("window", 3, 4), ("forgetting", 3.0, None), ("forgetting", 3.0, 2.5)]
+    for name, value, here in [*kinds, ("sketch", 2, None), ("sketch", 2, 3), ("accurate", True, False)]:
+        other = CollapseMeter(**{name: value})
+        with pytest.raises(ValueError, match=f"other must have {name} = "):
             other.merge(meter)
         other.update(x)
-        if "forgetting" not in options:
-            with pytest.raises(ValueError, match="state must come from a meter"):
-                meter.load_state_dict(other.state_dict())
+        with pytest.raises(ValueError, match=f"is of a meter with {name} {value}, here {here}; make this one with"):
+            CollapseMeter(**{name: here}).load_state_dict(other.state_dict())
     wide = CollapseMeter()
     wide.update(torch.eye(5))
     with pytest.raises(ValueError, match="d = 4 like this meter, got 5"):
         meter.merge(wide)
+    for options in ({}, {"window": 9}):
+        wide = CollapseMeter(**options)
+        wide.update(torch.eye(5))
+        with pytest.raises(ValueError, match="features with d = 4 like here, got 5"):
+            CollapseMeter(4, **options).load_state_dict(wide.state_dict())
+    with pytest.raises(ValueError, match=r"what CollapseMeter\.state_dict gave, got weight"):
+        meter.load_state_dict({"weight": x})
     with pytest.raises(ValueError, match="another meter"):
         meter.merge(meter)
     with pytest.raises(ValueError, match="use synchronized"):

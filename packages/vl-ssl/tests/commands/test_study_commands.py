@@ -11,7 +11,7 @@ from vl_ssl.cli import main
 from vl_ssl.commands import probe as probe_command
 from vl_ssl.commands import sweep as sweep_command
 from vl_ssl.forecast.runs import BUILT_IN, SETTINGS, configurations, read_all_runs, read_runs
-from vl_ssl.training.study import study_images
+from vl_ssl.training.study import StudyRun, study_images
 
 SWEEP = ["sweep", "--limit", "48", "--image-size", "8", "--width", "2", "--batch-size", "16", "--epochs", "1"]
 
@@ -40,6 +40,14 @@ def test_a_sweep_has_a_row_a_run_and_repeats_none(tmp_path, capsys, monkeypatch)
     assert "knn of 1,000\n" in shown
     wanted = {*SETTINGS, "run", "seed", "loss", "auc", "rankme", "knn", "alarm_step"} - {"configuration"}
     assert wanted <= rows[0].keys() & table(BUILT_IN)[0].keys()
+
+
+@pytest.mark.parametrize(("step", "shown"), [("", "none"), ("0", "1"), ("1249", "1,250")])
+def test_alarms_are_counted_from_one_in_the_table(step, shown):
+    row = {"method": "simsiam", "loss": "-0.5", "auc": "0.9", "rankme": "3.5", "alarm_step": step, "knn": "0.5"}
+    head, _, line = sweep_command._table([row], [StudyRun()], 10).splitlines()
+    assert "alarm at" in head
+    assert line.split()[-3:] == [shown, "50.0", "%"]
 
 
 def test_a_run_that_fails_costs_the_others_nothing(tmp_path, capsys, monkeypatch):

@@ -124,8 +124,8 @@ class _AlwaysHigh(monitor_module.CollapseAlarm):
 def test_an_alarm_warns_stops_or_switches(arguments, status, switched, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(monitor_module, "CollapseAlarm", _AlwaysHigh)
     assert run(*SMALL, "--beside", "none", "--begin", "0", *arguments, "--out", tmp_path) == status
-    assert "collapse, the AUC of the features is 0.900, up from 0.200 at step 2" in capsys.readouterr().out
-    assert '<p class="alarm">simsiam: step 8: collapse' in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "collapse, the AUC of the features is 0.900, up from 0.200 after 3" in capsys.readouterr().out
+    assert '<p class="alarm">simsiam: after 9 steps: collapse' in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert (tmp_path / "model").exists() == (status == 0)
     assert read_metrics(tmp_path)[-1].get("switched") == switched
     if status:

@@ -21,8 +21,12 @@ def schedules(seed=0):
         "accumulate": Accumulate(SIZE, EPOCHS, seed=seed),
         "last two": LastK(SIZE, EPOCHS, k=2, seed=seed),
         "last fifth": LastK(SIZE, EPOCHS, k=2, moving=False, chunks=10, seed=seed),
-        "hybrid": Hybrid(Continual(SIZE, EPOCHS, seed=seed), MultiEpoch(SIZE, EPOCHS, seed=seed), switch_at=30),
+        "hybrid": hybrid(30, seed=seed),
     }
+
+
+def hybrid(switch_at, *, seed=0):
+    return Hybrid(Continual(SIZE, EPOCHS, seed=seed), MultiEpoch(SIZE, EPOCHS, seed=seed), switch_at=switch_at)
 
 
 KINDS = sorted(schedules())
@@ -223,6 +227,9 @@ def test_descriptions_tell_schedules_apart():
             lambda: MultiEpoch(3, 2).load_state_dict(MultiEpoch(3, 2, seed=5).state_dict()),
             r"a schedule with seed 5, here 0; make this one with the same arguments",
         ),
+        (lambda: hybrid(30).load_state_dict(hybrid(31).state_dict()), r"a schedule with switch_at 31, here 30; make"),
+        (lambda: hybrid(30).load_state_dict(hybrid(None).state_dict()), r"switch_at -1, here 30"),
+        (lambda: hybrid(None).load_state_dict(hybrid(30).state_dict()), r"switch_at 30, here -1"),
         (
             lambda: MultiEpoch(3, 2).load_state_dict(Continual(3, 2).state_dict()),
             r"state must hold .* another kind of schedule",

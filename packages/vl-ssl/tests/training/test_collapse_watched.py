@@ -28,12 +28,16 @@ def images():
     return torch.randint(256, (24, 1, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
-def trained(out, *, action="switch", stop_at=-1, checkpoint_every=3):
+def watching_monitor(action="switch"):
+    return CollapseMonitor(every=2, window=16, begin=0, patience=1, rise=0.01, action=action)
+
+
+def trained(out, *, action="switch", stop_at=-1, checkpoint_every=3, monitor=None):
     """A method without what keeps it from collapsing, under a schedule that may switch."""
     torch.manual_seed(3)
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(36, 12), nn.BatchNorm1d(12), nn.ReLU())
     method = SimSiam(backbone, num_features=12, projection=8, predictor_hidden=4, stop_gradient=False)
-    monitor = CollapseMonitor(every=2, window=16, begin=0, patience=1, rise=0.01, action=action)
+    monitor = watching_monitor(action) if monitor is None else monitor
 
     def probe(method, update):
         if update == stop_at:
@@ -64,6 +68,13 @@ def test_alarm_switch_and_rows_resume_exactly(tmp_path, stop_at):
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
     states = [load_file(tmp_path / name / "checkpoint" / "last.safetensors") for name in ("whole", "parts")]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_a_monitor_begins_anew_with_each_run(tmp_path):
+    monitor = watching_monitor()
+    trained(tmp_path / "one", monitor=monitor)
+    trained(tmp_path / "other", monitor=monitor)
+    assert rows(tmp_path / "one") == rows(tmp_path / "other")
 
 
 @pytest.mark.parametrize("action", ["warn", "switch"])

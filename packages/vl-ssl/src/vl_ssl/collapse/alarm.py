@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vl_ssl.collapse.checks import check_options
+
 FLAT, LEAST = 0.98, 0.005
 """AUC of shrunk features that is collapse whatever came before, and the least rise that is not rounding."""
 RISE = 0.75
@@ -23,7 +25,10 @@ DOMINATED_RISE, DOMINANCE = 0.4, 0.75
 
 @dataclass(frozen=True)
 class Alarm:
-    """Collapse, and what it was seen by."""
+    """Collapse, and what it was seen by.
+
+    Its text says how many steps were done by then, one more than `step`.
+    """
 
     step: int
     """Step of the reading, from 0."""
@@ -34,7 +39,7 @@ class Alarm:
     lowest: float
     """Its lowest value before."""
     lowest_step: int
-    """Step of the lowest value."""
+    """Step of the lowest value, from 0."""
     loss: float | None = None
     """Training loss at that step, for the reader; it decides nothing."""
     shrunk: bool = False
@@ -47,16 +52,18 @@ class Alarm:
         advice = (
             "check the predictor, the stop-gradient and the momentum of the target"
             if self.shrunk
-            else "lower the learning rate, raise the batch size, widen the backbone, or begin with a continual schedule"
+            else "lower the learning rate, raise the batch size or widen the backbone; "
+            "if all images are shown from the start, begin with a continual schedule"
         )
-        rise = f"up from {self.lowest:.3f} at step {self.lowest_step}"
+        rise = f"up from {self.lowest:.3f} after {self.lowest_step + 1:,}"
         if self.auc - self.lowest < LEAST:
             rise = "from the first reading on"
         held = ""
         if self.dominance is not None and self.dominance >= DOMINANCE:
             held = f", one direction holds {100 * self.dominance:.0f} % of the variance"
         return (
-            f"step {self.step}: collapse, the AUC of the {self.space} is {self.auc:.3f}, {rise}{held}{loss}; {advice}"
+            f"after {self.step + 1:,} steps: collapse, the AUC of the {self.space} is {self.auc:.3f}, "
+            f"{rise}{held}{loss}; {advice}"
         )
 
 
@@ -102,7 +109,8 @@ class CollapseAlarm:
         if patience < 1 or begin < 0:
             raise ValueError(f"patience must be at least 1 reading and begin at least 0, got {patience} and {begin}")
         self.rise, self.patience, self.begin, self.space = rise, patience, begin, space
-        self._lowest, self._lowest_step, self._high, self._raised = math.inf, -1, 0, False
+        self._lowest, self._lowest_step, self._high = math.inf, -1, 0
+        self._raised = self._cleared = False
 
     def update(
         self,
@@ -129,29 +137,50 @@ class CollapseAlarm:
             raise ValueError(f"auc must lie in 0..1, got {auc}; see vl_ssl.spectrum_auc")
         if auc < self._lowest:
             self._lowest, self._lowest_step = auc, step
+        flat = shrunk and auc >= FLAT
+        # Features that are still the point they were at `clear` have not collapsed once more.
+        self._cleared = self._cleared and flat
         if step < self.begin:
             return None
         dominated = dominance is not None and dominance >= DOMINANCE
         rise = self.dominated_rise if dominated else self.rise
         risen = auc - self._lowest >= max(LEAST, rise * (1 - self._lowest))
-        self._high = self._high + 1 if risen or (shrunk and auc >= FLAT) else 0
+        self._high = self._high + 1 if (risen or flat) and not self._cleared else 0
         if self._raised or self._high < self.patience:
             return None
         self._raised = True
         return Alarm(step, self.space, auc, self._lowest, self._lowest_step, loss, shrunk, dominance)
 
     def clear(self) -> None:
-        """Make the alarm ready again, from the next reading as the lowest: after a switch of schedule, for example."""
-        self._lowest, self._lowest_step, self._high, self._raised = math.inf, -1, 0, False
+        """Make the alarm ready for another collapse, from the next reading as the lowest: after a switch of schedule.
+
+        Features that are a point, and stay one, give no other alarm.
+        """
+        self._lowest, self._lowest_step, self._high = math.inf, -1, 0
+        self._raised, self._cleared = False, True
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the rule remembers, as plain numbers."""
-        lowest = None if math.isinf(self._lowest) else self._lowest
-        return {"lowest": lowest, "lowest_step": self._lowest_step, "high": self._high, "raised": self._raised}
+        """Return all that the rule remembers, and its arguments, as plain numbers."""
+        return {
+            "options": self._options(),
+            "lowest": None if math.isinf(self._lowest) else self._lowest,
+            "lowest_step": self._lowest_step,
+            "high": self._high,
+            "raised": self._raised,
+            "cleared": self._cleared,
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over such a state."""
+        """Take over the state of an alarm with the same arguments, which may be of other features.
+
+        Raises:
+            ValueError: If its arguments are others.
+        """
+        check_options(state_dict["options"], self._options(), "an alarm")
         lowest = state_dict["lowest"]
         self._lowest = math.inf if lowest is None else float(lowest)
         self._lowest_step, self._high = int(state_dict["lowest_step"]), int(state_dict["high"])
-        self._raised = bool(state_dict["raised"])
+        self._raised, self._cleared = bool(state_dict["raised"]), bool(state_dict["cleared"])
+
+    def _options(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in ("rise", "dominated_rise", "patience", "begin")}

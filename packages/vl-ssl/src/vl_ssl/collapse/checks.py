@@ -1,7 +1,8 @@
-"""Features that a meter takes: what is refused, with what to do."""
+"""Features and states that meters and alarms take: what is refused, with what to do."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -87,3 +88,14 @@ def first_tensor(output: Any) -> Tensor:
         if isinstance(part, Tensor):
             return part
     raise TypeError(f"the module must return a tensor, or several, got {type(output).__name__}; meter another one")
+
+
+def check_options(kept: Mapping[str, Any], own: Mapping[str, Any], kind: str) -> None:
+    """Compare the options in a state with those of the object that is to load it.
+
+    Raises:
+        ValueError: If one differs; all that do are named.
+    """
+    changed = [f"{name} {kept.get(name)}, here {value}" for name, value in own.items() if kept.get(name) != value]
+    if changed:
+        raise ValueError(f"state is of {kind} with {'; '.join(changed)}; make this one with the same arguments")

@@ -47,6 +47,11 @@ class ViewSummary:
                 around = around * torch.exp2(-ages / images / 2)[:, None]
             self.within.fold(around.reshape(-1, rows.shape[2]))
 
+    def decay(self, factor: float) -> None:
+        """Multiply the weights of all images so far."""
+        self.between.decay(factor)
+        self.within.decay(factor)
+
     def merge(self, other: ViewSummary) -> None:
         """Add all images of another summary."""
         self.between.merge(other.between)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vl_ssl.collapse.checks import checked_features, checked_views
+from vl_ssl.collapse.checks import check_options, checked_features, checked_views
 from vl_ssl.collapse.lidar import ViewSummary
 from vl_ssl.collapse.ranks import agree_on_dimensions, merge_ranks, rank_count
+from vl_ssl.collapse.recent import Recent
 from vl_ssl.collapse.report import CollapseReport, report_of
 from vl_ssl.collapse.scatters import FactorSummary, GramSummary
 from vl_ssl.collapse.sketches import SketchSummary
 from vl_ssl.collapse.summary import Summary
+
+_PARTS = ("summary", "views", "recent")
 
 
 class CollapseMeter:
@@ -84,7 +86,7 @@ class CollapseMeter:
         self._device = torch.device("cpu")
         self._summary: Summary | None = None
         self._views: ViewSummary | None = None
-        self._recent_rows, self._recent_views = _Recent(), _Recent()
+        self._recent = None if self.window is None else Recent(self.window)
 
     @property
     def dimensions(self) -> int | None:
@@ -94,8 +96,8 @@ class CollapseMeter:
     @property
     def samples(self) -> int:
         """Number of rows that count now."""
-        if self.window is not None:
-            return self._recent_rows.rows
+        if self._recent is not None:
+            return self._recent.rows
         return self._summary.count if self._summary is not None else 0
 
     def update(self, features: Tensor) -> None:
@@ -110,18 +112,19 @@ class CollapseMeter:
         """
         with _plain_tensors():
             features = checked_features(features, self._dimensions)
-            self._begin(features)
-            if self.window is not None:
-                self._recent_rows.add(features, self.window)
-            elif self._summary is not None:
-                self._summary.update(features, half_life=self.forgetting)
+            self._add(features)
+            if self._views is not None and self.forgetting is not None:
+                self._views.decay(2.0 ** (-len(features) / self.forgetting))
 
     def update_views(self, features: Tensor) -> None:
         """Add the features of several views of each image, for LiDAR and, as rows, for all other metrics.
 
+        LiDAR is of the images that still count: in a window those of which all views lie in it; with forgetting, only
+        while they weigh at least as much as one new image.
+
         Args:
-            features: ``(B, q, d)``, q of at least 2 views of B images; one q in a window. The paper takes q = 50, and
-                1000 images at least; two views rank networks less reliably.
+            features: ``(B, q, d)``, q of at least 2 views of B images. The paper takes q = 50, and 1000 images at
+                least; two views rank networks less reliably.
 
         Raises:
             TypeError: If they are no tensor of floating-point numbers.
@@ -131,13 +134,8 @@ class CollapseMeter:
             raise ValueError("update_views needs the whole scatter, this meter keeps a sketch; call update(features)")
         with _plain_tensors():
             features = checked_views(features, self._dimensions)
-            self._begin(features)
-            rows, q = features.flatten(0, 1), features.shape[1]
-            if self.window is not None:
-                self._recent_views.add(features, max(1, self.window // q))
-                self._recent_rows.add(rows, self.window)
-            elif self._summary is not None:
-                self._summary.update(rows, half_life=self.forgetting)
+            self._add(features.flatten(0, 1), features.shape[1])
+            if self.window is None:
                 if self._views is None:
                     self._views = ViewSummary(features.shape[2], self._device)
                 self._views.update(features, half_life=self.forgetting)
@@ -152,7 +150,8 @@ class CollapseMeter:
             summary, views = self._summaries()
             if summary is None:
                 raise ValueError("a report needs at least one sample, the meter has seen none; call update(features)")
-            return report_of(summary, lidar=None if views is None else views.lidar())
+            lidar = None if views is None or views.between.weight < 1 else views.lidar()
+            return report_of(summary, lidar=lidar)
 
     def merge(self, other: CollapseMeter) -> None:
         """Add what another meter has seen, as one stream beside this one; in a window, as what came last.
@@ -160,10 +159,10 @@ class CollapseMeter:
         Raises:
             ValueError: If the meters have different options or widths.
         """
-        for name in ("window", "forgetting", "sketch", "accurate"):
-            if getattr(self, name) != getattr(other, name):
+        for name, value in self._options().items():
+            if value != getattr(other, name):
                 raise ValueError(
-                    f"other must have {name} = {getattr(self, name)} like this meter, got {getattr(other, name)}; "
+                    f"other must have {name} = {value} like this meter, got {getattr(other, name)}; "
                     "make both with the same options"
                 )
         if None not in (self._dimensions, other._dimensions) and self._dimensions != other._dimensions:
@@ -171,11 +170,9 @@ class CollapseMeter:
         if other is self:
             raise ValueError("other must be another meter, got this one; its samples would count twice")
         with _plain_tensors():
-            if self.window is not None:
-                for features in list(other._recent_rows.blocks):
-                    self.update(features)
-                for views in list(other._recent_views.blocks):
-                    self._recent_views.add(views, max(1, self.window // views.shape[1]))
+            if other._recent is not None:
+                for block in other._recent.blocks:
+                    self._add(block.rows, block.views)
                 return
             if other._summary is None:
                 return
@@ -230,64 +227,63 @@ class CollapseMeter:
             self._dimensions, self._summary, self._views = merged._dimensions, merged._summary, merged._views
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that is kept, as tensors on their device; the options are not among them."""
-        state: dict[str, Tensor] = {}
+        """All that is kept, as tensors on their device, and the options, by which the state is known."""
+        options = [float(value or 0) for value in self._options().values()]
+        state = {"options": torch.tensor(options, dtype=torch.float64)}
         with _plain_tensors():
-            for part in ("_summary", "_views"):
-                if (found := getattr(self, part)) is not None:
-                    state |= {f"{part[1:]}.{name}": value for name, value in found.state_dict().items()}
-            for part in ("_recent_rows", "_recent_views"):
-                if (recent := getattr(self, part)).blocks:
-                    state[part[1:]] = recent.all().clone()
+            for part in _PARTS:
+                if (found := getattr(self, f"_{part}")) is not None:
+                    state |= {f"{part}.{name}": value for name, value in found.state_dict().items()}
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take over what a meter with the same options kept; the sums stay on the device of the tensors.
 
         Raises:
-            ValueError: If the state is of a meter with other options or another width.
+            ValueError: If the state is of a meter with other options or another width; nothing changes then.
         """
-        kinds = {"summary": self.window is None, "recent": self.window is not None}
-        for name in state:
-            if not kinds.get(name.partition(".")[0].partition("_")[0], name.startswith("views.")):
-                raise ValueError(
-                    f"state must come from a meter with window = {self.window}, sketch = {self.sketch} and accurate = "
-                    f"{self.accurate}, got the entry {name!r}; make the meter with the options of the saved one"
-                )
-        means = state.get("summary.means")
-        if means is not None:
-            width = means.shape[1]
-            own = self._new(width)
-            core = state.get(f"summary.{own.kind}")
-            # A factor has as many rows as were needed.
-            if core is None or (own.linear and core.shape != own.core.shape) or (self._given or width) != width:
-                raise ValueError(
-                    f"state must come from a meter with sketch = {self.sketch} and accurate = {self.accurate} of "
-                    f"d = {self._given or width}, got {', '.join(state)} for d = {width}"
-                )
+        if "options" not in state:
+            raise ValueError(
+                f"state must be what CollapseMeter.state_dict gave, got {', '.join(state)[:200] or 'nothing'}; "
+                "load the state of the meter alone"
+            )
+        window, forgetting, sketch, accurate = state["options"].tolist()
+        kept = (int(window) or None, forgetting or None, int(sketch) or None, bool(accurate))
+        check_options(dict(zip(self._options(), kept, strict=True)), self._options(), "a meter")
+        features = state.get("recent.rows", state.get("summary.means"))
+        if features is not None and features.shape[1] != (self._given or features.shape[1]):
+            raise ValueError(f"state must be of features with d = {self._given} like here, got {features.shape[1]}")
         with _plain_tensors():
             self.reset()
-            for name in ("rows", "views"):
-                if (recent := state.get(f"recent_{name}")) is not None and self.window is not None:
-                    self._begin(recent)
-                    # The window may be a shorter one than that of the saved meter.
-                    limit = self.window if name == "rows" else max(1, self.window // recent.shape[1])
-                    getattr(self, f"_recent_{name}").add(recent, limit)
-            if means is not None and (summary := self._begin(means)) is not None:
-                summary.load_state_dict(_under("summary.", state))
-                if "views.within" in state:
-                    self._views = ViewSummary(means.shape[1], self._device)
-                    self._views.load_state_dict(_under("views.", state))
+            if features is None:
+                return
+            self._begin(features)
+            if "views.within" in state:
+                self._views = ViewSummary(features.shape[1], self._device)
+            for part in _PARTS:
+                if (found := getattr(self, f"_{part}")) is not None:
+                    found.load_state_dict(_under(f"{part}.", state))
 
-    def _begin(self, features: Tensor) -> Summary | None:
-        """Know the width and the device from the first features, and make the summary where there is no window."""
+    def _options(self) -> dict[str, Any]:
+        """Those by which states and meters are told apart."""
+        return {name: getattr(self, name) for name in ("window", "forgetting", "sketch", "accurate")}
+
+    def _add(self, rows: Tensor, views: int = 0) -> None:
+        """Add rows, which are that many views of each image."""
+        self._begin(rows)
+        if self._recent is not None:
+            self._recent.add(rows, views)
+        elif self._summary is not None:
+            self._summary.update(rows, half_life=self.forgetting)
+
+    def _begin(self, features: Tensor) -> None:
+        """Know width and device from the first features, and make the summary; a window follows the latest device."""
         if self._dimensions is None:
             self._dimensions = features.shape[-1]
-        if self._summary is None and not self._recent_rows.blocks:
+        if self._summary is None:
             self._device = features.device if features.device.type != "mps" else torch.device("cpu")
             if self.window is None:
                 self._summary = self._new(self._dimensions)
-        return self._summary
 
     def _new(self, dimensions: int) -> Summary:
         if self.sketch is not None:
@@ -296,45 +292,16 @@ class CollapseMeter:
 
     def _summaries(self) -> tuple[Summary | None, ViewSummary | None]:
         """Those of the samples that count now."""
-        if self.window is None:
+        if self._recent is None:
             return self._summary, self._views
-        if self._dimensions is None or not self._recent_rows.blocks:
+        if self._dimensions is None or not self._recent.rows:
             return None, None
-        summary = self._new(self._dimensions)
-        for block in self._recent_rows.blocks:
-            summary.update(block)
-        if not self._recent_views.blocks:
-            return summary, None
-        views = ViewSummary(self._dimensions, self._device)
-        for block in self._recent_views.blocks:
-            views.update(block)
+        summary, views = self._new(self._dimensions), ViewSummary(self._dimensions, self._device)
+        for block in self._recent.blocks:
+            summary.update(block.rows)
+            if (images := block.images()) is not None:
+                views.update(images)
         return summary, views
-
-
-class _Recent:
-    """The last tensors of a stream, of a limited number of rows."""
-
-    def __init__(self) -> None:
-        self.blocks: deque[Tensor] = deque()
-        self.rows = 0
-
-    def add(self, features: Tensor, limit: int) -> None:
-        """Keep a copy, and drop the oldest rows above the limit."""
-        if not len(features):
-            return
-        self.blocks.append(features[-limit:].clone())
-        self.rows += len(self.blocks[-1])
-        while self.rows > limit:
-            oldest = self.blocks.popleft()
-            kept = oldest[self.rows - limit :] if self.rows - limit < len(oldest) else oldest[:0]
-            self.rows -= len(oldest) - len(kept)
-            if len(kept):
-                # A copy, since a view would hold the memory of the whole.
-                self.blocks.appendleft(kept.clone())
-
-    def all(self) -> Tensor:
-        """All rows, oldest first."""
-        return torch.cat(list(self.blocks))
 
 
 def collapse_report(features: Tensor, *, accurate: bool = False) -> CollapseReport:

@@ -15,6 +15,7 @@ from torch import Tensor
 from vl_core.training import StopTraining
 
 from vl_ssl.collapse.alarm import RISE, Alarm, CollapseAlarm
+from vl_ssl.collapse.checks import check_options
 from vl_ssl.collapse.meter import CollapseMeter
 from vl_ssl.collapse.report import CollapseReport
 
@@ -56,15 +57,16 @@ class CollapseMonitor:
     """Reads features and projections of a running training, and says when dimensions are lost.
 
     Args:
-        every: Steps between readings.
+        every: Steps between readings; if not all steps are observed, at least so many.
         window: Samples of a reading, the last ones; by default four for each dimension and at least 1,024. There is no
             reading before so many were seen, since fewer samples look more collapsed.
         begin: Step from which there may be an alarm: a network that begins to learn changes its spectrum fast. Earlier
             readings count as the lowest.
         rise: Sensitivity of the alarm, see `CollapseAlarm`.
         patience: High readings in a row that make an alarm.
-        action: ``"warn"`` logs the alarm, ``"switch"`` also asks the trainer to switch a `Hybrid` schedule, ``"stop"``
-            raises `CollapseError`. `pretrain` keeps a checkpoint of that update; with another action the run goes on.
+        action: ``"warn"`` logs the alarm; ``"switch"`` also asks the trainer to switch a `Hybrid` schedule, and makes
+            the alarms ready for another collapse; ``"stop"`` raises `CollapseError`. `pretrain` keeps a checkpoint of
+            that update; with another action the run goes on.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -96,6 +98,10 @@ class CollapseMonitor:
         self.rise, self.patience = rise, patience
         self._new_alarm = partial(CollapseAlarm, rise=rise, patience=patience, begin=begin)
         self._new_alarm()  # checks the rule
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all features, readings and alarms, as at the beginning of a run."""
         self._meters: dict[str, CollapseMeter] = {}
         self._alarms: dict[str, CollapseAlarm] = {}
         self.reports: dict[str, CollapseReport] = {}
@@ -103,6 +109,7 @@ class CollapseMonitor:
         self.alarms: list[Alarm] = []
         """All alarms so far."""
         self._stopped = False
+        self._latest: int | None = None  # step of a reading, or of one that had too few samples
 
     def observe(
         self, step: int, features: Tensor, *, projections: Tensor | None = None, loss: float | None = None
@@ -119,13 +126,16 @@ class CollapseMonitor:
             ValueError: If features are not finite or change their width.
             CollapseError: If there is an alarm and the action is ``"stop"``.
         """
+        if self._latest is None or step < self._latest:
+            self._latest = step // self.every * self.every - 1
+        due = step - self._latest >= self.every
         found = None
         for space, values in {"features": features, "projections": projections}.items():
             if values is None:
                 continue
             meter = self._meter(space, values.shape[-1])
             meter.update(values)
-            if (step + 1) % self.every == 0 and meter.samples >= (meter.window or 0):
+            if due and meter.samples >= (meter.window or 0):
                 report = self.reports[space] = meter.compute()
                 alarm = self._alarms[space].update(
                     step,
@@ -138,9 +148,14 @@ class CollapseMonitor:
                 if alarm is not None:
                     self.alarms.append(alarm)
                     _logger.warning("%s", alarm)
+        if due:
+            self._latest = step
         if found is not None and self.action == "stop":
             self._stopped = True
             raise CollapseError(found)
+        if found is not None and self.action == "switch":
+            for rule in self._alarms.values():
+                rule.clear()
         return found
 
     def update(self, update: int, output: Outputs, loss: float) -> bool:
@@ -162,8 +177,9 @@ class CollapseMonitor:
         return {name: getattr(self, name) for name in ("every", "window", "begin", "rise", "patience")}
 
     def state_dict(self) -> dict[str, Any]:
-        """All that it needs to go on."""
+        """All that it needs to go on, and its arguments."""
         return {
+            "options": self.describe(),
             "meters": {space: meter.state_dict() for space, meter in self._meters.items()},
             "widths": {space: meter.dimensions for space, meter in self._meters.items()},
             "rules": {space: alarm.state_dict() for space, alarm in self._alarms.items()},
@@ -171,15 +187,18 @@ class CollapseMonitor:
             "reports": {space: vars(report) for space, report in self.reports.items()},
             "alarms": [vars(alarm) for alarm in self.alarms],
             "stopped": self._stopped,
+            "latest": self._latest,
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the state of a monitor with the same arguments; the action may be another.
 
         Raises:
+            ValueError: If the state is of a monitor with other arguments; nothing changes then.
             CollapseError: If an alarm has stopped that monitor, and the action is ``"stop"`` here too.
         """
-        self._meters, self._alarms, self.reports = {}, {}, {}
+        check_options(state_dict["options"], self.describe(), "a monitor")
+        self.reset()
         stopped = bool(state_dict["stopped"])
         # An alarm that has stopped a run is due once more where it is to switch the schedule.
         again = {"raised": False} if stopped and self.action == "switch" else {}
@@ -191,6 +210,7 @@ class CollapseMonitor:
             values = tuple(fields["singular_values"])  # a list, if it was kept as JSON
             self.reports[space] = CollapseReport(**{**fields, "singular_values": values})
         self.alarms = [Alarm(**fields) for fields in state_dict["alarms"]]
+        self._latest = state_dict["latest"]
         self._stopped = stopped and self.action == "stop"
         if self._stopped:
             raise CollapseError(self.alarms[-1])

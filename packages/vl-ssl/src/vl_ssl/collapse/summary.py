@@ -19,6 +19,8 @@ from torch import Tensor
 
 # Numbers in a block of rows: what an update needs beside the state is a megabyte.
 _BLOCK_NUMBERS = 2**16
+# Rows that are shorter have no direction: squares of their numbers vanish in float64.
+_SHORTEST = 1e-140
 _EPSILON = torch.finfo(torch.float64).eps
 
 
@@ -155,7 +157,8 @@ class Summary(ABC):
             self.decay(2.0 ** (-n / half_life))
         weight = float(weights.sum())
         # A row of zeros has no direction and stays zero, as in torch.nn.functional.normalize.
-        torch.div(centered, torch.linalg.vector_norm(centered, dim=1, keepdim=True).clamp_min_(1e-12), out=unit)
+        lengths = torch.linalg.vector_norm(centered, dim=1, keepdim=True).clamp_min_(_SHORTEST)
+        torch.div(centered, lengths, out=unit)
         mean, unit_mean = (weights @ centered) / weight, (weights @ unit) / weight
         unit_squares = weights @ unit.sub_(unit_mean).square_()
         centered -= mean

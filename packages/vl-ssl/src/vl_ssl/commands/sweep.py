@@ -95,7 +95,7 @@ def append_run(file: AppendOnlyFile, row: Mapping[str, Any]) -> None:
 
 
 def _table(rows: Sequence[Mapping[str, str]], runs: Sequence[StudyRun], tested: int) -> str:
-    """Settings that differ between runs, and results."""
+    """Settings that differ between runs, and results; an alarm by its update, counted from 1."""
     names = ("method", "ablation", "width", "schedule", "share", "batch_size", "base_learning_rate", "seed")
     varied = [name for name in names if len({getattr(each, name) for each in runs}) > 1] or ["method"]
     cells = [
@@ -104,10 +104,10 @@ def _table(rows: Sequence[Mapping[str, str]], runs: Sequence[StudyRun], tested: 
             f"{float(row['loss']):.3f}",
             f"{float(row['auc']):.3f}",
             f"{float(row['rankme']):.1f}",
-            row["alarm_step"] or "none",
+            f"{int(row['alarm_step']) + 1:,}" if row["alarm_step"] else "none",
             f"{percent(float(row['knn']))} %",
         ]
         for row in rows
     ]
-    head = [*(name.replace("_", " ") for name in varied), "loss", "AUC", "RankMe", "alarm", f"knn of {tested:,}"]
+    head = [*(name.replace("_", " ") for name in varied), "loss", "AUC", "RankMe", "alarm at", f"knn of {tested:,}"]
     return text_table(head, cells, left=len(varied))

@@ -78,15 +78,15 @@ class Hybrid(Schedule):
         return {**super().describe(), **parts, "switch_at": self._given}
 
     def state_dict(self) -> dict[str, int]:
-        """Position, arguments, and the position of the switch, -1 for none yet: plain integers."""
+        """Position, arguments, and the position of the switch, -1 for none: plain integers."""
         parts = {
             f"{name}.{key}": value
             for name, part in (("first", self.first), ("second", self.second))
             for key, value in part.state_dict().items()
             if key != "position"
         }
-        found = _NEVER if self._switched_at is None else self._switched_at
-        return {**super().state_dict(), **parts, "switched_at": found}
+        given, found = (_NEVER if at is None else at for at in (self._given, self._switched_at))
+        return {**super().state_dict(), **parts, "switch_at": given, "switched_at": found}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Continue where another hybrid of the same schedules was, switched or not.

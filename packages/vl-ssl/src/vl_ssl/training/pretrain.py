@@ -72,8 +72,9 @@ def pretrain(
             size of the first image's shorter side, at most 224.
         optimizer: Over ``method.parameter_groups``; by default as the settings say. Its learning rates are set by the
             settings in any case, times ``lr_scale`` of a group.
-        monitor: Follows each update, and may ask for the switch of a `Hybrid` schedule. One with ``describe()``, as
-            `CollapseMonitor` has it, must be of the same arguments when a run is resumed.
+        monitor: Follows each update, and may ask for the switch of a `Hybrid` schedule. It begins anew, or where the
+            checkpoint is. One with ``describe()``, as `CollapseMonitor` has it, must be of the same arguments when a
+            run is resumed.
         probe: Evaluates the method on the way, in the main process; from method and update to numbers by name.
         probe_every: Updates between its evaluations, a multiple of ``log_every``; there is one at the end in any case.
         channels: 1 or 3 converts PIL images to gray or color; None takes the kind of the first image.
@@ -106,7 +107,10 @@ def pretrain(
     if current_process().count > 1:
         synchronize_batch_norm(method)
     optimizer = _optimizer(method, settings) if optimizer is None else optimizer
-    schedule.reset()  # a checkpoint says how far the run is, not an earlier run with the same object
+    # A checkpoint says how far the run is, not an earlier run with the same objects.
+    schedule.reset()
+    if (reset := getattr(monitor, "reset", None)) is not None:
+        reset()
     fit(
         method,
         images,

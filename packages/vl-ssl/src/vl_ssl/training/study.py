@@ -82,7 +82,7 @@ def run_study(
         Settings by column; ``updates``; ``dimensions`` of the features; ``loss``, the mean over the last tenth of the
         updates that were logged, about 200 a run; `METRICS` at the end, of features and, with ``projection_`` before
         the name, of projections; ``knn`` at the end and ``knn_best`` on the way; ``alarm_step``, the update of the
-        first alarm of a `CollapseMonitor`, None without one; ``seconds`` of the process that finished it.
+        first alarm of a `CollapseMonitor`, from 0, None without one; ``seconds`` of the process that finished it.
 
     Raises:
         ValueError: If the images cannot be used, the loss is not finite, or the folder holds another run.

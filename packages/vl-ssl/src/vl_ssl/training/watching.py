@@ -17,7 +17,9 @@ from vl_ssl.methods.method import SiameseOutput
 class Monitor(Protocol):
     """Something that follows the output of every update, such as a meter of collapse with an alarm.
 
-    It lives in the main process and sees the images of all processes and passes, in the order of their positions.
+    It lives in the main process and sees the images of all processes and passes, in the order of their positions. If it
+    has a method ``reset()``, `pretrain` calls it at the beginning: what a monitor has seen is in the checkpoint, and no
+    part of it is of an earlier run with the same object.
     """
 
     def update(self, update: int, output: SiameseOutput, loss: float, /) -> bool | None:
