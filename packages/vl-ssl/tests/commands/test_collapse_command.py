@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 from vl_ssl import collapse_report
 from vl_ssl.cli import main
 from vl_ssl.collapse.feature_files import read_features
@@ -35,6 +36,25 @@ def test_every_format_gives_the_same_features(folder, name):
     chunks = list(read_features(folder / name, "f" if name == "a.npz" else None))
     assert torch.equal(torch.cat(chunks).float(), torch.from_numpy(np.load("a.npy")))
     assert all(chunk.is_floating_point() for chunk in chunks)
+
+
+def test_names_beside_the_only_array_of_two_dimensions_cost_nothing(folder):
+    np.savez("named.npz", f=np.load("a.npy"), names=np.array(["?", None]))
+    assert sum(len(chunk) for chunk in read_features(folder / "named.npz")) == 1500
+    np.savez("names.npz", names=np.array(["?", None]))
+    for key in (None, "names"):
+        with pytest.raises(ValueError, match=r"array 'names' of .* holds Python objects"):
+            list(read_features(folder / "names.npz", key))
+
+
+def test_numbers_of_eight_bits_are_read_and_others_than_real_ones_refused(folder):
+    values = torch.eye(3)
+    save_tensors({"f": values.to(torch.float8_e4m3fn)}, "eight.safetensors")
+    assert torch.equal(torch.cat(list(read_features(folder / "eight.safetensors"))), values)
+    for dtype in (torch.bool, torch.complex64):
+        save_tensors({"f": values.to(dtype)}, "odd.safetensors")
+        with pytest.raises(ValueError, match=f"must hold real numbers of at most 64 bits, got {dtype}"):
+            list(read_features(folder / "odd.safetensors"))
 
 
 def test_large_files_come_in_chunks(folder, monkeypatch):

@@ -78,15 +78,21 @@ def _open(path: Path, key: str | None) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
-            arrays = {}
+            arrays, faults = {}, []
             for name, size in sizes.items():
                 if key in (None, name):
                     with archive.open(f"{name}.npy") as member:
-                        arrays[name] = read_array(member, size, f"array {name!r} of {path}")
+                        try:
+                            arrays[name] = read_array(member, size, f"array {name!r} of {path}")
+                        except ValueError as error:
+                            faults.append(error)
     except (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, OSError) as error:
         raise ValueError(f"{path} is not a whole .npz file: {' '.join(str(error).split())[:200]}") from error
-    if key is not None and key not in arrays:
+    if key is not None and key not in sizes:
         raise ValueError(f"--key must name an array of {path}, got {key!r}; there are {', '.join(sizes)[:200]}")
+    # An array that cannot be read, such as one of names, matters where the features may be in it.
+    if faults and sum(array.ndim == 2 for array in arrays.values()) != 1:
+        raise faults[0]
     return arrays[_chosen(path, key, {name: array.shape for name, array in arrays.items()})]
 
 
@@ -109,12 +115,23 @@ def _in_chunks(array: Any, what: str) -> Iterator[Any]:
     for start in range(0, len(array), rows):
         chunk = array[start : start + rows]
         if not isinstance(chunk, np.ndarray):  # a tensor
-            yield chunk if chunk.is_floating_point() else chunk.double()
+            yield _real(chunk, what)
             continue
         if chunk.dtype.kind not in "fiu" or chunk.dtype.itemsize > 8:
             raise ValueError(f"{what} must hold real numbers of at most 64 bits, got {chunk.dtype}")
         kept = chunk.dtype.newbyteorder("=") if chunk.dtype.kind == "f" else np.dtype(np.float64)
         yield np.array(chunk, dtype=kept)
+
+
+def _real(chunk: Any, what: str) -> Any:
+    """A tensor of floating-point numbers that can be measured."""
+    import torch
+
+    if chunk.dtype == torch.bool or chunk.is_complex():
+        raise ValueError(f"{what} must hold real numbers of at most 64 bits, got {chunk.dtype}")
+    if not chunk.is_floating_point():
+        return chunk.double()
+    return chunk.float() if chunk.element_size() == 1 else chunk
 
 
 def _read_parquet(path: Path, key: str | None) -> Iterator[Any]:
