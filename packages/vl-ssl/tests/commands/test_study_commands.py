@@ -76,6 +76,15 @@ def test_images_of_one_class_are_refused_once_and_before_training(tmp_path, caps
     assert not (tmp_path / "out").exists()
 
 
+def test_an_epoch_is_of_the_images_that_there_are(tmp_path):
+    for number in range(20):
+        (tmp_path / "photos" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), number).save(tmp_path / "photos" / "ab"[number % 2] / f"{number}.png")
+    line = [*SWEEP, "--images", str(tmp_path / "photos"), "--ablation", "none", "--learning-rate", "0.1"]
+    assert main([*line, "--out", str(tmp_path / "out")]) == 0
+    assert [(row["limit"], row["updates"]) for row in table(tmp_path / "out" / "runs.csv")] == [("16", "1")]
+
+
 def test_other_columns_are_refused(tmp_path, capsys):
     (tmp_path / "runs.csv").write_text("run,knn\nfirst,0.5\n")
     assert main([*SWEEP, "--learning-rate", "0.1", "--out", str(tmp_path)]) == 2
@@ -111,6 +120,25 @@ def test_runs_without_an_accuracy_are_predicted_from_all_others(tmp_path):
     assert (new["run"], new["measured"]) == ("new", "")
     assert float(new["predicted"]) == pytest.approx(0.4, abs=0.01)
     assert float(new["low"]) <= 0.4 <= float(new["high"])
+
+
+def test_a_baseline_without_finite_numbers_is_left_out_and_an_accuracy_is_named(tmp_path, capsys):
+    rows = [{"width": i, "auc": 0.6 + 0.01 * i, "loss": -0.9, "rankme": i, "knn": 0.3 + 0.02 * i} for i in range(6)]
+    rows[0]["knn"], rows[2]["rankme"] = "", "nan"
+    line = ["forecast", str(tmp_path / "runs.csv"), "--samples", "20", "--out", str(tmp_path / "out")]
+    for knn, status in ((rows[3]["knn"], 0), ("inf", 2)):
+        rows[3]["knn"] = knn
+        with (tmp_path / "runs.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        assert main(line) == status
+    assert [row["forecast"] for row in table(tmp_path / "out" / "scores.csv")] == [
+        "AUC and loss",
+        "loss alone",
+        "AUC alone",
+    ]
+    assert "knn of run 4 must be finite, got inf" in capsys.readouterr().err
 
 
 def training_folder(folder, seed, width, shift):
@@ -187,6 +215,8 @@ def test_without_a_backbone_only_the_baselines_are_probed(tmp_path, capsys):
         (["forecast", "nowhere.csv"], "nowhere.csv does not exist"),
         (["forecast", "--features", "width", "width"], "--features must be at least one column and none twice"),
         (["forecast", "--features", "nothing"], "--features must be among the columns run, method"),
+        (["forecast", "--features", "auc", "knn"], "--features must not hold the accuracy that is forecast, knn"),
+        (["forecast", "--features", "knn_best"], "got knn_best, which is measured with labels"),
         (["forecast", "--accuracy", "linear"], "--accuracy must be among the columns"),
         (["forecast", "--groups", "method"], "at least 3 groups with a measured knn, got 2"),
         (["forecast", "--features", "method"], "method of run 1 must be a number, got 'simsiam'"),

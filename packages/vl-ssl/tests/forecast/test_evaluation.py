@@ -92,6 +92,9 @@ def test_runs_are_read_from_a_file_or_its_folder(tmp_path):
     assert column(read_runs(tmp_path), "knn").tolist() == [0.25, 0.5]
 
 
+NAN = {"width": 9, "loss": -0.9, "rankme": float("nan"), "knn": 0.5}
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -99,6 +102,12 @@ def test_runs_are_read_from_a_file_or_its_folder(tmp_path):
         (lambda: spearman([], []), "not be empty"),
         (lambda: spearman([1, np.nan], [1, 2]), "must be finite"),
         (lambda: held_out(grouped_runs(2), groups=[0, 0, 1, 1]), "groups must be at least three, got 2"),
+        (lambda: compare_forecasts(grouped_runs(3, 1), groups=[0, 1, 2]), "at least 3 beside each group, got 2 beside"),
+        (
+            lambda: compare_forecasts([*grouped_runs(4), {**NAN, "auc": 0.6}], groups=None),
+            "rankme of run 9 must be fin",
+        ),
+        (lambda: held_out(grouped_runs(), ("auc", "knn"), groups=None), "must not hold the accuracy .* got knn, which"),
         (lambda: held_out(grouped_runs(), groups=[0]), "one label for each of 16 runs"),
         (lambda: held_out(grouped_runs(), ("nesum",), groups=None), "must have a column 'nesum'"),
         (lambda: held_out(grouped_runs(), groups=None, accuracy="linear"), "must have a column 'linear'"),

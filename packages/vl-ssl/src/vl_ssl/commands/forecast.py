@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,12 +30,10 @@ def run(settings: ForecastRuns) -> None:
     known, new, groups = settings.read()
     chosen = " and ".join(_WORDS.get(name, name) for name in settings.features)
     forecasts: dict[str, tuple[str, ...]] = {chosen: settings.features}
-    # A baseline needs its column, with a number in every run.
+    # A baseline needs its column, with a finite number in every run.
     baselines = {name: own for name, own in FORECASTS.items() if len(own) == 1 and own != settings.features}
     forecasts |= {
-        name: own
-        for name, own in baselines.items()
-        if all(as_number(row.get(column)) is not None for row in known for column in own)
+        name: own for name, own in baselines.items() if all(_finite(row.get(column)) for row in known for column in own)
     }
     options: dict[str, Any] = {"degree": settings.degree, "ridge": settings.ridge, "level": settings.level}
     found = compare_forecasts(
@@ -67,6 +66,11 @@ def run(settings: ForecastRuns) -> None:
         "knows nothing has a negative correlation"
     )
     print(f"wrote forecast.csv, scores.csv, forecast.json and forecast.png to {settings.out}")
+
+
+def _finite(cell: Any) -> bool:
+    value = as_number(cell)
+    return value is not None and math.isfinite(value)
 
 
 def _predictions(known: Sequence[Mapping[str, Any]], result: HeldOut) -> list[dict[str, Any]]:

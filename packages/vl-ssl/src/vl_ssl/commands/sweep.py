@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from vl_core.cli import note_on_interruption
@@ -30,9 +31,12 @@ def run(settings: Sweep) -> int:
         OSError: If a file is missing or damaged.
     """
     settings.check()
-    runs = settings.runs()
     # Images are those of all runs, and what is wrong with them is said once.
-    tested = len(study_images(settings.images, settings.image_size, settings.limit).test)
+    images = study_images(settings.images, settings.image_size, settings.limit)
+    tested = len(images.test)
+    # An epoch is of all images, and there may be fewer than asked for.
+    settings = replace(settings, limit=min(settings.limit, len(images.train)))
+    runs = settings.runs()
     settings.out.mkdir(parents=True, exist_ok=True)
     table = settings.out / "runs.csv"
     failed = 0

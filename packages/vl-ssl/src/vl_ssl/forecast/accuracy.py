@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from vl_core.files import read_json
 from vl_core.runs import atomic_write
 
-from vl_ssl.forecast.runs import column
+from vl_ssl.forecast.runs import check_features, column
 
 Values = NDArray[np.float64]
 
-_LEAST = 3
+LEAST = 3
+"""Runs that a forecast is fitted to at least."""
 
 
 class Forecast(NamedTuple):
@@ -135,11 +136,13 @@ class AccuracyForecast:
                 together for the residuals. By default, each run by itself.
 
         Raises:
-            ValueError: If a value is missing or not finite, an accuracy is not a share, or runs or groups are too few.
+            ValueError: If a value is missing or not finite, an accuracy is not a share or among the features, or runs
+                or groups are too few.
         """
+        check_features(self.features, accuracy)
         values, measured = self._values(runs), column(runs, accuracy)
-        if len(runs) < _LEAST:
-            raise ValueError(f"runs must be at least {_LEAST}, got {len(runs)}; add runs of other settings or seeds")
+        if len(runs) < LEAST:
+            raise ValueError(f"runs must be at least {LEAST}, got {len(runs)}; add runs of other settings or seeds")
         if measured.min() < 0 or measured.max() > 1:
             raise ValueError(
                 f"{accuracy} must hold shares in 0..1, got {measured.min():g} to {measured.max():g}; divide per cent "

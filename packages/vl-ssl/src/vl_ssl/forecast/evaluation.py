@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from vl_core.intervals import Interval, bootstrap_all
 
-from vl_ssl.forecast.accuracy import AccuracyForecast, Forecast, fold_numbers
+from vl_ssl.forecast.accuracy import LEAST, AccuracyForecast, Forecast, fold_numbers
 from vl_ssl.forecast.runs import column
 
 FORECASTS: Mapping[str, tuple[str, ...]] = {
@@ -99,7 +99,7 @@ def held_out(
         seed: Of the draws.
 
     Raises:
-        ValueError: As `AccuracyForecast`; there must be at least three groups.
+        ValueError: As `AccuracyForecast`; there must be at least three groups, and three runs beside each, to fit to.
 
     Example:
         >>> runs = [{"auc": 0.6 + 0.02 * i, "loss": -0.9, "knn": 0.8 - 0.03 * i} for i in range(12)]
@@ -107,11 +107,19 @@ def held_out(
         1.0
     """
     measured = column(runs, accuracy)
+    for name in features:
+        column(runs, name)  # in a fold, a message would count its own runs
     numbers = fold_numbers(len(runs), groups)
     count = int(numbers.max()) + 1
     if count < 3:
         raise ValueError(
             f"groups must be at least three, got {count}; one is held out, and residuals leave out another"
+        )
+    beside = len(runs) - int(np.bincount(numbers).max())
+    if beside < LEAST:
+        raise ValueError(
+            f"runs must be at least {LEAST} beside each group, got {beside} beside the largest of {count} groups; add "
+            "runs of other settings or seeds"
         )
     parts = np.empty((3, len(runs)))
     for group in range(count):

@@ -21,6 +21,9 @@ from vl_core.runs import read_metrics
 BUILT_IN = Path(__file__).parent / "runs.csv"
 """Runs of `run_study` that ship with the package; a row holds their settings."""
 
+ACCURACIES = ("knn", "knn_best")
+"""Columns of measured accuracies."""
+
 SETTINGS = (
     *("method", "ablation", "base_learning_rate", "width", "schedule", "switch_at", "triggered", "share"),
     *("batch_size", "epochs", "epoch_length", "images", "limit", "image_size", "configuration"),
@@ -76,6 +79,20 @@ def as_number(value: Any) -> float | None:
         return None if value is None else float(value)
     except (TypeError, ValueError):
         return None
+
+
+def check_features(features: Sequence[str], accuracy: str) -> None:
+    """Refuse to forecast an accuracy from itself, or from the best on its way.
+
+    Raises:
+        ValueError: If a feature is the accuracy, or both are among `ACCURACIES`.
+    """
+    for name in features:
+        if name == accuracy or {name, accuracy} <= set(ACCURACIES):
+            raise ValueError(
+                f"features must not hold the accuracy that is forecast, {accuracy}, got {name}, which is measured with "
+                "labels; leave it out"
+            )
 
 
 def configurations(runs: Sequence[Mapping[str, Any]], settings: Sequence[str] = SETTINGS) -> list[tuple[str, ...]]:

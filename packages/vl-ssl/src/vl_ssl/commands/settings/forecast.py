@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import tyro
 from vl_core.cli import Count, FolderPath, Groups, Range, Seed, check_values
 
-from vl_ssl.forecast.runs import BUILT_IN, as_number, column, configurations, read_all_runs
+from vl_ssl.forecast.runs import BUILT_IN, as_number, check_features, column, configurations, read_all_runs
 
 _LEAST = 3
 
@@ -81,8 +82,15 @@ class ForecastRuns:
                     raise ValueError(f"{option} must be among the columns {', '.join(rows[0])}, got {name!r}")
         known = [row for row in rows if as_number(row.get(self.accuracy)) is not None]
         new = [row for row in rows if as_number(row.get(self.accuracy)) is None]
+        check_features(self.features, self.accuracy)
         for name in self.features:
             column(rows, name)
+        for number, row in enumerate(rows, 1):
+            value = as_number(row.get(self.accuracy))
+            if value is not None and not math.isfinite(value):
+                raise ValueError(
+                    f"{self.accuracy} of run {number} must be finite, got {value}; leave it empty to have it predicted"
+                )
         groups = configurations(known, self.groups) if self.groups else configurations(known)
         if len(set(groups)) < _LEAST:
             raise ValueError(
