@@ -1,12 +1,15 @@
 """`vl-ssl train` from the command line: files, resumption, alarms, own images, and what is refused."""
 
 import csv
+import inspect
 import re
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from vl_core.data import ImageDataset
+from vl_core.files import read_json
 from vl_core.runs import read_metrics
 from vl_ssl import load_backbone
 from vl_ssl.cli import main
@@ -14,7 +17,9 @@ from vl_ssl.collapse import monitor as monitor_module
 from vl_ssl.commands import _watched_run as watched
 from vl_ssl.commands import train as train_command
 from vl_ssl.commands._report_page import write_page
-from vl_ssl.commands.settings.train import Train
+from vl_ssl.commands._training_images import open_training_images
+from vl_ssl.commands.settings.train import OPTIONS, Train
+from vl_ssl.methods.build import METHODS
 
 SMALL = [
     *("--limit", "48", "--size", "8", "--width", "2", "--projection", "8", "--predictor-hidden", "4"),
@@ -81,7 +86,11 @@ def test_two_runs_are_written_and_a_second_call_changes_nothing(tmp_path, capsys
 
 
 @fast
-def test_an_interrupted_run_ends_like_one_that_was_not(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(60, "killed has no checkpoint yet, so a rerun begins it anew"), (0, "rerun to resume from")]
+)
+def test_an_interrupted_run_ends_like_one_that_was_not(seconds, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("vl_core.training._loop.CHECKPOINT_SECONDS", seconds)
     arguments = [*SMALL, "--beside", "none"]
     assert run(*arguments, "--out", tmp_path / "whole") == 0
     probe = watched._Recorder.__call__
@@ -94,7 +103,7 @@ def test_an_interrupted_run_ends_like_one_that_was_not(tmp_path, capsys, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(watched._Recorder, "__call__", interrupted)
         assert run(*arguments, "--out", tmp_path / "killed") == 130
-    assert "rerun to resume" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
     assert run(*arguments, "--out", tmp_path / "killed") == 0
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     for name in ("curve.csv", "metrics.jsonl"):
@@ -147,9 +156,32 @@ def test_an_alarm_warns_stops_or_switches(arguments, status, switched, tmp_path,
     ],
 )
 def test_every_method_trains(method, more, tmp_path, capsys):
-    assert run(*SMALL, "--epochs", 2, "--method", method, *more, "--out", tmp_path) == 0
+    small = SMALL if method in OPTIONS["predictor_hidden"] else [*SMALL[:8], *SMALL[10:]]
+    assert run(*small, "--epochs", 2, "--method", method, *more, "--out", tmp_path) == 0
     assert ("no stop-gradient" in capsys.readouterr().out) == ("--beside" in more)
     assert load_backbone(tmp_path / "model").num_features == 16
+
+
+@fast
+def test_a_hybrid_without_an_alarm_says_that_it_stayed_continual(tmp_path, capsys):
+    assert run(*SMALL, "--beside", "none", "--schedule", "hybrid", "--out", tmp_path) == 0
+    assert "hybrid stayed continual to the end, since no alarm came" in capsys.readouterr().out
+    assert "hybrid stayed continual" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@fast
+def test_the_patch_projection_of_a_transformer_can_be_frozen(tmp_path):
+    backbone = ["--backbone", "vit_tiny_patch16_224", "--size", "32", "--method", "moco-v3", "--freeze-patch-embedding"]
+    small = [*SMALL[:4], *SMALL[6:]]
+    assert run(*small, "--limit", "8", "--batch-size", "8", "--epochs", "3", *backbone, "--out", tmp_path) == 0
+    assert "backbone.network.patch_embed.proj.weight" in read_json(tmp_path / "config.json", dict)["frozen"]
+
+
+def test_options_are_for_the_methods_that_take_them():
+    names = {"target_momentum": "momentum"}
+    for option, methods in OPTIONS.items():
+        taken = [n for n, own in METHODS.items() if names.get(option, option) in inspect.signature(own).parameters]
+        assert taken == list(methods), option
 
 
 def make_images(folder, sides, classes=("a", "b"), count=6):
@@ -175,6 +207,14 @@ def test_images_of_ones_own_with_classes_have_k_nn_on_some_that_are_kept(sides, 
     assert "no stop-gradient" not in shown
     assert load_backbone(tmp_path / "run/model").config.channels == 3
     assert "knn" in read_metrics(tmp_path / "run")[-1]
+
+
+def test_one_large_image_among_small_ones_is_enough_for_views_of_large_ones(tmp_path):
+    photos = make_images(tmp_path / "photos", (12, 16))
+    assert open_training_images(Train(images=str(photos))).size == 12
+    Image.new("RGB", (300, 400)).save(photos / "b" / "9.png")
+    found = open_training_images(Train(images=str(photos), test_share=0.0))
+    assert (found.size, type(found.images)) == (224, ImageDataset)
 
 
 @fast
@@ -220,6 +260,9 @@ def test_warmup_of_a_recipe_fits_into_few_epochs():
         (["--backbone", "resnet18", "--depth", "18"], "are for small_resnet"),
         (["--backbone", "resnet-18"], "did you mean"),
         (["--method", "vicreg", "--beside", "no-predictor"], "must be for one of simsiam, byol, got --method vicreg"),
+        (["--method", "simclr", "--target-momentum", "0"], "--target-momentum must be for one of byol, moco-v3, got"),
+        (["--method", "vicreg", "--predictor-hidden", "64"], "got --method vicreg; leave it out"),
+        (["--freeze-patch-embedding"], "--freeze-patch-embedding must be for one of moco-v3, got --method simsiam"),
         (["--read-every", "40"], "--probe-every must be a multiple of --read-every, 40, got 150"),
         (["--chunks", "3"], "--chunks is for other schedules"),
         (["--schedule", "hybrid", "--switch-at", "1.5"], "--switch-at must be a share from 0 to 1, or alarm"),

@@ -55,16 +55,16 @@ def open_training_images(settings: Train) -> TrainingImages:
     if len(dataset) < 2:
         raise ValueError(f"images of {settings.images} must be at least two for training, got {len(dataset)}")
     first: Image.Image = dataset[0][0]
-    side = min(first.size)
-    small = max(first.size) <= SMALL
     channels = (1 if first.mode == "L" else 3) if settings.channels == "auto" else int(settings.channels)
-    size = settings.size or (_BUILT_IN_SIZE if settings.images == BUILT_IN else side if small else _LARGE)
+    size = settings.size or (_BUILT_IN_SIZE if settings.images == BUILT_IN else min(first.size))
+    images: Tensor | ImageDataset | None = _in_memory(dataset, size, channels) if max(first.size) <= SMALL else None
+    if images is None:
+        images, size = dataset, settings.size or _LARGE
     bank = held_out = None
     if test is not None:
         bank = image_tensors(dataset, size=size, channels=channels, limit=settings.probe_limit)
         half = max(1, settings.probe_limit // 2)
         held_out = image_tensors(test, size=size, channels=channels, limit=half)
-    images = _in_memory(dataset, size, channels) if small else dataset
     return TrainingImages(images, tuple(dataset.names), size, channels, bank, held_out)
 
 
@@ -103,13 +103,16 @@ def _kept_for_test(settings: Train, dataset: ImageDataset) -> tuple[ImageDataset
     return dataset.subset(sorted(order[:count])), rest
 
 
-def _in_memory(dataset: ImageDataset, size: int, channels: int) -> Tensor:
-    """All images at the size of the views, resized and cropped to the center."""
+def _in_memory(dataset: ImageDataset, size: int, channels: int) -> Tensor | None:
+    """All images at the size of the views, resized and cropped to the center; None if one of them is not small."""
     pixels = torch.empty(len(dataset), channels, size, size, dtype=torch.uint8)
     for index in progress_bar(range(len(dataset)), desc="images", unit="image"):
+        image: Image.Image = dataset[index][0]
+        if max(image.size) > SMALL:
+            return None
         try:
-            image = fit_image(image_to_tensor(dataset[index][0]), size, channels)
+            fitted = fit_image(image_to_tensor(image), size, channels)
         except (TypeError, ValueError) as error:
             raise ImageError(f"image {dataset.names[index]} cannot be used: {error}") from error
-        pixels[index] = (image * 255).round().to(torch.uint8)
+        pixels[index] = (fitted * 255).round().to(torch.uint8)
     return pixels

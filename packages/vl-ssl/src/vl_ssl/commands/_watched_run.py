@@ -40,6 +40,7 @@ SPECTRA = "spectra.jsonl"
 """File of spectra in the folder of a run, a line each."""
 
 _SMALL_VIEWS = 32  # pixels
+_PREDICTOR_HIDDEN = 64
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,9 @@ def new_method(settings: Train, images: TrainingImages, without: str = "none") -
     asked: dict[str, Any] = {
         "projection": settings.projection,
         "hidden": settings.hidden or backbone.num_features,
-        "predictor_hidden": settings.predictor_hidden,
+        "predictor_hidden": settings.predictor_hidden or _PREDICTOR_HIDDEN,
         "momentum": settings.target_momentum,
+        "freeze_patch_embedding": settings.freeze_patch_embedding,
         **ABLATIONS[without],
     }
     chosen = {name: value for name, value in asked.items() if name in known and value is not None}

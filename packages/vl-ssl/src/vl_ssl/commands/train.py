@@ -8,7 +8,6 @@ from dataclasses import fields
 from pathlib import Path
 
 import timm
-from vl_core.cli import note_on_interruption
 from vl_core.runs.processes import current_process
 from vl_core.tables import open_csv, percent, text_table
 
@@ -16,7 +15,7 @@ from vl_ssl.backbones.building import SMALL_RESNET, build_backbone
 from vl_ssl.backbones.saving import save_backbone
 from vl_ssl.charts.training import draw_training
 from vl_ssl.commands._report_page import write_page
-from vl_ssl.commands._training_images import open_training_images
+from vl_ssl.commands._training_images import TrainingImages, open_training_images
 from vl_ssl.commands._watched_run import WatchedRun, watched_run
 from vl_ssl.commands.settings.train import Train
 
@@ -26,6 +25,7 @@ _CAPTION = (
     "line a reading, from early (dark) to late (bright)."
 )
 _UNREAD = "no reading of the spectra: fewer images were seen than one needs, 1,024 or four for each dimension"
+_STAYED = "hybrid stayed continual to the end, since no alarm came; --switch-at 0.4 switches without one"
 _ALL = 12  # rows of the page's table for each run
 
 
@@ -43,10 +43,9 @@ def run(settings: Train) -> int:
     if settings.backbone != SMALL_RESNET and not timm.is_model(settings.backbone):
         build_backbone(settings.backbone)  # says what is near, before images are read
     images = open_training_images(settings)
-    with note_on_interruption("rerun to resume from the last checkpoint"):
-        runs = [watched_run(settings, images, settings.out)]
-        if settings.beside_run != "none":
-            runs.append(watched_run(settings, images, settings.out / "beside", without=settings.beside_run))
+    runs = [_resumable(settings, images, settings.out)]
+    if settings.beside_run != "none":
+        runs.append(_resumable(settings, images, settings.out / "beside", settings.beside_run))
     if not current_process().is_main:
         return 0
     first = runs[0]
@@ -60,6 +59,9 @@ def run(settings: Train) -> int:
     head, rows = summary(runs)
     read = any("collapse/features/auc" in row for row in first.curve.rows)
     alarms = [f"{each.curve.name}: {alarm}" for each in runs for alarm in each.alarms]
+    waited = settings.schedule == "hybrid" and settings.switch_share is None
+    if waited and not first.curve.rows[-1]["switched"]:
+        alarms.append(_STAYED)
     write_page(
         settings.out / "report.html",
         what,
@@ -83,6 +85,20 @@ def run(settings: Train) -> int:
         print("stopped by the alarm; model/ is not written, checkpoint/ is of that update: --on-alarm warn goes on")
     print(f"wrote {', '.join(written)} to {settings.out}; curves: tensorboard --logdir {settings.out}")
     return 1 if first.stopped else 0
+
+
+def _resumable(settings: Train, images: TrainingImages, out: Path, without: str = "none") -> WatchedRun:
+    """A run whose interruption says what a rerun begins from."""
+    try:
+        return watched_run(settings, images, out, without=without)
+    except KeyboardInterrupt as interruption:
+        kept = any((out / "checkpoint").glob("*"))
+        interruption.add_note(
+            "rerun to resume from the last checkpoint"
+            if kept
+            else f"{out} has no checkpoint yet, so a rerun begins it anew; the first is kept after a minute"
+        )
+        raise
 
 
 def summary(runs: Sequence[WatchedRun]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -16,6 +16,12 @@ BUILT_IN = "fashion"
 """The images of the default, for which other defaults are chosen too."""
 SMALL_RESNET = "small_resnet"
 ALARM = "alarm"
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "predictor_hidden": ("simsiam", "byol", "moco-v3", "nnsiam"),
+    "target_momentum": ("byol", "moco-v3"),
+    "freeze_patch_embedding": ("moco-v3",),
+}
+"""Methods that take an option."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +48,8 @@ class Train:
     """Share of labeled images that is kept from training for k-NN to classify, where there is no other split."""
 
     size: Annotated[int, Range(8, 1024)] | None = None
-    """Height and width of the views; default: those of small images, at most 64 pixels, else 224; for the built-in
-    Fashion-MNIST 14, which is fast."""
+    """Height and width of the views; default: those of the first image where all are small, at most 64 pixels, else
+    224; for the built-in Fashion-MNIST 14, which is fast."""
 
     channels: Literal["auto", "1", "3"] = "auto"
     """Gray or color; default: that of the first image."""
@@ -73,11 +79,14 @@ class Train:
     hidden: Count | None = None
     """Width of the projector's hidden layers; default: that of the features."""
 
-    predictor_hidden: Count = 64
-    """Width of the predictor's hidden layer, in methods that have a predictor."""
+    predictor_hidden: Count | None = None
+    """Width of the predictor's hidden layer, in methods that have a predictor; default: 64."""
 
     target_momentum: Annotated[float, Range(0, 1)] | None = None
     """EMA decay of the target network of byol, moco-v3; default: the method's."""
+
+    freeze_patch_embedding: bool = False
+    """Keep the patch projection of a ViT as initialized, which keeps moco-v3 stable, as its paper does."""
 
     recipe: Literal["small", "simsiam", "byol", "moco-v3", "moco-v3-vit"] = "small"
     """Settings of training that the following ones change: for small networks, or those of the papers."""
@@ -149,7 +158,10 @@ class Train:
 
     GROUPS: ClassVar[Groups] = {
         "Input": ("images", "split", "limit", "skip_broken", "test_share", "size", "channels"),
-        "Method": ("method", "beside", "projection", "hidden", "predictor_hidden", "target_momentum"),
+        "Method": (
+            *("method", "beside", "projection", "hidden", "predictor_hidden", "target_momentum"),
+            "freeze_patch_embedding",
+        ),
         "Backbone": ("backbone", "width", "depth", "stem_stride"),
         "Training": (
             *("recipe", "epochs", "batch_size", "accumulation", "optimizer", "learning_rate", "weight_decay"),
@@ -196,6 +208,13 @@ class Train:
                 f"--width, --depth and --stem-stride are for {SMALL_RESNET}, and --backbone {self.backbone} has its "
                 "own; leave them out"
             )
+        for name, methods in OPTIONS.items():
+            value = getattr(self, name)
+            if value is not None and value is not False and self.method not in methods:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} must be for one of {', '.join(methods)}, got --method {self.method}; "
+                    "leave it out"
+                )
         if self.beside_run != "none" and self.method not in ABLATED:
             raise ValueError(
                 f"--beside {self.beside_run} must be for one of {', '.join(ABLATED)}, got --method {self.method}; "
