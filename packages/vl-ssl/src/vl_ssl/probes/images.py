@@ -144,7 +144,7 @@ def check_range(images: Tensor, what: str) -> None:
     """
     if not images.is_floating_point() or not images.numel():
         return
-    for part in images.detach().split(_CHECKED):
+    for part in torch.split(images.detach(), _CHECKED):
         low, high = (float(end) for end in part.aminmax())
         if not 0 <= low <= high <= 1:
             raise ValueError(

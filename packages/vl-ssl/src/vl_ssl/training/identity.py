@@ -23,7 +23,7 @@ _FREE = ("workers", "augment_on")
 # Settings of the optimizer, which says itself what it is, and may be another one.
 _OF_OPTIMIZER = ("optimizer", "momentum", "betas", "weight_decay")
 # Options of groups that the settings of the run set, or that change how an optimizer works and not what it computes.
-_FREE_OPTIONS = ("params", "lr", "initial_lr", "foreach", "fused", "capturable", "differentiable")
+_FREE_OPTIONS = ("params", "param_names", "lr", "initial_lr", "foreach", "fused", "capturable", "differentiable")
 
 
 @runtime_checkable
