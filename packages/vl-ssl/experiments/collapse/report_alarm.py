@@ -134,8 +134,34 @@ def print_rules(runs: Runs) -> None:
     print(markdown_table(table, list(table[0])))
 
 
+def summary(found: Sequence[Outcome]) -> list[dict[str, str]]:
+    """A row for each way to collapse, and one for the healthy runs: ranges over seeds."""
+    kinds: dict[str, list[Outcome]] = {}
+    for run in found:
+        kinds.setdefault(run.name.split("/")[1] if run.collapsing else "healthy", []).append(run)
+    return [
+        {
+            "run": kind,
+            "alarms": f"{sum(run.alarm is not None for run in runs)} of {len(runs)}",
+            "at update": spread([run.alarm for run in runs]),
+            "k-NN five points down": f"{sum(run.fall is not None for run in runs)} of {len(runs)}",
+            "from update": spread([run.fall for run in runs]),
+            "best k-NN minus last, points": spread([round(100 * (run.best - run.last), 1) for run in runs]),
+        }
+        for kind, runs in kinds.items()
+    ]
+
+
+def spread(values: Iterable[float | None]) -> str:
+    """Smallest and largest of what there is."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    return f"{min(known):g} to {max(known):g}" if min(known) < max(known) else f"{known[0]:g}"
+
+
 def print_outcomes(found: Sequence[Outcome]) -> None:
-    """Print a row for each run, and the shares with their intervals."""
+    """Print a row for each run, then by kind, and the shares with their intervals."""
     table = [
         {
             "run": run.name.partition("/")[2],
@@ -147,7 +173,8 @@ def print_outcomes(found: Sequence[Outcome]) -> None:
         }
         for run in found
     ]
-    print(markdown_table(table, list(table[0])))
+    for rows in (table, summary(found)):
+        print(markdown_table(rows, list(rows[0])))
     for name, (count, total) in shares(found).items():
         low, high = wilson_interval(count, total)
         print(f"{name}: {count} of {total} ({count / total:.0%}, 95 % interval {low:.0%} to {high:.0%})")
