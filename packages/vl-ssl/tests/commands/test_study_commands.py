@@ -218,7 +218,7 @@ def test_without_a_backbone_only_the_baselines_are_probed(tmp_path, capsys):
         (["forecast", "--features", "auc", "knn"], "--features must not hold the accuracy that is forecast, knn"),
         (["forecast", "--features", "knn_best"], "got knn_best, which is measured with labels"),
         (["forecast", "--accuracy", "linear"], "--accuracy must be among the columns"),
-        (["forecast", "--groups", "method"], "at least 3 groups with a measured knn, got 2"),
+        (["forecast", "--groups", "share"], "at least 3 groups with a measured knn, got 2"),
         (["forecast", "--features", "method"], "method of run 1 must be a number, got 'simsiam'"),
         (["probe", "nowhere"], "MODEL must be a folder of a backbone or 'random', got nowhere"),
         (["probe", "."], "MODEL must be a folder with config.json and model.safetensors"),
