@@ -231,7 +231,10 @@ def brave(total):
 
     def answer(request):
         if request.headers["x-subscription-token"] != KEY:
-            return Reply({"type": "ErrorResponse", "error": {"code": "SUBSCRIPTION_TOKEN_INVALID"}}, 422)
+            return Reply(
+                {"type": "ErrorResponse", "error": {"code": "SUBSCRIPTION_TOKEN_INVALID", "detail": "No such token"}},
+                422,
+            )
         results = [
             {
                 "type": "image_result",

@@ -129,6 +129,7 @@ LEAKS = [
     Reply(f"<html>{KEY}</html>".encode()),
     Reply({"message": KEY}, 429, {"Retry-After": "9999"}),
     Reply({KEY: KEY, "results": KEY, "stat": KEY, "query": KEY}),
+    Reply({}, 302, {"Location": f"https://example.org/?api_key={KEY}"}),
     Drop,
 ]
 

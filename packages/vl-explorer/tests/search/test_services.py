@@ -55,6 +55,18 @@ def test_commons_waits_where_servers_lag():
 
 
 @pytest.mark.parametrize(
+    ("query", "sent"),
+    [
+        ("cat-o'-nine-tails", "cat-o'-nine-tails"),
+        ('-dog !cat "red fox" in:title (canine)', "dog cat red fox in title canine"),
+        ("???", "???"),
+    ],
+)
+def test_commons_takes_words_not_operators(query, sent):
+    assert search("commons", 1, query=query)[1][0].params["gsrsearch"] == f"filetype:bitmap {sent}"
+
+
+@pytest.mark.parametrize(
     ("content", "reason", "words"),
     [
         ({"error": {"code": "ratelimited", "info": "Too fast"}}, "throttled", "ratelimited, Too fast"),
@@ -129,6 +141,13 @@ def test_serpapi_errors_have_their_reason(reply, reason):
     with pytest.raises(SearchError) as caught:
         search("serpapi", 3, service=lambda request: reply)
     assert caught.value.reason == reason
+
+
+def test_brave_says_that_a_key_is_not_accepted(monkeypatch):
+    monkeypatch.setenv("BRAVE_API_KEY", "another-key-0123")
+    with pytest.raises(SearchError, match=r"brave: status 422, No such token; BRAVE_API_KEY is not accepted") as caught:
+        search("brave", 3)
+    assert caught.value.reason == "unauthorized"
 
 
 def test_serpapi_goes_on_after_a_page_that_is_not_full():

@@ -161,6 +161,20 @@ def test_requests_ask_for_plain_json_and_say_who_asks(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("count", [1, 30, 120])
+def test_an_estimate_is_what_a_search_takes(name, count):
+    async def both():
+        async with running(name, total=500) as (engine, server):
+            page = await engine.search("fox", count)
+            return engine.limits.estimate(1, count), page, len(server.requests)
+
+    estimate, page, requests = asyncio.run(both())
+    assert estimate.requests == requests
+    assert estimate.cost == page.cost
+    assert estimate.seconds > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_an_engine_describes_itself_in_one_line_before_it_spends(name, caplog):
     async def described():
         async with running(name) as (engine, _):

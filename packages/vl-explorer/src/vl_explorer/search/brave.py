@@ -10,7 +10,7 @@ from vl_explorer.search.http import fields
 from vl_explorer.search.http.answers import Call
 from vl_explorer.search.http.keys import Key
 from vl_explorer.search.http.pages import Place, ResultList, entries
-from vl_explorer.search.http_engine import HttpEngine, HttpOptions
+from vl_explorer.search.http_engine import Fault, HttpEngine, HttpOptions
 
 ADDRESS = "https://api.search.brave.com/res/v1/images/search"
 
@@ -47,6 +47,13 @@ class BraveEngine(HttpEngine):
     def _call(self, query: str, place: Place) -> Call:
         headers = {"X-Subscription-Token": self._api_key.reveal()}
         return Call({"q": query, "count": str(self.page_size), "safesearch": "strict"}, headers)
+
+    def _fault(self, status: int, content: dict[str, Any]) -> Fault | None:
+        fault = super()._fault(status, content)
+        # A key that is not accepted is a mistake in the request, by its status.
+        if fault is not None and fields.at(content, "error.code") == "SUBSCRIPTION_TOKEN_INVALID":
+            return Fault("unauthorized", f"{fault.words}; BRAVE_API_KEY is not accepted")
+        return fault
 
     def _read(self, content: dict[str, Any], place: Place) -> ResultList:
         return ResultList([_result(entry) for entry in entries(content, "results")], more=False)

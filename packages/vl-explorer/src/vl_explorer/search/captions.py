@@ -157,7 +157,9 @@ def captions_of(dataset: ImageDataset) -> list[str]:
     if dataset.captions is not None:
         return list(dataset.captions)
     if not dataset.classes:
-        raise ValueError(f"{dataset.name} must have captions or classes to be searched, got neither")
+        raise ValueError(
+            f"{dataset.name} must have captions or classes to be searched, got neither; give a list of captions"
+        )
     return [dataset.classes[label] if label >= 0 else "" for label in dataset.labels.tolist()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Any, Unpack
 
@@ -25,6 +26,8 @@ _LIMITS = Limits(
 # Servers that lag further behind than this many seconds ask to wait, so that readers come first.
 _MAX_LAG = "5"
 _THUMBNAIL_WIDTH = "330"
+# What the search takes for operators; a word that begins with "-" would exclude what it names.
+_OPERATORS = re.compile(r"""[":*?~\\!/|<>()\[\]{}^]|(?<!\S)-+""")
 
 
 class CommonsEngine(HttpEngine):
@@ -34,10 +37,9 @@ class CommonsEngine(HttpEngine):
     without. Addresses of thumbnails are those that the API gives; other widths are refused by the service (400).
 
     Args:
-        contact: A mail address or web page of whoever runs this.
         page_size: Results of one request.
         address: Of the API.
-        options: See `HttpEngine`.
+        options: See `HttpEngine`; ``contact`` must be among them.
 
     Raises:
         ValueError: If there is no contact, or an argument cannot be used.
@@ -59,7 +61,7 @@ class CommonsEngine(HttpEngine):
             "maxlag": _MAX_LAG,
             "generator": "search",
             "gsrnamespace": "6",
-            "gsrsearch": f"filetype:bitmap {query}",
+            "gsrsearch": f"filetype:bitmap {_plain(query)}",
             "gsrlimit": str(self.page_size),
             "prop": "imageinfo",
             "iiprop": "url|size|mime|user|extmetadata",
@@ -88,6 +90,11 @@ class CommonsEngine(HttpEngine):
         pages = sorted(pages, key=lambda page: fields.number(page.get("index")))
         mark = _mark(content.get("continue"))
         return ResultList([_result(page) for page in pages], mark is not None, mark)
+
+
+def _plain(query: str) -> str:
+    """The words of a query without operators, or the query where nothing else is in it."""
+    return " ".join(_OPERATORS.sub(" ", query).split()) or query
 
 
 def _mark(value: Any) -> dict[str, str] | None:

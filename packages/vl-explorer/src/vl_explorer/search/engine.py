@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 Reason = Literal["throttled", "unauthorized", "malformed", "unreachable", "refused"]
 
@@ -35,6 +36,17 @@ class SearchResult:
     """The engine's own name for the image."""
 
 
+class Estimate(NamedTuple):
+    """What searches take, before anything is spent."""
+
+    requests: int
+    """Requests to the service; 0 for a local engine."""
+    cost: float
+    """In US dollars."""
+    seconds: float
+    """By the pace of the engine alone."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What an engine gives at most, how fast, at what price, and until when."""
@@ -56,6 +68,18 @@ class Limits:
     checked: date | None = None
     """The day on which price, limits and retirement were looked up."""
 
+    def estimate(self, searches: int, count: int) -> Estimate:
+        """What some searches for ``count`` results each take at most, if no request is repeated.
+
+        Example:
+            >>> Limits(100, 1000, 1.0, cost_per_request=0.015).estimate(searches=256, count=150).requests
+            512
+        """
+        if self.requests_per_second == math.inf:
+            return Estimate(0, 0.0, 0.0)
+        requests = searches * -(-min(count, self.depth) // self.results_per_page)
+        return Estimate(requests, requests * self.cost_per_request, requests / self.requests_per_second)
+
     def describe(self, name: str) -> str:
         """Limits, cost and retirement of the engine ``name`` in one line.
 
@@ -68,7 +92,7 @@ class Limits:
         parts = [
             f"${self.cost_per_request:g} a request" if self.cost_per_request else "free",
             f"{self.results_per_page:,} results a request, {self.depth:,} a query",
-            "as fast as this machine" if per_second == float("inf") else pace,
+            "as fast as this machine" if per_second == math.inf else pace,
             "needs a key" if self.needs_key else "",
             self.notes,
             f"closes on {self.retires}" if self.retires else "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, TypedDict
 
@@ -90,7 +90,7 @@ class HttpEngine(ABC):
         if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= largest:
             raise ValueError(f"page_size of {name} must be a whole number in 1..{largest}, got {page_size!r}")
         self.name = name
-        self.limits = limits
+        self.limits = replace(limits, results_per_page=page_size)
         self.address = checked_address(address, name)
         self.page_size = page_size
         self.contact = checked_contact(contact)
@@ -264,7 +264,9 @@ class _Search:
 
 def status_fault(status: int, content: dict[str, Any]) -> Fault:
     """What an HTTP status other than 200 means, with what the service said."""
-    said = next((content[key] for key in ("detail", "error", "message") if isinstance(content.get(key), str)), "")
+    error = content.get("error")
+    parts = {**error, **content} if isinstance(error, dict) else content
+    said = next((parts[key] for key in ("detail", "error", "message") if isinstance(parts.get(key), str)), "")
     words = f"status {status}" + (f", {printable(said)[:200]}" if said else "")
     if status == 429:
         return Fault("throttled", words)

@@ -10,8 +10,11 @@ from urllib.parse import quote
 from vl_explorer.search.engine import SearchError
 
 _SHORTEST = 8
-# The HTTP libraries log the address of each request, which holds the key where a service wants it there.
-_LOGGERS = ("httpx2", "hpack.hpack", "hpack.table")
+# The HTTP libraries log the address of each request, which holds the key where a service wants it there, and headers.
+_LOGGERS = (
+    *("httpx2", "httpcore2.connection", "httpcore2.http11", "httpcore2.http2", "httpcore2.proxy"),
+    *("hpack.hpack", "hpack.table"),
+)
 
 
 class Key(logging.Filter):
