@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import pickle
 
 import pytest
 from explorer_api_server import IMAGES, Reply
@@ -134,6 +135,8 @@ def test_what_was_found_and_spent_before_a_failure_is_kept(name):
         search(name, 57, page_size=7, budget=Budget(max_requests=3))
     assert len(caught.value.partial.results) == 21
     assert caught.value.partial.requests == 3
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (copy.reason, str(copy), copy.partial) == ("refused", str(caught.value), caught.value.partial)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -131,6 +131,9 @@ class SearchError(Exception):
         self.reason: Reason = reason
         self.partial = partial
 
+    def __reduce__(self) -> tuple[type[SearchError], tuple[Reason, str, SearchPage | None]]:
+        return type(self), (self.reason, str(self), self.partial)
+
 
 class SearchEngine(Protocol):
     """Anything that finds images by words."""
