@@ -82,7 +82,6 @@ class FlickrEngine(HttpEngine):
                 "text": query,
                 "sort": "relevance",
                 "safe_search": "1",
-                "content_types": "0",
                 "media": "photos",
                 "extras": "license,owner_name,url_c,url_l,url_q",
                 "per_page": str(self.page_size),
