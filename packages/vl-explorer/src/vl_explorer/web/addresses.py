@@ -1,4 +1,4 @@
-"""Addresses that may be connected to, and the old ways to write one.
+"""Addresses that may be connected to.
 
 The tables are those of IANA's special-purpose registries, written out: what the standard library calls private or
 global differs between versions of Python. Of IPv6, only the part given out for the public internet is allowed, which
@@ -92,33 +92,20 @@ def _forbidden_v6(address: ipaddress.IPv6Address) -> str | None:
     return None
 
 
-def ipv4_of(host: str) -> str | None:
-    """Return the IPv4 address that a host stands for in any form that a browser takes, or None for a name.
-
-    Parts may be decimal, octal (leading 0) or hexadecimal (leading 0x), and the last part may hold the bytes of those
-    that are missing, as in ``127.1`` or ``0x7f000001``.
+def is_ipv4(host: str) -> bool:
+    """Return True for an IPv4 address in its usual form, False for a name.
 
     Raises:
-        ValueError: If the last part is a number and the whole is no address.
+        ValueError: If the last part is a number and the whole is no such address. Octal, hexadecimal, decimal and short
+            forms (``0177.0.0.1``, ``0x7f.1``, ``2130706433``, ``127.1``) mean an address to some programs and another,
+            or a name, to others, and nobody but an attacker writes them.
 
     Example:
-        >>> ipv4_of("0177.1"), ipv4_of("2130706433"), ipv4_of("example.org")
-        ('127.0.0.1', '127.0.0.1', None)
+        >>> is_ipv4("93.184.216.34"), is_ipv4("example.org")
+        (True, False)
     """
-    parts = host.removesuffix(".").split(".")
-    if not _NUMBER.fullmatch(parts[-1]):
-        return None
-    if len(parts) > 4 or not all(_NUMBER.fullmatch(part) for part in parts):
-        raise ValueError(f"{host!r} ends in a number and is no IPv4 address")
-    *leading, last = map(_number, parts)
-    if any(value > 255 for value in leading) or last >= 256 ** (4 - len(leading)):
-        raise ValueError(f"{host!r} has a part that is too large for an IPv4 address")
-    value = last + sum(byte << (24 - 8 * place) for place, byte in enumerate(leading))
-    return str(ipaddress.IPv4Address(value))
-
-
-def _number(text: str) -> int:
-    if text[:2].lower() == "0x":
-        return int(text[2:] or "0", 16)
-    # int() would refuse 09, and more than 4,300 digits.
-    return int(text[:40], 8 if len(text) > 1 and text.startswith("0") else 10)
+    last = host.removesuffix(".").rpartition(".")[2]
+    if not _NUMBER.fullmatch(last):
+        return False
+    ipaddress.IPv4Address(host)
+    return True

@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 
 import httpx2
 
-from vl_explorer.web.addresses import ipv4_of
+from vl_explorer.web.addresses import is_ipv4
 from vl_explorer.web.reasons import Reason, Refusal
 
 _LONGEST = 8192
@@ -17,7 +17,7 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 def normalize(url: str, *, ports: tuple[int, ...] = (80, 443)) -> httpx2.URL:
-    """Return the one form of a URL: IDNA host, numbers as dotted IPv4, dots resolved, percent-encoded, no fragment.
+    """Return the one form of a URL: IDNA host, dots resolved, percent-encoded, no fragment.
 
     Args:
         url: Any string.
@@ -95,9 +95,8 @@ def _host(host: str) -> str:
         if "%" in host:
             raise ValueError("an address bound to an interface is refused")
         return str(ipaddress.IPv6Address(host))
-    number = ipv4_of(host)
-    if number is not None:
-        return number
+    if is_ipv4(host):
+        return host
     name = host.removesuffix(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
         raise ValueError(f"{host[:60]!r} is no host name")
