@@ -39,9 +39,10 @@ def normalize(url: str, *, ports: tuple[int, ...] = (80, 443)) -> httpx2.URL:
         raise Refusal(Reason.url, f"a URL begins with http:// or https://, got {url[:40]!r}")
     try:
         parsed = httpx2.URL(url)
-        if parsed.userinfo or "@" in parsed.netloc.decode():
+        if parsed.userinfo:
             raise Refusal(Reason.url, "a URL with credentials is not fetched")
-        parsed = parsed.copy_with(host=_host(parsed.raw_host.decode()), fragment=None)
+        host = _host(parsed.raw_host.decode())
+        parsed = parsed.copy_with(host=host, raw_path=parsed.raw_path, fragment=None)
     # idna raises errors of its own, all of them ValueErrors.
     except (httpx2.InvalidURL, ValueError) as error:
         raise Refusal(Reason.url, f"malformed URL: {error}") from None
@@ -68,7 +69,8 @@ def join(base: httpx2.URL, location: bytes, *, ports: tuple[int, ...] = (80, 443
 
 def port_of(url: httpx2.URL) -> int:
     """Return the port that a URL names or its scheme stands for."""
-    return url.port or (443 if url.scheme == "https" else 80)
+    default = 443 if url.scheme == "https" else 80
+    return default if url.port is None else url.port
 
 
 def host_of(url: httpx2.URL) -> str:

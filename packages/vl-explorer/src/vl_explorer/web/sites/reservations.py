@@ -5,12 +5,12 @@ from __future__ import annotations
 import httpx2
 
 from vl_explorer.web.caching import Cache
-from vl_explorer.web.opt_outs import Consent, tdm_file_consent
 from vl_explorer.web.pacing import Clock
 from vl_explorer.web.policy import Policy
 from vl_explorer.web.reasons import Refusal
-from vl_explorer.web.robots import Robots
-from vl_explorer.web.site_files import Get, read_site_file
+from vl_explorer.web.sites.files import Get, read_site_file
+from vl_explorer.web.sites.opt_outs import Consent, tdm_file_consent
+from vl_explorer.web.sites.robots import Robots
 from vl_explorer.web.urls import origin_of
 
 _PATH = b"/.well-known/tdmrep.json"

@@ -10,11 +10,11 @@ import httpx2
 from protego import Protego
 
 from vl_explorer.web.caching import Cache
-from vl_explorer.web.opt_outs import Consent, content_usage
 from vl_explorer.web.pacing import Clock
 from vl_explorer.web.policy import Policy
 from vl_explorer.web.reasons import Reason, Refusal
-from vl_explorer.web.site_files import Get, read_site_file
+from vl_explorer.web.sites.files import Get, read_site_file
+from vl_explorer.web.sites.opt_outs import Consent, content_usage
 from vl_explorer.web.urls import origin_of
 
 MAX_BYTES = 512 * 1024
