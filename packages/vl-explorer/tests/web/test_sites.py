@@ -66,6 +66,7 @@ def test_the_most_particular_preference_decides(preferences, expected):
         ("<meta name='tdm-reservation' content='0'><meta name=robots content=noai>", False),
         ("<!-- <meta name='robots' content='noai'> -->", None),
         ("<meta name='robots' content", None),
+        ("<![/x><meta name=robots content=noai>", False),
     ],
 )
 def test_words_of_pages(html, expected):

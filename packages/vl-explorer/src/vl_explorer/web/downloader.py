@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -123,7 +124,8 @@ class Downloader:
 
         async def take(answer: Answer, said: Consent) -> None:
             body = await answer.read(_MAX_PAGE_BYTES, cut=True)
-            said = combined([said, page_consent(body.decode("utf-8", "replace"), self.policy.agent)])
+            html = body.decode("utf-8", "replace")
+            said = combined([said, await asyncio.to_thread(page_consent, html, self.policy.agent)])
             _refuse_objection(said)
             self._refuse_silence(said)
 

@@ -112,6 +112,13 @@ class _Meta(HTMLParser):
             values = {name: value or "" for name, value in attrs}
             self.found.append((values.get("name", "").strip().lower(), values.get("content", "")))
 
+    def parse_html_declaration(self, i: int) -> int:
+        # Python before 3.13 gives up at a malformed section; a browser skips it like a comment.
+        try:
+            return super().parse_html_declaration(i)
+        except AssertionError:
+            return self.parse_bogus_comment(i)
+
 
 def page_consent(html: str, agent: str) -> Consent:
     """What the meta tags of a page say: robots (or the agent's name) and tdm-reservation.
