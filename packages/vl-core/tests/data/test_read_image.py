@@ -251,8 +251,9 @@ def test_a_bad_file_is_one_line_that_names_it_and_the_cause(tmp_path, kind, from
 
 
 def test_bytes_without_a_name_are_called_image_bytes():
-    with pytest.raises(ImageError, match=r"^image bytes is empty"):
+    with pytest.raises(ImageError, match=r"^image bytes is empty") as caught:
         read_image(b"")
+    assert not caught.value.too_large
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -268,8 +269,11 @@ def test_a_folder_is_not_a_image(tmp_path):
 def test_the_limit_is_the_callers(tmp_path):
     content = encode(Image.new("L", (20, 10)), "PNG")
     assert read_image(content, max_pixels=200).size == (20, 10)
-    with pytest.raises(ImageError, match=r"20 x 10 = 200 pixels, over the limit of 199; pass a larger max_pixels"):
+    with pytest.raises(
+        ImageError, match=r"20 x 10 = 200 pixels, over the limit of 199; pass a larger max_pixels"
+    ) as caught:
         read_image(content, max_pixels=199)
+    assert caught.value.too_large
 
 
 def test_pillows_own_limit_is_left_alone_and_named(monkeypatch):

@@ -35,7 +35,15 @@ _UPRIGHT = {
 
 
 class ImageError(ValueError):
-    """An unusable image; the message is one line with its name and the cause."""
+    """An unusable image; the message is one line with its name and the cause.
+
+    Attributes:
+        too_large: True if it was refused for the size that it declares, before anything was decoded.
+    """
+
+    def __init__(self, message: str = "", *, too_large: bool = False) -> None:
+        super().__init__(message)
+        self.too_large = too_large
 
 
 def read_image(
@@ -136,12 +144,14 @@ def _decode(file: IO[bytes], name: str, max_pixels: int, pixel_range: PixelRange
                 if width * height > max_pixels:
                     raise ImageError(
                         f"{name} has {width} x {height} = {width * height:,} pixels, over the limit of {max_pixels:,}; "
-                        "pass a larger max_pixels if you trust it"
+                        "pass a larger max_pixels if you trust it",
+                        too_large=True,
                     )
                 if width * height > most:
                     raise ImageError(
                         f"{name} declares {width} x {height} = {width * height:,} pixels in {size:,} bytes, more than "
-                        f"{most:,}; such a file is damaged or empty of content"
+                        f"{most:,}; such a file is damaged or empty of content",
+                        too_large=True,
                     )
                 if image.format == "TIFF" and not _covered(image):
                     raise ImageError(f"{name} declares {width} x {height} pixels and has data for fewer; it is damaged")
@@ -154,7 +164,8 @@ def _decode(file: IO[bytes], name: str, max_pixels: int, pixel_range: PixelRange
         except Image.DecompressionBombError as error:
             raise ImageError(
                 f"{name} is too large: {_one_line(error).rstrip('.')}; max_pixels is {max_pixels:,}, and Pillow's own "
-                "limit is twice PIL.Image.MAX_IMAGE_PIXELS"
+                "limit is twice PIL.Image.MAX_IMAGE_PIXELS",
+                too_large=True,
             ) from error
         # A damaged file can make a decoder raise nearly anything; all of it means the same to the caller.
         except Exception as error:
