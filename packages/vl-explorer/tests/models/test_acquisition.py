@@ -63,8 +63,13 @@ def test_diverse_scores_are_those_of_an_explicit_loop():
 
 
 def test_observed_concepts_keep_their_own_mean_reward():
-    scores = keep_observed(np.zeros(4), np.array([2, 0, 2]), np.array([1.0, 5.0, 2.0]))
-    assert scores.tolist() == [5.0, 0.0, 1.5, 0.0]
+    _, model = clusters()
+    scores = mean_plus_std(model, np.random.default_rng(0))
+    np.testing.assert_array_equal(keep_observed()(model, np.random.default_rng(0)), scores)
+    model.observe([2, 0, 2], [1.0, 5.0, 2.0])
+    found = keep_observed(upper_bound(0))(model, np.random.default_rng(0))
+    assert found[[0, 2]].tolist() == [5.0, 1.5]
+    np.testing.assert_array_equal(np.delete(found, [0, 2]), np.delete(scores, [0, 2]))
 
 
 @pytest.mark.parametrize(

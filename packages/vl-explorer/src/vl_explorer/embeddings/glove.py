@@ -48,7 +48,7 @@ class GloveNouns:
     Example:
         >>> embedder = GloveNouns()
         >>> cat, dog, treaty = embedder(["a cat", "dogs", "treaty"])
-        >>> cat.shape, bool(cat @ dog > 0.5 > cat @ treaty), embedder(["xyzzy"]).any()
+        >>> cat.shape, bool(cat @ dog > 0.5 > cat @ treaty), bool(embedder(["xyzzy"]).any())
         ((50,), True, False)
     """
 
@@ -74,7 +74,7 @@ class GloveNouns:
 
         Example:
             >>> GloveNouns().known("The owl-like birds of xyzzy")
-            ['owl', 'like', 'birds']
+            ['owl', 'like', 'bird']
         """
         parts: list[str] = []
         for token in _TOKEN.findall(text.lower()):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vl_explorer.models.model import ConceptModel, Floats
 
@@ -24,6 +23,12 @@ def mean_plus_std(model: ConceptModel, generator: np.random.Generator) -> Floats
     Args:
         model: What is known.
         generator: Not used.
+
+    Example:
+        >>> from vl_explorer.models.nearest import NearestModel
+        >>> model = NearestModel(np.eye(3), np.array([0.0, 0.6, 0.8]))
+        >>> mean_plus_std(model, np.random.default_rng(0)).tolist()
+        [0.0, 0.6, 0.8]
     """
     mean, std = model.predict()
     return mean + std
@@ -69,6 +74,13 @@ def diverse(count: int, *, penalty: float = 1.0, base: Acquisition = mean_plus_s
 
     Raises:
         ValueError: If `count` is below 1, or `penalty` is negative or not finite.
+
+    Example:
+        >>> from vl_explorer.models.nearest import NearestModel
+        >>> embeddings = np.array([[1.0, 0.0], [0.999, 0.045], [0.0, 1.0]])
+        >>> model = NearestModel(embeddings, np.array([0.8, 0.6]))
+        >>> diverse(2, penalty=3.0)(model, np.random.default_rng(0)).argsort()[::-1][:2].tolist()
+        [1, 2]
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
@@ -94,14 +106,18 @@ def diverse(count: int, *, penalty: float = 1.0, base: Acquisition = mean_plus_s
     return spread
 
 
-def keep_observed(scores: Floats, indices: NDArray[np.int64], rewards: Floats) -> Floats:
-    """Scores ``(N,)`` in which concepts that were observed have their own mean reward, as in the paper.
+def keep_observed(base: Acquisition = mean_plus_std) -> Acquisition:
+    """Acquisition in which concepts that were observed have their own mean reward, as in the paper.
 
     Args:
-        scores: Of all concepts, ``(N,)``.
-        indices: Of the observations, ``(n,)``.
-        rewards: Of the observations, ``(n,)``.
+        base: Acquisition that scores the others.
     """
-    counts = np.bincount(indices, minlength=len(scores))
-    sums = np.bincount(indices, rewards, minlength=len(scores))
-    return np.where(counts > 0, sums / np.maximum(counts, 1), scores)
+
+    def kept(model: ConceptModel, generator: np.random.Generator) -> Floats:
+        scores = base(model, generator)
+        seen = model.observations
+        counts = np.bincount(seen.indices, minlength=len(scores))
+        sums = np.bincount(seen.indices, seen.rewards, minlength=len(scores))
+        return np.where(counts > 0, sums / np.maximum(counts, 1), scores)
+
+    return kept

@@ -121,6 +121,12 @@ def fit_hyperparameters(
     Raises:
         TypeError: If embeddings or indices are of another type.
         ValueError: If there are fewer than 2 observations, or arguments do not fit one another.
+
+    Example:
+        >>> embeddings = np.linspace(0, 10, 50)[:, None]
+        >>> found = fit_hyperparameters(embeddings, np.arange(50), np.sin(embeddings[:, 0]))
+        >>> found.length_scale > 1 and found.noise < 1e-3
+        True
     """
     check_positive(limit=limit)
     table = checked_embeddings(embeddings)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from vl_explorer.models.observations import Observations
 
 Floats = NDArray[np.float64]
 
@@ -16,6 +19,10 @@ class ConceptModel(Protocol):
     @property
     def embeddings(self) -> NDArray[Any]:
         """Embeddings of the concepts, ``(N, d)``."""
+
+    @property
+    def observations(self) -> Observations:
+        """What was observed, in order."""
 
     def observe(self, indices: ArrayLike, rewards: ArrayLike) -> None:
         """Add rewards ``(b,)`` of the concepts with these indices ``(b,)``; a concept may be observed again."""

@@ -85,13 +85,14 @@ class ModelDescriptors:
         self.answer = answer
         self.prompt = prompt
         self.tries = tries
-        self._known: dict[str, str] = {}
+        self.answers: dict[str, str] = {}
+        """Descriptor by name, of all that were asked; keep it to resume with the same."""
 
     def __call__(self, concept: Concept) -> str:
         """The word or phrase for a concept."""
-        if concept.name not in self._known:
-            self._known[concept.name] = self._ask(concept.name)
-        return self._known[concept.name]
+        if concept.name not in self.answers:
+            self.answers[concept.name] = self._ask(concept.name)
+        return self.answers[concept.name]
 
     def _ask(self, name: str) -> str:
         for _ in range(self.tries):
