@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def dense_posterior(embeddings, indices, rewards, *, length_scale=1.0, signal_variance=1.0, noise=0.1):
+def dense_posterior(embeddings, indices, rewards, *, length_scale=1.0, signal_variance=1.0, noise=0.5):
     """Mean and variance ``(N,)`` of every concept; each observation is a row, repeated or not."""
     squares = ((embeddings[:, None] - embeddings) ** 2).sum(-1)
     kernel = signal_variance * np.exp(-squares / 2 / length_scale**2)

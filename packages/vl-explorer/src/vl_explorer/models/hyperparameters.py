@@ -32,7 +32,7 @@ class Hyperparameters:
     """Distance over which rewards are alike."""
     signal_variance: float = 1.0
     """Variance of the function before anything is observed."""
-    noise: float = 0.1
+    noise: float = 0.5
     """Variance of the noise of one observation."""
 
     def model(self, embeddings: ArrayLike, *, normalize: bool = True) -> GaussianProcess:
@@ -171,7 +171,7 @@ def compare_hyperparameters(
         embeddings: Of all concepts, ``(N, d)``.
         indices: Of observed concepts, ``(n,)``.
         rewards: ``(n,)``.
-        fixed: The fixed ones, by default those of the paper, with noise of 0.1.
+        fixed: The fixed ones, by default those of the paper, with noise of 0.5.
         share: Share of the observed concepts that is held out.
         limit: See `fit_hyperparameters`.
         seed: Of the split.

@@ -38,7 +38,7 @@ class LinearModel:
     """
 
     def __init__(
-        self, embeddings: ArrayLike, *, weight_variance: float = 1.0, noise: float = 0.1, normalize: bool = True
+        self, embeddings: ArrayLike, *, weight_variance: float = 1.0, noise: float = 0.5, normalize: bool = True
     ):
         check_positive(weight_variance=weight_variance, noise=noise)
         self._embeddings = checked_embeddings(embeddings)
