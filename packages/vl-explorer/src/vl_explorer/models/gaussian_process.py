@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import solve_triangular
 
-from vl_explorer.models.block_factor import BlockFactor
 from vl_explorer.models.kernel import RadialBasisKernel, kernel_block
-from vl_explorer.models.model import Floats, check_positive, checked_embeddings, cholesky
+from vl_explorer.models.model import Floats, check_positive, checked_embeddings
 from vl_explorer.models.observations import Observations
+from vl_explorer.models.observed_factor import ObservedFactor
 
 # Entries of a block of the kernel (32 MiB), and concepts of which the observations enter the factor at once.
 _TILE = 2**22
@@ -133,14 +132,14 @@ class GaussianProcess:
         self.predict()
         frequencies = generator.standard_normal((self.embeddings.shape[1], features)) / self._kernel.length_scale
         weights = generator.standard_normal(2 * features) * math.sqrt(self._kernel.signal_variance / features)
-        noise = generator.standard_normal(len(self._order)) * np.sqrt(self.noise / self._counts)
+        noise = generator.standard_normal(len(self._observed)) * np.sqrt(self.noise / self._observed.counts)
         draw = np.empty(len(self.embeddings))
         for block in _slices(len(draw), max(64, _TILE // (4 * features))):
             phases = self.embeddings[block].astype(np.float64) @ frequencies
             draw[block] = np.cos(phases) @ weights[:features] + np.sin(phases) @ weights[features:]
-        if len(self._order):
-            residuals = self._observations.merged(self._order) - draw[self._order] - noise
-            draw += self._pass(np.empty((0, len(residuals))), self._factor.solve(residuals))[1]
+        if len(self._observed):
+            residuals = self._observations.merged(self._observed.order) - draw[self._observed.order] - noise
+            draw += self._pass(np.empty((0, len(residuals))), self._observed.solve(residuals))[1]
         center, scale = self._observations.scale()
         return center + scale * draw
 
@@ -172,17 +171,14 @@ class GaussianProcess:
         self._begin()
         # The same steps again, without the passes over all concepts, give the same factor.
         for end in state["steps"]:
-            self._add_concepts(self._observations.indices[sum(self._steps[-1:]) : end])
+            self._observed.add(self._observations.indices[sum(self._steps[-1:]) : end])
             self._steps.append(int(end))
         self._mean, self._variance = state["mean"].copy(), state["variance"].copy()
         self._current = bool(state["current"])
 
     def _begin(self) -> None:
         """Forget all that was computed."""
-        self._factor = BlockFactor()
-        self._order = np.empty(0, np.int64)  # concepts in the order of the rows of the factor
-        self._counts = np.empty(0, np.int64)  # observations of each
-        self._left = self._kernel.left(self._order)
+        self._observed = ObservedFactor(self._kernel, self.noise)
         self._steps: list[int] = []  # numbers of observations after each growth of the factor
         self._mean = np.zeros(len(self.embeddings))
         self._variance = np.full(len(self.embeddings), self._kernel.signal_variance)
@@ -190,67 +186,20 @@ class GaussianProcess:
 
     def _update(self) -> None:
         """Bring mean and variance up to date, by one pass for up to 1,024 new observations."""
-        rows = np.empty((0, len(self._order)))
+        rows = np.empty((0, len(self._observed)))
         done, total = sum(self._steps[-1:]), len(self._observations)
         while done < total:
             end = min(done + _BATCH, total)
-            rows = self._add_concepts(self._observations.indices[done:end])
+            rows = self._observed.add(self._observations.indices[done:end])
             self._steps.append(end)
             done = end
             if done < total:
                 self._variance -= self._pass(rows, np.zeros(rows.shape[1]))[0]
         if total:
-            weights = self._factor.solve(self._observations.merged(self._order))
+            weights = self._observed.solve(self._observations.merged(self._observed.order))
             squares, self._mean = self._pass(rows, weights)
             self._variance -= squares
         self._current = True
-
-    def _add_concepts(self, indices: NDArray[np.int64]) -> Floats:
-        """Grow the factor by observations of these concepts, ``(b,)``.
-
-        Returns:
-            Rows ``(m, n)``, of which the product with the kernel ``(n, N)`` is whitened: the sum of its squares over
-            the m distinct concepts is by how much variances fall.
-        """
-        new_or_old, first, counts = np.unique(indices, return_index=True, return_counts=True)
-        position = {int(concept): place for place, concept in enumerate(self._order)}
-        # New concepts first, in the order in which they came, since their rows are those of the factor.
-        come = sorted(range(len(first)), key=lambda i: (int(new_or_old[i]) in position, first[i]))
-        concepts, counts = new_or_old[come], counts[come]
-        new = sum(int(concept) not in position for concept in concepts)
-        left = self._kernel.left(concepts)
-        right = self._kernel.right(concepts)
-        known = self._factor.size
-        half = self._factor.solve_lower(kernel_block(self._left, right))
-        inner = kernel_block(left, right) - half.T @ half
-        inner[np.diag_indices_from(inner)] += self.noise / counts
-        corner = cholesky(inner)
-        rows = np.zeros((len(concepts), known + new))
-        rows[:, :known] = -self._factor.solve_upper(half).T
-        places = [position.get(int(concept), known + place) for place, concept in enumerate(concepts)]
-        rows[np.arange(len(concepts)), places] += 1
-        whitened: Floats = solve_triangular(corner, rows, lower=True, check_finite=False)
-        self._factor.append(half[:, :new].T, corner[:new, :new])
-        self._order = np.concatenate([self._order, concepts[:new]])
-        self._left = np.concatenate([self._left, left[:new]])
-        self._counts = np.concatenate([self._counts, np.zeros(new, np.int64)])
-        self._counts[places] += counts
-        if new < len(concepts):
-            self._factor_again(min(places[new:]))
-        return whitened
-
-    def _factor_again(self, start: int) -> None:
-        """Compute the rows of the factor from the given one on again, since noise has changed there."""
-        size = len(self._order)
-        self._factor.truncate(start)
-        while start < size:
-            end = min(size, start + self._factor.block)
-            right = self._kernel.right(self._order[start:end])
-            half = self._factor.solve_lower(kernel_block(self._left[:start], right))
-            inner = kernel_block(self._left[start:end], right) - half.T @ half
-            inner[np.diag_indices_from(inner)] += self.noise / self._counts[start:end]
-            self._factor.append(half.T, cholesky(inner))
-            start = end
 
     def _pass(self, rows: Floats, weights: Floats) -> tuple[Floats, Floats]:
         """One pass over all concepts, with rows ``(m, n)`` and weights ``(n,)`` for the kernel ``(n, N)``.
@@ -265,7 +214,7 @@ class GaussianProcess:
         for block in _slices(len(weighted), width):
             right = self._kernel.right(block)
             kernel = buffer[: len(weights) * len(right)].reshape(-1, len(right))
-            products = stacked @ kernel_block(self._left, right, kernel)
+            products = stacked @ kernel_block(self._observed.left, right, kernel)
             weighted[block] = products[-1]
             squares[block] = np.einsum("ij,ij->j", products[:-1], products[:-1])
         return squares, weighted
