@@ -1,0 +1,1 @@
+"""Embeddings of texts: word vectors that ship with the package, and sentence-transformers."""

@@ -1,0 +1,1 @@
+"""Models of the reward of concepts, acquisition functions, and the distribution that queries are drawn from."""
