@@ -1,0 +1,132 @@
+"""One connection to the database of a store: every write takes the write lock at its beginning, and waits for it.
+
+A transaction that begins by reading and writes later fails at once where another process wrote in between, however
+long its time-out is. `BEGIN IMMEDIATE` waits instead, so two explorers on one store never see a lock error unless one
+of them holds the lock for longer than all tries together.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vl_explorer.store.schema import migrate
+
+TRIES = 4
+"""Times that a lock is waited for, each of `busy_seconds`."""
+
+_PAUSE = 0.05  # seconds between tries, doubled each time; some locks are refused without waiting
+
+T = TypeVar("T")
+
+
+class StoreBusyError(TimeoutError):
+    """Another process held the write lock of a store for longer than all tries."""
+
+
+class Database:
+    """A SQLite database in WAL mode, with foreign keys; threads take turns.
+
+    Args:
+        path: The file; made where it is missing.
+        busy_seconds: How long one try waits for another process.
+
+    Raises:
+        StoreBusyError: If another process holds the database all the time.
+        ValueError: If the file is no store, or of a later version.
+    """
+
+    def __init__(self, path: Path, busy_seconds: float = 30.0) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            if _is_busy(error) or isinstance(error, sqlite3.OperationalError):
+                raise
+            raise ValueError(f"{path} is no SQLite database or is damaged ({error}); restore it from a copy") from error
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        # The change to WAL does not wait for other processes; when it is done it stays.
+        self._patiently(lambda: self._connection.execute("PRAGMA journal_mode = WAL").fetchone())
+        # In WAL a lost second after a power cut leaves the database whole; a killed process loses nothing.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        # What was deleted, such as a work taken down, is overwritten.
+        self._connection.execute("PRAGMA secure_delete = ON")
+        with self.writing() as connection:
+            migrate(connection, str(self.path))
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction with the write lock: committed at the end, rolled back by an exception.
+
+        Inside another one of the same thread it is a part of that.
+
+        Raises:
+            StoreBusyError: If the lock is not free in time.
+        """
+        with self._lock:
+            if self._connection.in_transaction:
+                yield self._connection
+                return
+            self._patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        # SQLite has ended the transaction by itself where the disk was full.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def rows(self, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        with self._lock:
+            return self._patiently(lambda: self._connection.execute(sql, arguments).fetchall())
+
+    def row(self, sql: str, arguments: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """The first row of a query, None if there is none."""
+        found = self.rows(sql, arguments)
+        return found[0] if found else None
+
+    def truncate_log(self) -> None:
+        """Move what was written into the database and empty the log; readers elsewhere may leave some for later."""
+        with self._lock:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def close(self) -> None:
+        """Close the connection; the last one of all processes tidies the log away."""
+        with self._lock:
+            self._connection.close()
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        for number in range(TRIES):
+            try:
+                return action()
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+                cause = error
+                time.sleep(_PAUSE * 2**number)
+        raise StoreBusyError(
+            f"{self.path} was locked by another process in each of {TRIES} tries; end a process that hangs, "
+            "or give more busy_seconds"
+        ) from cause
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
