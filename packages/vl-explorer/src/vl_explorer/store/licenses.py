@@ -72,8 +72,8 @@ _NAMES = {
 }
 
 _ELEMENTS = {"attribution": "by", "sharealike": "sa", "noncommercial": "nc", "noderivatives": "nd", "noderivs": "nd"}
-_PORT = r"(?:[ /-](?P<port>[a-z]{2,3}))?"
-_CC_NAME = re.compile(rf"(?:cc )?(?P<elements>by(?: (?:nc|sa|nd))*)(?: (?P<version>[1-4]\.[05]))?{_PORT}")
+_PORT = r"(?:[ /](?P<port>[a-z]{2,3}))?"  # of a country, after the version
+_CC_NAME = re.compile(rf"(?:cc )?(?P<elements>by(?: (?:nc|sa|nd))*)(?: (?P<version>[1-4]\.[05]){_PORT})?")
 _OTHER_NAME = re.compile(r"(?P<name>[a-z0 ]*?[a-z0])(?: v?(?P<version>\d\.\d))?")
 _CC_URL = re.compile(
     r"https?://(?:www\.)?creativecommons\.org/(?:licenses|publicdomain)/(?P<elements>[a-z-]+)/"
