@@ -6,11 +6,17 @@ As a script, `python explorer_store.py FOLDER OWNER` runs the explorer in a proc
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
 from random import Random
 
 from PIL import Image
+from vl_explorer.store import forget as forget_module
+from vl_explorer.store import images
 from vl_explorer.store.claims import Claim
+from vl_explorer.store.database import Database
+from vl_explorer.store.files import ImageFiles
 from vl_explorer.store.forget import forget
 from vl_explorer.store.rows import Result, Source
 from vl_explorer.store.store import Store
@@ -80,6 +86,36 @@ def _download(store, number):
         offer(store, number, drawn(number - 1 if number % 7 == 5 else number))
 
 
+def die(where, name, count, *, before=False):
+    """Kill this process at the call of a method with a number, before it or after it."""
+    method, calls = getattr(where, name), iter(range(1, count + 1))
+
+    def called(*arguments, **options):
+        last = next(calls) == count
+        if last and before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = method(*arguments, **options)
+        if last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(where, name, called)
+
+
+MOMENTS = {
+    "prepared": lambda: die(ImageFiles, "prepare", 5),
+    "placed": lambda: die(ImageFiles, "place", 5),
+    "evicting": lambda: die(images, "evict", 25),
+    "evicted": lambda: die(Store, "remove_unstored", 35, before=True),
+    "forgetting": lambda: die(forget_module, "_delete", 1),
+    "forgotten": lambda: die(Database, "truncate_log", 1, before=True),
+    "rewarded": lambda: die(Store, "set_rewards", 2),
+}
+"""Moments at which a process dies, to be set up in it."""
+
+
 if __name__ == "__main__":
+    if len(sys.argv) > 3:
+        MOMENTS[sys.argv[3]]()
     print("started", flush=True)  # the imports took their time
     explore(sys.argv[1], sys.argv[2])

@@ -83,6 +83,24 @@ def test_near_duplicates_need_the_hash_and_the_features():
     assert by_both.find(fingerprint(tinted, mean_color)).key == "second"  # though another one is as near by hash
 
 
+def test_features_are_made_where_hashes_are_near_alone():
+    embedded, images = [], {number: drawn(number) for number in range(4)}
+
+    def embed(image):
+        embedded.append(image)
+        return mean_color(image)
+
+    duplicates = NearDuplicates(embed, load=images.__getitem__)
+    for number, image in images.items():
+        duplicates.add(number, Fingerprint(perceptual_hash(image)))
+    assert duplicates.find_image(drawn(9)) is None
+    assert embedded == []
+    for _ in range(2):
+        assert duplicates.find_image(drawn(2)).key == 2
+    assert embedded[1] is images[2]
+    assert len(embedded) == 3  # the features of what is there are kept
+
+
 def test_flat_images_are_evidence_of_nothing():
     duplicates = NearDuplicates()
     assert not duplicates.add("flat", fingerprint(FLAT))

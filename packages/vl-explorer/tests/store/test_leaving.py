@@ -68,6 +68,7 @@ def test_what_is_forgotten_goes_and_never_comes_back(store, by):
     assert [store.claim(url_of(number)) for number in (1, 5)] == [Claim.BLOCKED, Claim.BLOCKED]
     assert offer(store, 7, drawn(1)).outcome is Outcome.BLOCKED
     assert offer(store, 8, version).outcome is Outcome.BLOCKED
+    assert offer(store, 1, drawn(6)).outcome is Outcome.BLOCKED  # and nothing is said of this URL
     assert [failure.reason for failure in store.failures()] == ["blocked", "blocked"]
     assert store.add_results(query.id, results) == 1
     assert forget(store, forms[by]).images == 0
@@ -88,8 +89,8 @@ def test_versions_in_the_store_are_forgotten_too_and_what_is_not_there_stays_out
     assert forget(store, url_of(1)).images == 2
     assert forget(store, url_of(99)).images == 0
     assert store.claim(url_of(99)) is Claim.BLOCKED
-    flat = Image.new("RGB", (50, 50))
-    offer(store, 4, flat)
+    assert forget(store, "local:my photographs/3").urls == 1
+    offer(store, 4, Image.new("RGB", (50, 50)))
     offer(store, 5, Image.new("RGB", (60, 60)))
     assert forget(store, url_of(4)).images == 1  # flat images look alike, and are not taken for versions
 

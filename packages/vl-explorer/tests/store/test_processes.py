@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import explorer_store
 import pytest
 import stress
-from explorer_store import explore, offer, url_of
+from explorer_store import MOMENTS, explore, offer, url_of
 from vl_core.results import read_rows
 from vl_explorer.store.claims import Claim
 from vl_explorer.store.store import Store
@@ -80,6 +82,27 @@ def test_twenty_kills_leave_what_no_kill_leaves(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_what_no_kill_leaves(tmp_path):
+    explore(tmp_path / "whole")
+    with Store(tmp_path / "whole") as store:
+        expected = store.content()
+    recovered = {}
+    for moment in MOMENTS:
+        folder = tmp_path / moment
+        child = subprocess.run([sys.executable, explorer_store.__file__, folder, "explorer", moment], check=False)
+        assert child.returncode == -signal.SIGKILL, moment
+        with Store(folder) as store:
+            assert store.faults(contents=True) == [], moment
+            recovered[moment] = store.recovered
+        explore(folder)
+        with Store(folder) as store:
+            assert (store.content(), store.faults(contents=True)) == (expected, []), moment
+    none = (0, 0)
+    assert [recovered[moment] for moment in ("forgetting", "forgotten", "rewarded")] == [none, none, none]
+    assert recovered["prepared"] == recovered["placed"] == (1, 0)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", [False, True], ids=["undisturbed", "killed"])
 def test_two_processes_neither_lock_each_other_out_nor_download_twice(tmp_path, kill, capsys):
     arguments = ["--minutes", "0.33", "--out", str(tmp_path / "rows.csv"), *(["--kill"] if kill else [])]
@@ -87,9 +110,18 @@ def test_two_processes_neither_lock_each_other_out_nor_download_twice(tmp_path, 
     (row,) = read_rows(tmp_path / "rows.csv")
     assert status == 0, row
     assert int(row["downloads"]) > 100
-    assert (row["by two processes"], row["faults"], row["processes that failed"]) == ("0", "0", "0")
+    assert (row["downloaded twice"], row["faults"], row["processes that failed"]) == ("0", "0", "0")
     assert (int(row["kills"]) > 3) == kill
-    assert "by two processes 0" in capsys.readouterr().out
+    assert "downloaded twice 0" in capsys.readouterr().out
+
+
+def test_a_new_folder_may_be_opened_by_many_at_once(tmp_path):
+    with ThreadPoolExecutor(6) as pool:
+        stores = list(pool.map(lambda number: Store(tmp_path, owner=str(number)), range(6)))
+        answers = list(pool.map(lambda store: store.claim(url_of(1)), stores))
+    for store in stores:
+        store.close()
+    assert sorted(answers) == [Claim.GRANTED, *[Claim.HELD] * 5]
 
 
 def test_both_see_what_either_adds(tmp_path):

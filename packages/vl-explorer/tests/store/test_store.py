@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from explorer_store import BY, drawn, encoded, offer, url_of
+from vl_explorer.store.hashing import perceptual_hash
 from vl_explorer.store.images import Outcome
 from vl_explorer.store.rows import Iteration, QueryState, Result, Source
 from vl_explorer.store.store import Store
@@ -19,6 +20,7 @@ def test_an_image_comes_back_with_its_provenance(store):
     added = offer(store, 1, page_url="https://images.example/page")
     assert added.outcome is Outcome.NEW
     (image,) = store.images()
+    assert image.perceptual_hash == perceptual_hash(drawn(1))
     assert (image.sha256, image.extension, image.width, image.height, image.stored) == (
         added.sha256,
         "png",

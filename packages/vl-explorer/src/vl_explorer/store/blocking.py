@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 
 from vl_explorer.store.hashing import DISTANCE, QUALITY, HashIndex, PerceptualHash
+from vl_explorer.store.rows import clean
 
 
 def block(connection: sqlite3.Connection, kind: str, values: Iterable[str], time: float) -> None:
@@ -19,7 +20,7 @@ def block(connection: sqlite3.Connection, kind: str, values: Iterable[str], time
 
 def url_key(url: str) -> str:
     """What the list holds of a URL."""
-    return sha256(url.encode(errors="surrogatepass")).hexdigest()
+    return sha256(clean(url, None).encode()).hexdigest()
 
 
 def is_blocked_url(connection: sqlite3.Connection, *urls: str) -> bool:

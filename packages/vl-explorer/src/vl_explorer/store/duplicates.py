@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -77,8 +78,12 @@ def unit_length(features: ArrayLike) -> NDArray[np.float32]:
 class NearDuplicates:
     """Fingerprints of images by key, searched for versions of another image; a filter of images as well.
 
+    Features are asked for only where hashes are near, which is rare.
+
     Args:
-        embed: Features of an image, for `__call__` and as a promise that fingerprints have them; None is by hash alone.
+        embed: Features of an image; None is by hash alone.
+        load: Image of a key, so that images may be added by their hashes alone, such as those of a store that is
+            opened again; their features are then made when they are first needed.
         distance: Bits in which the hashes of two versions differ at most.
         cosine: Least cosine of their features.
         quality: Least quality of both hashes; images below it are never near-duplicates.
@@ -87,18 +92,26 @@ class NearDuplicates:
         ValueError: If a number is out of range.
 
     Example:
-        >>> stripes = Image.radial_gradient("L")
-        >>> duplicates = NearDuplicates(quality=0)
-        >>> duplicates.add("first", fingerprint(stripes))
-        >>> duplicates(stripes.resize((200, 200)))
+        >>> fractal = Image.effect_mandelbrot((64, 64), (-2, -1.5, 1, 1.5), 100)
+        >>> duplicates = NearDuplicates()
+        >>> duplicates.add("first", fingerprint(fractal))
+        True
+        >>> duplicates(fractal.resize((200, 200)))
         'duplicate'
     """
 
     def __init__(
-        self, embed: Embed | None = None, *, distance: int = DISTANCE, cosine: float = COSINE, quality: int = QUALITY
+        self,
+        embed: Embed | None = None,
+        *,
+        load: Callable[[Any], Image.Image] | None = None,
+        distance: int = DISTANCE,
+        cosine: float = COSINE,
+        quality: int = QUALITY,
     ) -> None:
         check_match(distance, quality, cosine)
-        self.embed, self.distance, self.cosine, self.quality = embed, distance, cosine, quality
+        self.embed, self.load = embed, load
+        self.distance, self.cosine, self.quality = distance, cosine, quality
         self._index = HashIndex()
         self._keys: list[Hashable] = []
         self._embeddings: list[NDArray[np.float32] | None] = []
@@ -111,9 +124,10 @@ class NearDuplicates:
         """Add an image; returns False if its hash is too poor ever to be matched.
 
         Raises:
-            ValueError: If it lacks features while there is an embedding.
+            ValueError: If it lacks features that cannot be made later.
         """
-        self._check(added)
+        if self.embed is not None and self.load is None and added.embedding is None:
+            raise ValueError("added must have features like the others here; make it with the same embed, or give load")
         if added.hash.quality < self.quality:
             return False
         self._index.add(added.hash)
@@ -127,25 +141,34 @@ class NearDuplicates:
         Raises:
             ValueError: If it lacks features while there is an embedding.
         """
-        self._check(sought)
-        if sought.hash.quality < self.quality:
-            return None
-        for place, distance in self._index.near(sought.hash, self.distance):
+        if self.embed is not None and sought.embedding is None:
+            raise ValueError("sought must have features like the others here; make it with the same embed")
+        for place, distance in self._near(sought.hash):
             cosine = None
-            if self.embed is not None:
-                stored = self._embeddings[place]
-                assert stored is not None
-                assert sought.embedding is not None
-                cosine = float(stored @ sought.embedding)
-                if cosine < self.cosine:
-                    continue
-            return Match(self._keys[place], distance, cosine)
+            if self.embed is not None and sought.embedding is not None:
+                cosine = float(self._features(place) @ sought.embedding)
+            if cosine is None or cosine >= self.cosine:
+                return Match(self._keys[place], distance, cosine)
         return None
+
+    def find_image(self, image: Image.Image) -> Match | None:
+        """The same for an image, whose features are made if a hash is near."""
+        found = perceptual_hash(image)
+        if not self._near(found):
+            return None
+        return self.find(Fingerprint(found, None if self.embed is None else unit_length(self.embed(image))))
 
     def __call__(self, image: Image.Image) -> str | None:
         """``"duplicate"`` if an image is a version of one that was added, else None."""
-        return None if self.find(fingerprint(image, self.embed)) is None else "duplicate"
+        return None if self.find_image(image) is None else "duplicate"
 
-    def _check(self, given: Fingerprint) -> None:
-        if self.embed is not None and given.embedding is None:
-            raise ValueError("a fingerprint must have features like the others here; make it with the same embed")
+    def _near(self, sought: PerceptualHash) -> list[tuple[int, int]]:
+        return [] if sought.quality < self.quality else self._index.near(sought, self.distance)
+
+    def _features(self, place: int) -> NDArray[np.float32]:
+        known = self._embeddings[place]
+        if known is None:
+            assert self.embed is not None, "features are compared where there is an embedding"
+            assert self.load is not None, "whatever was added without features can be loaded"
+            known = self._embeddings[place] = unit_length(self.embed(self.load(self._keys[place])))
+        return known

@@ -17,7 +17,7 @@ from vl_explorer.store.hashing import DISTANCE, QUALITY, HashIndex, PerceptualHa
 from vl_explorer.store.rows import clean
 from vl_explorer.store.store import Store
 
-_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:\S+")
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:.+")
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class HashIndex:
     """
 
     def __init__(self, hashes: Iterable[PerceptualHash] = ()) -> None:
-        self._words: NDArray[np.uint64] = np.empty((16, BITS // 64), np.uint64)
+        self._words: NDArray[np.uint64] = np.empty((BITS // 64, 16), np.uint64)
         self._count = 0
         for found in hashes:
             self.add(found)
@@ -100,15 +100,15 @@ class HashIndex:
 
     def add(self, added: PerceptualHash) -> None:
         """Add a hash as the last."""
-        if self._count == len(self._words):
-            self._words = np.concatenate([self._words, np.empty_like(self._words)])
-        self._words[self._count] = np.frombuffer(added.bits, np.uint64)
+        if self._count == self._words.shape[1]:
+            self._words = np.concatenate([self._words, np.empty_like(self._words)], axis=1)
+        self._words[:, self._count] = np.frombuffer(added.bits, np.uint64)
         self._count += 1
 
     def near(self, sought: PerceptualHash, distance: int) -> list[tuple[int, int]]:
         """Places and distances of the hashes within a distance, the nearest first, and of equals the earliest."""
-        words = np.frombuffer(sought.bits, np.uint64)
-        distances = np.bitwise_count(self._words[: self._count] ^ words).sum(1, dtype=np.int64)
+        words = np.frombuffer(sought.bits, np.uint64)[:, None]
+        distances = np.bitwise_count(self._words[:, : self._count] ^ words).sum(0, dtype=np.uint16)
         found = np.flatnonzero(distances <= distance)
         order = found[np.argsort(distances[found], kind="stable")]
         return [(int(place), int(distances[place])) for place in order]

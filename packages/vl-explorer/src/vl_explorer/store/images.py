@@ -12,10 +12,10 @@ from typing import Any
 from PIL import Image
 
 from vl_explorer.store.blocking import is_blocked_image, is_blocked_url
+from vl_explorer.store.claims import Claims
 from vl_explorer.store.files import extension_of
 from vl_explorer.store.hashing import PerceptualHash, perceptual_hash
 from vl_explorer.store.quota import evict
-from vl_explorer.store.records import Records
 from vl_explorer.store.rows import Source, StoredImage, clean
 
 _IMAGE = "SELECT number, sha256, extension, size, width, height, hash, quality, stored FROM images"
@@ -43,7 +43,7 @@ class Added:
     """What became of it."""
 
 
-class Images(Records):
+class Images(Claims):
     """The part of a store that holds images."""
 
     def add_image(self, source: Source, content: bytes, image: Image.Image) -> Added:
@@ -84,12 +84,8 @@ class Images(Records):
         known = connection.execute("SELECT image FROM sources WHERE url = ?", (url,)).fetchone()
         if known:
             return Added(known[0], Outcome.KNOWN)
-        if is_blocked_url(connection, source.url, source.page_url) or is_blocked_image(connection, digest, found):
-            connection.execute(
-                "INSERT OR REPLACE INTO failures (url, reason, detail, tries, failed_at) "
-                "VALUES (?, 'blocked', 'taken down', 1, ?)",
-                (url, self.clock()),
-            )
+        if is_blocked_url(connection, url, source.page_url) or is_blocked_image(connection, digest, found):
+            self.add_failure(url, "blocked", "taken down before")
             return Added(digest, Outcome.BLOCKED)
         connection.execute("DELETE FROM failures WHERE url = ?", (url,))
         there = connection.execute("SELECT 1 FROM images WHERE sha256 = ?", (digest,)).fetchone()

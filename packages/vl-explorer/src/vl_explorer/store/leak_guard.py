@@ -52,8 +52,8 @@ class LeakGuard:
         ValueError: If there is no test image, or a number is out of range.
 
     Example:
-        >>> test = [Image.radial_gradient("L")]
-        >>> guard = LeakGuard(test, lambda image: [image.getpixel((9, 9)) + 1.0], quality=0)
+        >>> test = [Image.effect_mandelbrot((64, 64), (-2, -1.5, 1, 1.5), 100)]
+        >>> guard = LeakGuard(test, lambda image: image.histogram())
         >>> guard(test[0])
         'leak'
         >>> print(guard.report())
@@ -70,7 +70,6 @@ class LeakGuard:
         quality: int = QUALITY,
     ) -> None:
         self._known = NearDuplicates(embed, distance=distance, cosine=cosine, quality=quality)
-        self._embed = embed
         self._looked_at = 0
         self._caught: list[Match] = []
         kept = [self._known.add(place, fingerprint(image, embed)) for place, image in enumerate(test_images)]
@@ -84,15 +83,17 @@ class LeakGuard:
         Raises:
             ValueError: If the fingerprint has no features.
         """
-        self._looked_at += 1
-        match = self._known.find(offered)
-        if match is not None:
-            self._caught.append(match)
-        return match
+        return self._reported(self._known.find(offered))
 
     def __call__(self, image: Image.Image) -> str | None:
         """``"leak"`` if an image is a version of a test image, else None."""
-        return None if self.check(fingerprint(image, self._embed)) is None else "leak"
+        return None if self._reported(self._known.find_image(image)) is None else "leak"
+
+    def _reported(self, match: Match | None) -> Match | None:
+        self._looked_at += 1
+        if match is not None:
+            self._caught.append(match)
+        return match
 
     def report(self) -> LeakReport:
         """Report of all images that were offered so far."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from vl_core.tables import utf8
 
+from vl_explorer.store.hashing import PerceptualHash
 from vl_explorer.store.licenses import license_id
 
 _LONGEST = 2000  # characters of a title or a name
@@ -192,6 +193,11 @@ class StoredImage:
     """Of that hash, 0 to 100."""
     stored: bool
     """False if the file had to go for the quota."""
+
+    @property
+    def perceptual_hash(self) -> PerceptualHash:
+        """Hash and quality together."""
+        return PerceptualHash.from_hex(self.hash, self.quality)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from vl_explorer.store.claims import Claims
 from vl_explorer.store.contents import list_content
 from vl_explorer.store.database import Database
 from vl_explorer.store.files import ImageFiles
@@ -22,7 +21,7 @@ from vl_explorer.store.rewards import Rewards
 from vl_explorer.store.searches import Searches
 
 
-class Store(Searches, Claims, Images, Rewards):
+class Store(Searches, Images, Rewards):
     """A folder with all that runs found: ``store.sqlite``, and ``images/ab/cdef….jpg`` named by content.
 
     Several processes of one machine may use it at once, and each of them may be killed at any moment: opening the
