@@ -90,7 +90,7 @@ def test_features_are_made_where_hashes_are_near_alone():
         embedded.append(image)
         return mean_color(image)
 
-    duplicates = NearDuplicates(embed, load=images.__getitem__)
+    duplicates = NearDuplicates(embed, load=images.get)
     for number, image in images.items():
         duplicates.add(number, Fingerprint(perceptual_hash(image)))
     assert duplicates.find_image(drawn(9)) is None
@@ -99,6 +99,8 @@ def test_features_are_made_where_hashes_are_near_alone():
         assert duplicates.find_image(drawn(2)).key == 2
     assert embedded[1] is images[2]
     assert len(embedded) == 3  # the features of what is there are kept
+    del images[1]
+    assert duplicates.find_image(drawn(1)) is None
 
 
 def test_flat_images_are_evidence_of_nothing():

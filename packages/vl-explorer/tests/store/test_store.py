@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from explorer_store import BY, drawn, encoded, offer, url_of
+from vl_explorer.store.forget import forget
 from vl_explorer.store.hashing import perceptual_hash
 from vl_explorer.store.images import Outcome
 from vl_explorer.store.rows import Iteration, QueryState, Result, Source
@@ -101,6 +102,9 @@ def test_a_transaction_is_all_or_nothing(store):
 
     with pytest.raises(RuntimeError):
         fail_halfway()
+    for write in (lambda: offer(store, 1), lambda: forget(store, url_of(1))):
+        with store.transaction(), pytest.raises(RuntimeError, match=r"outside of Store\.transaction"):
+            write()
     assert store.content() == before
 
 

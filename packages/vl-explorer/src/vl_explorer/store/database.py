@@ -68,16 +68,22 @@ class Database:
             migrate(connection, str(self.path))
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self, *, alone: bool = False) -> Iterator[sqlite3.Connection]:
         """A transaction with the write lock: committed at the end, rolled back by an exception.
 
         Inside another one of the same thread it is a part of that.
 
+        Args:
+            alone: Refuse to be a part of another one, which would undo rows whose files are gone.
+
         Raises:
             StoreBusyError: If the lock is not free in time.
+            RuntimeError: If it must be alone and is not.
         """
         with self._lock:
             if self._connection.in_transaction:
+                if alone:
+                    raise RuntimeError("images are added and forgotten outside of Store.transaction(); end it before")
                 yield self._connection
                 return
             self._patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))

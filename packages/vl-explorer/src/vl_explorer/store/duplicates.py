@@ -83,7 +83,8 @@ class NearDuplicates:
     Args:
         embed: Features of an image; None is by hash alone.
         load: Image of a key, so that images may be added by their hashes alone, such as those of a store that is
-            opened again; their features are then made when they are first needed.
+            opened again; their features are then made when they are first needed. It returns None for an image that is
+            gone, which is then no duplicate of anything.
         distance: Bits in which the hashes of two versions differ at most.
         cosine: Least cosine of their features.
         quality: Least quality of both hashes; images below it are never near-duplicates.
@@ -104,7 +105,7 @@ class NearDuplicates:
         self,
         embed: Embed | None = None,
         *,
-        load: Callable[[Any], Image.Image] | None = None,
+        load: Callable[[Any], Image.Image | None] | None = None,
         distance: int = DISTANCE,
         cosine: float = COSINE,
         quality: int = QUALITY,
@@ -144,10 +145,10 @@ class NearDuplicates:
         if self.embed is not None and sought.embedding is None:
             raise ValueError("sought must have features like the others here; make it with the same embed")
         for place, distance in self._near(sought.hash):
-            cosine = None
-            if self.embed is not None and sought.embedding is not None:
-                cosine = float(self._features(place) @ sought.embedding)
-            if cosine is None or cosine >= self.cosine:
+            if self.embed is None or sought.embedding is None:
+                return Match(self._keys[place], distance, None)
+            stored = self._features(place)
+            if stored is not None and (cosine := float(stored @ sought.embedding)) >= self.cosine:
                 return Match(self._keys[place], distance, cosine)
         return None
 
@@ -165,10 +166,8 @@ class NearDuplicates:
     def _near(self, sought: PerceptualHash) -> list[tuple[int, int]]:
         return [] if sought.quality < self.quality else self._index.near(sought, self.distance)
 
-    def _features(self, place: int) -> NDArray[np.float32]:
-        known = self._embeddings[place]
-        if known is None:
-            assert self.embed is not None, "features are compared where there is an embedding"
-            assert self.load is not None, "whatever was added without features can be loaded"
-            known = self._embeddings[place] = unit_length(self.embed(self.load(self._keys[place])))
-        return known
+    def _features(self, place: int) -> NDArray[np.float32] | None:
+        if self._embeddings[place] is None and self.load is not None and self.embed is not None:
+            image = self.load(self._keys[place])
+            self._embeddings[place] = None if image is None else unit_length(self.embed(image))
+        return self._embeddings[place]

@@ -45,13 +45,14 @@ def forget(store: Store, target: str) -> Forgotten:
         Counts of what went; a takedown that is said twice finds nothing the second time.
 
     Raises:
+        RuntimeError: Inside of `Store.transaction`.
         ValueError: If `target` is neither.
     """
     target = clean(target.strip(), None)
     digits = target.lower()
     if not is_digest(digits) and not _URL.fullmatch(target):
         raise ValueError(f"target must be a URL or 64 hexadecimal digits, got {target[:80]!r}")
-    with store.database.writing() as connection:
+    with store.database.writing(alone=True) as connection:
         named = _named(connection, digits if is_digest(digits) else target)
         hashes = [row[2] for row in named if row[3] >= QUALITY] + ([digits] if is_digest(digits) else [])
         images = dict([row[:2] for row in named] + _alike(connection, hashes))
@@ -69,9 +70,9 @@ def forget(store: Store, target: str) -> Forgotten:
 def _named(connection: sqlite3.Connection, target: str) -> list[tuple[str, str, str, int]]:
     """Digest, extension, perceptual hash and quality of the images that a target names."""
     return connection.execute(
-        "SELECT sha256, extension, hash, quality FROM images WHERE sha256 = ?1 "
-        "OR sha256 IN (SELECT image FROM sources WHERE url = ?1 OR page_url = ?1)",
-        (target,),
+        "SELECT sha256, extension, hash, quality FROM images WHERE sha256 = ? "
+        "OR sha256 IN (SELECT image FROM sources WHERE url = ? OR page_url = ?)",
+        (target, target, target),
     ).fetchall()
 
 
@@ -100,5 +101,5 @@ def _delete(connection: sqlite3.Connection, digests: Iterable[str], urls: Iterab
     for url in urls:
         connection.execute("DELETE FROM failures WHERE url = ?", (url,))
         connection.execute("DELETE FROM claims WHERE url = ?", (url,))
-        count += connection.execute("DELETE FROM results WHERE url = ?1 OR page_url = ?1", (url,)).rowcount
+        count += connection.execute("DELETE FROM results WHERE url = ? OR page_url = ?", (url, url)).rowcount
     return count

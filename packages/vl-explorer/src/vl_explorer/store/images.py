@@ -58,13 +58,14 @@ class Images(Claims):
 
         Raises:
             OSError: If the disk is full; the store stays as it was.
+            RuntimeError: Inside of `Store.transaction`.
             ValueError: If the content is no image file of a known kind.
         """
         digest, extension = sha256(content).hexdigest(), extension_of(content)
         found = perceptual_hash(image)
         prepared = self.files.prepare(content)
         try:
-            with self.database.writing() as connection:
+            with self.database.writing(alone=True) as connection:
                 added, evicted = self._add(connection, source, digest, found), []
                 if added.outcome is Outcome.NEW:
                     self._insert(connection, added.sha256, extension, len(content), image.size, found)

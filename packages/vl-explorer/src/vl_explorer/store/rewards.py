@@ -28,7 +28,7 @@ class Rewards(Records):
         with self.database.writing() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO rewards (run_id, image, iteration, value, scored_at) "
-                "SELECT ?1, sha256, ?2, ?3, ?4 FROM images WHERE sha256 = ?5",
+                "SELECT ?, sha256, ?, ?, ? FROM images WHERE sha256 = ?",
                 rows,
             )
 

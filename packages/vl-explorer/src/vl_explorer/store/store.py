@@ -78,7 +78,8 @@ class Store(Searches, Images, Rewards):
     def transaction(self) -> Iterator[None]:
         """Make the writes of a block one: all of them are in the store, or none.
 
-        Meant for a few writes, such as the rewards of an iteration and its end; other processes wait meanwhile.
+        Meant for a few writes, such as the rewards of an iteration and its end; other processes wait meanwhile. Images,
+        which have files, are added and forgotten outside of it.
         """
         with self.database.writing():
             yield
