@@ -97,6 +97,18 @@ def test_a_full_disk_changes_nothing(store, monkeypatch):
     assert list((store.folder / "incoming").iterdir()) == []
 
 
+def test_a_full_disk_under_the_database_changes_nothing(store):
+    before = store.content()
+    pages = store.database.row("PRAGMA page_count")[0]
+    store.database.row(f"PRAGMA max_page_count = {pages}")
+    run = "x" * 100_000
+    with pytest.raises(OSError, match="No space left on device"):
+        store.add_run(run)
+    store.database.row("PRAGMA max_page_count = 1000000")
+    assert store.content() == before
+    store.add_run(run)
+
+
 def test_a_lock_that_never_ends_is_reported(store):
     other = sqlite3.connect(store.folder / "store.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

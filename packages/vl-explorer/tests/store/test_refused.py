@@ -102,6 +102,12 @@ def test_databases_of_others_are_left_alone(tmp_path):
         Store(tmp_path)
 
 
+def test_a_database_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "store.sqlite").mkdir()
+    with pytest.raises(OSError, match=r"store\.sqlite cannot be opened"):
+        Store(tmp_path)
+
+
 def test_links_out_of_the_folder_are_refused(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "store").mkdir()

@@ -7,6 +7,8 @@ of them holds the lock for longer than all tries together.
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import threading
 import time
@@ -37,6 +39,7 @@ class Database:
         busy_seconds: How long one try waits for another process.
 
     Raises:
+        OSError: If the file cannot be opened or written to.
         StoreBusyError: If another process holds the database all the time.
         ValueError: If the file is no store, or of a later version.
     """
@@ -44,16 +47,16 @@ class Database:
     def __init__(self, path: Path, busy_seconds: float = 30.0) -> None:
         self.path = path
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         try:
+            self._connection = sqlite3.connect(path, busy_seconds, isolation_level=None, check_same_thread=False)
             self._prepare()
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            if _is_busy(error) or isinstance(error, sqlite3.OperationalError):
-                raise
-            raise ValueError(f"{path} is no SQLite database or is damaged ({error}); restore it from a copy") from error
-        except BaseException:
-            self._connection.close()
+        except BaseException as error:
+            if hasattr(self, "_connection"):
+                self._connection.close()
+            if isinstance(error, sqlite3.OperationalError):
+                raise OSError(f"{path} cannot be opened ({error}); see to its permissions and its disk") from error
+            if isinstance(error, sqlite3.DatabaseError):
+                raise ValueError(f"{path} is no SQLite database or is damaged ({error}); restore a copy") from error
             raise
 
     def _prepare(self) -> None:
@@ -77,6 +80,7 @@ class Database:
             alone: Refuse to be a part of another one, which would undo rows whose files are gone.
 
         Raises:
+            OSError: If the disk is full.
             StoreBusyError: If the lock is not free in time.
             RuntimeError: If it must be alone and is not.
         """
@@ -90,8 +94,10 @@ class Database:
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 self._roll_back()
+                if _code(error) == sqlite3.SQLITE_FULL:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from error
                 raise
 
     def _roll_back(self) -> None:
@@ -124,7 +130,7 @@ class Database:
             try:
                 return action()
             except sqlite3.OperationalError as error:
-                if not _is_busy(error):
+                if _code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                     raise
                 cause = error
                 time.sleep(_PAUSE * 2**number)
@@ -134,5 +140,6 @@ class Database:
         ) from cause
 
 
-def _is_busy(error: sqlite3.Error) -> bool:
-    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+def _code(error: BaseException) -> int:
+    """SQLite's primary code of an error, 0 if it is not one of SQLite's own."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
