@@ -1,0 +1,49 @@
+"""Rewards of images, by run: what is scored again replaces what was known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from vl_explorer.store.records import Records
+
+
+class Rewards(Records):
+    """The part of a store that knows how much images are worth to a run."""
+
+    def set_rewards(self, run_id: int, iteration: int, rewards: Mapping[str, float]) -> None:
+        """Set rewards of images, all or none; earlier ones are replaced.
+
+        Args:
+            run_id: Of the run; runs with other targets have rewards of their own.
+            iteration: Number of the iteration whose encoder scored them.
+            rewards: By SHA-256. Images that are not in the store, such as forgotten ones, are passed over.
+
+        Raises:
+            ValueError: If a reward is not finite.
+        """
+        if odd := [(image, value) for image, value in rewards.items() if not math.isfinite(value)]:
+            raise ValueError(f"rewards must be finite, got {odd[0][1]} for image {odd[0][0]} and {len(odd)} in all")
+        rows = [(run_id, iteration, float(value), self.clock(), image) for image, value in rewards.items()]
+        with self.database.writing() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO rewards (run_id, image, iteration, value, scored_at) "
+                "SELECT ?, sha256, ?, ?, ? FROM images WHERE sha256 = ?",
+                rows,
+            )
+
+    def rewards(self, run_id: int) -> dict[str, float]:
+        """Rewards of a run by SHA-256, the largest first, and of equals in the order of the digests."""
+        rows = self.database.rows(
+            "SELECT image, value FROM rewards WHERE run_id = ? ORDER BY value DESC, image", (run_id,)
+        )
+        return {str(image): float(value) for image, value in rows}
+
+    def best_images(self, run_id: int, count: int) -> list[str]:
+        """SHA-256 of the images with the largest rewards of a run whose files are there, in the order of `rewards`."""
+        rows = self.database.rows(
+            "SELECT image FROM rewards JOIN images ON sha256 = image WHERE run_id = ? AND stored "
+            "ORDER BY value DESC, image LIMIT ?",
+            (run_id, count),
+        )
+        return [str(image) for (image,) in rows]
