@@ -44,6 +44,7 @@ ROOMS = {
         *("quantization", "heads", "models", "ood", "datasets", "training", "toy", "translation"),
         *("charts", "commands", "cli"),
     ),
+    "vl-explorer": ("vocabulary", "embeddings", "search", "web", "store", "models"),
     "vl-rl": (
         *("common", "fourier", "ntk", "hindsight", "hippo", "envs"),
         *("zoo", "training", "charts", "commands", "cli"),

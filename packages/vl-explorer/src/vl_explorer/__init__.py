@@ -1,5 +1,8 @@
-"""Internet Explorer: grow a training set from an image search engine, guided by the task."""
+"""Internet Explorer: grow a training set from an image search engine, guided by the task.
 
-from vl_explorer.__about__ import __version__
+The public names are listed in `__init__.pyi`. A name's module is imported on first use.
+"""
 
-__all__ = ["__version__"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

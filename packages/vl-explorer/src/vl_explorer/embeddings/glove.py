@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +65,9 @@ class GloveNouns:
         self._vectors = tensors["vectors"] * tensors["scales"].astype(np.float32)[:, None]
 
     @property
-    def words(self) -> Iterable[str]:
+    def words(self) -> tuple[str, ...]:
         """The known words, in the order of the alphabet."""
-        return self._places.keys()
+        return tuple(self._places)
 
     def known(self, text: str) -> list[str]:
         """The known words of a text, as they are looked up.
