@@ -45,7 +45,7 @@ def test_a_vocabulary_is_a_sequence_with_keys():
 
 def test_a_file_gives_names_with_senses(tmp_path):
     path = tmp_path / "words.tsv"
-    path.write_text("# mine\ncrane\tit wades\tbird\n\ncrane\tit lifts\tmachine\nnaïve art\n", encoding="utf-8")
+    path.write_text("\ufeff# mine\r\ncrane\tit wades\tbird\n\ncrane\tit lifts\tmachine\nnaïve art\n", encoding="utf-8")
     found = Vocabulary.read(path)
     assert found.queries() == ["crane bird", "crane machine", "naïve art"]
     assert [concept.definition for concept in found] == ["it wades", "it lifts", ""]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
+from vl_explorer.vocabulary.blocklist import is_vulgar
 from vl_explorer.vocabulary.concepts import Vocabulary
 from vl_explorer.vocabulary.wordnet import TABLE, find_wordnet, read_sense_order, read_synsets
 
@@ -76,6 +77,13 @@ def test_concepts_are_lemmas_of_synsets_or_lemmas_in_their_most_usual_sense(tabl
     assert Vocabulary.wordnet(table, senses=False)[3].definition == "wading bird"
 
 
+def test_vulgar_concepts_are_left_out_unless_told(table):
+    with gzip.open(table / TABLE, "at", encoding="utf-8") as file:
+        file.write("n00000007\tcock|tool\tn00000001\t\tnoun.body\tobscene terms for penis\n")
+    assert len(Vocabulary.wordnet(table)) == 9
+    assert len(Vocabulary.wordnet(table, blocked=None)) == 11
+
+
 def test_a_missing_or_malformed_source_says_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"must hold data\.noun"):
         read_synsets(tmp_path)
@@ -114,7 +122,7 @@ def test_wordnet_3_has_the_known_counts():
     everything = Vocabulary.wordnet(source, blocked=None)
     assert len(everything) == 146_347
     assert len(Vocabulary.wordnet(source, senses=False, blocked=None)) == 117_798
-    assert 200 < len(everything) - len(Vocabulary.wordnet(source)) < 300
+    assert 200 < len(everything) - len(everything.without(is_vulgar)) < 300
     assert everything[everything.index_of("n02121808:house cat")].name == "house cat"
     queries = everything.queries()
     assert len({concept.name for concept in everything}) == 119_034

@@ -120,7 +120,7 @@ class Vocabulary(Sequence[Concept]):
             ValueError: If a line has more parts or the same name and hypernym as another, or no line is left.
         """
         concepts = []
-        for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").split("\n"), 1):
             if not line.strip() or line.startswith("#"):
                 continue
             name, *parts = (part.strip() for part in line.split("\t"))
