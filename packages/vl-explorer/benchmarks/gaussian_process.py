@@ -7,9 +7,10 @@ An iteration observes queries that were not observed before and predicts mean an
 factors all observations again and solves for each block of concepts; it uses the same kernel and block size. Both ways
 run in each measured iteration, one after the other, and must agree. Refitting may be left out of iterations by
 `--refit-every`: ratios are of the measured iterations alone, the sums of both ways over the same ones. Nothing is
-extrapolated. Memory is that of a process of its own that runs the incremental way alone (Linux): its peak above what
-it held before, which was the embeddings. The full size takes hours, nearly all of it for refitting; `--refit-every 10`
-shortens it. Set OMP_NUM_THREADS, which the libraries behind NumPy read when they are loaded.
+extrapolated. Seconds are those of the processor, summed over threads. Memory is that of a process of its own that runs
+the incremental way alone (Linux): its peak above what it held before, which was the embeddings. The full size takes
+hours, nearly all of it for refitting; `--refit-every 10` shortens it. Set OMP_NUM_THREADS, which the libraries behind
+NumPy read when they are loaded.
 """
 
 from __future__ import annotations
@@ -96,15 +97,15 @@ def main() -> None:
     for iteration in range(1, args.iterations + 1):
         seen = order[: iteration * args.queries]
         new = seen[-args.queries :]
-        start = time.perf_counter()
+        start = time.process_time()
         model.observe(new, rewards[new])
         mean, std = model.predict()
-        own.append(time.perf_counter() - start)
+        own.append(time.process_time() - start)
         if iteration % args.refit_every and iteration < args.iterations:
             continue
-        start = time.perf_counter()
+        start = time.process_time()
         exact, variance = refit(embeddings, seen, rewards[seen])
-        pairs.append((own[-1], time.perf_counter() - start))
+        pairs.append((own[-1], time.process_time() - start))
         difference = max(difference, float(abs(mean - exact).max()), float(abs(std**2 - variance).max()))
         print(f"iteration {iteration}: {own[-1]:.2f} s, refitting {pairs[-1][1]:.2f} s, differ by {difference:.1e}")
     if difference > 1e-8:
