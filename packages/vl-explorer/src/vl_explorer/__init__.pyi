@@ -5,6 +5,7 @@ from .embeddings.embedder import TextEmbedder as TextEmbedder
 from .embeddings.glove import GloveNouns as GloveNouns
 from .embeddings.sentences import SentenceTransformerEmbedder as SentenceTransformerEmbedder
 from .models.acquisition import diverse as diverse
+from .models.acquisition import keep_observed as keep_observed
 from .models.acquisition import mean_plus_std as mean_plus_std
 from .models.acquisition import thompson as thompson
 from .models.acquisition import upper_bound as upper_bound
