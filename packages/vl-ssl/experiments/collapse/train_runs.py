@@ -125,7 +125,8 @@ def main() -> None:
     parser.add_argument("--collect", action="store_true", help="only write the tables of what is finished")
     chosen = parser.parse_args()
     if not chosen.collect:
-        train(chosen.study, chosen.out, *chosen.part, chosen.first)
+        part, parts = chosen.part
+        train(chosen.study, chosen.out, part, parts, chosen.first)
     print(f"{collect(chosen.study, chosen.out)} of {len(STUDIES[chosen.study]())} runs are in the table")
 
 
