@@ -164,7 +164,8 @@ def main() -> None:
     files = [PACKAGE / f"results/phenomenon_{updates}.csv" for updates in (1000, 10_000, 50_000)]
     found = scores(row for path in files if path.is_file() for row in read_rows(path))
     for table in (rises(found), changes(found)):
-        print(markdown_table(table, list(table[0])), end="\n\n")
+        if table:
+            print(markdown_table(table, list(table[0])), end="\n\n")
     draw(PACKAGE / "docs/phenomenon.png", found)
 
 

@@ -4,10 +4,10 @@
 
 `alarm-choice`, `alarm` and `hybrid` need no data beside the package; `phenomenon-1000`, `-10000` and `-50000` take the
 full Fashion-MNIST from ``$VL_DATA/fashion_mnist`` or Debian's package. A finished run is a row of
-`packages/vl-ssl/results/<study>.csv` and, for the studies of the alarm, its readings are rows of
-`<study>_collapsing.csv` or `<study>_healthy.csv`; what is there already is not trained again. A run whose loss is not
-finite any more ends with what was read until then. Two processes may share the work: ``--part 0 2`` and ``--part 1 2``
-each write rows of their own study folder, which ``--collect`` puts together.
+`packages/vl-ssl/results/<study>.csv`, and what was read on the way is in `<study>_collapsing.csv` and
+`<study>_healthy.csv` for the studies of the alarm, and in `<study>_curves.csv` for others; what is there already is not
+trained again. A run whose loss is not finite any more ends with what was read until then. Two processes may share the
+work: ``--part 0 2`` and ``--part 1 2`` each write rows of their own study folder, which ``--collect`` puts together.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ STUDIES: dict[str, Callable[[], dict[str, StudyRun]]] = {
 }
 KINDS = {"alarm-choice": ("collapsing", "healthy"), "alarm": ("collapsing", "healthy")}
 """Studies whose readings are kept, by the first part of the names of their runs."""
+ON_THE_WAY = ("step", "auc", "projection_auc", "knn")
+"""Columns of the curves that are kept of the other studies."""
 SPACES = ("features", "projections")
 
 
@@ -108,7 +110,23 @@ def collect(study: str, out: Path) -> int:
         read = [{"run": run.removeprefix(f"{kind}/"), **each} for run in of_kind for each in curves[run]]
         if read:
             write_rows(table(study, kind), read)
+    if study not in KINDS:
+        collect_curves(study, out)
     return len(ordered)
+
+
+def collect_curves(study: str, out: Path) -> None:
+    """Add AUC and k-NN accuracy on the way of the runs that are finished to a table of the study, in its order."""
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for row in _rows(table(study, "curves")):
+        curves.setdefault(row["run"], []).append(row)
+    for name, run in STUDIES[study]().items():
+        if (out / study / run.name / "result.json").is_file() and (out / study / run.name / "curve.csv").is_file():
+            rows = read_rows(out / study / run.name / "curve.csv")
+            curves[name] = [{"run": name, **{column: row[column] for column in ON_THE_WAY}} for row in rows]
+    found = [row for name in STUDIES[study]() for row in curves.get(name, [])]
+    if found:
+        write_rows(table(study, "curves"), found)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
