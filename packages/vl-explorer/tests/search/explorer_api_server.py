@@ -11,7 +11,7 @@ IMAGES = "https://images.example"
 
 @dataclass
 class Reply:
-    """What is sent: an object as JSON, or bytes as they are."""
+    """Content that is sent: an object as JSON, or bytes as they are."""
 
     body: object = b""
     status: int = 200
@@ -30,7 +30,7 @@ class Stall:
 
 @dataclass
 class Request:
-    """What was received."""
+    """Request that was received."""
 
     params: dict
     headers: dict

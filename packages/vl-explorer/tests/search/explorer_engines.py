@@ -77,7 +77,7 @@ async def running(name, total=57, first=(), service=None, **options):
 
 
 def search(name, count, query="red fox", **options):
-    """What an engine finds, and the requests that its server received."""
+    """Results of an engine, and the requests that its server received."""
 
     async def searched():
         async with running(name, **options) as (engine, server):

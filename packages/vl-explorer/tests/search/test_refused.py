@@ -1,4 +1,4 @@
-"""What services refuse, break or repeat, what no engine takes, and that no key is ever seen."""
+"""Refusals, faults and repetitions of services, what no engine takes, and that no key is ever seen."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What is particular to one service."""
+"""Particulars of each service."""
 
 import asyncio
 import copy

@@ -1,4 +1,4 @@
-"""How images leave a store: for the quota, by takedown, and into the hands of others; and how they are drawn again."""
+"""Images leave a store: for the quota, by takedown, and into the hands of others; and how they are drawn again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a kill leaves behind does not survive the opening of a store; what another process is doing does."""
+"""Leftovers of a kill do not survive the opening of a store; what another process is doing does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store does not take, with what the message says; a refusal changes nothing."""
+"""Calls that a store refuses, with what the message says; a refusal changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into a store comes out of it, once, with where it came from."""
+"""Images that go into a store come out of it, once, with where they came from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which addresses may be connected to, and the one form of a URL."""
+"""Addresses that may be connected to, and the one form of a URL."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ STARTS = {
 
 
 async def outcome(pages, url="http://site.example/x", max_seconds=20.0):
-    """What is fetched, and what it decodes to; then the loop goes on with another host."""
+    """Outcome of a fetch, and what it decodes to; then the loop goes on with another host."""
     pages = {**pages, "good.example/x": answer(PNG)}
     blocked = lambda found: "on a list" if found.endswith("/blocked") else None  # noqa: E731
     async with hostile_web(pages, blocked=blocked, max_seconds=max_seconds) as downloader:

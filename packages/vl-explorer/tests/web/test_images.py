@@ -1,4 +1,4 @@
-"""What an image becomes, and what its bytes and its declared type are."""
+"""Decoded images, and types by bytes and by declaration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sites say: robots.txt, reservations, preferences, and how long it is remembered."""
+"""Statements of sites: robots.txt, reservations, preferences, and how long they are remembered."""
 
 from __future__ import annotations
 

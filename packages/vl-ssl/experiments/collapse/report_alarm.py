@@ -112,7 +112,7 @@ def fallen(accuracy: Iterable[tuple[int, float]]) -> list[tuple[int, bool]]:
 
 
 def shares(found: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
-    """How many runs of how many: alarms in time where collapse was made, and false alarms where it was not."""
+    """Counts of runs with their totals: alarms in time where collapse was made, and false alarms where it was not."""
     made = [run for run in found if run.collapsing]
     healthy = [run for run in found if not run.collapsing]
     return {

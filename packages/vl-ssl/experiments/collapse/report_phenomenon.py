@@ -24,7 +24,7 @@ BASE = "multi-epoch"
 
 
 class Setting(NamedTuple):
-    """What is equal in a row of the map."""
+    """Settings that are equal in a row of the map."""
 
     images: str
     updates: int

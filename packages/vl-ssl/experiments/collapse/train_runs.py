@@ -64,7 +64,7 @@ def train(study: str, out: Path, part: int, parts: int, first: int | None) -> No
 
 
 def readings(folder: Path) -> list[dict[str, object]]:
-    """What the alarm sees at each reading of the monitor, and k-NN accuracy where it was measured, by step."""
+    """Measures for the alarm at each reading of the monitor, and k-NN accuracy where it was measured, by step."""
     found, last = [], None
     for each in read_metrics(folder):
         # A row of metrics repeats the latest reading until the next one.

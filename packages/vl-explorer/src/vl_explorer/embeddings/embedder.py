@@ -14,7 +14,7 @@ class TextEmbedder(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is, for records; embeddings under different names are not compared."""
+        """Name for records; embeddings under different names are not compared."""
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings ``(N, d)`` of N texts, each of unit length or zeros, whatever the other texts are."""

@@ -82,7 +82,7 @@ class GaussianProcess:
 
     @property
     def observations(self) -> Observations:
-        """What was observed, in order."""
+        """Observations, in order."""
         return self._observations
 
     def observe(self, indices: ArrayLike, rewards: ArrayLike) -> None:

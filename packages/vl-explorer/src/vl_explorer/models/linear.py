@@ -53,7 +53,7 @@ class LinearModel:
 
     @property
     def observations(self) -> Observations:
-        """What was observed, in order."""
+        """Observations, in order."""
         return self._observations
 
     def observe(self, indices: ArrayLike, rewards: ArrayLike) -> None:

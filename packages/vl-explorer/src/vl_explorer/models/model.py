@@ -22,7 +22,7 @@ class ConceptModel(Protocol):
 
     @property
     def observations(self) -> Observations:
-        """What was observed, in order."""
+        """Observations, in order."""
 
     def observe(self, indices: ArrayLike, rewards: ArrayLike) -> None:
         """Add rewards ``(b,)`` of the concepts with these indices ``(b,)``; a concept may be observed again."""

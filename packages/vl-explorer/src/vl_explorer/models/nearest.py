@@ -52,7 +52,7 @@ class NearestModel:
 
     @property
     def observations(self) -> Observations:
-        """What was observed, in order."""
+        """Observations, in order."""
         return self._observations
 
     def observe(self, indices: ArrayLike, rewards: ArrayLike) -> None:

@@ -1,4 +1,4 @@
-"""What was observed: rewards in order, merged by concept and normalized.
+"""Observations: rewards in order, merged by concept and normalized.
 
 **Normalization.** Rewards are cosine similarities in features that change while the encoder learns, so their level and
 spread mean nothing from one iteration to the next. At each prediction, which is once an iteration, all rewards known

@@ -15,7 +15,7 @@ class SearchResult:
     """One image that an engine found, with what it says of its origin; texts that it does not give are empty."""
 
     url: str
-    """Address of the image: ``http``, ``https``, or ``local:NAME/NUMBER`` for an image of `CaptionEngine`."""
+    """Address of the image, by ``http`` or ``https``, or ``local:NAME/NUMBER`` for an image of `CaptionEngine`."""
     page_url: str = ""
     """The page that shows the image."""
     thumbnail_url: str = ""
@@ -23,7 +23,7 @@ class SearchResult:
     title: str = ""
     """Title or caption."""
     author: str = ""
-    """Who made the image."""
+    """Author of the image."""
     license: str = ""
     """Name of the license as the engine gives it."""
     license_url: str = ""
@@ -37,7 +37,7 @@ class SearchResult:
 
 
 class Estimate(NamedTuple):
-    """What searches take, before anything is spent."""
+    """Requests, cost and time of searches, before anything is spent."""
 
     requests: int
     """Requests to the service; 0 for a local engine."""
@@ -49,7 +49,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Limits:
-    """What an engine gives at most, how fast, at what price, and until when."""
+    """Most results that an engine gives, its pace, its price, and the day it closes."""
 
     results_per_page: int
     """Results of one request."""
@@ -64,12 +64,12 @@ class Limits:
     needs_key: bool = False
     """True if nothing can be searched without a key."""
     notes: str = ""
-    """What else a user should know before the first request."""
+    """Anything else that a user should know before the first request."""
     checked: date | None = None
     """The day on which price, limits and retirement were looked up."""
 
     def estimate(self, searches: int, count: int) -> Estimate:
-        """What some searches for ``count`` results each take at most, if no request is repeated.
+        """Upper bound of what some searches for ``count`` results each take, if no request is repeated.
 
         Example:
             >>> Limits(100, 1000, 1.0, cost_per_request=0.015).estimate(searches=256, count=150).requests
@@ -108,7 +108,7 @@ class SearchPage:
     results: tuple[SearchResult, ...]
     """At most as many as were asked for, each address once."""
     exhausted: bool
-    """True if asking for more would give no more: no further results, or the engine goes no deeper."""
+    """True if asking for more would give no more; there are no further results, or the engine goes no deeper."""
     requests: int
     """Requests that were sent, repeated ones among them; 0 for a local engine."""
     cost: float
@@ -144,7 +144,7 @@ class SearchEngine(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """What the engine gives at most, how fast, and at what price."""
+        """Most results that the engine gives, its pace and its price."""
 
     def describe(self) -> str:
         """Limits, cost and retirement in one line, to be shown before anything is spent."""

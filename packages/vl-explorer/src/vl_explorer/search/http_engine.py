@@ -1,4 +1,4 @@
-"""What all engines of the web share: pages, pacing, retries, budgets, and answers checked before they are read."""
+"""Base of all engines of the web: pages, pacing, retries, budgets, and answers checked before they are read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Fault:
     reason: Reason
     """As in `SearchError`; what is throttled or unreachable is tried again."""
     words: str
-    """What happened, or what the service said."""
+    """Description of the fault, or the words of the service."""
     wait: float = 0.0
     """Seconds that the service asks to wait."""
 
@@ -160,10 +160,9 @@ class HttpEngine(ABC):
 
     async def _ask(self, call: Call) -> Answer:
         await self._pacer.wait()
-        if self._own is None and self._given is None:
-            self._own = httpx2.AsyncClient(trust_env=False)
         client = self._given or self._own
-        assert client is not None
+        if client is None:
+            client = self._own = httpx2.AsyncClient(trust_env=False)
         if self._key is not None:
             self._key.guard()
         return await ask(
@@ -233,7 +232,7 @@ class _Search:
         self.more = page.more and self._place.start + size <= self._engine.limits.depth
 
     def so_far(self, count: int, *, exhausted: bool) -> SearchPage:
-        """What was found, and what it took."""
+        """Results so far, and what they took."""
         cost = self._requests * self._engine.limits.cost_per_request
         return SearchPage(tuple(self.found.values())[:count], exhausted, self._requests, cost)
 
@@ -263,7 +262,7 @@ class _Search:
 
 
 def status_fault(status: int, content: dict[str, Any]) -> Fault:
-    """What an HTTP status other than 200 means, with what the service said."""
+    """Fault that an HTTP status other than 200 means, with what the service said."""
     error = content.get("error")
     parts = {**error, **content} if isinstance(error, dict) else content
     said = next((parts[key] for key in ("detail", "error", "message") if isinstance(parts.get(key), str)), "")

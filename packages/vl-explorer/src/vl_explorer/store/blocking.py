@@ -19,7 +19,7 @@ def block(connection: sqlite3.Connection, kind: str, values: Iterable[str], time
 
 
 def url_key(url: str) -> str:
-    """What the list holds of a URL."""
+    """Hash that the list holds of a URL."""
     return sha256(clean(url, None).encode()).hexdigest()
 
 

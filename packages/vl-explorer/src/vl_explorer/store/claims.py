@@ -1,4 +1,4 @@
-"""Who downloads which URL, and which URLs gave nothing.
+"""Claims on the downloads of URLs, and URLs that gave nothing.
 
 A claim is a lease: of all processes on a store one holds it, and when that process dies it runs out. A process that
 resumes under the same owner's name takes its own claims up again at once.

@@ -27,7 +27,7 @@ Embed = Callable[[Image.Image], ArrayLike]
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """What two versions of an image have in common."""
+    """Hash and embedding that two versions of an image have in common."""
 
     hash: PerceptualHash
     """Perceptual hash with its quality."""

@@ -28,7 +28,7 @@ Format = Literal["webdataset", "parquet", "folder"]
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote."""
+    """Counts and files of an export."""
 
     images: int
     """Images in it."""

@@ -22,7 +22,7 @@ _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:.+")
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What a takedown removed."""
+    """Counts of what a takedown removed."""
 
     images: int
     """Images with their files, sources and rewards."""

@@ -23,7 +23,7 @@ _SOURCE = "SELECT url, page_url, title, author, license, license_url, engine, qu
 
 
 class Outcome(StrEnum):
-    """What became of an image that was offered."""
+    """Outcome for an image that was offered."""
 
     NEW = "new"
     """It is in the store."""
@@ -40,7 +40,7 @@ class Added:
     sha256: str
     """Of the content that the URL stands for; of a URL that is known, the content that came first."""
     outcome: Outcome
-    """What became of it."""
+    """Outcome for the image."""
 
 
 class Images(Claims):
@@ -150,7 +150,7 @@ class Images(Claims):
         return _stored_image(row)
 
     def sources(self, digest: str) -> list[Source]:
-        """Where an image came from, in the order of the URLs."""
+        """Sources of an image, in the order of the URLs."""
         return [Source(*row) for row in self.database.rows(f"{_SOURCE} WHERE image = ? ORDER BY url", (digest,))]
 
     def path(self, digest: str) -> Path:
@@ -167,9 +167,8 @@ class Images(Claims):
 
     def bytes_on_disk(self) -> int:
         """Bytes of all image files."""
-        row = self.database.row("SELECT bytes FROM disk")
-        assert row is not None
-        return int(row[0])
+        ((size,),) = self.database.rows("SELECT bytes FROM disk")
+        return int(size)
 
 
 def _stored_image(values: tuple[Any, ...]) -> StoredImage:

@@ -18,7 +18,7 @@ from vl_explorer.store.hashing import DISTANCE, QUALITY
 
 @dataclass(frozen=True)
 class LeakReport:
-    """What a guard did."""
+    """Counts of a guard, and the images that it kept out."""
 
     guarded: int
     """Test images that are guarded."""
@@ -27,7 +27,7 @@ class LeakReport:
     looked_at: int
     """Images that were offered."""
     caught: tuple[Match, ...]
-    """What was kept out, in order; the key of a match is the place of the test image."""
+    """Images that were kept out, in order; the key of a match is the place of the test image."""
 
     def __str__(self) -> str:
         leaked = len({match.key for match in self.caught})

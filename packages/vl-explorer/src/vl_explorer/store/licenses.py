@@ -15,7 +15,7 @@ UNKNOWN = "unknown"
 
 
 class LicenseClass(StrEnum):
-    """What a license asks of whoever passes an image on, from the least to the most."""
+    """Conditions of a license for whoever passes an image on, from the least to the most."""
 
     PUBLIC_DOMAIN = "public-domain"
     ATTRIBUTION = "attribution"

@@ -1,4 +1,4 @@
-"""What every part of a store works on."""
+"""Database, files and settings that every part of a store works on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store gives and takes, typed: one frozen dataclass a table, and the texts that come from outside made safe."""
+"""Typed rows that a store gives and takes: one frozen dataclass a table, and the texts from outside made safe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = 2000  # characters of a title or a name
 
 
 class QueryState(StrEnum):
-    """How far a query has come."""
+    """Progress of a query."""
 
     OPEN = "open"
     """To be searched."""
@@ -29,7 +29,7 @@ class QueryState(StrEnum):
 
 
 class ResultLike(Protocol):
-    """What a search engine says about an image, such as `vl_explorer.search.SearchResult`."""
+    """Statements of a search engine about an image, such as `vl_explorer.search.SearchResult`."""
 
     @property
     def url(self) -> str: ...
@@ -76,7 +76,7 @@ class Iteration:
     number: int
     """From 0."""
     summary: Mapping[str, Any] | None
-    """What was kept of it when it was finished; None before."""
+    """Summary that was kept when it was finished; None before."""
 
     @property
     def finished(self) -> bool:
@@ -103,7 +103,7 @@ class Query:
     engine: str
     """Name of the engine."""
     state: QueryState
-    """How far it has come."""
+    """Progress of the query."""
     requests: int
     """Sent to the engine."""
     cost: float
@@ -127,7 +127,7 @@ class Result:
     title: str = ""
     """Title or caption."""
     author: str = ""
-    """Who made it."""
+    """Author of the image."""
     license: str = ""
     """As the engine names it."""
     license_url: str = ""
@@ -144,7 +144,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Source:
-    """Where an image came from."""
+    """Source of an image."""
 
     url: str
     """That was downloaded."""
@@ -153,7 +153,7 @@ class Source:
     title: str = ""
     """Title or caption."""
     author: str = ""
-    """Who made it."""
+    """Author of the image."""
     license: str = ""
     """As the engine names it."""
     license_url: str = ""
@@ -178,7 +178,7 @@ class StoredImage:
     number: int
     """In the order in which images came, from 1."""
     sha256: str
-    """Of the file: 64 hexadecimal digits, the name of the image everywhere."""
+    """Of the file, in 64 hexadecimal digits; the name of the image everywhere."""
     extension: str
     """Of the file, such as ``jpg``."""
     size: int
@@ -188,7 +188,7 @@ class StoredImage:
     height: int
     """In pixels."""
     hash: str
-    """Perceptual hash: 64 hexadecimal digits."""
+    """Perceptual hash in 64 hexadecimal digits."""
     quality: int
     """Of that hash, 0 to 100."""
     stored: bool

@@ -19,11 +19,11 @@ class Concept:
     """Something that may be searched for."""
 
     name: str
-    """What it is called, in a query too."""
+    """Name of the concept, in a query too."""
     key: str
     """Unique in a vocabulary, such as ``n02121808:house cat`` for a sense of WordNet; otherwise the name."""
     definition: str = ""
-    """What it is, in a phrase."""
+    """Definition in a phrase."""
     hypernym: str = ""
     """Name of what it is a kind of."""
     usages: tuple[str, ...] = ()

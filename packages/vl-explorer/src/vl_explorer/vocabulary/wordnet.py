@@ -86,7 +86,7 @@ def read_sense_order(source: str | os.PathLike[str] | None = None) -> dict[str, 
 
 
 def find_wordnet() -> Path:
-    """Where WordNet is: below ``$VL_DATA``, Debian's package wordnet-base, or NLTK's corpus.
+    """Folder of WordNet: below ``$VL_DATA``, Debian's package wordnet-base, or NLTK's corpus.
 
     Raises:
         FileNotFoundError: If it is in none of the places, with what to do.

@@ -39,7 +39,7 @@ KEPT_HEADERS = (
     "tdm-reservation",
     "x-robots-tag",
 )
-"""Headers of an answer that are kept: where the image comes from, and how it may be used."""
+"""Headers of an answer that are kept, which say where the image comes from and how it may be used."""
 
 _IMAGES = "image/avif,image/webp,image/png,image/jpeg,image/gif,image/bmp"
 _PAGES = "text/html,application/xhtml+xml"
@@ -149,7 +149,7 @@ class Downloader:
         await self.close()
 
     async def _follow(self, url: str, accept: str, take: _Take[Result]) -> Result:
-        """What ``take`` makes of the first answer that is no redirect."""
+        """Result of ``take`` for the first answer that is no redirect."""
         target = normalize(url, ports=self.policy.ports)
         seen = set()
         for _ in range(self.policy.max_redirects + 1):
@@ -163,7 +163,7 @@ class Downloader:
         raise Refusal(Reason.redirects, f"more than {self.policy.max_redirects} redirects, the last to {target}")
 
     async def _ask(self, url: httpx2.URL, accept: str, take: _Take[Result]) -> Result | httpx2.URL:
-        """What ``take`` makes of the answer, or the URL to which it leads; asks again where that may help."""
+        """Result of ``take`` for the answer, or the URL to which it leads; asks again where that may help."""
         self._check(url)
         rules = await self._robots.check(url)
         said = rules.consent(str(url))

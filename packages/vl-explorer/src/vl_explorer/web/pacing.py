@@ -1,4 +1,4 @@
-"""How often a host is asked: an interval, a number at a time, and longer waits where it asks for them."""
+"""Pace at which a host is asked: an interval, a number at a time, and longer waits where it asks for them."""
 
 from __future__ import annotations
 

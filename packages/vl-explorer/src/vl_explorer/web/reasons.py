@@ -1,4 +1,4 @@
-"""What became of a URL: its bytes, or the reason for which there are none."""
+"""Outcome of a URL: its bytes, or the reason for which there are none."""
 
 from __future__ import annotations
 

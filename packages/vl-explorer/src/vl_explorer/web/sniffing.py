@@ -1,4 +1,4 @@
-"""What the bytes of a body are, whatever their name and their declared type say.
+"""Type of a body by its bytes, whatever its name and its declared type say.
 
 Only formats that browsers show are taken, and of those none that is text (SVG). A file that is an image and something
 else at the same time (a script, a page, an archive, a document) is refused, although an image reader would take it.

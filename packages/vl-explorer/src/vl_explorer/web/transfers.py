@@ -80,7 +80,8 @@ class Answer:
 
     def _chunks(self) -> AsyncIterable[bytes]:
         stream = self._response.stream
-        assert isinstance(stream, AsyncIterable)
+        if not isinstance(stream, AsyncIterable):
+            raise TypeError(f"the body of {self.url} must be an asynchronous stream, got {type(stream).__name__}")
         return stream
 
 

@@ -1,4 +1,4 @@
-"""What makes a run of `pretrain` the run that it is, as plain values: a folder of another one is not resumed."""
+"""Identity of a run of `pretrain`, as plain values: a folder of another one is not resumed."""
 
 from __future__ import annotations
 

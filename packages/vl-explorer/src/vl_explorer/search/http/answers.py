@@ -21,7 +21,7 @@ class BadAnswerError(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """What one request asks."""
+    """Parameters and headers of one request."""
 
     params: Mapping[str, str]
     """Parameters of the address."""
@@ -31,7 +31,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, as text without the key."""
+    """Answer to a request, as text without the key."""
 
     status: int
     """HTTP status."""

@@ -1,4 +1,4 @@
-"""What may be spent on requests; nothing is sent that goes beyond it."""
+"""Budget of requests and their cost; nothing is sent that goes beyond it."""
 
 from __future__ import annotations
 

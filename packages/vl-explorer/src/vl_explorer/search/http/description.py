@@ -25,7 +25,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True)
 class KeyPlace:
-    """Where a key comes from and where it goes."""
+    """Source of a key, and its place in a request."""
 
     header: str
     """Header of the request."""
@@ -50,11 +50,11 @@ class Description:
     fields: Mapping[str, str]
     """Path in a result for fields of `SearchResult`."""
     kind: Kind
-    """How pages are asked for."""
+    """Way of asking for pages."""
     first: int
     """Number of the first page or result."""
     limits: Limits
-    """What the service gives."""
+    """Limits of the service."""
     key: KeyPlace | None
     """Of the service, where it wants one."""
 

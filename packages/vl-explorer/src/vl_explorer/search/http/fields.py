@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
 
 
 def at(value: Any, path: str) -> Any:
-    """What lies at a path of names and list positions; None where there is nothing.
+    """Value at a path of names and list positions; None where there is nothing.
 
     Example:
         >>> at({"hits": [{"image": {"src": "x"}}]}, "hits.0.image.src")

@@ -1,4 +1,4 @@
-"""Where requests go and who sends them: the address of a service, and the contact in ``User-Agent``."""
+"""Target and sender of requests: the address of a service, and the contact in ``User-Agent``."""
 
 from __future__ import annotations
 

@@ -12,19 +12,19 @@ from vl_explorer.search.http.answers import BadAnswerError
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the results of a query a request begins."""
+    """Place in the results of a query at which a request begins."""
 
     start: int = 0
     """Results before it, as if all pages were full."""
     page: int = 0
     """Pages before it."""
     mark: Any = None
-    """What the answer before gave to go on with, where the service works by marks."""
+    """Mark that the answer before gave to go on with, where the service works by marks."""
 
 
 @dataclass(frozen=True)
 class ResultList:
-    """What one answer holds."""
+    """Results of one answer."""
 
     results: Sequence[SearchResult]
     """In the order of the service; those without an address may be among them."""

@@ -1,4 +1,4 @@
-"""How an engine of the web asks, and how long it goes on when no answer comes."""
+"""Settings of the requests of an engine of the web, and of its patience when no answer comes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What sites say of the use of their content: robots.txt, reservations, opt-outs."""
+"""Statements of sites on the use of their content: robots.txt, reservations, opt-outs."""

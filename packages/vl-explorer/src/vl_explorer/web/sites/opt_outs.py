@@ -1,4 +1,4 @@
-"""What a site says of the use of its content: headers, words of meta tags, reservations.
+"""Statements of a site on the use of its content: headers, words of meta tags, reservations.
 
 Three answers are possible, yes, no and silence, and the strict policy takes only the first. Sources: X-Robots-Tag and
 ``<meta name="robots">`` with noai, noimageai, noindex, noimageindex, noml and none; the TDM reservation protocol
@@ -27,7 +27,7 @@ _VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "m
 
 @dataclass(frozen=True)
 class Consent:
-    """Whether content may be used for training, and who says so."""
+    """Consent to training on content, or its refusal, and the source that says so."""
 
     given: bool | None
     """None if nothing is said."""
@@ -42,7 +42,7 @@ def combined(consents: Iterable[Consent]) -> Consent:
 
 
 def header_consent(answer: Answer, agent: str) -> Consent:
-    """What the headers of an answer say: X-Robots-Tag, TDM-Reservation, Content-Usage."""
+    """Consent by the headers of an answer: X-Robots-Tag, TDM-Reservation, Content-Usage."""
     word = robots_word(answer.values("x-robots-tag"), agent)
     return combined(
         [
@@ -75,7 +75,7 @@ def robots_word(values: Iterable[str], agent: str) -> str | None:
 
 
 def content_usage(preferences: str) -> bool | None:
-    """What a Content-Usage dictionary says of training: True for ``y``, False for ``n``, None if nothing.
+    """Consent to training by a Content-Usage dictionary: True for ``y``, False for ``n``, None if nothing.
 
     The most particular use decides, of bots (or all), tdm, ai, train-ai, train-genai (or genai).
 
@@ -121,7 +121,7 @@ class _Meta(HTMLParser):
 
 
 def page_consent(html: str, agent: str) -> Consent:
-    """What the meta tags of a page say: robots (or the agent's name) and tdm-reservation.
+    """Consent by the meta tags of a page: robots (or the agent's name) and tdm-reservation.
 
     Example:
         >>> page_consent("<meta name='robots' content='noimageai'>", "vl-explorer").given
@@ -140,7 +140,7 @@ def page_consent(html: str, agent: str) -> Consent:
 
 
 def tdm_file_consent(body: bytes, path: str) -> Consent:
-    """What a ``tdmrep.json`` says of a path.
+    """Consent by a ``tdmrep.json`` for a path.
 
     Args:
         body: The file, a list of objects with ``location`` (a pattern as in robots.txt) and ``tdm-reservation``.

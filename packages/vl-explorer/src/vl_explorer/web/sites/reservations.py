@@ -18,7 +18,7 @@ _MAX_BYTES = 256 * 1024
 
 
 class Reservations:
-    """What the sites' files say, remembered for as long as the policy says.
+    """Reservations in the sites' files, remembered for as long as the policy says.
 
     Args:
         policy: How long to remember.
@@ -32,7 +32,7 @@ class Reservations:
         self._cache: Cache[httpx2.URL, bytes] = Cache(self._load, clock)
 
     async def consent(self, url: httpx2.URL) -> Consent:
-        """What the site's file says of a URL; a file that is missing or cannot be read says nothing."""
+        """Consent by the site's file for a URL; a file that is missing or cannot be read says nothing."""
         return tdm_file_consent(await self._cache.get(origin_of(url)), url.raw_path.decode())
 
     async def _load(self, origin: httpx2.URL) -> tuple[bytes, float]:

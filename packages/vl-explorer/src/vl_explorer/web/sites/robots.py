@@ -1,4 +1,4 @@
-"""What a site's robots.txt allows (RFC 9309), and which use of its content (draft-ietf-aipref-attach)."""
+"""Rules of a site's robots.txt (RFC 9309), and its preferences for the use of content (draft-ietf-aipref-attach)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Rules:
     """The rules of one robots.txt for one agent."""
 
     access: Protego
-    """Who may fetch what."""
+    """Rules of access, by agent and path."""
     usage: Protego
     """The same file with the preferences for training in place of the rules."""
     usage_default: Protego
@@ -54,7 +54,7 @@ class Rules:
         return max(float(self.access.crawl_delay(self.agent) or 0.0), seconds)
 
     def consent(self, url: str) -> Consent:
-        """What a Content-Usage rule says of training on the URL's content."""
+        """Consent by a Content-Usage rule to training on the URL's content."""
         if not self.usage.can_fetch(url, self.agent):
             return Consent(False, "Content-Usage in robots.txt")
         return Consent(True if self.usage_default.can_fetch(url, self.agent) else None, "robots.txt")
