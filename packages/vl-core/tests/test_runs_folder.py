@@ -64,7 +64,7 @@ NAMES = [f"layer {number}" for number in range(50)]
         ([], NAMES, r"frozen \(only in the new .*: 'layer 0', 'layer 1', 'layer 2' and 47 more\);"),
         (NAMES[1:], NAMES[:-1], r"frozen \(only in the folder: 'layer 49', only in the new .*: 'layer 0'\);"),
         (NAMES, NAMES[::-1], r"frozen \(\['layer 0', .{,150}… in the folder, now \['layer 49', .{,150}…\);"),
-        ("a" * 300, "b", r"frozen \('a{159}… in the folder, now 'b'\);"),
+        ("a" * 1200, "b", r"frozen \('a{999}… in the folder, now 'b'\);"),
     ],
 )
 def test_long_values_are_named_by_what_differs(tmp_path, old, new, message):

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-_LONG, _FEW = 160, 3  # characters of a value, and items of a list, that a message shows
+# Characters of a value and of a text, such as one that names files, and items of a list, that a message shows.
+_LONG, _LONG_TEXT, _FEW = 160, 1000, 3
 
 
 def plain(value: Any, name: str) -> Any:
@@ -80,5 +81,5 @@ def _some(items: list[Any]) -> str:
 
 
 def _cut(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONG else f"{text[:_LONG]}…"
+    text, most = repr(value), _LONG_TEXT if isinstance(value, str) else _LONG
+    return text if len(text) <= most else f"{text[:most]}…"
