@@ -4,7 +4,7 @@
 
 Reads the readings of `train_runs.py alarm` and applies the rule to those of each run again, so that it can be changed
 without training; draws `packages/vl-ssl/docs/alarm.png`. ``--choose`` goes through rules on the readings of
-`alarm-choice`, which judge nothing.
+`alarm-choice`, which judge nothing; the column ``alarm_step`` of its rows is of the rule before that choice.
 
 k-NN accuracy of 1,000 images moves by a point or two between evaluations of one run; so a fall of five points counts
 as soon as one evaluation shows it, and again where two in a row do.
