@@ -53,7 +53,9 @@ def test_another_network_optimizer_or_monitor_is_named(begun, change, message):
 
 
 def test_the_same_run_is_resumed_with_another_action(begun):
+    before = (begun / "config.json").read_bytes(), (begun / "metrics.jsonl").read_bytes()
     train(begun, monitor={"action": "stop"})
+    assert ((begun / "config.json").read_bytes(), (begun / "metrics.jsonl").read_bytes()) == before
 
 
 class Plain:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import cho_solve, solve_triangular
 
-from vl_explorer.models.model import Floats, check_positive, checked_embeddings, cholesky
-from vl_explorer.models.observations import Observations
+from vl_explorer.models.model import Floats, check_positive, cholesky
+from vl_explorer.models.observations import ObservingModel
 
 _ROWS = 2**14  # concepts whose embeddings are in float64 at once
 
 
-class LinearModel:
+class LinearModel(ObservingModel):
     """Bayesian linear regression; a `ConceptModel`.
 
     The normalized reward of a concept is w·e plus noise, with independent normal weights w before anything is observed.
@@ -41,28 +39,9 @@ class LinearModel:
         self, embeddings: ArrayLike, *, weight_variance: float = 1.0, noise: float = 0.5, normalize: bool = True
     ):
         check_positive(weight_variance=weight_variance, noise=noise)
-        self._embeddings = checked_embeddings(embeddings)
+        super().__init__(embeddings, normalize=normalize)
         self.weight_variance = weight_variance
         self.noise = noise
-        self._observations = Observations(len(self._embeddings), normalize=normalize)
-
-    @property
-    def embeddings(self) -> NDArray[Any]:
-        """Embeddings of the concepts, ``(N, d)``."""
-        return self._embeddings
-
-    @property
-    def observations(self) -> Observations:
-        """Observations, in order."""
-        return self._observations
-
-    def observe(self, indices: ArrayLike, rewards: ArrayLike) -> None:
-        """Add rewards ``(b,)`` of concepts ``(b,)``; errors as of `GaussianProcess.observe`."""
-        self._observations.add(indices, rewards)
-
-    def replace(self, rewards: ArrayLike) -> None:
-        """Replace the rewards of all observations; errors as of `GaussianProcess.replace`."""
-        self._observations.replace(rewards)
 
     def predict(self) -> tuple[Floats, Floats]:
         """Expected reward of every concept and its standard deviation without noise, both ``(N,)``."""
@@ -85,14 +64,6 @@ class LinearModel:
         center, scale = self._observations.scale()
         draw: Floats = center + scale * (self._embeddings @ weights)
         return draw
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """The observations as arrays."""
-        return self._observations.state_dict()
-
-    def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
-        """Take over the observations of a model of the same concepts; errors as of `GaussianProcess`."""
-        self._observations.load_state_dict(state)
 
     def _posterior(self) -> tuple[Floats, Floats]:
         """Lower factor ``(d, d)`` of the precision of the weights, and their mean ``(d,)``."""

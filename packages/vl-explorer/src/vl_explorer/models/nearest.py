@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from vl_explorer.models.model import Floats, checked_embeddings
-from vl_explorer.models.observations import Observations
+from vl_explorer.models.model import Floats
+from vl_explorer.models.observations import ObservingModel
 
 
-class NearestModel:
+class NearestModel(ObservingModel):
     """Cosine similarity to the nearest of the target's names; a `ConceptModel` that ignores rewards.
 
     Args:
@@ -30,7 +28,7 @@ class NearestModel:
     """
 
     def __init__(self, embeddings: ArrayLike, target: ArrayLike):
-        self._embeddings = checked_embeddings(embeddings)
+        super().__init__(embeddings, normalize=False)
         names = np.atleast_2d(np.asarray(target, np.float64))
         if names.ndim != 2 or names.shape[1] != self._embeddings.shape[1] or not len(names):
             raise ValueError(
@@ -43,25 +41,6 @@ class NearestModel:
         own = np.linalg.norm(self._embeddings, axis=1).astype(np.float64)
         similarities = (self._embeddings @ (names / lengths).T) / np.where(own > 0, own, 1)[:, None]
         self._similarity: Floats = similarities.max(axis=1)
-        self._observations = Observations(len(self._embeddings), normalize=False)
-
-    @property
-    def embeddings(self) -> NDArray[Any]:
-        """Embeddings of the concepts, ``(N, d)``."""
-        return self._embeddings
-
-    @property
-    def observations(self) -> Observations:
-        """Observations, in order."""
-        return self._observations
-
-    def observe(self, indices: ArrayLike, rewards: ArrayLike) -> None:
-        """Check and keep rewards ``(b,)`` of concepts ``(b,)``; errors as of `GaussianProcess.observe`."""
-        self._observations.add(indices, rewards)
-
-    def replace(self, rewards: ArrayLike) -> None:
-        """Check and replace the rewards of all observations; errors as of `GaussianProcess.replace`."""
-        self._observations.replace(rewards)
 
     def predict(self) -> tuple[Floats, Floats]:
         """Similarity of every concept, and zeros, both ``(N,)``."""
@@ -70,11 +49,3 @@ class NearestModel:
     def sample(self, generator: np.random.Generator) -> Floats:
         """The similarities, since nothing is uncertain."""
         return self._similarity.copy()
-
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """The observations as arrays."""
-        return self._observations.state_dict()
-
-    def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
-        """Take over the observations of a model of the same concepts; errors as of `GaussianProcess`."""
-        self._observations.load_state_dict(state)

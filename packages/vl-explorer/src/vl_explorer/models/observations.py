@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vl_explorer.models.model import Floats, checked_indices, checked_rewards
+from vl_explorer.models.model import Floats, checked_embeddings, checked_indices, checked_rewards
 
 
 class Observations:
@@ -88,3 +88,42 @@ class Observations:
         indices = checked_indices(state["indices"], self.concepts)
         self.rewards = checked_rewards(state["rewards"], len(indices))
         self.indices = indices
+
+
+class ObservingModel:
+    """A `ConceptModel` whose whole state is its observations: base of those that compute the rest at each prediction.
+
+    Args:
+        embeddings: Of the concepts, ``(N, d)``, any floating dtype; kept as they are.
+        normalize: As of `Observations`.
+    """
+
+    def __init__(self, embeddings: ArrayLike, *, normalize: bool):
+        self._embeddings = checked_embeddings(embeddings)
+        self._observations = Observations(len(self._embeddings), normalize=normalize)
+
+    @property
+    def embeddings(self) -> NDArray[Any]:
+        """Embeddings of the concepts, ``(N, d)``."""
+        return self._embeddings
+
+    @property
+    def observations(self) -> Observations:
+        """Observations, in order."""
+        return self._observations
+
+    def observe(self, indices: ArrayLike, rewards: ArrayLike) -> None:
+        """Add rewards ``(b,)`` of concepts ``(b,)``; errors as of `GaussianProcess.observe`."""
+        self._observations.add(indices, rewards)
+
+    def replace(self, rewards: ArrayLike) -> None:
+        """Replace the rewards of all observations; errors as of `GaussianProcess.replace`."""
+        self._observations.replace(rewards)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """The observations as arrays."""
+        return self._observations.state_dict()
+
+    def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
+        """Take over the observations of a model of the same concepts; errors as of `GaussianProcess`."""
+        self._observations.load_state_dict(state)
