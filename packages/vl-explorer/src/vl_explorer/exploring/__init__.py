@@ -1,0 +1,1 @@
+"""The loop: propose queries, search, download, reward, learn, and propose again."""
