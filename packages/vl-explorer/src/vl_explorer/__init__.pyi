@@ -50,3 +50,7 @@ from .web.policy import Policy as Policy
 from .web.reasons import Fetched as Fetched
 from .web.reasons import Reason as Reason
 from .web.reasons import Refused as Refused
+from .worlds.clusters import ClusterWorld as ClusterWorld
+from .worlds.opening import open_world as open_world
+from .worlds.world import HeldOut as HeldOut
+from .worlds.world import World as World
