@@ -53,12 +53,12 @@ def gaussian_process(world: ClusterWorld, seed: int, limit: int) -> NDArray[np.i
     return order
 
 
-def _shares(scores: NDArray[np.float64], known: NDArray[np.int64]) -> NDArray[np.float64]:
+def _shares(scores: NDArray[np.float64], known: NDArray[np.int64], tiers: tuple[int, int]) -> NDArray[np.float64]:
     """Distribution over the concepts that are not known yet."""
     free = np.ones(len(scores), bool)
     free[known] = False
     shares = np.zeros(len(scores))
-    shares[free] = query_distribution(scores[free])
+    shares[free] = query_distribution(scores[free], tiers=tiers)
     return shares
 
 
@@ -68,7 +68,7 @@ POLICIES = {"uniform": uniform, "gp": gaussian_process}
 def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 200, 400], help="concepts of a cluster")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 100, 400], help="concepts of a cluster")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=6144, help="queries of the process at most")
