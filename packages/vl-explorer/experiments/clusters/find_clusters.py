@@ -41,9 +41,9 @@ def gaussian_process(world: ClusterWorld, seed: int, limit: int) -> NDArray[np.i
         for iteration in range(limit // QUERIES):
             generator = np.random.default_rng([seed, iteration])
             # Half of the queries for what scores best, half for what is unlike one another.
-            distribution = (
-                _shares(mean_plus_std(model, generator), order) + _shares(spread(model, generator), order)
-            ) / 2
+            best = _shares(mean_plus_std(model, generator), order, (250, 750))
+            unlike = _shares(spread(model, generator), order, (QUERIES // 2, 872))
+            distribution = (best + unlike) / 2
             chosen = draw(distribution, QUERIES, seed, iteration)
             model.observe(chosen, world.rewards(chosen))
             order = np.concatenate([order, chosen])
