@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python packages/vl-explorer/experiments/search/search_study.py --out runs/search
 
-Needs `$VL_DATA`; `world_features.py` explains the features, which are kept in `--out`. A run ends when 3 % of the web
-were downloaded. Each adds a row to `packages/vl-explorer/results/search.csv`; runs that have one are passed over, so
+Needs `$VL_DATA`; `world_features.py` explains the features, which are kept in `--out`. A run ends when 5 % of the web
+were downloaded, or as many images as are relevant, if these are fewer. Each adds a row to `packages/vl-explorer/results/search.csv`; runs that have one are passed over, so
 that the same command resumes. `report.py` makes table and chart; `tune_search.py` chose the settings below.
 """
 

@@ -23,10 +23,10 @@ from vl_explorer import (
 )
 from world_features import Features
 
-BUDGET = 0.03
-"""Downloads, as a share of the web; below the relevant images of the smallest task."""
-RESULTS = 10
-"""Results of a query."""
+BUDGET = 0.05
+"""Downloads, as a share of the web, but no more than there are relevant images."""
+RESULTS = 100
+"""Results of a query at most, as in the paper; most words bring fewer."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Policy:
     """Sizes of the best tiers; 250 and 750 of the paper's 146,347 concepts."""
     ratio: float = 3.0
     """Logarithm of how much likelier the best concept is drawn than the worst."""
-    queries: int = 8
+    queries: int = 4
     """Queries of an iteration."""
 
 
@@ -71,7 +71,7 @@ class Scene:
     @property
     def budget(self) -> int:
         """Downloads of a run."""
-        return round(BUDGET * len(self.rewards))
+        return min(round(BUDGET * len(self.rewards)), int(self.relevant.sum()))
 
 
 @dataclass

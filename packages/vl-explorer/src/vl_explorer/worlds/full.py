@@ -18,11 +18,11 @@ from vl_explorer.worlds.sources import (
 from vl_explorer.worlds.world import World
 
 STYLE = "fluent"
-"""Style of the tasks that are taken from emoji; the web lacks the images of this style that such a task needs."""
+"""Style of the tasks that are taken from emoji, which the web lacks then: or all of it would look like the target."""
 
 
 def open_full(task: str, every_word: bool) -> World:
-    """About 20,000 images: Caltech-101, Openclipart, emoji of four styles, and 2,000 of Fashion-MNIST.
+    """19,000 to 20,000 images: Caltech-101, Openclipart, emoji of four styles, and 2,000 of Fashion-MNIST.
 
     A task's own images are test photographs of its classes where there are some, which the web lacks then, and emoji of
     one style otherwise.
@@ -38,7 +38,7 @@ def open_full(task: str, every_word: bool) -> World:
     else:
         entries = styles[STYLE].metadata or ()
         own = np.array([rule.of_emoji(entry) for entry in entries])
-        kept_out, styles[STYLE] = _divide(styles[STYLE], own)
+        kept_out, _ = _divide(styles.pop(STYLE), own)
         metadata = kept_out.metadata or ()
         kept_out = relabeled(kept_out, lambda index: str(metadata[index]["subgroup"]))
     parts = [photographs, clip_art, *styles.values(), fashion]

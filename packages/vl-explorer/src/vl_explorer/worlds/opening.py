@@ -21,7 +21,7 @@ def open_world(
     Images are read when they are asked for. No image of the target, or of those that are held out, is in the web.
 
     Args:
-        name: ``"builtin"``, 13,566 images of 28 and 32 pixels that ship with vl-core; or ``"full"``, about 20,000, most
+        name: ``"builtin"``, 13,566 images of 28 and 32 pixels that ship with vl-core; or ``"full"``, 19,000 to 20,000, most
             of them of 64 pixels, from the folder `$VL_DATA`.
         target: Task: of ``"builtin"`` ``"food"`` (the default), ``"animals"``, ``"travel"`` or ``"footwear"``; of
             ``"full"`` ``"animals"`` (the default), ``"vehicles"`` or ``"food"``.
