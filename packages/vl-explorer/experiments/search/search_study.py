@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python packages/vl-explorer/experiments/search/search_study.py --out runs/search
 
 Needs `$VL_DATA`; `world_features.py` explains the features, which are kept in `--out`. A run ends when 5 % of the web
-were downloaded, or as many images as are relevant, if these are fewer. Each adds a row to `packages/vl-explorer/results/search.csv`; runs that have one are passed over, so
-that the same command resumes. `report.py` makes table and chart; `tune_search.py` chose the settings below.
+were downloaded, or as many images as are relevant, if these are fewer. Each adds a row to
+`packages/vl-explorer/results/search.csv`; runs that have one are passed over, so that the same command resumes.
+`report.py` makes table and chart; `tune_search.py` chose the settings below.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ from world_features import TASKS, features_of
 
 ROWS = Path(__file__).resolve().parents[2] / "results" / "search.csv"
 SEEDS = 5
-POLICIES = (Policy("gp"), Policy("linear"), Policy("greedy"), Policy("random"))
+POLICIES = (
+    Policy("gp", length_scale=0.4, noise=1.0, beta=0.3, tiers=(30, 100)),
+    Policy("linear", weight_variance=0.1, noise=1.0, beta=1.0, tiers=(15, 60)),
+    Policy("greedy"),
+    Policy("random"),
+)
 
 
 def measures(outcome: Outcome, scene: Scene) -> dict[str, object]:

@@ -21,8 +21,8 @@ def open_world(
     Images are read when they are asked for. No image of the target, or of those that are held out, is in the web.
 
     Args:
-        name: ``"builtin"``, 13,566 images of 28 and 32 pixels that ship with vl-core; or ``"full"``, 19,000 to 20,000, most
-            of them of 64 pixels, from the folder `$VL_DATA`.
+        name: ``"builtin"``, 13,566 images of 28 and 32 pixels that ship with vl-core; or ``"full"``, 18,789 to
+            19,700, most of them of 64 pixels, from the folder `$VL_DATA`.
         target: Task: of ``"builtin"`` ``"food"`` (the default), ``"animals"``, ``"travel"`` or ``"footwear"``; of
             ``"full"`` ``"animals"`` (the default), ``"vehicles"`` or ``"food"``.
         every_word: Let the vocabulary be all words that ship, most of which bring no image, instead of those that are
