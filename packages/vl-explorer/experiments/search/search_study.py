@@ -1,6 +1,7 @@
 """Search a web of 20,000 images for three tasks with four policies and five seeds, and count the relevant images.
 
     OMP_NUM_THREADS=1 python packages/vl-explorer/experiments/search/search_study.py --out runs/search
+    OMP_NUM_THREADS=1 python packages/vl-explorer/experiments/search/search_study.py --scouts 4 --out runs/search
 
 Needs `$VL_DATA`; `world_features.py` explains the features, which are kept in `--out`. A run ends when 5 % of the web
 were downloaded, or as many images as are relevant, if these are fewer. Each adds a row to
@@ -20,13 +21,23 @@ from vl_explorer import open_world
 from world_features import TASKS, features_of
 
 ROWS = Path(__file__).resolve().parents[2] / "results" / "search.csv"
-SEEDS = 5
-POLICIES = (
-    Policy("gp", length_scale=0.4, noise=1.0, beta=0.3, tiers=(30, 100)),
-    Policy("linear", weight_variance=0.1, noise=1.0, beta=1.0, tiers=(15, 60)),
-    Policy("greedy"),
-    Policy("random"),
-)
+POLICIES = {
+    0: (
+        Policy("gp", length_scale=0.4, noise=1.0, beta=0.3, tiers=(30, 100)),
+        Policy("linear", weight_variance=0.1, noise=1.0, beta=1.0, tiers=(15, 60)),
+        Policy("greedy"),
+        Policy("random"),
+    ),
+    4: (
+        Policy("gp", length_scale=0.6, noise=1.0, beta=0.3, tiers=(30, 100), scouts=4, hopeless=0.75),
+        Policy("linear", weight_variance=0.1, noise=1.0, beta=1.0, tiers=(30, 100), scouts=4, hopeless=0.75),
+        Policy("greedy"),
+        Policy("random"),
+    ),
+}
+"""Policies by the number of scouts; greedy and random search take all results of a query."""
+SEEDS = {0: range(5), 4: range(10, 15)}
+"""Scouts were tried after the first runs had been seen, so theirs are other seeds."""
 
 
 def measures(outcome: Outcome, scene: Scene) -> dict[str, object]:
@@ -53,23 +64,24 @@ def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="imagenet", help="a start encoder: imagenet, self-supervised, pixels")
+    parser.add_argument("--scouts", type=int, choices=(0, 4), default=0, help="first images that may drop a query")
     parser.add_argument("--out", type=Path, required=True, help="folder of the features")
     parser.add_argument("--rows", type=Path, default=ROWS)
     args = parser.parse_args()
     done = {
-        (row["encoder"], row["task"], row["policy"], row["seed"])
+        (row["encoder"], row["scouts"], row["task"], row["policy"], row["seed"])
         for row in (read_rows(args.rows) if args.rows.exists() else [])
     }
     worlds = [open_world("full", target=task) for task in TASKS]
     features = features_of(args.encoder, worlds, args.out)
     for world in worlds:
         scene = prepare(world, features)
-        for seed in range(SEEDS):
-            for policy in POLICIES:
-                key = (args.encoder, world.task, policy.name, str(seed))
+        for seed in SEEDS[args.scouts]:
+            for policy in POLICIES[args.scouts]:
+                key = (args.encoder, str(args.scouts), world.task, policy.name, str(seed))
                 if key in done:
                     continue
-                row = dict(zip(("encoder", "task", "policy", "seed"), key, strict=True))
+                row = dict(zip(("encoder", "scouts", "task", "policy", "seed"), key, strict=True))
                 append_row(args.rows, row | measures(search_with(policy, scene, seed), scene) | provenance())
 
 

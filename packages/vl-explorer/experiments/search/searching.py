@@ -27,6 +27,8 @@ BUDGET = 0.05
 """Downloads, as a share of the web, but no more than there are relevant images."""
 RESULTS = 100
 """Results of a query at most, as in the paper; most words bring fewer."""
+ENOUGH = 8
+"""Concept rewards before a query may be dropped."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Policy:
     """Logarithm of how much likelier the best concept is drawn than the worst."""
     queries: int = 4
     """Queries of an iteration."""
+    scouts: int = 0
+    """First images of a query by which it may be dropped; 0 never drops one."""
+    hopeless: float = 0.5
+    """Quantile of the concept rewards so far that the best scout must reach, else the query is dropped."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,10 @@ def search_with(policy: Policy, scene: Scene, seed: int) -> Outcome:
         outcome.downloads.append(np.empty(0, np.int64))
         for concept in chosen:
             images = scene.found[concept]
+            seen = model.observations.rewards
+            scouted = scene.rewards[images[: policy.scouts]]
+            if policy.scouts and len(seen) >= ENOUGH and scouted.max() < np.quantile(seen, policy.hopeless):
+                images = images[: policy.scouts]
             new = images[~there[images]][:left]
             there[new], left = True, left - len(new)
             outcome.downloads[-1] = np.concatenate([outcome.downloads[-1], new])

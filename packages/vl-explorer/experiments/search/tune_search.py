@@ -22,15 +22,17 @@ from world_features import TASKS, features_of
 TIERS = ((15, 60), (30, 100), (60, 240))
 
 
-def settings() -> Iterator[Policy]:
+def settings(scouts: int) -> Iterator[Policy]:
     """The grid, with as many settings of the linear model as of the process."""
-    for scale, noise, tiers, beta, queries in product((0.4, 0.6), (0.3, 1.0), TIERS, (0.3, 1.0), (4,)):
-        yield Policy("gp", length_scale=scale, noise=noise, tiers=tiers, beta=beta, queries=queries)
-    for variance, noise, tiers, beta, queries in product((0.1, 0.3), (0.3, 1.0), TIERS, (0.3, 1.0), (4,)):
-        yield Policy("linear", weight_variance=variance, noise=noise, tiers=tiers, beta=beta, queries=queries)
-    for queries in (4,):
-        yield Policy("greedy", queries=queries)
-        yield Policy("random", queries=queries)
+    drops = (0.5, 0.75) if scouts else (0.5,)
+    for scale, noise, tiers, beta, drop in product((0.4, 0.6), (0.3, 1.0), TIERS, (0.3, 1.0), drops):
+        yield Policy("gp", scale, noise, beta=beta, tiers=tiers, scouts=scouts, hopeless=drop)
+    for variance, noise, tiers, beta, drop in product((0.1, 0.3), (0.3, 1.0), TIERS, (0.3, 1.0), drops):
+        yield Policy(
+            "linear", noise=noise, weight_variance=variance, beta=beta, tiers=tiers, scouts=scouts, hopeless=drop
+        )
+    yield Policy("greedy")
+    yield Policy("random")
 
 
 def main() -> None:
@@ -38,13 +40,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="imagenet")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--scouts", type=int, default=0, help="first images of a query by which it may be dropped")
     parser.add_argument("--seeds", type=int, default=8)
     args = parser.parse_args()
     worlds = [open_world("full", target=task) for task in TASKS]
     features = features_of(args.encoder, worlds, args.out)
     scenes = [prepare(world, features, tuning=True) for world in worlds]
     table = []
-    for policy in progress_bar(list(settings()), desc="settings"):
+    for policy in progress_bar(list(settings(args.scouts)), desc="settings"):
         counts = np.zeros((len(scenes), args.seeds, 2))
         for place, scene in enumerate(scenes):
             for seed in range(args.seeds):
