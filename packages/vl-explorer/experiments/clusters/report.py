@@ -79,10 +79,32 @@ def draw_curves(by_size: dict[int, dict[str, Rows]], path: Path) -> None:
     left.legend(frameon=False, fontsize=SMALL)
     sizes = sorted(by_size)
     expected = [expectations(by_size[size]["gp"][0]) for size in sizes]
-    right.plot(sizes, [one["with"][1] for one in expected], color=GRAY, linestyle=":", label="lemma, uniform: n H_cs")
-    right.plot(sizes, [one["without"][1] for one in expected], color=GRAY, linestyle="--", label="uniform, no repeats")
     right.plot(
-        sizes, [one["with"][0] for one in expected], color=COLORS[1], linestyle=":", label="lemma, GP: n H_c / s"
+        sizes,
+        [one["with"][1] for one in expected],
+        color=GRAY,
+        linestyle=":",
+        marker="_",
+        markersize=14,
+        label="lemma, uniform: n H_cs",
+    )
+    right.plot(
+        sizes,
+        [one["without"][1] for one in expected],
+        color=GRAY,
+        linestyle="--",
+        marker="_",
+        markersize=14,
+        label="uniform, no repeats",
+    )
+    right.plot(
+        sizes,
+        [one["with"][0] for one in expected],
+        color=COLORS[1],
+        linestyle=":",
+        marker="_",
+        markersize=14,
+        label="lemma, GP: n H_c / s",
     )
     for column, marker, label in (
         ("queries_to_complete", "o", "process, all concepts"),
@@ -99,7 +121,8 @@ def draw_curves(by_size: dict[int, dict[str, Rows]], path: Path) -> None:
     right.set_xlabel("concepts of a cluster, s")
     right.set_ylabel("queries")
     style_axes(right, grid="y")
-    right.legend(frameon=False, fontsize=SMALL)
+    right.set_ylim(300, 3e8)
+    right.legend(frameon=False, fontsize=SMALL, loc="upper left")
     save_figure(figure, path)
 
 

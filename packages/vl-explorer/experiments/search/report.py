@@ -101,7 +101,7 @@ def draw_curves(groups: Groups, encoder: str, path: Path) -> None:
         style_axes(axes, grid="y")
         if task == tasks[0]:
             axes.set_ylabel("relevant images")
-            axes.legend(frameon=False, fontsize=SMALL)
+            figure.legend(loc="outside upper center", ncols=len(NAMES), frameon=False, fontsize=SMALL)
     save_figure(figure, path)
 
 
