@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 import os
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -109,6 +110,13 @@ class Explorer:
         self.target = [_image_of(target[place]) for place in range(len(target))]
         if not self.target:
             raise ValueError("target must hold at least one image, got none; give images of the task")
+        if len(self.target) < self.settings.neighbors:
+            warnings.warn(
+                f"target has {len(self.target)} images, fewer than neighbors={self.settings.neighbors}: an image's "
+                "reward is its mean cosine to all of them; add target images, or lower neighbors",
+                UserWarning,
+                stacklevel=2,
+            )
         if downloader is None and not isinstance(engine, CaptionEngine):
             raise ValueError(
                 f"downloader must be given for the engine {engine.name}, whose images are elsewhere; pass "
