@@ -1,0 +1,21 @@
+"""The settings of `vl-explorer report`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from vl_core.cli import FolderPath, Groups
+
+from vl_explorer.commands.settings.stored import RunSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(RunSettings):
+    """Write the page of a run as one HTML file, which needs no network: progress, concepts, and images with origins."""
+
+    out: FolderPath = Path("vl-explorer-report")
+    """Folder for report.html."""
+
+    GROUPS: ClassVar[Groups] = {"Input": ("store", "run"), "Output": ("out",)}
