@@ -47,6 +47,7 @@ from .vocabulary.labels import nearest_to_labels as nearest_to_labels
 from .web.downloader import Downloader as Downloader
 from .web.images import read_image as read_image
 from .web.policy import Policy as Policy
+from .web.ray_downloader import RayDownloader as RayDownloader
 from .web.reasons import Fetched as Fetched
 from .web.reasons import Reason as Reason
 from .web.reasons import Refused as Refused

@@ -226,12 +226,12 @@ class Run:
             raise ValueError(f"--engine {self.engine} needs --engine-source, {sourced[self.engine]}, got none")
         if self.engine not in sourced and self.engine_source is not None:
             raise ValueError(
-                f"--engine-source is for --engine {', '.join(sourced)}, got {self.engine or 'no --engine'}; leave it out"
+                f"--engine-source is for --engine {', '.join(sourced)}, got {self.engine or 'none'}; leave it out"
             )
         if self.engine not in (None, LOCAL) and not self.contact:
             raise ValueError(
-                f"--contact must be a page or a mail address at which sites reach you, got none; --engine {self.engine} "
-                "leads to the web"
+                f"--contact must be a page or a mail address at which sites reach you, got none; "
+                f"--engine {self.engine} leads to the web"
             )
 
     def check_input(self) -> None:
