@@ -76,11 +76,16 @@ def _kinds(
     }
 
 
-def hybrid_runs() -> dict[str, StudyRun]:
-    """Continual first, then all images: from given shares of the run, or from the alarm on, where collapse is near."""
+def hybrid_runs(factor: float) -> dict[str, StudyRun]:
+    """Continual first, then all images: from given shares of the run on, or from the alarm on.
+
+    Args:
+        factor: Of the learning rate. At 3 no run collapses and no alarm comes; at 10 continual training collapses.
+    """
     runs = {}
     for seed in SEEDS:
-        common: dict[str, Any] = {"base_learning_rate": 3 * RATE, "width": 4, "seed": seed, **_FASHION, "epochs": 20}
+        common: dict[str, Any] = {"base_learning_rate": factor * RATE, "width": 4, "seed": seed, **_FASHION}
+        common["epochs"] = 20
         runs[f"multi-epoch/{seed}"] = StudyRun(**common)
         runs[f"continual/{seed}"] = StudyRun(schedule="continual", **common)
         for share in (0.1, 0.2, 0.4, 0.6, 0.8):

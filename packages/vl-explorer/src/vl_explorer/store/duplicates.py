@@ -152,6 +152,10 @@ class NearDuplicates:
                 return Match(self._keys[place], distance, cosine)
         return None
 
+    def has_near(self, sought: PerceptualHash) -> bool:
+        """True if a hash is near that of an image here, so that features would decide."""
+        return bool(self._near(sought))
+
     def find_image(self, image: Image.Image) -> Match | None:
         """The same for an image, whose features are made if a hash is near."""
         found = perceptual_hash(image)

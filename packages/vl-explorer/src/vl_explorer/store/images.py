@@ -149,6 +149,15 @@ class Images(Claims):
             raise KeyError(f"no image {digest!r} in the store; it may have been forgotten")
         return _stored_image(row)
 
+    def image_at(self, url: str) -> StoredImage | None:
+        """The image that a URL gave, None if it gave none so far."""
+        row = self.database.row(
+            "SELECT number, sha256, extension, size, width, height, hash, quality, stored "
+            "FROM images JOIN sources ON image = sha256 WHERE url = ?",
+            (clean(url, None),),
+        )
+        return None if row is None else _stored_image(row)
+
     def sources(self, digest: str) -> list[Source]:
         """Sources of an image, in the order of the URLs."""
         return [Source(*row) for row in self.database.rows(f"{_SOURCE} WHERE image = ? ORDER BY url", (digest,))]
