@@ -18,6 +18,16 @@ from .models.model import ConceptModel as ConceptModel
 from .models.nearest import NearestModel as NearestModel
 from .models.sampling import draw as draw
 from .models.sampling import query_distribution as query_distribution
+from .rewards.encoder import ImageEncoder as ImageEncoder
+from .rewards.encoders import NetworkEncoder as NetworkEncoder
+from .rewards.encoders import PixelEncoder as PixelEncoder
+from .rewards.images import concept_reward as concept_reward
+from .rewards.images import image_rewards as image_rewards
+from .rewards.separation import Separation as Separation
+from .rewards.separation import separation as separation
+from .rewards.start import START_ENCODERS as START_ENCODERS
+from .rewards.start import open_start_backbone as open_start_backbone
+from .rewards.start import open_start_encoder as open_start_encoder
 from .search.brave import BraveEngine as BraveEngine
 from .search.captions import CaptionEngine as CaptionEngine
 from .search.commons import CommonsEngine as CommonsEngine
