@@ -61,3 +61,7 @@ from .web.ray_downloader import RayDownloader as RayDownloader
 from .web.reasons import Fetched as Fetched
 from .web.reasons import Reason as Reason
 from .web.reasons import Refused as Refused
+from .worlds.clusters import ClusterWorld as ClusterWorld
+from .worlds.opening import open_world as open_world
+from .worlds.world import HeldOut as HeldOut
+from .worlds.world import World as World
