@@ -17,7 +17,7 @@ COMMANDS: dict[str, Command] = {
         "search for images that look like a target, and train on them",
         {
             "--dry-run": "what it would ask, take and cost, and whether the start encoder can tell what it looks for",
-            "--images photos --world full --vocabulary wordnet": "images of your own, all data sets at hand as the web",
+            "--images photos --world full --concept-model linear": "images of your own, and all data sets at hand",
             "--images photos --engine openverse --contact you@example.org --dry-run": "the open web, nothing asked yet",
         },
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -22,15 +22,14 @@ from vl_core.cli import (
 from vl_core.data import check_images
 
 from vl_explorer.commands.settings.run_inputs import check_encoder, check_engine_source, check_vocabulary, read_labels
+from vl_explorer.exploring.settings import Exploration, paper_exploration, small_exploration
 from vl_explorer.store.licenses import check_allow
 from vl_explorer.web.policy import Policy
+from vl_explorer.worlds.relevance import BUILTIN_RULES, FULL_RULES
 
 World = Literal["builtin", "full"]
 Engine = Literal["captions", "openverse", "commons", "flickr", "serpapi", "brave", "url-list", "json"]
-TARGETS: Mapping[World, tuple[str, ...]] = {
-    "builtin": ("food", "animals", "travel", "footwear"),
-    "full": ("animals", "vehicles", "food"),
-}
+TARGETS: Mapping[World, tuple[str, ...]] = {"builtin": tuple(BUILTIN_RULES), "full": tuple(FULL_RULES)}
 """Targets of each world, the default first."""
 LOCAL = "captions"
 """The engine whose images are on this machine."""
@@ -93,14 +92,18 @@ class Run:
     """Show limits and cost of the engine, an estimate of requests and time, and how well the start encoder tells the
     target from other images; then stop, before anything is asked."""
 
-    iterations: Count = 6
-    """Rounds of search, download, scoring and training."""
+    recipe: Literal["small", "paper"] = "small"
+    """Settings of exploration and training that the following ones change: for small webs, or those of the paper."""
 
-    queries: Count = 16
-    """Concepts that a round searches for; 256 in the paper."""
+    iterations: Count | None = None
+    """Rounds of search, download, scoring and training; more may be asked for when a run is resumed. Default: the
+    recipe's, 10 for small."""
 
-    results: Count = 20
-    """Images that a search asks for; 100 in the paper."""
+    queries: Count | None = None
+    """Concepts that a round searches for; default: the recipe's, 24 for small, 256 for paper."""
+
+    results: Count | None = None
+    """Images that a search asks for; default: the recipe's, 12 for small, 100 for paper."""
 
     concept_model: Literal["gp", "linear", "nearest", "random"] = "gp"
     """Model of the rewards of concepts: a Gaussian process, a linear bandit, the similarity to the target's name, or
@@ -110,17 +113,23 @@ class Run:
     """Score by which concepts are chosen."""
 
     start_encoder: Annotated[str, Metavar("ENCODER")] = "self-supervised"
-    """Encoder that scores images at first: "self-supervised", which ships; "imagenet"; "pixels"; or a folder of
-    save_backbone."""
+    """Encoder that scores images at first: "self-supervised", which ships; "imagenet"; "random" or "pixels", for
+    ablations; or a folder of vl-ssl train."""
 
     learner: Literal["moco-v3", "none"] = "moco-v3"
     """Method of training on what was found, or none, which keeps the start encoder."""
+
+    updates: Count | None = None
+    """Updates of the network in each round; default: 40 for small, the epochs of the recipe for paper."""
 
     seed: Seed = 0
     """Seed of queries, weights, order and views."""
 
     store: FolderPath | None = None
     """Folder of a store, which several runs may share; default: --out."""
+
+    name: str | None = None
+    """Name of the run in its store; default: that of the folder --out."""
 
     quota: Annotated[float, Range(above=0)] | None = None
     """Megabytes that the image files may take; those with the lowest rewards go first. Default: no limit."""
@@ -135,17 +144,13 @@ class Run:
         "Input": ("world", "target", "images", "test_images"),
         "Search": ("engine", "engine_source", "vocabulary", "labels", "max_requests", "max_cost", "dry_run"),
         "Web": ("contact", "strict", "licenses"),
-        "Exploration": ("iterations", "queries", "results", "concept_model", "acquisition", "seed"),
-        "Training": ("start_encoder", "learner"),
-        "Output": ("store", "quota", "out"),
+        "Exploration": ("recipe", "iterations", "queries", "results", "concept_model", "acquisition", "seed"),
+        "Training": ("start_encoder", "learner", "updates"),
+        "Output": ("store", "name", "quota", "out"),
         "Runtime": ("device",),
     }
 
-    ALIASES: ClassVar[Mapping[str, str]] = {
-        "allow": "licenses",
-        "queries_per_iteration": "queries",
-        "results_per_query": "results",
-    }
+    ALIASES: ClassVar[Mapping[str, str]] = {"allow": "licenses", "name_or_folder": "start_encoder"}
 
     @property
     def world_name(self) -> World | None:
@@ -176,11 +181,44 @@ class Run:
         """Bytes that the image files may take."""
         return None if self.quota is None else max(1, round(self.quota * 10**6))
 
+    @property
+    def run_name(self) -> str:
+        """Name of the run in its store."""
+        return self.name or self.out.absolute().name
+
+    @property
+    def exploration(self) -> Exploration:
+        """Every number of the exploration."""
+        base = paper_exploration() if self.recipe == "paper" else small_exploration()
+        results = self.results or base.results
+        changes: dict[str, Any] = {
+            "iterations": self.iterations or base.iterations,
+            "queries": self.queries or base.queries,
+            "results": results,
+            # Of few results, few make a reward.
+            "min_results": min(base.min_results, results),
+            "scouts": min(base.scouts, results),
+            "seed": self.seed,
+        }
+        if self.concept_model == "random":
+            changes |= {"tiers": (), "masses": (1.0,)}
+        return replace(base, **changes)
+
     def explored(self) -> dict[str, Any]:
-        """All that the result is a function of, as a run's settings keep it."""
+        """All that the result is a function of, for the run's folder; a resumed run may have more iterations."""
         names = (
-            *("images", "test_images", "engine", "engine_source", "vocabulary", "strict", "iterations", "queries"),
-            *("results", "concept_model", "acquisition", "start_encoder", "learner", "seed"),
+            *(
+                "images",
+                "test_images",
+                "engine",
+                "engine_source",
+                "vocabulary",
+                "strict",
+                "recipe",
+                "queries",
+                "results",
+            ),
+            *("concept_model", "acquisition", "start_encoder", "learner", "updates", "seed", "name"),
         )
         found = {name: getattr(self, name) for name in names}
         return found | {
@@ -206,6 +244,10 @@ class Run:
                 f"--acquisition must be for other models than --concept-model random, got {self.acquisition}; "
                 "leave it out"
             )
+        if self.learner != "none" and self.start_encoder == "pixels":
+            raise ValueError("--start-encoder pixels has no network to be trained; give --learner none with it")
+        if self.updates is not None and self.learner == "none":
+            raise ValueError(f"--updates is for --learner moco-v3, got {self.updates} with none; leave it out")
         if self.concept_model == "nearest" and self.target_name is None and not self.labels:
             raise ValueError("--concept-model nearest needs --labels, the names of what the images show, got none")
 
@@ -241,9 +283,14 @@ class Run:
             OSError: If a file does not exist.
             ValueError: If one is of another kind, or a service's key is not in the environment.
         """
-        for images, option in ((self.images, "--images"), (self.test_images, "--test-images")):
-            if images is not None:
-                check_images([images], option, default_split="train", exclude=self.out, files=False)
+        if self.images is not None:
+            check_images([self.images], "--images", default_split="train", exclude=self.out, files=False)
+        if self.test_images is not None:
+            check_images([self.test_images], "--test-images", default_split="test", exclude=self.out, files=False)
+        if self.world_name == "full":
+            from vl_explorer.worlds.sources import data_folder
+
+            data_folder()
         check_vocabulary(self.vocabulary)
         check_encoder(self.start_encoder)
         _ = self.label_names

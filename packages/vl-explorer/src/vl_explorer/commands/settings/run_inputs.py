@@ -8,7 +8,7 @@ from pathlib import Path
 from vl_core.data import check_images
 
 VOCABULARIES = ("glove", "wordnet")
-ENCODERS = ("self-supervised", "imagenet", "pixels")
+ENCODERS = ("self-supervised", "imagenet", "random", "pixels")
 KEYS = {"flickr": "FLICKR_API_KEY", "serpapi": "SERPAPI_API_KEY", "brave": "BRAVE_API_KEY"}
 """Environment variables of the keys without which an engine gives nothing."""
 
@@ -66,9 +66,9 @@ def check_encoder(name: str) -> None:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"--start-encoder must be {', '.join(ENCODERS)} or a folder, got {name}")
-    missing = [file for file in ("config.json", "model.safetensors") if not (folder / file).is_file()]
-    if missing:
-        raise ValueError(f"--start-encoder must be a folder of save_backbone, got {name} without {missing[0]}")
+    files = ("config.json", "model.safetensors")
+    if not any(all((place / file).is_file() for file in files) for place in (folder, folder / "model")):
+        raise ValueError(f"--start-encoder must be a folder with {' and '.join(files)}, of vl-ssl train, got {name}")
 
 
 def check_engine_source(engine: str, source: str | None) -> None:
