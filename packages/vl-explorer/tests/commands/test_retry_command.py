@@ -14,9 +14,13 @@ from explorer_store import drawn, encoded
 from PIL import Image
 from vl_explorer.cli import main
 from vl_explorer.commands import retry as retry_command
+from vl_explorer.exploring import fetching
+from vl_explorer.exploring.fetching import Fetching, LocalFetcher
+from vl_explorer.search.captions import CaptionEngine
 from vl_explorer.store.rows import Result, Source
 from vl_explorer.store.store import Store
 from vl_explorer.web.downloader import Downloader
+from vl_explorer.web.policy import Policy
 
 GOOD = "http://site.example/a.png"
 
@@ -135,7 +139,7 @@ def test_an_interrupted_retry_gives_its_claims_back(filled, capsys, monkeypatch)
     with web({"site.example/a.png": answer(encoded(drawn(5)))}, monkeypatch):
         line = ("--store", filled, "--reason", "timeout", "--contact", "me@here.example")
         with monkeypatch.context() as patch:
-            patch.setattr(retry_command, "decode", interrupted)
+            patch.setattr(fetching, "decode", interrupted)
             assert retry(*line) == 130
         assert "rerun to go on with the addresses that are left" in capsys.readouterr().err
         assert retry(*line) == 0
@@ -150,12 +154,21 @@ def test_hosts_take_turns():
     ]
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_an_image_that_another_process_stored_meanwhile_is_left(known, filled):
+@pytest.mark.parametrize("outcome", ["stored", "held", "broken"])
+def test_an_address_that_another_process_is_at_or_was_is_left(outcome, filled):
     fail(filled, {GOOD: "timeout"})
-    with Store(filled) as store:
+    with Store(filled) as store, Store(filled, owner="other") as other:
         store.allow_retry(["timeout"])
-        if known:
-            store.add_image(Source(GOOD), encoded(drawn(8)), drawn(8))
-        found = asyncio.run(retry_command._fetch(store, GOOD, [], None, None))
-    assert found == ("stored" if known else "broken")
+        if outcome == "stored":
+            other.add_image(Source(GOOD), encoded(drawn(8)), drawn(8))
+        if outcome == "held":
+            other.claim(GOOD)
+        own = Fetching(store, LocalFetcher(CaptionEngine(["heron"])), Policy())
+        assert asyncio.run(retry_command.fetch_again(store, GOOD, own)) == outcome
+
+
+def test_local_addresses_are_read_from_the_world_of_the_run(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"world": "builtin", "target": "food", "engine": null}')
+    fail(tmp_path, {"local:builtin/0": "broken"})
+    assert retry("--store", tmp_path, "--reason", "broken") == 0
+    assert "tried 1 addresses again: 1 images came" in capsys.readouterr().out

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from PIL import Image
 from vl_core.cli import note_on_interruption
-from vl_core.data import ImageDataset, open_dataset
+from vl_core.data import open_dataset
+from vl_core.files import read_json
 from vl_core.progress import progress_bar
 from vl_core.tables import printable, text_table
 
 from vl_explorer.commands.settings.retry import Retry
+from vl_explorer.exploring.fetching import Fetcher, Fetching, LocalFetcher
 from vl_explorer.search.captions import CaptionEngine
 from vl_explorer.store.claims import Claim
 from vl_explorer.store.duplicates import NearDuplicates, fingerprint
-from vl_explorer.store.filters import ImageFilter, first_reason
-from vl_explorer.store.rows import Failure
+from vl_explorer.store.filters import ImageFilter
+from vl_explorer.store.rows import Failure, Result
 from vl_explorer.store.store import Store
 from vl_explorer.web.downloader import Downloader
-from vl_explorer.web.images import decode
-from vl_explorer.web.reasons import Reason, Refused
+from vl_explorer.web.reasons import Reason
+from vl_explorer.worlds.opening import open_world
 
 _LOCAL = "local:"
-_STORED = "stored"
 
 
 def run(settings: Retry) -> None:
@@ -45,13 +46,12 @@ def run(settings: Retry) -> None:
             return
         _check_reasons(settings.reasons, failures)
         urls = [failure.url for failure in failures if failure.reason in settings.reasons]
-        images = _check_sources(urls, settings)
-        filters = _filters(store, settings)
+        engine = _check_sources(urls, settings)
         store.allow_retry(settings.reasons)
         with note_on_interruption("rerun to go on with the addresses that are left"):
-            outcomes = asyncio.run(_fetch_all(store, urls, filters, images, settings))
+            outcomes = asyncio.run(_fetch_all(store, urls, settings, engine))
     found = Counter(outcomes)
-    print(f"tried {len(urls):,} addresses again: {found.pop(_STORED, 0):,} images came")
+    print(f"tried {len(urls):,} addresses again: {found.pop(Claim.STORED.value, 0):,} images came")
     if found:
         print(text_table(["reason", "addresses"], [[printable(name), f"{n:,}"] for name, n in found.most_common()]))
 
@@ -82,44 +82,78 @@ def _check_sources(urls: Sequence[str], settings: Retry) -> CaptionEngine | None
         )
     if not local:
         return None
-    if settings.engine_source is None:
+    if settings.engine_source is not None:
+        return CaptionEngine.open(settings.engine_source)
+    explored = _explored(settings.store)
+    if explored.get("world") is None or explored.get("engine") is not None:
         raise ValueError(f"--engine-source must be the data set of {local:,} local addresses, got none")
-    return CaptionEngine.open(settings.engine_source)
+    return open_world(explored["world"], target=explored.get("target")).engine
+
+
+def _explored(folder: Path) -> Mapping[str, Any]:
+    """Settings of the run whose folder has the store; none where the store has a folder of its own."""
+    path = folder / "config.json"
+    return read_json(path, dict) if path.is_file() else {}
 
 
 def _filters(store: Store, settings: Retry) -> list[ImageFilter]:
     """The guard of the test images: by hash alone, which keeps out too many rather than too few."""
-    given = [settings.test_images, *(run.settings.get("test_images") for run in store.runs())]
     guard = NearDuplicates()
-    for spec in sorted({str(spec) for spec in given if spec}):
-        dataset: ImageDataset = open_dataset(spec)
+    for spec in {settings.test_images, _explored(settings.store).get("test_images")} - {None}:
+        dataset = open_dataset(spec, default_split="test")
         for place in range(len(dataset)):
             guard.add((spec, place), fingerprint(dataset[place][0]))
     return [lambda image: None if guard.find_image(image) is None else "leak"] if len(guard) else []
 
 
-async def _fetch_all(
-    store: Store, urls: Iterable[str], filters: Sequence[ImageFilter], images: CaptionEngine | None, settings: Retry
-) -> list[str]:
+async def _fetch_all(store: Store, urls: Sequence[str], settings: Retry, engine: CaptionEngine | None) -> list[str]:
     """Outcome of each address, so many at a time."""
-    turns = _by_turns(urls)
+    filters = _filters(store, settings)
+    fetchers: dict[bool, Fetcher] = {True: LocalFetcher(engine)} if engine is not None else {}
+    if settings.contact:
+        fetchers[False] = Downloader(settings.policy)
+    fetching = {kind: Fetching(store, each, settings.policy, filters=filters) for kind, each in fetchers.items()}
     places = asyncio.Semaphore(settings.connections)
-    with progress_bar(total=len(turns), desc="retry", unit="addresses") as bar:
-        downloader = Downloader(settings.policy) if settings.contact else None
+    with progress_bar(total=len(urls), desc="retry", unit="addresses") as bar:
 
         async def fetch(url: str) -> str:
             async with places:
-                outcome = await _fetch(store, url, filters, images, downloader)
+                outcome = await fetch_again(store, url, fetching[url.startswith(_LOCAL)])
             bar.update()
             return outcome
 
         try:
             async with asyncio.TaskGroup() as tasks:
-                started = [tasks.create_task(fetch(url)) for url in turns]
+                started = [tasks.create_task(fetch(url)) for url in _by_turns(urls)]
         finally:
-            if downloader is not None:
-                await downloader.close()
+            for each in fetching.values():
+                await each.stop()
+            for fetcher in fetchers.values():
+                await fetcher.close()
     return [task.result() for task in started]
+
+
+async def fetch_again(store: Store, url: str, fetching: Fetching) -> str:
+    """Outcome of one address: ``"stored"``, or the reason for which there is no image.
+
+    Args:
+        store: Keeps the image with the origin that the address was found with, or the reason.
+        url: That may be tried again.
+        fetching: Over the same store.
+    """
+    claim = store.claim(url)
+    if claim is not Claim.GRANTED:
+        return claim.value  # another process is at it, or was
+    source = store.source_of(url)
+    texts = (source.title, source.author, source.license, source.license_url)
+    try:
+        offer = await fetching.fetch(Result(0, url, source.page_url, "", *texts))
+        entered = await asyncio.to_thread(fetching.enter, offer, engine=source.engine, query=source.query)
+    except BaseException:
+        store.release(url)  # so that a rerun need not wait for the lease to end
+        raise
+    fetching.forget([offer])
+    return entered.reason or Claim.STORED.value
 
 
 def _by_turns(urls: Iterable[str]) -> list[str]:
@@ -131,60 +165,3 @@ def _by_turns(urls: Iterable[str]) -> list[str]:
         places[host] += 1
         keyed.append((places[host], url))
     return [url for _, url in sorted(keyed)]
-
-
-async def _fetch(
-    store: Store,
-    url: str,
-    filters: Sequence[ImageFilter],
-    images: CaptionEngine | None,
-    downloader: Downloader | None,
-) -> str:
-    """Claim, fetch and decode one address; the store keeps the image or the reason for which there is none."""
-    claim = store.claim(url)
-    if claim is not Claim.GRANTED:
-        return str(claim)
-    try:
-        return await _fetch_claimed(store, url, filters, images, downloader)
-    except BaseException:
-        store.release(url)  # so that a rerun need not wait for the lease to end
-        raise
-
-
-async def _fetch_claimed(
-    store: Store,
-    url: str,
-    filters: Sequence[ImageFilter],
-    images: CaptionEngine | None,
-    downloader: Downloader | None,
-) -> str:
-    if url.startswith(_LOCAL) or downloader is None:
-        found = _read_local(url, images)
-    else:
-        fetched = await downloader.fetch(url)
-        if isinstance(fetched, Refused):
-            found = fetched
-        else:
-            image = await asyncio.to_thread(decode, fetched, downloader.policy)
-            found = image if isinstance(image, Refused) else (fetched.body, image)
-    if isinstance(found, Refused):
-        store.add_failure(url, found.reason, found.detail)
-        return str(found.reason)
-    content, image = found
-    if reason := first_reason(image, filters):
-        store.add_failure(url, reason)
-        return reason
-    outcome = store.add_image(store.source_of(url), content, image).outcome
-    return _STORED if outcome != Claim.BLOCKED else str(outcome)
-
-
-def _read_local(url: str, images: CaptionEngine | None) -> tuple[bytes, Image.Image] | Refused:
-    try:
-        if images is None:
-            raise ValueError("no data set of local addresses")
-        image = images.image(url)
-    except (OSError, ValueError) as error:
-        return Refused(url, Reason.broken, str(error))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue(), image

@@ -29,10 +29,12 @@ class Retry(StoredSettings):
     """Take only what its site says may be used for training; default: silence is no objection."""
 
     engine_source: ImageSource | None = None
-    """Data set of the captions engine that gave addresses of the form local:NAME/NUMBER."""
+    """Data set of the captions engine that gave addresses of the form local:NAME/NUMBER; default: the world of the run
+    whose folder has the store."""
 
     test_images: ImageSource | None = None
-    """Images of your test set, of which no version enters; default: those of the runs of the store."""
+    """Images of your test set, of which no version enters; default: those of the run
+    whose folder has the store."""
 
     quota: Annotated[float, Range(above=0)] | None = None
     """Megabytes that the image files may take; those with the lowest rewards go first. Default: no limit."""
