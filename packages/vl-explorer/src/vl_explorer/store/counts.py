@@ -99,6 +99,11 @@ class Counts(Records):
         ((count,),) = self.database.rows("SELECT count(*) FROM images")
         return int(count)
 
+    def last_image_at(self) -> float | None:
+        """Time at which the last image came, in seconds since 1970; None without images."""
+        row = self.database.row("SELECT added_at FROM images ORDER BY number DESC LIMIT 1")
+        return None if row is None else float(row[0])
+
     def asked(self, run_id: int) -> list[AskedQuery]:
         """Queries of a run and their concepts, in their order."""
         rows = self.database.rows(
