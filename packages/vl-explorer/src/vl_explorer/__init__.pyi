@@ -1,6 +1,8 @@
 """The public names of vl_explorer: the one list, which `__init__.py` imports lazily and type checkers read."""
 
 from .__about__ import __version__ as __version__
+from .charts.progress import draw_progress as draw_progress
+from .charts.wall import draw_wall as draw_wall
 from .embeddings.embedder import TextEmbedder as TextEmbedder
 from .embeddings.glove import GloveNouns as GloveNouns
 from .embeddings.sentences import SentenceTransformerEmbedder as SentenceTransformerEmbedder
@@ -18,6 +20,10 @@ from .models.model import ConceptModel as ConceptModel
 from .models.nearest import NearestModel as NearestModel
 from .models.sampling import draw as draw
 from .models.sampling import query_distribution as query_distribution
+from .page.report import write_report as write_report
+from .page.server import serve_dashboard as serve_dashboard
+from .page.state import RunState as RunState
+from .page.state import run_state as run_state
 from .rewards.encoder import ImageEncoder as ImageEncoder
 from .rewards.encoders import NetworkEncoder as NetworkEncoder
 from .rewards.encoders import PixelEncoder as PixelEncoder

@@ -52,13 +52,13 @@ COMMANDS: dict[str, Command] = {
         f"{_COMMANDS}.settings.report:Report",
         f"{_COMMANDS}.report:run",
         "write the page of a run as one HTML file",
-        {"": "the last run of the default store", "--store birds --run herons": "a run by its name"},
+        {"": "the only run of the default store", "--store birds --run herons": "a run by its name"},
     ),
     "dashboard": Command(
         f"{_COMMANDS}.settings.dashboard:Dashboard",
         f"{_COMMANDS}.dashboard:run",
         "serve the page of a run while it goes on",
-        {"--store birds": "the last run of a store", "--run herons --port 8000": "a run by its name, at a port"},
+        {"--store birds": "the only run of a store", "--run herons --port 8000": "a run by its name, at a port"},
     ),
 }
 

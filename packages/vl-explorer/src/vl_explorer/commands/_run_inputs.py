@@ -48,6 +48,10 @@ class Inputs:
     """Name of what the sample is from."""
     evaluate: Callable[[ImageEncoder], float] | None
     """Accuracy of k-NN on held-out images of the task, where there are labels."""
+    relevant: frozenset[str]
+    """Addresses of the images of the web that show the task, to count them alone; empty where nobody knows them."""
+    chance: float
+    """Share of these in the whole web."""
     description: str
     """All of it in one line."""
 
@@ -68,6 +72,7 @@ def open_inputs(settings: Run) -> Inputs:
     vocabulary = _vocabulary(settings, None if settings.engine is not None else world)
     sample, sampled_from = _sample(engine, world, settings.seed)
     own = world is not None and settings.images is None
+    relevant = world.relevant if world is not None and own and settings.engine is None else frozenset[str]()
     described = f"{target.name}: {len(target):,} target images; {len(vocabulary):,} concepts; {engine.name}"
     return Inputs(
         target=target,
@@ -77,7 +82,9 @@ def open_inputs(settings: Run) -> Inputs:
         sample=sample,
         sampled_from=sampled_from,
         evaluate=_evaluation(world.held_out) if world is not None and own else None,
-        description=world.describe() if world is not None and own and settings.engine is None else described,
+        relevant=relevant,
+        chance=len(relevant) / len(world.web) if world is not None else 0.0,
+        description=world.describe() if world is not None and relevant else described,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from vl_explorer.commands._chosen_run import chosen_run
-from vl_explorer.commands.settings.dashboard import Dashboard
-from vl_explorer.store.store import Store
+import webbrowser
+
+from vl_explorer.commands.settings.dashboard import HOST, Dashboard
+from vl_explorer.page.server import serve_dashboard
 
 
 def run(settings: Dashboard) -> None:
@@ -12,9 +13,18 @@ def run(settings: Dashboard) -> None:
 
     Raises:
         OSError: If the port is in use.
-        ValueError: If there is no such run, or pages are not written yet.
+        ValueError: If there is no such run.
     """
     settings.check()
-    with Store(settings.store, busy_seconds=settings.busy_seconds) as store:
-        chosen_run(store, settings.run)
-    raise ValueError("vl-explorer dashboard is not written yet; read the store with vl_explorer.Store")
+
+    def ready(url: str) -> None:
+        print(f"The page is at {url} (stop it with Ctrl-C)", flush=True)
+        if settings.browser:
+            webbrowser.open(url)
+
+    try:
+        serve_dashboard(
+            settings.store, settings.run, host=HOST, port=settings.port or 0, seconds=settings.seconds, ready=ready
+        )
+    except KeyboardInterrupt:
+        print("closed")

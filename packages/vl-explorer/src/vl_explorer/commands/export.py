@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vl_explorer.commands._chosen_run import chosen_run
 from vl_explorer.commands.settings.export import Export
+from vl_explorer.page.state import find_run
 from vl_explorer.store.export import export
 from vl_explorer.store.store import Store
 
@@ -20,7 +20,7 @@ def run(settings: Export) -> None:
     with Store(settings.store, busy_seconds=settings.busy_seconds) as store:
         images = None
         if settings.best is not None:
-            images = store.best_images(chosen_run(store, settings.run).id, settings.best)
+            images = store.best_images(find_run(store, settings.run).id, settings.best)
         done = export(
             store,
             settings.out,

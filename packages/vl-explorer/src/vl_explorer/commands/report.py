@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vl_explorer.commands._chosen_run import chosen_run
 from vl_explorer.commands.settings.report import Report
+from vl_explorer.page.report import write_report
 from vl_explorer.store.store import Store
 
 
@@ -12,9 +12,10 @@ def run(settings: Report) -> None:
 
     Raises:
         OSError: If a file cannot be written.
-        ValueError: If there is no such run, or pages are not written yet.
+        ValueError: If there is no such run.
     """
     settings.check()
-    with Store(settings.store, busy_seconds=settings.busy_seconds) as store:
-        chosen_run(store, settings.run)
-    raise ValueError("vl-explorer report is not written yet; read the store with vl_explorer.Store")
+    with Store(settings.store, busy_seconds=settings.busy_seconds, read_only=True) as store:
+        settings.out.mkdir(parents=True, exist_ok=True)
+        write_report(settings.out / "report.html", store, settings.run, images=settings.images)
+    print(f"wrote report.html to {settings.out}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from vl_core.cli import note_on_interruption
-from vl_core.runs import RunFolder, atomic_write
+from vl_core.runs import RunFolder
 from vl_core.tables import percent, text_table
 
 from vl_explorer.commands._run_inputs import Inputs, open_inputs
 from vl_explorer.commands._run_parts import build_acquisition, build_guard, build_learner, build_model
+from vl_explorer.commands._run_results import relevant_shares, write_results
 from vl_explorer.commands.settings.run import LOCAL, Run
 from vl_explorer.exploring.explorer import Explorer
 from vl_explorer.exploring.summary import IterationSummary
@@ -75,13 +75,17 @@ def run(settings: Run) -> int:
                 summaries = explorer.run()
         except SearchError as error:
             summaries, stopped = explorer.summaries(), str(error)
-        _write_result(settings, summaries, store, explorer.run_id)
-    print(_table(summaries))
+        hits = relevant_shares(store, explorer.run_id, inputs.relevant)[: len(summaries)]
+        write_results(settings, inputs, summaries, hits, store, explorer.run_id)
+    print(_table(summaries, hits))
+    if hits:
+        print(f"relevant: images that show the task, {percent(inputs.chance)} % of the whole web; no search sees it")
     if guard is not None:
         print(guard.report())
     if stopped:
         print(f"stopped: {stopped}; rerun to go on")
-    print(f"wrote result.json to {settings.out}, and what was found to {settings.store or settings.out}")
+    names = "report.html, progress.png, wall.png" if summaries else "report.html"
+    print(f"wrote {names} and result.json to {settings.out}, the store to {settings.store or settings.out}")
     return 1 if stopped else 0
 
 
@@ -111,18 +115,7 @@ def _separation(inputs: Inputs, encoder: ImageEncoder) -> str:
     return f"{separation(target, encoder(inputs.sample))} ({inputs.sampled_from})"
 
 
-def _write_result(settings: Run, summaries: Sequence[IterationSummary], store: Store, run_id: int) -> None:
-    result = {
-        "run": settings.run_name,
-        "settings": settings.explored(),
-        "iterations": [summary.to_json() for summary in summaries],
-        "images": len(store.rewards(run_id)),
-    }
-    with atomic_write(settings.out / "result.json") as file:
-        json.dump(result, file, indent=1)
-
-
-def _table(summaries: Sequence[IterationSummary]) -> str:
+def _table(summaries: Sequence[IterationSummary], hits: Sequence[float]) -> str:
     rows = [
         [
             str(number),
@@ -133,9 +126,21 @@ def _table(summaries: Sequence[IterationSummary]) -> str:
             f"{summary.refused:,}",
             f"{summary.dropped:,}",
             f"{summary.trained:,}",
-            "" if summary.accuracy is None else f"{percent(summary.accuracy)}",
+            percent(hits[number]) if hits else "",
+            "" if summary.accuracy is None else percent(summary.accuracy),
         ]
         for number, summary in enumerate(summaries)
     ]
-    head = ["iteration", "reward", "best tenth", "images", "new", "refused", "dropped", "updates", "k-NN %"]
+    head = [
+        "iteration",
+        "reward",
+        "best tenth",
+        "images",
+        "new",
+        "refused",
+        "dropped",
+        "updates",
+        "relevant %",
+        "k-NN %",
+    ]
     return text_table(head, rows)

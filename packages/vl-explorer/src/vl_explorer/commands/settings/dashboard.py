@@ -25,10 +25,13 @@ class Dashboard(RunSettings):
     port: Annotated[int, Range(1, 65535)] | None = None
     """Port to listen on; default: a free one."""
 
+    seconds: Annotated[float, Range(0.1, 3600)] = 3.0
+    """Seconds between two looks of the page for news."""
+
     browser: bool = False
     """Open the page in the web browser."""
 
-    GROUPS: ClassVar[Groups] = {"Input": ("store", "run"), "Page": ("port", "browser")}
+    GROUPS: ClassVar[Groups] = {"Input": ("store", "run"), "Page": ("port", "seconds", "browser")}
 
     def check_input(self) -> None:
         """Check the store and the port.

@@ -49,4 +49,4 @@ class RunSettings(StoredSettings):
     """A run in a store, on the command line."""
 
     run: str | None = None
-    """Name of the run; default: the last one of the store."""
+    """Name of the run; default: the only one of the store."""
