@@ -1,6 +1,8 @@
 """The public names of vl_explorer: the one list, which `__init__.py` imports lazily and type checkers read."""
 
 from .__about__ import __version__ as __version__
+from .charts.progress import draw_progress as draw_progress
+from .charts.wall import draw_wall as draw_wall
 from .embeddings.embedder import TextEmbedder as TextEmbedder
 from .embeddings.glove import GloveNouns as GloveNouns
 from .embeddings.sentences import SentenceTransformerEmbedder as SentenceTransformerEmbedder
@@ -18,6 +20,20 @@ from .models.model import ConceptModel as ConceptModel
 from .models.nearest import NearestModel as NearestModel
 from .models.sampling import draw as draw
 from .models.sampling import query_distribution as query_distribution
+from .page.report import write_report as write_report
+from .page.server import serve_dashboard as serve_dashboard
+from .page.state import RunState as RunState
+from .page.state import run_state as run_state
+from .rewards.encoder import ImageEncoder as ImageEncoder
+from .rewards.encoders import NetworkEncoder as NetworkEncoder
+from .rewards.encoders import PixelEncoder as PixelEncoder
+from .rewards.images import concept_reward as concept_reward
+from .rewards.images import image_rewards as image_rewards
+from .rewards.separation import Separation as Separation
+from .rewards.separation import separation as separation
+from .rewards.start import START_ENCODERS as START_ENCODERS
+from .rewards.start import open_start_backbone as open_start_backbone
+from .rewards.start import open_start_encoder as open_start_encoder
 from .search.brave import BraveEngine as BraveEngine
 from .search.captions import CaptionEngine as CaptionEngine
 from .search.commons import CommonsEngine as CommonsEngine
@@ -47,6 +63,11 @@ from .vocabulary.labels import nearest_to_labels as nearest_to_labels
 from .web.downloader import Downloader as Downloader
 from .web.images import read_image as read_image
 from .web.policy import Policy as Policy
+from .web.ray_downloader import RayDownloader as RayDownloader
 from .web.reasons import Fetched as Fetched
 from .web.reasons import Reason as Reason
 from .web.reasons import Refused as Refused
+from .worlds.clusters import ClusterWorld as ClusterWorld
+from .worlds.opening import open_world as open_world
+from .worlds.world import HeldOut as HeldOut
+from .worlds.world import World as World

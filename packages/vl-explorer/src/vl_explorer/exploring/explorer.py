@@ -68,7 +68,7 @@ class Explorer:
         downloader: Fetches addresses of the web, a `Downloader` or another `Fetcher`.
         policy: Limits of images; by default the downloader's.
         filters: Keep images out, such as a `LeakGuard`.
-        licenses: Identifiers of licenses that are allowed; None allows all.
+        licenses: Classes and identifiers of licenses that are allowed; None allows all.
         deduplicate: Give near-duplicates of earlier images no reward and do not train on them.
         evaluate: Accuracy of an encoder where labels are known; for the record alone.
 

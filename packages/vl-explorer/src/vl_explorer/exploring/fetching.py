@@ -15,7 +15,7 @@ from vl_explorer.search.captions import CaptionEngine
 from vl_explorer.store.claims import Claim
 from vl_explorer.store.filters import ImageFilter, first_reason
 from vl_explorer.store.images import Outcome
-from vl_explorer.store.licenses import license_id
+from vl_explorer.store.licenses import is_allowed, license_id
 from vl_explorer.store.rows import ResultLike, Source
 from vl_explorer.store.store import Store
 from vl_explorer.web.images import decode
@@ -87,7 +87,8 @@ class Fetching:
         fetcher: For addresses that are not in it.
         policy: Limits of images.
         filters: Keep images out, see `vl_explorer.store.filters`.
-        licenses: Identifiers of licenses that are allowed, see `vl_explorer.store.licenses`; None allows all.
+        licenses: Classes and identifiers of licenses that are allowed, see `vl_explorer.store.licenses`; None allows
+            all.
     """
 
     def __init__(
@@ -107,7 +108,9 @@ class Fetching:
 
     async def fetch(self, result: ResultLike) -> Offer:
         """Fetch a result, or take part in the fetching of its address that is under way."""
-        if self._licenses is not None and license_id(result.license, result.license_url) not in self._licenses:
+        if self._licenses is not None and not is_allowed(
+            license_id(result.license, result.license_url), self._licenses
+        ):
             return Offer(result, reason="license")
         task = self._under_way.get(result.url)
         if task is None:

@@ -105,9 +105,7 @@ class MoCoLearner:
         schedule = MultiEpoch(len(images), settings.epochs, length=length, seed=seed)
         size = len(images) * self._channels * self._image_size**2
         shown: Any = self._in_memory(images) if size <= _IN_MEMORY else images
-        pretrain(
-            self._method, shown, settings, folder, schedule=schedule, channels=self._channels, progress=progress
-        )
+        pretrain(self._method, shown, settings, folder, schedule=schedule, channels=self._channels, progress=progress)
         self.updates += settings.loop(schedule.length).updates
 
     def _in_memory(self, images: TrainingImages) -> Tensor:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vl_explorer.store.schema import migrate
+from vl_explorer.store.schema import check_version, migrate
 
 TRIES = 4
 """Times that a lock is waited for, each of `busy_seconds`."""
@@ -37,19 +37,27 @@ class Database:
     Args:
         path: The file; made where it is missing.
         busy_seconds: How long one try waits for another process.
+        read_only: Open a file that is there, and refuse every write.
 
     Raises:
         OSError: If the file cannot be opened or written to.
         StoreBusyError: If another process holds the database all the time.
-        ValueError: If the file is no store, or of a later version.
+        ValueError: If the file is no store, or of a later version; if read only, also of an earlier one.
     """
 
-    def __init__(self, path: Path, busy_seconds: float = 30.0) -> None:
-        self.path = path
+    def __init__(self, path: Path, busy_seconds: float = 30.0, *, read_only: bool = False) -> None:
+        self.path, self.read_only = path, read_only
         self._lock = threading.RLock()
+        where = f"{path.resolve().as_uri()}?mode={'rw' if read_only else 'rwc'}"
         try:
-            self._connection = sqlite3.connect(path, busy_seconds, isolation_level=None, check_same_thread=False)
-            self._prepare()
+            self._connection = sqlite3.connect(
+                where, busy_seconds, isolation_level=None, check_same_thread=False, uri=True
+            )
+            if read_only:
+                check_version(self._connection, str(path))
+                self._connection.execute("PRAGMA query_only = ON")
+            else:
+                self._prepare()
         except BaseException as error:
             if hasattr(self, "_connection"):
                 self._connection.close()
@@ -82,8 +90,10 @@ class Database:
         Raises:
             OSError: If the disk is full.
             StoreBusyError: If the lock is not free in time.
-            RuntimeError: If it must be alone and is not.
+            RuntimeError: If it must be alone and is not, or if the database is read only.
         """
+        if self.read_only:
+            raise RuntimeError(f"{self.path} was opened to be read only; open the store without read_only to write")
         with self._lock:
             if self._connection.in_transaction:
                 if alone:
@@ -114,6 +124,11 @@ class Database:
         """The first row of a query, None if there is none."""
         found = self.rows(sql, arguments)
         return found[0] if found else None
+
+    def version(self) -> int:
+        """Number that another one follows once another connection has written; equal ones mean that nothing changed."""
+        found = self.row("PRAGMA data_version")
+        return int(found[0]) if found else 0
 
     def truncate_log(self) -> None:
         """Move what was written into the database and empty the log; readers elsewhere may leave some for later."""

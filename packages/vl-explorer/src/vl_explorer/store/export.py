@@ -112,7 +112,7 @@ def export(
         names = sorted({item.license for item in refused})
         raise ValueError(
             f"allow must name the licenses of all images, {len(refused):,} of {len(items):,} have others: "
-            f"{', '.join(names)[:300]}; name them or their classes, or leave these images out with leave_out"
+            f"{', '.join(names)[:300]}; name them or their classes, or give leave_out=True"
         )
     if not chosen:
         raise ValueError(f"images must leave something to export, got {len(items):,} of which none may be exported")

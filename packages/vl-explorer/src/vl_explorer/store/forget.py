@@ -48,23 +48,35 @@ def forget(store: Store, target: str) -> Forgotten:
         RuntimeError: Inside of `Store.transaction`.
         ValueError: If `target` is neither.
     """
-    target = clean(target.strip(), None)
-    digits = target.lower()
-    if not is_digest(digits) and not _URL.fullmatch(target):
-        raise ValueError(f"target must be a URL or 64 hexadecimal digits, got {target[:80]!r}")
+    target = read_target(target)
+    digits = [target] if is_digest(target) else []
     with store.database.writing(alone=True) as connection:
-        named = _named(connection, digits if is_digest(digits) else target)
-        hashes = [row[2] for row in named if row[3] >= QUALITY] + ([digits] if is_digest(digits) else [])
+        named = _named(connection, target)
+        hashes = [row[2] for row in named if row[3] >= QUALITY] + digits
         images = dict([row[:2] for row in named] + _alike(connection, hashes))
-        urls = _urls_of(connection, images) | (set() if is_digest(digits) else {target})
+        urls = _urls_of(connection, images) | (set() if digits else {target})
         block(connection, "url", map(url_key, sorted(urls)), store.clock())
-        block(connection, "sha256", sorted({*images, *([digits] if is_digest(digits) else [])}), store.clock())
+        block(connection, "sha256", sorted({*images, *digits}), store.clock())
         block(connection, "hash", sorted(set(hashes)), store.clock())
         results = _delete(connection, images, urls)
     store.remove_unstored(list(images.items()))
     # The log of the database may still hold what was deleted.
     store.database.truncate_log()
     return Forgotten(len(images), len(urls), results)
+
+
+def read_target(target: str) -> str:
+    """The target of a takedown as it is looked for, digits in lower case.
+
+    Raises:
+        ValueError: If it is neither a URL nor 64 hexadecimal digits.
+    """
+    text = clean(target.strip(), None)
+    if is_digest(text.lower()):
+        return text.lower()
+    if not _URL.fullmatch(text):
+        raise ValueError(f"target must be a URL or 64 hexadecimal digits, got {text[:80]!r}")
+    return text
 
 
 def _named(connection: sqlite3.Connection, target: str) -> list[tuple[str, str, str, int]]:

@@ -71,9 +71,13 @@ class Rewards(Records):
 
     def best_images(self, run_id: int, count: int) -> list[str]:
         """SHA-256 of the images with the largest rewards of a run whose files are there, in the order of `rewards`."""
+        return list(self.best_rewards(run_id, count))
+
+    def best_rewards(self, run_id: int, count: int) -> dict[str, float]:
+        """Rewards of `best_images`, by SHA-256 and in their order."""
         rows = self.database.rows(
-            "SELECT image FROM rewards JOIN images ON sha256 = image WHERE run_id = ? AND stored "
+            "SELECT image, value FROM rewards JOIN images ON sha256 = image WHERE run_id = ? AND stored "
             "ORDER BY value DESC, image LIMIT ?",
             (run_id, count),
         )
-        return [str(image) for (image,) in rows]
+        return {str(image): float(value) for image, value in rows}

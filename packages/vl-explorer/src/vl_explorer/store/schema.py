@@ -51,6 +51,7 @@ _TABLES = (
     """CREATE TABLE failures (
         url TEXT PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL, tries INTEGER NOT NULL,
         retry INTEGER NOT NULL DEFAULT 0, failed_at REAL NOT NULL)""",
+    "CREATE INDEX failures_by_reason ON failures (reason)",
     "CREATE TABLE claims (url TEXT PRIMARY KEY, owner TEXT NOT NULL, expires_at REAL NOT NULL)",
     """CREATE TABLE blocked (
         number INTEGER PRIMARY KEY, kind TEXT NOT NULL, value TEXT NOT NULL, blocked_at REAL NOT NULL,
@@ -80,16 +81,31 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
     Raises:
         ValueError: If it is of a later version, or is no store.
     """
+    version = _version(connection, name, empty=True)
+    for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number}")
+
+
+def check_version(connection: sqlite3.Connection, name: str) -> None:
+    """Refuse a database that is no store of the present version.
+
+    Raises:
+        ValueError: If it is of another version, or is no store.
+    """
+    if _version(connection, name, empty=False) < len(MIGRATIONS):
+        raise ValueError(f"{name} is of an earlier version; open the store once for writing, which upgrades it")
+
+
+def _version(connection: sqlite3.Connection, name: str, *, empty: bool) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     application = int(connection.execute("PRAGMA application_id").fetchone()[0])
     tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-    if application != APPLICATION_ID and (version or application or tables):
+    if application != APPLICATION_ID and (version or application or tables or not empty):
         raise ValueError(f"{name} must be a store of vl-explorer, got the database of another program; choose a folder")
     if version > len(MIGRATIONS):
         raise ValueError(
             f"{name} has version {version}, later than {len(MIGRATIONS)}, the last known here; upgrade vl-explorer"
         )
-    for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
-        for statement in statements:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {number}")
+    return version

@@ -12,11 +12,14 @@ from typing import Any
 
 from vl_explorer.store.blocking import is_blocked_url
 from vl_explorer.store.records import Records
-from vl_explorer.store.rows import Iteration, Query, QueryState, Result, ResultLike, Run, clean
+from vl_explorer.store.rows import Iteration, Query, QueryState, Result, ResultLike, Run, Source, clean
 
 _QUERY = "SELECT id, run_id, iteration, place, text, concept, engine, state, requests, cost, exhausted FROM queries"
 _RESULT = """SELECT rank, results.url, results.page_url, thumbnail_url, results.title, results.author, results.license,
     results.license_url, width, height, identifier, image FROM results LEFT JOIN sources USING (url)"""
+
+_SOURCE = """SELECT url, page_url, title, author, license, license_url, engine, text
+    FROM results JOIN queries ON queries.id = query_id"""
 
 
 class Searches(Records):
@@ -158,6 +161,15 @@ class Searches(Records):
         """Results of a query, in the order of the engine."""
         rows = self.database.rows(f"{_RESULT} WHERE query_id = ? ORDER BY rank", (query_id,))
         return [Result(*row) for row in rows]
+
+    def source_of(self, url: str) -> Source:
+        """Source of a URL as the first result that named it says, the URL alone where none did.
+
+        Args:
+            url: As the results have it.
+        """
+        row = self.database.row(f"{_SOURCE} WHERE url = ? ORDER BY query_id, rank LIMIT 1", (clean(url, None),))
+        return Source(url) if row is None else Source(*row)
 
 
 def _query(values: tuple[Any, ...]) -> Query:
