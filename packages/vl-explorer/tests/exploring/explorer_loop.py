@@ -86,6 +86,8 @@ class Counting:
     def encoder(self):
         return Means(self.updates)
 
+    network = encoder
+
     def train(self, images, iteration, folder, *, progress=False):
         assert images[0].mode == "RGB"
         self.shown[iteration] = list(images.names)
