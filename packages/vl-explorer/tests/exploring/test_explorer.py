@@ -69,9 +69,10 @@ def test_rewards_are_mean_cosines_and_means_of_the_best(tmp_path):
 @pytest.mark.parametrize("overlap", [True, False])
 def test_a_run_that_is_taken_up_equals_one_that_was_not(tmp_path, overlap):
     settings = replace(SETTINGS, overlap=overlap)
-    with explorer(tmp_path / "whole", settings=settings) as whole, explorer(
-        tmp_path / "parts", settings=replace(settings, iterations=1)
-    ) as first:
+    with (
+        explorer(tmp_path / "whole", settings=settings) as whole,
+        explorer(tmp_path / "parts", settings=replace(settings, iterations=1)) as first,
+    ):
         expected = whole.run(progress=False)
         first.run(progress=False)
     for iterations in (2, 4):
@@ -259,9 +260,10 @@ def test_a_run_with_other_settings_and_a_lost_learner_are_refused(tmp_path):
         run.run(progress=False)
     with pytest.raises(ValueError, match="must have the settings that it began with"):
         explorer(tmp_path, settings=replace(SETTINGS, ratio=2.0))
-    with pytest.raises(FileNotFoundError, match="must hold the learner after 3 iterations"), explorer(
-        tmp_path / "elsewhere", store=tmp_path
-    ) as lost:
+    with (
+        pytest.raises(FileNotFoundError, match="must hold the learner after 3 iterations"),
+        explorer(tmp_path / "elsewhere", store=tmp_path) as lost,
+    ):
         lost.run(progress=False)
 
 

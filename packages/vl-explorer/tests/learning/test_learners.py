@@ -131,5 +131,5 @@ def test_states_of_other_learners_are_refused(images, tmp_path):
     with pytest.raises(ValueError, match="must be of the learner"):
         FixedLearner(PixelEncoder(4)).load(tmp_path / "stage")
     (tmp_path / "stage" / "learner.safetensors").write_bytes(b"cut")
-    with pytest.raises(ValueError, match="learner.safetensors"):
+    with pytest.raises(ValueError, match=r"learner\.safetensors"):
         learner().load(tmp_path / "stage")

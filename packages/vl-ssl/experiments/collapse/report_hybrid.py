@@ -3,7 +3,8 @@
     python packages/vl-ssl/experiments/collapse/report_hybrid.py
     python packages/vl-ssl/experiments/collapse/report_hybrid.py hybrid-collapse
 
-Reads the rows of `train_runs.py` for that study, ``hybrid`` by default. Intervals are Student's, of differences between runs of one seed.
+Reads the rows of `train_runs.py` for that study, ``hybrid`` by default. Intervals are Student's, of differences between
+runs of one seed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     VL_DATA=../shared/data python packages/vl-ssl/experiments/collapse/train_runs.py alarm --out runs
 
-`alarm-choice`, `alarm`, `hybrid` and `hybrid-collapse` need no data beside the package; `phenomenon-1000`, `-10000` and `-50000` take the
-full Fashion-MNIST from ``$VL_DATA/fashion_mnist`` or Debian's package. A finished run is a row of
+`alarm-choice`, `alarm`, `hybrid` and `hybrid-collapse` need no data beside the package; `phenomenon-1000`, `-10000` and
+`-50000` take the full Fashion-MNIST from ``$VL_DATA/fashion_mnist`` or Debian's package. A finished run is a row of
 `packages/vl-ssl/results/<study>.csv`, and what was read on the way is in `<study>_collapsing.csv` and
 `<study>_healthy.csv` for the studies of the alarm, and in `<study>_curves.csv` for others; what is there already is not
 trained again. A run whose loss is not finite any more ends with what was read until then. Two processes may share the
