@@ -20,7 +20,7 @@ from PIL import Image
 from vl_core.data import open_dataset
 from vl_explorer import CaptionEngine, GaussianProcess, GloveNouns, Store, draw, query_distribution, write_report
 from vl_explorer.exploring.summary import IterationSummary
-from vl_explorer.store.rows import Source
+from vl_explorer.store.rows import Result, Source
 
 ITERATIONS, QUERIES, RESULTS = 8, 30, 5
 FINISHED = 6
@@ -52,6 +52,8 @@ def explore(folder: Path) -> None:
                 results = asyncio.run(engine.search(words[concept], RESULTS)).results
                 # The captions of this machine have no addresses: each image gets one of its own.
                 named = [(f"https://emoji.example/{number[result.identifier]}.png", result) for result in results]
+                answer = [Result(rank, url, title=result.title) for rank, (url, result) in enumerate(named)]
+                store.add_results(query.id, answer, requests=1)
                 own = []
                 for url, result in named:
                     place_of = number[result.identifier]
@@ -92,7 +94,7 @@ def main(out: Path) -> None:
     if browser is None:
         return
     shot = out / "screenshot.png"
-    flags = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1280,1500", f"--screenshot={shot}"]
+    flags = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1280,1800", f"--screenshot={shot}"]
     subprocess.run([browser, *flags, (out / "report.html").resolve().as_uri()], check=True, capture_output=True)
     with Image.open(shot) as image:
         image.convert("RGB").quantize(192, dither=Image.Dither.NONE).save(out / "dashboard.png", optimize=True)
