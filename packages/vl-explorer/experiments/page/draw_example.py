@@ -32,7 +32,8 @@ def explore(folder: Path) -> None:
     emoji = open_dataset("emoji:noto")
     number = {name: place for place, name in enumerate(emoji.names)}
     embed, engine = GloveNouns(), CaptionEngine.open(emoji)
-    words = sorted({word for caption in emoji.captions for word in embed.known(caption)})
+    captions = emoji.captions or ()
+    words = sorted({word for caption in captions for word in embed.known(caption)})
     model = GaussianProcess(embed(words), length_scale=0.6, noise=0.2)
     rng = np.random.default_rng(0)
     with Store(folder, owner="example") as store:
@@ -57,12 +58,19 @@ def explore(folder: Path) -> None:
                 own = []
                 for url, result in named:
                     place_of = number[result.identifier]
-                    caption, kind = emoji.captions[place_of], emoji.classes[emoji.labels[place_of]]
+                    caption, kind = captions[place_of], emoji.classes[emoji.labels[place_of]]
                     image = Image.fromarray(np.asarray(emoji[place_of][0])).convert("RGB").resize((96, 96))
                     file = io.BytesIO()
                     image.save(file, "PNG")
-                    said = {"title": caption, "author": "Google", "license": "Apache-2.0", "engine": "captions"}
-                    source = Source(url, url.replace(".png", ".html"), query=words[concept], **said)
+                    source = Source(
+                        url,
+                        url.replace(".png", ".html"),
+                        caption,
+                        "Google",
+                        "Apache-2.0",
+                        engine="captions",
+                        query=words[concept],
+                    )
                     digest = store.add_image(source, file.getvalue(), image).sha256
                     noise = float(rng.normal(0, 0.04))
                     rewards.setdefault(digest, (0.72 if kind == "food & drink" else 0.3) + noise)

@@ -55,7 +55,14 @@ def test_images_are_encoded_anew_and_kept_by_the_browser(dashboard, store):
 
 @pytest.mark.parametrize(
     "path",
-    ["/image/" + "0" * 64, "/image/../store.sqlite", "/store.sqlite", "/fragment/", "/image/" + "A" * 64, "/%2e%2e/etc/passwd"],
+    [
+        "/image/" + "0" * 64,
+        "/image/../store.sqlite",
+        "/store.sqlite",
+        "/fragment/",
+        "/image/" + "A" * 64,
+        "/%2e%2e/etc/passwd",
+    ],
 )
 def test_nothing_else_is_served(dashboard, path):
     status, headers, body = ask(dashboard, path)
