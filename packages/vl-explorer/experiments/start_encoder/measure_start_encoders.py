@@ -1,4 +1,4 @@
-"""Measure start encoders on photographs whose labels none of them but ImageNet's has seen the like of.
+"""Measure start encoders on photographs that their training did not see.
 
     VL_DATA=../shared/data python packages/vl-explorer/experiments/start_encoder/measure_start_encoders.py
 
