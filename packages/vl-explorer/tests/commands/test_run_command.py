@@ -5,16 +5,17 @@ import re
 
 import numpy as np
 import pytest
-from explorer_store import drawn
+from explorer_store import drawn, offer, url_of
 from PIL import Image
 from vl_explorer.cli import main
-from vl_explorer.commands import _run_inputs
+from vl_explorer.commands import _run_inputs, _run_results
 from vl_explorer.commands._run_parts import build_acquisition, build_model
 from vl_explorer.commands.settings.run import LOCAL, TARGETS, Engine, Run
 from vl_explorer.commands.settings.run_inputs import ENCODERS
 from vl_explorer.models.nearest import NearestModel
 from vl_explorer.rewards.start import START_ENCODERS
 from vl_explorer.search.registry import ENGINE_NAMES
+from vl_explorer.store.rows import Result
 from vl_explorer.store.store import Store
 from vl_explorer.worlds.opening import WORLDS
 
@@ -23,6 +24,13 @@ SMALL = ["--iterations", "2", "--queries", "3", "--results", "3", "--start-encod
 
 def run(*arguments):
     return main(["run", *map(str, arguments)])
+
+
+@pytest.fixture(autouse=True)
+def _plain_figures(monkeypatch):
+    """No figures, which take longer than these runs."""
+    for name in ("draw_progress", "draw_wall"):
+        monkeypatch.setattr(_run_results, name, lambda path, *_, **__: Image.new("L", (1, 1)).save(path))
 
 
 def make_images(folder, color, count):
@@ -52,6 +60,7 @@ def test_the_loop_finds_scores_and_writes_and_a_rerun_changes_nothing(task, tmp_
     assert re.search(r"^0 +-?\d\.\d{3} ", shown, re.MULTILINE)
     result = json.loads((tmp_path / "found/result.json").read_text(encoding="utf-8"))
     assert [summary["new"] for summary in result["iterations"]] == [9]
+    assert {"report.html", "progress.png", "wall.png"} <= {path.name for path in (tmp_path / "found").iterdir()}
     with Store(tmp_path / "found") as store:
         assert [each.name for each in store.runs()] == ["found"]
         rewards = {query.text: value for query, value in concept_rewards(store, result)}
@@ -106,6 +115,19 @@ def test_test_images_stay_out_and_runs_share_a_store(task, tmp_path, capsys):
     assert run(*line, "--out", "second", "--concept-model", "random", "--name", "again") == 0
     with Store(tmp_path / "shared") as store:
         assert [each.name for each in store.runs()] == ["first", "again"]
+
+
+def test_relevant_images_of_an_iteration_are_counted_by_their_addresses(tmp_path):
+    with Store(tmp_path) as store:
+        run_id = store.add_run("run").id
+        for number in range(2):
+            store.add_iteration(run_id, number)
+            query = store.add_query(run_id, number, 0, "heron")
+            store.add_results(query.id, [Result(rank, url_of(rank + number)) for rank in range(3)])
+        for number in range(3):
+            offer(store, number)
+        assert _run_results.relevant_shares(store, run_id, {url_of(1), url_of(3)}) == [1 / 3, 1 / 2]
+        assert _run_results.relevant_shares(store, run_id, set()) == []
 
 
 def test_licenses_that_are_not_allowed_are_not_downloaded(task, tmp_path):

@@ -1,12 +1,15 @@
-"""`vl-explorer forget` and `export` from the command line."""
+"""The commands on a store from the command line: `forget`, `export`, `report`, `dashboard`, and what is refused."""
 
 import json
 import tarfile
+import threading
+from urllib.request import urlopen
 
 import pytest
 from explorer_store import url_of
 from vl_core.data import open_dataset
 from vl_explorer.cli import main
+from vl_explorer.page import server
 from vl_explorer.store.store import Store
 
 
@@ -65,6 +68,32 @@ def test_the_best_images_of_a_run_are_those_of_the_largest_rewards(filled, tmp_p
     assert described["author"] == "Ada"
 
 
+def test_a_report_is_one_file(filled, tmp_path, capsys):
+    assert run("report", "--store", filled, "--images", 1, "--out", tmp_path / "out") == 0
+    assert f"wrote report.html to {tmp_path / 'out'}" in capsys.readouterr().out
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") == 1
+    assert "herons" in page
+
+
+def test_a_dashboard_is_served_until_it_is_interrupted(filled, monkeypatch, capsys):
+    pages, opened = [], []
+
+    def serve_once(server):
+        client = threading.Thread(target=lambda: pages.append(urlopen(server.url).read().decode()))
+        client.start()
+        server.handle_request()
+        client.join()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server.Dashboard, "serve_forever", serve_once)
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert run("dashboard", "--store", filled, "--browser") == 0
+    shown = capsys.readouterr().out
+    assert f"The page is at {opened[0]} (stop it with Ctrl-C)\nclosed\n" in shown
+    assert "herons" in pages[0]
+
+
 def test_parquet_files_are_data_sets(filled, tmp_path):
     line = ("export", "--store", filled, "--format", "parquet", "--leave-out", "--images-per-file", 1)
     assert run(*line, "--out", tmp_path / "out") == 0
@@ -78,13 +107,13 @@ def test_parquet_files_are_data_sets(filled, tmp_path):
         (["forget", "heron"], "must be a URL or 64 hexadecimal digits, got 'heron'"),
         (["export", "--licenses", "atribution"], "--licenses must hold classes"),
         (["export", "--run", "herons"], "--run must come with --best"),
-        (["export", "--best", "1", "--run", "gulls"], "--run must be a run of the store, one of herons, got 'gulls'"),
+        (["export", "--best", "1", "--run", "gulls"], "--run must be the name of a run of"),
         (["export", "--format", "zip"], "--format must be one of webdataset, parquet, folder, got 'zip'"),
         (["retry", "--reason", "boredom"], "--reason must be of blocked, broken,"),
         (["retry", "--contact", "me"], "--contact must be an http(s) page or a mail address, got 'me'"),
         (["retry", "--engine-source", "nowhere"], "--engine-source must be"),
-        (["report", "--run", "gulls"], "--run must be a run of the store, one of herons, got 'gulls'"),
-        (["dashboard", "--run", "gulls"], "--run must be a run of the store, one of herons, got 'gulls'"),
+        (["report", "--run", "gulls"], "--run must be the name of a run of"),
+        (["dashboard", "--run", "gulls"], "--run must be the name of a run of"),
         (["dashboard", "--port", "65536"], "--port must be from 1 to 65535, got 65536"),
     ],
 )
