@@ -166,6 +166,8 @@ def test_charts_leave_gaps_and_have_round_ticks():
     chart = line_chart([Series("a", [0.0, None, 1.0, float("nan"), 0.5])], range(5), title="t")
     assert re.search(r'class="line line0" d="M[\d. ]+M[\d. ]+M[\d. ]+"', chart)
     assert chart.count("<circle") == 3
+    chart = line_chart([Series("a", [40.0, 50.0])], [0, 1], title="t")
+    assert re.findall(r'end">([^<]+)<', chart) == ["40.0", "42.5", "45.0", "47.5", "50.0"]
     assert "<svg" not in line_chart([Series("a", [None])], [0], title="t")
     for low, high in ((0.3, 0.3), (0, 0), (-5, 7), (1e6, 1.1e6), (12, 9000)):
         ticks = nice_ticks(low, high)

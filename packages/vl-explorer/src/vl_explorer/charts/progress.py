@@ -87,11 +87,9 @@ def _line(axes: Any, values: Sequence[float], place: int, name: str | None = Non
 
 
 def _finish(axes: Any, heading: str, *, legend: bool = False) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     axes.set_title(heading)
     axes.set_xlabel("iteration")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.locator_params(axis="x", nbins=5, integer=True)
     axes.margins(y=0.12)
     style_axes(axes, grid="y")
     axes.title.set_fontsize(TEXT)

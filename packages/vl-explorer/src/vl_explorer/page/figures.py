@@ -50,7 +50,8 @@ def line_chart(series: Sequence[Series], numbers: Sequence[int], *, title: str, 
 
     said = "; ".join(_in_words(line) for line in series)
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escaped(f"{title}. {said}")}">']
-    decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
+    gap = ticks[1] - ticks[0]
+    decimals = next((count for count in range(12) if math.isclose(round(gap, count), gap, rel_tol=1e-6)), 12)
     for tick in ticks:
         parts += [
             f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>',

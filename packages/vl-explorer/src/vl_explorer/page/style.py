@@ -28,6 +28,7 @@ progress { width: 100%; height: .6rem; accent-color: var(--c0); }
 dt { font-size: .82rem; } dd { margin: 0; font-size: 1.15rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1.2rem; }
 figure { margin: 0; min-width: 0; }
+.charts figure { display: flex; flex-direction: column; justify-content: space-between; }
 .charts figcaption { font-weight: 600; font-size: .9rem; margin-bottom: .2rem; }
 .charts svg { width: 100%; height: auto; display: block; }
 svg text { font-size: 12px; fill: var(--quiet); font-variant-numeric: tabular-nums; }
