@@ -20,7 +20,7 @@ from PIL import Image
 from vl_core.data import open_dataset
 from vl_explorer import CaptionEngine, GaussianProcess, GloveNouns, Store, draw, query_distribution, write_report
 from vl_explorer.exploring.summary import IterationSummary
-from vl_explorer.store.rows import Source
+from vl_explorer.store.rows import Result, Source
 
 ITERATIONS, QUERIES, RESULTS = 8, 30, 5
 FINISHED = 6
@@ -32,7 +32,8 @@ def explore(folder: Path) -> None:
     emoji = open_dataset("emoji:noto")
     number = {name: place for place, name in enumerate(emoji.names)}
     embed, engine = GloveNouns(), CaptionEngine.open(emoji)
-    words = sorted({word for caption in emoji.captions for word in embed.known(caption)})
+    captions = emoji.captions or ()
+    words = sorted({word for caption in captions for word in embed.known(caption)})
     model = GaussianProcess(embed(words), length_scale=0.6, noise=0.2)
     rng = np.random.default_rng(0)
     with Store(folder, owner="example") as store:
@@ -52,15 +53,24 @@ def explore(folder: Path) -> None:
                 results = asyncio.run(engine.search(words[concept], RESULTS)).results
                 # The captions of this machine have no addresses: each image gets one of its own.
                 named = [(f"https://emoji.example/{number[result.identifier]}.png", result) for result in results]
+                answer = [Result(rank, url, title=result.title) for rank, (url, result) in enumerate(named)]
+                store.add_results(query.id, answer, requests=1)
                 own = []
                 for url, result in named:
                     place_of = number[result.identifier]
-                    caption, kind = emoji.captions[place_of], emoji.classes[emoji.labels[place_of]]
+                    caption, kind = captions[place_of], emoji.classes[emoji.labels[place_of]]
                     image = Image.fromarray(np.asarray(emoji[place_of][0])).convert("RGB").resize((96, 96))
                     file = io.BytesIO()
                     image.save(file, "PNG")
-                    said = {"title": caption, "author": "Google", "license": "Apache-2.0", "engine": "captions"}
-                    source = Source(url, url.replace(".png", ".html"), query=words[concept], **said)
+                    source = Source(
+                        url,
+                        url.replace(".png", ".html"),
+                        caption,
+                        "Google",
+                        "Apache-2.0",
+                        engine="captions",
+                        query=words[concept],
+                    )
                     digest = store.add_image(source, file.getvalue(), image).sha256
                     noise = float(rng.normal(0, 0.04))
                     rewards.setdefault(digest, (0.72 if kind == "food & drink" else 0.3) + noise)
@@ -92,7 +102,7 @@ def main(out: Path) -> None:
     if browser is None:
         return
     shot = out / "screenshot.png"
-    flags = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1280,1500", f"--screenshot={shot}"]
+    flags = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1280,1800", f"--screenshot={shot}"]
     subprocess.run([browser, *flags, (out / "report.html").resolve().as_uri()], check=True, capture_output=True)
     with Image.open(shot) as image:
         image.convert("RGB").quantize(192, dither=Image.Dither.NONE).save(out / "dashboard.png", optimize=True)

@@ -1,9 +1,10 @@
 """Table of the switch of hybrid schedules: at fixed shares of the run, and where the alarm asks for it.
 
     python packages/vl-ssl/experiments/collapse/report_hybrid.py
-    python packages/vl-ssl/experiments/collapse/report_hybrid.py hybrid-collapse
+    python packages/vl-ssl/experiments/collapse/report_hybrid.py hybrid-chunks
 
-Reads the rows of `train_runs.py` for that study, ``hybrid`` by default. Intervals are Student's, of differences between runs of one seed.
+Reads the rows of `train_runs.py` for that study, ``hybrid`` by default. Intervals are Student's, of differences between
+runs of one seed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ TRIGGERED = "triggered"
 def main() -> None:
     """Print the table, and the triggered switch against the best fixed one."""
     parser = argparse.ArgumentParser(description="Print the table of hybrid schedules.")
-    parser.add_argument("study", nargs="?", choices=("hybrid", "hybrid-collapse"), default="hybrid")
+    parser.add_argument("study", nargs="?", choices=("hybrid", "hybrid-chunks"), default="hybrid")
     study = parser.parse_args().study
     runs: dict[str, dict[int, dict[str, str]]] = {}
     for row in read_rows(table(study)):

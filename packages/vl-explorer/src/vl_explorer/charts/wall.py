@@ -49,7 +49,7 @@ def draw_wall(
     lines = max(min(caption.count("\n") + 1, 2) for caption in captions)
     width = PAGE_WIDTH / columns
     figure = new_figure(PAGE_WIDTH, rows * (width + 0.15 * lines) + (0.35 if title else 0.1))
-    letters = max(6, round(width / 0.069))
+    letters = max(6, round(width / 0.08))
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -65,7 +65,7 @@ def draw_wall(
 def _tile(image: Image.Image) -> Image.Image:
     """The whole image in a square, on a light ground."""
     scale = _SIDE / max(image.size)
-    size = tuple(max(1, round(side * scale)) for side in image.size)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     # Small images, such as those of 32 pixels, keep their pixels.
     how = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
     shown = image.convert("RGBA").resize(size, how)

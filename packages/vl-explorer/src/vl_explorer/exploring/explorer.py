@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 import os
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -69,7 +70,7 @@ class Explorer:
         filters: Keep images out, such as a `LeakGuard`.
         licenses: Classes and identifiers of licenses that are allowed; None allows all.
         deduplicate: Give near-duplicates of earlier images no reward and do not train on them.
-        evaluate: Accuracy of an encoder where labels are known; for the record alone.
+        evaluate: Accuracy of the network that is trained, where labels are known; for the record alone.
 
     Raises:
         OSError: If the store cannot be opened.
@@ -109,6 +110,13 @@ class Explorer:
         self.target = [_image_of(target[place]) for place in range(len(target))]
         if not self.target:
             raise ValueError("target must hold at least one image, got none; give images of the task")
+        if len(self.target) < self.settings.neighbors:
+            warnings.warn(
+                f"target has {len(self.target)} images, fewer than neighbors={self.settings.neighbors}: an image's "
+                "reward is its mean cosine to all of them; add target images, or lower neighbors",
+                UserWarning,
+                stacklevel=2,
+            )
         if downloader is None and not isinstance(engine, CaptionEngine):
             raise ValueError(
                 f"downloader must be given for the engine {engine.name}, whose images are elsewhere; pass "
@@ -142,7 +150,7 @@ class Explorer:
         self._evaluate = evaluate
         self._accuracies: dict[int, float] = {}
         self._observed: list[int] = []
-        self._scored_after = learner.updates
+        self._scored_by = learner.encoder().name
         self._stages = Stages(self.out, self.store, self.run_id, learner, self.target, self.settings)
 
     def _begin(self, name: str, deduplicate: bool) -> int:
@@ -235,6 +243,8 @@ class Explorer:
             # Predictions are made as they were, so that they are equal to the last digit.
             self.model.predict()
         self._replace_rewards()
+        if summaries:
+            self._scored_by = summaries[-1].encoder
 
     async def _iterate(self, iteration: int) -> IterationSummary | None:
         """One iteration; the learner trains on the one before, first or meanwhile."""
@@ -243,11 +253,11 @@ class Explorer:
             return None
         if not self.settings.overlap:
             await asyncio.to_thread(self._stages.advance, iteration)
-        encoder, updates = self.learner.encoder(), self.learner.updates
+        encoder, network, updates = self.learner.encoder(), self.learner.network(), self.learner.updates
         training = asyncio.create_task(asyncio.to_thread(self._stages.advance, iteration))
         try:
             scorer = await asyncio.to_thread(Scorer, encoder, self.target, self.settings.neighbors)
-            accuracy = await asyncio.to_thread(self._accuracy, encoder, updates)
+            accuracy = await asyncio.to_thread(self._accuracy, network, updates)
             found = [each async for each in self._gathering(scorer).gather(queries)]
         finally:
             # A thread cannot be stopped, and what it learns is kept.
@@ -257,7 +267,7 @@ class Explorer:
             raise SearchError(
                 "unreachable", f"no query of iteration {iteration} was answered; the last: {found[-1].failed}"
             )
-        return await asyncio.to_thread(self._finish, iteration, found, scorer, updates, accuracy)
+        return await asyncio.to_thread(self._finish, iteration, found, scorer, encoder.name, updates, accuracy)
 
     def _queries(self, iteration: int) -> list[Query]:
         """Queries of an iteration: those that the store has, or else new ones, all at once."""
@@ -288,14 +298,20 @@ class Explorer:
         bar = float(np.quantile(rewards, self.settings.hopeless)) if self.settings.scouts and len(rewards) else None
         return Gathering(self.store, self.engine, self._fetching(), scorer, self.settings, bar)
 
-    def _accuracy(self, encoder: ImageEncoder, updates: int) -> float | None:
-        """Accuracy of an encoder, measured once."""
+    def _accuracy(self, network: ImageEncoder, updates: int) -> float | None:
+        """Accuracy of the network after so many updates, measured once."""
         if updates not in self._accuracies and self._evaluate is not None:
-            self._accuracies[updates] = float(self._evaluate(encoder))
+            self._accuracies[updates] = float(self._evaluate(network))
         return self._accuracies.get(updates)
 
     def _finish(
-        self, iteration: int, found: Sequence[Gathered], scorer: Scorer, updates: int, accuracy: float | None
+        self,
+        iteration: int,
+        found: Sequence[Gathered],
+        scorer: Scorer,
+        encoder: str,
+        updates: int,
+        accuracy: float | None,
     ) -> IterationSummary:
         """Keep rewards and summary in one step, and let the model see them."""
         versions = frozenset() if self._versions is None else self._versions.follow()
@@ -309,9 +325,9 @@ class Explorer:
         known = self.store.rewards(self.run_id)
         new = [digest for digest in rewards if digest not in known]
         self._stages.choose(iteration, new, rewards)
-        if updates != self._scored_after:
+        if encoder != self._scored_by:
             rewards |= self._scored_again(rewards, scorer)
-        self._scored_after = updates
+        self._scored_by = encoder
         with self.store.transaction():
             self.store.set_rewards(self.run_id, iteration, rewards)
             earned = self.store.query_rewards(self.run_id, top=self.settings.top)
@@ -327,6 +343,7 @@ class Explorer:
                 cost=math.fsum(query.cost for query in self.store.queries(self.run_id, iteration)),
                 trained=updates,
                 accuracy=accuracy,
+                encoder=encoder,
             )
             self.store.finish_iteration(self.run_id, iteration, summary.to_json())
         self._observe(iteration, summary.concept_rewards)

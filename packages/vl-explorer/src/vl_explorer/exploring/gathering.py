@@ -33,11 +33,11 @@ class Scorer:
     Args:
         encoder: Frozen.
         target: Images of the task.
-        neighbors: Nearest target images of a reward.
+        neighbors: Nearest target images of a reward; all where there are fewer.
     """
 
     def __init__(self, encoder: ImageEncoder, target: Sequence[Image.Image], neighbors: int) -> None:
-        self._encoder, self._neighbors = encoder, neighbors
+        self._encoder, self._neighbors = encoder, min(neighbors, len(target))
         self._target = np.concatenate(list(self._features(target)))
         self._turn = asyncio.Lock()
 

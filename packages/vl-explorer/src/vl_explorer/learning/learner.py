@@ -43,7 +43,10 @@ class Learner(Protocol):
         """Settings by name, as JSON keeps them: the same for a learner that is made again."""
 
     def encoder(self) -> ImageEncoder:
-        """A frozen copy of the network as it is now."""
+        """Scores images: a frozen copy of the network as it is now, or what stands for it."""
+
+    def network(self) -> ImageEncoder:
+        """A frozen copy of the network that is trained, as it is now."""
 
     def train(self, images: TrainingImages, iteration: int, folder: Path, *, progress: bool = False) -> None:
         """Train on images; rerun with the same arguments after a kill to resume.
@@ -79,6 +82,10 @@ class FixedLearner:
         return {"learner": "fixed", "encoder": self._encoder.name}
 
     def encoder(self) -> ImageEncoder:
+        """The encoder."""
+        return self._encoder
+
+    def network(self) -> ImageEncoder:
         """The encoder."""
         return self._encoder
 

@@ -38,6 +38,8 @@ class MoCoLearner:
             `paper_training`.
         updates: Updates of an iteration, whatever the number of images; None for the epochs of the settings.
         name: Of the network, as the run's settings keep it.
+        scorer: Scores images in place of the network, from the first iteration to the last: for networks that do not
+            tell anything yet.
         options: Of `vl_ssl.MoCoV3`, such as ``hidden`` or ``temperature``. By default the paper's temperature 1 and
             momentum 0.9985, which does not rise.
 
@@ -53,6 +55,7 @@ class MoCoLearner:
         settings: PretrainSettings | None = None,
         updates: int | None = None,
         name: str = "network",
+        scorer: ImageEncoder | None = None,
         **options: Any,
     ) -> None:
         if updates is not None and updates < 1:
@@ -65,7 +68,7 @@ class MoCoLearner:
         with torch.random.fork_rng():
             torch.manual_seed(self._settings.seed)
             self._method = MoCoV3(backbone, **self._options)
-        self._name, self._image_size, self._each = name, image_size, updates
+        self._name, self._image_size, self._each, self._scorer = name, image_size, updates, scorer
         self._channels = int(next(weight for weight in backbone.parameters() if weight.ndim == 4).shape[1])
         self.updates = 0
 
@@ -79,6 +82,7 @@ class MoCoLearner:
         return {
             "learner": "moco-v3",
             "encoder": self._name,
+            "scorer": None if self._scorer is None else self._scorer.name,
             "image_size": self._image_size,
             "updates_each": self._each,
             **self._options,
@@ -86,6 +90,10 @@ class MoCoLearner:
         }
 
     def encoder(self) -> ImageEncoder:
+        """The scorer, or a frozen copy of the backbone as it is now."""
+        return self.network() if self._scorer is None else self._scorer
+
+    def network(self) -> ImageEncoder:
         """A frozen copy of the backbone as it is now."""
         name = f"{self._name} after {self.updates} updates" if self.updates else self._name
         return NetworkEncoder(self._method.backbone, image_size=self._image_size, name=name)

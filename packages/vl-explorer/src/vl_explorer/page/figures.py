@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from vl_explorer.page.texts import escaped
 
@@ -88,12 +89,12 @@ def _path(points: Sequence[tuple[float, float] | None]) -> str:
     )
 
 
-def _is_drawn(value: float | None) -> bool:
+def _is_drawn(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
 def _in_words(line: Series) -> str:
-    found = [value for value in line.values if value is not None and math.isfinite(value)]
+    found = [value for value in line.values if _is_drawn(value)]
     if not found:
         return f"{line.name}: not measured"
     return f"{line.name}: from {found[0]:.3f} at first to {found[-1]:.3f} at last"

@@ -17,8 +17,8 @@ Images = Callable[[str], str | None]
 def sections(state: RunState, images: Images) -> str:
     """All parts of the page."""
     parts = (
-        _status(state), _numbers(state), _charts(state), _concepts(state), _wall(state, images),
-        _iterations(state), _refusals(state), _settings(state),
+        _status(state), _numbers(state), _charts(state), _concepts(state), _refusals(state), _wall(state, images),
+        _iterations(state), _settings(state),
     )  # fmt: skip
     return "\n".join(parts)
 
@@ -90,6 +90,8 @@ def _charts(state: RunState) -> str:
             Series("refused", [float(row.refused) for row in rows]),
         ]),
     ]  # fmt: skip
+    if all(row.accuracy is None for row in rows):
+        del figures[1]
     return (
         '<section id="charts"><h2>Over iterations</h2><div class="charts">'
         + "".join(_figure(title, series, numbers, state.planned) for title, series in figures)
@@ -137,10 +139,12 @@ def _wall_image(image: WallImage, address: str | None) -> str:
     source = image.source
     title = source.title or host(source.page_url) or host(source.url) or "untitled"
     alt = escaped(f"{title}, found for {source.query}" if source.query else title, 160)
+    # Inside a file there is nothing to wait for, and a printed page shows all.
+    lazy = "" if address is None or address.startswith("data:") else ' loading="lazy" decoding="async"'
     small = (
         '<div class="gone">file removed</div>'
         if address is None
-        else f'<img src="{escaped(address)}" alt="{alt}" width="160" height="160" loading="lazy" decoding="async">'
+        else f'<img src="{escaped(address)}" alt="{alt}" width="160" height="160"{lazy}>'
     )
     name = source.license or image.license_id
     lines = [

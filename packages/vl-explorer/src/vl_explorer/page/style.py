@@ -23,7 +23,7 @@ p { margin: .3rem 0; }
 #lost[hidden] { display: none; }
 .finished { color: var(--c2); font-weight: 600; }
 progress { width: 100%; height: .6rem; accent-color: var(--c0); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .6rem; margin: .8rem 0 0; }
+.tiles { display: grid; grid-template-columns: repeat(4, 1fr); gap: .6rem; margin: .8rem 0 0; }
 .tiles div { background: var(--raised); border: 1px solid var(--edge); border-radius: .5rem; padding: .5rem .8rem; }
 dt { font-size: .82rem; } dd { margin: 0; font-size: 1.15rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1.2rem; }
@@ -45,7 +45,7 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { padding: .28rem .9rem .28rem 0; border-bottom: 1px solid var(--edge); text-align: right; vertical-align: top; }
 th { font-weight: 400; } thead th { color: var(--quiet); font-size: .82rem; vertical-align: bottom; }
 th.left, td.left { text-align: left; overflow-wrap: anywhere; } tbody th.left { min-width: 6rem; }
-.bar { width: 9rem; height: .6rem; fill: var(--c0); margin-top: .4rem; }
+.bar { width: 100%; min-width: 4.5rem; height: .6rem; fill: var(--c0); margin-top: .4rem; }
 .wall { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem .8rem; }
 .wall figure { position: relative; font-size: .78rem; line-height: 1.4; }
 .wall img, .gone { width: 100%; height: auto; aspect-ratio: 1; object-fit: cover; background: var(--raised);
@@ -55,8 +55,11 @@ th.left, td.left { text-align: left; overflow-wrap: anywhere; } tbody th.left { 
   padding: 0 .35rem; font-variant-numeric: tabular-nums; }
 .wall figcaption { margin-top: .3rem; color: var(--quiet); overflow-wrap: anywhere; }
 footer { margin-top: 3rem; font-size: .82rem; color: var(--quiet); }
-@media (max-width: 30rem) { .tiles { grid-template-columns: 1fr 1fr; } .bar { width: 5rem; }
-  .wall { grid-template-columns: 1fr 1fr; } }
+#concepts table { width: 100%; }
+@media (min-width: 56rem) { main { display: grid; grid-template-columns: 3fr 1.4fr; column-gap: 3rem; }
+  section { grid-column: 1 / -1; min-width: 0; } #concepts { grid-column: 1; } #refusals { grid-column: 2; } }
+@media (max-width: 44rem) { .tiles { grid-template-columns: 1fr 1fr; } }
+@media (max-width: 30rem) { .wall { grid-template-columns: 1fr 1fr; } }
 @media print { .scroll { overflow: visible; } }
 """
 """Style sheet."""
