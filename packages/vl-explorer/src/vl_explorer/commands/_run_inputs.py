@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -131,7 +130,7 @@ def _vocabulary(settings: Run, world: World | None) -> Vocabulary:
 
 def _sample(engine: SearchEngine, world: World | None, seed: int) -> tuple[list[Image.Image], str]:
     """Images of the web at random, and their origin."""
-    web: Sequence[Any] | None = engine.images if isinstance(engine, CaptionEngine) else None
+    web = engine.images if isinstance(engine, CaptionEngine) else None
     name = engine.name
     if web is None:
         web = world.web if world is not None else open_world("builtin").web

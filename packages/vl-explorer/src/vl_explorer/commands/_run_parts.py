@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from vl_core.data import open_dataset
@@ -37,9 +38,8 @@ def build_learner(settings: Run) -> Learner:
         return FixedLearner(open_start_encoder(settings.start_encoder))
     backbone = open_start_backbone(settings.start_encoder).to(find_device(settings.device))
     size = backbone.config.image_size if backbone.config is not None else None
-    if settings.recipe == "paper":
-        training, options = paper_training(seed=settings.seed), {}
-    else:
+    training, options = paper_training(seed=settings.seed), dict[str, Any]()
+    if settings.recipe == "small":
         training = small_training(seed=settings.seed)
         options = {"projection": 128, "hidden": 512, "predictor_hidden": 512, "temperature": 0.2, "momentum": 0.99}
     return MoCoLearner(

@@ -99,7 +99,8 @@ def _explored(folder: Path) -> Mapping[str, Any]:
 def _filters(store: Store, settings: Retry) -> list[ImageFilter]:
     """The guard of the test images: by hash alone, which keeps out too many rather than too few."""
     guard = NearDuplicates()
-    for spec in {settings.test_images, _explored(settings.store).get("test_images")} - {None}:
+    given = (settings.test_images, _explored(settings.store).get("test_images"))
+    for spec in sorted({str(spec) for spec in given if spec}):
         dataset = open_dataset(spec, default_split="test")
         for place in range(len(dataset)):
             guard.add((spec, place), fingerprint(dataset[place][0]))

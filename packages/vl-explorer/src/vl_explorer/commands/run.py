@@ -53,7 +53,7 @@ def run(settings: Run) -> int:
         Store(settings.store or settings.out, quota=settings.quota_bytes, owner=f"run {name}") as store,
     ):
         explorer = Explorer(
-            inputs.target,
+            [inputs.target[place][0] for place in range(len(inputs.target))],
             inputs.vocabulary,
             inputs.engine,
             learner,

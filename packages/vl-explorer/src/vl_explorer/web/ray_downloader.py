@@ -65,7 +65,7 @@ class RayDownloader:
             url: Any string.
         """
         try:
-            found = await follow(url, self.policy, self._ask)
+            found: Fetched | Refused = await follow(url, self.policy, self._ask)
         except Refusal as refusal:
             return refused(url, refusal)
         return replace(found, url=url)
