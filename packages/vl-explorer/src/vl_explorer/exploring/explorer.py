@@ -165,9 +165,7 @@ class Explorer:
             "deduplicate": deduplicate,
         }
         # How many iterations there are, and how much is under way at once, may change when a run is resumed.
-        for free in ("iterations", "queries_at_once"):
-            del settings[free]
-        return self.store.add_run(name, settings).id
+        return self.store.add_run(name, settings, free=("iterations", "queries_at_once")).id
 
     def __enter__(self) -> Self:
         """Give the explorer, whose store the end of the block closes if it is its own."""

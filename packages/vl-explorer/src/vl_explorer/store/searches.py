@@ -6,7 +6,7 @@ All of it may be said twice: whoever resumes after a kill says what it knows, an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,28 +25,33 @@ _SOURCE = """SELECT url, page_url, title, author, license, license_url, engine, 
 class Searches(Records):
     """The part of a store that says what was asked, and what was answered."""
 
-    def add_run(self, name: str, settings: Mapping[str, Any] | None = None) -> Run:
+    def add_run(self, name: str, settings: Mapping[str, Any] | None = None, *, free: Collection[str] = ()) -> Run:
         """Add a run, or find it again.
 
         Args:
             name: Of the run.
             settings: All that the run is a function of, to be written as JSON.
+            free: Names of settings that may change when the run is found again, and are kept as they are now.
 
         Raises:
-            ValueError: If the run is there with other settings.
+            ValueError: If the run is there with other settings; the message names those that differ.
         """
         text = _to_json(settings or {})
+        given: dict[str, Any] = json.loads(text)
         with self.database.writing() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO runs (name, settings, started_at) VALUES (?, ?, ?)", (name, text, self.clock())
             )
             found = next(run for run in self.runs() if run.name == name)
-            if _to_json(found.settings) != text:
+            names = sorted((given.keys() | found.settings.keys()) - set(free))
+            other = [each for each in names if given.get(each) != found.settings.get(each)]
+            if other:
+                differ = ", ".join(f"{each} {found.settings.get(each)!r} and not {given.get(each)!r}" for each in other)
                 raise ValueError(
-                    f"run {name!r} must have the settings that it began with, {_to_json(found.settings)[:400]}, got "
-                    f"{text[:400]}; choose another name"
+                    f"run {name!r} must have the settings that it began with, {differ[:400]}; choose another name"
                 )
-        return found
+            connection.execute("UPDATE runs SET settings = ? WHERE id = ?", (text, found.id))
+        return replace(found, settings=given)
 
     def runs(self) -> list[Run]:
         """All runs, the earliest first."""
