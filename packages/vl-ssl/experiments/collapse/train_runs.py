@@ -34,7 +34,7 @@ STUDIES: dict[str, Callable[[], dict[str, StudyRun]]] = {
     "alarm-choice": alarm_choice_runs,
     "alarm": alarm_runs,
     "hybrid": partial(hybrid_runs, 20, (0.1, 0.2, 0.4, 0.6, 0.8)),
-    "hybrid-chunks": partial(hybrid_runs, 500, (0.2, 0.4, 0.6, 0.8)),
+    "hybrid-chunks": partial(hybrid_runs, 500, (0.2, 0.4, 0.8)),
     **{f"phenomenon-{updates}": partial(phenomenon_runs, updates) for updates in (1000, 10_000, 50_000)},
 }
 KINDS = {"alarm-choice": ("collapsing", "healthy"), "alarm": ("collapsing", "healthy")}
