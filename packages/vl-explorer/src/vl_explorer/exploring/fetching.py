@@ -6,7 +6,7 @@ import asyncio
 import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from PIL import Image
 
@@ -28,7 +28,7 @@ _POLL = 0.2  # seconds between looks at a claim of another process
 
 
 class Fetcher(Protocol):
-    """Anything that fetches an address, such as `Downloader`."""
+    """Anything that fetches an address, such as `Downloader`; one with ``check_page`` is asked about pages too."""
 
     async def fetch(self, url: str) -> Fetched | Refused:
         """The bytes at an address, or the reason for which there are none."""
@@ -105,6 +105,7 @@ class Fetching:
         self._filters = tuple(filters)
         self._licenses = None if licenses is None else frozenset(licenses)
         self._under_way: dict[str, asyncio.Task[Offer]] = {}
+        self._pages: dict[str, asyncio.Task[Refused | None]] = {}
 
     async def fetch(self, result: ResultLike) -> Offer:
         """Fetch a result, or take part in the fetching of its address that is under way."""
@@ -125,11 +126,12 @@ class Fetching:
 
     async def stop(self) -> None:
         """Cancel what is under way."""
-        tasks = list(self._under_way.values())
+        tasks: list[asyncio.Task[Any]] = [*self._under_way.values(), *self._pages.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._under_way.clear()
+        self._pages.clear()
 
     async def _fetch(self, result: ResultLike) -> Offer:
         claim = await self._claim(result.url)
@@ -137,6 +139,9 @@ class Fetching:
             return await asyncio.to_thread(self._stored, result)
         if claim is not Claim.GRANTED:
             return Offer(result, reason=claim.value)
+        objection = await self._objection(result.page_url)
+        if objection is not None:
+            return self._failed(result, objection.reason.value, objection.detail)
         answer = await self._fetcher.fetch(result.url)
         image = answer if isinstance(answer, Refused) else await asyncio.to_thread(decode, answer, self._policy)
         if isinstance(answer, Refused) or isinstance(image, Refused):
@@ -147,6 +152,17 @@ class Fetching:
         if reason is not None:
             return self._failed(result, reason, "kept out by a filter")
         return Offer(result, image, answer.body)
+
+    async def _objection(self, page_url: str) -> Refused | None:
+        """Why a page forbids to use its images; a page that cannot be read says nothing, unless the policy is strict."""
+        check = getattr(self._fetcher, "check_page", None)
+        if check is None or not page_url or not self._policy.pages:
+            return None
+        task = self._pages.get(page_url)
+        if task is None:
+            task = self._pages[page_url] = asyncio.create_task(check(page_url))
+        said: Refused | None = await asyncio.shield(task)
+        return said if said is not None and (said.reason is Reason.opt_out or self._policy.strict) else None
 
     async def _claim(self, url: str) -> Claim:
         while True:
