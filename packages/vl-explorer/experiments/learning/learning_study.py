@@ -25,8 +25,8 @@ from vl_explorer import ImageEncoder, MoCoLearner, World, open_start_backbone, o
 from vl_explorer.learning.images import FoundImages
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "search"))
-from searching import Policy, Scene, prepare, search_with  # noqa: E402
-from world_features import TASKS, features_of  # noqa: E402
+from searching import Policy, Scene, prepare, search_with
+from world_features import TASKS, features_of
 
 ROWS = Path(__file__).resolve().parents[2] / "results" / "learning.csv"
 ARMS = ("target alone", "random", "explorer")

@@ -154,7 +154,7 @@ class Fetching:
         return Offer(result, image, answer.body)
 
     async def _objection(self, page_url: str) -> Refused | None:
-        """Why a page forbids to use its images; a page that cannot be read says nothing, unless the policy is strict."""
+        """Refusal of a page to let its images be used; one that cannot be read says nothing, but to a strict policy."""
         check = getattr(self._fetcher, "check_page", None)
         if check is None or not page_url or not self._policy.pages:
             return None
