@@ -117,11 +117,7 @@ class Explorer:
                 UserWarning,
                 stacklevel=2,
             )
-        if downloader is None and not isinstance(engine, CaptionEngine):
-            raise ValueError(
-                f"downloader must be given for the engine {engine.name}, whose images are elsewhere; pass "
-                "Downloader(Policy(contact='you@example.org'))"
-            )
+        self._fetcher = _fetcher_of(engine, downloader)
         self.vocabulary, self.engine, self.learner = vocabulary, engine, learner
         self.model = _default_model(vocabulary, embed) if model is None else model
         if len(self.model.embeddings) != len(vocabulary):
@@ -141,8 +137,6 @@ class Explorer:
         except BaseException:
             self.close()
             raise
-        # Local addresses are the engine's own, whatever else may be fetched.
-        self._fetcher = LocalFetcher(engine) if isinstance(engine, CaptionEngine) else downloader
         if policy is None:
             policy = downloader.policy if isinstance(downloader, Downloader) else Policy()
         self._fetching = partial(Fetching, self.store, self._fetcher, policy, filters=filters, licenses=licenses)
@@ -383,6 +377,22 @@ class Explorer:
         )
         if not np.array_equal(present, before):
             self.model.replace(present)
+
+
+def _fetcher_of(engine: SearchEngine, downloader: Fetcher | None) -> Fetcher:
+    """What fetches the results of an engine: local addresses are the engine's own, whatever else may be fetched.
+
+    Raises:
+        ValueError: If its images are elsewhere, and there is no downloader.
+    """
+    if isinstance(engine, CaptionEngine):
+        return LocalFetcher(engine)
+    if downloader is None:
+        raise ValueError(
+            f"downloader must be given for the engine {engine.name}, whose images are elsewhere; pass "
+            "Downloader(Policy(contact='you@example.org'))"
+        )
+    return downloader
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -40,7 +40,8 @@ class Versions:
         return frozenset(self._found)
 
     def _embed(self, image: Image.Image) -> NDArray[np.float32]:
-        return self._encoder([image])[0]
+        (row,) = self._encoder([image])
+        return np.asarray(row, np.float32)
 
     def _load(self, digest: str) -> Image.Image | None:
         try:
