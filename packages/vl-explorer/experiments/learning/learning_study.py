@@ -85,7 +85,7 @@ def measure(arm: str, scene: Scene, seed: int, start: str, folder: Path) -> dict
 def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--start", default="random", help="start encoder that is trained: random or self-supervised")
+    parser.add_argument("--start", default="random", help="start encoder that is trained: random or distilled")
     parser.add_argument("--out", type=Path, required=True, help="folder of the features and of checkpoints")
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
     args = parser.parse_args()

@@ -46,7 +46,7 @@ def measures(outcome: Outcome, scene: Scene) -> dict[str, object]:
 def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", default="imagenet", help="a start encoder: imagenet, self-supervised, pixels")
+    parser.add_argument("--encoder", default="imagenet", help="a start encoder: imagenet, distilled, pixels")
     parser.add_argument("--out", type=Path, required=True, help="folder of the features")
     parser.add_argument("--rows", type=Path, default=ROWS)
     args = parser.parse_args()

@@ -189,7 +189,7 @@ def test_names_are_those_of_the_parts():
         ("--licenses free", "--licenses must hold classes"),
         ("--concept-model random --acquisition greedy", "--acquisition must be for other models"),
         ("--concept-model nearest --images own --engine captions --engine-source own", "needs --labels"),
-        ("--start-encoder nowhere", "--start-encoder must be self-supervised, imagenet, random, pixels or a folder"),
+        ("--start-encoder nowhere", "--start-encoder must be distilled, imagenet, random, pixels or a folder"),
         ("--start-encoder .", "--start-encoder must be a folder with config.json and model.safetensors"),
         ("--start-encoder pixels", "--start-encoder pixels has no network to be trained; give --learner none"),
         ("--learner none --updates 3", "--updates is for --learner moco-v3, got 3 with none"),

@@ -112,8 +112,8 @@ class Run:
     acquisition: Literal["mean-plus-std", "upper-bound", "thompson", "diverse", "greedy"] = "mean-plus-std"
     """Score by which concepts are chosen."""
 
-    start_encoder: Annotated[str, Metavar("ENCODER")] = "self-supervised"
-    """Encoder that scores images at first: "self-supervised", which ships; "imagenet"; "random" or "pixels", for
+    start_encoder: Annotated[str, Metavar("ENCODER")] = "distilled"
+    """Encoder that scores images at first: "distilled", which ships; "imagenet"; "random" or "pixels", for
     ablations; or a folder of vl-ssl train."""
 
     learner: Literal["moco-v3", "none"] = "moco-v3"

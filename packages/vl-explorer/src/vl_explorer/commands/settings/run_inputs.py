@@ -8,7 +8,7 @@ from pathlib import Path
 from vl_core.data import check_images
 
 VOCABULARIES = ("glove", "wordnet")
-ENCODERS = ("self-supervised", "imagenet", "random", "pixels")
+ENCODERS = ("distilled", "imagenet", "random", "pixels")
 KEYS = {"flickr": "FLICKR_API_KEY", "serpapi": "SERPAPI_API_KEY", "brave": "BRAVE_API_KEY"}
 """Environment variables of the keys without which an engine gives nothing."""
 
