@@ -1,10 +1,11 @@
 """Distill the start encoder that vl-explorer ships from EfficientNet-Lite0; rerun to resume.
 
-    VL_DATA=../shared/data python packages/vl-explorer/experiments/start_encoder/distill_start_encoder.py --out runs/start
+    cd packages/vl-explorer/experiments/start_encoder
+    VL_DATA=../../../../../shared/data python distill_start_encoder.py --out runs/start
 
-A small ResNet that sees 32 pixels learns the features of a network that sees 128: of each image by a linear map, and the
-cosines between the images of a batch, which rewards are made of (relational distillation: Park, Kim, Lu and Cho, 2019).
-No label is read. The result goes to `src/vl_explorer/rewards/start_encoder/` in float16; `measure_start_encoders.py`
+A small ResNet that sees 32 pixels learns the features of a network that sees 128: of each image by a linear map, and
+the cosines between the images of a batch, which rewards are made of (relational distillation: Park, Kim, Lu and Cho,
+2019). No label is read. The result goes to `src/vl_explorer/rewards/start_encoder/` in float16; `measure_start_encoders.py`
 compares it with others.
 """
 

@@ -61,10 +61,10 @@ from .search.openverse import OpenverseEngine as OpenverseEngine
 from .search.registry import build_engine as build_engine
 from .search.serpapi import SerpApiEngine as SerpApiEngine
 from .search.url_lists import UrlListEngine as UrlListEngine
-from .store.duplicates import NearDuplicates as NearDuplicates
-from .store.export import export as export
-from .store.forget import forget as forget
-from .store.leak_guard import LeakGuard as LeakGuard
+from .store.likeness.duplicates import NearDuplicates as NearDuplicates
+from .store.likeness.leak_guard import LeakGuard as LeakGuard
+from .store.rights.export import export as export
+from .store.rights.forget import forget as forget
 from .store.store import Store as Store
 from .vocabulary.concepts import Concept as Concept
 from .vocabulary.concepts import Vocabulary as Vocabulary

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from explorer_store import BY, drawn, encoded, offer, url_of
-from vl_explorer.store.forget import forget
-from vl_explorer.store.hashing import perceptual_hash
 from vl_explorer.store.images import Outcome
+from vl_explorer.store.likeness.hashing import perceptual_hash
+from vl_explorer.store.rights.forget import forget
 from vl_explorer.store.rows import Iteration, QueryState, Result, Source
 from vl_explorer.store.store import Store
 

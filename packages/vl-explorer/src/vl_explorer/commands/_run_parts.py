@@ -21,7 +21,7 @@ from vl_explorer.models.model import ConceptModel, Floats
 from vl_explorer.models.nearest import NearestModel
 from vl_explorer.rewards.encoder import ImageEncoder
 from vl_explorer.rewards.start import open_start_backbone, open_start_encoder
-from vl_explorer.store.leak_guard import LeakGuard
+from vl_explorer.store.likeness.leak_guard import LeakGuard
 
 _UPDATES = 40
 _BETA = 2.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vl_explorer.commands.settings.export import Export
 from vl_explorer.page.state import find_run
-from vl_explorer.store.export import export
+from vl_explorer.store.rights.export import export
 from vl_explorer.store.store import Store
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vl_core.tables import printable
 
 from vl_explorer.commands.settings.forget import Forget
-from vl_explorer.store.forget import forget
+from vl_explorer.store.rights.forget import forget
 from vl_explorer.store.store import Store
 
 

@@ -19,8 +19,8 @@ from vl_explorer.commands.settings.retry import Retry
 from vl_explorer.exploring.fetching import Fetcher, Fetching, LocalFetcher
 from vl_explorer.search.captions import CaptionEngine
 from vl_explorer.store.claims import Claim
-from vl_explorer.store.duplicates import NearDuplicates, fingerprint
-from vl_explorer.store.filters import ImageFilter
+from vl_explorer.store.likeness.duplicates import NearDuplicates, fingerprint
+from vl_explorer.store.likeness.filters import ImageFilter
 from vl_explorer.store.rows import Failure, Result
 from vl_explorer.store.store import Store
 from vl_explorer.web.downloader import Downloader

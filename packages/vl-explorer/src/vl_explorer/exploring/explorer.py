@@ -38,7 +38,7 @@ from vl_explorer.models.model import ConceptModel
 from vl_explorer.rewards.encoder import ImageEncoder
 from vl_explorer.search.captions import CaptionEngine
 from vl_explorer.search.engine import SearchEngine, SearchError
-from vl_explorer.store.filters import ImageFilter
+from vl_explorer.store.likeness.filters import ImageFilter
 from vl_explorer.store.rows import Query
 from vl_explorer.store.store import Store
 from vl_explorer.vocabulary.concepts import Descriptor, Vocabulary

@@ -13,9 +13,9 @@ from PIL import Image
 from vl_explorer.learning.images import open_stored
 from vl_explorer.search.captions import CaptionEngine
 from vl_explorer.store.claims import Claim
-from vl_explorer.store.filters import ImageFilter, first_reason
 from vl_explorer.store.images import Outcome
-from vl_explorer.store.licenses import is_allowed, license_id
+from vl_explorer.store.likeness.filters import ImageFilter, first_reason
+from vl_explorer.store.rights.licenses import is_allowed, license_id
 from vl_explorer.store.rows import ResultLike, Source
 from vl_explorer.store.store import Store
 from vl_explorer.web.images import decode
@@ -86,9 +86,9 @@ class Fetching:
         store: Where images go.
         fetcher: For addresses that are not in it.
         policy: Limits of images.
-        filters: Keep images out, see `vl_explorer.store.filters`.
-        licenses: Classes and identifiers of licenses that are allowed, see `vl_explorer.store.licenses`; None allows
-            all.
+        filters: Keep images out, see `vl_explorer.store.likeness.filters`.
+        licenses: Classes and identifiers of licenses that are allowed, see `vl_explorer.store.rights.licenses`; None
+            allows all.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from PIL import Image
 
 from vl_explorer.learning.images import open_stored
 from vl_explorer.rewards.encoder import ImageEncoder
-from vl_explorer.store.duplicates import Fingerprint, NearDuplicates, unit_length
+from vl_explorer.store.likeness.duplicates import Fingerprint, NearDuplicates, unit_length
 from vl_explorer.store.store import Store
 
 

@@ -18,7 +18,7 @@ from vl_explorer.rewards.encoders import NetworkEncoder, PixelEncoder
 from vl_explorer.rewards.imagenet import imagenet_backbone
 
 START_ENCODERS = {
-    "distilled": "A small ResNet for 32 pixels, which learned the features of \"imagenet\"; ships, and is the default.",
+    "distilled": 'A small ResNet for 32 pixels, which learned the features of "imagenet"; ships, and is the default.',
     "imagenet": "EfficientNet-Lite0 with the labels of ImageNet, at 128 pixels; needs vl-explorer[imagenet].",
     "random": "A small ResNet as it is initialized, for ablations.",
     "pixels": "Raw pixels of 16 x 16, for ablations; no network, so nothing can be trained.",

@@ -11,11 +11,11 @@ from typing import Any
 
 from PIL import Image
 
-from vl_explorer.store.blocking import is_blocked_image, is_blocked_url
 from vl_explorer.store.claims import Claims
-from vl_explorer.store.files import extension_of
-from vl_explorer.store.hashing import PerceptualHash, perceptual_hash
-from vl_explorer.store.quota import evict
+from vl_explorer.store.disk.files import extension_of
+from vl_explorer.store.disk.quota import evict
+from vl_explorer.store.likeness.hashing import PerceptualHash, perceptual_hash
+from vl_explorer.store.rights.blocking import is_blocked_image, is_blocked_url
 from vl_explorer.store.rows import Source, StoredImage, clean
 
 _IMAGE = "SELECT number, sha256, extension, size, width, height, hash, quality, stored FROM images"

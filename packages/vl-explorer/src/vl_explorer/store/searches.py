@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from vl_explorer.store.blocking import is_blocked_url
 from vl_explorer.store.records import Records
+from vl_explorer.store.rights.blocking import is_blocked_url
 from vl_explorer.store.rows import Iteration, Query, QueryState, Result, ResultLike, Run, Source, clean
 
 _QUERY = "SELECT id, run_id, iteration, place, text, concept, engine, state, requests, cost, exhausted FROM queries"

@@ -13,11 +13,11 @@ from typing import Any, Self
 
 from vl_explorer.store.contents import list_content
 from vl_explorer.store.counts import Counts
-from vl_explorer.store.database import Database
-from vl_explorer.store.files import ImageFiles
+from vl_explorer.store.disk.database import Database
+from vl_explorer.store.disk.files import ImageFiles
+from vl_explorer.store.disk.quota import check_quota
+from vl_explorer.store.disk.recovery import find_faults, recover
 from vl_explorer.store.images import Images
-from vl_explorer.store.quota import check_quota
-from vl_explorer.store.recovery import find_faults, recover
 from vl_explorer.store.rewards import Rewards
 from vl_explorer.store.searches import Searches
 
@@ -31,7 +31,7 @@ class Store(Searches, Images, Rewards, Counts):
 
     Args:
         folder: Made where it is missing.
-        quota: Bytes that image files may take, see `vl_explorer.store.quota`; None is without bound.
+        quota: Bytes that image files may take, see `vl_explorer.store.disk.quota`; None is without bound.
         owner: Name under which URLs are claimed. A process that resumes takes up the claims of its name at once, so
             processes at work at the same time need names of their own; by default a random one.
         busy_seconds: How long one of four tries waits for another process to finish writing.

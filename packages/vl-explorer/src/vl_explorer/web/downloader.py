@@ -13,17 +13,17 @@ from typing import Self, TypeVar
 import httpcore2
 import httpx2
 
-from vl_explorer.web.connecting import CheckedBackend
+from vl_explorer.web.network.connecting import CheckedBackend
+from vl_explorer.web.network.resolver import CachedResolver, Resolver, SystemResolver
+from vl_explorer.web.network.transfers import Answer, Transfers
 from vl_explorer.web.pacing import Clock, Pacer, SystemClock, seconds_asked, wait_before_try
 from vl_explorer.web.policy import Policy
 from vl_explorer.web.reasons import Fetched, Reason, Refusal, Refused, Transient
-from vl_explorer.web.resolver import CachedResolver, Resolver, SystemResolver
 from vl_explorer.web.sites.files import REDIRECTS
 from vl_explorer.web.sites.opt_outs import Consent, combined, header_consent, page_consent
 from vl_explorer.web.sites.reservations import Reservations
 from vl_explorer.web.sites.robots import Robots
 from vl_explorer.web.sniffing import check_declared, sniff
-from vl_explorer.web.transfers import Answer, Transfers
 from vl_explorer.web.urls import host_of, join, normalize
 
 Result = TypeVar("Result")

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from vl_core.cli import Count, FolderPath, Groups, Metavar
 
 from vl_explorer.commands.settings.stored import RunSettings
-from vl_explorer.store.licenses import FREE, UNKNOWN, check_allow
+from vl_explorer.store.rights.licenses import FREE, UNKNOWN, check_allow
 
 
 @dataclass(frozen=True, kw_only=True)

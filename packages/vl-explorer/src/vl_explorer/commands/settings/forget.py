@@ -31,7 +31,7 @@ class Forget(StoredSettings):
             ValueError: If one is neither an address nor a hash.
         """
         super().check()
-        from vl_explorer.store.forget import read_target
+        from vl_explorer.store.rights.forget import read_target
 
         for target in self.targets:
             read_target(target)

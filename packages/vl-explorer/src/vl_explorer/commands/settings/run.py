@@ -23,7 +23,7 @@ from vl_core.data import check_images
 
 from vl_explorer.commands.settings.run_inputs import check_encoder, check_engine_source, check_vocabulary, read_labels
 from vl_explorer.exploring.settings import Exploration, paper_exploration, small_exploration
-from vl_explorer.store.licenses import check_allow
+from vl_explorer.store.rights.licenses import check_allow
 from vl_explorer.web.policy import Policy
 from vl_explorer.worlds.relevance import BUILTIN_RULES, FULL_RULES
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vl_explorer.store.schema import check_version, migrate
+from vl_explorer.store.disk.schema import check_version, migrate
 
 TRIES = 4
 """Times that a lock is waited for, each of `busy_seconds`."""

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 from PIL import Image
 
-from vl_explorer.store.hashing import DISTANCE, QUALITY, HashIndex, PerceptualHash, perceptual_hash
+from vl_explorer.store.likeness.hashing import DISTANCE, QUALITY, HashIndex, PerceptualHash, perceptual_hash
 
 
 class ImageFilter(Protocol):

@@ -13,9 +13,9 @@ from typing import Any
 
 import httpcore2
 
-from vl_explorer.web.addresses import why_forbidden
+from vl_explorer.web.network.addresses import why_forbidden
+from vl_explorer.web.network.resolver import CachedResolver
 from vl_explorer.web.reasons import Reason, Refusal, Transient
-from vl_explorer.web.resolver import CachedResolver
 
 _ADDRESSES_TRIED = 4
 _SECONDS_AN_ADDRESS = 10.0

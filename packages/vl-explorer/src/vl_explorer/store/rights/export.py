@@ -19,7 +19,7 @@ from vl_core.progress import progress_bar
 from vl_core.runs import atomic_write
 from vl_core.tables import write_parquet
 
-from vl_explorer.store.licenses import FREE, check_allow, is_allowed, strictest
+from vl_explorer.store.rights.licenses import FREE, check_allow, is_allowed, strictest
 from vl_explorer.store.rows import Source, StoredImage
 from vl_explorer.store.store import Store
 
@@ -88,8 +88,8 @@ def export(
         format: ``"webdataset"`` for ``images-000000.tar`` with an image and a ``.json`` each; ``"parquet"`` for
             ``images-000000.parquet`` with the columns ``image``, ``sha256``, ``license`` and attribution, which
             `vl_core.data.open_dataset` reads; ``"folder"`` for ``ab/cdef….jpg``.
-        allow: Classes and identifiers of licenses, see `vl_explorer.store.licenses.is_allowed`; by default those that
-            allow any use. ``"unknown"`` allows images of which no license is known.
+        allow: Classes and identifiers of licenses, see `vl_explorer.store.rights.licenses.is_allowed`; by default those
+            that allow any use. ``"unknown"`` allows images of which no license is known.
         leave_out: Leave other images out instead of refusing.
         images: SHA-256 of the images, such as `Store.best_images`; by default all whose files are there.
         images_per_file: Of each shard or Parquet file but the last.

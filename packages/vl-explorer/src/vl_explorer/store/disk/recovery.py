@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from vl_explorer.store.database import Database
-from vl_explorer.store.files import ImageFiles
+from vl_explorer.store.disk.database import Database
+from vl_explorer.store.disk.files import ImageFiles
 
 _STORED = "SELECT sha256, extension FROM images WHERE stored AND sha256 >= ? AND sha256 < ?"
 _PREFIXES = tuple(f"{number:02x}" for number in range(256))

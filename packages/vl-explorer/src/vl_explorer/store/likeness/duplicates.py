@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from vl_explorer.store.filters import check_match
-from vl_explorer.store.hashing import DISTANCE, QUALITY, HashIndex, PerceptualHash, perceptual_hash
+from vl_explorer.store.likeness.filters import check_match
+from vl_explorer.store.likeness.hashing import DISTANCE, QUALITY, HashIndex, PerceptualHash, perceptual_hash
 
 COSINE = 0.9
 """Least cosine of the features of two versions of one image; depends on the encoder."""

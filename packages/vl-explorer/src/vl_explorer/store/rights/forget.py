@@ -11,9 +11,9 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vl_explorer.store.blocking import block, url_key
-from vl_explorer.store.files import is_digest
-from vl_explorer.store.hashing import DISTANCE, QUALITY, HashIndex, PerceptualHash
+from vl_explorer.store.disk.files import is_digest
+from vl_explorer.store.likeness.hashing import DISTANCE, QUALITY, HashIndex, PerceptualHash
+from vl_explorer.store.rights.blocking import block, url_key
 from vl_explorer.store.rows import clean
 from vl_explorer.store.store import Store
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from hashlib import sha256
 
-from vl_explorer.store.hashing import DISTANCE, QUALITY, HashIndex, PerceptualHash
+from vl_explorer.store.likeness.hashing import DISTANCE, QUALITY, HashIndex, PerceptualHash
 from vl_explorer.store.rows import clean
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from vl_explorer.store.duplicates import COSINE, Embed, Fingerprint, Match, NearDuplicates, fingerprint
-from vl_explorer.store.hashing import DISTANCE, QUALITY
+from vl_explorer.store.likeness.duplicates import COSINE, Embed, Fingerprint, Match, NearDuplicates, fingerprint
+from vl_explorer.store.likeness.hashing import DISTANCE, QUALITY
 
 
 @dataclass(frozen=True)
