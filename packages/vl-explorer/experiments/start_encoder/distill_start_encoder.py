@@ -5,8 +5,8 @@
 
 A small ResNet that sees 32 pixels learns the features of a network that sees 128: of each image by a linear map, and
 the cosines between the images of a batch, which rewards are made of (relational distillation: Park, Kim, Lu and Cho,
-2019). No label is read. The result goes to `src/vl_explorer/rewards/start_encoder/` in float16; `measure_start_encoders.py`
-compares it with others.
+2019). No label is read. The result goes to `src/vl_explorer/rewards/start_encoder/` in float16;
+`measure_start_encoders.py` compares it with others.
 """
 
 from __future__ import annotations
