@@ -44,7 +44,10 @@ ROOMS = {
         *("quantization", "heads", "models", "ood", "datasets", "training", "toy", "translation"),
         *("charts", "commands", "cli"),
     ),
-    "vl-explorer": ("vocabulary", "embeddings", "search", "web", "store", "models"),
+    "vl-explorer": (
+        *("vocabulary", "embeddings", "search", "web", "store", "models", "rewards"),
+        *("worlds", "learning", "exploring", "charts", "page", "commands", "cli"),
+    ),
     "vl-rl": (
         *("common", "fourier", "ntk", "hindsight", "hippo", "envs"),
         *("zoo", "training", "charts", "commands", "cli"),

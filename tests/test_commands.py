@@ -105,7 +105,7 @@ def test_help_of_every_command_explains_each_option_in_a_group_and_shows_example
     assert cli.main([name, "--help"]) == 0
     shown = capsys.readouterr().out
     headings = re.findall(r"^(\w+):$", shown, re.MULTILINE)
-    assert headings[-4:] == ["Output", "Runtime", "Help", "Examples"] or name == "demo"
+    assert headings[-4:] == ["Output", "Runtime", "Help", "Examples"] or name in ("dashboard", "demo")
     assert "Options" not in headings
     # An option without an explanation would be followed by another one.
     assert not re.search(r"^  --\S+( \S+)*\n  --", shown, re.MULTILINE)

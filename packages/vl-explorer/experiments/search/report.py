@@ -60,6 +60,7 @@ def table(groups: Groups, encoder: str) -> str:
                 "to random": "" if policy == "random" else ratio(*last),
                 "unique relevant images": f"{unique[0][:, 0].mean():.0f} of {rows[0]['budget']}",
                 "their ratio": "" if policy == "random" else ratio(*unique),
+                "AUROC of rewards": rows[0]["reward_auroc"],
                 "queries": f"{numbers(rows, 'queries').mean():.0f}",
             }
         )

@@ -18,6 +18,7 @@ import numpy as np
 from searching import Outcome, Policy, Scene, prepare, search_with
 from vl_core.results import append_row, provenance, read_rows
 from vl_explorer import open_world
+from vl_explorer.rewards.separation import auroc
 from world_features import TASKS, features_of
 
 ROWS = Path(__file__).resolve().parents[2] / "results" / "search.csv"
@@ -47,6 +48,7 @@ def measures(outcome: Outcome, scene: Scene) -> dict[str, object]:
     return {
         "web": len(scene.rewards),
         "relevant": int(scene.relevant.sum()),
+        "reward_auroc": f"{auroc(scene.rewards[scene.relevant], scene.rewards[~scene.relevant]):.3f}",
         "budget": scene.budget,
         "iterations": len(outcome.downloads),
         "queries": outcome.queries,

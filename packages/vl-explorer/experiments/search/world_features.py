@@ -66,7 +66,7 @@ def _image(dataset: ImageDataset, index: int) -> Image.Image:
 def main() -> None:
     """Compute the features."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", default="imagenet", help="a start encoder, such as imagenet or self-supervised")
+    parser.add_argument("--encoder", default="imagenet", help="a start encoder, such as imagenet or distilled")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     features_of(args.encoder, [open_world("full", target=task) for task in TASKS], args.out)

@@ -83,7 +83,7 @@ def measure(name: str, data: Path) -> dict[str, object]:
 def main() -> None:
     """Measure, and append the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("encoders", nargs="*", default=["pixels", "random", "self-supervised", "imagenet"])
+    parser.add_argument("encoders", nargs="*", default=["pixels", "random", "distilled", "imagenet"])
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VL_DATA", "data")))
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()

@@ -27,7 +27,7 @@ def training_images(data: Path) -> Tensor:
     sets = [
         caltech(data, "train")[0],
         (image for image, _ in open_dataset(data / "openclipart_64" / "openclipart_64.npz")),
-        *((image for image, _ in open_dataset(f"emoji:{style}", split="train")) for style in ("twemoji", "fluent")),
+        *((image for image, _ in open_dataset(f"emoji:{style}", split="train")) for style in ("twemoji", "noto")),
         (image for image, _ in open_dataset("fashion", split="train").subset(range(FASHION))),
     ]
     return torch.cat([pixels(images) for images in sets])

@@ -23,7 +23,7 @@ from pathlib import Path
 from PIL import Image
 from vl_core.results import append_row, provenance
 from vl_explorer.store.claims import Claim
-from vl_explorer.store.forget import forget
+from vl_explorer.store.rights.forget import forget
 from vl_explorer.store.rows import Result, Source
 from vl_explorer.store.store import Store
 

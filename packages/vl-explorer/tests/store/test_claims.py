@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from explorer_store import offer, url_of
 from vl_explorer.store.claims import Claim
-from vl_explorer.store.forget import forget
+from vl_explorer.store.rights.forget import forget
 from vl_explorer.store.store import Store
 
 URL = url_of(1)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from explorer_store import drawn, encoded
 from PIL import Image
-from vl_explorer.store.duplicates import Fingerprint, NearDuplicates, fingerprint
-from vl_explorer.store.filters import HashList, first_reason
-from vl_explorer.store.hashing import DISTANCE, QUALITY, HashIndex, PerceptualHash, hamming, perceptual_hash
-from vl_explorer.store.leak_guard import LeakGuard
+from vl_explorer.store.likeness.duplicates import Fingerprint, NearDuplicates, fingerprint
+from vl_explorer.store.likeness.filters import HashList, first_reason
+from vl_explorer.store.likeness.hashing import DISTANCE, QUALITY, HashIndex, PerceptualHash, hamming, perceptual_hash
+from vl_explorer.store.likeness.leak_guard import LeakGuard
 
 FLAT = Image.new("RGB", (64, 64), "navy")
 

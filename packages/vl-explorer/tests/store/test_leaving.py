@@ -11,10 +11,10 @@ from explorer_store import drawn, encoded, offer, url_of
 from PIL import Image
 from vl_core.data import open_image_column
 from vl_explorer.store.claims import Claim
-from vl_explorer.store.export import export
-from vl_explorer.store.forget import forget
 from vl_explorer.store.images import Outcome
 from vl_explorer.store.replay import draw, replay
+from vl_explorer.store.rights.export import export
+from vl_explorer.store.rights.forget import forget
 from vl_explorer.store.rows import Result
 from vl_explorer.store.store import Store
 

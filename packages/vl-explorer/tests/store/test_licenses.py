@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from vl_explorer.store.licenses import FREE, LicenseClass, is_allowed, license_class, license_id, strictest
+from vl_explorer.store.rights.licenses import FREE, LicenseClass, is_allowed, license_class, license_id, strictest
 
 CC = "https://creativecommons.org/licenses"
 

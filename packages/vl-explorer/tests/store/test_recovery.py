@@ -6,9 +6,9 @@ import sqlite3
 
 import pytest
 from explorer_store import drawn, encoded, offer, url_of
-from vl_explorer.store import schema
 from vl_explorer.store.claims import Claim
-from vl_explorer.store.database import StoreBusyError
+from vl_explorer.store.disk import schema
+from vl_explorer.store.disk.database import StoreBusyError
 from vl_explorer.store.images import Outcome
 from vl_explorer.store.rows import Source
 from vl_explorer.store.store import Store

@@ -7,16 +7,16 @@ import sqlite3
 import pytest
 from explorer_store import drawn, offer, url_of
 from PIL import Image
-from vl_explorer.store.duplicates import NearDuplicates, fingerprint
-from vl_explorer.store.export import export
-from vl_explorer.store.files import ImageFiles
-from vl_explorer.store.filters import HashList
-from vl_explorer.store.forget import forget
-from vl_explorer.store.hashing import PerceptualHash
-from vl_explorer.store.leak_guard import LeakGuard
+from vl_explorer.store.disk.files import ImageFiles
+from vl_explorer.store.disk.schema import MIGRATIONS
+from vl_explorer.store.likeness.duplicates import NearDuplicates, fingerprint
+from vl_explorer.store.likeness.filters import HashList
+from vl_explorer.store.likeness.hashing import PerceptualHash
+from vl_explorer.store.likeness.leak_guard import LeakGuard
 from vl_explorer.store.replay import draw, replay
+from vl_explorer.store.rights.export import export
+from vl_explorer.store.rights.forget import forget
 from vl_explorer.store.rows import Source
-from vl_explorer.store.schema import MIGRATIONS
 from vl_explorer.store.store import Store
 
 NAN = float("nan")
@@ -26,7 +26,7 @@ TEXT = b"<html>not an image</html>"
 @pytest.mark.parametrize(
     ("call", "kind", "words"),
     [
-        (lambda s: s.add_run("run", {"seed": 1}), ValueError, r"settings that it began with, \{\"seed\": 0\}"),
+        (lambda s: s.add_run("run", {"seed": 1}), ValueError, "settings that it began with, seed 0 and not 1"),
         (lambda s: s.add_run("new", {"seed": NAN}), ValueError, "not JSON compliant"),
         (lambda s: s.finish_iteration(1, 7), ValueError, "iteration 7 of run 1 must be added"),
         (lambda s: s.add_query(1, 0, 0, "ibis"), ValueError, "place 0 of iteration 0 must be free"),

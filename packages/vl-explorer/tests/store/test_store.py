@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from explorer_store import BY, drawn, encoded, offer, url_of
-from vl_explorer.store.forget import forget
-from vl_explorer.store.hashing import perceptual_hash
 from vl_explorer.store.images import Outcome
+from vl_explorer.store.likeness.hashing import perceptual_hash
+from vl_explorer.store.rights.forget import forget
 from vl_explorer.store.rows import Iteration, QueryState, Result, Source
 from vl_explorer.store.store import Store
 
@@ -137,3 +137,14 @@ def test_images_are_followed_by_number(store):
     last = store.images()[-1].number
     added = offer(store, 2)
     assert [image.sha256 for image in store.images(after=last)] == [added.sha256]
+
+
+def test_a_run_keeps_its_settings_but_those_that_are_free(store):
+    first = store.add_run("run", {"seed": 0, "iterations": 2})
+    again = store.add_run("run", {"seed": 0, "iterations": 5}, free=["iterations"])
+    assert (again.id, again.settings) == (first.id, {"seed": 0, "iterations": 5})
+    assert store.runs() == [again]
+    with pytest.raises(ValueError, match="began with, seed 0 and not 1; choose another name"):
+        store.add_run("run", {"seed": 1, "iterations": 5}, free=["iterations"])
+    with pytest.raises(ValueError, match="iterations 5 and not 6"):
+        store.add_run("run", {"seed": 0, "iterations": 6})

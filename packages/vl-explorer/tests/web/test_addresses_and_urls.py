@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx2
 import pytest
-from vl_explorer.web.addresses import is_ipv4, why_forbidden
+from vl_explorer.web.network.addresses import is_ipv4, why_forbidden
 from vl_explorer.web.reasons import Refusal
 from vl_explorer.web.urls import join, normalize
 

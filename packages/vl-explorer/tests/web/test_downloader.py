@@ -13,10 +13,10 @@ import pytest
 from explorer_hostile_web import HOSTS, LOCAL, FakeClock, answer, encoded, hostile_web, to
 from vl_explorer.web.caching import Cache
 from vl_explorer.web.downloader import Downloader
+from vl_explorer.web.network.resolver import SystemResolver
 from vl_explorer.web.pacing import Pacer, seconds_asked
 from vl_explorer.web.policy import Policy
 from vl_explorer.web.reasons import Fetched, Reason, Refusal
-from vl_explorer.web.resolver import SystemResolver
 
 PNG = encoded()
 URL = "http://site.example/x"

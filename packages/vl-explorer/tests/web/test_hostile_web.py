@@ -8,8 +8,8 @@ import gzip
 import pytest
 from explorer_hostile_web import HOSTS, answer, drip, encoded, hostile_web, png_bomb, to
 from PIL import ExifTags, Image
-from vl_explorer.web.addresses import why_forbidden
 from vl_explorer.web.images import decode
+from vl_explorer.web.network.addresses import why_forbidden
 from vl_explorer.web.reasons import Fetched, Refused
 
 PNG = encoded()

@@ -76,14 +76,23 @@ def _kinds(
     }
 
 
-def hybrid_runs() -> dict[str, StudyRun]:
-    """Continual first, then all images: from given shares of the run, or from the alarm on, where collapse is near."""
+def hybrid_runs(chunks: int, switches: Sequence[float]) -> dict[str, StudyRun]:
+    """Continual first, then all images: from given shares of the run on, or from the alarm on; at three times the rate.
+
+    Args:
+        chunks: Of the continual schedule, 20 passes over the images in all. With 20 no run collapses and no alarm
+            comes; with 500, of 20 images each, continual training does.
+        switches: Shares of the run.
+    """
+    images = int(_FASHION["limit"])
+    length = 20 * images // chunks
     runs = {}
     for seed in SEEDS:
-        common: dict[str, Any] = {"base_learning_rate": 3 * RATE, "width": 4, "seed": seed, **_FASHION, "epochs": 20}
+        common: dict[str, Any] = {"base_learning_rate": 3 * RATE, "width": 4, "seed": seed, **_FASHION}
+        common |= {"epochs": chunks, "epoch_length": None if length == images else length}
         runs[f"multi-epoch/{seed}"] = StudyRun(**common)
         runs[f"continual/{seed}"] = StudyRun(schedule="continual", **common)
-        for share in (0.1, 0.2, 0.4, 0.6, 0.8):
+        for share in switches:
             runs[f"switch at {share:g}/{seed}"] = StudyRun(schedule="hybrid", switch_at=share, **common)
         runs[f"triggered/{seed}"] = StudyRun(schedule="hybrid", switch_at=0.8, triggered=True, **common)
     return runs

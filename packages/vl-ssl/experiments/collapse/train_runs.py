@@ -2,8 +2,8 @@
 
     VL_DATA=../shared/data python packages/vl-ssl/experiments/collapse/train_runs.py alarm --out runs
 
-`alarm-choice`, `alarm` and `hybrid` need no data beside the package; `phenomenon-1000`, `-10000` and `-50000` take the
-full Fashion-MNIST from ``$VL_DATA/fashion_mnist`` or Debian's package. A finished run is a row of
+`alarm-choice`, `alarm`, `hybrid` and `hybrid-chunks` need no data beside the package; `phenomenon-1000`, `-10000` and
+`-50000` take the full Fashion-MNIST from ``$VL_DATA/fashion_mnist`` or Debian's package. A finished run is a row of
 `packages/vl-ssl/results/<study>.csv`, and what was read on the way is in `<study>_collapsing.csv` and
 `<study>_healthy.csv` for the studies of the alarm, and in `<study>_curves.csv` for others; what is there already is not
 trained again. A run whose loss is not finite any more ends with what was read until then. Two processes may share the
@@ -33,7 +33,8 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 STUDIES: dict[str, Callable[[], dict[str, StudyRun]]] = {
     "alarm-choice": alarm_choice_runs,
     "alarm": alarm_runs,
-    "hybrid": hybrid_runs,
+    "hybrid": partial(hybrid_runs, 20, (0.1, 0.2, 0.4, 0.6, 0.8)),
+    "hybrid-chunks": partial(hybrid_runs, 500, (0.2, 0.4, 0.8)),
     **{f"phenomenon-{updates}": partial(phenomenon_runs, updates) for updates in (1000, 10_000, 50_000)},
 }
 KINDS = {"alarm-choice": ("collapsing", "healthy"), "alarm": ("collapsing", "healthy")}

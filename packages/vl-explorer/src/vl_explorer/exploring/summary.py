@@ -33,7 +33,9 @@ class IterationSummary:
     trained: int
     """Updates of the encoder that scored this iteration, since the run began."""
     accuracy: float | None = None
-    """Accuracy of k-NN on features of that encoder, where labels are known."""
+    """Accuracy of k-NN on features of the network that had so many updates, where labels are known."""
+    encoder: str = ""
+    """Name of the encoder that scored."""
 
     def to_json(self) -> dict[str, Any]:
         """The same as a mapping of JSON values."""

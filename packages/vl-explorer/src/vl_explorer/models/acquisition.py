@@ -34,6 +34,16 @@ def mean_plus_std(model: ConceptModel, generator: np.random.Generator) -> Floats
     return mean + std
 
 
+def uniform(model: ConceptModel, generator: np.random.Generator) -> Floats:
+    """The same score for all concepts, ``(N,)``: random exploration, the baseline of any other.
+
+    Args:
+        model: What is known; only the number of its concepts counts.
+        generator: Not used.
+    """
+    return np.zeros(len(model.embeddings))
+
+
 def upper_bound(beta: float) -> Acquisition:
     """Acquisition by the expected reward plus `beta` standard deviations; 0 is greedy.
 

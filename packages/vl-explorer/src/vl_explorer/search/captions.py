@@ -103,6 +103,11 @@ class CaptionEngine:
         """Limits and cost in one line."""
         return self.limits.describe(self.name)
 
+    @property
+    def images(self) -> ImageDataset | None:
+        """The data set whose images the captions describe, None where there are captions alone."""
+        return self._images
+
     async def search(self, query: str, count: int) -> SearchPage:
         """The ``count`` captions that fit a query best; see `SearchEngine`.
 

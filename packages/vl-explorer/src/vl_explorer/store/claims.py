@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from vl_explorer.store.blocking import is_blocked_url
 from vl_explorer.store.records import Records
+from vl_explorer.store.rights.blocking import is_blocked_url
 from vl_explorer.store.rows import Failure, clean
 
 

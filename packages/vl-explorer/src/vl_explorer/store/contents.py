@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vl_explorer.store.database import Database
+from vl_explorer.store.disk.database import Database
 
 _TABLES = {
     "runs": "SELECT name, settings FROM runs",

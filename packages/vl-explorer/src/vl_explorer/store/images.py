@@ -11,11 +11,11 @@ from typing import Any
 
 from PIL import Image
 
-from vl_explorer.store.blocking import is_blocked_image, is_blocked_url
 from vl_explorer.store.claims import Claims
-from vl_explorer.store.files import extension_of
-from vl_explorer.store.hashing import PerceptualHash, perceptual_hash
-from vl_explorer.store.quota import evict
+from vl_explorer.store.disk.files import extension_of
+from vl_explorer.store.disk.quota import evict
+from vl_explorer.store.likeness.hashing import PerceptualHash, perceptual_hash
+from vl_explorer.store.rights.blocking import is_blocked_image, is_blocked_url
 from vl_explorer.store.rows import Source, StoredImage, clean
 
 _IMAGE = "SELECT number, sha256, extension, size, width, height, hash, quality, stored FROM images"
@@ -148,6 +148,15 @@ class Images(Claims):
         if row is None:
             raise KeyError(f"no image {digest!r} in the store; it may have been forgotten")
         return _stored_image(row)
+
+    def image_at(self, url: str) -> StoredImage | None:
+        """The image that a URL gave, None if it gave none so far."""
+        row = self.database.row(
+            "SELECT number, sha256, extension, size, width, height, hash, quality, stored "
+            "FROM images JOIN sources ON image = sha256 WHERE url = ?",
+            (clean(url, None),),
+        )
+        return None if row is None else _stored_image(row)
 
     def sources(self, digest: str) -> list[Source]:
         """Sources of an image, in the order of the URLs."""

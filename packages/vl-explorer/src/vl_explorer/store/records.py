@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vl_explorer.store.database import Database
-from vl_explorer.store.files import ImageFiles
+from vl_explorer.store.disk.database import Database
+from vl_explorer.store.disk.files import ImageFiles
 
 
 class Records:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
 
 from vl_explorer.store.records import Records
 
@@ -39,11 +41,43 @@ class Rewards(Records):
         )
         return {str(image): float(value) for image, value in rows}
 
+    def query_rewards(self, run_id: int, *, top: int) -> dict[int, tuple[int, float]]:
+        """Number of rewarded images of each query of a run, and the mean of the `top` largest of their rewards.
+
+        Args:
+            run_id: Of the run.
+            top: How many rewards are averaged; of a query with fewer images, all.
+
+        Returns:
+            By the id of the query; those without such an image are left out. An image counts once for a query.
+
+        Raises:
+            ValueError: If `top` is below 1.
+        """
+        if top < 1:
+            raise ValueError(f"top must be at least 1, got {top}")
+        rows = self.database.rows(
+            """WITH found AS (
+                SELECT DISTINCT queries.id AS query, sources.image AS image, value
+                FROM queries JOIN results ON query_id = queries.id JOIN sources USING (url)
+                JOIN rewards ON rewards.image = sources.image AND rewards.run_id = queries.run_id
+                WHERE queries.run_id = ?)
+            SELECT query, value FROM found ORDER BY query, value DESC""",
+            (run_id,),
+        )
+        by_query = groupby(rows, key=itemgetter(0))
+        values = {int(query): [float(value) for _, value in own] for query, own in by_query}
+        return {query: (len(own), math.fsum(own[:top]) / len(own[:top])) for query, own in values.items()}
+
     def best_images(self, run_id: int, count: int) -> list[str]:
         """SHA-256 of the images with the largest rewards of a run whose files are there, in the order of `rewards`."""
+        return list(self.best_rewards(run_id, count))
+
+    def best_rewards(self, run_id: int, count: int) -> dict[str, float]:
+        """Rewards of `best_images`, by SHA-256 and in their order."""
         rows = self.database.rows(
-            "SELECT image FROM rewards JOIN images ON sha256 = image WHERE run_id = ? AND stored "
+            "SELECT image, value FROM rewards JOIN images ON sha256 = image WHERE run_id = ? AND stored "
             "ORDER BY value DESC, image LIMIT ?",
             (run_id, count),
         )
-        return [str(image) for (image,) in rows]
+        return {str(image): float(value) for image, value in rows}

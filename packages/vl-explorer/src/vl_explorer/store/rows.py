@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from vl_core.tables import utf8
 
-from vl_explorer.store.hashing import PerceptualHash
-from vl_explorer.store.licenses import license_id
+from vl_explorer.store.likeness.hashing import PerceptualHash
+from vl_explorer.store.rights.licenses import license_id
 
 _LONGEST = 2000  # characters of a title or a name
 

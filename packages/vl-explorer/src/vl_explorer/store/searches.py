@@ -6,44 +6,52 @@ All of it may be said twice: whoever resumes after a kill says what it knows, an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from vl_explorer.store.blocking import is_blocked_url
 from vl_explorer.store.records import Records
-from vl_explorer.store.rows import Iteration, Query, QueryState, Result, ResultLike, Run, clean
+from vl_explorer.store.rights.blocking import is_blocked_url
+from vl_explorer.store.rows import Iteration, Query, QueryState, Result, ResultLike, Run, Source, clean
 
 _QUERY = "SELECT id, run_id, iteration, place, text, concept, engine, state, requests, cost, exhausted FROM queries"
 _RESULT = """SELECT rank, results.url, results.page_url, thumbnail_url, results.title, results.author, results.license,
     results.license_url, width, height, identifier, image FROM results LEFT JOIN sources USING (url)"""
 
+_SOURCE = """SELECT url, page_url, title, author, license, license_url, engine, text
+    FROM results JOIN queries ON queries.id = query_id"""
+
 
 class Searches(Records):
     """The part of a store that says what was asked, and what was answered."""
 
-    def add_run(self, name: str, settings: Mapping[str, Any] | None = None) -> Run:
+    def add_run(self, name: str, settings: Mapping[str, Any] | None = None, *, free: Collection[str] = ()) -> Run:
         """Add a run, or find it again.
 
         Args:
             name: Of the run.
             settings: All that the run is a function of, to be written as JSON.
+            free: Names of settings that may change when the run is found again, and are kept as they are now.
 
         Raises:
-            ValueError: If the run is there with other settings.
+            ValueError: If the run is there with other settings; the message names those that differ.
         """
         text = _to_json(settings or {})
+        given: dict[str, Any] = json.loads(text)
         with self.database.writing() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO runs (name, settings, started_at) VALUES (?, ?, ?)", (name, text, self.clock())
             )
             found = next(run for run in self.runs() if run.name == name)
-            if _to_json(found.settings) != text:
+            names = sorted((given.keys() | found.settings.keys()) - set(free))
+            other = [each for each in names if given.get(each) != found.settings.get(each)]
+            if other:
+                differ = ", ".join(f"{each} {found.settings.get(each)!r} and not {given.get(each)!r}" for each in other)
                 raise ValueError(
-                    f"run {name!r} must have the settings that it began with, {_to_json(found.settings)[:400]}, got "
-                    f"{text[:400]}; choose another name"
+                    f"run {name!r} must have the settings that it began with, {differ[:400]}; choose another name"
                 )
-        return found
+            connection.execute("UPDATE runs SET settings = ? WHERE id = ?", (text, found.id))
+        return replace(found, settings=given)
 
     def runs(self) -> list[Run]:
         """All runs, the earliest first."""
@@ -158,6 +166,15 @@ class Searches(Records):
         """Results of a query, in the order of the engine."""
         rows = self.database.rows(f"{_RESULT} WHERE query_id = ? ORDER BY rank", (query_id,))
         return [Result(*row) for row in rows]
+
+    def source_of(self, url: str) -> Source:
+        """Source of a URL as the first result that named it says, the URL alone where none did.
+
+        Args:
+            url: As the results have it.
+        """
+        row = self.database.row(f"{_SOURCE} WHERE url = ? ORDER BY query_id, rank LIMIT 1", (clean(url, None),))
+        return Source(url) if row is None else Source(*row)
 
 
 def _query(values: tuple[Any, ...]) -> Query:

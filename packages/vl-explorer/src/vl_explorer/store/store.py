@@ -12,16 +12,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from vl_explorer.store.contents import list_content
-from vl_explorer.store.database import Database
-from vl_explorer.store.files import ImageFiles
+from vl_explorer.store.counts import Counts
+from vl_explorer.store.disk.database import Database
+from vl_explorer.store.disk.files import ImageFiles
+from vl_explorer.store.disk.quota import check_quota
+from vl_explorer.store.disk.recovery import find_faults, recover
 from vl_explorer.store.images import Images
-from vl_explorer.store.quota import check_quota
-from vl_explorer.store.recovery import find_faults, recover
 from vl_explorer.store.rewards import Rewards
 from vl_explorer.store.searches import Searches
 
 
-class Store(Searches, Images, Rewards):
+class Store(Searches, Images, Rewards, Counts):
     """A folder with all that runs found: ``store.sqlite``, and ``images/ab/cdef….jpg`` named by content.
 
     Several processes of one machine may use it at once, and each of them may be killed at any moment: opening the
@@ -30,13 +31,16 @@ class Store(Searches, Images, Rewards):
 
     Args:
         folder: Made where it is missing.
-        quota: Bytes that image files may take, see `vl_explorer.store.quota`; None is without bound.
+        quota: Bytes that image files may take, see `vl_explorer.store.disk.quota`; None is without bound.
         owner: Name under which URLs are claimed. A process that resumes takes up the claims of its name at once, so
             processes at work at the same time need names of their own; by default a random one.
         busy_seconds: How long one of four tries waits for another process to finish writing.
         clock: Seconds since 1970.
+        read_only: Open a store that is there for a look while others write to it: nothing is made, tidied up or
+            upgraded, and writing is refused.
 
     Raises:
+        FileNotFoundError: If a store that is to be read only is not there.
         OSError: If the folder cannot be made or written to.
         StoreBusyError: If another process holds the database all the time.
         ValueError: If the folder holds something else, or a store of a later version.
@@ -59,16 +63,21 @@ class Store(Searches, Images, Rewards):
         owner: str | None = None,
         busy_seconds: float = 30.0,
         clock: Callable[[], float] = time.time,
+        read_only: bool = False,
     ) -> None:
         self.quota = check_quota(quota)
         self.folder = Path(folder)
         self.owner = secrets.token_hex(8) if owner is None else owner
         self.clock = clock
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.database = Database(self.folder / "store.sqlite", busy_seconds)
+        path = self.folder / "store.sqlite"
+        if read_only and not path.is_file():
+            raise FileNotFoundError(f"{path} must be the database of a store, but there is none; name its folder")
+        if not read_only:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.database = Database(path, busy_seconds, read_only=read_only)
         try:
             self.files = ImageFiles(self.folder)
-            self.recovered = recover(self.database, self.files)
+            self.recovered = (0, 0) if read_only else recover(self.database, self.files)
             """Files and rows that were removed on opening, since a kill had left them."""
         except BaseException:
             self.database.close()

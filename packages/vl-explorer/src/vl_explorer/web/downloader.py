@@ -7,22 +7,23 @@ import itertools
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Self, TypeVar
 
 import httpcore2
 import httpx2
 
-from vl_explorer.web.connecting import CheckedBackend
+from vl_explorer.web.network.connecting import CheckedBackend
+from vl_explorer.web.network.resolver import CachedResolver, Resolver, SystemResolver
+from vl_explorer.web.network.transfers import Answer, Transfers
 from vl_explorer.web.pacing import Clock, Pacer, SystemClock, seconds_asked, wait_before_try
 from vl_explorer.web.policy import Policy
 from vl_explorer.web.reasons import Fetched, Reason, Refusal, Refused, Transient
-from vl_explorer.web.resolver import CachedResolver, Resolver, SystemResolver
 from vl_explorer.web.sites.files import REDIRECTS
 from vl_explorer.web.sites.opt_outs import Consent, combined, header_consent, page_consent
 from vl_explorer.web.sites.reservations import Reservations
 from vl_explorer.web.sites.robots import Robots
 from vl_explorer.web.sniffing import check_declared, sniff
-from vl_explorer.web.transfers import Answer, Transfers
 from vl_explorer.web.urls import host_of, join, normalize
 
 Result = TypeVar("Result")
@@ -44,6 +45,30 @@ KEPT_HEADERS = (
 _IMAGES = "image/avif,image/webp,image/png,image/jpeg,image/gif,image/bmp"
 _PAGES = "text/html,application/xhtml+xml"
 _MAX_PAGE_BYTES = 512 * 1024
+
+
+async def follow(url: str, policy: Policy, ask: Callable[[httpx2.URL], Awaitable[Result | httpx2.URL]]) -> Result:
+    """Result of the first answer that is no redirect.
+
+    Args:
+        url: Any string.
+        policy: ``max_redirects`` and ``ports``.
+        ask: Result for an address, or the address to which a redirect leads.
+
+    Raises:
+        Refusal: If the address is malformed, the redirects go in a circle or are too many, or as ``ask`` does.
+    """
+    target = normalize(url, ports=policy.ports)
+    seen = set()
+    for _ in range(policy.max_redirects + 1):
+        if target in seen:
+            raise Refusal(Reason.redirects, f"the redirects come back to {target}")
+        seen.add(target)
+        found = await ask(target)
+        if not isinstance(found, httpx2.URL):
+            return found
+        target = found
+    raise Refusal(Reason.redirects, f"more than {policy.max_redirects} redirects, the last to {target}")
 
 
 class Downloader:
@@ -103,18 +128,23 @@ class Downloader:
             The bytes of what is an image by its first bytes (`read_image` decodes them), or the reason for which there
             are none. Nothing that a server does raises an exception.
         """
-
-        async def take(answer: Answer, said: Consent) -> Fetched:
-            self._refuse_silence(said)
-            check_declared(answer.header("content-type"))
-            body = await answer.read(self.policy.max_bytes)
-            kept = {name: answer.header(name) for name in KEPT_HEADERS if answer.header(name)}
-            return Fetched(url, str(answer.url), body, sniff(body), kept)
-
         try:
-            return await self._follow(url, _IMAGES, take)
+            found = await follow(url, self.policy, self._ask_image)
         except Refusal as refusal:
-            return Refused(url, refusal.reason, refusal.detail, refusal.retry_after)
+            return refused(url, refusal)
+        return replace(found, url=url)
+
+    async def fetch_hop(self, url: str) -> Fetched | Refused | str:
+        """Ask for one address and follow no redirect; the downloader of many machines gives hops to each other's hosts.
+
+        Returns:
+            As `fetch`, or the normalized address to which a redirect leads.
+        """
+        try:
+            found = await self._ask_image(normalize(url, ports=self.policy.ports))
+        except Refusal as refusal:
+            return refused(url, refusal)
+        return str(found) if isinstance(found, httpx2.URL) else found
 
     async def check_page(self, url: str) -> Refused | None:
         """Return why images of a page must not be used, or None if it does not say so in headers and meta tags.
@@ -130,9 +160,9 @@ class Downloader:
             self._refuse_silence(said)
 
         try:
-            await self._follow(url, _PAGES, take)
+            await follow(url, self.policy, lambda target: self._ask(target, _PAGES, take))
         except Refusal as refusal:
-            return Refused(url, refusal.reason, refusal.detail, refusal.retry_after)
+            return refused(url, refusal)
         return None
 
     async def close(self) -> None:
@@ -148,19 +178,15 @@ class Downloader:
         """Close all connections."""
         await self.close()
 
-    async def _follow(self, url: str, accept: str, take: _Take[Result]) -> Result:
-        """Result of ``take`` for the first answer that is no redirect."""
-        target = normalize(url, ports=self.policy.ports)
-        seen = set()
-        for _ in range(self.policy.max_redirects + 1):
-            if target in seen:
-                raise Refusal(Reason.redirects, f"the redirects come back to {target}")
-            seen.add(target)
-            found = await self._ask(target, accept, take)
-            if not isinstance(found, httpx2.URL):
-                return found
-            target = found
-        raise Refusal(Reason.redirects, f"more than {self.policy.max_redirects} redirects, the last to {target}")
+    async def _ask_image(self, url: httpx2.URL) -> Fetched | httpx2.URL:
+        async def take(answer: Answer, said: Consent) -> Fetched:
+            self._refuse_silence(said)
+            check_declared(answer.header("content-type"))
+            body = await answer.read(self.policy.max_bytes)
+            kept = {name: answer.header(name) for name in KEPT_HEADERS if answer.header(name)}
+            return Fetched(str(url), str(answer.url), body, sniff(body), kept)
+
+        return await self._ask(url, _IMAGES, take)
 
     async def _ask(self, url: httpx2.URL, accept: str, take: _Take[Result]) -> Result | httpx2.URL:
         """Result of ``take`` for the answer, or the URL to which it leads; asks again where that may help."""
@@ -209,6 +235,11 @@ class Downloader:
         self._check(url)
         async with self._pacer.turn(host_of(url), interval=interval), self._transfers.get(url, accept) as answer:
             yield answer
+
+
+def refused(url: str, refusal: Refusal) -> Refused:
+    """The refusal as a result."""
+    return Refused(url, refusal.reason, refusal.detail, refusal.retry_after)
 
 
 def _refuse_objection(said: Consent) -> None:

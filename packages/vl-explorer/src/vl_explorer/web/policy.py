@@ -46,6 +46,8 @@ class Policy:
     """Take only what its site says may be used for training; by default, silence is no objection."""
     reservations: bool = True
     """Read ``/.well-known/tdmrep.json`` of each site beside its robots.txt."""
+    pages: bool = True
+    """Read the page that shows an image, for what it says of its images, before the image is fetched."""
     allow_loopback: bool = False
     """Let names and addresses lead to this machine. For tests, together with ``ports``."""
     ports: tuple[int, ...] = (80, 443)

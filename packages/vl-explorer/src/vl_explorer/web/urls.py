@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 
 import httpx2
 
-from vl_explorer.web.addresses import is_ipv4
+from vl_explorer.web.network.addresses import is_ipv4
 from vl_explorer.web.reasons import Reason, Refusal
 
 _LONGEST = 8192

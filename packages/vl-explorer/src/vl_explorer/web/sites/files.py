@@ -7,9 +7,9 @@ from contextlib import AbstractAsyncContextManager
 
 import httpx2
 
+from vl_explorer.web.network.transfers import Answer
 from vl_explorer.web.pacing import seconds_asked
 from vl_explorer.web.reasons import Reason, Refusal
-from vl_explorer.web.transfers import Answer
 from vl_explorer.web.urls import join
 
 REDIRECTS = (301, 302, 303, 307, 308)

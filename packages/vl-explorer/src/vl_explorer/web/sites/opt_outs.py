@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
-from vl_explorer.web.transfers import Answer
+from vl_explorer.web.network.transfers import Answer
 
 WORDS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "noml", "none"})
 """Words of robots tags that are taken for a no."""

@@ -1,0 +1,112 @@
+"""Train a small network on what a search has found, and measure k-NN on held-out images of the task.
+
+    OMP_NUM_THREADS=1 python packages/vl-explorer/experiments/learning/learning_study.py --out runs/search
+
+Needs `$VL_DATA`, and the features of `experiments/search/world_features.py` in `--out`, which it makes where they are
+missing. Three arms of equal numbers of updates: the target alone; the target and as many images as a budget allows of a
+random search; the target and as many of the explorer's. The network begins anew in each run. Each run adds a row to
+`packages/vl-explorer/results/learning.csv`; runs that have one are passed over, so that the same command resumes.
+`report.py` makes the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from vl_core.features import knn_accuracy
+from vl_core.results import append_row, provenance, read_rows
+from vl_explorer import ImageEncoder, MoCoLearner, World, open_start_backbone, open_world, small_training
+from vl_explorer.learning.images import FoundImages
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "search"))
+from searching import Policy, Scene, prepare, search_with
+from world_features import TASKS, features_of
+
+ROWS = Path(__file__).resolve().parents[2] / "results" / "learning.csv"
+ARMS = ("target alone", "random", "explorer")
+SEEDS = 3
+UPDATES = 1500
+NEIGHBORS = 20
+
+
+def training_images(arm: str, scene: Scene, seed: int) -> FoundImages:
+    """Images of the target, and those that the search of an arm has found."""
+    world = scene.world
+    names = [f"target {place}" for place in range(len(world.target))]
+    images: list[Image.Image | Path] = [world.target[place][0] for place in range(len(world.target))]
+    if arm != "target alone":
+        found = search_with(Policy("gp" if arm == "explorer" else "random"), scene, seed).downloads
+        for number in np.concatenate(found).tolist():
+            names.append(world.web.names[number])
+            images.append(world.web[number][0])
+    return FoundImages(names, images)
+
+
+def accuracy(encoder: ImageEncoder, world: World) -> float:
+    """Accuracy of k-NN on the held-out test images of a task."""
+    features, labels = [], []
+    for part in (world.held_out.train, world.held_out.test):
+        features.append(torch.from_numpy(encoder([part[place][0] for place in range(len(part))])))
+        labels.append(torch.as_tensor(part.labels))
+    return float(knn_accuracy(features[0], labels[0], features[1], labels[1], k=min(NEIGHBORS, len(features[0]))))
+
+
+def measure(arm: str, scene: Scene, seed: int, start: str, folder: Path) -> dict[str, object]:
+    """Train and measure one run."""
+    images = training_images(arm, scene, seed)
+    learner = MoCoLearner(
+        open_start_backbone(start),
+        image_size=32,
+        settings=small_training(seed=seed, warmup_epochs=0.05),
+        updates=UPDATES,
+        name=start,
+        projection=128,
+        hidden=512,
+        predictor_hidden=512,
+        temperature=0.2,
+        momentum=0.99,
+    )
+    before = accuracy(learner.network(), scene.world)
+    learner.train(images, 1, folder, progress=True)
+    return {
+        "images": len(images),
+        "updates": learner.updates,
+        "accuracy_before": f"{before:.4f}",
+        "accuracy": f"{accuracy(learner.network(), scene.world):.4f}",
+    }
+
+
+def main() -> None:
+    """Run the study."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--start", default="random", help="start encoder that is trained: random or distilled")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the features and of checkpoints")
+    parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
+    args = parser.parse_args()
+    columns = ("start", "task", "arm", "seed")
+    done = {tuple(row[name] for name in columns) for row in (read_rows(ROWS) if ROWS.exists() else [])}
+    worlds = [open_world("full", target=task) for task in TASKS]
+    features = features_of("imagenet", worlds, args.out)
+    for seed in range(SEEDS):
+        for world in worlds:
+            if world.task not in args.tasks:
+                continue
+            scene = prepare(world, features)
+            for arm in ARMS:
+                key = (args.start, world.task, arm, str(seed))
+                if key in done:
+                    continue
+                folder = args.out / "learning" / "-".join(key).replace(" ", "-")
+                row = dict(zip(columns, key, strict=True)) | measure(arm, scene, seed, args.start, folder)
+                append_row(ROWS, row | provenance())
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

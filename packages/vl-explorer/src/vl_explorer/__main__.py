@@ -1,0 +1,7 @@
+"""`python -m vl_explorer` is `vl-explorer`."""
+
+import sys
+
+from vl_explorer.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""The settings of the commands: a frozen dataclass each, with the checks of its values that need no model."""

@@ -1,0 +1,39 @@
+"""Images of a store and of the target, one after the other, as a learner trains on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+from vl_core.data import read_image
+
+
+class FoundImages:
+    """Images by position, read when they are asked for; `TrainingImages`.
+
+    Args:
+        names: A name for each, equal for equal images.
+        images: An image, or a file that holds one.
+    """
+
+    def __init__(self, names: Sequence[str], images: Sequence[Image.Image | Path]) -> None:
+        self.names = tuple(names)
+        self._images = tuple(images)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, position: int) -> Image.Image:
+        image = self._images[position]
+        return open_stored(image) if isinstance(image, Path) else image
+
+
+def open_stored(path: Path) -> Image.Image:
+    """Image of a store, which was checked when it came.
+
+    Raises:
+        ImageError: If it is damaged; a ValueError.
+        OSError: If the file is gone.
+    """
+    return read_image(path.read_bytes(), name=str(path), pixel_range=(0, 65535))

@@ -1,0 +1,1 @@
+"""Images that look alike: hashes, near-duplicates, filters, and the guard of test images."""

@@ -1,0 +1,1 @@
+"""Rights of others: licenses, takedowns, and what may leave a store."""

@@ -1,0 +1,114 @@
+"""From a result to an image: claims, pages that object, licenses, filters, broken files."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+import pytest
+from explorer_loop import colored
+from vl_explorer.exploring.fetching import Fetching
+from vl_explorer.search.engine import SearchResult
+from vl_explorer.store.claims import Claim
+from vl_explorer.store.store import Store
+from vl_explorer.web.policy import Policy
+from vl_explorer.web.reasons import Fetched, Reason, Refused
+
+RESULT = SearchResult("https://a.example/1.png", page_url="https://a.example/page", license="CC BY 4.0")
+
+
+class Web:
+    """A fetcher of images by the number in their address."""
+
+    def __init__(self, page=None):
+        self.asked, self.pages, self.page = [], [], page
+
+    async def fetch(self, url):
+        self.asked.append(url)
+        await asyncio.sleep(0)
+        name = url.rpartition("/")[2]
+        if name == "gone.png":
+            return Refused(url, Reason.dns, "no such host")
+        body = io.BytesIO()
+        colored(1, 2).save(body, "PNG")
+        return Fetched(url, url, b"\x89PNG cut" if name == "cut.png" else body.getvalue(), "image/png")
+
+    async def check_page(self, url):
+        self.pages.append(url)
+        return self.page
+
+    async def close(self):
+        pass
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path, owner="test") as opened:
+        yield opened
+
+
+def fetched(store, web, results, **options):
+    fetching = Fetching(store, web, options.pop("policy", Policy()), **options)
+
+    async def all_of_them():
+        return await asyncio.gather(*map(fetching.fetch, results))
+
+    return fetching, asyncio.run(all_of_them())
+
+
+def test_an_address_is_fetched_once_and_then_read_from_the_store(store):
+    web = Web()
+    fetching, offers = fetched(store, web, [RESULT, RESULT])
+    entered = [fetching.enter(offer, engine="web", query="heron") for offer in offers]
+    _, again = fetched(store, web, [RESULT])
+    assert (web.asked, web.pages) == ([RESULT.url], [RESULT.page_url])
+    assert entered[0].digest == entered[1].digest == again[0].digest == store.images()[0].sha256
+    assert again[0].image.tobytes() == colored(1, 2).tobytes()
+    assert store.sources(entered[0].digest)[0].license_id == "CC-BY-4.0"
+
+
+@pytest.mark.parametrize(
+    ("reason", "strict", "refused"),
+    [
+        (Reason.opt_out, False, "opt_out"),
+        (Reason.timeout, False, ""),
+        (Reason.timeout, True, "timeout"),
+        (None, True, ""),
+    ],
+)
+def test_a_page_that_objects_is_heard(store, reason, strict, refused):
+    page = None if reason is None else Refused(RESULT.page_url, reason, "noai")
+    _, (offer,) = fetched(store, Web(page), [RESULT], policy=Policy(strict=strict))
+    assert offer.reason == refused
+    assert [failure.reason for failure in store.failures()] == ([refused] if refused else [])
+
+
+def test_pages_are_not_read_where_the_policy_says_so(store):
+    web = Web(Refused(RESULT.page_url, Reason.opt_out, "noai"))
+    _, (offer,) = fetched(store, web, [RESULT], policy=Policy(pages=False))
+    assert (offer.reason, web.pages) == ("", [])
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "reason"),
+    [
+        ("https://a.example/gone.png", {}, "dns"),
+        ("https://a.example/cut.png", {}, "not_image"),
+        (RESULT.url, {"filters": [lambda image: "dull"]}, "dull"),
+        (RESULT.url, {"policy": Policy(max_pixels=10)}, "pixels"),
+    ],
+)
+def test_every_failure_keeps_its_reason(store, url, options, reason):
+    _, (offer,) = fetched(store, Web(), [SearchResult(url)], **options)
+    assert (offer.image, offer.reason) == (None, reason)
+    assert [(failure.url, failure.reason) for failure in store.failures()] == [(url, reason)]
+    _, (again,) = fetched(store, Web(), [SearchResult(url)], **options)
+    assert again.reason == Claim.FAILED.value
+
+
+def test_licenses_that_are_not_allowed_are_not_fetched(store):
+    web, results = Web(), [RESULT, SearchResult("https://a.example/2.png", license="unheard of")]
+    _, offers = fetched(store, web, results, licenses=["CC-BY-4.0"])
+    assert [offer.reason for offer in offers] == ["", "license"]
+    assert web.asked == [RESULT.url]
+    assert store.failures() == []
