@@ -112,3 +112,43 @@ def test_licenses_that_are_not_allowed_are_not_fetched(store):
     assert [offer.reason for offer in offers] == ["", "license"]
     assert web.asked == [RESULT.url]
     assert store.failures() == []
+
+
+def test_two_processes_that_wait_for_each_other_both_go_on(tmp_path):
+    """Each holds what the other needs next, and neither may enter what it holds before it has that."""
+    first, second = SearchResult("https://a.example/1.png"), SearchResult("https://a.example/2.png")
+
+    async def work(store, web, mine, other):
+        fetching = Fetching(store, web, Policy())
+        await fetching.fetch(mine)
+        await asyncio.sleep(0.02)
+        offers = [await fetching.fetch(other), await fetching.fetch(mine)]
+        return [fetching.enter(offer, engine="web", query="heron").digest for offer in offers]
+
+    async def both(*stores):
+        web = Web()
+        works = [work(stores[0], web, first, second), work(stores[1], web, second, first)]
+        return await asyncio.wait_for(asyncio.gather(*works), 5), web.asked
+
+    with Store(tmp_path, owner="one") as one, Store(tmp_path, owner="two") as two:
+        found, asked = asyncio.run(both(one, two))
+        assert found == [[one.images()[0].sha256] * 2] * 2
+    assert sorted(asked) == [first.url, second.url]
+
+
+def test_what_was_not_entered_is_free_for_others_at_once(store, tmp_path):
+    async def begin():
+        fetching = Fetching(store, Web(), Policy())
+        await fetching.fetch(RESULT)
+        await fetching.stop()
+
+    asyncio.run(begin())
+    with Store(tmp_path, owner="another") as other:
+        assert other.claim(RESULT.url) is Claim.GRANTED
+
+
+def test_a_stored_file_that_is_damaged_is_refused(store):
+    fetching, (offer,) = fetched(store, Web(), [RESULT])
+    entered = fetching.enter(offer, engine="web", query="heron")
+    store.path(entered.digest).write_bytes(b"rot")
+    assert fetched(store, Web(), [RESULT])[1][0].reason == "broken"

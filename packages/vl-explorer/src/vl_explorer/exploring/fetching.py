@@ -6,9 +6,11 @@ import asyncio
 import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from PIL import Image
+from vl_core.data import ImageError
 
 from vl_explorer.learning.images import open_stored
 from vl_explorer.search.captions import CaptionEngine
@@ -106,6 +108,7 @@ class Fetching:
         self._licenses = None if licenses is None else frozenset(licenses)
         self._under_way: dict[str, asyncio.Task[Offer]] = {}
         self._pages: dict[str, asyncio.Task[Refused | None]] = {}
+        self._early: set[str] = set()
 
     async def fetch(self, result: ResultLike) -> Offer:
         """Fetch a result, or take part in the fetching of its address that is under way."""
@@ -123,15 +126,19 @@ class Fetching:
         """Drop what is held of offers that have entered."""
         for offer in offers:
             self._under_way.pop(offer.result.url, None)
+            self._early.discard(offer.result.url)
 
     async def stop(self) -> None:
-        """Cancel what is under way."""
+        """Cancel what is under way, and give up its claims, so that nobody waits for their leases to end."""
         tasks: list[asyncio.Task[Any]] = [*self._under_way.values(), *self._pages.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for url in self._under_way:
+            await asyncio.to_thread(self.store.release, url)
         self._under_way.clear()
         self._pages.clear()
+        self._early.clear()
 
     async def _fetch(self, result: ResultLike) -> Offer:
         claim = await self._claim(result.url)
@@ -169,7 +176,17 @@ class Fetching:
             claim = await asyncio.to_thread(lambda: self.store.claim(url, lease=LEASE))
             if claim is not Claim.HELD:
                 return claim
+            await self._enter_early()
             await asyncio.sleep(_POLL)
+
+    async def _enter_early(self) -> None:
+        """Enter what was fetched, out of order: whoever is waited for may wait for it, and then both would for ever."""
+        for url, task in list(self._under_way.items()):
+            if url in self._early or not task.done() or task.cancelled() or task.exception() is not None:
+                continue
+            self._early.add(url)
+            source = await asyncio.to_thread(self.store.source_of, url)
+            await asyncio.to_thread(partial(self.enter, task.result(), engine=source.engine, query=source.query))
 
     def _stored(self, result: ResultLike) -> Offer:
         """The image of an address that is in the store; one that was evicted is not fetched again."""
@@ -177,6 +194,8 @@ class Fetching:
         try:
             if found is not None and found.stored:
                 return Offer(result, open_stored(self.store.path(found.sha256)), digest=found.sha256)
+        except ImageError:  # The file was damaged on this disk.
+            return Offer(result, reason=Reason.broken.value)
         except (KeyError, OSError):  # Another process evicted or forgot it meanwhile.
             pass
         return Offer(result, reason="evicted")
