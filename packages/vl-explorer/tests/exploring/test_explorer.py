@@ -178,6 +178,7 @@ def test_labels_are_searched_first_and_teach_the_model_nothing(tmp_path):
 def test_the_run_ends_when_every_concept_was_searched_for(tmp_path):
     with explorer(tmp_path, settings=replace(SETTINGS, iterations=9, queries=30)) as run:
         assert [summary.found for summary in run.run(progress=False)] == [30 * IMAGES, 10 * IMAGES]
+        assert all(iteration.finished for iteration in run.store.iterations(run.run_id))
 
 
 def test_an_engine_that_answers_nothing_stops_the_run_and_loses_nothing(tmp_path):
@@ -198,13 +199,32 @@ def test_an_engine_that_answers_nothing_stops_the_run_and_loses_nothing(tmp_path
         assert resumed.run(progress=False) == whole.run(progress=False)
 
 
-def test_one_failed_query_is_passed_over(tmp_path):
+def test_the_same_explorer_goes_on_as_a_new_one_would(tmp_path):
+    settings = replace(SETTINGS, iterations=2)
+    with explorer(tmp_path / "parts", settings=settings) as run, explorer(tmp_path / "whole", settings=settings) as one:
+        search, asked = run.engine.search, []
+
+        async def spent(query, count):
+            asked.append(query)
+            if len(asked) == 7:
+                raise SearchError("refused", "the budget of 6 requests is spent")
+            return await search(query, count)
+
+        run.engine.search = spent
+        with pytest.raises(SearchError, match="budget"):
+            run.run(progress=False)
+        assert run.run(progress=False) == one.run(progress=False)
+        assert run.store.content() == one.store.content()
+
+
+@pytest.mark.parametrize("error", [SearchError("unreachable", "no answer"), ValueError("query must be printable")])
+def test_one_failed_query_is_passed_over(tmp_path, error):
     with explorer(tmp_path, settings=replace(SETTINGS, iterations=1)) as run:
         search = run.engine.search
 
         async def flaky(query, count):
             if query == run.store.queries(run.run_id)[0].text:
-                raise SearchError("unreachable", "no answer")
+                raise error
             return await search(query, count)
 
         run.engine.search = flaky

@@ -54,14 +54,14 @@ class Stages:
         return self._folder / f"{stage:04d}"
 
     def restore(self, stage: int) -> None:
-        """Bring the learner to a stage that is there; stage 0 is made.
+        """Bring the learner to a stage that is there, also from a later one; stage 0 is made.
 
         Raises:
             FileNotFoundError: If the folder of the run lacks it.
         """
-        if self._stage >= stage:
+        if self._stage == stage:
             return
-        if stage == 0:
+        if stage == 0 and self._stage < 0:
             self.advance(0)
             return
         if not (self.folder(stage) / STATE).is_file():
