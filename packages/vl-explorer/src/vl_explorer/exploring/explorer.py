@@ -263,7 +263,6 @@ class Explorer:
 
     def _queries(self, iteration: int) -> list[Query]:
         """Queries of an iteration: those that the store has, or else new ones, all at once."""
-        self.store.add_iteration(self.run_id, iteration)
         found = self.store.queries(self.run_id, iteration)
         if found:
             return found
@@ -277,7 +276,10 @@ class Explorer:
             labels=self.labels,
             descriptor=self.descriptor,
         )
+        if not proposals:
+            return []
         with self.store.transaction():
+            self.store.add_iteration(self.run_id, iteration)
             return [
                 self.store.add_query(
                     self.run_id, iteration, place, each.text, concept=each.concept, engine=self.engine.name

@@ -135,7 +135,10 @@ class Gathering:
 
     async def _searched(self, query: Query) -> Sequence[Result]:
         if query.state in (QueryState.OPEN, QueryState.FAILED):
-            page = await self._engine.search(query.text, self._settings.results)
+            try:
+                page = await self._engine.search(query.text, self._settings.results)
+            except ValueError as error:  # Nothing can be done about a text that cannot be sent.
+                raise SearchError("malformed", str(error)) from error
             await asyncio.to_thread(
                 lambda: self._store.add_results(
                     query.id, page.results, requests=page.requests, cost=page.cost, exhausted=page.exhausted
