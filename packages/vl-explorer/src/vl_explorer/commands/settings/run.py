@@ -83,7 +83,7 @@ class Run:
     "unknown" for those that name none. Default: any."""
 
     max_requests: Annotated[int, Range(0)] | None = None
-    """Maximum number of requests to the engine; default: no limit."""
+    """Maximum number of requests to the engine, over all reruns; default: no limit."""
 
     max_cost: Annotated[float, Range(0)] | None = None
     """Maximum cost of these requests, in US dollars; default: no limit."""
