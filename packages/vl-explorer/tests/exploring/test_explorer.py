@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from random import Random
 
@@ -29,7 +30,7 @@ from vl_explorer.exploring.gathering import Scorer
 from vl_explorer.learning.learner import FixedLearner
 from vl_explorer.models.acquisition import uniform
 from vl_explorer.rewards.images import concept_reward
-from vl_explorer.search.engine import SearchError
+from vl_explorer.search.engine import SearchError, SearchPage
 from vl_explorer.store.rows import QueryState
 from vl_explorer.store.store import Store
 
@@ -217,8 +218,14 @@ def test_the_same_explorer_goes_on_as_a_new_one_would(tmp_path):
         assert run.store.content() == one.store.content()
 
 
-@pytest.mark.parametrize("error", [SearchError("unreachable", "no answer"), ValueError("query must be printable")])
-def test_one_failed_query_is_passed_over(tmp_path, error):
+@pytest.mark.parametrize(
+    ("error", "spent"),
+    [
+        (SearchError("unreachable", "no answer", SearchPage((), False, 4, 0.5)), (4, 0.5)),
+        (ValueError("query must be printable"), (0, 0)),
+    ],
+)
+def test_one_failed_query_is_passed_over(tmp_path, error, spent):
     with explorer(tmp_path, settings=replace(SETTINGS, iterations=1)) as run:
         search = run.engine.search
 
@@ -231,6 +238,7 @@ def test_one_failed_query_is_passed_over(tmp_path, error):
         (summary,) = run.run(progress=False)
         assert summary.concept_rewards[0] is None
         assert all(reward is not None for reward in summary.concept_rewards[1:])
+        assert (summary.requests, summary.cost) == spent
         assert run.store.queries(run.run_id)[0].state is QueryState.FAILED
 
 
@@ -262,6 +270,8 @@ def test_the_list_of_training_images_is_kept_beside_the_stage(tmp_path):
         ({"target": []}, "target must hold at least one image"),
         ({"target": ["a.png"]}, "target must hold PIL images"),
         ({"engine": "web"}, "downloader must be given for the engine web"),
+        ({"labels": "heron"}, "labels must be a list of names, got the text 'heron'"),
+        ({"licenses": ["CC-BYE"]}, "allow must hold classes"),
     ],
 )
 def test_what_cannot_be_explored_is_refused(tmp_path, options, message):
@@ -271,8 +281,9 @@ def test_what_cannot_be_explored_is_refused(tmp_path, options, message):
     words = vocabulary()[: options["vocabulary"]] if "vocabulary" in options else vocabulary()
     chosen = Web() if "engine" in options else engine()
     target = options.get("target", [colored(0, 0)] * 3)
+    others = {name: options[name] for name in ("labels", "licenses") if name in options}
     with pytest.raises((TypeError, ValueError), match=message):
-        Explorer(target, words, chosen, Counting(), out=tmp_path, model=model(), settings=SETTINGS)
+        Explorer(target, words, chosen, Counting(), out=tmp_path, model=model(), settings=SETTINGS, **others)
 
 
 def test_a_run_with_other_settings_and_a_lost_learner_are_refused(tmp_path):
@@ -280,11 +291,33 @@ def test_a_run_with_other_settings_and_a_lost_learner_are_refused(tmp_path):
         run.run(progress=False)
     with pytest.raises(ValueError, match="must have the settings that it began with"):
         explorer(tmp_path, settings=replace(SETTINGS, ratio=2.0))
+    with pytest.raises(ValueError, match=r"target_digest .* and not"):
+        Explorer(
+            [colored(1, 0)] * 8,
+            vocabulary(),
+            engine(),
+            Counting(),
+            out=tmp_path,
+            settings=SETTINGS,
+            model=model(),
+            deduplicate=False,
+        )
+    with pytest.raises(ValueError, match=r"without the learner of another run, got .* with that of 'run'"):
+        explorer(tmp_path, name="other", settings=replace(SETTINGS, ratio=2.0))
     with (
         pytest.raises(FileNotFoundError, match="must hold the learner after 3 iterations"),
         explorer(tmp_path / "elsewhere", store=tmp_path) as lost,
     ):
         lost.run(progress=False)
+
+
+def test_a_running_loop_is_told_what_to_write(tmp_path):
+    async def notebook(run):
+        with pytest.raises(RuntimeError, match=r"await explorer\.explore\(\)"):
+            run.run()
+
+    with explorer(tmp_path) as run:
+        asyncio.run(notebook(run))
 
 
 def test_few_target_images_are_warned_of(tmp_path):

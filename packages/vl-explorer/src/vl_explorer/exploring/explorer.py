@@ -12,9 +12,10 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +29,7 @@ from vl_explorer.exploring.fetching import Fetcher, Fetching, LocalFetcher
 from vl_explorer.exploring.gathering import BATCH, Gathered, Gathering, Scorer
 from vl_explorer.exploring.proposing import LABEL, propose
 from vl_explorer.exploring.settings import Exploration
-from vl_explorer.exploring.stages import Stages, stored_images
+from vl_explorer.exploring.stages import Stages, stored_images, take_folder
 from vl_explorer.exploring.summary import IterationSummary
 from vl_explorer.exploring.versions import Versions
 from vl_explorer.learning.learner import Learner
@@ -39,6 +40,7 @@ from vl_explorer.rewards.encoder import ImageEncoder
 from vl_explorer.search.captions import CaptionEngine
 from vl_explorer.search.engine import SearchEngine, SearchError
 from vl_explorer.store.likeness.filters import ImageFilter
+from vl_explorer.store.rights.licenses import check_allow
 from vl_explorer.store.rows import Query
 from vl_explorer.store.store import Store
 from vl_explorer.vocabulary.concepts import Descriptor, Vocabulary
@@ -74,8 +76,9 @@ class Explorer:
 
     Raises:
         OSError: If the store cannot be opened.
+        TypeError: If the target holds something else than images, or the labels are one text.
         ValueError: If the target is empty, the model is for another vocabulary, an engine of the web has no downloader,
-            or the run is there with other settings.
+            a license is misspelled, the run is there with other settings, or the folder has the learner of another run.
 
     Example:
         >>> explorer = Explorer(images, Vocabulary.of(words), engine, FixedLearner(encoder), out="found")
@@ -117,6 +120,10 @@ class Explorer:
                 UserWarning,
                 stacklevel=2,
             )
+        if isinstance(labels, str):
+            raise TypeError(f"labels must be a list of names, got the text {labels!r}; give [{labels!r}]")
+        if licenses is not None:
+            check_allow(licenses)
         self._fetcher = _fetcher_of(engine, downloader)
         self.vocabulary, self.engine, self.learner = vocabulary, engine, learner
         self.model = _default_model(vocabulary, embed) if model is None else model
@@ -153,13 +160,17 @@ class Explorer:
             **self.learner.describe(),
             "engine": self.engine.name,
             "target": len(self.target),
+            "target_digest": _digest(f"{one.mode} {one.size} ".encode() + one.tobytes() for one in self.target),
             "concepts": len(self.vocabulary),
+            "concepts_digest": _digest(concept.key.encode("utf-8", "surrogatepass") for concept in self.vocabulary),
             "labels": len(self.labels),
             "model": type(self.model).__name__,
             "deduplicate": deduplicate,
         }
         # How many iterations there are, and how much is under way at once, may change when a run is resumed.
-        return self.store.add_run(name, settings, free=("iterations", "queries_at_once")).id
+        run = self.store.add_run(name, settings, free=("iterations", "queries_at_once"))
+        take_folder(self.out, run)
+        return run.id
 
     def __enter__(self) -> Self:
         """Give the explorer, whose store the end of the block closes if it is its own."""
@@ -194,15 +205,18 @@ class Explorer:
             Summaries of all iterations, of earlier calls too; fewer than planned once every concept was searched for.
 
         Raises:
+            RuntimeError: Inside of an event loop, such as that of a notebook.
             SearchError: If the engine accepts no more requests, or answered no query of an iteration. All that was
                 found before is in the store.
         """
+        if _in_loop():
+            raise RuntimeError("run must be called outside of an event loop, got one; write `await explorer.explore()`")
         return asyncio.run(self.explore(progress=progress, each=each))
 
     async def explore(
         self, *, progress: bool = True, each: Callable[[int, IterationSummary], None] | None = None
     ) -> list[IterationSummary]:
-        """The same as `run`, inside of an event loop."""
+        """The same as `run`, inside of an event loop, such as that of a notebook."""
         summaries = self.summaries()
         await asyncio.to_thread(self._resume, summaries)
         bar = progress_bar(total=self.settings.iterations, desc="explore", unit="iterations", disable=not progress)
@@ -395,6 +409,19 @@ def _fetcher_of(engine: SearchEngine, downloader: Fetcher | None) -> Fetcher:
             "Downloader(Policy(contact='you@example.org'))"
         )
     return downloader
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    """Digits that change if any of the parts does."""
+    return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()[:16]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -16,10 +16,12 @@ from vl_explorer.exploring.settings import Exploration
 from vl_explorer.learning.images import FoundImages, open_stored
 from vl_explorer.learning.learner import STATE, Learner
 from vl_explorer.store.replay import draw
+from vl_explorer.store.rows import Run
 from vl_explorer.store.store import Store
 
 _TARGET = "target:"  # begins the name of a target image
 _KEPT = 2  # stages that may be needed again
+_LEARNER = "learner"
 
 
 class Stages:
@@ -45,7 +47,7 @@ class Stages:
         target: Sequence[Image.Image],
         settings: Exploration,
     ) -> None:
-        self._folder, self._store, self._run_id = out / "learner", store, run_id
+        self._folder, self._store, self._run_id = out / _LEARNER, store, run_id
         self._learner, self._target, self._settings = learner, target, settings
         self._stage = -1
 
@@ -141,6 +143,24 @@ class Stages:
 
     def _training(self, stage: int) -> Path:
         return self._folder / f"{stage:04d}-training"
+
+
+def take_folder(out: Path, run: Run) -> None:
+    """Write down whose learner a folder has, since the stages of one run would be taken for those of another.
+
+    Raises:
+        ValueError: If it is that of another run.
+    """
+    path, own = out / _LEARNER / "run.json", {"run": run.name, "started_at": run.started_at}
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            json.dump(own, file)
+    elif (found := read_json(path, dict)) != own:
+        raise ValueError(
+            f"out must be a folder without the learner of another run, got {out} with that of {found.get('run')!r}; "
+            f"give another folder for {run.name!r}, or remove {path.parent}"
+        )
 
 
 def stored_images(store: Store, digests: Iterable[str]) -> dict[str, Image.Image]:
