@@ -21,7 +21,8 @@ from vl_explorer.web.urls import host_of
 
 
 class RayDownloader:
-    """Fetches URLs by workers on the machines of a Ray cluster; `fetch` and `close` are those of `Downloader`.
+    """Fetches URLs by workers on the machines of a Ray cluster; `fetch`, `check_page` and `close` are those of
+    `Downloader`.
 
     Without a cluster that is connected to (``ray.init("auto")``), Ray starts one on this machine.
 
@@ -70,10 +71,24 @@ class RayDownloader:
             return refused(url, refusal)
         return replace(found, url=url)
 
+    async def check_page(self, url: str) -> Refused | None:
+        """Return why images of a page must not be used, or None; see `Downloader.check_page`."""
+        try:
+            found: Refused | None = await follow(url, self.policy, self._ask_page)
+        except Refusal as refusal:
+            return refused(url, refusal)
+        return None if found is None else replace(found, url=url)
+
     async def _ask(self, url: httpx2.URL) -> Fetched | Refused | httpx2.URL:
-        owner = zlib.crc32(host_of(url).encode()) % len(self._workers)
-        found = await self._workers[owner].fetch_hop.remote(str(url))
+        found = await self._owner(url).fetch_hop.remote(str(url))
         return httpx2.URL(found) if isinstance(found, str) else found
+
+    async def _ask_page(self, url: httpx2.URL) -> Refused | httpx2.URL | None:
+        found = await self._owner(url).check_page_hop.remote(str(url))
+        return httpx2.URL(found) if isinstance(found, str) else found
+
+    def _owner(self, url: httpx2.URL) -> Any:
+        return self._workers[zlib.crc32(host_of(url).encode()) % len(self._workers)]
 
     async def close(self) -> None:
         """Close all connections, and end the workers."""
@@ -99,6 +114,9 @@ class _Worker:
 
     async def fetch_hop(self, url: str) -> Fetched | Refused | str:
         return await self._downloader.fetch_hop(url)
+
+    async def check_page_hop(self, url: str) -> Refused | str | None:
+        return await self._downloader.check_page_hop(url)
 
     async def close(self) -> None:
         await self._downloader.close()
