@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
+from vl_core.data import ImageError
 from vl_core.files import read_json
 from vl_core.runs import atomic_write
 
@@ -171,7 +172,7 @@ def stored_images(store: Store, digests: Iterable[str]) -> dict[str, Image.Image
         try:
             if path is not None:
                 found[digest] = open_stored(path)
-        except FileNotFoundError:  # It went this very moment.
+        except (ImageError, OSError):  # It went this very moment, or was damaged on this disk.
             continue
     return found
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
-from vl_core.data import read_image
+from vl_core.data import ImageError, read_image
 
 
 class FoundImages:
@@ -25,6 +26,15 @@ class FoundImages:
         return len(self._images)
 
     def __getitem__(self, position: int) -> Image.Image:
+        """The image; in place of a file that went meanwhile, such as for a quota, the next image that is there."""
+        if position >= len(self):
+            raise IndexError(position)
+        for step in range(len(self) - 1):
+            with suppress(ImageError, OSError):
+                return self._opened((position + step) % len(self))
+        return self._opened(position - 1)
+
+    def _opened(self, position: int) -> Image.Image:
         image = self._images[position]
         return open_stored(image) if isinstance(image, Path) else image
 
