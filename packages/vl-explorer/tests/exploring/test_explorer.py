@@ -33,6 +33,7 @@ from vl_explorer.rewards.images import concept_reward
 from vl_explorer.search.engine import SearchError, SearchPage
 from vl_explorer.store.rows import QueryState
 from vl_explorer.store.store import Store
+from vl_explorer.web.reasons import Reason, Refused
 
 
 def shares(run):
@@ -240,6 +241,21 @@ def test_one_failed_query_is_passed_over(tmp_path, error, spent):
         assert all(reward is not None for reward in summary.concept_rewards[1:])
         assert (summary.requests, summary.cost) == spent
         assert run.store.queries(run.run_id)[0].state is QueryState.FAILED
+
+
+def test_more_results_than_asked_for_are_left_and_an_iteration_without_rewards_is_told_of(tmp_path, caplog):
+    settings = replace(SETTINGS, iterations=1, queries=1, results=2)
+    with explorer(tmp_path, settings=settings) as run:
+        search = run.engine.search
+        run.engine.search = lambda query, count: search(query, IMAGES)
+        run._fetcher.fetch = gone
+        (summary,) = run.run(progress=False)
+    assert (summary.found, summary.refused) == (0, 2)
+    assert "brought 2 images with a reward" in caplog.text
+
+
+async def gone(url):
+    return Refused(url, Reason.status, "404")
 
 
 def test_accuracy_is_that_of_the_scoring_encoder(tmp_path):

@@ -59,7 +59,8 @@ class Explorer:
         engine: Answers queries. Addresses of a `CaptionEngine` are read from its images; others need a `downloader`.
         learner: Network that is trained on what is found, and scores it.
         out: Folder of the run; the store is in it unless another one is given.
-        store: Store or its folder, which several explorers may share.
+        store: Store or its folder, which several explorers may share. A `Store` wants an ``owner`` of its own that stays
+            the same when the run is resumed; what another owner was downloading when it was killed is waited for.
         name: Of the run in its store.
         settings: Every number of the exploration.
         embed: Texts of concepts to embeddings, for the default model; by default the word vectors that ship.
@@ -67,7 +68,8 @@ class Explorer:
         acquisition: Scores of the concepts from the model; by default the paper's.
         labels: Names of classes, searched for themselves.
         descriptor: Gives words that are put before concepts.
-        downloader: Fetches addresses of the web, a `Downloader` or another `Fetcher`.
+        downloader: Fetches addresses of the web, a `Downloader` or another `Fetcher`; closed at the end of a run, so
+            that another call of `run` needs an explorer with another one.
         policy: Limits of images; by default the downloader's.
         filters: Keep images out, such as a `LeakGuard`.
         licenses: Classes and identifiers of licenses that are allowed; None allows all.
@@ -228,6 +230,13 @@ class Explorer:
                     _logger.warning("iteration %d has no query, since every concept was searched for", iteration)
                     break
                 summaries.append(summary)
+                if all(reward is None for reward in summary.concept_rewards):
+                    _logger.warning(
+                        "no query of iteration %d brought %d images with a reward, so the concept model learned "
+                        "nothing from it; lower min_results if that goes on",
+                        iteration,
+                        self.settings.min_results,
+                    )
                 bar.set_postfix(reward=f"{summary.image_reward:.3f}", new=summary.new, refresh=False)
                 bar.update(1)
                 if each is not None:

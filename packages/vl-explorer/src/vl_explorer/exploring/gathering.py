@@ -143,7 +143,7 @@ class Gathering:
             await asyncio.to_thread(
                 lambda: self._store.add_results(
                     query.id,
-                    page.results,
+                    page.results[: self._settings.results],
                     requests=query.requests + page.requests,
                     cost=query.cost + page.cost,
                     exhausted=page.exhausted,
