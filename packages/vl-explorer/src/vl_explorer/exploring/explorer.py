@@ -59,8 +59,8 @@ class Explorer:
         engine: Answers queries. Addresses of a `CaptionEngine` are read from its images; others need a `downloader`.
         learner: Network that is trained on what is found, and scores it.
         out: Folder of the run; the store is in it unless another one is given.
-        store: Store or its folder, which several explorers may share. A `Store` wants an ``owner`` of its own that stays
-            the same when the run is resumed; what another owner was downloading when it was killed is waited for.
+        store: Store or its folder, which several explorers may share. A `Store` wants an ``owner`` of its own that
+            stays the same when the run is resumed: what another owner was downloading when it was killed is waited for.
         name: Of the run in its store.
         settings: Every number of the exploration.
         embed: Texts of concepts to embeddings, for the default model; by default the word vectors that ship.
