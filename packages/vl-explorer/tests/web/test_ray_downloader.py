@@ -55,9 +55,10 @@ def test_a_page_that_objects_is_heard_by_workers_too(monkeypatch):
     async def run():
         async with hostile_web(pages) as downloader:
             kind = SimpleNamespace(remote=lambda *_: Actor(downloader))
-            monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(remote=lambda **_: lambda _: kind, kill=None))
+            monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(remote=lambda **_: lambda _: kind, kill=bool))
             many = RayDownloader(downloader.policy, 2)
             urls = [f"http://site.example/{name}" for name in ("page", "free")] + ["ftp://site.example/"]
+            await many.close()
             return [(await many.check_page(url), await downloader.check_page(url)) for url in urls]
 
     found = asyncio.run(run())

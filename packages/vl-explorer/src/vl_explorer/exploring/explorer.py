@@ -68,8 +68,8 @@ class Explorer:
         acquisition: Scores of the concepts from the model; by default the paper's.
         labels: Names of classes, searched for themselves.
         descriptor: Gives words that are put before concepts.
-        downloader: Fetches addresses of the web, a `Downloader` or another `Fetcher`; closed at the end of a run, so
-            that another call of `run` needs an explorer with another one.
+        downloader: Fetches addresses of the web, a `Downloader` or another `Fetcher`; closed at the end of a run,
+            and opened again by the next one.
         policy: Limits of images; by default the downloader's.
         filters: Keep images out, such as a `LeakGuard`.
         licenses: Classes and identifiers of licenses that are allowed; None allows all.

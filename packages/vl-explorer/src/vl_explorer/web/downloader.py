@@ -72,7 +72,7 @@ async def follow(url: str, policy: Policy, ask: Callable[[httpx2.URL], Awaitable
 
 
 class Downloader:
-    """Fetches URLs under a policy; may be used by many tasks at once, in one event loop.
+    """Fetches URLs under a policy; may be used by many tasks at once, in one event loop at a time.
 
     Each hop of each URL is checked in full: its form, the block list, its address, the site's robots.txt and
     reservations, the opt-outs of the answer.
@@ -170,7 +170,7 @@ class Downloader:
         return None if found is None else str(found)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; the downloader may be used again."""
         await self._transfers.close()
         self._system.close()
 

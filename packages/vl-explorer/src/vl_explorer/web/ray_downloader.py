@@ -56,7 +56,8 @@ class RayDownloader:
         self.policy = policy
         # A worker that was lost with its machine begins anew elsewhere.
         kind = ray.remote(max_restarts=-1, max_task_retries=2, scheduling_strategy="SPREAD")(_Worker)
-        self._workers = [kind.remote(policy, options) for _ in range(workers)]
+        self._start = lambda: [kind.remote(policy, options) for _ in range(workers)]
+        self._workers: list[Any] = self._start()
         self._kill = ray.kill
 
     async def fetch(self, url: str) -> Fetched | Refused:
@@ -88,10 +89,11 @@ class RayDownloader:
         return httpx2.URL(found) if isinstance(found, str) else found
 
     def _owner(self, url: httpx2.URL) -> Any:
+        self._workers = self._workers or self._start()
         return self._workers[zlib.crc32(host_of(url).encode()) % len(self._workers)]
 
     async def close(self) -> None:
-        """Close all connections, and end the workers."""
+        """Close all connections, and end the workers; later use starts others."""
         await asyncio.gather(*(worker.close.remote() for worker in self._workers))
         for worker in self._workers:
             self._kill(worker)
