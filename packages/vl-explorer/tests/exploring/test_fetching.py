@@ -7,9 +7,11 @@ import io
 
 import pytest
 from explorer_loop import colored
+from PIL import Image
 from vl_explorer.exploring.fetching import Fetching
 from vl_explorer.search.engine import SearchResult
 from vl_explorer.store.claims import Claim
+from vl_explorer.store.likeness.hashing import perceptual_hash
 from vl_explorer.store.store import Store
 from vl_explorer.web.policy import Policy
 from vl_explorer.web.reasons import Fetched, Reason, Refused
@@ -20,8 +22,9 @@ RESULT = SearchResult("https://a.example/1.png", page_url="https://a.example/pag
 class Web:
     """A fetcher of images by the number in their address."""
 
-    def __init__(self, page=None):
+    def __init__(self, page=None, image=None):
         self.asked, self.pages, self.page = [], [], page
+        self.image = image or colored(1, 2)
 
     async def fetch(self, url):
         self.asked.append(url)
@@ -30,7 +33,7 @@ class Web:
         if name == "gone.png":
             return Refused(url, Reason.dns, "no such host")
         body = io.BytesIO()
-        colored(1, 2).save(body, "PNG")
+        self.image.save(body, "PNG")
         return Fetched(url, url, b"\x89PNG cut" if name == "cut.png" else body.getvalue(), "image/png")
 
     async def check_page(self, url):
@@ -152,3 +155,14 @@ def test_a_stored_file_that_is_damaged_is_refused(store):
     entered = fetching.enter(offer, engine="web", query="heron")
     store.path(entered.digest).write_bytes(b"rot")
     assert fetched(store, Web(), [RESULT])[1][0].reason == "broken"
+
+
+def test_a_huge_image_is_held_at_a_smaller_size_and_stored_whole(store):
+    """The same whether it comes from the web or from the store."""
+    huge = Image.linear_gradient("L").resize((2100, 1050))
+    fetching, (offer,) = fetched(store, Web(image=huge), [RESULT])
+    assert offer.image.size == (1024, 512)
+    assert fetching.enter(offer, engine="web", query="heron").digest == store.images()[0].sha256
+    assert (store.images()[0].width, store.images()[0].height) == huge.size
+    assert store.images()[0].perceptual_hash == perceptual_hash(huge)
+    assert fetched(store, Web(), [RESULT])[1][0].image.tobytes() == offer.image.tobytes()

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from PIL import Image
 from vl_core.data import ImageError
 
-from vl_explorer.learning.images import open_stored
+from vl_explorer.learning.images import SIDE, open_stored, reduced
 from vl_explorer.search.captions import CaptionEngine
 from vl_explorer.store.claims import Claim
 from vl_explorer.store.images import Outcome
@@ -20,7 +20,7 @@ from vl_explorer.store.likeness.filters import ImageFilter, first_reason
 from vl_explorer.store.rights.licenses import is_allowed, license_id
 from vl_explorer.store.rows import ResultLike, Source
 from vl_explorer.store.store import Store
-from vl_explorer.web.images import decode
+from vl_explorer.web.images import decode, read_image
 from vl_explorer.web.policy import Policy
 from vl_explorer.web.reasons import Fetched, Reason, Refused
 
@@ -72,7 +72,7 @@ class Offer:
     result: ResultLike
     """As the engine gave it."""
     image: Image.Image | None = None
-    """The image, None if there is none."""
+    """The image, `reduced`; None if there is none."""
     content: bytes = b""
     """File that is not in the store yet."""
     digest: str = ""
@@ -158,7 +158,7 @@ class Fetching:
         reason = await asyncio.to_thread(first_reason, image, self._filters)
         if reason is not None:
             return self._failed(result, reason, "kept out by a filter")
-        return Offer(result, image, answer.body)
+        return Offer(result, await asyncio.to_thread(reduced, image), answer.body)
 
     async def _objection(self, page_url: str) -> Refused | None:
         """Refusal of a page to let its images be used; one that cannot be read says nothing, but to a strict policy."""
@@ -226,7 +226,8 @@ class Fetching:
             engine,
             query,
         )
-        added = self.store.add_image(source, offer.content, offer.image)
+        whole = offer.image if max(offer.image.size) < SIDE else read_image(offer.content, self._policy)
+        added = self.store.add_image(source, offer.content, whole)
         if added.outcome is Outcome.BLOCKED:
             return Offer(result, reason="blocked")
         return Offer(result, offer.image, digest=added.sha256)

@@ -39,11 +39,24 @@ class FoundImages:
         return open_stored(image) if isinstance(image, Path) else image
 
 
+SIDE = 1024
+"""Pixels of the longer side of images as they are looked at: hundreds are in memory at once, and a small file of a
+stranger may hold 40 million pixels."""
+
+
+def reduced(image: Image.Image) -> Image.Image:
+    """The image, or a smaller version of one that is larger than `SIDE`."""
+    if max(image.size) > SIDE:
+        image = image.copy()
+        image.thumbnail((SIDE, SIDE))
+    return image
+
+
 def open_stored(path: Path) -> Image.Image:
-    """Image of a store, which was checked when it came.
+    """Image of a store, which was checked when it came, `reduced`.
 
     Raises:
         ImageError: If it is damaged; a ValueError.
         OSError: If the file is gone.
     """
-    return read_image(path.read_bytes(), name=str(path), pixel_range=(0, 65535))
+    return reduced(read_image(path.read_bytes(), name=str(path), pixel_range=(0, 65535)))
