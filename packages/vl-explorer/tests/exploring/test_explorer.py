@@ -279,6 +279,21 @@ def test_the_list_of_training_images_is_kept_beside_the_stage(tmp_path):
     assert read_json(tmp_path / "learner" / "0004-images.json", list) == learner.shown[4]
 
 
+def test_a_training_that_failed_is_begun_anew(tmp_path):
+    class Failing(Counting):
+        def train(self, *arguments, **options):
+            self.updates += 7
+            raise MemoryError
+
+    with explorer(tmp_path, learner=(learner := Failing())) as run:
+        run._stages.restore(0)
+        (tmp_path / "learner" / "0001-images.json").write_text('["target:0", "target:1"]')
+        with pytest.raises(MemoryError):
+            run._stages.advance(1)
+        run._stages.restore(0)
+        assert learner.updates == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

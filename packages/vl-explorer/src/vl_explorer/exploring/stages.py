@@ -85,6 +85,7 @@ class Stages:
         else:
             names = self._names(stage)
             if names:
+                self._stage = -1  # of a training that fails the learner keeps a part
                 self._train(names, stage)
             self._learner.save(folder)
         self._stage = stage
