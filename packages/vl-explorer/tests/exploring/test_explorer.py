@@ -302,6 +302,7 @@ def test_a_training_that_failed_is_begun_anew(tmp_path):
         ({"target": ["a.png"]}, "target must hold PIL images"),
         ({"engine": "web"}, "downloader must be given for the engine web"),
         ({"labels": "heron"}, "labels must be a list of names, got the text 'heron'"),
+        ({"labels": ["heron", " "]}, "labels must be different names, none of them empty"),
         ({"licenses": ["CC-BYE"]}, "allow must hold classes"),
     ],
 )

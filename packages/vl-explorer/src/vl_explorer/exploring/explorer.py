@@ -80,7 +80,7 @@ class Explorer:
         OSError: If the store cannot be opened.
         TypeError: If the target holds something else than images, or the labels are one text.
         ValueError: If the target is empty, the model is for another vocabulary, an engine of the web has no downloader,
-            a license is misspelled, the run is there with other settings, or the folder has the learner of another run.
+            a label comes twice, a license is misspelled, the run is there with other settings, or the folder has the learner of another run.
 
     Example:
         >>> explorer = Explorer(images, Vocabulary.of(words), engine, FixedLearner(encoder), out="found")
@@ -124,6 +124,8 @@ class Explorer:
             )
         if isinstance(labels, str):
             raise TypeError(f"labels must be a list of names, got the text {labels!r}; give [{labels!r}]")
+        if len({label.strip() for label in labels} - {""}) < len(labels):
+            raise ValueError(f"labels must be different names, none of them empty, got {', '.join(labels)[:200]!r}")
         if licenses is not None:
             check_allow(licenses)
         self._fetcher = _fetcher_of(engine, downloader)
