@@ -80,7 +80,8 @@ class Explorer:
         OSError: If the store cannot be opened.
         TypeError: If the target holds something else than images, or the labels are one text.
         ValueError: If the target is empty, the model is for another vocabulary, an engine of the web has no downloader,
-            a label comes twice, a license is misspelled, the run is there with other settings, or the folder has the learner of another run.
+            a label comes twice, a license is misspelled, the run is there with other settings, or the folder has the
+            learner of another run.
 
     Example:
         >>> explorer = Explorer(images, Vocabulary.of(words), engine, FixedLearner(encoder), out="found")
