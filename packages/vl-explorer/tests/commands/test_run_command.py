@@ -106,6 +106,10 @@ def test_a_budget_that_is_spent_ends_the_run_with_what_was_found(task, tmp_path,
     assert run(*own, "--out", "found") == 1
     assert "stopped: openverse: 0 of 0 requests are spent" in capsys.readouterr().out
     assert json.loads((tmp_path / "found/result.json").read_text(encoding="utf-8"))["iterations"] == []
+    with Store(tmp_path / "found") as store:
+        store.add_results(store.queries(store.runs()[0].id)[0].id, (), requests=3)
+    assert run(*own[:-1], "3", "--out", "found") == 1
+    assert "3 of 3 requests are spent" in capsys.readouterr().out
 
 
 def test_test_images_stay_out_and_runs_share_a_store(task, tmp_path, capsys):
@@ -193,6 +197,7 @@ def test_names_are_those_of_the_parts():
         ("--start-encoder .", "--start-encoder must be a folder with config.json and model.safetensors"),
         ("--start-encoder pixels", "--start-encoder pixels has no network to be trained; give --learner none"),
         ("--learner none --updates 3", "--updates is for --learner moco-v3, got 3 with none"),
+        ("--contact a\x1b[31m@b.example", "--contact must be an http(s) page or a mail address, got 'a\\x1b"),
         ("--max-cost -1", "--max-cost must be at least 0, got -1"),
     ],
 )

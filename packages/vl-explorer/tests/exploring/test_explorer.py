@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from random import Random
 
@@ -29,9 +30,10 @@ from vl_explorer.exploring.gathering import Scorer
 from vl_explorer.learning.learner import FixedLearner
 from vl_explorer.models.acquisition import uniform
 from vl_explorer.rewards.images import concept_reward
-from vl_explorer.search.engine import SearchError
+from vl_explorer.search.engine import SearchError, SearchPage
 from vl_explorer.store.rows import QueryState
 from vl_explorer.store.store import Store
+from vl_explorer.web.reasons import Reason, Refused
 
 
 def shares(run):
@@ -178,6 +180,7 @@ def test_labels_are_searched_first_and_teach_the_model_nothing(tmp_path):
 def test_the_run_ends_when_every_concept_was_searched_for(tmp_path):
     with explorer(tmp_path, settings=replace(SETTINGS, iterations=9, queries=30)) as run:
         assert [summary.found for summary in run.run(progress=False)] == [30 * IMAGES, 10 * IMAGES]
+        assert all(iteration.finished for iteration in run.store.iterations(run.run_id))
 
 
 def test_an_engine_that_answers_nothing_stops_the_run_and_loses_nothing(tmp_path):
@@ -198,20 +201,61 @@ def test_an_engine_that_answers_nothing_stops_the_run_and_loses_nothing(tmp_path
         assert resumed.run(progress=False) == whole.run(progress=False)
 
 
-def test_one_failed_query_is_passed_over(tmp_path):
+def test_the_same_explorer_goes_on_as_a_new_one_would(tmp_path):
+    settings = replace(SETTINGS, iterations=2)
+    with explorer(tmp_path / "parts", settings=settings) as run, explorer(tmp_path / "whole", settings=settings) as one:
+        search, asked = run.engine.search, []
+
+        async def spent(query, count):
+            asked.append(query)
+            if len(asked) == 7:
+                raise SearchError("refused", "the budget of 6 requests is spent")
+            return await search(query, count)
+
+        run.engine.search = spent
+        with pytest.raises(SearchError, match="budget"):
+            run.run(progress=False)
+        assert run.run(progress=False) == one.run(progress=False)
+        assert run.store.content() == one.store.content()
+
+
+@pytest.mark.parametrize(
+    ("error", "spent"),
+    [
+        (SearchError("unreachable", "no answer", SearchPage((), False, 4, 0.5)), (4, 0.5)),
+        (ValueError("query must be printable"), (0, 0)),
+    ],
+)
+def test_one_failed_query_is_passed_over(tmp_path, error, spent):
     with explorer(tmp_path, settings=replace(SETTINGS, iterations=1)) as run:
         search = run.engine.search
 
         async def flaky(query, count):
             if query == run.store.queries(run.run_id)[0].text:
-                raise SearchError("unreachable", "no answer")
+                raise error
             return await search(query, count)
 
         run.engine.search = flaky
         (summary,) = run.run(progress=False)
         assert summary.concept_rewards[0] is None
         assert all(reward is not None for reward in summary.concept_rewards[1:])
+        assert (summary.requests, summary.cost) == spent
         assert run.store.queries(run.run_id)[0].state is QueryState.FAILED
+
+
+def test_more_results_than_asked_for_are_left_and_an_iteration_without_rewards_is_told_of(tmp_path, caplog):
+    settings = replace(SETTINGS, iterations=1, queries=1, results=2)
+    with explorer(tmp_path, settings=settings) as run:
+        search = run.engine.search
+        run.engine.search = lambda query, count: search(query, IMAGES)
+        run._fetcher.fetch = gone
+        (summary,) = run.run(progress=False)
+    assert (summary.found, summary.refused) == (0, 2)
+    assert "brought 2 images with a reward" in caplog.text
+
+
+async def gone(url):
+    return Refused(url, Reason.status, "404")
 
 
 def test_accuracy_is_that_of_the_scoring_encoder(tmp_path):
@@ -235,6 +279,21 @@ def test_the_list_of_training_images_is_kept_beside_the_stage(tmp_path):
     assert read_json(tmp_path / "learner" / "0004-images.json", list) == learner.shown[4]
 
 
+def test_a_training_that_failed_is_begun_anew(tmp_path):
+    class Failing(Counting):
+        def train(self, *arguments, **options):
+            self.updates += 7
+            raise MemoryError
+
+    with explorer(tmp_path, learner=(learner := Failing())) as run:
+        run._stages.restore(0)
+        (tmp_path / "learner" / "0001-images.json").write_text('["target:0", "target:1"]')
+        with pytest.raises(MemoryError):
+            run._stages.advance(1)
+        run._stages.restore(0)
+        assert learner.updates == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -242,6 +301,9 @@ def test_the_list_of_training_images_is_kept_beside_the_stage(tmp_path):
         ({"target": []}, "target must hold at least one image"),
         ({"target": ["a.png"]}, "target must hold PIL images"),
         ({"engine": "web"}, "downloader must be given for the engine web"),
+        ({"labels": "heron"}, "labels must be a list of names, got the text 'heron'"),
+        ({"labels": ["heron", " "]}, "labels must be different names, none of them empty"),
+        ({"licenses": ["CC-BYE"]}, "allow must hold classes"),
     ],
 )
 def test_what_cannot_be_explored_is_refused(tmp_path, options, message):
@@ -251,8 +313,9 @@ def test_what_cannot_be_explored_is_refused(tmp_path, options, message):
     words = vocabulary()[: options["vocabulary"]] if "vocabulary" in options else vocabulary()
     chosen = Web() if "engine" in options else engine()
     target = options.get("target", [colored(0, 0)] * 3)
+    others = {name: options[name] for name in ("labels", "licenses") if name in options}
     with pytest.raises((TypeError, ValueError), match=message):
-        Explorer(target, words, chosen, Counting(), out=tmp_path, model=model(), settings=SETTINGS)
+        Explorer(target, words, chosen, Counting(), out=tmp_path, model=model(), settings=SETTINGS, **others)
 
 
 def test_a_run_with_other_settings_and_a_lost_learner_are_refused(tmp_path):
@@ -260,11 +323,33 @@ def test_a_run_with_other_settings_and_a_lost_learner_are_refused(tmp_path):
         run.run(progress=False)
     with pytest.raises(ValueError, match="must have the settings that it began with"):
         explorer(tmp_path, settings=replace(SETTINGS, ratio=2.0))
+    with pytest.raises(ValueError, match=r"target_digest .* and not"):
+        Explorer(
+            [colored(1, 0)] * 8,
+            vocabulary(),
+            engine(),
+            Counting(),
+            out=tmp_path,
+            settings=SETTINGS,
+            model=model(),
+            deduplicate=False,
+        )
+    with pytest.raises(ValueError, match=r"without the learner of another run, got .* with that of 'run'"):
+        explorer(tmp_path, name="other", settings=replace(SETTINGS, ratio=2.0))
     with (
         pytest.raises(FileNotFoundError, match="must hold the learner after 3 iterations"),
         explorer(tmp_path / "elsewhere", store=tmp_path) as lost,
     ):
         lost.run(progress=False)
+
+
+def test_a_running_loop_is_told_what_to_write(tmp_path):
+    async def notebook(run):
+        with pytest.raises(RuntimeError, match=r"await explorer\.explore\(\)"):
+            run.run()
+
+    with explorer(tmp_path) as run:
+        asyncio.run(notebook(run))
 
 
 def test_few_target_images_are_warned_of(tmp_path):

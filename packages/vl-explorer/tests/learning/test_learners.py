@@ -31,6 +31,14 @@ def images(tmp_path):
     return FoundImages([str(place) for place in range(6)], [*found, tmp_path / "gray.png"])
 
 
+def test_an_image_that_went_meanwhile_is_stood_in_for(images, tmp_path):
+    (tmp_path / "gray.png").unlink()
+    assert images[5] is images[0]
+    assert len(list(images)) == 6
+    with pytest.raises(FileNotFoundError):
+        FoundImages(["gone"], [tmp_path / "gray.png"])[0]
+
+
 def weights(trained):
     return torch.cat([value.flatten().double() for value in trained.method.state_dict().values()])
 

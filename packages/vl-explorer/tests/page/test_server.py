@@ -14,6 +14,7 @@ from PIL import Image
 from vl_explorer.page.server import Dashboard, serve_dashboard
 from vl_explorer.page.state import find_run
 from vl_explorer.page.style import policy
+from vl_explorer.store.rights.forget import forget
 
 
 @pytest.fixture
@@ -51,6 +52,8 @@ def test_images_are_encoded_anew_and_kept_by_the_browser(dashboard, store):
     assert (status, int(headers["Content-Length"]), nothing) == (200, len(content), b"")
     store.path(digest).write_bytes(encoded(1))
     assert ask(dashboard, f"/image/{digest}")[2] == content  # remembered
+    forget(store, digest)
+    assert ask(dashboard, f"/image/{digest}")[0] == 404
 
 
 @pytest.mark.parametrize(

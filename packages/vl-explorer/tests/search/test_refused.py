@@ -45,6 +45,7 @@ BODIES = [
     ("forbidden", Reply(b"", 403), "unauthorized", "status 403"),
     ("payment", Reply({}, 402), "refused", "status 402"),
     ("not found", Reply({}, 404), "refused", "status 404"),
+    ("query too long", Reply({"detail": "q is too long"}, 400), "malformed", "status 400, q is too long"),
     ("elsewhere", Reply({}, 302, {"Location": "http://169.254.169.254/"}), "refused", "status 302"),
     ("no content", Reply(b"", 204), "refused", "status 204"),
 ]

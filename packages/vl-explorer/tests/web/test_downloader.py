@@ -10,7 +10,18 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
-from explorer_hostile_web import HOSTS, LOCAL, FakeClock, answer, encoded, hostile_web, to
+from explorer_hostile_web import (
+    HOSTS,
+    LOCAL,
+    FakeClock,
+    FakeResolver,
+    HostileWeb,
+    RecordingNetwork,
+    answer,
+    encoded,
+    hostile_web,
+    to,
+)
 from vl_explorer.web.caching import Cache
 from vl_explorer.web.downloader import Downloader
 from vl_explorer.web.network.resolver import SystemResolver
@@ -278,3 +289,31 @@ def test_the_system_resolver_names_each_address_once(monkeypatch):
 def test_settings_out_of_range_are_refused(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_a_downloader_that_was_closed_goes_on_in_another_event_loop():
+    """So that an explorer may run again; everything that waits is made for one loop."""
+    web = HostileWeb({f"site.example/{number}": answer(encoded(color=number)) for number in range(8)})
+    network, clock = RecordingNetwork(0), FakeClock()
+    policy = Policy(contact="me@here.example", per_host_connections=1, connections=1)
+    downloader = Downloader(policy, resolver=FakeResolver(), clock=clock, network=network)
+
+    async def run(numbers):
+        server = await asyncio.start_server(web.handle, LOCAL, 0)
+        network.port = web.port = server.sockets[0].getsockname()[1]
+        try:
+            clock.time += 10**6
+            urls = [f"http://site.example/{number}" for number in numbers]
+            return [type(found) for found in await asyncio.gather(*map(downloader.fetch, urls))]
+        finally:
+            await downloader.close()
+            server.close()
+
+    assert [asyncio.run(run(numbers)) for numbers in (range(4), range(4, 8))] == [[Fetched] * 4] * 2
+
+
+def test_the_look_up_of_the_system_begins_anew_when_it_was_closed():
+    system = SystemResolver()
+    for _ in range(2):
+        assert asyncio.run(system.resolve("localhost"))
+        system.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from explorer_hostile_web import HostileWeb, answer, encoded, hostile_web, png_bomb, to
@@ -32,6 +33,37 @@ def test_a_hop_ends_at_a_redirect_and_all_hops_together_are_a_fetch():
     assert (last.final_url, last.body) == (whole.final_url, whole.body)
     assert (last.url, whole.url) == ("http://other.example/y", "http://site.example/x")
     assert refused.reason == "scheme"
+
+
+class Actor:
+    """Stands for Ray's handle of a worker, in this process."""
+
+    def __init__(self, worker):
+        self.worker = worker
+
+    def __getattr__(self, name):
+        return SimpleNamespace(remote=getattr(self.worker, name))
+
+
+def test_a_page_that_objects_is_heard_by_workers_too(monkeypatch):
+    pages = {
+        "site.example/page": to("http://other.example/page"),
+        "other.example/page": answer(b'<meta name="robots" content="noai">', content_type="text/html"),
+        "site.example/free": answer(b"<p>", content_type="text/html"),
+    }
+
+    async def run():
+        async with hostile_web(pages) as downloader:
+            kind = SimpleNamespace(remote=lambda *_: Actor(downloader))
+            monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(remote=lambda **_: lambda _: kind, kill=bool))
+            many = RayDownloader(downloader.policy, 2)
+            urls = [f"http://site.example/{name}" for name in ("page", "free")] + ["ftp://site.example/"]
+            await many.close()
+            return [(await many.check_page(url), await downloader.check_page(url)) for url in urls]
+
+    found = asyncio.run(run())
+    assert [many and many.reason for many, _ in found] == ["opt_out", None, "scheme"]
+    assert all(many == alone for many, alone in found)
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):

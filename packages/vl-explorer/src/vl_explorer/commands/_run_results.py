@@ -81,5 +81,7 @@ def write_results(
     )
     images = stored_images(store, store.best_images(run_id, _WALL))
     if images:
-        captions = [f"{rewards[digest]:.2f}  {store.sources(digest)[0].query}" for digest in images]
+        # An image may be forgotten this very moment.
+        queries = {digest: next((source.query for source in store.sources(digest)), "") for digest in images}
+        captions = [f"{rewards.get(digest, 0.0):.2f}  {query}" for digest, query in queries.items()]
         draw_wall(settings.out / "wall.png", list(images.values()), captions, title=title)

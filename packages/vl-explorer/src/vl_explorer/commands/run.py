@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from vl_core.cli import note_on_interruption
@@ -17,6 +18,7 @@ from vl_explorer.exploring.summary import IterationSummary
 from vl_explorer.rewards.encoder import ImageEncoder
 from vl_explorer.rewards.separation import separation
 from vl_explorer.search.engine import SearchError
+from vl_explorer.search.http.budget import Budget
 from vl_explorer.store.store import Store
 from vl_explorer.web.downloader import Downloader
 
@@ -70,6 +72,11 @@ def run(settings: Run) -> int:
             licenses=settings.licenses or None,
             evaluate=inputs.evaluate,
         )
+        budget = getattr(inputs.engine, "budget", None)
+        if isinstance(budget, Budget):  # What was spent before counts.
+            spent = store.queries(explorer.run_id)
+            budget.requests += sum(query.requests for query in spent)
+            budget.cost += math.fsum(query.cost for query in spent)
         try:
             with note_on_interruption(f"rerun to go on; {settings.out} keeps all that was found"):
                 summaries = explorer.run()

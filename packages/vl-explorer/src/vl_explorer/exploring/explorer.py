@@ -12,9 +12,10 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +29,7 @@ from vl_explorer.exploring.fetching import Fetcher, Fetching, LocalFetcher
 from vl_explorer.exploring.gathering import BATCH, Gathered, Gathering, Scorer
 from vl_explorer.exploring.proposing import LABEL, propose
 from vl_explorer.exploring.settings import Exploration
-from vl_explorer.exploring.stages import Stages, stored_images
+from vl_explorer.exploring.stages import Stages, stored_images, take_folder
 from vl_explorer.exploring.summary import IterationSummary
 from vl_explorer.exploring.versions import Versions
 from vl_explorer.learning.learner import Learner
@@ -39,6 +40,7 @@ from vl_explorer.rewards.encoder import ImageEncoder
 from vl_explorer.search.captions import CaptionEngine
 from vl_explorer.search.engine import SearchEngine, SearchError
 from vl_explorer.store.likeness.filters import ImageFilter
+from vl_explorer.store.rights.licenses import check_allow
 from vl_explorer.store.rows import Query
 from vl_explorer.store.store import Store
 from vl_explorer.vocabulary.concepts import Descriptor, Vocabulary
@@ -57,7 +59,8 @@ class Explorer:
         engine: Answers queries. Addresses of a `CaptionEngine` are read from its images; others need a `downloader`.
         learner: Network that is trained on what is found, and scores it.
         out: Folder of the run; the store is in it unless another one is given.
-        store: Store or its folder, which several explorers may share.
+        store: Store or its folder, which several explorers may share. A `Store` wants an ``owner`` of its own that
+            stays the same when the run is resumed: what another owner was downloading when it was killed is waited for.
         name: Of the run in its store.
         settings: Every number of the exploration.
         embed: Texts of concepts to embeddings, for the default model; by default the word vectors that ship.
@@ -65,7 +68,8 @@ class Explorer:
         acquisition: Scores of the concepts from the model; by default the paper's.
         labels: Names of classes, searched for themselves.
         descriptor: Gives words that are put before concepts.
-        downloader: Fetches addresses of the web, a `Downloader` or another `Fetcher`.
+        downloader: Fetches addresses of the web, a `Downloader` or another `Fetcher`; closed at the end of a run,
+            and opened again by the next one.
         policy: Limits of images; by default the downloader's.
         filters: Keep images out, such as a `LeakGuard`.
         licenses: Classes and identifiers of licenses that are allowed; None allows all.
@@ -74,8 +78,10 @@ class Explorer:
 
     Raises:
         OSError: If the store cannot be opened.
+        TypeError: If the target holds something else than images, or the labels are one text.
         ValueError: If the target is empty, the model is for another vocabulary, an engine of the web has no downloader,
-            or the run is there with other settings.
+            a label comes twice, a license is misspelled, the run is there with other settings, or the folder has the
+            learner of another run.
 
     Example:
         >>> explorer = Explorer(images, Vocabulary.of(words), engine, FixedLearner(encoder), out="found")
@@ -117,6 +123,12 @@ class Explorer:
                 UserWarning,
                 stacklevel=2,
             )
+        if isinstance(labels, str):
+            raise TypeError(f"labels must be a list of names, got the text {labels!r}; give [{labels!r}]")
+        if len({label.strip() for label in labels} - {""}) < len(labels):
+            raise ValueError(f"labels must be different names, none of them empty, got {', '.join(labels)[:200]!r}")
+        if licenses is not None:
+            check_allow(licenses)
         self._fetcher = _fetcher_of(engine, downloader)
         self.vocabulary, self.engine, self.learner = vocabulary, engine, learner
         self.model = _default_model(vocabulary, embed) if model is None else model
@@ -153,13 +165,17 @@ class Explorer:
             **self.learner.describe(),
             "engine": self.engine.name,
             "target": len(self.target),
+            "target_digest": _digest(f"{one.mode} {one.size} ".encode() + one.tobytes() for one in self.target),
             "concepts": len(self.vocabulary),
+            "concepts_digest": _digest(concept.key.encode("utf-8", "surrogatepass") for concept in self.vocabulary),
             "labels": len(self.labels),
             "model": type(self.model).__name__,
             "deduplicate": deduplicate,
         }
         # How many iterations there are, and how much is under way at once, may change when a run is resumed.
-        return self.store.add_run(name, settings, free=("iterations", "queries_at_once")).id
+        run = self.store.add_run(name, settings, free=("iterations", "queries_at_once"))
+        take_folder(self.out, run)
+        return run.id
 
     def __enter__(self) -> Self:
         """Give the explorer, whose store the end of the block closes if it is its own."""
@@ -194,15 +210,18 @@ class Explorer:
             Summaries of all iterations, of earlier calls too; fewer than planned once every concept was searched for.
 
         Raises:
+            RuntimeError: Inside of an event loop, such as that of a notebook.
             SearchError: If the engine accepts no more requests, or answered no query of an iteration. All that was
                 found before is in the store.
         """
+        if _in_loop():
+            raise RuntimeError("run must be called outside of an event loop, got one; write `await explorer.explore()`")
         return asyncio.run(self.explore(progress=progress, each=each))
 
     async def explore(
         self, *, progress: bool = True, each: Callable[[int, IterationSummary], None] | None = None
     ) -> list[IterationSummary]:
-        """The same as `run`, inside of an event loop."""
+        """The same as `run`, inside of an event loop, such as that of a notebook."""
         summaries = self.summaries()
         await asyncio.to_thread(self._resume, summaries)
         bar = progress_bar(total=self.settings.iterations, desc="explore", unit="iterations", disable=not progress)
@@ -214,6 +233,13 @@ class Explorer:
                     _logger.warning("iteration %d has no query, since every concept was searched for", iteration)
                     break
                 summaries.append(summary)
+                if all(reward is None for reward in summary.concept_rewards):
+                    _logger.warning(
+                        "no query of iteration %d brought %d images with a reward, so the concept model learned "
+                        "nothing from it; lower min_results if that goes on",
+                        iteration,
+                        self.settings.min_results,
+                    )
                 bar.set_postfix(reward=f"{summary.image_reward:.3f}", new=summary.new, refresh=False)
                 bar.update(1)
                 if each is not None:
@@ -263,7 +289,6 @@ class Explorer:
 
     def _queries(self, iteration: int) -> list[Query]:
         """Queries of an iteration: those that the store has, or else new ones, all at once."""
-        self.store.add_iteration(self.run_id, iteration)
         found = self.store.queries(self.run_id, iteration)
         if found:
             return found
@@ -277,7 +302,10 @@ class Explorer:
             labels=self.labels,
             descriptor=self.descriptor,
         )
+        if not proposals:
+            return []
         with self.store.transaction():
+            self.store.add_iteration(self.run_id, iteration)
             return [
                 self.store.add_query(
                     self.run_id, iteration, place, each.text, concept=each.concept, engine=self.engine.name
@@ -393,6 +421,19 @@ def _fetcher_of(engine: SearchEngine, downloader: Fetcher | None) -> Fetcher:
             "Downloader(Policy(contact='you@example.org'))"
         )
     return downloader
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    """Digits that change if any of the parts does."""
+    return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()[:16]
 
 
 def _mean(values: Sequence[float]) -> float:

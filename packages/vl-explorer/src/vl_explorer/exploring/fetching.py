@@ -6,11 +6,13 @@ import asyncio
 import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from PIL import Image
+from vl_core.data import ImageError
 
-from vl_explorer.learning.images import open_stored
+from vl_explorer.learning.images import SIDE, open_stored, reduced
 from vl_explorer.search.captions import CaptionEngine
 from vl_explorer.store.claims import Claim
 from vl_explorer.store.images import Outcome
@@ -18,7 +20,7 @@ from vl_explorer.store.likeness.filters import ImageFilter, first_reason
 from vl_explorer.store.rights.licenses import is_allowed, license_id
 from vl_explorer.store.rows import ResultLike, Source
 from vl_explorer.store.store import Store
-from vl_explorer.web.images import decode
+from vl_explorer.web.images import decode, read_image
 from vl_explorer.web.policy import Policy
 from vl_explorer.web.reasons import Fetched, Reason, Refused
 
@@ -70,7 +72,7 @@ class Offer:
     result: ResultLike
     """As the engine gave it."""
     image: Image.Image | None = None
-    """The image, None if there is none."""
+    """The image, `reduced`; None if there is none."""
     content: bytes = b""
     """File that is not in the store yet."""
     digest: str = ""
@@ -106,6 +108,7 @@ class Fetching:
         self._licenses = None if licenses is None else frozenset(licenses)
         self._under_way: dict[str, asyncio.Task[Offer]] = {}
         self._pages: dict[str, asyncio.Task[Refused | None]] = {}
+        self._early: set[str] = set()
 
     async def fetch(self, result: ResultLike) -> Offer:
         """Fetch a result, or take part in the fetching of its address that is under way."""
@@ -123,15 +126,19 @@ class Fetching:
         """Drop what is held of offers that have entered."""
         for offer in offers:
             self._under_way.pop(offer.result.url, None)
+            self._early.discard(offer.result.url)
 
     async def stop(self) -> None:
-        """Cancel what is under way."""
+        """Cancel what is under way, and give up its claims, so that nobody waits for their leases to end."""
         tasks: list[asyncio.Task[Any]] = [*self._under_way.values(), *self._pages.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for url in self._under_way:
+            await asyncio.to_thread(self.store.release, url)
         self._under_way.clear()
         self._pages.clear()
+        self._early.clear()
 
     async def _fetch(self, result: ResultLike) -> Offer:
         claim = await self._claim(result.url)
@@ -151,7 +158,7 @@ class Fetching:
         reason = await asyncio.to_thread(first_reason, image, self._filters)
         if reason is not None:
             return self._failed(result, reason, "kept out by a filter")
-        return Offer(result, image, answer.body)
+        return Offer(result, await asyncio.to_thread(reduced, image), answer.body)
 
     async def _objection(self, page_url: str) -> Refused | None:
         """Refusal of a page to let its images be used; one that cannot be read says nothing, but to a strict policy."""
@@ -169,7 +176,17 @@ class Fetching:
             claim = await asyncio.to_thread(lambda: self.store.claim(url, lease=LEASE))
             if claim is not Claim.HELD:
                 return claim
+            await self._enter_early()
             await asyncio.sleep(_POLL)
+
+    async def _enter_early(self) -> None:
+        """Enter what was fetched, out of order: whoever is waited for may wait for it, and then both would for ever."""
+        for url, task in list(self._under_way.items()):
+            if url in self._early or not task.done() or task.cancelled() or task.exception() is not None:
+                continue
+            self._early.add(url)
+            source = await asyncio.to_thread(self.store.source_of, url)
+            await asyncio.to_thread(partial(self.enter, task.result(), engine=source.engine, query=source.query))
 
     def _stored(self, result: ResultLike) -> Offer:
         """The image of an address that is in the store; one that was evicted is not fetched again."""
@@ -177,6 +194,8 @@ class Fetching:
         try:
             if found is not None and found.stored:
                 return Offer(result, open_stored(self.store.path(found.sha256)), digest=found.sha256)
+        except ImageError:  # The file was damaged on this disk.
+            return Offer(result, reason=Reason.broken.value)
         except (KeyError, OSError):  # Another process evicted or forgot it meanwhile.
             pass
         return Offer(result, reason="evicted")
@@ -207,7 +226,8 @@ class Fetching:
             engine,
             query,
         )
-        added = self.store.add_image(source, offer.content, offer.image)
+        whole = offer.image if max(offer.image.size) < SIDE else read_image(offer.content, self._policy)
+        added = self.store.add_image(source, offer.content, whole)
         if added.outcome is Outcome.BLOCKED:
             return Offer(result, reason="blocked")
         return Offer(result, offer.image, digest=added.sha256)

@@ -124,6 +124,7 @@ class Gathering:
         try:
             results = await self._searched(query)
         except SearchError as error:
+            await asyncio.to_thread(self._failed, query, error)
             return Gathered(query, (), (), failed=error)
         scouts = self._settings.scouts if self._bar is not None else 0
         first = await self._fetched(results[:scouts])
@@ -135,13 +136,28 @@ class Gathering:
 
     async def _searched(self, query: Query) -> Sequence[Result]:
         if query.state in (QueryState.OPEN, QueryState.FAILED):
-            page = await self._engine.search(query.text, self._settings.results)
+            try:
+                page = await self._engine.search(query.text, self._settings.results)
+            except ValueError as error:  # Nothing can be done about a text that cannot be sent.
+                raise SearchError("malformed", str(error)) from error
             await asyncio.to_thread(
                 lambda: self._store.add_results(
-                    query.id, page.results, requests=page.requests, cost=page.cost, exhausted=page.exhausted
+                    query.id,
+                    page.results[: self._settings.results],
+                    requests=query.requests + page.requests,
+                    cost=query.cost + page.cost,
+                    exhausted=page.exhausted,
                 )
             )
         return await asyncio.to_thread(self._store.results, query.id)
+
+    def _failed(self, query: Query, error: SearchError) -> None:
+        """Keep that a query failed, and what it took nevertheless."""
+        with self._store.transaction():
+            if (spent := error.partial) is not None:
+                requests, cost = query.requests + spent.requests, query.cost + spent.cost
+                self._store.add_results(query.id, (), requests=requests, cost=cost)
+            self._store.set_query_state(query.id, QueryState.FAILED)
 
     async def _fetched(self, results: Sequence[Result]) -> tuple[Offer, ...]:
         return tuple(await asyncio.gather(*map(self._fetching.fetch, results)))
@@ -155,7 +171,6 @@ class Gathering:
         query = found.query
         if found.failed is not None:
             _logger.warning("query %r failed: %s", query.text, found.failed)
-            self._store.set_query_state(query.id, QueryState.FAILED)
             if found.failed.reason in _ENDS_RUN:
                 raise found.failed
             return found

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
+from vl_core.data import ImageError
 from vl_core.files import read_json
 from vl_core.runs import atomic_write
 
@@ -16,10 +17,12 @@ from vl_explorer.exploring.settings import Exploration
 from vl_explorer.learning.images import FoundImages, open_stored
 from vl_explorer.learning.learner import STATE, Learner
 from vl_explorer.store.replay import draw
+from vl_explorer.store.rows import Run
 from vl_explorer.store.store import Store
 
 _TARGET = "target:"  # begins the name of a target image
 _KEPT = 2  # stages that may be needed again
+_LEARNER = "learner"
 
 
 class Stages:
@@ -45,7 +48,7 @@ class Stages:
         target: Sequence[Image.Image],
         settings: Exploration,
     ) -> None:
-        self._folder, self._store, self._run_id = out / "learner", store, run_id
+        self._folder, self._store, self._run_id = out / _LEARNER, store, run_id
         self._learner, self._target, self._settings = learner, target, settings
         self._stage = -1
 
@@ -54,14 +57,14 @@ class Stages:
         return self._folder / f"{stage:04d}"
 
     def restore(self, stage: int) -> None:
-        """Bring the learner to a stage that is there; stage 0 is made.
+        """Bring the learner to a stage that is there, also from a later one; stage 0 is made.
 
         Raises:
             FileNotFoundError: If the folder of the run lacks it.
         """
-        if self._stage >= stage:
+        if self._stage == stage:
             return
-        if stage == 0:
+        if stage == 0 and self._stage < 0:
             self.advance(0)
             return
         if not (self.folder(stage) / STATE).is_file():
@@ -82,6 +85,7 @@ class Stages:
         else:
             names = self._names(stage)
             if names:
+                self._stage = -1  # of a training that fails the learner keeps a part
                 self._train(names, stage)
             self._learner.save(folder)
         self._stage = stage
@@ -143,6 +147,24 @@ class Stages:
         return self._folder / f"{stage:04d}-training"
 
 
+def take_folder(out: Path, run: Run) -> None:
+    """Write down whose learner a folder has, since the stages of one run would be taken for those of another.
+
+    Raises:
+        ValueError: If it is that of another run.
+    """
+    path, own = out / _LEARNER / "run.json", {"run": run.name, "started_at": run.started_at}
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            json.dump(own, file)
+    elif (found := read_json(path, dict)) != own:
+        raise ValueError(
+            f"out must be a folder without the learner of another run, got {out} with that of {found.get('run')!r}; "
+            f"give another folder for {run.name!r}, or remove {path.parent}"
+        )
+
+
 def stored_images(store: Store, digests: Iterable[str]) -> dict[str, Image.Image]:
     """Images of a store by SHA-256, without those that are gone."""
     paths = {digest: _path(store, digest) for digest in digests}
@@ -151,7 +173,7 @@ def stored_images(store: Store, digests: Iterable[str]) -> dict[str, Image.Image
         try:
             if path is not None:
                 found[digest] = open_stored(path)
-        except FileNotFoundError:  # It went this very moment.
+        except (ImageError, OSError):  # It went this very moment, or was damaged on this disk.
             continue
     return found
 

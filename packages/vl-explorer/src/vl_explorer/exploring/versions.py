@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from vl_core.data import ImageError
 
 from vl_explorer.learning.images import open_stored
 from vl_explorer.rewards.encoder import ImageEncoder
@@ -46,5 +47,5 @@ class Versions:
     def _load(self, digest: str) -> Image.Image | None:
         try:
             return open_stored(self._store.path(digest))
-        except (KeyError, OSError):  # Evicted or forgotten.
+        except (ImageError, KeyError, OSError):  # Evicted, forgotten, or damaged on this disk.
             return None

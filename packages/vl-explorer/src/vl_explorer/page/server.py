@@ -210,6 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(_ICON, "image/svg+xml")
         elif match := _IMAGE.fullmatch(path):
             try:
+                self.server.store.image(match[1])  # what was forgotten is not shown from memory either
                 content = self.server.thumbnail(match[1])
             except LookupError:
                 self.send_error(HTTPStatus.NOT_FOUND, "No such image is in the store")

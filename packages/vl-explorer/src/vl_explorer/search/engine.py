@@ -120,8 +120,9 @@ class SearchError(Exception):
 
     Args:
         reason: ``"throttled"`` (asked to slow down longer than it may wait), ``"unauthorized"`` (no key, or one that
-            is not accepted), ``"malformed"`` (the answer is not what is documented), ``"unreachable"`` (no answer, or
-            an error of the server) or ``"refused"`` (by the service, by a budget, or because the service is closed).
+            is not accepted), ``"malformed"`` (the answer is not what is documented, or the query is not what the
+            service takes), ``"unreachable"`` (no answer, or an error of the server) or ``"refused"`` (by the service,
+            by a budget, or because the service is closed).
         message: The engine, what happened, and what to do.
         partial: What was found before it failed, with the requests and the cost that were spent.
     """

@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 # A later page is refused with one of these where a service goes no deeper.
 _NO_DEEPER = (400, 404, 416, 422)
+# The query itself is at fault, such as one that is too long; another one may do better.
+_OF_THE_QUERY = (400, 413, 414, 422)
 
 
 @dataclass(frozen=True)
@@ -271,4 +273,6 @@ def status_fault(status: int, content: dict[str, Any]) -> Fault:
         return Fault("throttled", words)
     if status in (401, 403):
         return Fault("unauthorized", words)
+    if status in _OF_THE_QUERY:
+        return Fault("malformed", words)
     return Fault("unreachable" if status >= 500 else "refused", words)

@@ -38,6 +38,7 @@ class Cache(Generic[Key, Value]):
     ) -> None:
         self._load, self._clock, self._size = load, clock, size
         self._entries: OrderedDict[Key, _Entry[Value]] = OrderedDict()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def get(self, key: Key) -> Value:
         """Return the answer, remembered or asked for; who asks meanwhile waits for the same one.
@@ -45,6 +46,10 @@ class Cache(Generic[Key, Value]):
         Raises:
             Refusal: If that is the answer, with the seconds that are left of it.
         """
+        if self._loop is not (loop := asyncio.get_running_loop()):  # Locks are those of one event loop.
+            self._loop = loop
+            for known in self._entries.values():
+                known.lock = asyncio.Lock()
         entry = self._entries.setdefault(key, _Entry())
         self._entries.move_to_end(key)
         while len(self._entries) > self._size:

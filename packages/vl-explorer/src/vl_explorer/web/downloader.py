@@ -72,7 +72,7 @@ async def follow(url: str, policy: Policy, ask: Callable[[httpx2.URL], Awaitable
 
 
 class Downloader:
-    """Fetches URLs under a policy; may be used by many tasks at once, in one event loop.
+    """Fetches URLs under a policy; may be used by many tasks at once, in one event loop at a time.
 
     Each hop of each URL is checked in full: its form, the block list, its address, the site's robots.txt and
     reservations, the opt-outs of the answer.
@@ -151,22 +151,26 @@ class Downloader:
 
         Under the strict policy the page or its site must say that they may.
         """
-
-        async def take(answer: Answer, said: Consent) -> None:
-            body = await answer.read(_MAX_PAGE_BYTES, cut=True)
-            html = body.decode("utf-8", "replace")
-            said = combined([said, await asyncio.to_thread(page_consent, html, self.policy.agent)])
-            _refuse_objection(said)
-            self._refuse_silence(said)
-
         try:
-            await follow(url, self.policy, lambda target: self._ask(target, _PAGES, take))
+            await follow(url, self.policy, self._ask_page)
         except Refusal as refusal:
             return refused(url, refusal)
         return None
 
+    async def check_page_hop(self, url: str) -> Refused | str | None:
+        """Ask for one address of a page and follow no redirect, as `fetch_hop` does.
+
+        Returns:
+            As `check_page`, or the normalized address to which a redirect leads.
+        """
+        try:
+            found = await self._ask_page(normalize(url, ports=self.policy.ports))
+        except Refusal as refusal:
+            return refused(url, refusal)
+        return None if found is None else str(found)
+
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; the downloader may be used again."""
         await self._transfers.close()
         self._system.close()
 
@@ -187,6 +191,16 @@ class Downloader:
             return Fetched(str(url), str(answer.url), body, sniff(body), kept)
 
         return await self._ask(url, _IMAGES, take)
+
+    async def _ask_page(self, url: httpx2.URL) -> httpx2.URL | None:
+        async def take(answer: Answer, said: Consent) -> None:
+            body = await answer.read(_MAX_PAGE_BYTES, cut=True)
+            html = body.decode("utf-8", "replace")
+            said = combined([said, await asyncio.to_thread(page_consent, html, self.policy.agent)])
+            _refuse_objection(said)
+            self._refuse_silence(said)
+
+        return await self._ask(url, _PAGES, take)
 
     async def _ask(self, url: httpx2.URL, accept: str, take: _Take[Result]) -> Result | httpx2.URL:
         """Result of ``take`` for the answer, or the URL to which it leads; asks again where that may help."""

@@ -66,6 +66,7 @@ class Pacer:
         self._policy, self._clock = policy, clock
         self._places = asyncio.Semaphore(policy.connections)
         self._hosts: dict[str, _Host] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @asynccontextmanager
     async def turn(self, host: str, *, interval: float = 0.0) -> AsyncIterator[None]:
@@ -78,6 +79,7 @@ class Pacer:
         Raises:
             Refusal: With reason ``throttled`` if the host is held for longer than ``max_wait``.
         """
+        self._follow_loop()
         state = self._host(host)
         state.waiting += 1
         try:
@@ -101,6 +103,14 @@ class Pacer:
         left = state.held_until - self._clock.now()
         if left > self._policy.max_wait:
             raise Refusal(Reason.throttled, f"{host} asked for no request for another {left:.0f} s", left)
+
+    def _follow_loop(self) -> None:
+        """Begin with free places in another event loop; pace and holds stay."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._places = loop, asyncio.Semaphore(self._policy.connections)
+            for state in self._hosts.values():
+                state.places, state.waiting = asyncio.Semaphore(self._policy.per_host_connections), 0
 
     def _host(self, host: str) -> _Host:
         if host not in self._hosts:

@@ -75,7 +75,8 @@ class Policy:
             raise ValueError(f"ports must be numbers from 1 to 65535, got {self.ports!r}")
         if not _PRODUCT.fullmatch(self.user_agent):
             raise ValueError(f"user_agent must be a product and a version such as 'name/1.0', got {self.user_agent!r}")
-        if self.contact and not _CONTACT.fullmatch(self.contact):
+        sendable = self.contact.isascii() and self.contact.isprintable()
+        if self.contact and not (sendable and _CONTACT.fullmatch(self.contact)):
             raise ValueError(f"contact must be an http(s) page or a mail address, got {self.contact!r}")
 
     @property

@@ -21,7 +21,8 @@ from vl_explorer.web.urls import host_of
 
 
 class RayDownloader:
-    """Fetches URLs by workers on the machines of a Ray cluster; `fetch` and `close` are those of `Downloader`.
+    """Fetches URLs by workers on the machines of a Ray cluster; `fetch`, `check_page` and `close` are those of
+    `Downloader`.
 
     Without a cluster that is connected to (``ray.init("auto")``), Ray starts one on this machine.
 
@@ -55,7 +56,8 @@ class RayDownloader:
         self.policy = policy
         # A worker that was lost with its machine begins anew elsewhere.
         kind = ray.remote(max_restarts=-1, max_task_retries=2, scheduling_strategy="SPREAD")(_Worker)
-        self._workers = [kind.remote(policy, options) for _ in range(workers)]
+        self._start = lambda: [kind.remote(policy, options) for _ in range(workers)]
+        self._workers: list[Any] = self._start()
         self._kill = ray.kill
 
     async def fetch(self, url: str) -> Fetched | Refused:
@@ -70,13 +72,28 @@ class RayDownloader:
             return refused(url, refusal)
         return replace(found, url=url)
 
+    async def check_page(self, url: str) -> Refused | None:
+        """Return why images of a page must not be used, or None; see `Downloader.check_page`."""
+        try:
+            found: Refused | None = await follow(url, self.policy, self._ask_page)
+        except Refusal as refusal:
+            return refused(url, refusal)
+        return None if found is None else replace(found, url=url)
+
     async def _ask(self, url: httpx2.URL) -> Fetched | Refused | httpx2.URL:
-        owner = zlib.crc32(host_of(url).encode()) % len(self._workers)
-        found = await self._workers[owner].fetch_hop.remote(str(url))
+        found = await self._owner(url).fetch_hop.remote(str(url))
         return httpx2.URL(found) if isinstance(found, str) else found
 
+    async def _ask_page(self, url: httpx2.URL) -> Refused | httpx2.URL | None:
+        found = await self._owner(url).check_page_hop.remote(str(url))
+        return httpx2.URL(found) if isinstance(found, str) else found
+
+    def _owner(self, url: httpx2.URL) -> Any:
+        self._workers = self._workers or self._start()
+        return self._workers[zlib.crc32(host_of(url).encode()) % len(self._workers)]
+
     async def close(self) -> None:
-        """Close all connections, and end the workers."""
+        """Close all connections, and end the workers; later use starts others."""
         await asyncio.gather(*(worker.close.remote() for worker in self._workers))
         for worker in self._workers:
             self._kill(worker)
@@ -99,6 +116,9 @@ class _Worker:
 
     async def fetch_hop(self, url: str) -> Fetched | Refused | str:
         return await self._downloader.fetch_hop(url)
+
+    async def check_page_hop(self, url: str) -> Refused | str | None:
+        return await self._downloader.check_page_hop(url)
 
     async def close(self) -> None:
         await self._downloader.close()

@@ -69,8 +69,8 @@ class Run:
     a file with a concept a line."""
 
     labels: tuple[Annotated[str, Metavar("NAME")], ...] = ()
-    """Names of what the images show, or @FILE with one per line: only the tenth of the concepts that is nearest to them
-    is searched for."""
+    """Names of what the images show, or @FILE with one per line: they are searched for, and of the concepts only the
+    tenth that is nearest to them."""
 
     contact: Annotated[str, Metavar("CONTACT")] = ""
     """Page or mail address at which whoever runs a site reaches you; required for engines of the web."""
@@ -83,7 +83,7 @@ class Run:
     "unknown" for those that name none. Default: any."""
 
     max_requests: Annotated[int, Range(0)] | None = None
-    """Maximum number of requests to the engine; default: no limit."""
+    """Maximum number of requests to the engine, over all reruns; default: no limit."""
 
     max_cost: Annotated[float, Range(0)] | None = None
     """Maximum cost of these requests, in US dollars; default: no limit."""

@@ -33,17 +33,21 @@ class SystemResolver:
     """The look-up of the operating system, in threads of its own: a slow one does not hold up other work."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="resolver")
+        self._threads: ThreadPoolExecutor | None = None
 
     async def resolve(self, host: str) -> tuple[str, ...]:
         """Return the addresses in the order of preference of the system."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="resolver")
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._threads, _look_up, host)
         return tuple(dict.fromkeys(found))
 
     def close(self) -> None:
-        """Begin no further look-up."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """End all look-ups; a later one begins anew."""
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _look_up(host: str) -> list[str]:
