@@ -70,7 +70,8 @@ def test_commons_takes_words_not_operators(query, sent):
     ("content", "reason", "words"),
     [
         ({"error": {"code": "ratelimited", "info": "Too fast"}}, "throttled", "ratelimited, Too fast"),
-        ({"error": {"code": "cirrussearch-too-busy-error"}}, "refused", "cirrussearch-too-busy-error"),
+        ({"error": {"code": "cirrussearch-too-busy-error"}}, "throttled", "cirrussearch-too-busy-error"),
+        ({"error": {"code": "internal_api_error"}}, "refused", "internal_api_error"),
         ({"batchcomplete": True, "query": []}, "malformed", "query must be an object"),
         ({"query": {"pages": []}, "continue": [1]}, "malformed", "continue must be an object"),
     ],

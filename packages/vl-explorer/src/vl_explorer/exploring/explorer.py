@@ -32,6 +32,7 @@ from vl_explorer.exploring.settings import Exploration
 from vl_explorer.exploring.stages import Stages, stored_images, take_folder
 from vl_explorer.exploring.summary import IterationSummary
 from vl_explorer.exploring.versions import Versions
+from vl_explorer.learning.images import reduced
 from vl_explorer.learning.learner import Learner
 from vl_explorer.models.acquisition import Acquisition, keep_observed
 from vl_explorer.models.gaussian_process import GaussianProcess
@@ -450,7 +451,7 @@ def _default_model(vocabulary: Vocabulary, embed: TextEmbedder | None) -> Gaussi
 
 
 def _image_of(item: Any) -> Image.Image:
-    """The image of a data set's item, which may have a label beside it.
+    """The image of a data set's item, which may have a label beside it, `reduced`.
 
     Raises:
         TypeError: If it is none of Pillow's.
@@ -458,4 +459,4 @@ def _image_of(item: Any) -> Image.Image:
     image = item[0] if isinstance(item, tuple | list) and item else item
     if not isinstance(image, Image.Image):
         raise TypeError(f"target must hold PIL images, alone or first in a tuple, got {type(image).__name__}")
-    return image
+    return reduced(image)

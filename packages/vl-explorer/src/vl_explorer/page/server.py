@@ -215,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
             except LookupError:
                 self.send_error(HTTPStatus.NOT_FOUND, "No such image is in the store")
                 return
-            self._send(content, "image/jpeg", kept=True)
+            self._send(content, "image/jpeg")
         else:
             self.send_error(HTTPStatus.NOT_FOUND, "Nothing is here; the page is at /")
 
@@ -227,13 +227,13 @@ class _Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         self._send(f"{message or HTTPStatus(code).phrase}.\n", "text/plain", status=code)
 
-    def _send(self, content: str | bytes, kind: str, *, status: int = HTTPStatus.OK, kept: bool = False) -> None:
+    def _send(self, content: str | bytes, kind: str, *, status: int = HTTPStatus.OK) -> None:
         body = content.encode() if isinstance(content, str) else content
         self.send_response(status)
         self.send_header("Content-Type", f"{kind}; charset=utf-8" if isinstance(content, str) else kind)
         self.send_header("Content-Length", str(len(body)))
-        # An image is named by its content, so it never changes.
-        self.send_header("Cache-Control", "private, max-age=86400, immutable" if kept else "no-store")
+        # No browser keeps an image that was taken down.
+        self.send_header("Cache-Control", "no-store")
         for name, value in _HEADERS.items():
             self.send_header(name, value)
         if status == HTTPStatus.METHOD_NOT_ALLOWED:

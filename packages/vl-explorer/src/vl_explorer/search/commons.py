@@ -76,7 +76,7 @@ class CommonsEngine(HttpEngine):
         words = printable(f"{error.get('code')}, {error.get('info')}")[:200]
         if error.get("code") == "maxlag":
             return Fault("throttled", words, float(_MAX_LAG))
-        if error.get("code") == "ratelimited":
+        if error.get("code") in ("ratelimited", "cirrussearch-too-busy-error"):
             return Fault("throttled", words)
         return Fault("refused", words)
 
