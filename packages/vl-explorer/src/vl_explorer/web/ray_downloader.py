@@ -55,9 +55,9 @@ class RayDownloader:
             ) from error
         self.policy = policy
         # A worker that was lost with its machine begins anew elsewhere.
-        kind = ray.remote(max_restarts=-1, max_task_retries=2, scheduling_strategy="SPREAD")(_Worker)
-        self._start = lambda: [kind.remote(policy, options) for _ in range(workers)]
-        self._workers: list[Any] = self._start()
+        self._kind: Any = ray.remote(max_restarts=-1, max_task_retries=2, scheduling_strategy="SPREAD")(_Worker)
+        self._count, self._options = workers, options
+        self._workers = self._started()
         self._kill = ray.kill
 
     async def fetch(self, url: str) -> Fetched | Refused:
@@ -88,8 +88,11 @@ class RayDownloader:
         found = await self._owner(url).check_page_hop.remote(str(url))
         return httpx2.URL(found) if isinstance(found, str) else found
 
+    def _started(self) -> list[Any]:
+        return [self._kind.remote(self.policy, self._options) for _ in range(self._count)]
+
     def _owner(self, url: httpx2.URL) -> Any:
-        self._workers = self._workers or self._start()
+        self._workers = self._workers or self._started()
         return self._workers[zlib.crc32(host_of(url).encode()) % len(self._workers)]
 
     async def close(self) -> None:
