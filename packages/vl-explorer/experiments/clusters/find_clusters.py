@@ -6,7 +6,7 @@
 100,000 concepts lie in clusters of one size; five clusters are relevant. A cluster is found when its first concept was
 searched for, and complete when all were. No concept is searched for twice. A run ends when all relevant clusters are
 complete, or at `--limit` queries. Each run adds a row to `packages/vl-explorer/results/clusters.csv` when it ends;
-runs that have one are passed over, so that the same command resumes. `report.py` makes table and chart.
+runs that have one are passed over, so that the same command resumes. `report_clusters.py` makes table and chart.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Needs `$VL_DATA`, and the features of `experiments/search/world_features.py` in 
 missing. Three arms of equal numbers of updates: the target alone; the target and as many images as a budget allows of a
 random search; the target and as many of the explorer's. The network begins anew in each run. Each run adds a row to
 `packages/vl-explorer/results/learning.csv`; runs that have one are passed over, so that the same command resumes.
-`report.py` makes the table.
+`report_learning.py` makes the table.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 Needs `$VL_DATA`; `world_features.py` explains the features, which are kept in `--out`. A run ends when 5 % of the web
 were downloaded, or as many images as are relevant, if these are fewer. Each adds a row to
 `packages/vl-explorer/results/search.csv`; runs that have one are passed over, so that the same command resumes.
-`report.py` makes table and chart; `tune_search.py` chose the settings below.
+`report_search.py` makes table and chart; `tune_search.py` chose the settings below.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from start_images import caltech
+from start_images import caltech, images_of
 from vl_core.data import open_dataset
 from vl_core.features import knn_accuracy
 from vl_core.progress import progress_bar
@@ -55,7 +55,7 @@ def measure(name: str, data: Path) -> dict[str, object]:
     """Row of one encoder."""
     encoder = open_start_encoder(name)
     (train, train_labels), (test, test_labels) = caltech(data, "train"), caltech(data, "test")
-    emoji = [image for image, _ in open_dataset("emoji:fluent", split="test").subset(range(EMOJI))]
+    emoji = images_of(open_dataset("emoji:fluent", split="test").subset(range(EMOJI)))
     known, found = features(encoder, train), features(encoder, test)
     tensors = (torch.from_numpy(array) for array in (known, train_labels, found, test_labels))
     accuracy = knn_accuracy(*tensors, k=NEIGHBORS)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from vl_core.data import fit_image, image_to_tensor, open_dataset
+from vl_core.data import ImageDataset, fit_image, image_to_tensor, open_dataset
 
 SIDE = 64
 FASHION = 1000
@@ -26,11 +26,16 @@ def training_images(data: Path) -> Tensor:
     """Bytes ``(n, 3, 64, 64)`` without labels: photographs, clip art, emoji of two styles, and some clothing."""
     sets = [
         caltech(data, "train")[0],
-        (image for image, _ in open_dataset(data / "openclipart_64" / "openclipart_64.npz")),
-        *((image for image, _ in open_dataset(f"emoji:{style}", split="train")) for style in ("twemoji", "noto")),
-        (image for image, _ in open_dataset("fashion", split="train").subset(range(FASHION))),
+        images_of(open_dataset(data / "openclipart_64" / "openclipart_64.npz")),
+        *(images_of(open_dataset(f"emoji:{style}", split="train")) for style in ("twemoji", "noto")),
+        images_of(open_dataset("fashion", split="train").subset(range(FASHION))),
     ]
     return torch.cat([pixels(images) for images in sets])
+
+
+def images_of(dataset: ImageDataset) -> list[Any]:
+    """Images of a data set, without labels."""
+    return [dataset[place][0] for place in range(len(dataset))]
 
 
 def caltech(data: Path, split: str) -> tuple[list[Image.Image], np.ndarray]:

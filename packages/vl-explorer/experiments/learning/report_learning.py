@@ -1,6 +1,6 @@
 """Table of the study of learning: accuracy of each arm, and what the explorer gains over the others.
 
-    python packages/vl-explorer/experiments/learning/report.py
+    python packages/vl-explorer/experiments/learning/report_learning.py
 
 Reads `packages/vl-explorer/results/learning.csv`. Intervals are Student's, over seeds; gains are of equal seeds.
 """
@@ -25,13 +25,13 @@ def main() -> None:
         seeds = sorted(set.intersection(*(set(arms.get(arm, {})) for arm in ARMS)))
         if len(seeds) < 2:
             continue
-        row: dict[str, object] = {"start": start, "task": task, "seeds": len(seeds)}
+        line: dict[str, object] = {"start": start, "task": task, "seeds": len(seeds)}
         for arm in ARMS:
-            row[f"{arm} %"] = f"{fmean(arms[arm][seed] for seed in seeds):.1f}"
+            line[f"{arm} %"] = f"{fmean(arms[arm][seed] for seed in seeds):.1f}"
         for other in ARMS[:2]:
             gain = student_interval([arms["explorer"][seed] - arms[other][seed] for seed in seeds])
-            row[f"gain over {other}"] = f"{gain.estimate:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
-        table.append(row)
+            line[f"gain over {other}"] = f"{gain.estimate:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
+        table.append(line)
     print(markdown_table(table, list(table[0])) if table else "no task has two seeds of each arm yet")
 
 

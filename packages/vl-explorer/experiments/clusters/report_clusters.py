@@ -1,6 +1,6 @@
 """Table and chart of `find_clusters.py` beside the paper's lemma.
 
-    python packages/vl-explorer/experiments/clusters/report.py
+    python packages/vl-explorer/experiments/clusters/report_clusters.py
 
 Prints a Markdown table and draws `packages/vl-explorer/docs/clusters.png`.
 """

@@ -1,6 +1,6 @@
 """Table and chart of `search_study.py`.
 
-    python packages/vl-explorer/experiments/search/report.py
+    python packages/vl-explorer/experiments/search/report_search.py
 
 Prints Markdown tables, a task and policy a row, and draws `packages/vl-explorer/docs/search.png`. Ratios are of sums
 over seeds, to random exploration, with percentile intervals of a bootstrap over the seeds, which the policies share.
