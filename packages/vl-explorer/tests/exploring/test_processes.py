@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import explorer_loop
 import pytest
@@ -17,36 +18,39 @@ from vl_explorer.store.store import Store
 KILLS = 20
 
 
+@contextmanager
+def running(folder):
+    """A process that explores; it is ended with the block if it has not ended by itself."""
+    command = [sys.executable, explorer_loop.__file__, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "started\n"
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
 @pytest.mark.slow
 def test_twenty_kills_leave_what_no_kill_leaves(tmp_path):
-    def begin(folder):
-        command = [sys.executable, explorer_loop.__file__, str(folder)]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert child.stdout.readline() == "started\n"
-        return child
-
-    began = time.monotonic()
-    assert begin(tmp_path / "whole").wait() == 0
-    seconds = time.monotonic() - began
+    with running(tmp_path / "whole") as child:
+        began = time.monotonic()
+        assert child.wait() == 0
+        seconds = time.monotonic() - began
     with Store(tmp_path / "whole") as store:
         expected = store.content()
     summaries = read_json(tmp_path / "whole" / "summaries.json", list)
     kills, runs, draws = 0, 0, random.Random(time.time_ns())
-    while kills < KILLS:
+    while kills < KILLS or (tmp_path / f"killed-{runs}").is_dir():
         folder = tmp_path / f"killed-{runs}"
-        child = begin(folder)
-        try:
-            child.wait(timeout=draws.uniform(0, 0.7 * seconds))
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-            kills += 1
-            continue
+        with running(folder) as child:
+            try:
+                child.wait(timeout=draws.uniform(0, 0.5 * seconds) if kills < KILLS else None)
+            except subprocess.TimeoutExpired:
+                kills += 1
+                continue
         assert child.returncode == 0
         runs += 1
         assert_whole(folder, expected, summaries)
-    assert begin(folder).wait() == 0
-    assert_whole(folder, expected, summaries)
 
 
 def assert_whole(folder, expected, summaries):
