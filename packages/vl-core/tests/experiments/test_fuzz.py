@@ -111,7 +111,7 @@ PLANTED = """
 def test_every_kind_of_planted_fault_is_found(tmp_path):
     worker = tmp_path / "worker.py"
     worker.write_text(f"import sys\nsys.path.insert(0, {str(run.HERE)!r})\n{textwrap.dedent(PLANTED)}")
-    outcome = run.fuzz("planted", 0, 0.8, tmp_path / "out", worker=worker)
+    outcome = run.fuzz("planted", 0, 2.0, tmp_path / "out", worker=worker)
     kinds = sorted(path.name.split("-")[1] for path in (tmp_path / "out").glob("*.txt"))
     assert kinds == ["crash", "exception", "hang", "memory", "noise"]
     assert outcome.findings == 5
