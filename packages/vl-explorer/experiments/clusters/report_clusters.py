@@ -79,33 +79,13 @@ def draw_curves(by_size: dict[int, dict[str, Rows]], path: Path) -> None:
     left.legend(frameon=False, fontsize=SMALL)
     sizes = sorted(by_size)
     expected = [expectations(by_size[size]["gp"][0]) for size in sizes]
-    right.plot(
-        sizes,
-        [one["with"][1] for one in expected],
-        color=GRAY,
-        linestyle=":",
-        marker="_",
-        markersize=14,
-        label="lemma, uniform: n H_cs",
-    )
-    right.plot(
-        sizes,
-        [one["without"][1] for one in expected],
-        color=GRAY,
-        linestyle="--",
-        marker="_",
-        markersize=14,
-        label="uniform, no repeats",
-    )
-    right.plot(
-        sizes,
-        [one["with"][0] for one in expected],
-        color=COLORS[1],
-        linestyle=":",
-        marker="_",
-        markersize=14,
-        label="lemma, GP: n H_c / s",
-    )
+    for draws, place, color, line, name in (
+        ("with", 1, GRAY, ":", "lemma, uniform: n H_cs"),
+        ("without", 1, GRAY, "--", "uniform, no repeats"),
+        ("with", 0, COLORS[1], ":", "lemma, GP: n H_c / s"),
+    ):
+        lines = [one[draws][place] for one in expected]
+        right.plot(sizes, lines, color=color, linestyle=line, marker="_", markersize=14, label=name)
     for column, marker, label in (
         ("queries_to_complete", "o", "process, all concepts"),
         ("queries_to_find", "s", "process, first of each"),

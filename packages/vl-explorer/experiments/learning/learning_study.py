@@ -17,11 +17,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from vl_core.features import knn_accuracy
 from vl_core.results import append_row, provenance, read_rows
-from vl_explorer import ImageEncoder, MoCoLearner, World, open_start_backbone, open_world, small_training
+from vl_explorer import MoCoLearner, open_start_backbone, open_world, small_training
 from vl_explorer.learning.images import FoundImages
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "search"))
@@ -32,7 +30,6 @@ ROWS = Path(__file__).resolve().parents[2] / "results" / "learning.csv"
 ARMS = ("target alone", "random", "explorer")
 SEEDS = 3
 UPDATES = 1500
-NEIGHBORS = 20
 
 
 def training_images(arm: str, scene: Scene, seed: int) -> FoundImages:
@@ -46,15 +43,6 @@ def training_images(arm: str, scene: Scene, seed: int) -> FoundImages:
             names.append(world.web.names[number])
             images.append(world.web[number][0])
     return FoundImages(names, images)
-
-
-def accuracy(encoder: ImageEncoder, world: World) -> float:
-    """Accuracy of k-NN on the held-out test images of a task."""
-    features, labels = [], []
-    for part in (world.held_out.train, world.held_out.test):
-        features.append(torch.from_numpy(encoder([part[place][0] for place in range(len(part))])))
-        labels.append(torch.as_tensor(part.labels))
-    return float(knn_accuracy(features[0], labels[0], features[1], labels[1], k=min(NEIGHBORS, len(features[0]))))
 
 
 def measure(arm: str, scene: Scene, seed: int, start: str, folder: Path) -> dict[str, object]:
@@ -72,13 +60,13 @@ def measure(arm: str, scene: Scene, seed: int, start: str, folder: Path) -> dict
         temperature=0.2,
         momentum=0.99,
     )
-    before = accuracy(learner.network(), scene.world)
+    before = scene.world.held_out.accuracy(learner.network())
     learner.train(images, 1, folder, progress=True)
     return {
         "images": len(images),
         "updates": learner.updates,
         "accuracy_before": f"{before:.4f}",
-        "accuracy": f"{accuracy(learner.network(), scene.world):.4f}",
+        "accuracy": f"{scene.world.held_out.accuracy(learner.network()):.4f}",
     }
 
 

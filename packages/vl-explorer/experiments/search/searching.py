@@ -33,7 +33,7 @@ ENOUGH = 8
 
 @dataclass(frozen=True)
 class Policy:
-    """How concepts are chosen."""
+    """Choice of concepts."""
 
     name: str
     """``gp``, ``linear``, ``greedy`` or ``random``."""
@@ -82,7 +82,7 @@ class Scene:
 
 @dataclass
 class Outcome:
-    """What a run downloaded, iteration by iteration."""
+    """Downloads of a run, iteration by iteration."""
 
     downloads: list[NDArray[np.int64]] = field(default_factory=list)
     """Numbers of new images of each iteration."""

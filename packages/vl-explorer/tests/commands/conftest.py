@@ -20,7 +20,7 @@ def filled(tmp_path):
     with Store(folder, owner="test") as store:
         run = store.add_run("herons", {"seed": 0})
         store.add_iteration(run.id, 0)
-        query = store.add_query(run.id, 0, 0, "grey heron", concept="heron", engine="made up")
+        query = store.add_query(run.id, 0, 0, "gray heron", concept="heron", engine="made up")
         pages = [f"https://gallery.example/{number}" for number in range(5)]
         results = [Result(number, url_of(number), page, title="A heron") for number, page in enumerate(pages)]
         store.add_results(query.id, results)

@@ -1,4 +1,4 @@
-"""What `vl-explorer run` explores: target, engine, vocabulary, and a sample of the web."""
+"""Inputs of `vl-explorer run`: target, engine, vocabulary, and a sample of the web."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from vl_core.data import ImageDataset, open_dataset
-from vl_core.features import knn_accuracy
 
 from vl_explorer.commands.settings.run import LOCAL, Run
 from vl_explorer.embeddings.glove import GloveNouns
@@ -23,10 +21,9 @@ from vl_explorer.vocabulary.blocklist import is_vulgar
 from vl_explorer.vocabulary.concepts import Vocabulary
 from vl_explorer.vocabulary.labels import nearest_to_labels
 from vl_explorer.worlds.opening import open_world
-from vl_explorer.worlds.world import HeldOut, World
+from vl_explorer.worlds.world import World
 
 _SAMPLE = 500
-_NEIGHBORS = 20
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def open_inputs(settings: Run) -> Inputs:
         names=settings.label_names or ((world.task,) if world is not None and own else ()),
         sample=sample,
         sampled_from=sampled_from,
-        evaluate=_evaluation(world.held_out) if world is not None and own else None,
+        evaluate=world.held_out.accuracy if world is not None and own else None,
         relevant=relevant,
         chance=len(relevant) / len(world.web) if world is not None else 0.0,
         description=world.describe() if world is not None and relevant else described,
@@ -143,16 +140,3 @@ def _sample(engine: SearchEngine, world: World | None, seed: int) -> tuple[list[
         except (OSError, ValueError):  # damaged, as some of a web are
             continue
     return found, name
-
-
-def _evaluation(held_out: HeldOut) -> Callable[[ImageEncoder], float]:
-    def features(encoder: ImageEncoder, dataset: ImageDataset) -> torch.Tensor:
-        return torch.from_numpy(encoder([dataset[place][0] for place in range(len(dataset))]))
-
-    def accuracy(encoder: ImageEncoder) -> float:
-        train, test = held_out.train, held_out.test
-        labels = [torch.from_numpy(np.asarray(side.labels, np.int64)) for side in (train, test)]
-        k = min(_NEIGHBORS, len(train))
-        return knn_accuracy(features(encoder, train), labels[0], features(encoder, test), labels[1], k=k)
-
-    return accuracy

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from vl_core.data import open_dataset
 from vl_core.devices import find_device
 
@@ -14,10 +13,18 @@ from vl_explorer.commands.settings.run import Run
 from vl_explorer.embeddings.glove import GloveNouns
 from vl_explorer.learning.learner import FixedLearner, Learner
 from vl_explorer.learning.moco import MoCoLearner, paper_training, small_training
-from vl_explorer.models.acquisition import Acquisition, diverse, keep_observed, mean_plus_std, thompson, upper_bound
+from vl_explorer.models.acquisition import (
+    Acquisition,
+    diverse,
+    keep_observed,
+    mean_plus_std,
+    thompson,
+    uniform,
+    upper_bound,
+)
 from vl_explorer.models.gaussian_process import GaussianProcess
 from vl_explorer.models.linear import LinearModel
-from vl_explorer.models.model import ConceptModel, Floats
+from vl_explorer.models.model import ConceptModel
 from vl_explorer.models.nearest import NearestModel
 from vl_explorer.rewards.encoder import ImageEncoder
 from vl_explorer.rewards.start import open_start_backbone, open_start_encoder
@@ -70,7 +77,7 @@ def build_model(settings: Run, inputs: Inputs) -> ConceptModel:
 def build_acquisition(settings: Run) -> Acquisition:
     """Scores of the concepts; equal ones where the search is random."""
     if settings.concept_model == "random":
-        return _equal
+        return uniform
     count = settings.exploration.queries
     builders: dict[str, Callable[[], Acquisition]] = {
         "mean-plus-std": lambda: keep_observed(mean_plus_std),
@@ -80,10 +87,6 @@ def build_acquisition(settings: Run) -> Acquisition:
         "greedy": lambda: upper_bound(0.0),
     }
     return builders[settings.acquisition]()
-
-
-def _equal(model: ConceptModel, generator: np.random.Generator) -> Floats:
-    return np.zeros(len(model.embeddings))
 
 
 def build_guard(settings: Run, encoder: ImageEncoder) -> LeakGuard | None:

@@ -1,4 +1,4 @@
-"""What `vl-explorer run` leaves in its folder: the page, two figures, and the numbers."""
+"""Results of `vl-explorer run` in its folder: the page, two figures, and the numbers."""
 
 from __future__ import annotations
 

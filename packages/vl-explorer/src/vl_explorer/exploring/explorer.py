@@ -409,7 +409,7 @@ class Explorer:
 
 
 def _fetcher_of(engine: SearchEngine, downloader: Fetcher | None) -> Fetcher:
-    """What fetches the results of an engine: local addresses are the engine's own, whatever else may be fetched.
+    """Fetcher of the results of an engine: local addresses are the engine's own, whatever else may be fetched.
 
     Raises:
         ValueError: If its images are elsewhere, and there is no downloader.

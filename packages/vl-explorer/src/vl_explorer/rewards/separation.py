@@ -17,7 +17,7 @@ more often than a coin says, and rewards are mostly noise."""
 
 @dataclass(frozen=True)
 class Separation:
-    """How well rewards tell held-out target images from images of the web, of `separation`."""
+    """Separation of held-out target images from images of the web by rewards, see `separation`."""
 
     auroc: Interval
     """Probability that a target image has a larger reward than an image of the web, with its 95 % interval."""
@@ -49,7 +49,7 @@ class Separation:
 def separation(
     target_features: ArrayLike, web_features: ArrayLike, *, neighbors: int = 15, seed: int = 0
 ) -> Separation:
-    """How well rewards of an encoder tell held-out target images from images of the web.
+    """Measure the separation of held-out target images from images of the web by rewards of an encoder.
 
     Each target image is scored by the others, as if it had been found. Each image of the web is scored without one
     target image as well, so that both have equally many to be near to: where target and web are the same, the expected

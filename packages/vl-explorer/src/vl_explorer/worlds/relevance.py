@@ -1,4 +1,4 @@
-"""Which images of the webs a task needs, by names of classes, groups and folders that were chosen by hand.
+"""Images of the webs that a task needs, by names of classes, groups and folders that were chosen by hand.
 
 The lists are used to take a task's own images out of the web, and to count hits; a search never sees them. The rules:
 
@@ -20,7 +20,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rule:
-    """What a task needs, in the words of each source."""
+    """Images that a task needs, in the words of each source."""
 
     photographs: frozenset[str] = frozenset()
     """Classes of Caltech-101."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from vl_core.data import ImageDataset
 
+from vl_explorer.rewards.encoder import ImageEncoder
 from vl_explorer.search.captions import CaptionEngine
 from vl_explorer.vocabulary.concepts import Vocabulary
 
@@ -15,9 +17,24 @@ class HeldOut:
     """Labeled images of the task, none of which is in the web."""
 
     train: ImageDataset
-    """What the classifier knows; the images of the target are among them."""
+    """Images that the classifier knows; those of the target are among them."""
     test: ImageDataset
-    """What it is tested on, of the same classes."""
+    """Images that it is tested on, of the same classes."""
+
+    def accuracy(self, encoder: ImageEncoder, *, neighbors: int = 20) -> float:
+        """Accuracy of k-NN on the test side, with the train side as its bank.
+
+        Args:
+            encoder: Makes the features of both.
+            neighbors: Of the train side that vote, at most all of it.
+        """
+        import torch
+        from vl_core.features import knn_accuracy
+
+        sides = (self.train, self.test)
+        known, tested = (torch.from_numpy(encoder([side[place][0] for place in range(len(side))])) for side in sides)
+        known_labels, labels = (torch.from_numpy(np.asarray(side.labels, np.int64)) for side in sides)
+        return float(knn_accuracy(known, known_labels, tested, labels, k=min(neighbors, len(known))))
 
 
 @dataclass(frozen=True)
@@ -42,7 +59,7 @@ class World:
     """Addresses of the images of the web that show what the task is about; to measure with, never to search by."""
 
     def describe(self) -> str:
-        """What there is, in one line."""
+        """Summary of the web and the task in one line."""
         return (
             f"{self.name}, {self.task}: {len(self.web):,} images, {len(self.relevant):,} of them relevant; "
             f"{len(self.vocabulary):,} concepts; {len(self.target)} target images; {len(self.held_out.train)} and "
