@@ -4,7 +4,8 @@
 
 Needs `$VL_DATA`, and the features of `experiments/search/world_features.py` in `--out`, which it makes where they are
 missing. Three arms of equal numbers of updates: the target alone; the target and as many images as a budget allows of a
-random search; the target and as many of the explorer's. The network begins anew in each run. Each run adds a row to
+random search; the target and as many of the explorer's, both searches of the design `fifty` with the seeds of that
+study. The network begins anew in each run. Each run adds a row to
 `packages/vl-explorer/results/learning.csv`; runs that have one are passed over, so that the same command resumes.
 `report_learning.py` makes the table.
 """
@@ -23,11 +24,13 @@ from vl_explorer import MoCoLearner, open_start_backbone, open_world, small_trai
 from vl_explorer.learning.images import FoundImages
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "search"))
-from searching import Policy, Scene, prepare, search_with
+from designs import DESIGNS
+from searching import Scene, prepare, search_with
 from world_features import TASKS, features_of
 
 ROWS = Path(__file__).resolve().parents[2] / "results" / "learning.csv"
 ARMS = ("target alone", "random", "explorer")
+DESIGN = DESIGNS["fifty"]
 SEEDS = 3
 UPDATES = 1500
 
@@ -38,7 +41,9 @@ def training_images(arm: str, scene: Scene, seed: int) -> FoundImages:
     names = [f"target {place}" for place in range(len(world.target))]
     images: list[Image.Image | Path] = [world.target[place][0] for place in range(len(world.target))]
     if arm != "target alone":
-        found = search_with(Policy("gp" if arm == "explorer" else "random"), scene, seed).downloads
+        name = "gp" if arm == "explorer" else "random"
+        policy = next(policy for policy in DESIGN.policies if policy.name == name)
+        found = search_with(policy, scene, DESIGN.seeds[seed]).downloads
         for number in np.concatenate(found).tolist():
             names.append(world.web.names[number])
             images.append(world.web[number][0])
@@ -85,7 +90,7 @@ def main() -> None:
         for world in worlds:
             if world.task not in args.tasks:
                 continue
-            scene = prepare(world, features)
+            scene = prepare(world, features, DESIGN)
             for arm in ARMS:
                 key = (args.start, world.task, arm, str(seed))
                 if key in done:

@@ -109,11 +109,11 @@ def draw_curves(groups: Groups, encoder: str, path: Path) -> None:
 def main() -> None:
     """Print tables and draw the chart."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chart", default="imagenet, scouts 4", help="encoder and scouts of the chart")
+    parser.add_argument("--chart", default="imagenet, fifty", help="encoder and design of the chart")
     args = parser.parse_args()
     groups: Groups = {}
     for row in read_rows(PACKAGE / "results" / "search.csv"):
-        groups.setdefault((f"{row['encoder']}, scouts {row['scouts']}", row["task"], row["policy"]), []).append(row)
+        groups.setdefault((f"{row['encoder']}, {row['design']}", row["task"], row["policy"]), []).append(row)
     for encoder in dict.fromkeys(name for name, *_ in groups):
         print(f"{encoder}\n\n{table(groups, encoder)}\n{compare(groups, encoder)}")
     draw_curves(groups, args.chart, PACKAGE / "docs" / "search.png")

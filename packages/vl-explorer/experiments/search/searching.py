@@ -23,10 +23,6 @@ from vl_explorer import (
 )
 from world_features import Features
 
-BUDGET = 0.05
-"""Downloads, as a share of the web, but no more than there are relevant images."""
-RESULTS = 100
-"""Results of a query at most, as in the paper; most words bring fewer."""
 ENOUGH = 8
 """Concept rewards before a query may be dropped."""
 
@@ -58,6 +54,20 @@ class Policy:
 
 
 @dataclass(frozen=True)
+class Design:
+    """What all policies of a comparison share, and how each was set."""
+
+    results: int
+    """Results of a query at most; most words bring fewer than 100."""
+    share: float
+    """Downloads, as a share of the web, but no more than there are relevant images."""
+    seeds: range
+    """Seeds that had no part in the choice of design and settings."""
+    policies: tuple[Policy, ...]
+    """Policies, as `tune_search.py` chose them."""
+
+
+@dataclass(frozen=True)
 class Scene:
     """A world with everything that does not depend on the policy."""
 
@@ -73,11 +83,8 @@ class Scene:
     """Reward of each image of the web."""
     relevant: NDArray[np.bool_]
     """True for images of the web that are relevant."""
-
-    @property
-    def budget(self) -> int:
-        """Downloads of a run."""
-        return min(round(BUDGET * len(self.rewards)), int(self.relevant.sum()))
+    budget: int
+    """Downloads of a run."""
 
 
 @dataclass
@@ -90,12 +97,13 @@ class Outcome:
     """Queries that were sent."""
 
 
-def prepare(world: World, features: Features, *, tuning: bool = False) -> Scene:
+def prepare(world: World, features: Features, design: Design, *, tuning: bool = False) -> Scene:
     """Everything that does not depend on the policy.
 
     Args:
         world: The world.
         features: By the name of an image.
+        design: Its results of a query and its share of the web.
         tuning: Take the held-out test images for target, so that settings are not chosen on the target.
     """
     target = world.held_out.test if tuning else world.target
@@ -103,14 +111,15 @@ def prepare(world: World, features: Features, *, tuning: bool = False) -> Scene:
     names = [concept.name for concept in world.vocabulary]
 
     async def search() -> list[NDArray[np.int64]]:
-        pages = [await world.engine.search(name, RESULTS) for name in names]
+        pages = [await world.engine.search(name, design.results) for name in names]
         return [np.array([int(result.url.rpartition("/")[2]) for result in page.results]) for page in pages]
 
     relevant = np.zeros(len(world.web), bool)
     relevant[[int(url.rpartition("/")[2]) for url in world.relevant]] = True
     of_web, of_target = (np.stack([features[name] for name in part.names]) for part in (world.web, target))
     rewards = image_rewards(of_web, of_target)
-    return Scene(world, embed(names), embed([world.task]), asyncio.run(search()), rewards, relevant)
+    budget = min(round(design.share * len(rewards)), int(relevant.sum()))
+    return Scene(world, embed(names), embed([world.task]), asyncio.run(search()), rewards, relevant, budget)
 
 
 def search_with(policy: Policy, scene: Scene, seed: int) -> Outcome:

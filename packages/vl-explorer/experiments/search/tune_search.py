@@ -1,9 +1,9 @@
 """Compare settings of the process and of the linear model on seeds from 100 on, with held-out images for target.
 
-    python packages/vl-explorer/experiments/search/tune_search.py --out runs/search
+    python packages/vl-explorer/experiments/search/tune_search.py fifty --out runs/search
 
 Prints the settings of each policy, the best first, by the geometric mean over tasks of the relevant images that are
-downloaded. What the study measures, the target images and the seeds 0 to 4, is not looked at.
+downloaded. What the study measures, the target images and its seeds, is not looked at.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from designs import DESIGNS
 from searching import Policy, prepare, search_with
 from vl_core.progress import progress_bar
 from vl_explorer import open_world
@@ -38,16 +39,18 @@ def settings(scouts: int) -> Iterator[Policy]:
 def main() -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("design", choices=DESIGNS)
     parser.add_argument("--encoder", default="imagenet")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--scouts", type=int, default=0, help="first images of a query by which it may be dropped")
     parser.add_argument("--seeds", type=int, default=8)
     args = parser.parse_args()
     worlds = [open_world("full", target=task) for task in TASKS]
     features = features_of(args.encoder, worlds, args.out)
-    scenes = [prepare(world, features, tuning=True) for world in worlds]
+    design = DESIGNS[args.design]
+    scouts = max(policy.scouts for policy in design.policies)
+    scenes = [prepare(world, features, design, tuning=True) for world in worlds]
     table = []
-    for policy in progress_bar(list(settings(args.scouts)), desc="settings"):
+    for policy in progress_bar(list(settings(scouts)), desc="settings"):
         counts = np.zeros((len(scenes), args.seeds, 2))
         for place, scene in enumerate(scenes):
             for seed in range(args.seeds):
