@@ -190,7 +190,7 @@ def test_an_engine_that_answers_nothing_stops_the_run_and_loses_nothing(tmp_path
         async def spent(query, count):
             asked.append(query)
             if len(asked) > 12:
-                raise SearchError("refused", "the budget of 12 requests is spent")
+                raise SearchError("spent", "the budget of 12 requests is spent")
             return await search(query, count)
 
         run.engine.search = spent
@@ -209,7 +209,7 @@ def test_the_same_explorer_goes_on_as_a_new_one_would(tmp_path):
         async def spent(query, count):
             asked.append(query)
             if len(asked) == 7:
-                raise SearchError("refused", "the budget of 6 requests is spent")
+                raise SearchError("spent", "the budget of 6 requests is spent")
             return await search(query, count)
 
         run.engine.search = spent
@@ -241,6 +241,22 @@ def test_one_failed_query_is_passed_over(tmp_path, error, spent):
         assert all(reward is not None for reward in summary.concept_rewards[1:])
         assert (summary.requests, summary.cost) == spent
         assert run.store.queries(run.run_id)[0].state is QueryState.FAILED
+
+
+def test_a_query_that_fails_late_goes_on_with_what_was_found(tmp_path):
+    with explorer(tmp_path, settings=replace(SETTINGS, iterations=1)) as run:
+        search = run.engine.search
+
+        async def late(query, count):
+            page = await search(query, count)
+            raise SearchError("unreachable", "no answer", SearchPage(page.results[:3], False, 2, 0.5))
+
+        run.engine.search = late
+        (summary,) = run.run(progress=False)
+        queries = run.store.queries(run.run_id)
+        assert summary.found == 3 * len(queries)
+        assert (summary.requests, summary.cost) == (2 * len(queries), 0.5 * len(queries))
+        assert {query.state for query in queries} == {QueryState.SEARCHED}
 
 
 def test_more_results_than_asked_for_are_left_and_an_iteration_without_rewards_is_told_of(tmp_path, caplog):

@@ -43,7 +43,7 @@ BODIES = [
     ("throttled for long", Reply({}, 429, {"Retry-After": "3600"}), "throttled", "wait 3,600 seconds, try again then"),
     ("unauthorized", Reply({"message": f"no {KEY}"}, 401), "unauthorized", "status 401"),
     ("forbidden", Reply(b"", 403), "unauthorized", "status 403"),
-    ("payment", Reply({}, 402), "refused", "status 402"),
+    ("payment", Reply({}, 402), "spent", "status 402"),
     ("not found", Reply({}, 404), "refused", "status 404"),
     ("query too long", Reply({"detail": "q is too long"}, 400), "malformed", "status 400, q is too long"),
     ("elsewhere", Reply({}, 302, {"Location": "http://169.254.169.254/"}), "refused", "status 302"),

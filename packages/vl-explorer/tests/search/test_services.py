@@ -132,7 +132,7 @@ def test_flickr_takes_the_largest_size_that_a_photo_has():
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (Reply({"error": "Your account has run out of searches."}, 429), "refused"),
+        (Reply({"error": "Your account has run out of searches."}, 429), "spent"),
         (Reply({"error": "Too many requests"}, 429), "throttled"),
         (Reply({"error": "Unsupported `ijn`"}), "refused"),
         (Reply({"search_metadata": {}}), "malformed"),

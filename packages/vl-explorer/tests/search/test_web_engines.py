@@ -109,7 +109,7 @@ def test_a_budget_of_requests_refuses_before_it_is_overspent(name):
 
     outcomes, requests, budget = asyncio.run(spent())
     assert len(requests) == budget.requests == 2
-    assert [getattr(outcome, "reason", "found") for outcome in outcomes] == ["found"] * 2 + ["refused"] * 3
+    assert [getattr(outcome, "reason", "found") for outcome in outcomes] == ["found"] * 2 + ["spent"] * 3
 
 
 @pytest.mark.parametrize("name", ["serpapi", "brave", "museum"])
@@ -136,7 +136,7 @@ def test_what_was_found_and_spent_before_a_failure_is_kept(name):
     assert len(caught.value.partial.results) == 21
     assert caught.value.partial.requests == 3
     copy = pickle.loads(pickle.dumps(caught.value))
-    assert (copy.reason, str(copy), copy.partial) == ("refused", str(caught.value), caught.value.partial)
+    assert (copy.reason, str(copy), copy.partial) == ("spent", str(caught.value), caught.value.partial)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -24,7 +24,7 @@ from vl_explorer.store.store import Store
 _logger = logging.getLogger(__name__)
 BATCH = 256
 """Images that are encoded at once."""
-_ENDS_RUN = ("unauthorized", "refused")  # after which no other search will do better
+_ENDS_RUN = ("unauthorized", "spent")  # after which no other search will do better
 
 
 class Scorer:
@@ -140,6 +140,11 @@ class Gathering:
                 page = await self._engine.search(query.text, self._settings.results)
             except ValueError as error:  # Nothing can be done about a text that cannot be sent.
                 raise SearchError("malformed", str(error)) from error
+            except SearchError as error:
+                if error.reason in _ENDS_RUN or error.partial is None or not error.partial.results:
+                    raise
+                page = error.partial
+                _logger.warning("query %r goes on with %d results: %s", query.text, len(page.results), error)
             await asyncio.to_thread(
                 lambda: self._store.add_results(
                     query.id,

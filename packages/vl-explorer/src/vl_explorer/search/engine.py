@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal, NamedTuple, Protocol
 
-Reason = Literal["throttled", "unauthorized", "malformed", "unreachable", "refused"]
+Reason = Literal["throttled", "unauthorized", "malformed", "unreachable", "refused", "spent"]
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ class SearchError(Exception):
     Args:
         reason: ``"throttled"`` (asked to slow down longer than it may wait), ``"unauthorized"`` (no key, or one that
             is not accepted), ``"malformed"`` (the answer is not what is documented, or the query is not what the
-            service takes), ``"unreachable"`` (no answer, or an error of the server) or ``"refused"`` (by the service,
-            by a budget, or because the service is closed).
+            service takes), ``"unreachable"`` (no answer, or an error of the server), ``"refused"`` (by the service, or
+            because it is closed) or ``"spent"`` (a budget or the service's plan allows no further request).
         message: The engine, what happened, and what to do.
         partial: What was found before it failed, with the requests and the cost that were spent.
     """

@@ -273,6 +273,8 @@ def status_fault(status: int, content: dict[str, Any]) -> Fault:
         return Fault("throttled", words)
     if status in (401, 403):
         return Fault("unauthorized", words)
+    if status == 402:
+        return Fault("spent", words)
     if status in _OF_THE_QUERY:
         return Fault("malformed", words)
     return Fault("unreachable" if status >= 500 else "refused", words)

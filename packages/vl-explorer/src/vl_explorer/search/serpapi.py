@@ -67,7 +67,7 @@ class SerpApiEngine(HttpEngine):
             return None
         words = printable(error)[:200]
         if "run out of searches" in error:
-            return Fault("refused", words)
+            return Fault("spent", words)
         return Fault("refused", words) if status == 200 else super()._fault(status, content)
 
     def _read(self, content: dict[str, Any], place: Place) -> ResultList:

@@ -53,17 +53,17 @@ class Budget:
         """Count one request of an engine.
 
         Raises:
-            SearchError: With reason ``"refused"``, if a limit does not allow it; nothing is counted then.
+            SearchError: With reason ``"spent"``, if a limit does not allow it; nothing is counted then.
         """
         if self.max_requests is not None and self.requests + 1 > self.max_requests:
             raise SearchError(
-                "refused",
+                "spent",
                 f"{engine}: {self.requests:,} of {self.max_requests:,} requests are spent; raise max_requests to go on",
             )
         # A rounding error in a sum of many prices must not refuse the last request that is paid for.
         if self.max_cost is not None and self.cost + cost > self.max_cost * (1 + 1e-9) and cost > 0:
             raise SearchError(
-                "refused",
+                "spent",
                 f"{engine}: ${self.cost:.4g} of ${self.max_cost:.4g} are spent and a request costs ${cost:.4g}; "
                 "raise max_cost to go on",
             )
