@@ -107,6 +107,7 @@ def test_web_of_the_study_lacks_the_images_of_its_task(task):
     held = (world.target, world.held_out.train, world.held_out.test)
     assert not set(world.web.names) & {name for part in held for name in part.names}
     assert world.target[0][0].size == world.engine.image(min(world.relevant)).size == (64, 64)
+    assert world.engine.name == f"full-{task}"
 
 
 @pytest.mark.parametrize(

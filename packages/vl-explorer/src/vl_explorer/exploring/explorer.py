@@ -278,6 +278,10 @@ class Explorer:
             scorer = await asyncio.to_thread(Scorer, encoder, self.target, self.settings.neighbors)
             accuracy = await asyncio.to_thread(self._accuracy, network, updates)
             found = [each async for each in self._gathering(scorer).gather(queries)]
+        except BaseException:
+            if not training.done():
+                _logger.warning("the training under way is finished first; end the process to leave it, and rerun")
+            raise
         finally:
             # A thread cannot be stopped, and what it learns is kept.
             await asyncio.gather(training, return_exceptions=True)

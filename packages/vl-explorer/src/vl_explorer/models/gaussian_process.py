@@ -29,8 +29,8 @@ _BATCH = 1024
 class GaussianProcess:
     """Exact, incremental Gaussian process; a `ConceptModel`.
 
-    Observing n concepts in blocks of b costs 2 b n N multiplications for N concepts and n² / 2 + b n + N numbers of
-    memory. Observing a concept again costs up to n³ / 3 more, since its noise falls inside the factor; new rewards of
+    A block of b observations after n others costs 2 b n multiplications for each of the N concepts; memory is
+    n² / 2 + b n + N numbers. Observing a concept again costs up to n³ / 3 more, since its noise falls inside the factor; new rewards of
     the same observations cost one pass over the kernel.
 
     Args:
@@ -38,9 +38,9 @@ class GaussianProcess:
         length_scale: Of the kernel, in the unit of the embeddings. The paper's 1 is long for embeddings of unit length,
             whose squared distances are at most 4.
         signal_variance: Variance of the function before anything is observed, in squared normalized rewards.
-        noise: Variance of the noise of one observation, in the same unit; at least 1e-8. The paper gives none. What a
-            long length scale cannot follow is noise too: in trials with WordNet's nouns and word vectors 0.5 predicted
-            held-out rewards far better than 0.1 or 0.01; a length scale of about 0.6 goes with 0.1 to 0.4. See
+        noise: Variance of the noise of one observation, in the same unit; at least 1e-8. The paper gives none. What
+            a long length scale cannot follow is noise too, so it is rarely small: `experiments/search/tune_search.py`
+            chose a length scale of 0.4 to 0.6 with a noise of 1. See
             `vl_explorer.models.hyperparameters.compare_hyperparameters`.
         normalize: Center rewards by their mean and divide them by their standard deviation at each prediction; see
             `vl_explorer.models.observations`. Otherwise the mean of the process is 0 and variances are in squared

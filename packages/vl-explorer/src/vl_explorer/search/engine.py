@@ -88,7 +88,8 @@ class Limits:
             'openverse: free; 20 results a request, 240 a query; 1 request a second; checked 2026-11-28'
         """
         per_second = self.requests_per_second
-        pace = f"{per_second:g} request{'s' * (per_second != 1)} a second"
+        count, unit = (per_second, "second") if per_second >= 1 else (60 * per_second, "minute")
+        pace = f"{count:g} request{'s' * (count != 1)} a {unit}"
         parts = [
             f"${self.cost_per_request:g} a request" if self.cost_per_request else "free",
             f"{self.results_per_page:,} results a request, {self.depth:,} a query",

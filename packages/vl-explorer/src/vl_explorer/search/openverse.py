@@ -41,8 +41,8 @@ class OpenverseEngine(HttpEngine):
         limits = Limits(
             results_per_page=_ANONYMOUS_PAGE if token is None else _DEPTH,
             depth=_DEPTH,
-            requests_per_second=1.0,
-            notes="open licenses; without a token 20 requests a minute and 200 a day are reported",
+            requests_per_second=1 / 3 if token is None else 1.0,
+            notes="open licenses" + ("; without a token 200 requests a day are reported" if token is None else ""),
             checked=date(2026, 11, 28),
         )
         size = limits.results_per_page if page_size is None else page_size

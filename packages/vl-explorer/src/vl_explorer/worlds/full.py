@@ -46,7 +46,7 @@ def open_full(task: str, every_word: bool) -> World:
     found = [photographs.classes[label] in rule.photographs for label in photographs.labels.tolist()]
     found += [rule.of_clip_art(entry["path"]) for entry in clip_art.metadata or ()]
     found += [rule.of_emoji(entry) for part in styles.values() for entry in part.metadata or ()]
-    return build("full", task, web, kept_out, np.flatnonzero(found).tolist(), every_word)
+    return build("full", task, web, kept_out, np.flatnonzero(found).tolist(), every_word, f"full-{task}")
 
 
 def _take_photographs(photographs: ImageDataset, classes: frozenset[str]) -> tuple[ImageDataset, ImageDataset]:

@@ -112,23 +112,31 @@ def known_vocabulary(captions: Iterable[str], embed: GloveNouns) -> Vocabulary:
 
 
 def build(
-    name: str, task: str, web: ImageDataset, kept_out: ImageDataset, relevant: Iterable[int], every_word: bool
+    name: str,
+    task: str,
+    web: ImageDataset,
+    kept_out: ImageDataset,
+    relevant: Iterable[int],
+    every_word: bool,
+    engine_name: str | None = None,
 ) -> World:
     """The world of a web and a task.
 
     Args:
-        name: Of the web and of its engine.
+        name: Of the web.
         task: Name of the task.
         web: All its images with captions.
         kept_out: Labeled images of the task that are not in the web.
         relevant: Numbers of the relevant images of the web.
         every_word: Take all words of the shipped embedder for vocabulary, not only those that captions have.
+        engine_name: Of the engine, by default that of the web; another one where tasks leave out other images, so that
+            no two images have one address.
     """
     target, held_out = hold_out(kept_out)
     embed = GloveNouns()
     names = [word for word in embed.words if word.isalpha()]
     vocabulary = Vocabulary.of(names).without(is_vulgar) if every_word else known_vocabulary(web.captions or (), embed)
-    engine = CaptionEngine.open(web, name=name)
+    engine = CaptionEngine.open(web, name=engine_name or name)
     return World(
         name=name,
         task=task,
@@ -137,5 +145,5 @@ def build(
         target=target,
         held_out=held_out,
         vocabulary=vocabulary,
-        relevant=frozenset(f"local:{name}/{number}" for number in relevant),
+        relevant=frozenset(f"local:{engine.name}/{number}" for number in relevant),
     )

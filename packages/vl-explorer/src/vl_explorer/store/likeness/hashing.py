@@ -83,7 +83,7 @@ def hamming(first: PerceptualHash, second: PerceptualHash) -> int:
 
 
 class HashIndex:
-    """Hashes in one growing array, searched by a pass over all: about 10 ms for a million.
+    """Hashes in one growing array, searched by a pass over all.
 
     Args:
         hashes: To begin with.
