@@ -76,6 +76,8 @@ class Explorer:
         licenses: Classes and identifiers of licenses that are allowed; None allows all.
         deduplicate: Give near-duplicates of earlier images no reward and do not train on them.
         evaluate: Accuracy of the network that is trained, where labels are known; for the record alone.
+        extra_settings: Anything else that the run depends on, such as the origin of its filters; kept in the store with
+            the run, as JSON, and compared when it is resumed.
 
     Raises:
         OSError: If the store cannot be opened.
@@ -112,6 +114,7 @@ class Explorer:
         licenses: Collection[str] | None = None,
         deduplicate: bool = True,
         evaluate: Callable[[ImageEncoder], float] | None = None,
+        extra_settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings = Exploration() if settings is None else settings
         self.target = [_image_of(target[place]) for place in range(len(target))]
@@ -146,7 +149,7 @@ class Explorer:
         self._owns_store = not isinstance(store, Store)
         self.store = store if isinstance(store, Store) else Store(store or self.out, owner=f"run {name}")
         try:
-            self.run_id = self._begin(name, deduplicate)
+            self.run_id = self._begin(name, deduplicate, licenses, extra_settings or {})
         except BaseException:
             self.close()
             raise
@@ -160,8 +163,11 @@ class Explorer:
         self._scored_by = learner.encoder().name
         self._stages = Stages(self.out, self.store, self.run_id, learner, self.target, self.settings)
 
-    def _begin(self, name: str, deduplicate: bool) -> int:
+    def _begin(
+        self, name: str, deduplicate: bool, licenses: Collection[str] | None, extra: Mapping[str, Any]
+    ) -> int:
         settings = {
+            **extra,
             **asdict(self.settings),
             **self.learner.describe(),
             "engine": self.engine.name,
@@ -169,8 +175,11 @@ class Explorer:
             "target_digest": _digest(f"{one.mode} {one.size} ".encode() + one.tobytes() for one in self.target),
             "concepts": len(self.vocabulary),
             "concepts_digest": _digest(concept.key.encode("utf-8", "surrogatepass") for concept in self.vocabulary),
-            "labels": len(self.labels),
+            "labels": list(self.labels),
             "model": type(self.model).__name__,
+            "embeddings_digest": _digest([np.ascontiguousarray(self.model.embeddings).tobytes()]),
+            "acquisition": getattr(self.acquisition, "__qualname__", type(self.acquisition).__name__),
+            "licenses": None if licenses is None else sorted(licenses),
             "deduplicate": deduplicate,
         }
         # How many iterations there are, and how much is under way at once, may change when a run is resumed.
