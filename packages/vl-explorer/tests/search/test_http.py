@@ -97,3 +97,13 @@ def test_a_budget_goes_on_from_what_was_spent_and_forgives_rounding():
     with pytest.raises(Exception, match=r"\$1 of \$1 are spent"):
         budget.spend("any", 0.1)
     assert budget.requests == 4
+
+
+def test_a_budget_records_a_request_before_it_counts_it():
+    recorded = []
+    budget = Budget(max_requests=2, record=recorded.append)
+    for price in (0.1, 0.2):
+        budget.spend("any", price)
+    with pytest.raises(Exception, match="2 of 2"):
+        budget.spend("any", 0.3)
+    assert recorded == [0.1, 0.2]

@@ -124,14 +124,30 @@ def test_migrations_are_taken_once_and_keep_what_is_there(store, monkeypatch):
     for _ in range(2):
         with Store(store.folder) as newer:
             assert newer.database.rows("SELECT sha256, note FROM images") == [(digest, "none")]
-            assert newer.database.row("PRAGMA user_version") == (2,)
+            assert newer.database.row("PRAGMA user_version") == (len(schema.MIGRATIONS),)
+
+
+def test_spending_of_an_earlier_version_is_that_of_its_queries(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        with Store(tmp_path) as store:
+            run = store.add_run("old")
+            store.add_iteration(run.id, 0)
+            for place in range(2):
+                query = store.add_query(run.id, 0, place, f"word {place}")
+                store.add_results(query.id, [], requests=3, cost=0.5)
+    with Store(tmp_path) as store:
+        assert store.spending(run.id) == (6, 1.0)
+        store.add_spending(run.id, 0.25)
+    with Store(tmp_path) as store:
+        assert store.spending(run.id) == (7, 1.25)
 
 
 def test_the_database_is_set_up_as_it_should_be(store):
     pragmas = {
         name: store.database.row(f"PRAGMA {name}")[0] for name in ("journal_mode", "foreign_keys", "user_version")
     }
-    assert pragmas == {"journal_mode": "wal", "foreign_keys": 1, "user_version": 1}
+    assert pragmas == {"journal_mode": "wal", "foreign_keys": 1, "user_version": len(schema.MIGRATIONS)}
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
         store.add_query(99, 0, 0, "no such run")
     content = encoded(drawn(1), "JPEG")

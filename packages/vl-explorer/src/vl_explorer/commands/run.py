@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import partial
 
 from vl_core.cli import note_on_interruption
 from vl_core.runs import RunFolder
@@ -73,10 +73,9 @@ def run(settings: Run) -> int:
             evaluate=inputs.evaluate,
         )
         budget = getattr(inputs.engine, "budget", None)
-        if isinstance(budget, Budget):  # What was spent before counts.
-            spent = store.queries(explorer.run_id)
-            budget.requests += sum(query.requests for query in spent)
-            budget.cost += math.fsum(query.cost for query in spent)
+        if isinstance(budget, Budget):  # What was spent before counts, and so does what a kill may interrupt.
+            budget.requests, budget.cost = store.spending(explorer.run_id)
+            budget.record = partial(store.add_spending, explorer.run_id)
         try:
             with note_on_interruption(f"rerun to go on; {settings.out} keeps all that was found"):
                 summaries = explorer.run()

@@ -58,6 +58,16 @@ class Searches(Records):
         rows = self.database.rows("SELECT id, name, settings, started_at FROM runs ORDER BY id")
         return [Run(number, name, json.loads(settings), started) for number, name, settings, started in rows]
 
+    def add_spending(self, run_id: int, cost: float) -> None:
+        """Count a request of a run, in US dollars, before it is sent: a kill afterwards loses it from no budget."""
+        with self.database.writing() as connection:
+            connection.execute("UPDATE runs SET requests = requests + 1, cost = cost + ? WHERE id = ?", (cost, run_id))
+
+    def spending(self, run_id: int) -> tuple[int, float]:
+        """Requests that `add_spending` counted for a run, and their cost in US dollars."""
+        row = self.database.row("SELECT requests, cost FROM runs WHERE id = ?", (run_id,))
+        return (0, 0.0) if row is None else (int(row[0]), float(row[1]))
+
     def add_iteration(self, run_id: int, number: int) -> Iteration:
         """Add an iteration of a run, or find it again."""
         with self.database.writing() as connection:

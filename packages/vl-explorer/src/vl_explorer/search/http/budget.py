@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 
 from vl_explorer.search.engine import SearchError
 
@@ -18,6 +19,7 @@ class Budget:
         max_cost: Most US dollars in all; None for no limit.
         requests: Requests that were spent before.
         cost: US dollars that were spent before.
+        record: Called with the price of each request before it is sent, to keep it where a kill does not lose it.
 
     Raises:
         ValueError: If a number is negative or not finite.
@@ -37,6 +39,7 @@ class Budget:
         *,
         requests: int = 0,
         cost: float = 0.0,
+        record: Callable[[float], object] | None = None,
     ) -> None:
         for name, value in (("max_requests", max_requests), ("requests", requests)):
             if value is not None and operator.index(value) < 0:
@@ -48,6 +51,7 @@ class Budget:
         self.max_cost = max_cost
         self.requests = requests
         self.cost = cost
+        self.record = record
 
     def spend(self, engine: str, cost: float) -> None:
         """Count one request of an engine.
@@ -67,5 +71,7 @@ class Budget:
                 f"{engine}: ${self.cost:.4g} of ${self.max_cost:.4g} are spent and a request costs ${cost:.4g}; "
                 "raise max_cost to go on",
             )
+        if self.record is not None:
+            self.record(cost)
         self.requests += 1
         self.cost += cost

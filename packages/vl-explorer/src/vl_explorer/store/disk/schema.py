@@ -67,7 +67,15 @@ _TABLES = (
         BEGIN UPDATE disk SET bytes = bytes - OLD.size; END""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES,)
+_SPENDING = (
+    # Of a run, told before each request is sent; a query knows its own when it is over.
+    "ALTER TABLE runs ADD COLUMN requests INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE runs ADD COLUMN cost REAL NOT NULL DEFAULT 0",
+    """UPDATE runs SET (requests, cost) =
+        (SELECT coalesce(sum(requests), 0), coalesce(sum(cost), 0) FROM queries WHERE run_id = runs.id)""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _SPENDING)
 """Statements of each step; the first makes a database of nothing."""
 
 
