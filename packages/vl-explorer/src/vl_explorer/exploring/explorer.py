@@ -163,9 +163,7 @@ class Explorer:
         self._scored_by = learner.encoder().name
         self._stages = Stages(self.out, self.store, self.run_id, learner, self.target, self.settings)
 
-    def _begin(
-        self, name: str, deduplicate: bool, licenses: Collection[str] | None, extra: Mapping[str, Any]
-    ) -> int:
+    def _begin(self, name: str, deduplicate: bool, licenses: Collection[str] | None, extra: Mapping[str, Any]) -> int:
         settings = {
             **extra,
             **asdict(self.settings),

@@ -29,9 +29,9 @@ _BATCH = 1024
 class GaussianProcess:
     """Exact, incremental Gaussian process; a `ConceptModel`.
 
-    A block of b observations after n others costs 2 b n multiplications for each of the N concepts; memory is
-    n² / 2 + b n + N numbers. Observing a concept again costs up to n³ / 3 more, since its noise falls inside the factor; new rewards of
-    the same observations cost one pass over the kernel.
+    A block of b observations after n others costs 2 b n multiplications for each of the N concepts; memory is n² / 2 +
+    b n + N numbers. Observing a concept again costs up to n³ / 3 more, since its noise falls inside the factor; new
+    rewards of the same observations cost one pass over the kernel.
 
     Args:
         embeddings: Of the concepts, ``(N, d)``, any floating dtype; kept as they are.

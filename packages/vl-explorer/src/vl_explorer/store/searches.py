@@ -61,11 +61,14 @@ class Searches(Records):
     def add_spending(self, run_id: int, cost: float) -> None:
         """Count a request of a run, in US dollars, before it is sent: a kill afterwards loses it from no budget."""
         with self.database.writing() as connection:
-            connection.execute("UPDATE runs SET requests = requests + 1, cost = cost + ? WHERE id = ?", (cost, run_id))
+            connection.execute(
+                "UPDATE runs SET sent_requests = sent_requests + 1, sent_cost = sent_cost + ? WHERE id = ?",
+                (cost, run_id),
+            )
 
     def spending(self, run_id: int) -> tuple[int, float]:
         """Requests that `add_spending` counted for a run, and their cost in US dollars."""
-        row = self.database.row("SELECT requests, cost FROM runs WHERE id = ?", (run_id,))
+        row = self.database.row("SELECT sent_requests, sent_cost FROM runs WHERE id = ?", (run_id,))
         return (0, 0.0) if row is None else (int(row[0]), float(row[1]))
 
     def add_iteration(self, run_id: int, number: int) -> Iteration:

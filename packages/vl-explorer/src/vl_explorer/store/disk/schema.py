@@ -69,9 +69,9 @@ _TABLES = (
 
 _SPENDING = (
     # Of a run, told before each request is sent; a query knows its own when it is over.
-    "ALTER TABLE runs ADD COLUMN requests INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE runs ADD COLUMN cost REAL NOT NULL DEFAULT 0",
-    """UPDATE runs SET (requests, cost) =
+    "ALTER TABLE runs ADD COLUMN sent_requests INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE runs ADD COLUMN sent_cost REAL NOT NULL DEFAULT 0",
+    """UPDATE runs SET (sent_requests, sent_cost) =
         (SELECT coalesce(sum(requests), 0), coalesce(sum(cost), 0) FROM queries WHERE run_id = runs.id)""",
 )
 
