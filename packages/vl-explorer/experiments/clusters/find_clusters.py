@@ -35,7 +35,7 @@ def uniform(world: ClusterWorld, seed: int, limit: int) -> NDArray[np.int64]:
 def gaussian_process(world: ClusterWorld, seed: int, limit: int) -> NDArray[np.int64]:
     """Concepts in the order in which the process asks for them, until all are found that are to be found."""
     model = GaussianProcess(world.embeddings, length_scale=LENGTH_SCALE, noise=NOISE)
-    spread = diverse(QUERIES // 2, penalty=PENALTY)
+    spread = diverse(QUERIES // 2, penalty=PENALTY, again=True)
     order = np.empty(0, np.int64)
     with progress_bar(total=limit, desc=f"clusters of {world.size}, seed {seed}", unit="query") as progress:
         for iteration in range(limit // QUERIES):

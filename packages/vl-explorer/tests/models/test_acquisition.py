@@ -57,9 +57,19 @@ def test_diverse_scores_are_those_of_an_explicit_loop():
         values = scores - scores.std() * np.array(penalties)
         values[chosen] = -np.inf
         chosen.append(int(values.argmax()))
-    found = diverse(8)(model, np.random.default_rng(0))
+    found = diverse(8, again=True)(model, np.random.default_rng(0))
     assert found.argsort()[::-1][:8].tolist() == chosen
     assert len(diverse(1000)(model, np.random.default_rng(0))) == 100
+
+
+def test_observed_concepts_take_no_place_of_a_diverse_batch():
+    _, model = clusters()
+    generator = np.random.default_rng(0)
+    scores = mean_plus_std(model, generator)
+    first, second = scores.argsort()[::-1][:2]
+    model.observe([first], [1.0])
+    assert diverse(1, penalty=3.0)(model, generator)[second] == scores[second]
+    assert diverse(1, penalty=3.0, again=True)(model, generator)[second] < scores[second]
 
 
 def test_observed_concepts_keep_their_own_mean_reward():

@@ -83,7 +83,7 @@ def build_acquisition(settings: Run) -> Acquisition:
         "mean-plus-std": lambda: keep_observed(mean_plus_std),
         "upper-bound": lambda: upper_bound(_BETA),
         "thompson": lambda: thompson,
-        "diverse": lambda: diverse(count),
+        "diverse": lambda: diverse(count, again=settings.exploration.repeat_concepts),
         "greedy": lambda: upper_bound(0.0),
     }
     return builders[settings.acquisition]()

@@ -70,7 +70,9 @@ def thompson(model: ConceptModel, generator: np.random.Generator) -> Floats:
     return model.sample(generator)
 
 
-def diverse(count: int, *, penalty: float = 1.0, base: Acquisition = mean_plus_std) -> Acquisition:
+def diverse(
+    count: int, *, penalty: float = 1.0, base: Acquisition = mean_plus_std, again: bool = False
+) -> Acquisition:
     """Acquisition that spreads a batch: what is like a concept already chosen loses score.
 
     Chooses `count` concepts one after another, each time that with the highest score minus `penalty` standard
@@ -81,6 +83,7 @@ def diverse(count: int, *, penalty: float = 1.0, base: Acquisition = mean_plus_s
         count: Size of the batch; one pass over the embeddings each.
         penalty: Strength; 0 leaves the scores of `base` as they are.
         base: Acquisition that gives the scores.
+        again: Choose observed concepts too; otherwise none takes a place of the batch.
 
     Raises:
         ValueError: If `count` is below 1, or `penalty` is negative or not finite.
@@ -105,9 +108,12 @@ def diverse(count: int, *, penalty: float = 1.0, base: Acquisition = mean_plus_s
         likeness = np.zeros(len(scores))
         penalized = scores.copy()
         waiting = np.ones(len(scores), bool)
-        for _ in range(min(count, len(scores))):
-            chosen = int(np.argmax(np.where(waiting, penalized, -np.inf)))
-            waiting[chosen] = False
+        free = waiting.copy()
+        if not again:
+            free[model.observations.indices] = False
+        for _ in range(min(count, int(free.sum()))):
+            chosen = int(np.argmax(np.where(free, penalized, -np.inf)))
+            waiting[chosen] = free[chosen] = False
             cosines = model.embeddings @ (model.embeddings[chosen] / lengths[chosen]) / lengths
             np.maximum(likeness, cosines, out=likeness)
             penalized[waiting] = scores[waiting] - weight * likeness[waiting]
