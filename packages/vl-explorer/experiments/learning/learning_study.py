@@ -3,11 +3,12 @@
     OMP_NUM_THREADS=1 python packages/vl-explorer/experiments/learning/learning_study.py --out runs/search
 
 Needs `$VL_DATA`, and the features of `experiments/search/world_features.py` in `--out`, which it makes where they are
-missing. Three arms of equal numbers of updates: the target alone; the target and as many images as a budget allows of a
-random search; the target and as many of the explorer's, both searches of the design `fifty` with the seeds of that
-study. The network begins anew in each run. Each run adds a row to
-`packages/vl-explorer/results/learning.csv`; runs that have one are passed over, so that the same command resumes.
-`report_learning.py` makes the table.
+missing. Three arms of equal numbers of updates: the target alone; the target and what a random search has found; the
+target and what the explorer has found, both searches of the design `fifty` with the seeds of that study. As in the
+loop, the half with the better rewards is trained on; every third image that is shown is of the target. The network
+begins anew in each run. Each run adds a row to `packages/vl-explorer/results/learning.csv`; runs that have one are
+passed over, so that the same command resumes. `--seeds` shares the work among processes. `report_learning.py` makes
+the table.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ ROWS = Path(__file__).resolve().parents[2] / "results" / "learning.csv"
 ARMS = ("target alone", "random", "explorer")
 DESIGN = DESIGNS["fifty"]
 SEEDS = 3
-UPDATES = 1500
+UPDATES = 2000
+SIDE = 16
+"""Pixels; a network that sees more of them is far from trained after so many updates."""
+KEPT = 0.5
+"""Share of the images of a search that are trained on, those with the better rewards."""
+TIMES = 2
+"""Images of a search to one of the target; target images are repeated for it."""
 
 
 def training_images(arm: str, scene: Scene, seed: int) -> FoundImages:
@@ -43,8 +50,11 @@ def training_images(arm: str, scene: Scene, seed: int) -> FoundImages:
     if arm != "target alone":
         name = "gp" if arm == "explorer" else "random"
         policy = next(policy for policy in DESIGN.policies if policy.name == name)
-        found = search_with(policy, scene, DESIGN.seeds[seed]).downloads
-        for number in np.concatenate(found).tolist():
+        found = np.concatenate(search_with(policy, scene, DESIGN.seeds[seed]).downloads)
+        best = found[np.argsort(-scene.rewards[found], kind="stable")][: round(KEPT * len(found))]
+        repeats = max(1, round(len(best) / TIMES / len(names)))
+        names, images = [f"{name} {turn}" for turn in range(repeats) for name in names], images * repeats
+        for number in best.tolist():
             names.append(world.web.names[number])
             images.append(world.web[number][0])
     return FoundImages(names, images)
@@ -55,7 +65,7 @@ def measure(arm: str, scene: Scene, seed: int, start: str, folder: Path) -> dict
     images = training_images(arm, scene, seed)
     learner = MoCoLearner(
         open_start_backbone(start),
-        image_size=32,
+        image_size=SIDE,
         settings=small_training(seed=seed, warmup_epochs=0.05),
         updates=UPDATES,
         name=start,
@@ -81,12 +91,13 @@ def main() -> None:
     parser.add_argument("--start", default="random", help="start encoder that is trained: random or distilled")
     parser.add_argument("--out", type=Path, required=True, help="folder of the features and of checkpoints")
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(SEEDS)))
     args = parser.parse_args()
     columns = ("start", "task", "arm", "seed")
     done = {tuple(row[name] for name in columns) for row in (read_rows(ROWS) if ROWS.exists() else [])}
     worlds = [open_world("full", target=task) for task in TASKS]
     features = features_of("imagenet", worlds, args.out)
-    for seed in range(SEEDS):
+    for seed in args.seeds:
         for world in worlds:
             if world.task not in args.tasks:
                 continue

@@ -352,9 +352,13 @@ def test_a_run_with_other_settings_and_a_lost_learner_are_refused(tmp_path):
         )
     with pytest.raises(ValueError, match=r"without the learner of another run, got .* with that of 'run'"):
         explorer(tmp_path, name="other", settings=replace(SETTINGS, ratio=2.0))
+    with pytest.raises(ValueError, match="must go on in the folder that it began with"):
+        explorer(tmp_path / "elsewhere", store=tmp_path)
+    for state in (tmp_path / "learner").glob("*/learner.json"):
+        state.unlink()
     with (
         pytest.raises(FileNotFoundError, match="must hold the learner after 3 iterations"),
-        explorer(tmp_path / "elsewhere", store=tmp_path) as lost,
+        explorer(tmp_path) as lost,
     ):
         lost.run(progress=False)
 

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import re
 
 import numpy as np
 import pytest
@@ -115,12 +116,12 @@ def test_the_emoji_are_found_by_their_names_and_read_by_address():
     engine = CaptionEngine.open("emoji:noto", split="test")
     page = asyncio.run(engine.search("grinning faces", 3))
     assert page.results[0].title.startswith("grinning face")
-    assert page.results[0].url.startswith("local:emoji-noto/")
+    assert re.fullmatch("local:emoji-noto-[0-9a-f]{8}/[0-9]+", page.results[0].url)
     dataset = open_dataset("emoji:noto", split="test")
     number = int(page.results[0].url.rpartition("/")[2])
     assert page.results[0].identifier == dataset.names[number]
     assert engine.image(page.results[0].url) == dataset[number][0]
-    assert engine.describe().startswith("emoji-noto: free")
+    assert engine.describe().startswith(f"{engine.name}: free")
 
 
 def small(captions=None, classes=("cat", "dog"), labels=(0, 1, -1)):
@@ -133,14 +134,24 @@ def small(captions=None, classes=("cat", "dog"), labels=(0, 1, -1)):
 
 
 def test_classes_serve_where_there_are_no_captions():
-    engine = CaptionEngine.open(small())
+    engine = CaptionEngine.open(small(), name="pets")
     (result,) = asyncio.run(engine.search("dogs", 5)).results
-    assert (result.url, result.title, result.author, result.license) == ("local:Some-pets/1", "dog", "Ann", "CC0-1.0")
+    assert (result.url, result.title, result.author, result.license) == ("local:pets/1", "dog", "Ann", "CC0-1.0")
     assert engine.image(result.url).getpixel((0, 0)) == (1, 0, 0)
 
 
 def pets(**options):
-    return CaptionEngine.open(small(), **options)
+    return CaptionEngine.open(small(), name="pets", **options)
+
+
+def test_other_names_or_captions_are_other_addresses():
+    names = [
+        CaptionEngine.open(dataset).name
+        for dataset in (small(), small(), small(classes=("cat", "fox")), small(captions=["a", "b", "c"]))
+    ]
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+    assert all(name.startswith("Some-pets-") for name in names)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +165,9 @@ def pets(**options):
         (lambda: CaptionEngine(["a"], name=""), "name must consist of letters"),
         (lambda: CaptionEngine(["a"], images=small()), r"as many as images \(3\), got 1"),
         (lambda: CaptionEngine(["a"]).image("local:captions/0"), "captions has captions alone"),
-        (lambda: pets().image("local:Some-pets/3"), "with a number below 3, got 'local:Some-pets/3'"),
-        (lambda: pets().image("local:Some-pets/00"), "url must be local:Some-pets/NUMBER"),
-        (lambda: pets().image("local:Some-pets/-1"), "url must be"),
+        (lambda: pets().image("local:pets/3"), "with a number below 3, got 'local:pets/3'"),
+        (lambda: pets().image("local:pets/00"), "url must be local:pets/NUMBER"),
+        (lambda: pets().image("local:pets/-1"), "url must be"),
         (lambda: pets().image("local:other/0"), "url must be"),
         (lambda: pets().image("https://example.org/0"), "url must be"),
         (lambda: BM25([], saturation=-1.0), "saturation must be"),

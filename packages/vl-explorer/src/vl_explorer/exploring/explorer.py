@@ -29,7 +29,7 @@ from vl_explorer.exploring.fetching import Fetcher, Fetching, LocalFetcher
 from vl_explorer.exploring.gathering import BATCH, Gathered, Gathering, Scorer
 from vl_explorer.exploring.proposing import LABEL, propose
 from vl_explorer.exploring.settings import Exploration
-from vl_explorer.exploring.stages import Stages, stored_images, take_folder
+from vl_explorer.exploring.stages import Stages, number_folder, stored_images, take_folder
 from vl_explorer.exploring.summary import IterationSummary
 from vl_explorer.exploring.versions import Versions
 from vl_explorer.learning.images import reduced
@@ -181,7 +181,7 @@ class Explorer:
             "deduplicate": deduplicate,
         }
         # How many iterations there are, and how much is under way at once, may change when a run is resumed.
-        run = self.store.add_run(name, settings, free=("iterations", "queries_at_once"))
+        run = self.store.add_run(name, settings, free=("iterations", "queries_at_once"), folder=number_folder(self.out))
         take_folder(self.out, run)
         return run.id
 

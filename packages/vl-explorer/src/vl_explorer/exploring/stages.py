@@ -7,6 +7,7 @@ import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from PIL import Image
 from vl_core.data import ImageError
@@ -145,6 +146,16 @@ class Stages:
 
     def _training(self, stage: int) -> Path:
         return self._folder / f"{stage:04d}-training"
+
+
+def number_folder(out: Path) -> str:
+    """Number of a run's folder, which is drawn once: two folders never have the same."""
+    path = out / _LEARNER / "folder.json"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            json.dump({"folder": uuid4().hex}, file)
+    return str(read_json(path, dict).get("folder", ""))
 
 
 def take_folder(out: Path, run: Run) -> None:

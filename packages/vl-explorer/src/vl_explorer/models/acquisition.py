@@ -70,9 +70,7 @@ def thompson(model: ConceptModel, generator: np.random.Generator) -> Floats:
     return model.sample(generator)
 
 
-def diverse(
-    count: int, *, penalty: float = 1.0, base: Acquisition = mean_plus_std, again: bool = False
-) -> Acquisition:
+def diverse(count: int, *, penalty: float = 1.0, base: Acquisition = mean_plus_std, again: bool = False) -> Acquisition:
     """Acquisition that spreads a batch: what is like a concept already chosen loses score.
 
     Chooses `count` concepts one after another, each time that with the highest score minus `penalty` standard

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -84,7 +85,8 @@ class CaptionEngine:
         Args:
             spec: A data set, or what `vl_core.data.open_dataset` opens.
             split: The split to open; None for all.
-            name: By default the last part of the data set's name.
+            name: By default the last part of the data set's name and eight digits that change with names or captions
+                of its images, so that no address of a store ever means another image.
             embed: As above.
 
         Raises:
@@ -92,9 +94,11 @@ class CaptionEngine:
             ValueError: If it has neither captions nor classes.
         """
         dataset = spec if isinstance(spec, ImageDataset) else open_dataset(spec, split=split)
+        captions = captions_of(dataset)
         if name is None:
-            name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset.name).stem).strip("-.") or "captions"
-        return cls(captions_of(dataset), images=dataset, name=name, embed=embed)
+            last = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset.name).stem).strip("-.") or "captions"
+            name = f"{last}-{sha256(repr((dataset.names, captions)).encode()).hexdigest()[:8]}"
+        return cls(captions, images=dataset, name=name, embed=embed)
 
     def __repr__(self) -> str:
         return f"CaptionEngine(name={self.name!r}, {len(self._captions)} captions)"

@@ -25,16 +25,24 @@ _SOURCE = """SELECT url, page_url, title, author, license, license_url, engine, 
 class Searches(Records):
     """The part of a store that says what was asked, and what was answered."""
 
-    def add_run(self, name: str, settings: Mapping[str, Any] | None = None, *, free: Collection[str] = ()) -> Run:
+    def add_run(
+        self,
+        name: str,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        free: Collection[str] = (),
+        folder: str = "",
+    ) -> Run:
         """Add a run, or find it again.
 
         Args:
             name: Of the run.
             settings: All that the run is a function of, to be written as JSON.
             free: Names of settings that may change when the run is found again, and are kept as they are now.
+            folder: Number of the folder that the run works in, where there is one; the first that is told stays.
 
         Raises:
-            ValueError: If the run is there with other settings; the message names those that differ.
+            ValueError: If the run is there with other settings, which the message names, or works in another folder.
         """
         text = _to_json(settings or {})
         given: dict[str, Any] = json.loads(text)
@@ -50,7 +58,15 @@ class Searches(Records):
                 raise ValueError(
                     f"run {name!r} must have the settings that it began with, {differ[:400]}; choose another name"
                 )
-            connection.execute("UPDATE runs SET settings = ? WHERE id = ?", (text, found.id))
+            works_in = connection.execute("SELECT folder FROM runs WHERE id = ?", (found.id,)).fetchone()[0]
+            if folder and works_in and works_in != folder:
+                raise ValueError(
+                    f"run {name!r} of this store must go on in the folder that it began with; choose another name for "
+                    "a run in this one"
+                )
+            connection.execute(
+                "UPDATE runs SET settings = ?, folder = ? WHERE id = ?", (text, works_in or folder, found.id)
+            )
         return replace(found, settings=given)
 
     def runs(self) -> list[Run]:

@@ -67,7 +67,9 @@ _TABLES = (
         BEGIN UPDATE disk SET bytes = bytes - OLD.size; END""",
 )
 
-_SPENDING = (
+_RUNS = (
+    # The folder that holds the run's learner, by a number of its own; empty where none was told.
+    "ALTER TABLE runs ADD COLUMN folder TEXT NOT NULL DEFAULT ''",
     # Of a run, told before each request is sent; a query knows its own when it is over.
     "ALTER TABLE runs ADD COLUMN sent_requests INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE runs ADD COLUMN sent_cost REAL NOT NULL DEFAULT 0",
@@ -75,7 +77,7 @@ _SPENDING = (
         (SELECT coalesce(sum(requests), 0), coalesce(sum(cost), 0) FROM queries WHERE run_id = runs.id)""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _SPENDING)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _RUNS)
 """Statements of each step; the first makes a database of nothing."""
 
 
