@@ -131,16 +131,17 @@ def test_spending_of_an_earlier_version_is_that_of_its_queries(tmp_path, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
         with Store(tmp_path) as store:
-            run = store.add_run("old")
-            store.add_iteration(run.id, 0)
+            with store.database.writing() as connection:
+                connection.execute("INSERT INTO runs (id, name, settings, started_at) VALUES (1, 'old', '{}', 0)")
+            store.add_iteration(1, 0)
             for place in range(2):
-                query = store.add_query(run.id, 0, place, f"word {place}")
+                query = store.add_query(1, 0, place, f"word {place}")
                 store.add_results(query.id, [], requests=3, cost=0.5)
     with Store(tmp_path) as store:
-        assert store.spending(run.id) == (6, 1.0)
-        store.add_spending(run.id, 0.25)
+        assert store.spending(1) == (6, 1.0)
+        store.add_spending(1, 0.25)
     with Store(tmp_path) as store:
-        assert store.spending(run.id) == (7, 1.25)
+        assert store.spending(1) == (7, 1.25)
 
 
 def test_the_database_is_set_up_as_it_should_be(store):
