@@ -2,14 +2,14 @@
 
     python packages/vl-ssl/experiments/collapse/report_phenomenon.py
 
-Reads the rows of `train_runs.py phenomenon-1000`, `-10000` and `-50000`, prints two tables and draws
+Reads the rows of `train_runs.py phenomenon-1000`, `-10000` and `-50000`, prints three tables and draws
 `packages/vl-ssl/docs/phenomenon.png`. Intervals are Student's, of differences between runs of one seed; a cell whose
 seeds are not all trained is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,17 +85,17 @@ def rises(found: Scores) -> list[dict[str, Any]]:
     return rows
 
 
-def changes(found: Scores) -> list[dict[str, Any]]:
-    """A row for each setting: what the other schedules change with all images."""
+def changes(found: Scores, choose: Callable[[list[float]], float]) -> list[dict[str, Any]]:
+    """A row for each setting: what the other schedules change with the share of images that is chosen."""
     rows = []
     for setting, shares in settings(found):
-        base = Cell(setting, max(shares), BASE)
-        row: dict[str, Any] = named(setting)
+        base = Cell(setting, choose(shares), BASE)
+        row: dict[str, Any] = {**named(setting), "share": f"{base.share:.0%}".replace("%", " %")}
         for schedule in SCHEDULES[1:]:
             other = base._replace(schedule=schedule)
             row[f"{schedule}: AUC"] = signed(difference(found, other, base, "auc"))
             row[f"{schedule}: k-NN, points"] = signed(difference(found, other, base, "knn"), 100)
-        if base in found:
+        if base in found and any(base._replace(schedule=other) in found for other in SCHEDULES[1:]):
             rows.append(row)
     return rows
 
@@ -139,6 +139,7 @@ def draw(path: Path, found: Scores) -> None:
         for axes, width in zip(panels[row], WIDTHS, strict=True):
             for place, schedule in enumerate(SCHEDULES):
                 _draw_line(axes, found, Setting(images, updates, width, rate), schedule, COLORS[place])
+            axes.set_visible(bool(axes.lines))
             axes.set_xscale("log")
             axes.set_title(f"width {width}")
             style_axes(axes, grid="y")
@@ -153,6 +154,8 @@ def draw(path: Path, found: Scores) -> None:
 def _draw_line(axes: Any, found: Scores, setting: Setting, schedule: str, color: str) -> None:
     cells = sorted(cell for cell in found if cell.setting == setting and cell.schedule == schedule)
     values = [found[cell]["auc"] for cell in cells]
+    if not cells:
+        return
     shares = [cell.share for cell in cells]
     axes.plot(shares, [sum(own) / len(own) for own in values], color=color, linewidth=1.5, label=schedule)
     for share, own in zip(shares, values, strict=True):
@@ -163,7 +166,7 @@ def main() -> None:
     """Print the tables and draw the figure."""
     files = [PACKAGE / f"results/phenomenon_{updates}.csv" for updates in (1000, 10_000, 50_000)]
     found = scores(row for path in files if path.is_file() for row in read_rows(path))
-    for table in (rises(found), changes(found)):
+    for table in (rises(found), changes(found, max), changes(found, min)):
         if table:
             print(markdown_table(table, list(table[0])), end="\n\n")
     draw(PACKAGE / "docs/phenomenon.png", found)
