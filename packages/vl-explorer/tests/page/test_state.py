@@ -51,6 +51,14 @@ def test_secrets_stay_out_and_the_state_is_json(store):
     assert "hush" not in json.dumps(state.to_json())
 
 
+def test_secrets_within_settings_stay_out(tmp_path):
+    engine = {"name": "museum", "api_key": "hush", "parts": [{"password": "hush", "size": 2}, "plain"]}
+    with Store(tmp_path) as store:
+        store.add_run("birds", {"engine": engine})
+        settings = run_state(store).settings
+    assert settings == {"engine": {"name": "museum", "parts": [{"size": 2}, "plain"]}}
+
+
 def test_a_run_is_complete_once_its_iterations_are(store):
     run = find_run(store, "birds")
     for iteration in range(2, PLANNED):

@@ -1,13 +1,15 @@
 """Parts that engines of the web share, each alone: waits, fields, budgets."""
 
 import asyncio
+import itertools
+import time
 from datetime import UTC, datetime
 
 import pytest
 from explorer_engines import Time
 from vl_explorer.search.http import fields
 from vl_explorer.search.http.budget import Budget
-from vl_explorer.search.http.pacing import retry_after
+from vl_explorer.search.http.pacing import Pacer, retry_after
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -34,19 +36,48 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(value, seconds):
 
 
 def test_a_pacer_spaces_whatever_asks_and_holds_all_back():
-    time = Time()
+    clock = Time()
 
     async def passed():
-        pacer = time.pacer(2.0)
+        pacer = clock.pacer(2.0)
         moments = []
         for _ in range(3):
             await pacer.wait()
-            moments.append(time.now)
+            moments.append(clock.now)
         pacer.hold(10.0)
         await pacer.wait()
-        return [*moments, time.now]
+        return [*moments, clock.now]
 
     assert asyncio.run(passed()) == [0.0, 0.5, 1.0, 11.0]
+
+
+def test_who_waits_already_is_held_back_too_and_stays_in_order():
+    looks, passed = [], []
+
+    def look():
+        looks.append(time.monotonic())
+        return looks[-1]
+
+    pacer = Pacer(20.0, clock=look)
+
+    async def ask(number):
+        await pacer.wait()
+        passed.append((number, looks[-1]))
+
+    async def run():
+        tasks = [asyncio.create_task(ask(number)) for number in range(5)]
+        await asyncio.sleep(0.02)
+        pacer.hold(0.2)
+        tasks[1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    start = time.monotonic()
+    for _ in range(2):  # also in an event loop of its own
+        asyncio.run(run())
+    numbers, moments = zip(*passed, strict=True)
+    assert numbers == (0, 2, 3, 4) * 2
+    assert moments[1] - start >= 0.2
+    assert min(after - before for before, after in itertools.pairwise(moments)) >= 0.0499
 
 
 @pytest.mark.parametrize(

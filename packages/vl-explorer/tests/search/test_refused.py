@@ -31,6 +31,7 @@ BODIES = [
     ("nothing known", Reply({"unknown": 1}), "malformed", "must|stat"),
     ("not UTF-8", Reply(b'{"a": "\xff"}'), "malformed", "UTF-8"),
     ("deep", Reply(b"[" * 50_000 + b"]" * 50_000), "malformed", "nested|JSON|list"),
+    ("deep object", Reply(b'{"a":' * 700 + b"1" + b"}" * 700), "malformed", "nested|must|stat"),
     ("huge by declaration", Reply(b"{}", length=10**10), "malformed", "at most 200,000 bytes"),
     ("huge", Reply(b" " * 300_000), "malformed", "at most 200,000 bytes"),
     ("compressed", Reply(b"\x1f\x8b", headers={"Content-Encoding": "gzip"}), "malformed", "compressed, got 'gzip'"),
@@ -165,6 +166,25 @@ def test_a_key_in_a_result_is_hidden():
     page, _ = search("museum", 1, service=lambda request: echo)
     assert KEY not in repr(page)
     assert page.results[0].url == "https://images.example/a.jpg?key=***"
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda key: key.replace("/", r"\/").replace('"', r"\""),
+        lambda key: "".join(f"\\u{ord(character):04x}" for character in key),
+    ],
+)
+def test_a_key_that_json_spells_in_another_way_is_hidden(spell, monkeypatch):
+    key = 's3cr/etKEY/"12345678'
+    monkeypatch.setenv("MUSEUM_KEY", key)
+    body = '{"error": "key KEY is not known"}'.replace("KEY", spell(key)).encode()
+    with pytest.raises(SearchError, match=r"status 401, key \*\*\* is not known"):
+        search("museum", 1, service=lambda request: Reply(body, 401))
+    items = '{"data": {"items": [{"image": [{"src": "https://images.example/a.jpg"}], "caption": "a KEY"}]}}'
+    body = items.replace("KEY", spell(key)).encode()
+    page, _ = search("museum", 1, service=lambda request: Reply(body))
+    assert page.results[0].title == "a ***"
 
 
 @pytest.mark.parametrize(

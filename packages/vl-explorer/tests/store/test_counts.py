@@ -65,6 +65,15 @@ def test_a_read_only_store_follows_the_writer_and_writes_nothing(store):
     assert left.exists()
 
 
+def test_a_read_only_store_makes_no_folders(tmp_path):
+    Store(tmp_path).close()
+    for name in ("images", "incoming"):
+        (tmp_path / name).rmdir()
+    with Store(tmp_path, read_only=True) as reader:
+        assert reader.faults() == []
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
 def test_a_read_only_store_must_be_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"store\.sqlite must be the database of a store, but there is none"):
         Store(tmp_path / "none", read_only=True)

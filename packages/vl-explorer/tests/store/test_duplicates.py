@@ -142,3 +142,12 @@ def test_filters_are_asked_in_order_until_one_objects(tmp_path):
     assert first_reason(drawn(1), [ask, listed, ask]) == "harmful"
     assert first_reason(drawn(2), [ask, listed, ask]) is None
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize("answer", [True, False, ""])
+def test_a_filter_must_give_a_reason_or_none(answer):
+    def classify(image):
+        return answer
+
+    with pytest.raises(TypeError, match=f"filter classify must return a word .* or None to let it in, got {answer!r}"):
+        first_reason(drawn(1), [classify])

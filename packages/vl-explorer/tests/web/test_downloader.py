@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import ssl
 
@@ -25,7 +26,7 @@ from explorer_hostile_web import (
 from vl_explorer.web.caching import Cache
 from vl_explorer.web.downloader import Downloader
 from vl_explorer.web.network.resolver import SystemResolver
-from vl_explorer.web.pacing import Pacer, seconds_asked
+from vl_explorer.web.pacing import Pacer, SystemClock, seconds_asked
 from vl_explorer.web.policy import Policy
 from vl_explorer.web.reasons import Fetched, Reason, Refusal
 
@@ -208,6 +209,85 @@ def test_turns_of_a_host_are_an_interval_apart_and_a_held_host_waits():
 
     asyncio.run(run())
     assert begins == [("a", 0), ("a", 2), ("a", 4), ("b", 4), ("b", 9), ("b", 29)]
+
+
+class LastLook(SystemClock):
+    """The time of this machine, and what it last was."""
+
+    last = 0.0
+
+    def now(self):
+        self.last = super().now()
+        return self.last
+
+
+def beginnings(turns, hold=None, **settings):
+    """Moments at which turns of hosts begin that are asked for at once, each `(host, seconds that it takes)`."""
+    clock, begins = LastLook(), {}
+    pacer = Pacer(Policy(per_host_interval=0.05, **settings), clock)
+    start = clock.now()
+
+    async def turn(host, seconds):
+        async with pacer.turn(host):
+            begins.setdefault(host, []).append(clock.last - start)
+            await asyncio.sleep(seconds)
+
+    async def run():
+        tasks = [asyncio.create_task(turn(*each)) for each in turns]
+        await asyncio.sleep(0.02)
+        if hold is not None:
+            pacer.hold(*hold)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+    return begins
+
+
+def shortest(moments):
+    """Shortest time from a moment to the next."""
+    return min(after - before for before, after in itertools.pairwise(moments))
+
+
+def test_turns_stay_an_interval_apart_after_a_hold():
+    begins = beginnings([("a", 0.0)] * 6, hold=("a", 0.15))
+    assert begins["a"][1] >= 0.15
+    assert shortest(begins["a"]) >= 0.0499
+
+
+def test_turns_stay_an_interval_apart_behind_a_slow_host():
+    begins = beginnings([("slow", 0.2), *[("a", 0.0)] * 3], connections=1)
+    assert begins["a"][0] - begins["slow"][0] >= 0.199
+    assert shortest(begins["a"]) >= 0.0499
+
+
+def test_a_hold_counts_for_who_waits_for_a_place():
+    begins = beginnings([("slow", 0.05), ("a", 0.0)], hold=("a", 0.2), connections=1)
+    assert begins["a"][0] >= 0.2
+
+
+def test_who_waits_for_a_host_leaves_the_places_to_others():
+    begins = beginnings([("a", 0.0), ("a", 0.0), ("b", 0.1), ("c", 0.0)], hold=("a", 0.4), connections=1)
+    assert begins["b"] < begins["c"] < begins["a"][1:]
+
+
+def test_a_turn_that_is_given_up_leaves_the_host_to_the_next():
+    clock = LastLook()
+    pacer = Pacer(Policy(per_host_interval=0.05, connections=1, per_host_connections=1), clock)
+
+    async def turn():
+        async with pacer.turn("a"):
+            return clock.last
+
+    async def run():
+        first = await turn()
+        given_up, last = asyncio.create_task(turn()), asyncio.create_task(turn())
+        await asyncio.sleep(0.01)
+        given_up.cancel()
+        return await asyncio.wait_for(last, 5) - first, given_up.cancelled()
+
+    waited, cancelled = asyncio.run(run())
+    assert cancelled
+    assert waited >= 0.0499
 
 
 def test_tries_are_bounded_and_their_waits_double():

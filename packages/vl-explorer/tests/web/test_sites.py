@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 
 import pytest
 from explorer_hostile_web import answer, encoded, hostile_web
@@ -28,6 +29,9 @@ AGENT = "vl-explorer"
         (["vl-explorer: noimageindex"], "noimageindex"),
         (["*: noai"], "noai"),
         (["unavailable_after: 25 Jun 2027 15:00:00 PST, noai"], "noai"),
+        (["unavailable_after: Wed, 25 Jun 2030 15:00:00 GMT, noai"], "noai"),
+        (["otherbot: unavailable_after: Wed, 25 Jun 2030 15:00:00 GMT, noai"], None),
+        (["noai, otherbot: all"], "noai"),
         (["max-image-preview: none"], None),
     ],
 )
@@ -63,6 +67,8 @@ def test_the_most_particular_preference_decides(preferences, expected):
         ("<meta name='otherbot' content='noai'>", None),
         ("<meta name='tdm-reservation' content='1'>", False),
         ("<meta name='tdm-reservation' content='0'>", True),
+        ("<meta name='tdm-reservation' content='0, 1'>", False),
+        ("<meta name='robots' content='unavailable_after: Wed, 25 Jun 2030 15:00:00 GMT, noai'>", False),
         ("<meta name='tdm-reservation' content='0'><meta name=robots content=noai>", False),
         ("<!-- <meta name='robots' content='noai'> -->", None),
         ("<meta name='robots' content", None),
@@ -187,7 +193,15 @@ def test_silence_is_no_consent_under_the_strict_policy(site, headers, expected):
         (answer(b"<html>"), True, "opt_out"),
         (answer(b"<meta name=robots content=noai>"), False, "opt_out"),
         (answer(b"<meta name=tdm-reservation content=0>"), True, None),
+        *(
+            (answer("<p>\u00e9</p><meta name=robots content=noai>".encode(encoding)), False, "opt_out")
+            for encoding in ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be")
+        ),
+        (answer(codecs.BOM_UTF16_BE + "<meta name=robots content=noai>".encode("utf-16-be")), False, "opt_out"),
         (answer(b"<html>", X_Robots_Tag="noai"), False, "opt_out"),
+        (answer(b"<html>", TDM_Reservation="1, 1"), False, "opt_out"),
+        (answer(b"<html>", TDM_Reservation="0, 0"), True, None),
+        (answer(b"<html>", TDM_Reservation="0, 1"), False, "opt_out"),
         (answer(b"<html>" + b"x" * 600_000), False, None),
         (answer(status=404), False, "status"),
     ],

@@ -70,7 +70,7 @@ class RunState:
     name: str
     """Name of the run."""
     settings: Mapping[str, Any]
-    """Settings of the run; values whose name speaks of a key or a password are left out."""
+    """Settings of the run; values whose name speaks of a key or a password are left out, however deep they lie."""
     planned: int | None
     """Iterations that the run is to have; None where its settings do not say."""
     finished: int
@@ -172,7 +172,7 @@ def run_state(store: Store, run: str | None = None, *, concepts: int = 20, image
     current = next((row for row in rows if row.summary is None), None)
     return RunState(
         name=found.name,
-        settings={key: value for key, value in found.settings.items() if not _SECRET.search(key)},
+        settings=_shown(found.settings),
         planned=_planned(found.settings),
         finished=len(summaries),
         current=current,
@@ -201,6 +201,13 @@ def _summary(iteration: Iteration) -> IterationSummary | None:
             f"the summary of iteration {iteration.number} must have the fields of IterationSummary ({error}); "
             "the run is of another version of vl-explorer, read it with that"
         ) from error
+
+
+def _shown(settings: Any) -> Any:
+    """Settings without secrets, in lists and mappings within them too."""
+    if isinstance(settings, Mapping):
+        return {key: _shown(value) for key, value in settings.items() if not _SECRET.search(str(key))}
+    return [_shown(value) for value in settings] if isinstance(settings, list | tuple) else settings
 
 
 def _planned(settings: Mapping[str, Any]) -> int | None:

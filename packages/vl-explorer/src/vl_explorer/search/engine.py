@@ -69,7 +69,9 @@ class Limits:
     """The day on which price, limits and retirement were looked up."""
 
     def estimate(self, searches: int, count: int) -> Estimate:
-        """Upper bound of what some searches for ``count`` results each take, if no request is repeated.
+        """Estimate of what some searches for ``count`` results each take, if pages are full and no request is repeated.
+
+        It is no bound, since more pages are asked for where they hold fewer usable results; a `Budget` is one.
 
         Example:
             >>> Limits(100, 1000, 1.0, cost_per_request=0.015).estimate(searches=256, count=150).requests

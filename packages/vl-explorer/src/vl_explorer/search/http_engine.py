@@ -196,8 +196,11 @@ class HttpEngine(ABC):
         """The object in an answer; empty for an error that comes without one."""
         try:
             content = parse_json(answer.body, "the answer")
+            content = content if self._key is None else self._key.redact_content(content)
         except ValueError as error:
             content, wrong = None, printable(str(error))[:300]
+        except RecursionError:
+            content, wrong = None, "the answer is nested too deeply to be read"
         else:
             wrong = f"the answer must be an object, got {type(content).__name__}"
         if isinstance(content, dict):

@@ -76,7 +76,7 @@ class Store(Searches, Images, Rewards, Counts):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.database = Database(path, busy_seconds, read_only=read_only)
         try:
-            self.files = ImageFiles(self.folder)
+            self.files = ImageFiles(self.folder, read_only=read_only)
             self.recovered = (0, 0) if read_only else recover(self.database, self.files)
             """Files and rows that were removed on opening, since a kill had left them."""
         except BaseException:

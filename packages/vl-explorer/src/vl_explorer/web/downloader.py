@@ -20,7 +20,7 @@ from vl_explorer.web.pacing import Clock, Pacer, SystemClock, seconds_asked, wai
 from vl_explorer.web.policy import Policy
 from vl_explorer.web.reasons import Fetched, Reason, Refusal, Refused, Transient
 from vl_explorer.web.sites.files import REDIRECTS
-from vl_explorer.web.sites.opt_outs import Consent, combined, header_consent, page_consent
+from vl_explorer.web.sites.opt_outs import Consent, combined, header_consent, page_consent, page_text
 from vl_explorer.web.sites.reservations import Reservations
 from vl_explorer.web.sites.robots import Robots
 from vl_explorer.web.sniffing import check_declared, sniff
@@ -195,8 +195,7 @@ class Downloader:
     async def _ask_page(self, url: httpx2.URL) -> httpx2.URL | None:
         async def take(answer: Answer, said: Consent) -> None:
             body = await answer.read(_MAX_PAGE_BYTES, cut=True)
-            html = body.decode("utf-8", "replace")
-            said = combined([said, await asyncio.to_thread(page_consent, html, self.policy.agent)])
+            said = combined([said, await asyncio.to_thread(page_consent, page_text(body), self.policy.agent)])
             _refuse_objection(said)
             self._refuse_silence(said)
 

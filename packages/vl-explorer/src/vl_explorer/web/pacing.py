@@ -49,6 +49,7 @@ class SystemClock:
 @dataclass
 class _Host:
     places: asyncio.Semaphore
+    door: asyncio.Lock
     free_at: float = -math.inf
     held_until: float = -math.inf
     waiting: int = 0
@@ -84,13 +85,14 @@ class Pacer:
         state.waiting += 1
         try:
             async with state.places:
-                begins = max(self._clock.now(), state.free_at)
-                state.free_at = begins + max(interval, self._policy.per_host_interval)
-                while (wait := max(begins, state.held_until) - self._clock.now()) > 0:
-                    self._refuse_long_holds(host, state)
-                    await self._clock.sleep(wait)
-                async with self._places:
+                # One at a time, so that whoever came first goes first, and nobody else moves the end of the interval.
+                async with state.door:
+                    place = await self._place(host, state)
+                    state.free_at = self._clock.now() + max(interval, self._policy.per_host_interval)
+                try:
                     yield
+                finally:
+                    place.release()
         finally:
             state.waiting -= 1
 
@@ -98,6 +100,19 @@ class Pacer:
         """Ask the host nothing for some seconds from now."""
         state = self._host(host)
         state.held_until = max(state.held_until, self._clock.now() + seconds)
+
+    async def _place(self, host: str, state: _Host) -> asyncio.Semaphore:
+        """Take a place among all requests at a moment at which the host may be asked."""
+        places = self._places
+        while True:
+            while (wait := max(state.free_at, state.held_until) - self._clock.now()) > 0:
+                self._refuse_long_holds(host, state)
+                await self._clock.sleep(wait)
+            # Not taken before, since other hosts could use it during the sleep.
+            await places.acquire()
+            if state.held_until <= self._clock.now():
+                return places
+            places.release()
 
     def _refuse_long_holds(self, host: str, state: _Host) -> None:
         left = state.held_until - self._clock.now()
@@ -111,12 +126,13 @@ class Pacer:
             self._loop, self._places = loop, asyncio.Semaphore(self._policy.connections)
             for state in self._hosts.values():
                 state.places, state.waiting = asyncio.Semaphore(self._policy.per_host_connections), 0
+                state.door = asyncio.Lock()
 
     def _host(self, host: str) -> _Host:
         if host not in self._hosts:
             if len(self._hosts) >= _REMEMBERED:
                 self._forget()
-            self._hosts[host] = _Host(asyncio.Semaphore(self._policy.per_host_connections))
+            self._hosts[host] = _Host(asyncio.Semaphore(self._policy.per_host_connections), asyncio.Lock())
         return self._hosts[host]
 
     def _forget(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from vl_explorer.search.engine import SearchError
@@ -61,6 +61,19 @@ class Key(logging.Filter):
         for form in self._forms:
             text = text.replace(form, "***")
         return text
+
+    def redact_content(self, content: Any) -> Any:
+        """Parsed JSON with asterisks in place of the key, in names and values.
+
+        Redacting the text that is parsed is not enough, since JSON may write each character in several ways.
+        """
+        if isinstance(content, str):
+            return self.redact(content)
+        if isinstance(content, dict):
+            return {self.redact(name): self.redact_content(value) for name, value in content.items()}
+        if isinstance(content, list):
+            return [self.redact_content(value) for value in content]
+        return content
 
     def guard(self) -> None:
         """Keep the key out of what the HTTP libraries log."""

@@ -35,14 +35,19 @@ class Pacer:
         self._clock = clock
         self._sleep = sleep
         self._free = -math.inf
+        self._door = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def wait(self) -> None:
-        """Wait for the next free moment, which is taken at once, so that two searches never share one."""
-        now = self._clock()
-        moment = max(now, self._free)
-        self._free = moment + self.interval
-        if moment > now:
-            await self._sleep(moment - now)
+        """Wait for the next free moment, one search at a time, so that two never share one."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            # A lock belongs to one event loop; the pace stays.
+            self._loop, self._door = loop, asyncio.Lock()
+        async with self._door:
+            while (wait := self._free - self._clock()) > 0:
+                await self._sleep(wait)
+            self._free = self._clock() + self.interval
 
     def hold(self, seconds: float) -> None:
         """Let nothing pass for some seconds."""

@@ -55,17 +55,19 @@ class ImageFiles:
 
     Args:
         folder: Of the store; the two folders are made where they are missing.
+        read_only: Make no folders.
 
     Raises:
         ValueError: If one of the two is a link, behind which files would lie elsewhere.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.images, self.incoming = folder / "images", folder / "incoming"
         for path in (self.images, self.incoming):
             if path.is_symlink():
                 raise ValueError(f"{path} must be a folder inside the store, got a link; move the folder itself")
-            path.mkdir(exist_ok=True)
+            if not read_only:
+                path.mkdir(exist_ok=True)
 
     def path(self, digest: str, extension: str) -> Path:
         """Place of a file.

@@ -23,13 +23,27 @@ class ImageFilter(Protocol):
 def first_reason(image: Image.Image, filters: Iterable[ImageFilter]) -> str | None:
     """Reason of the first filter that keeps an image out, None if none does; later filters are not asked.
 
+    Raises:
+        TypeError: If a filter gives anything but a word or None, such as True.
+
     Example:
         >>> def tiny(image):
         ...     return "tiny" if min(image.size) < 16 else None
         >>> first_reason(Image.new("L", (8, 8)), [tiny])
         'tiny'
     """
-    return next((reason for check in filters if (reason := check(image)) is not None), None)
+    for check in filters:
+        reason = check(image)
+        if reason is None:
+            continue
+        if not isinstance(reason, str) or not reason.strip():
+            name = getattr(check, "__name__", type(check).__name__)
+            raise TypeError(
+                f"filter {name} must return a word that says why the image is kept out, or None to let it in, "
+                f"got {reason!r}"
+            )
+        return reason
+    return None
 
 
 class HashList:

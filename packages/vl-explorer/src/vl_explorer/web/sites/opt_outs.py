@@ -7,6 +7,7 @@ Three answers are possible, yes, no and silence, and the strict policy takes onl
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterable
@@ -20,6 +21,9 @@ WORDS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "noml", "none
 
 # From the general to the particular; the most particular one that is named decides.
 _USES = (("bots", "all"), ("tdm",), ("ai",), ("train-ai",), ("train-genai", "genai"))
+
+# What else stands before a colon, such as the hours of a date, names no agent.
+_AGENT = re.compile(r"[a-z][a-z0-9_-]*")
 
 # Directives that have a colon of their own, and are no names of agents.
 _VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
@@ -64,11 +68,9 @@ def robots_word(values: Iterable[str], agent: str) -> str | None:
         meant = True
         for part in value.lower().split(","):
             name, colon, rest = part.strip().partition(":")
-            if colon and name.strip() not in _VALUED:
-                meant = name.strip() in ("*", "robots", agent.lower())
-                word = rest.strip()
-            else:
-                word = name.strip()
+            word, ours = name.strip(), ("*", "robots", agent.lower())
+            if colon and word not in _VALUED and (word in ours or _AGENT.fullmatch(word)):
+                meant, word = word in ours, rest.strip()
             if meant and word in WORDS:
                 return word
     return None
@@ -96,8 +98,30 @@ def content_usage(preferences: str) -> bool | None:
 
 
 def _reserved(value: str) -> bool | None:
-    """Consent by a TDM reservation: 1 is a no, 0 a yes."""
-    return {"1": False, "0": True}.get(value.strip())
+    """Consent by a TDM reservation, or several with commas between: any 1 is a no, nothing but 0 a yes."""
+    values = {part.strip() for part in value.split(",")}
+    return False if "1" in values else True if values == {"0"} else None
+
+
+# The longer ones first, since that of UTF-32 begins with that of UTF-16.
+_MARKS = (
+    *((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")),
+    *((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")),
+)
+
+
+def page_text(body: bytes) -> str:
+    """Text of a page, of which no more is needed than tags in ASCII: UTF-16 and UTF-32 by their marks, else UTF-8.
+
+    Example:
+        >>> page_text("<html>".encode("utf-16")), page_text("<html>".encode("utf-16-le"))
+        ('<html>', '<html>')
+    """
+    for mark, encoding in _MARKS:
+        if body.startswith(mark):
+            return body.decode(encoding, "replace")
+    # Without a mark, ASCII in UTF-16 and UTF-32 has zeros between its letters.
+    return body.decode("utf-8", "replace").replace("\0", "")
 
 
 class _Meta(HTMLParser):
