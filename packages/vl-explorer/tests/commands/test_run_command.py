@@ -198,7 +198,15 @@ def test_names_are_those_of_the_parts():
         ("--start-encoder pixels", "--start-encoder pixels has no network to be trained; give --learner none"),
         ("--learner none --updates 3", "--updates is for --learner moco-v3, got 3 with none"),
         ("--contact a\x1b[31m@b.example", "--contact must be an http(s) page or a mail address, got 'a\\x1b"),
-        ("--max-cost -1", "--max-cost must be at least 0, got -1"),
+        ("--max-cost -1", "--max-cost must be finite and at least 0, got -1"),
+        ("--quota inf", "--quota must be finite and above 0, got inf"),
+        ("--vocabulary latin.txt", "latin.txt must be UTF-8 text, byte 3 is not"),
+        ("--vocabulary empty.txt", "empty.txt: concepts must be at least one, got none"),
+        ("--labels @latin.txt", "--labels must be names or @FILE, got @latin.txt, whose byte 3 is not UTF-8"),
+        (
+            "--images own --labels pizza xyzzyq --concept-model nearest",
+            "--labels must be known words with --concept-model nearest, got xyzzyq;",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_and_nothing_is_written(line, message, tmp_path, monkeypatch, capsys):
@@ -207,6 +215,8 @@ def test_what_cannot_work_is_refused_and_nothing_is_written(line, message, tmp_p
     (tmp_path / "own").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "own/0.png")
     (tmp_path / "bad.json").write_text("{}")
+    (tmp_path / "latin.txt").write_bytes("café\n".encode("latin-1"))
+    (tmp_path / "empty.txt").write_text("\n")
     before = sorted(tmp_path.rglob("*"))
     assert run(*line.split()) == 2
     assert message in capsys.readouterr().err

@@ -119,9 +119,15 @@ def _vocabulary(settings: Run, world: World | None) -> Vocabulary:
         raise ValueError(f"--vocabulary must have a concept with a known word, got none in {settings.vocabulary}")
     if settings.labels:
         labels = embed(settings.label_names)
-        if not labels.any():
+        known = labels.any(axis=1)
+        if not known.any():
             raise ValueError(f"--labels must have a known word, got {', '.join(settings.label_names)[:200]}")
-        kept = kept[nearest_to_labels(embeddings[kept], labels[labels.any(axis=1)])]
+        if settings.concept_model == "nearest" and not known.all():
+            unknown = ", ".join(settings.label_names[place] for place in np.flatnonzero(~known))
+            raise ValueError(
+                f"--labels must be known words with --concept-model nearest, got {unknown[:200]}; leave them out"
+            )
+        kept = kept[nearest_to_labels(embeddings[kept], labels[known])]
     return found if len(kept) == len(found) else Vocabulary(found[int(place)] for place in kept)
 
 

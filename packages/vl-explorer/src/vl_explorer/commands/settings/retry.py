@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from vl_core.cli import Count, Groups, ImageSource, Metavar, Range
+from vl_core.cli import Count, Groups, ImageSource, Metavar
 from vl_core.data import check_images
 
+from vl_explorer.commands.settings.numbers import FiniteRange
 from vl_explorer.commands.settings.stored import StoredSettings
 from vl_explorer.web.policy import Policy
 
@@ -36,7 +37,7 @@ class Retry(StoredSettings):
     """Images of your test set, of which no version enters; default: those of the run
     whose folder has the store."""
 
-    quota: Annotated[float, Range(above=0)] | None = None
+    quota: Annotated[float, FiniteRange(above=0)] | None = None
     """Megabytes that the image files may take; those with the lowest rewards go first. Default: no limit."""
 
     connections: Count = 32

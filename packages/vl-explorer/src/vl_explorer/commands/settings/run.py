@@ -21,6 +21,7 @@ from vl_core.cli import (
 )
 from vl_core.data import check_images
 
+from vl_explorer.commands.settings.numbers import FiniteRange
 from vl_explorer.commands.settings.run_inputs import check_encoder, check_engine_source, check_vocabulary, read_labels
 from vl_explorer.exploring.settings import Exploration, paper_exploration, small_exploration
 from vl_explorer.store.rights.licenses import check_allow
@@ -85,7 +86,7 @@ class Run:
     max_requests: Annotated[int, Range(0)] | None = None
     """Maximum number of requests to the engine, over all reruns; default: no limit."""
 
-    max_cost: Annotated[float, Range(0)] | None = None
+    max_cost: Annotated[float, FiniteRange(0)] | None = None
     """Maximum cost of these requests, in US dollars; default: no limit."""
 
     dry_run: bool = False
@@ -131,7 +132,7 @@ class Run:
     name: str | None = None
     """Name of the run in its store; default: that of the folder --out."""
 
-    quota: Annotated[float, Range(above=0)] | None = None
+    quota: Annotated[float, FiniteRange(above=0)] | None = None
     """Megabytes that the image files may take; those with the lowest rewards go first. Default: no limit."""
 
     out: RunPath = Path("vl-explorer-run")

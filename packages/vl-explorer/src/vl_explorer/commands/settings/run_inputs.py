@@ -37,7 +37,7 @@ def read_labels(given: Sequence[str]) -> tuple[str, ...]:
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If a name is empty or comes twice.
+        ValueError: If a name is empty or comes twice, or a file is not UTF-8.
     """
     names: list[str] = []
     for name in given:
@@ -47,7 +47,12 @@ def read_labels(given: Sequence[str]) -> tuple[str, ...]:
         path = Path(name[1:]).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"--labels must be names or @FILE, got {name}, and there is no such file")
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"--labels must be names or @FILE, got {name}, whose byte {error.start} is not UTF-8; save it as UTF-8"
+            ) from None
         names += [line.strip() for line in lines if line.strip()]
     if "" in names or len(set(names)) < len(names):
         raise ValueError(f"--labels must be different names, got {', '.join(map(repr, names))[:200]}")
