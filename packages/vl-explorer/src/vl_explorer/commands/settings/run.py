@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -173,6 +174,16 @@ class Run:
         return read_labels(self.labels)
 
     @property
+    def source(self) -> str | None:
+        """Source of the engine, with the home folder for ``~``."""
+        return None if self.engine_source is None else os.path.expanduser(self.engine_source)  # noqa: PTH111
+
+    @property
+    def encoder(self) -> str:
+        """Name or folder of the start encoder, with the home folder for ``~``."""
+        return os.path.expanduser(self.start_encoder)  # noqa: PTH111
+
+    @property
     def policy(self) -> Policy:
         """Limits of the downloads."""
         return Policy(contact=self.contact, strict=self.strict)
@@ -293,7 +304,7 @@ class Run:
 
             data_folder()
         check_vocabulary(self.vocabulary)
-        check_encoder(self.start_encoder)
+        check_encoder(self.encoder)
         _ = self.label_names
         if self.engine is not None:
-            check_engine_source(self.engine, self.engine_source)
+            check_engine_source(self.engine, self.source)

@@ -68,7 +68,7 @@ def check_encoder(name: str) -> None:
     """
     if name in ENCODERS:
         return
-    folder = Path(name).expanduser()
+    folder = Path(name)
     if not folder.is_dir():
         raise FileNotFoundError(f"--start-encoder must be {', '.join(ENCODERS)} or a folder, got {name}")
     files = ("config.json", "model.safetensors")
@@ -90,12 +90,12 @@ def check_engine_source(engine: str, source: str | None) -> None:
     variable = KEYS.get(engine)
     if engine == "captions" and source is not None:
         check_images([source], "--engine-source", files=False)
-    elif engine == "url-list" and source is not None and not Path(source).expanduser().exists():
+    elif engine == "url-list" and source is not None and not Path(source).exists():
         raise FileNotFoundError(f"--engine-source must be a Parquet file or a folder of them, got {source}")
     elif engine == "json" and source is not None:
         from vl_core.files import read_json
 
-        path = Path(source).expanduser()
+        path = Path(source)
         if not path.is_file():
             raise FileNotFoundError(f"--engine-source must be a JSON description, got {source}")
         described = checked_description(read_json(path))
