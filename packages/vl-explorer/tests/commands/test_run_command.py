@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from explorer_store import drawn, offer, url_of
 from PIL import Image
 from vl_explorer.cli import main
 from vl_explorer.commands import _run_inputs, _run_results
-from vl_explorer.commands._run_parts import build_acquisition, build_model
+from vl_explorer.commands._run_parts import build_acquisition, build_learner, build_model
 from vl_explorer.commands.settings.run import LOCAL, TARGETS, Engine, Run
 from vl_explorer.commands.settings.run_inputs import ENCODERS
 from vl_explorer.models.nearest import NearestModel
@@ -18,6 +19,8 @@ from vl_explorer.search.registry import ENGINE_NAMES
 from vl_explorer.store.rows import Result
 from vl_explorer.store.store import Store
 from vl_explorer.worlds.opening import WORLDS
+from vl_ssl.backbones.building import small_resnet
+from vl_ssl.backbones.saving import save_backbone
 
 SMALL = ["--iterations", "2", "--queries", "3", "--results", "3", "--start-encoder", "pixels", "--learner", "none"]
 
@@ -132,6 +135,40 @@ def test_relevant_images_of_an_iteration_are_counted_by_their_addresses(tmp_path
             offer(store, number)
         assert _run_results.relevant_shares(store, run_id, {url_of(1), url_of(3)}) == [1 / 3, 1 / 2]
         assert _run_results.relevant_shares(store, run_id, set()) == []
+
+
+@pytest.mark.parametrize("options", [("--dry-run",), ("--out", "found")])
+def test_a_target_image_that_cannot_be_read_is_named_before_anything_is_written(options, task, tmp_path, capsys):
+    (tmp_path / "own/3.png").write_bytes((tmp_path / "own/3.png").read_bytes()[:200])
+    before = sorted(tmp_path.rglob("*"))
+    assert run(*task, *options) == 2
+    assert "3.png" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_warning_is_one_line(task, tmp_path, capsys):
+    make_images(tmp_path / "few", (200, 40, 40), 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert run("--images", "few", *task[2:], "--out", "found") == 0
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in lines if "warning" in line.lower()]
+    assert line.startswith("vl-explorer: warning: target has 3 images, fewer than neighbors=")
+
+
+def test_the_home_folder_may_be_given_as_a_tilde(task, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run(*task, "--engine-source", "~/web", "--dry-run") == 0
+    described = {"name": "museum", "address": "https://api.museum.example/", "parameters": {"q": "{query}"}}
+    described |= {"results": "items", "fields": {"url": "image"}}
+    (tmp_path / "museum.json").write_text(json.dumps(described))
+    line = ["--engine", "json", "--engine-source", "~/museum.json", "--contact", "me@here.example", "--dry-run"]
+    assert run(*task, *line) == 0
+    assert "museum: " in capsys.readouterr().out
+    settings = Run(start_encoder="~/encoder", learner="none")
+    save_backbone(small_resnet(8, "10", channels=3), tmp_path / "encoder")
+    settings.check_input()
+    assert build_learner(settings).encoder().name == str(tmp_path / "encoder")
 
 
 def test_licenses_that_are_not_allowed_are_not_downloaded(task, tmp_path):

@@ -30,8 +30,10 @@ _SAMPLE = 500
 class Inputs:
     """Everything that is explored, opened."""
 
-    target: ImageDataset
-    """Images of the task, without labels."""
+    target: list[Image.Image]
+    """Images of the task."""
+    target_name: str
+    """Name of the data set that they are from."""
     engine: SearchEngine
     """Engine that is asked."""
     vocabulary: Vocabulary
@@ -58,7 +60,7 @@ def open_inputs(settings: Run) -> Inputs:
     Raises:
         OSError: If a file is missing.
         SearchError: If an engine lacks its key.
-        ValueError: If a data set or a vocabulary cannot be used.
+        ValueError: If a data set or a vocabulary cannot be used, or an image of the task cannot be read.
     """
     world = None
     if settings.world_name is not None:
@@ -71,7 +73,8 @@ def open_inputs(settings: Run) -> Inputs:
     relevant = world.relevant if world is not None and own and settings.engine is None else frozenset[str]()
     described = f"{target.name}: {len(target):,} target images; {len(vocabulary):,} concepts; {engine.name}"
     return Inputs(
-        target=target,
+        target=[target[place][0] for place in range(len(target))],
+        target_name=target.name,
         engine=engine,
         vocabulary=vocabulary,
         names=settings.label_names or ((world.task,) if world is not None and own else ()),
@@ -95,9 +98,9 @@ def _engine(settings: Run, world: World | None) -> SearchEngine:
         assert world is not None
         return world.engine
     if settings.engine in (LOCAL, "url-list"):
-        assert settings.engine_source is not None
-        return build_engine(settings.engine, settings.engine_source)
-    arguments = [settings.engine_source] if settings.engine_source is not None else []
+        assert settings.source is not None
+        return build_engine(settings.engine, settings.source)
+    arguments = [settings.source] if settings.source is not None else []
     budget = Budget(settings.max_requests, settings.max_cost)
     return build_engine(settings.engine, *arguments, contact=settings.contact, budget=budget)
 

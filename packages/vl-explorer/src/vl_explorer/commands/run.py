@@ -12,6 +12,7 @@ from vl_core.tables import percent, text_table
 from vl_explorer.commands._run_inputs import Inputs, open_inputs
 from vl_explorer.commands._run_parts import build_acquisition, build_guard, build_learner, build_model
 from vl_explorer.commands._run_results import relevant_shares, write_results
+from vl_explorer.commands._warnings import plain_warnings
 from vl_explorer.commands.settings.run import LOCAL, Run
 from vl_explorer.exploring.explorer import Explorer
 from vl_explorer.exploring.summary import IterationSummary
@@ -51,11 +52,12 @@ def run(settings: Run) -> int:
     own = settings.engine not in (None, LOCAL)
     stopped = ""
     with (
+        plain_warnings(),
         RunFolder(settings.out, settings.explored()),
         Store(settings.store or settings.out, quota=settings.quota_bytes, owner=f"run {name}") as store,
     ):
         explorer = Explorer(
-            [inputs.target[place][0] for place in range(len(inputs.target))],
+            inputs.target,
             inputs.vocabulary,
             inputs.engine,
             learner,
@@ -117,8 +119,7 @@ def _separation(inputs: Inputs, encoder: ImageEncoder) -> str:
     """A line that says whether the start encoder can tell the target from the web."""
     if len(inputs.target) < 3 or not inputs.sample:
         return f"the start encoder was not tested, for want of images: {len(inputs.target)} of the target"
-    target = encoder([inputs.target[place][0] for place in range(len(inputs.target))])
-    return f"{separation(target, encoder(inputs.sample))} ({inputs.sampled_from})"
+    return f"{separation(encoder(inputs.target), encoder(inputs.sample))} ({inputs.sampled_from})"
 
 
 def _table(summaries: Sequence[IterationSummary], hits: Sequence[float]) -> str:
