@@ -124,6 +124,25 @@ def test_test_images_stay_out_and_runs_share_a_store(task, tmp_path, capsys):
         assert [each.name for each in store.runs()] == ["first", "again"]
 
 
+def test_retry_takes_guard_and_data_set_over_from_a_run_with_a_store_of_its_own(task, tmp_path, monkeypatch, capsys):
+    assert run(*task, "--store", "shared", "--out", "first", "--test-images", "web/heron", "--strict") == 0
+    with Store(tmp_path / "shared") as store:
+        kept = {key: store.runs()[0].settings[key] for key in ("test_images", "strict", "world", "engine_source")}
+        leaked = [failure.url for failure in store.failures(["leak"])]
+    web = str(tmp_path / "web")
+    assert kept == {"test_images": f"{web}/heron", "strict": True, "world": None, "engine_source": web}
+    monkeypatch.chdir(tmp_path.parent)
+    capsys.readouterr()
+    assert main(["retry", "--store", str(tmp_path / "shared"), "--reason", "leak"]) == 0
+    assert f"tried {len(leaked)} addresses again: 0 images came" in capsys.readouterr().out
+    (tmp_path / "web/heron").rename(tmp_path / "moved")
+    line = ["retry", "--store", str(tmp_path / "shared"), "--reason", "leak"]
+    assert main(line) == 2
+    assert "--test-images must be given, since those of the run cannot be opened" in capsys.readouterr().err
+    with Store(tmp_path / "shared") as store:
+        assert [failure.url for failure in store.failures(["leak"]) if not failure.retry] == leaked != []
+
+
 def test_relevant_images_of_an_iteration_are_counted_by_their_addresses(tmp_path):
     with Store(tmp_path) as store:
         run_id = store.add_run("run").id

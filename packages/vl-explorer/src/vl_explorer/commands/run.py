@@ -9,6 +9,7 @@ from vl_core.cli import note_on_interruption
 from vl_core.runs import RunFolder
 from vl_core.tables import percent, text_table
 
+from vl_explorer.commands._recorded import to_record
 from vl_explorer.commands._run_inputs import Inputs, open_inputs
 from vl_explorer.commands._run_parts import build_acquisition, build_guard, build_learner, build_model
 from vl_explorer.commands._run_results import relevant_shares, write_results
@@ -73,6 +74,7 @@ def run(settings: Run) -> int:
             filters=() if guard is None else (guard,),
             licenses=settings.licenses or None,
             evaluate=inputs.evaluate,
+            extra_settings=to_record(settings),
         )
         budget = getattr(inputs.engine, "budget", None)
         if isinstance(budget, Budget):  # What was spent before counts, and so does what a kill may interrupt.
