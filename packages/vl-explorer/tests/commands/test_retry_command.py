@@ -117,7 +117,10 @@ def test_local_addresses_are_read_from_their_data_set(filled, tmp_path, capsys):
     drawn(9).save(tmp_path / "birds/heron/9.png")
     fail(filled, {"local:birds/0": "broken", "local:birds/1": "broken"})
     assert retry("--store", filled, "--reason", "broken") == 2
-    assert "--engine-source must be the data set of 2 local addresses that begin with local:birds/, got none" in capsys.readouterr().err
+    assert (
+        "--engine-source must be the data set of 2 local addresses that begin with local:birds/, got none"
+        in capsys.readouterr().err
+    )
     assert retry("--store", filled, "--reason", "broken", "--engine-source", tmp_path / "birds") == 0
     assert "tried 2 addresses again: 1 images came" in capsys.readouterr().out
     with Store(filled) as store:
