@@ -112,5 +112,6 @@ def open_guard(runs: Iterable[Mapping[str, Any]], given: str | None) -> NearDupl
 
 def _absolute(source: str | None) -> str | None:
     """The source, a path as an absolute one; names of data sets stay as they are."""
-    named = source is None or source in BUILTIN_NAMES or source.startswith("hf:")
-    return source if named else os.path.abspath(source)  # noqa: PTH100
+    if source is None or source in BUILTIN_NAMES or source.startswith("hf:"):
+        return source
+    return os.path.abspath(source)  # noqa: PTH100

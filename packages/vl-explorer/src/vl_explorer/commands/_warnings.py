@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def plain_warnings(prog: str = "vl-explorer") -> Iterator[None]:
-    """Show each warning inside of the block as one line on standard error, without the line of code that gave it."""
+    """Show each warning inside of the block or function as one line on standard error, without a line of code."""
     shown = warnings.showwarning
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -14,6 +14,7 @@ from vl_core.progress import progress_bar
 from vl_core.tables import printable, text_table
 
 from vl_explorer.commands._recorded import open_engines, open_guard, recorded
+from vl_explorer.commands._warnings import plain_warnings
 from vl_explorer.commands.settings.retry import Retry
 from vl_explorer.exploring.fetching import Fetcher, Fetching, LocalFetcher
 from vl_explorer.search.captions import CaptionEngine
@@ -29,6 +30,7 @@ _LOCAL = "local:"
 _LEAK = "leak"
 
 
+@plain_warnings()
 def run(settings: Retry) -> None:
     """List the reasons, or try their addresses again.
 

@@ -25,6 +25,7 @@ from vl_explorer.store.store import Store
 from vl_explorer.web.downloader import Downloader
 
 
+@plain_warnings()
 def run(settings: Run) -> int:
     """Explore; of a dry run, say what would be done.
 
@@ -53,7 +54,6 @@ def run(settings: Run) -> int:
     own = settings.engine not in (None, LOCAL)
     stopped = ""
     with (
-        plain_warnings(),
         RunFolder(settings.out, settings.explored()),
         Store(settings.store or settings.out, quota=settings.quota_bytes, owner=f"run {name}") as store,
     ):
