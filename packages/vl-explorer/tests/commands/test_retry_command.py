@@ -8,12 +8,15 @@ import threading
 import time
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from explorer_hostile_web import LOCAL, FakeClock, FakeResolver, HostileWeb, RecordingNetwork, answer
 from explorer_store import drawn, encoded
 from PIL import Image
 from vl_explorer.cli import main
 from vl_explorer.commands import retry as retry_command
+from vl_explorer.commands._recorded import to_record
+from vl_explorer.commands.settings.run import Run
 from vl_explorer.exploring import fetching
 from vl_explorer.exploring.fetching import Fetching, LocalFetcher
 from vl_explorer.search.captions import CaptionEngine
@@ -112,13 +115,47 @@ def test_versions_of_test_images_stay_out(filled, tmp_path, capsys, monkeypatch)
 def test_local_addresses_are_read_from_their_data_set(filled, tmp_path, capsys):
     (tmp_path / "birds/heron").mkdir(parents=True)
     drawn(9).save(tmp_path / "birds/heron/9.png")
-    fail(filled, {"local:birds/0": "broken", "local:birds/1": "broken"})
+    name = CaptionEngine.open(tmp_path / "birds").name
+    fail(filled, {f"local:{name}/0": "broken", f"local:{name}/1": "broken"})
     assert retry("--store", filled, "--reason", "broken") == 2
-    assert "--engine-source must be the data set of 2 local addresses, got none" in capsys.readouterr().err
+    assert (
+        f"must be the data set of 2 local addresses that begin with local:{name}/, got none" in capsys.readouterr().err
+    )
     assert retry("--store", filled, "--reason", "broken", "--engine-source", tmp_path / "birds") == 0
     assert "tried 2 addresses again: 1 images came" in capsys.readouterr().out
     with Store(filled) as store:
         assert Image.open(store.path(store.images()[-1].sha256)).tobytes() == drawn(9).tobytes()
+
+
+def test_a_data_set_of_other_addresses_is_refused_and_reasons_stay(filled, tmp_path, capsys):
+    fail(filled, {"local:birds/0": "broken", "local:birds/1": "timeout"})
+    np.savez(tmp_path / "fish.npz", x=np.zeros((2, 8, 8, 3), np.uint8), captions=["a", "b"])
+    assert retry("--store", filled, "--reason", "broken,timeout", "--engine-source", tmp_path / "fish.npz") == 2
+    message = capsys.readouterr().err
+    assert "2 local addresses that begin with local:birds/, got " in message
+    assert "addresses begin with local:fish-" in message
+    with Store(filled) as store:
+        assert [(each.reason, each.retry) for each in store.failures()] == [("broken", False), ("timeout", False)]
+
+
+def test_leaks_are_not_tried_again_without_test_images(filled, capsys):
+    fail(filled, {GOOD: "leak"})
+    assert retry("--store", filled, "--reason", "leak", "--contact", "me@here.example") == 2
+    assert "--test-images must be given with --reason leak" in capsys.readouterr().err
+    with Store(filled) as store:
+        assert not store.failures()[0].retry
+
+
+def test_a_strict_run_makes_its_retry_strict(filled, monkeypatch):
+    with Store(filled) as store:
+        store.add_run("strict", {"strict": True})
+    fail(filled, {GOOD: "timeout"})
+    policies = []
+    with web({"site.example/a.png": answer(status=404)}, monkeypatch):
+        build = retry_command.Downloader
+        monkeypatch.setattr(retry_command, "Downloader", lambda policy: policies.append(policy) or build(policy))
+        assert retry("--store", filled, "--reason", "timeout", "--contact", "me@here.example") == 0
+    assert [policy.strict for policy in policies] == [True]
 
 
 def test_addresses_of_the_web_need_a_contact(filled, capsys):
@@ -167,8 +204,13 @@ def test_an_address_that_another_process_is_at_or_was_is_left(outcome, filled):
         assert asyncio.run(retry_command.fetch_again(store, GOOD, own)) == outcome
 
 
-def test_local_addresses_are_read_from_the_world_of_the_run(tmp_path, capsys):
-    (tmp_path / "config.json").write_text('{"world": "builtin", "target": "food", "engine": null}')
+@pytest.mark.parametrize("kept", ["config.json", "store"])
+def test_local_addresses_are_read_from_the_world_of_the_run(kept, tmp_path, capsys):
+    if kept == "store":
+        with Store(tmp_path) as store:
+            store.add_run("food", to_record(Run(target="food")) | {"engine": "builtin"})
+    else:
+        (tmp_path / "config.json").write_text('{"world": "builtin", "target": "food", "engine": null}')
     fail(tmp_path, {"local:builtin/0": "broken"})
     assert retry("--store", tmp_path, "--reason", "broken") == 0
     assert "tried 1 addresses again: 1 images came" in capsys.readouterr().out

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from explorer_store import drawn, offer, url_of
 from PIL import Image
 from vl_explorer.cli import main
 from vl_explorer.commands import _run_inputs, _run_results
-from vl_explorer.commands._run_parts import build_acquisition, build_model
+from vl_explorer.commands._run_parts import build_acquisition, build_learner, build_model
 from vl_explorer.commands.settings.run import LOCAL, TARGETS, Engine, Run
 from vl_explorer.commands.settings.run_inputs import ENCODERS
 from vl_explorer.models.nearest import NearestModel
@@ -18,6 +20,8 @@ from vl_explorer.search.registry import ENGINE_NAMES
 from vl_explorer.store.rows import Result
 from vl_explorer.store.store import Store
 from vl_explorer.worlds.opening import WORLDS
+from vl_ssl.backbones.building import small_resnet
+from vl_ssl.backbones.saving import save_backbone
 
 SMALL = ["--iterations", "2", "--queries", "3", "--results", "3", "--start-encoder", "pixels", "--learner", "none"]
 
@@ -83,9 +87,9 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(task, tmp_path, ca
     before = sorted(tmp_path.rglob("*"))
     assert run(*task, "--dry-run") == 0
     shown = capsys.readouterr().out
-    assert "web: free; 12 results a request" in shown
+    assert re.search(r"^web-\w{8}: free; 12 results a request", shown, re.MULTILINE)
     assert "at most 6 searches for 3 images each, which are 18 images" in shown
-    assert re.search(r"AUROC \d\.\d\d \(\d\.\d\d to \d\.\d\d\), 16 target images against 12 of the web \(web\)", shown)
+    assert re.search(r"AUROC \d\.\d\d \(\d\.\d\d to \d\.\d\d\), 16 target images against 12 of the web \(web-", shown)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -121,6 +125,26 @@ def test_test_images_stay_out_and_runs_share_a_store(task, tmp_path, capsys):
         assert [each.name for each in store.runs()] == ["first", "again"]
 
 
+def test_retry_takes_guard_and_data_set_over_from_a_run_with_a_store_of_its_own(task, tmp_path, monkeypatch, capsys):
+    shutil.copytree(tmp_path / "web/heron", tmp_path / "test")
+    assert run(*task, "--store", "shared", "--out", "first", "--test-images", "test", "--strict") == 0
+    with Store(tmp_path / "shared") as store:
+        kept = {key: store.runs()[0].settings[key] for key in ("test_images", "strict", "world", "engine_source")}
+        leaked = [failure.url for failure in store.failures(["leak"])]
+    paths = {"test_images": str(tmp_path / "test"), "engine_source": str(tmp_path / "web")}
+    assert kept == {**paths, "strict": True, "world": None}
+    monkeypatch.chdir(tmp_path.parent)
+    capsys.readouterr()
+    assert main(["retry", "--store", str(tmp_path / "shared"), "--reason", "leak"]) == 0
+    assert f"tried {len(leaked)} addresses again: 0 images came" in capsys.readouterr().out
+    (tmp_path / "test").rename(tmp_path / "moved")
+    line = ["retry", "--store", str(tmp_path / "shared"), "--reason", "leak"]
+    assert main(line) == 2
+    assert "--test-images must be given, since those of the run cannot be opened" in capsys.readouterr().err
+    with Store(tmp_path / "shared") as store:
+        assert [failure.url for failure in store.failures(["leak"]) if not failure.retry] == leaked != []
+
+
 def test_relevant_images_of_an_iteration_are_counted_by_their_addresses(tmp_path):
     with Store(tmp_path) as store:
         run_id = store.add_run("run").id
@@ -132,6 +156,40 @@ def test_relevant_images_of_an_iteration_are_counted_by_their_addresses(tmp_path
             offer(store, number)
         assert _run_results.relevant_shares(store, run_id, {url_of(1), url_of(3)}) == [1 / 3, 1 / 2]
         assert _run_results.relevant_shares(store, run_id, set()) == []
+
+
+@pytest.mark.parametrize("options", [("--dry-run",), ("--out", "found")])
+def test_a_target_image_that_cannot_be_read_is_named_before_anything_is_written(options, task, tmp_path, capsys):
+    (tmp_path / "own/3.png").write_bytes((tmp_path / "own/3.png").read_bytes()[:200])
+    before = sorted(tmp_path.rglob("*"))
+    assert run(*task, *options) == 2
+    assert "3.png" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_warning_is_one_line(task, tmp_path, capsys):
+    make_images(tmp_path / "few", (200, 40, 40), 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert run("--images", "few", *task[2:], "--out", "found") == 0
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in lines if "warning" in line.lower()]
+    assert line.startswith("vl-explorer: warning: target has 3 images, fewer than neighbors=")
+
+
+def test_the_home_folder_may_be_given_as_a_tilde(task, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run(*task, "--engine-source", "~/web", "--dry-run") == 0
+    described = {"name": "museum", "address": "https://api.museum.example/", "parameters": {"q": "{query}"}}
+    described |= {"results": "items", "fields": {"url": "image"}}
+    (tmp_path / "museum.json").write_text(json.dumps(described))
+    line = ["--engine", "json", "--engine-source", "~/museum.json", "--contact", "me@here.example", "--dry-run"]
+    assert run(*task, *line) == 0
+    assert "museum: " in capsys.readouterr().out
+    settings = Run(start_encoder="~/encoder", learner="none")
+    save_backbone(small_resnet(8, "10", channels=3), tmp_path / "encoder")
+    settings.check_input()
+    assert build_learner(settings).encoder().name == str(tmp_path / "encoder")
 
 
 def test_licenses_that_are_not_allowed_are_not_downloaded(task, tmp_path):
@@ -198,7 +256,15 @@ def test_names_are_those_of_the_parts():
         ("--start-encoder pixels", "--start-encoder pixels has no network to be trained; give --learner none"),
         ("--learner none --updates 3", "--updates is for --learner moco-v3, got 3 with none"),
         ("--contact a\x1b[31m@b.example", "--contact must be an http(s) page or a mail address, got 'a\\x1b"),
-        ("--max-cost -1", "--max-cost must be at least 0, got -1"),
+        ("--max-cost -1", "--max-cost must be finite and at least 0, got -1"),
+        ("--quota inf", "--quota must be finite and above 0, got inf"),
+        ("--vocabulary latin.txt", "latin.txt must be UTF-8 text, byte 3 is not"),
+        ("--vocabulary empty.txt", "empty.txt: concepts must be at least one, got none"),
+        ("--labels @latin.txt", "--labels must be names or @FILE, got @latin.txt, whose byte 3 is not UTF-8"),
+        (
+            "--images own --labels pizza xyzzyq --concept-model nearest",
+            "--labels must be known words with --concept-model nearest, got xyzzyq;",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_and_nothing_is_written(line, message, tmp_path, monkeypatch, capsys):
@@ -207,6 +273,8 @@ def test_what_cannot_work_is_refused_and_nothing_is_written(line, message, tmp_p
     (tmp_path / "own").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "own/0.png")
     (tmp_path / "bad.json").write_text("{}")
+    (tmp_path / "latin.txt").write_bytes("café\n".encode("latin-1"))
+    (tmp_path / "empty.txt").write_text("\n")
     before = sorted(tmp_path.rglob("*"))
     assert run(*line.split()) == 2
     assert message in capsys.readouterr().err

@@ -62,6 +62,8 @@ def test_a_file_gives_names_with_senses(tmp_path):
         (lambda path: WORDS.texts("thing"), "template must have fields"),
         (lambda path: WORDS.texts("{name"), "must be a format string"),
         (lambda path: Vocabulary.read(path), "line 2 must be a name"),
+        (lambda path: Vocabulary.read(path.with_name("latin.tsv")), r"latin\.tsv must be UTF-8 text, byte 3 is not"),
+        (lambda path: Vocabulary.read(path.with_name("empty.tsv")), r"empty\.tsv: concepts must be at least one"),
         (lambda path: FixedDescriptors([]), "at least one word"),
         (lambda path: FixedDescriptors("old"), "must be a list"),
         (lambda path: ModelDescriptors(str, prompt="say"), "must have the field"),
@@ -74,6 +76,8 @@ def test_a_file_gives_names_with_senses(tmp_path):
 def test_what_makes_no_vocabulary_is_refused(make, words, tmp_path):
     path = tmp_path / "words.tsv"
     path.write_text("a\n\tb\n", encoding="utf-8")
+    (tmp_path / "latin.tsv").write_bytes("café\n".encode("latin-1"))
+    (tmp_path / "empty.tsv").write_text("# nothing\n", encoding="utf-8")
     with pytest.raises(ValueError, match=words):
         make(path)
 

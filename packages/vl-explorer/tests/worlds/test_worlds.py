@@ -43,6 +43,13 @@ def test_relevant_addresses_are_those_of_the_rule(world):
         assert world.engine.image(url).size == (32, 32)
 
 
+def test_every_image_of_the_web_has_author_and_license(world):
+    for query, credit in {"shirt": ("Zalando SE", "MIT"), "pizza": ("googlefonts/noto-emoji", "Apache-2.0")}.items():
+        results = asyncio.run(world.engine.search(query, 3)).results
+        assert credit in {(result.author, result.license) for result in results}
+    assert {entry["license"] for entry in world.web.metadata} == {"Apache-2.0", "CC BY 4.0", "MIT"}
+
+
 def test_every_concept_brings_an_image(world):
     assert len(world.web) > 10_000
     assert "cat" in {concept.name for concept in world.vocabulary}
@@ -108,6 +115,7 @@ def test_web_of_the_study_lacks_the_images_of_its_task(task):
     assert not set(world.web.names) & {name for part in held for name in part.names}
     assert world.target[0][0].size == world.engine.image(min(world.relevant)).size == (64, 64)
     assert world.engine.name == f"full-{task}"
+    assert all(entry["license"] for entry in world.web.metadata)
 
 
 @pytest.mark.parametrize(

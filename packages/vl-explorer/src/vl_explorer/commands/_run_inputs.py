@@ -30,8 +30,10 @@ _SAMPLE = 500
 class Inputs:
     """Everything that is explored, opened."""
 
-    target: ImageDataset
-    """Images of the task, without labels."""
+    target: list[Image.Image]
+    """Images of the task."""
+    target_name: str
+    """Name of the data set that they are from."""
     engine: SearchEngine
     """Engine that is asked."""
     vocabulary: Vocabulary
@@ -58,7 +60,7 @@ def open_inputs(settings: Run) -> Inputs:
     Raises:
         OSError: If a file is missing.
         SearchError: If an engine lacks its key.
-        ValueError: If a data set or a vocabulary cannot be used.
+        ValueError: If a data set or a vocabulary cannot be used, or an image of the task cannot be read.
     """
     world = None
     if settings.world_name is not None:
@@ -71,7 +73,8 @@ def open_inputs(settings: Run) -> Inputs:
     relevant = world.relevant if world is not None and own and settings.engine is None else frozenset[str]()
     described = f"{target.name}: {len(target):,} target images; {len(vocabulary):,} concepts; {engine.name}"
     return Inputs(
-        target=target,
+        target=[target[place][0] for place in range(len(target))],
+        target_name=target.name,
         engine=engine,
         vocabulary=vocabulary,
         names=settings.label_names or ((world.task,) if world is not None and own else ()),
@@ -95,9 +98,9 @@ def _engine(settings: Run, world: World | None) -> SearchEngine:
         assert world is not None
         return world.engine
     if settings.engine in (LOCAL, "url-list"):
-        assert settings.engine_source is not None
-        return build_engine(settings.engine, settings.engine_source)
-    arguments = [settings.engine_source] if settings.engine_source is not None else []
+        assert settings.source is not None
+        return build_engine(settings.engine, settings.source)
+    arguments = [settings.source] if settings.source is not None else []
     budget = Budget(settings.max_requests, settings.max_cost)
     return build_engine(settings.engine, *arguments, contact=settings.contact, budget=budget)
 
@@ -119,9 +122,15 @@ def _vocabulary(settings: Run, world: World | None) -> Vocabulary:
         raise ValueError(f"--vocabulary must have a concept with a known word, got none in {settings.vocabulary}")
     if settings.labels:
         labels = embed(settings.label_names)
-        if not labels.any():
+        known = labels.any(axis=1)
+        if not known.any():
             raise ValueError(f"--labels must have a known word, got {', '.join(settings.label_names)[:200]}")
-        kept = kept[nearest_to_labels(embeddings[kept], labels[labels.any(axis=1)])]
+        if settings.concept_model == "nearest" and not known.all():
+            unknown = ", ".join(settings.label_names[place] for place in np.flatnonzero(~known))
+            raise ValueError(
+                f"--labels must be known words with --concept-model nearest, got {unknown[:200]}; leave them out"
+            )
+        kept = kept[nearest_to_labels(embeddings[kept], labels[known])]
     return found if len(kept) == len(found) else Vocabulary(found[int(place)] for place in kept)
 
 

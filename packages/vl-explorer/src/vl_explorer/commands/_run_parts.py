@@ -42,8 +42,8 @@ def build_learner(settings: Run) -> Learner:
         ValueError: If they are damaged.
     """
     if settings.learner == "none":
-        return FixedLearner(open_start_encoder(settings.start_encoder))
-    backbone = open_start_backbone(settings.start_encoder).to(find_device(settings.device))
+        return FixedLearner(open_start_encoder(settings.encoder))
+    backbone = open_start_backbone(settings.encoder).to(find_device(settings.device))
     size = backbone.config.image_size if backbone.config is not None else None
     training, options = paper_training(seed=settings.seed), dict[str, Any]()
     if settings.recipe == "small":
@@ -54,7 +54,7 @@ def build_learner(settings: Run) -> Learner:
         image_size=size or 224,
         settings=training,
         updates=settings.updates or (_UPDATES if settings.recipe == "small" else None),
-        name=settings.start_encoder,
+        name=settings.encoder,
         **options,
     )
 

@@ -71,7 +71,7 @@ def write_results(
     write_report(settings.out / "report.html", store, settings.run_name)
     if not summaries:
         return
-    title = f"{settings.target_name or inputs.target.name}, {inputs.engine.name}"
+    title = f"{settings.target_name or inputs.target_name}, {inputs.engine.name}"
     draw_progress(
         settings.out / "progress.png",
         summaries,

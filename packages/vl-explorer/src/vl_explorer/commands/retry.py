@@ -5,37 +5,39 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from vl_core.cli import note_on_interruption
-from vl_core.data import open_dataset
-from vl_core.files import read_json
 from vl_core.progress import progress_bar
 from vl_core.tables import printable, text_table
 
+from vl_explorer.commands._recorded import open_engines, open_guard, recorded
+from vl_explorer.commands._warnings import plain_warnings
 from vl_explorer.commands.settings.retry import Retry
 from vl_explorer.exploring.fetching import Fetcher, Fetching, LocalFetcher
 from vl_explorer.search.captions import CaptionEngine
 from vl_explorer.store.claims import Claim
-from vl_explorer.store.likeness.duplicates import NearDuplicates, fingerprint
+from vl_explorer.store.likeness.duplicates import NearDuplicates
 from vl_explorer.store.likeness.filters import ImageFilter
 from vl_explorer.store.rows import Failure, Result
 from vl_explorer.store.store import Store
 from vl_explorer.web.downloader import Downloader
 from vl_explorer.web.reasons import Reason
-from vl_explorer.worlds.opening import open_world
 
 _LOCAL = "local:"
+_LEAK = "leak"
 
 
+@plain_warnings()
 def run(settings: Retry) -> None:
     """List the reasons, or try their addresses again.
 
     Raises:
         OSError: If the store cannot be written to.
-        ValueError: If a reason is unknown, there is no contact for addresses of the web, or no data set for local ones.
+        ValueError: If a reason is unknown, there is no contact for addresses of the web, no data set for local ones, or
+            no test images where the runs had some.
     """
     settings.check()
     quota = None if settings.quota is None else max(1, round(settings.quota * 10**6))
@@ -46,10 +48,20 @@ def run(settings: Retry) -> None:
             return
         _check_reasons(settings.reasons, failures)
         urls = [failure.url for failure in failures if failure.reason in settings.reasons]
-        engine = _check_sources(urls, settings)
+        _check_contact(urls, settings)
+        runs = recorded(store, settings.store)
+        engines = _open_engines(urls, settings, runs)
+        guard = open_guard(runs, settings.test_images)
+        if _LEAK in settings.reasons and not len(guard):
+            raise ValueError(
+                "--test-images must be given with --reason leak, since the store does not name those of its runs"
+            )
+        if any(run.get("strict") for run in runs):
+            settings = replace(settings, strict=True)
+        # All that is needed is open, since an address that is tried loses its reason.
         store.allow_retry(settings.reasons)
         with note_on_interruption("rerun to go on with the addresses that are left"):
-            outcomes = asyncio.run(_fetch_all(store, urls, settings, engine))
+            outcomes = asyncio.run(_fetch_all(store, urls, settings, engines, guard))
     found = Counter(outcomes)
     print(f"tried {len(urls):,} addresses again: {found.pop(Claim.STORED.value, 0):,} images came")
     if found:
@@ -72,54 +84,62 @@ def _check_reasons(reasons: Sequence[str], failures: Sequence[Failure]) -> None:
             raise ValueError(f"--reason must be of {', '.join(sorted(known))}, got {reason!r}")
 
 
-def _check_sources(urls: Sequence[str], settings: Retry) -> CaptionEngine | None:
-    """The engine whose images local addresses name, None if there is none among them."""
-    local = sum(url.startswith(_LOCAL) for url in urls)
-    if local < len(urls) and not settings.contact:
+def _check_contact(urls: Sequence[str], settings: Retry) -> None:
+    web = sum(not _engine_name(url) for url in urls)
+    if web and not settings.contact:
         raise ValueError(
-            f"--contact must be a page or a mail address at which sites reach you, got none for {len(urls) - local:,} "
-            "addresses of the web"
+            f"--contact must be a page or a mail address at which sites reach you, got none for {web:,} addresses of "
+            "the web"
         )
-    if not local:
-        return None
-    if settings.engine_source is not None:
-        return CaptionEngine.open(settings.engine_source)
-    explored = _explored(settings.store)
-    if explored.get("world") is None or explored.get("engine") is not None:
-        raise ValueError(f"--engine-source must be the data set of {local:,} local addresses, got none")
-    return open_world(explored["world"], target=explored.get("target")).engine
 
 
-def _explored(folder: Path) -> Mapping[str, Any]:
-    """Settings of the run whose folder has the store; none where the store has a folder of its own."""
-    path = folder / "config.json"
-    return read_json(path, dict) if path.is_file() else {}
+def _engine_name(url: str) -> str:
+    """Name of the engine in a local address; empty for addresses of the web."""
+    return url.removeprefix(_LOCAL).partition("/")[0] if url.startswith(_LOCAL) else ""
 
 
-def _filters(store: Store, settings: Retry) -> list[ImageFilter]:
-    """The guard of the test images: by hash alone, which keeps out too many rather than too few."""
-    guard = NearDuplicates()
-    given = (settings.test_images, _explored(settings.store).get("test_images"))
-    for spec in sorted({str(spec) for spec in given if spec}):
-        dataset = open_dataset(spec, default_split="test")
-        for place in range(len(dataset)):
-            guard.add((spec, place), fingerprint(dataset[place][0]))
-    return [lambda image: None if guard.find_image(image) is None else "leak"] if len(guard) else []
+def _open_engines(urls: Sequence[str], settings: Retry, runs: Sequence[Mapping[str, Any]]) -> dict[str, CaptionEngine]:
+    """The engines whose images local addresses name, by the names in these; no address is without one."""
+    wanted = {name for name in map(_engine_name, urls) if name}
+    found: dict[str, CaptionEngine] = {}
+    if wanted and settings.engine_source is not None:
+        engine = CaptionEngine.open(settings.engine_source)
+        found[engine.name] = engine
+    found |= open_engines(runs, wanted - found.keys())
+    missing = wanted - found.keys()
+    if missing or found.keys() - wanted:
+        names = ", ".join(f"{_LOCAL}{name}/" for name in sorted(missing or wanted))
+        count = sum(_engine_name(url) in (missing or wanted) for url in urls)
+        given = "none"
+        if settings.engine_source is not None:
+            given = f"{settings.engine_source}, whose addresses begin with {_LOCAL}{engine.name}/"
+        raise ValueError(
+            f"--engine-source must be the data set of {count:,} local addresses that begin with {names}, got {given}"
+        )
+    return found
 
 
-async def _fetch_all(store: Store, urls: Sequence[str], settings: Retry, engine: CaptionEngine | None) -> list[str]:
+async def _fetch_all(
+    store: Store,
+    urls: Sequence[str],
+    settings: Retry,
+    engines: Mapping[str, CaptionEngine],
+    guard: NearDuplicates,
+) -> list[str]:
     """Outcome of each address, so many at a time."""
-    filters = _filters(store, settings)
-    fetchers: dict[bool, Fetcher] = {True: LocalFetcher(engine)} if engine is not None else {}
+    filters: list[ImageFilter] = []
+    if len(guard):
+        filters.append(lambda image: None if guard.find_image(image) is None else _LEAK)
+    fetchers: dict[str, Fetcher] = {name: LocalFetcher(engine) for name, engine in engines.items()}
     if settings.contact:
-        fetchers[False] = Downloader(settings.policy)
-    fetching = {kind: Fetching(store, each, settings.policy, filters=filters) for kind, each in fetchers.items()}
+        fetchers[""] = Downloader(settings.policy)
+    fetching = {name: Fetching(store, each, settings.policy, filters=filters) for name, each in fetchers.items()}
     places = asyncio.Semaphore(settings.connections)
     with progress_bar(total=len(urls), desc="retry", unit="addresses") as bar:
 
         async def fetch(url: str) -> str:
             async with places:
-                outcome = await fetch_again(store, url, fetching[url.startswith(_LOCAL)])
+                outcome = await fetch_again(store, url, fetching[_engine_name(url)])
             bar.update()
             return outcome
 

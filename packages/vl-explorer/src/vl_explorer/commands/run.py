@@ -9,9 +9,11 @@ from vl_core.cli import note_on_interruption
 from vl_core.runs import RunFolder
 from vl_core.tables import percent, text_table
 
+from vl_explorer.commands._recorded import to_record
 from vl_explorer.commands._run_inputs import Inputs, open_inputs
 from vl_explorer.commands._run_parts import build_acquisition, build_guard, build_learner, build_model
 from vl_explorer.commands._run_results import relevant_shares, write_results
+from vl_explorer.commands._warnings import plain_warnings
 from vl_explorer.commands.settings.run import LOCAL, Run
 from vl_explorer.exploring.explorer import Explorer
 from vl_explorer.exploring.summary import IterationSummary
@@ -23,6 +25,7 @@ from vl_explorer.store.store import Store
 from vl_explorer.web.downloader import Downloader
 
 
+@plain_warnings()
 def run(settings: Run) -> int:
     """Explore; of a dry run, say what would be done.
 
@@ -55,7 +58,7 @@ def run(settings: Run) -> int:
         Store(settings.store or settings.out, quota=settings.quota_bytes, owner=f"run {name}") as store,
     ):
         explorer = Explorer(
-            [inputs.target[place][0] for place in range(len(inputs.target))],
+            inputs.target,
             inputs.vocabulary,
             inputs.engine,
             learner,
@@ -71,6 +74,7 @@ def run(settings: Run) -> int:
             filters=() if guard is None else (guard,),
             licenses=settings.licenses or None,
             evaluate=inputs.evaluate,
+            extra_settings=to_record(settings),
         )
         budget = getattr(inputs.engine, "budget", None)
         if isinstance(budget, Budget):  # What was spent before counts, and so does what a kill may interrupt.
@@ -117,8 +121,7 @@ def _separation(inputs: Inputs, encoder: ImageEncoder) -> str:
     """A line that says whether the start encoder can tell the target from the web."""
     if len(inputs.target) < 3 or not inputs.sample:
         return f"the start encoder was not tested, for want of images: {len(inputs.target)} of the target"
-    target = encoder([inputs.target[place][0] for place in range(len(inputs.target))])
-    return f"{separation(target, encoder(inputs.sample))} ({inputs.sampled_from})"
+    return f"{separation(encoder(inputs.target), encoder(inputs.sample))} ({inputs.sampled_from})"
 
 
 def _table(summaries: Sequence[IterationSummary], hits: Sequence[float]) -> str:

@@ -51,7 +51,7 @@ class Vocabulary(Sequence[Concept]):
     def __init__(self, concepts: Iterable[Concept]):
         self._concepts = tuple(concepts)
         if not self._concepts:
-            raise ValueError("concepts must be at least one, got none")
+            raise ValueError("concepts must be at least one, got none; name what may be searched for")
         self._places = {concept.key: place for place, concept in enumerate(self._concepts)}
         if len(self._places) < len(self._concepts):
             key, count = Counter(concept.key for concept in self._concepts).most_common(1)[0]
@@ -117,10 +117,15 @@ class Vocabulary(Sequence[Concept]):
 
         Raises:
             OSError: If the file cannot be read.
-            ValueError: If a line has more parts or the same name and hypernym as another, or no line is left.
+            ValueError: If it is another encoding, a line has more parts or the same name and hypernym as another, or no
+                line is left; the message begins with the path.
         """
         concepts = []
-        for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").split("\n"), 1):
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} must be UTF-8 text, byte {error.start} is not; save it as UTF-8") from None
+        for number, line in enumerate(text.split("\n"), 1):
             if not line.strip() or line.startswith("#"):
                 continue
             name, *parts = (part.strip() for part in line.split("\t"))
@@ -128,7 +133,10 @@ class Vocabulary(Sequence[Concept]):
                 raise ValueError(f"{path}, line {number} must be a name, definition and hypernym, got {line[:80]!r}")
             definition, hypernym = [*parts, "", ""][:2]
             concepts.append(Concept(name, f"{name} ({hypernym})" if hypernym else name, definition, hypernym))
-        return cls(concepts)
+        try:
+            return cls(concepts)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     def without(self, blocked: Callable[[Concept], bool] | Iterable[str]) -> Vocabulary:
         """A vocabulary that lacks some concepts.

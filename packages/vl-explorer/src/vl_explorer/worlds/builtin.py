@@ -6,8 +6,9 @@ import numpy as np
 from vl_core.data import ImageDataset, open_dataset
 
 from vl_explorer.search.captions import captions_of
-from vl_explorer.worlds.joining import build, join, relabeled, tagged_captions
+from vl_explorer.worlds.joining import build, credited, join, relabeled, tagged_captions
 from vl_explorer.worlds.relevance import BUILTIN_RULES
+from vl_explorer.worlds.sources import EMOJI_CREDITS, FASHION_CREDIT
 from vl_explorer.worlds.world import World
 
 STYLE = "fluent"
@@ -17,8 +18,8 @@ STYLE = "fluent"
 def open_builtin(task: str, every_word: bool) -> World:
     """13,566 images: emoji of noto and twemoji, and the training images of Fashion-MNIST that ship."""
     rule = BUILTIN_RULES[task]
-    emoji = [open_dataset("emoji:noto"), open_dataset("emoji:twemoji")]
-    fashion = open_dataset("fashion", split="train")
+    emoji = [credited(open_dataset(f"emoji:{style}"), *EMOJI_CREDITS[style]) for style in ("noto", "twemoji")]
+    fashion = credited(open_dataset("fashion", split="train"), *FASHION_CREDIT)
     web = join("builtin", [*emoji, fashion], [*(tagged_captions(part) for part in emoji), captions_of(fashion)])
     found = [rule.of_emoji(entry) for part in emoji for entry in part.metadata or ()]
     found += [fashion.classes[label] in rule.garments for label in fashion.labels.tolist()]

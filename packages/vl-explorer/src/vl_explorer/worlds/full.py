@@ -6,10 +6,11 @@ import numpy as np
 from vl_core.data import ImageDataset, open_dataset
 
 from vl_explorer.search.captions import captions_of
-from vl_explorer.worlds.joining import build, join, relabeled
+from vl_explorer.worlds.joining import build, credited, join, relabeled
 from vl_explorer.worlds.relevance import FULL_RULES
 from vl_explorer.worlds.sources import (
     EMOJI_STYLES,
+    FASHION_CREDIT,
     data_folder,
     open_clip_art,
     open_emoji_style,
@@ -31,7 +32,7 @@ def open_full(task: str, every_word: bool) -> World:
     root = data_folder()
     photographs, clip_art = open_photographs(root), open_clip_art(root)
     styles = {style: open_emoji_style(root, style) for style in EMOJI_STYLES}
-    fashion = open_dataset("fashion", split="test")
+    fashion = credited(open_dataset("fashion", split="test"), *FASHION_CREDIT)
     from_photographs = len(rule.photographs) > 2
     if from_photographs:
         kept_out, photographs = _take_photographs(photographs, rule.photographs)

@@ -52,6 +52,14 @@ def join(name: str, parts: Sequence[ImageDataset], captions: Sequence[Sequence[s
     )
 
 
+def credited(dataset: ImageDataset, author: str, license: str) -> ImageDataset:
+    """The images with author and license as metadata, where an image has none of its own."""
+    result = dataset.subset(range(len(dataset)))
+    own: Sequence[Mapping[str, Any]] = dataset.metadata or [{}] * len(dataset)
+    result.metadata = tuple({"author": author, "license": license, **entry} for entry in own)
+    return result
+
+
 def tagged_captions(dataset: ImageDataset) -> list[str]:
     """Captions with the tags of each image behind them, as the page around an image has further words."""
     metadata: Sequence[Mapping[str, Any]] = dataset.metadata or [{}] * len(dataset)

@@ -14,7 +14,18 @@ from PIL import Image
 from vl_core.data import ImageDataset, open_dataset, read_image
 from vl_core.files import DEFLATE_RATIO, parse_json, read_array
 
-EMOJI_STYLES = ("noto", "twemoji", "openmoji", "fluent")
+EMOJI_CREDITS = {
+    "noto": ("googlefonts/noto-emoji", "Apache-2.0"),
+    "twemoji": ("jdecked/twemoji, Twitter and other contributors", "CC BY 4.0"),
+    "openmoji": ("hfg-gmuend/openmoji", "CC BY-SA 4.0"),
+    "fluent": ("microsoft/fluentui-emoji", "MIT"),
+}
+"""Author and license of the drawings of each style, here and in `vl_core.data`."""
+
+FASHION_CREDIT = ("Zalando SE", "MIT")
+"""Author and license of Fashion-MNIST."""
+
+EMOJI_STYLES = tuple(EMOJI_CREDITS)
 
 _FILES = (
     "caltech101_64/caltech101_64.npz",
@@ -88,16 +99,17 @@ def open_clip_art(root: Path) -> ImageDataset:
 
 
 def open_emoji_style(root: Path, style: str) -> ImageDataset:
-    """Emoji of one designer at 64 x 64, with label and tags as captions, and group and subgroup as metadata."""
+    """Emoji of one designer at 64 x 64, with label and tags as captions; metadata are groups, author and license."""
     path = root / "emoji_styles" / f"{style}_64.npz"
     concepts = {item["hexcode"]: item for item in _lines(path.with_name("concepts.jsonl"))}
     entries = [concepts[str(code)] for code in _array(path, "hexcode")]
+    credit = dict(zip(("author", "license"), EMOJI_CREDITS[style], strict=True))
     return _described(
         open_dataset(path),
         f"emoji64:{style}",
         [f"emoji64/{style}/{entry['hexcode']}" for entry in entries],
         [" ".join([entry["label"], *entry["tags"]]) for entry in entries],
-        [{"group": entry["group"], "subgroup": entry["subgroup"]} for entry in entries],
+        [{"group": entry["group"], "subgroup": entry["subgroup"], **credit} for entry in entries],
     )
 
 

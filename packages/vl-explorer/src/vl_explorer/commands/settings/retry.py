@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from vl_core.cli import Count, Groups, ImageSource, Metavar, Range
+from vl_core.cli import Count, Groups, ImageSource, Metavar
 from vl_core.data import check_images
 
+from vl_explorer.commands.settings.numbers import FiniteRange
 from vl_explorer.commands.settings.stored import StoredSettings
 from vl_explorer.web.policy import Policy
 
@@ -26,17 +27,18 @@ class Retry(StoredSettings):
     """Page or mail address at which whoever runs a site reaches you; required for addresses of the web."""
 
     strict: bool = False
-    """Take only what its site says may be used for training; default: silence is no objection."""
+    """Take only what its site says may be used for training; also where a run of the store did. Default: silence is no
+    objection."""
 
     engine_source: ImageSource | None = None
-    """Data set of the captions engine that gave addresses of the form local:NAME/NUMBER; default: the world of the run
-    whose folder has the store."""
+    """Data set of the captions engine that gave addresses of the form local:NAME/NUMBER; default: those
+    that the runs of the store searched."""
 
     test_images: ImageSource | None = None
-    """Images of your test set, of which no version enters; default: those of the run
-    whose folder has the store."""
+    """Images of your test set, of which no version enters; default: those of the runs of the store, which count beside
+    these where they are there."""
 
-    quota: Annotated[float, Range(above=0)] | None = None
+    quota: Annotated[float, FiniteRange(above=0)] | None = None
     """Megabytes that the image files may take; those with the lowest rewards go first. Default: no limit."""
 
     connections: Count = 32

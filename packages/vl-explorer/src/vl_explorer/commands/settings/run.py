@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from vl_core.cli import (
 )
 from vl_core.data import check_images
 
+from vl_explorer.commands.settings.numbers import FiniteRange
 from vl_explorer.commands.settings.run_inputs import check_encoder, check_engine_source, check_vocabulary, read_labels
 from vl_explorer.exploring.settings import Exploration, paper_exploration, small_exploration
 from vl_explorer.store.rights.licenses import check_allow
@@ -85,7 +87,7 @@ class Run:
     max_requests: Annotated[int, Range(0)] | None = None
     """Maximum number of requests to the engine, over all reruns; default: no limit."""
 
-    max_cost: Annotated[float, Range(0)] | None = None
+    max_cost: Annotated[float, FiniteRange(0)] | None = None
     """Maximum cost of these requests, in US dollars; default: no limit."""
 
     dry_run: bool = False
@@ -131,7 +133,7 @@ class Run:
     name: str | None = None
     """Name of the run in its store; default: that of the folder --out."""
 
-    quota: Annotated[float, Range(above=0)] | None = None
+    quota: Annotated[float, FiniteRange(above=0)] | None = None
     """Megabytes that the image files may take; those with the lowest rewards go first. Default: no limit."""
 
     out: RunPath = Path("vl-explorer-run")
@@ -170,6 +172,16 @@ class Run:
     def label_names(self) -> tuple[str, ...]:
         """Names of what the images show, with files read."""
         return read_labels(self.labels)
+
+    @property
+    def source(self) -> str | None:
+        """Source of the engine, with the home folder for ``~``."""
+        return None if self.engine_source is None else os.path.expanduser(self.engine_source)  # noqa: PTH111
+
+    @property
+    def encoder(self) -> str:
+        """Name or folder of the start encoder, with the home folder for ``~``."""
+        return os.path.expanduser(self.start_encoder)  # noqa: PTH111
 
     @property
     def policy(self) -> Policy:
@@ -292,7 +304,7 @@ class Run:
 
             data_folder()
         check_vocabulary(self.vocabulary)
-        check_encoder(self.start_encoder)
+        check_encoder(self.encoder)
         _ = self.label_names
         if self.engine is not None:
-            check_engine_source(self.engine, self.engine_source)
+            check_engine_source(self.engine, self.source)

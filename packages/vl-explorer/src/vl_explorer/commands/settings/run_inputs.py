@@ -37,7 +37,7 @@ def read_labels(given: Sequence[str]) -> tuple[str, ...]:
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If a name is empty or comes twice.
+        ValueError: If a name is empty or comes twice, or a file is not UTF-8.
     """
     names: list[str] = []
     for name in given:
@@ -47,7 +47,12 @@ def read_labels(given: Sequence[str]) -> tuple[str, ...]:
         path = Path(name[1:]).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"--labels must be names or @FILE, got {name}, and there is no such file")
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"--labels must be names or @FILE, got {name}, whose byte {error.start} is not UTF-8; save it as UTF-8"
+            ) from None
         names += [line.strip() for line in lines if line.strip()]
     if "" in names or len(set(names)) < len(names):
         raise ValueError(f"--labels must be different names, got {', '.join(map(repr, names))[:200]}")
@@ -63,7 +68,7 @@ def check_encoder(name: str) -> None:
     """
     if name in ENCODERS:
         return
-    folder = Path(name).expanduser()
+    folder = Path(name)
     if not folder.is_dir():
         raise FileNotFoundError(f"--start-encoder must be {', '.join(ENCODERS)} or a folder, got {name}")
     files = ("config.json", "model.safetensors")
@@ -85,12 +90,12 @@ def check_engine_source(engine: str, source: str | None) -> None:
     variable = KEYS.get(engine)
     if engine == "captions" and source is not None:
         check_images([source], "--engine-source", files=False)
-    elif engine == "url-list" and source is not None and not Path(source).expanduser().exists():
+    elif engine == "url-list" and source is not None and not Path(source).exists():
         raise FileNotFoundError(f"--engine-source must be a Parquet file or a folder of them, got {source}")
     elif engine == "json" and source is not None:
         from vl_core.files import read_json
 
-        path = Path(source).expanduser()
+        path = Path(source)
         if not path.is_file():
             raise FileNotFoundError(f"--engine-source must be a JSON description, got {source}")
         described = checked_description(read_json(path))

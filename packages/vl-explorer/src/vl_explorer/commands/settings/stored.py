@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from vl_core.cli import FolderPath, Groups, Range, check_values
+from vl_core.cli import FolderPath, Groups, check_values
+
+from vl_explorer.commands.settings.numbers import FiniteRange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +19,7 @@ class StoredSettings:
     store: FolderPath = Path("vl-explorer-run")
     """Folder of the store: that of vl-explorer run --store, or the --out of a run."""
 
-    busy_seconds: Annotated[float, Range(above=0)] = 30.0
+    busy_seconds: Annotated[float, FiniteRange(above=0)] = 30.0
     """Seconds that one of four tries waits for another process to finish writing."""
 
     GROUPS: ClassVar[Groups] = {"Runtime": ("busy_seconds",)}
