@@ -39,6 +39,7 @@ from .rewards.encoder import ImageEncoder as ImageEncoder
 from .rewards.encoders import NetworkEncoder as NetworkEncoder
 from .rewards.encoders import PixelEncoder as PixelEncoder
 from .rewards.images import concept_reward as concept_reward
+from .rewards.images import contrast_rewards as contrast_rewards
 from .rewards.images import image_rewards as image_rewards
 from .rewards.separation import Separation as Separation
 from .rewards.separation import separation as separation

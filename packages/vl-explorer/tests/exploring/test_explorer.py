@@ -68,9 +68,24 @@ def test_rewards_are_mean_cosines_and_means_of_the_best(tmp_path):
         assert (source.url, source.query, source.engine) == (results[0].url, query.text, "colors")
 
 
-@pytest.mark.parametrize("overlap", [True, False])
-def test_a_run_that_is_taken_up_equals_one_that_was_not(tmp_path, overlap):
-    settings = replace(SETTINGS, overlap=overlap)
+def test_contrast_is_with_the_images_of_the_first_iteration(tmp_path):
+    settings = replace(SETTINGS, iterations=2, contrast=0.5)
+    with explorer(tmp_path, settings=settings, learner=FixedLearner(Means())) as run:
+        summaries = run.run(progress=False)
+        assert [summary.encoder for summary in summaries] == ["means-0", "means-0 with contrast"]
+        stored = run.store.rewards(run.run_id)
+        first = run._first_images()
+        assert len(first) == summaries[0].found
+        background = [Image.open(run.store.path(digest)) for digest in first]
+        scorer = Scorer(Means(), run.target, SETTINGS.neighbors, background, 0.5)
+        expected = scorer.score([Image.open(run.store.path(digest)) for digest in stored])
+        # Those of the first iteration have been scored again.
+        assert np.array(list(stored.values())) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("overlap", "contrast"), [(True, 0.0), (False, 0.0), (True, 0.5)])
+def test_a_run_that_is_taken_up_equals_one_that_was_not(tmp_path, overlap, contrast):
+    settings = replace(SETTINGS, overlap=overlap, contrast=contrast)
     with (
         explorer(tmp_path / "whole", settings=settings) as whole,
         explorer(tmp_path / "parts", settings=replace(settings, iterations=1)) as first,

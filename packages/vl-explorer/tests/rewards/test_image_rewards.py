@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from vl_explorer.rewards import images
-from vl_explorer.rewards.images import concept_reward, image_rewards
+from vl_explorer.rewards.images import concept_reward, contrast_rewards, image_rewards
 from vl_explorer.rewards.separation import auroc, separation
 
 
@@ -39,6 +39,21 @@ def test_few_target_images_count_all_and_are_warned_of():
     with pytest.warns(UserWarning, match="target has 4 images, fewer than neighbors=15: .* the mean cosine to all"):
         rewards = image_rewards(found, target)
     np.testing.assert_array_equal(rewards, image_rewards(found, target, neighbors=4))
+
+
+def test_contrast_takes_off_the_likeness_to_a_background_beyond_its_own():
+    found, background = rows(9, 0), rows(6, 1)
+    units, others = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (found, background))
+    near = [np.mean(sorted(one @ other for other in others)[-3:]) for one in units]
+    usual = np.mean(
+        [np.mean(sorted(one @ other for n, other in enumerate(others) if n != m)[-3:]) for m, one in enumerate(others)]
+    )
+    rewards = np.linspace(-1, 1, 9)
+    found_rewards = contrast_rewards(rewards, found, background, weight=0.7, neighbors=3)
+    np.testing.assert_allclose(found_rewards, rewards - 0.7 * (np.array(near) - usual), rtol=1e-12)
+    for changes in ({"weight": 0.0}, {"background": background[:1]}):
+        same = contrast_rewards(rewards, found, **{"background": background, **changes})
+        np.testing.assert_array_equal(same, rewards)
 
 
 def test_concept_reward_is_the_mean_of_the_best_whatever_their_order():
@@ -100,6 +115,14 @@ HOLED = np.where(np.arange(20)[:, None] == 4, np.nan, ONES)
         (separation, {"target_features": ONES[:, :2]}, ValueError, "target_features must have 3 numbers a row"),
         (concept_reward, {"image_rewards": []}, ValueError, "n at least 1, .* a query without images has no reward"),
         (concept_reward, {"image_rewards": [0.5, np.nan]}, ValueError, "must be finite, got nan"),
+        (contrast_rewards, {"weight": -1.0}, ValueError, "weight must be a number of at least 0, got -1.0"),
+        (
+            contrast_rewards,
+            {"background": ONES[:, :2]},
+            ValueError,
+            "background must have 3 numbers a row like features",
+        ),
+        (contrast_rewards, {"background": HOLED}, ValueError, "background must have finite rows"),
         (concept_reward, {"image_rewards": [0.5], "top": 0}, ValueError, "top must be at least 1, got 0"),
         (concept_reward, {"image_rewards": ["a"]}, TypeError, "image_rewards must hold real numbers"),
     ],
@@ -108,6 +131,7 @@ def test_what_is_no_reward_is_refused(function, arguments, kind, words):
     given = {
         image_rewards: {"features": ONES, "target": ONES},
         separation: {"target_features": ONES, "web_features": ONES},
+        contrast_rewards: {"rewards": np.ones(20), "features": ONES, "background": ONES},
         concept_reward: {},
     }[function]
     with pytest.raises(kind, match=words):

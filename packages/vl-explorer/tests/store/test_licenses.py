@@ -32,6 +32,8 @@ CC = "https://creativecommons.org/licenses"
         ("GNU Free Documentation License 1.2", "", "GFDL-1.2"),
         ("Free Art License 1.3", "", "LAL-1.3"),
         ("OGL 3.0", "", "OGL-UK-3.0"),
+        ("MIT License", "", "MIT"),
+        ("Apache-2.0", "", "Apache-2.0"),
         ("All rights reserved", "", "LicenseRef-All-Rights-Reserved"),
         ("All rights reserved", f"{CC}/by/4.0/", "unknown"),
         ("CC BY 4.0", f"{CC}/by-sa/4.0/", "unknown"),

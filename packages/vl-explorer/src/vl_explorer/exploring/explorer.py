@@ -42,13 +42,14 @@ from vl_explorer.search.captions import CaptionEngine
 from vl_explorer.search.engine import SearchEngine, SearchError
 from vl_explorer.store.likeness.filters import ImageFilter
 from vl_explorer.store.rights.licenses import check_allow
-from vl_explorer.store.rows import Query
+from vl_explorer.store.rows import Query, QueryState
 from vl_explorer.store.store import Store
 from vl_explorer.vocabulary.concepts import Descriptor, Vocabulary
 from vl_explorer.web.downloader import Downloader
 from vl_explorer.web.policy import Policy
 
 _logger = logging.getLogger(__name__)
+_BACKGROUND = 300  # images
 
 
 class Explorer:
@@ -282,7 +283,7 @@ class Explorer:
         encoder, network, updates = self.learner.encoder(), self.learner.network(), self.learner.updates
         training = asyncio.create_task(asyncio.to_thread(self._stages.advance, iteration))
         try:
-            scorer = await asyncio.to_thread(Scorer, encoder, self.target, self.settings.neighbors)
+            scorer = await asyncio.to_thread(self._scorer, encoder, iteration)
             accuracy = await asyncio.to_thread(self._accuracy, network, updates)
             found = [each async for each in self._gathering(scorer).gather(queries)]
         except BaseException:
@@ -297,7 +298,7 @@ class Explorer:
             raise SearchError(
                 "unreachable", f"no query of iteration {iteration} was answered; the last: {found[-1].failed}"
             )
-        return await asyncio.to_thread(self._finish, iteration, found, scorer, encoder.name, updates, accuracy)
+        return await asyncio.to_thread(self._finish, iteration, found, scorer, updates, accuracy)
 
     def _queries(self, iteration: int) -> list[Query]:
         """Queries of an iteration: those that the store has, or else new ones, all at once."""
@@ -330,6 +331,23 @@ class Explorer:
         bar = float(np.quantile(rewards, self.settings.hopeless)) if self.settings.scouts and len(rewards) else None
         return Gathering(self.store, self.engine, self._fetching(), scorer, self.settings, bar)
 
+    def _scorer(self, encoder: ImageEncoder, iteration: int) -> Scorer:
+        """Rewards of an iteration by an encoder; from the second on by contrast with the images of the first."""
+        settings = self.settings
+        digests = self._first_images() if settings.contrast and iteration else []
+        background = list(stored_images(self.store, digests).values())
+        return Scorer(encoder, self.target, settings.neighbors, background, settings.contrast)
+
+    def _first_images(self) -> list[str]:
+        """Images of the first iteration by SHA-256, at most `_BACKGROUND` of them, taken evenly."""
+        found: dict[str, None] = {}
+        for query in self.store.queries(self.run_id, 0):
+            results = self.store.results(query.id)
+            dropped = query.state is QueryState.DROPPED
+            found |= dict.fromkeys(each.image for each in (results[: self.settings.scouts] if dropped else results))
+        digests = [digest for digest in found if digest]
+        return digests[:: -(-len(digests) // _BACKGROUND) or 1]
+
     def _accuracy(self, network: ImageEncoder, updates: int) -> float | None:
         """Accuracy of the network after so many updates, measured once."""
         if updates not in self._accuracies and self._evaluate is not None:
@@ -341,7 +359,6 @@ class Explorer:
         iteration: int,
         found: Sequence[Gathered],
         scorer: Scorer,
-        encoder: str,
         updates: int,
         accuracy: float | None,
     ) -> IterationSummary:
@@ -357,9 +374,9 @@ class Explorer:
         known = self.store.rewards(self.run_id)
         new = [digest for digest in rewards if digest not in known]
         self._stages.choose(iteration, new, rewards)
-        if encoder != self._scored_by:
+        if scorer.name != self._scored_by:
             rewards |= self._scored_again(rewards, scorer)
-        self._scored_by = encoder
+        self._scored_by = scorer.name
         with self.store.transaction():
             self.store.set_rewards(self.run_id, iteration, rewards)
             earned = self.store.query_rewards(self.run_id, top=self.settings.top)
@@ -375,7 +392,7 @@ class Explorer:
                 cost=math.fsum(query.cost for query in self.store.queries(self.run_id, iteration)),
                 trained=updates,
                 accuracy=accuracy,
-                encoder=encoder,
+                encoder=scorer.name,
             )
             self.store.finish_iteration(self.run_id, iteration, summary.to_json())
         self._observe(iteration, summary.concept_rewards)

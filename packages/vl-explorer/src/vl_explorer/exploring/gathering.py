@@ -16,7 +16,7 @@ from PIL import Image
 from vl_explorer.exploring.fetching import Fetching, Offer
 from vl_explorer.exploring.settings import Exploration
 from vl_explorer.rewards.encoder import ImageEncoder
-from vl_explorer.rewards.images import image_rewards
+from vl_explorer.rewards.images import contrast_rewards, image_rewards
 from vl_explorer.search.engine import SearchEngine, SearchError
 from vl_explorer.store.rows import Query, QueryState, Result
 from vl_explorer.store.store import Store
@@ -34,12 +34,27 @@ class Scorer:
         encoder: Frozen.
         target: Images of the task.
         neighbors: Nearest target images of a reward; all where there are fewer.
+        background: Images of the web, likeness to which is taken off a reward.
+        contrast: Weight of that.
     """
 
-    def __init__(self, encoder: ImageEncoder, target: Sequence[Image.Image], neighbors: int) -> None:
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        target: Sequence[Image.Image],
+        neighbors: int,
+        background: Sequence[Image.Image] = (),
+        contrast: float = 0.0,
+    ) -> None:
         self._encoder, self._neighbors = encoder, min(neighbors, len(target))
         self._target = np.concatenate(list(self._features(target)))
-        self._turn = asyncio.Lock()
+        self._background = np.concatenate(list(self._features(background))) if contrast and background else None
+        self._contrast, self._turn = contrast, asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        """Name of the encoder, and of what else decides the rewards: only those of equal names compare."""
+        return self._encoder.name + ("" if self._background is None else " with contrast")
 
     async def rewards(self, images: Sequence[Image.Image]) -> NDArray[np.float64]:
         """Rewards ``(n,)``, computed in a thread."""
@@ -48,10 +63,14 @@ class Scorer:
 
     def score(self, images: Sequence[Image.Image]) -> NDArray[np.float64]:
         """Rewards ``(n,)``."""
-        found = [
-            image_rewards(features, self._target, neighbors=self._neighbors) for features in self._features(images)
-        ]
+        found = [self._score(features) for features in self._features(images)]
         return np.concatenate(found) if found else np.zeros(0)
+
+    def _score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        rewards = image_rewards(features, self._target, neighbors=self._neighbors)
+        if self._background is None:
+            return rewards
+        return contrast_rewards(rewards, features, self._background, weight=self._contrast, neighbors=self._neighbors)
 
     def _features(self, images: Sequence[Image.Image]) -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(images), BATCH):

@@ -29,6 +29,9 @@ class Exploration:
     """Images from which a query's concept gets a reward; with fewer, it is as if it had not been asked."""
     neighbors: int = 15
     """Nearest target images whose mean cosine is an image's reward."""
+    contrast: float = 0.0
+    """Weight of an image's likeness to the images of the first iteration, which is taken off its reward, see
+    `vl_explorer.contrast_rewards`; 0 takes nothing, as in the paper."""
     top: int = 10
     """Best images whose mean reward is a concept's."""
     ratio: float = 3.0
@@ -68,7 +71,7 @@ class Exploration:
         for name in ("iterations", "queries", "results", "min_results", "neighbors", "top", "queries_at_once"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("past_ratio", "replay_capacity", "scouts", "rescored", "seed"):
+        for name in ("past_ratio", "replay_capacity", "scouts", "rescored", "seed", "contrast"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
         for name in ("hopeless", "label_share"):
@@ -116,6 +119,14 @@ def small_exploration(**changes: Any) -> Exploration:
         changes: Fields with other values.
     """
     small = Exploration(
-        iterations=10, queries=24, results=12, min_results=4, scouts=4, tiers=(60, 240), replay_capacity=2000, top=5
+        iterations=10,
+        queries=24,
+        results=12,
+        min_results=4,
+        contrast=0.5,
+        top=5,
+        scouts=4,
+        tiers=(60, 240),
+        replay_capacity=2000,
     )
     return replace(small, **changes)

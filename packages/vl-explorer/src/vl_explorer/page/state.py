@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from vl_explorer.exploring.summary import IterationSummary
@@ -207,6 +208,8 @@ def _shown(settings: Any) -> Any:
     """Settings without secrets, in lists and mappings within them too."""
     if isinstance(settings, Mapping):
         return {key: _shown(value) for key, value in settings.items() if not _SECRET.search(str(key))}
+    if isinstance(settings, str) and Path(settings).is_absolute():  # A page may be passed on; folders are one's own.
+        return Path(settings).name
     return [_shown(value) for value in settings] if isinstance(settings, list | tuple) else settings
 
 

@@ -40,6 +40,8 @@ _CLASSES = {
     "LicenseRef-No-Known-Copyright": LicenseClass.PUBLIC_DOMAIN,
     "CC-BY": LicenseClass.ATTRIBUTION,
     "OGL-UK": LicenseClass.ATTRIBUTION,
+    "MIT": LicenseClass.ATTRIBUTION,
+    "Apache": LicenseClass.ATTRIBUTION,
     _ATTRIBUTION: LicenseClass.ATTRIBUTION,
     "CC-BY-SA": LicenseClass.SHARE_ALIKE,
     "GFDL": LicenseClass.SHARE_ALIKE,
@@ -69,6 +71,8 @@ _NAMES = {
     "free art": "LAL",
     "open government": "OGL-UK",
     "ogl": "OGL-UK",
+    "mit": "MIT",
+    "apache": "Apache",
 }
 
 _ELEMENTS = {"attribution": "by", "sharealike": "sa", "noncommercial": "nc", "noderivatives": "nd", "noderivs": "nd"}
