@@ -99,7 +99,7 @@ def test_a_dry_run_of_a_service_says_its_price_and_asks_nothing(task, monkeypatc
     assert run(*own, "--dry-run") == 0
     shown = capsys.readouterr().out
     assert re.search(r"^serpapi: \$[\d.]+ a request", shown, re.MULTILINE)
-    assert re.search(r"18 images; 6 requests, \$0\.\d\d, ", shown)
+    assert re.search(r"18 images; about 6 requests, \$0\.\d\d, ", shown)
     assert "the budget of --max-requests or --max-cost ends this sooner" in shown
     assert "the web that ships, since nothing of the other was asked for yet" in shown
     assert "made-up-key" not in shown
