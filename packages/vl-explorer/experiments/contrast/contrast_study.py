@@ -28,10 +28,11 @@ WEIGHTS = (0.0, 0.5, 1.0)
 
 def search(world: World, learner: FixedLearner, weight: float, seed: int) -> dict[str, object]:
     """Counts of one search."""
+    target = [world.target[place][0] for place in range(len(world.target))]
     settings = small_exploration(contrast=weight, seed=seed)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Explorer(world.target, world.vocabulary, world.engine, learner, out=folder, settings=settings) as explorer,
+        Explorer(target, world.vocabulary, world.engine, learner, out=folder, settings=settings) as explorer,
     ):
         summaries = explorer.run(progress=False)
         found = []
