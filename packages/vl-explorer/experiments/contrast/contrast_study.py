@@ -4,7 +4,7 @@
 
 Three tasks, seeds and weights of `Exploration.contrast`, the small recipe and the start encoder that ships, without
 training. Each run adds a row to `packages/vl-explorer/results/contrast.csv`; runs that have one are passed over, so
-that the same command resumes. Prints a table: means over seeds, and Student's intervals of the difference to weight 0.
+that the same command resumes. Prints a table: means over seeds, and bootstrap intervals of the difference to weight 0.
 """
 
 from __future__ import annotations
