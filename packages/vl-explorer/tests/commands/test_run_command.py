@@ -254,6 +254,7 @@ def test_names_are_those_of_the_parts():
         ("--start-encoder nowhere", "--start-encoder must be distilled, imagenet, random, pixels or a folder"),
         ("--start-encoder .", "--start-encoder must be a folder with config.json and model.safetensors"),
         ("--start-encoder pixels", "--start-encoder pixels has no network to be trained; give --learner none"),
+        ("--learner none --scored-by learner", "--scored-by learner is for --learner moco-v3, got none"),
         ("--learner none --updates 3", "--updates is for --learner moco-v3, got 3 with none"),
         ("--contact a\x1b[31m@b.example", "--contact must be an http(s) page or a mail address, got 'a\\x1b"),
         ("--max-cost -1", "--max-cost must be finite and at least 0, got -1"),

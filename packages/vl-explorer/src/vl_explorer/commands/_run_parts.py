@@ -55,6 +55,7 @@ def build_learner(settings: Run) -> Learner:
         settings=training,
         updates=settings.updates or (_UPDATES if settings.recipe == "small" else None),
         name=settings.encoder,
+        scorer=open_start_encoder(settings.encoder) if settings.scorer == "start" else None,
         **options,
     )
 

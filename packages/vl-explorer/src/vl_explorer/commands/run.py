@@ -110,7 +110,9 @@ def _spending(settings: Run, inputs: Inputs) -> list[str]:
         f"{searches * exploration.results:,} images",
     ]
     if estimate.requests:
-        lines[1] += f"; about {estimate.requests:,} requests, ${estimate.cost:,.2f}, {estimate.seconds:,.0f} s by its pace"
+        lines[1] += (
+            f"; about {estimate.requests:,} requests, ${estimate.cost:,.2f}, {estimate.seconds:,.0f} s by its pace"
+        )
     limits = (settings.max_requests, settings.max_cost)
     if any(most is not None and most < need for most, need in zip(limits, estimate[:2], strict=True)):
         lines.append("the budget of --max-requests or --max-cost ends this sooner")

@@ -121,6 +121,10 @@ class Run:
     learner: Literal["moco-v3", "none"] = "moco-v3"
     """Method of training on what was found, or none, which keeps the start encoder."""
 
+    scored_by: Literal["start", "learner"] | None = None
+    """Encoder that scores images: the start encoder in all rounds, or the network as it is trained, as in the paper.
+    Default: start for small, learner for paper."""
+
     updates: Count | None = None
     """Updates of the network in each round; default: 40 for small, the epochs of the recipe for paper."""
 
@@ -147,7 +151,7 @@ class Run:
         "Search": ("engine", "engine_source", "vocabulary", "labels", "max_requests", "max_cost", "dry_run"),
         "Web": ("contact", "strict", "licenses"),
         "Exploration": ("recipe", "iterations", "queries", "results", "concept_model", "acquisition", "seed"),
-        "Training": ("start_encoder", "learner", "updates"),
+        "Training": ("start_encoder", "learner", "scored_by", "updates"),
         "Output": ("store", "name", "quota", "out"),
         "Runtime": ("device",),
     }
@@ -177,6 +181,13 @@ class Run:
     def source(self) -> str | None:
         """Source of the engine, with the home folder for ``~``."""
         return None if self.engine_source is None else os.path.expanduser(self.engine_source)  # noqa: PTH111
+
+    @property
+    def scorer(self) -> Literal["start", "learner"]:
+        """The encoder that scores images, by the recipe where none is chosen."""
+        if self.scored_by is None:
+            return "start" if self.recipe == "small" or self.learner == "none" else "learner"
+        return self.scored_by
 
     @property
     def encoder(self) -> str:
@@ -238,6 +249,7 @@ class Run:
             "target": self.target_name,
             "labels": list(self.label_names),
             "licenses": list(self.licenses),
+            "scored_by": self.scorer,
         }
 
     def check(self) -> None:
@@ -258,6 +270,8 @@ class Run:
             )
         if self.learner != "none" and self.start_encoder == "pixels":
             raise ValueError("--start-encoder pixels has no network to be trained; give --learner none with it")
+        if self.scored_by == "learner" and self.learner == "none":
+            raise ValueError("--scored-by learner is for --learner moco-v3, got none; leave it out")
         if self.updates is not None and self.learner == "none":
             raise ValueError(f"--updates is for --learner moco-v3, got {self.updates} with none; leave it out")
         if self.concept_model == "nearest" and self.target_name is None and not self.labels:
