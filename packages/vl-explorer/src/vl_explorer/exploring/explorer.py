@@ -344,8 +344,10 @@ class Explorer:
         for query in self.store.queries(self.run_id, 0):
             results = self.store.results(query.id)
             dropped = query.state is QueryState.DROPPED
-            found |= dict.fromkeys(each.image for each in (results[: self.settings.scouts] if dropped else results))
-        digests = [digest for digest in found if digest]
+            for each in results[: self.settings.scouts] if dropped else results:
+                if each.image is not None:
+                    found[each.image] = None
+        digests = list(found)
         return digests[:: -(-len(digests) // _BACKGROUND) or 1]
 
     def _accuracy(self, network: ImageEncoder, updates: int) -> float | None:

@@ -82,12 +82,13 @@ def contrast_rewards(
     if not 0 <= weight < np.inf:
         raise ValueError(f"weight must be a number of at least 0, got {weight}")
     found, others = checked_pair(features, background, "background", neighbors)
-    own = np.asarray(rewards, np.float64)
+    own: Floats = np.asarray(rewards, np.float64)
     if len(others) < 2 or not weight:
         return own
     units, count = unit(others, "background"), min(neighbors, len(others) - 1)
     usual = nearest_means(others, units, count, name="background", hide=lambda rows: rows).mean()
-    return own - weight * (nearest_means(found, units, count) - usual)
+    contrasted: Floats = own - weight * (nearest_means(found, units, count) - usual)
+    return contrasted
 
 
 def concept_reward(image_rewards: ArrayLike, *, top: int = 10) -> float:
