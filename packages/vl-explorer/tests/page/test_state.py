@@ -51,12 +51,13 @@ def test_secrets_stay_out_and_the_state_is_json(store):
     assert "hush" not in json.dumps(state.to_json())
 
 
-def test_secrets_within_settings_stay_out(tmp_path):
+def test_secrets_and_folders_within_settings_stay_out(tmp_path):
     engine = {"name": "museum", "api_key": "hush", "parts": [{"password": "hush", "size": 2}, "plain"]}
     with Store(tmp_path) as store:
-        store.add_run("birds", {"engine": engine})
+        store.add_run("birds", {"engine": engine, "source": "/home/ann/birds", "world": "full"})
         settings = run_state(store).settings
-    assert settings == {"engine": {"name": "museum", "parts": [{"size": 2}, "plain"]}}
+    shown = {"name": "museum", "parts": [{"size": 2}, "plain"]}
+    assert settings == {"engine": shown, "source": "birds", "world": "full"}
 
 
 def test_a_run_is_complete_once_its_iterations_are(store):
