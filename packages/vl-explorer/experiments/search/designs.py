@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from searching import Design, Policy
 
+BASELINES = (Policy("greedy"), Policy("random"))
+"""Have no settings, and take all results of a query."""
+
 DESIGNS = {
     "whole": Design(
         results=100,
@@ -12,8 +15,7 @@ DESIGNS = {
         policies=(
             Policy("gp", length_scale=0.4, noise=1.0, beta=0.3, tiers=(30, 100)),
             Policy("linear", weight_variance=0.1, noise=1.0, beta=1.0, tiers=(15, 60)),
-            Policy("greedy"),
-            Policy("random"),
+            *BASELINES,
         ),
     ),
     "scouts": Design(
@@ -23,8 +25,7 @@ DESIGNS = {
         policies=(
             Policy("gp", length_scale=0.6, noise=1.0, beta=0.3, tiers=(30, 100), scouts=4, hopeless=0.75),
             Policy("linear", weight_variance=0.1, noise=1.0, beta=1.0, tiers=(30, 100), scouts=4, hopeless=0.75),
-            Policy("greedy"),
-            Policy("random"),
+            *BASELINES,
         ),
     ),
     "fifty": Design(
@@ -34,8 +35,7 @@ DESIGNS = {
         policies=(
             Policy("gp", length_scale=0.4, noise=1.0, beta=0.3, tiers=(15, 60)),
             Policy("linear", weight_variance=0.1, noise=1.0, beta=0.3, tiers=(30, 100)),
-            Policy("greedy"),
-            Policy("random"),
+            *BASELINES,
         ),
     ),
 }

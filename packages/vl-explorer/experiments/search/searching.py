@@ -55,7 +55,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Design:
-    """What all policies of a comparison share, and how each was set."""
+    """Settings that all policies of a comparison share, and the policies."""
 
     results: int
     """Results of a query at most; most words bring fewer than 100."""

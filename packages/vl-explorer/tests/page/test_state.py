@@ -54,7 +54,7 @@ def test_secrets_stay_out_and_the_state_is_json(store):
 def test_secrets_and_folders_within_settings_stay_out(tmp_path):
     engine = {"name": "museum", "api_key": "hush", "parts": [{"password": "hush", "size": 2}, "plain"]}
     with Store(tmp_path) as store:
-        store.add_run("birds", {"engine": engine, "source": "/home/ann/birds", "world": "full"})
+        store.add_run("birds", {"engine": engine, "source": str(tmp_path / "birds"), "world": "full"})
         settings = run_state(store).settings
     shown = {"name": "museum", "parts": [{"size": 2}, "plain"]}
     assert settings == {"engine": shown, "source": "birds", "world": "full"}
