@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -54,6 +55,14 @@ def foreign(page, allowed):
     return [url for url in page.asked if urlsplit(url).scheme != "data" and not url.startswith(allowed)]
 
 
+def wait_for(condition, seconds=30):
+    """Until it holds; asked from here, since the page's content security policy refuses Playwright's own waiting."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_the_page_follows_a_run_to_its_end(page, store):
     run = find_run(store)
     with served(store.folder, seconds=0.2) as dashboard:
@@ -64,13 +73,13 @@ def test_the_page_follows_a_run_to_its_end(page, store):
         assert page.locator("#concepts tbody tr").count() == 3
         assert page.locator("#wall img").count() == 12
         page.locator("#wall").scroll_into_view_if_needed()
-        page.wait_for_function("[...document.querySelectorAll('#wall img')].every(i => i.complete && i.naturalWidth)")
+        wait_for(lambda: page.eval_on_selector_all("#wall img", LOADED))
         page.evaluate("() => { scrollTo(0, 300); window.kept = document.querySelector('#wall figure'); }")
         page.locator("#wall a").first.focus()
         where = page.evaluate("scrollY")
         advance(store, run.id, 2)
         page.wait_for_selector("text=3 of 4 iterations are finished")
-        page.wait_for_function("document.querySelectorAll('#wall img').length === 18")
+        wait_for(lambda: page.locator("#wall img").count() == 18)
         # An image that stayed on the wall is the same element still, and the reader is where the reader was.
         assert page.evaluate("document.contains(window.kept)")
         assert page.evaluate("document.activeElement.closest('figure') === window.kept")
