@@ -38,6 +38,17 @@ DESIGNS = {
             *BASELINES,
         ),
     ),
+    "contrast": Design(
+        results=50,
+        share=0.1,
+        seeds=range(30, 35),
+        policies=(
+            Policy("gp", length_scale=0.4, noise=1.0, beta=0.3, tiers=(15, 60), opening=24, contrast=0.5),
+            Policy("linear", weight_variance=0.1, noise=1.0, beta=0.3, tiers=(30, 100), opening=24, contrast=0.5),
+            *BASELINES,
+        ),
+    ),
 }
 """By name: queries taken whole, as in the paper; queries that may be dropped after four images, the scouts, by the
-process and the linear bandit; and queries of at most fifty images under twice the budget."""
+process and the linear bandit; queries of at most fifty images under twice the budget; and the same with rewards by
+contrast to the images of a first iteration of 24 queries, for the process and the linear bandit."""

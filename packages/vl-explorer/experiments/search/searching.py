@@ -16,6 +16,7 @@ from vl_explorer import (
     NearestModel,
     World,
     concept_reward,
+    contrast_rewards,
     draw,
     image_rewards,
     query_distribution,
@@ -51,6 +52,10 @@ class Policy:
     """First images of a query by which it may be dropped; 0 never drops one."""
     hopeless: float = 0.5
     """Quantile of the concept rewards so far that the best scout must reach, else the query is dropped."""
+    opening: int = 0
+    """Queries of the first iteration, where more than of the others."""
+    contrast: float = 0.0
+    """Weight of an image's likeness to the images of the first iteration, which is taken off its reward."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,10 @@ class Scene:
     """Embedding of the task's name, ``(1, d)``."""
     found: list[NDArray[np.int64]]
     """Numbers of the images that each concept brings, best first."""
+    features: NDArray[np.float32]
+    """Of each image of the web, ``(M, d)``."""
     rewards: NDArray[np.float64]
-    """Reward of each image of the web."""
+    """Reward of each image of the web, without contrast."""
     relevant: NDArray[np.bool_]
     """True for images of the web that are relevant."""
     budget: int
@@ -119,14 +126,15 @@ def prepare(world: World, features: Features, design: Design, *, tuning: bool = 
     of_web, of_target = (np.stack([features[name] for name in part.names]) for part in (world.web, target))
     rewards = image_rewards(of_web, of_target)
     budget = min(round(design.share * len(rewards)), int(relevant.sum()))
-    return Scene(world, embed(names), embed([world.task]), asyncio.run(search()), rewards, relevant, budget)
+    return Scene(world, embed(names), embed([world.task]), asyncio.run(search()), of_web, rewards, relevant, budget)
 
 
 def search_with(policy: Policy, scene: Scene, seed: int) -> Outcome:
     """Search until the budget is spent; no concept is asked for twice, and no image is downloaded twice."""
     model, outcome = _model(policy, scene), Outcome()
     free, there = np.ones(len(scene.found), bool), np.zeros(len(scene.rewards), bool)
-    left = scene.budget
+    left, rewards = scene.budget, scene.rewards
+    observed: list[NDArray[np.int64]] = []
     while left > 0 and free.any():
         chosen = _propose(policy, model, free, seed, len(outcome.downloads))
         free[chosen] = False
@@ -134,16 +142,21 @@ def search_with(policy: Policy, scene: Scene, seed: int) -> Outcome:
         for concept in chosen:
             images = scene.found[concept]
             seen = model.observations.rewards
-            scouted = scene.rewards[images[: policy.scouts]]
+            scouted = rewards[images[: policy.scouts]]
             if policy.scouts and len(seen) >= ENOUGH and scouted.max() < np.quantile(seen, policy.hopeless):
                 images = images[: policy.scouts]
+            observed.append(images)
             new = images[~there[images]][:left]
             there[new], left = True, left - len(new)
             outcome.downloads[-1] = np.concatenate([outcome.downloads[-1], new])
             outcome.queries += 1
-            model.observe([concept], [concept_reward(scene.rewards[images])])
+            model.observe([concept], [concept_reward(rewards[images])])
             if not left:
                 break
+        if policy.contrast and len(outcome.downloads) == 1:
+            background = scene.features[outcome.downloads[0]]
+            rewards = contrast_rewards(rewards, scene.features, background, weight=policy.contrast)
+            model.replace([concept_reward(rewards[images]) for images in observed])
     return outcome
 
 
@@ -161,10 +174,11 @@ def _propose(
     policy: Policy, model: ConceptModel, free: NDArray[np.bool_], seed: int, iteration: int
 ) -> NDArray[np.int64]:
     """Concepts of an iteration: the best for the greedy policy, else drawn."""
+    count = policy.queries if iteration else max(policy.queries, policy.opening)
     if policy.name == "greedy":
-        return np.argsort(-np.where(free, model.predict()[0], -np.inf), kind="stable")[: policy.queries]
+        return np.argsort(-np.where(free, model.predict()[0], -np.inf), kind="stable")[:count]
     shares = free.astype(float)
     if policy.name != "random":
         scores = upper_bound(policy.beta)(model, np.random.default_rng([seed, iteration]))
         shares[free] = query_distribution(scores[free], policy.ratio, policy.tiers)
-    return draw(shares, policy.queries, seed, iteration)
+    return draw(shares, count, seed, iteration)

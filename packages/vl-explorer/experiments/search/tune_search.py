@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -23,15 +24,14 @@ from world_features import TASKS, features_of
 TIERS = ((15, 60), (30, 100), (60, 240))
 
 
-def settings(scouts: int) -> Iterator[Policy]:
-    """The grid, with as many settings of the linear model as of the process."""
-    drops = (0.5, 0.75) if scouts else (0.5,)
+def settings(process: Policy) -> Iterator[Policy]:
+    """The grid, with as many settings of the linear model as of the process; the rest is as ``process`` has it."""
+    drops = (0.5, 0.75) if process.scouts else (0.5,)
     for scale, noise, tiers, beta, drop in product((0.4, 0.6), (0.3, 1.0), TIERS, (0.3, 1.0), drops):
-        yield Policy("gp", scale, noise, beta=beta, tiers=tiers, scouts=scouts, hopeless=drop)
+        yield replace(process, length_scale=scale, noise=noise, beta=beta, tiers=tiers, hopeless=drop)
+    linear = replace(process, name="linear", length_scale=Policy.length_scale)
     for variance, noise, tiers, beta, drop in product((0.1, 0.3), (0.3, 1.0), TIERS, (0.3, 1.0), drops):
-        yield Policy(
-            "linear", noise=noise, weight_variance=variance, beta=beta, tiers=tiers, scouts=scouts, hopeless=drop
-        )
+        yield replace(linear, weight_variance=variance, noise=noise, beta=beta, tiers=tiers, hopeless=drop)
     yield Policy("greedy")
     yield Policy("random")
 
@@ -47,10 +47,9 @@ def main() -> None:
     worlds = [open_world("full", target=task) for task in TASKS]
     features = features_of(args.encoder, worlds, args.out)
     design = DESIGNS[args.design]
-    scouts = max(policy.scouts for policy in design.policies)
     scenes = [prepare(world, features, design, tuning=True) for world in worlds]
     table = []
-    for policy in progress_bar(list(settings(scouts)), desc="settings"):
+    for policy in progress_bar(list(settings(design.policies[0])), desc="settings"):
         counts = np.zeros((len(scenes), args.seeds, 2))
         for place, scene in enumerate(scenes):
             for seed in range(args.seeds):

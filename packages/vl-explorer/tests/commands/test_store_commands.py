@@ -26,6 +26,7 @@ def test_what_was_taken_down_is_gone_and_stays_out(named, filled, capsys):
     shown = capsys.readouterr().out
     assert f"{target}: 1 images and 1 results removed" in shown
     assert "https://never.example/seen.png: 0 images and 0 results removed" in shown
+    assert "report.html, wall.png, exports and networks made before are not changed" in shown
     with Store(filled) as store:
         assert image.sha256 not in {left.sha256 for left in store.images()}
         assert len(store.images()) == 2

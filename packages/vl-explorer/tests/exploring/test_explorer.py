@@ -192,6 +192,19 @@ def test_labels_are_searched_first_and_teach_the_model_nothing(tmp_path):
         assert len(run.model.observations) == 2 * SETTINGS.queries - 3
 
 
+def test_the_first_iteration_may_have_more_queries(tmp_path):
+    settings = replace(SETTINGS, iterations=3, opening=8, repeat_concepts=True)
+    labels = [f"label{number}" for number in range(6)]
+    with explorer(tmp_path, settings=settings, learner=FixedLearner(Means()), labels=labels) as run:
+        run.run(progress=False)
+        asked = [[query.concept for query in run.store.queries(run.run_id, number)] for number in range(3)]
+    assert [len(concepts) for concepts in asked] == [settings.queries_of(number) for number in range(3)] == [8, 5, 5]
+    assert settings.searches == 18
+    # Half of an iteration is labels, each iteration from where the one before ended.
+    first = [concept for concepts in asked for concept in concepts if "label" in concept]
+    assert [concept[-1] for concept in first] == list("01234501")
+
+
 def test_the_run_ends_when_every_concept_was_searched_for(tmp_path):
     with explorer(tmp_path, settings=replace(SETTINGS, iterations=9, queries=30)) as run:
         assert [summary.found for summary in run.run(progress=False)] == [30 * IMAGES, 10 * IMAGES]

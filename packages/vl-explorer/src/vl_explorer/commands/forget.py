@@ -17,8 +17,12 @@ def run(settings: Forget) -> None:
         ValueError: If a target is neither an address nor a hash; nothing is removed then.
     """
     settings.check()
+    removed = 0
     with Store(settings.store, busy_seconds=settings.busy_seconds) as store:
         for target in settings.targets:
             done = forget(store, target)
+            removed += done.images
             print(f"{printable(target)}: {done.images:,} images and {done.results:,} results removed", flush=True)
     print(f"{len(settings.targets):,} targets are kept out of {settings.store} from now on")
+    if removed:
+        print("report.html, wall.png, exports and networks made before are not changed: make them anew")

@@ -102,7 +102,7 @@ def run(settings: Run) -> int:
 def _spending(settings: Run, inputs: Inputs) -> list[str]:
     """Limits and price of the engine, and an estimate of what the exploration asks of it."""
     exploration = settings.exploration
-    searches = exploration.iterations * exploration.queries
+    searches = exploration.searches
     estimate = inputs.engine.limits.estimate(searches, exploration.results)
     lines = [
         inputs.engine.describe(),

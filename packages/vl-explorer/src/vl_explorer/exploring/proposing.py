@@ -52,17 +52,18 @@ def propose(
         descriptor: Gives a word that is put before a concept.
 
     Returns:
-        ``settings.queries`` of them, fewer once the vocabulary has been asked for; none at its end.
+        ``settings.queries_of(iteration)`` of them, fewer once the vocabulary has been asked for; none at its end.
     """
     known = frozenset() if settings.repeat_concepts else frozenset(asked)
+    count = settings.queries_of(iteration)
     found = [
         Proposal(label, f"{LABEL}{label}")
-        for label in _labels(labels, known, settings, iteration)[: round(settings.label_share * settings.queries)]
+        for label in _labels(labels, known, settings, iteration)[: round(settings.label_share * count)]
     ]
     shares = _shares(model, vocabulary, settings, iteration, acquisition, known)
     if shares is None:
         return found
-    for index in draw(shares, settings.queries - len(found), settings.seed, iteration).tolist():
+    for index in draw(shares, count - len(found), settings.seed, iteration).tolist():
         found.append(Proposal(vocabulary.query(index, descriptor), vocabulary[index].key))
     return found
 
@@ -72,7 +73,7 @@ def _labels(labels: Sequence[str], known: Collection[str], settings: Exploration
     free = [label for label in labels if f"{LABEL}{label}" not in known]
     if not settings.repeat_concepts or not free:
         return free
-    begin = iteration * round(settings.label_share * settings.queries) % len(free)
+    begin = sum(round(settings.label_share * settings.queries_of(past)) for past in range(iteration)) % len(free)
     return free[begin:] + free[:begin]
 
 

@@ -23,6 +23,9 @@ class Exploration:
     """Iterations; the figures of the paper show 20 to 50."""
     queries: int = 256
     """Queries of an iteration."""
+    opening: int = 0
+    """Queries of the first iteration, where more than of the others; of use with ``contrast``, which takes the images
+    that they find for a sample of the web."""
     results: int = 100
     """Results of a query."""
     min_results: int = 10
@@ -71,7 +74,7 @@ class Exploration:
         for name in ("iterations", "queries", "results", "min_results", "neighbors", "top", "queries_at_once"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("past_ratio", "replay_capacity", "scouts", "rescored", "seed", "contrast"):
+        for name in ("past_ratio", "replay_capacity", "scouts", "rescored", "seed", "contrast", "opening"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
         for name in ("hopeless", "label_share"):
@@ -94,6 +97,15 @@ class Exploration:
             raise ValueError(
                 f"masses must be {len(self.tiers) + 1} shares that sum to 1, one more than tiers, got {self.masses}"
             )
+
+    def queries_of(self, iteration: int) -> int:
+        """Queries of an iteration, counted from 0."""
+        return self.queries if iteration else max(self.queries, self.opening)
+
+    @property
+    def searches(self) -> int:
+        """Queries of all iterations."""
+        return self.queries_of(0) + (self.iterations - 1) * self.queries
 
 
 def paper_exploration(**changes: Any) -> Exploration:
