@@ -102,6 +102,8 @@ class Outcome:
     """Numbers of new images of each iteration."""
     queries: int = 0
     """Queries that were sent."""
+    rewards: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """Of each image of the web, as they were at the end."""
 
 
 def prepare(world: World, features: Features, design: Design, *, tuning: bool = False) -> Scene:
@@ -157,6 +159,7 @@ def search_with(policy: Policy, scene: Scene, seed: int) -> Outcome:
             background = scene.features[outcome.downloads[0]]
             rewards = contrast_rewards(rewards, scene.features, background, weight=policy.contrast)
             model.replace([concept_reward(rewards[images]) for images in observed])
+    outcome.rewards = rewards
     return outcome
 
 
