@@ -41,7 +41,7 @@ DESIGNS = {
     "contrast": Design(
         results=50,
         share=0.1,
-        seeds=range(30, 35),
+        seeds=range(30, 40),
         policies=(
             Policy("gp", length_scale=0.4, noise=1.0, beta=0.3, tiers=(30, 100), opening=24, contrast=0.5),
             Policy("linear", weight_variance=0.1, noise=1.0, beta=1.0, tiers=(15, 60), opening=24, contrast=0.5),
