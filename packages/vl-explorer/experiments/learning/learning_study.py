@@ -32,7 +32,6 @@ from world_features import TASKS, features_of
 ROWS = Path(__file__).resolve().parents[2] / "results" / "learning.csv"
 ARMS = ("target alone", "random", "explorer")
 SEEDS = 3
-UPDATES = 2000
 SIDE = 16
 """Pixels; a network that sees more of them is far from trained after so many updates."""
 KEPT = 0.5
@@ -60,14 +59,16 @@ def training_images(arm: str, scene: Scene, design: Design, seed: int) -> FoundI
     return FoundImages(names, images)
 
 
-def measure(arm: str, scene: Scene, design: Design, seed: int, start: str, folder: Path) -> dict[str, object]:
+def measure(
+    arm: str, scene: Scene, design: Design, seed: int, start: str, updates: int, folder: Path
+) -> dict[str, object]:
     """Train and measure one run, with a seed of the design for search and training."""
     images = training_images(arm, scene, design, seed)
     learner = MoCoLearner(
         open_start_backbone(start),
         image_size=SIDE,
         settings=small_training(seed=seed, warmup_epochs=0.05),
-        updates=UPDATES,
+        updates=updates,
         name=start,
         projection=128,
         hidden=512,
@@ -79,7 +80,6 @@ def measure(arm: str, scene: Scene, design: Design, seed: int, start: str, folde
     learner.train(images, 1, folder, progress=True)
     return {
         "images": len(images),
-        "updates": learner.updates,
         "accuracy_before": f"{before:.4f}",
         "accuracy": f"{scene.world.held_out.accuracy(learner.network()):.4f}",
     }
@@ -90,11 +90,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("design", choices=DESIGNS)
     parser.add_argument("--start", default="random", help="start encoder that is trained: random or distilled")
+    parser.add_argument("--updates", type=int, default=4000)
     parser.add_argument("--out", type=Path, required=True, help="folder of the features and of checkpoints")
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(SEEDS)))
     args = parser.parse_args()
-    columns = ("design", "start", "task", "arm", "seed")
+    columns = ("design", "start", "updates", "task", "arm", "seed")
     done = {tuple(row[name] for name in columns) for row in (read_rows(ROWS) if ROWS.exists() else [])}
     worlds = [open_world("full", target=task) for task in TASKS]
     features = features_of("imagenet", worlds, args.out)
@@ -103,12 +104,12 @@ def main() -> None:
     for seed in args.seeds:
         for task, scene in scenes.items():
             for arm in ARMS:
-                key = (args.design, args.start, task, arm, str(seed))
+                key = (args.design, args.start, str(args.updates), task, arm, str(seed))
                 if key in done:
                     continue
                 folder = args.out / "learning" / "-".join(key).replace(" ", "-")
                 row = dict(zip(columns, key, strict=True))
-                row |= measure(arm, scene, design, design.seeds[seed], args.start, folder)
+                row |= measure(arm, scene, design, design.seeds[seed], args.start, args.updates, folder)
                 append_row(ROWS, row | provenance())
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -16,16 +16,22 @@ from vl_core.results import markdown_table, read_rows
 
 def main() -> None:
     """Print the table."""
-    found: dict[tuple[str, str, str], dict[str, dict[str, float]]] = {}
+    found: dict[tuple[str, str, str, str], dict[str, dict[str, float]]] = {}
     for row in read_rows(ROWS):
-        arms = found.setdefault((row["design"], row["start"], row["task"]), {})
+        arms = found.setdefault((row["design"], row["start"], row["updates"], row["task"]), {})
         arms.setdefault(row["arm"], {})[row["seed"]] = 100 * float(row["accuracy"])
     table = []
-    for (design, start, task), arms in found.items():
+    for (design, start, updates, task), arms in found.items():
         seeds = sorted(set.intersection(*(set(arms.get(arm, {})) for arm in ARMS)))
         if len(seeds) < 2:
             continue
-        line: dict[str, object] = {"search": design, "start": start, "task": task, "seeds": len(seeds)}
+        line: dict[str, object] = {
+            "search": design,
+            "start": start,
+            "updates": updates,
+            "task": task,
+            "seeds": len(seeds),
+        }
         for arm in ARMS:
             line[f"{arm} %"] = f"{fmean(arms[arm][seed] for seed in seeds):.1f}"
         for other in ARMS[:2]:

@@ -109,7 +109,7 @@ def draw_curves(groups: Groups, encoder: str, path: Path) -> None:
 def main() -> None:
     """Print tables and draw the chart."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chart", default="imagenet, fifty", help="encoder and design of the chart")
+    parser.add_argument("--chart", default="imagenet, contrast", help="encoder and design of the chart")
     args = parser.parse_args()
     groups: Groups = {}
     for row in read_rows(PACKAGE / "results" / "search.csv"):
