@@ -26,15 +26,8 @@ from vl_diffusion.adaptation.adapted_parameters import AdaptationConfig, Adapted
 from vl_diffusion.adaptation.episode import BatchNorm, Episode, evaluation_mode
 from vl_diffusion.adaptation.evaluator import DifferentiableEvaluator, Passes
 from vl_diffusion.adaptation.evidence import ClassEvidence
-from vl_diffusion.adaptation.gates import EvidenceGate, Gate, PairedGate
-from vl_diffusion.adaptation.losses import (
-    DUSA,
-    AdaptationLoss,
-    Context,
-    DiffusionTTA,
-    Entropy,
-    NoAdaptation,
-)
+from vl_diffusion.adaptation.gates import Gate, default_gate
+from vl_diffusion.adaptation.losses import AdaptationLoss, Context, DiffusionTTA, Entropy, NoAdaptation
 from vl_diffusion.adaptation.result import Adaptation, concatenate
 from vl_diffusion.adaptation.selection import LoRA, ParameterSelection, Weights
 from vl_diffusion.adaptation.tasks import ClassificationTask, Task
@@ -151,7 +144,7 @@ class TestTimeAdapter:
         self.model = model
         self.task: Task = ClassificationTask(self.denoiser, classes, prompt_template) if task is None else task
         self.objective = _default_objective(self.task) if objective is None else objective
-        self.gate = _default_gate(self.task, self.objective) if gate == "default" else gate
+        self.gate = default_gate(self.task, self.objective) if gate == "default" else gate
         self.mode, self.batch_norm, self.steps, self.online_rate = mode, batch_norm, steps, online_rate
         self.optimizer, self.learning_rate, self.preprocess = optimizer, learning_rate, preprocess
         self.images_at_once = images_at_once
@@ -500,11 +493,3 @@ def _load(denoiser: Any, scheduler: Any | None, device: str | torch.device | Non
 
 def _default_objective(task: Task) -> AdaptationLoss:
     return ClassEvidence() if isinstance(task, ClassificationTask) else DiffusionTTA()
-
-
-def _default_gate(task: Task, objective: AdaptationLoss) -> Gate | None:
-    if isinstance(objective, ClassEvidence):
-        return EvidenceGate(objective)
-    if isinstance(objective, DiffusionTTA | DUSA):
-        return EvidenceGate() if isinstance(task, ClassificationTask) else PairedGate()
-    return None

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vl_diffusion.adaptation.evidence import ClassEvidence
-from vl_diffusion.adaptation.losses import Context, check_draws
+from vl_diffusion.adaptation.losses import DUSA, AdaptationLoss, Context, DiffusionTTA, check_draws
+from vl_diffusion.adaptation.tasks import ClassificationTask, Task
 
 # Draws for judging updates: the number of an update that never takes place, whose draws no loss has seen.
 _UNSEEN = 1_000_003
@@ -121,3 +122,12 @@ class PairedGate:
         evaluator, condition, image = context.evaluator, context.task.condition(output), torch.arange(len(output))
         draws = context.draws(self.draws, _UNSEEN, self.time_range)
         return torch.cat([evaluator.errors(condition, image, part) for part in evaluator.split(draws)], 1)
+
+
+def default_gate(task: Task, objective: AdaptationLoss) -> Gate | None:
+    """The gate for a task and an objective; None for objectives that no gate goes with."""
+    if isinstance(objective, ClassEvidence):
+        return EvidenceGate(objective)
+    if isinstance(objective, DiffusionTTA | DUSA):
+        return EvidenceGate() if isinstance(task, ClassificationTask) else PairedGate()
+    return None
